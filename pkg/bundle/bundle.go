@@ -1,0 +1,100 @@
+// Package bundle holds the three signed documents — trust, policy, revocations — that agents, proxies and
+// clients keep on disk and decide from: their bodies, their signatures, and the rule that a newer one
+// replaces an older one and never the other way.
+//
+// It reads no clock and no disk. Its entry points are [Seal], [Open] and [Holder].
+package bundle
+
+import (
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/identity"
+)
+
+// Kind is a document's type tag; it stands in the signed bytes.
+type Kind string
+
+// The kinds.
+const (
+	KindTrust       Kind = "trust"
+	KindPolicy      Kind = "policy"
+	KindRevocations Kind = "revocations"
+)
+
+// Signed is a document as it is stored and sent. Signature is ECDSA P-256 (ASN.1 DER) over SHA-256 of
+// "stile-<kind>-v1\n" and Body, exactly as stored; nothing is canonicalised.
+type Signed struct {
+	Kind      Kind   `json:"kind"`
+	Body      []byte `json:"body"`      // JSON, opened only after verification
+	KeyID     string `json:"key_id"`    // KeyID of the signing key
+	Signature []byte `json:"signature"` // DER
+	// Link is set on a trust document whose root differs from the one before: the same bytes signed by that earlier root.
+	Link *Link `json:"link,omitempty"`
+}
+
+// Link ties a trust document to the root before it.
+type Link struct {
+	KeyID     string `json:"key_id"`
+	Signature []byte `json:"signature"`
+}
+
+// States of a key.
+const (
+	StateNext     = "next"
+	StateActive   = "active"
+	StateRetiring = "retiring"
+)
+
+// Key is a public key in the trust document.
+type Key struct {
+	Purpose string `json:"purpose"` // names.KeyRoot, names.KeyPolicy, names.KeyUserSSH, …
+	ID      string `json:"id"`      // KeyID(Public)
+	State   string `json:"state"`   // next | active | retiring
+	Public  []byte `json:"public"`  // SubjectPublicKeyInfo, DER
+}
+
+// Trust is the body of the trust document.
+type Trust struct {
+	Cluster  string           `json:"cluster"`
+	Version  identity.Version `json:"version"`
+	IssuedAt time.Time        `json:"issued_at"`
+	Keys     []Key            `json:"keys"`
+}
+
+// Policy is the body of the policy document. It cannot carry keys.
+type Policy struct {
+	Cluster      string           `json:"cluster"`
+	Version      identity.Version `json:"version"`
+	IssuedAt     time.Time        `json:"issued_at"`
+	Input        int64            `json:"input"` // the input counter that it was compiled from
+	Roles        []access.Role    `json:"roles"` // presets included, sorted by name
+	MaxPolicyAge access.Duration  `json:"max_policy_age"`
+}
+
+// Revocations is the body of the revocations document, at most 64 KiB.
+type Revocations struct {
+	Cluster  string           `json:"cluster"`
+	Version  identity.Version `json:"version"`
+	IssuedAt time.Time        `json:"issued_at"` // the stamp: renewed every minute, a floor for clocks
+	Trust    identity.Version `json:"trust"`     // the newest trust and policy versions at that time
+	Policy   identity.Version `json:"policy"`
+	Locks    []Lock           `json:"locks,omitempty"`
+	Before   []Before         `json:"before,omitempty"`
+}
+
+// Lock bars a target until it expires.
+type Lock struct {
+	ID      string     `json:"id"`
+	Target  string     `json:"target"` // user | role | login | agent | resource | device | certificate | request | session
+	Value   string     `json:"value"`
+	Reason  string     `json:"reason,omitempty"`
+	Expires *time.Time `json:"expires,omitempty"`
+}
+
+// Before refuses certificates of a subject that were issued before a policy version.
+type Before struct {
+	Target  string           `json:"target"` // user (by uid) | agent | certificate | request
+	Value   string           `json:"value"`
+	Version identity.Version `json:"version"`
+}

@@ -1,0 +1,97 @@
+// Package names holds every literal that two sides must spell alike: table entities, environment
+// variables, header names, ALPN protocols, document kinds and key purposes.
+//
+// It imports the standard library only, because the CDK app imports it and nothing else of the product.
+package names
+
+// Purposes of the KMS keys: one asymmetric P-256 key each, and one HMAC key for login and join challenges.
+const (
+	KeyRoot      = "root"      // signs trust documents
+	KeyPolicy    = "policy"    // signs policy and revocations documents
+	KeyUserSSH   = "user-ssh"  // signs people's SSH certificates
+	KeyUserX509  = "user-x509" // signs people's X.509 certificates
+	KeyHostSSH   = "host-ssh"  // signs agents' SSH host certificates
+	KeyHostX509  = "host-x509" // signs agents' and proxies' X.509 certificates
+	KeyChallenge = "challenge" // HMAC_256: challenges made by login and join, verified by the signers
+)
+
+// Environment variables of functions and of the proxy's task, set by the templates.
+const (
+	EnvCluster         = "STILE_CLUSTER"          // cluster id, a UUID
+	EnvTableState      = "STILE_TABLE_STATE"      // table names
+	EnvTableSecrets    = "STILE_TABLE_SECRETS"    //
+	EnvTableLedger     = "STILE_TABLE_LEDGER"     //
+	EnvTablePresence   = "STILE_TABLE_PRESENCE"   //
+	EnvBucketDocuments = "STILE_BUCKET_DOCUMENTS" // bucket of signed documents
+	EnvKeyPrefix       = "STILE_KEY_"             // + purpose in upper case with _: the key's ARN, as STILE_KEY_USER_SSH
+	EnvSignUser        = "STILE_FN_SIGN_USER"     // function names to invoke
+	EnvSignHost        = "STILE_FN_SIGN_HOST"     //
+	EnvPublish         = "STILE_FN_PUBLISH"       //
+	EnvBootstrapAdmin  = "STILE_BOOTSTRAP_ADMIN"  // JSON of access.IAMMatch: who is the first administrator
+	EnvFleetRole       = "STILE_FLEET_ROLE"       // JSON of access.IAMMatch: the role that proxies join with
+	EnvAPI             = "STILE_API"              // URL of the API, with its stage
+	EnvPublicAddr      = "STILE_PUBLIC_ADDR"      // host:port at which clients and agents reach the proxies
+	EnvListen          = "STILE_LISTEN"           // the address that the proxy listens on, such as :8443
+	EnvProxyProtocol   = "STILE_PROXY_PROTOCOL"   // CIDRs, comma-separated, whose connections begin with a PROXY v2 header
+	EnvHome            = "STILE_HOME"             // an engineer's directory, ~/.stile by default
+)
+
+// Entities: the first part of a partition key (pk), before an optional #id. Sort keys (sk) stand behind each.
+const (
+	// Table state.
+	Role    = "role"        // sk name
+	User    = "user"        // sk name
+	Mapping = "iam_mapping" // sk name
+	Token   = "token"       // sk name; the secret's hash is in table secrets
+	Agent   = "agent"       // sk agent id
+	Node    = "node"        // sk node name: who holds the name
+	Lock    = "lock"        // sk lock id; also revoked_before entries
+	Input   = "input"       // sk policy: the counter that every change of policy's inputs adds to
+	Head    = "head"        // sk head: versions and places of the documents; sk revocations: that document; sk lease: publish's lease
+
+	// Table secrets.
+	TokenHash = "token_hash" // pk token_hash#<hex SHA-256 of the secret>, sk token
+	Used      = "used"       // pk used#<hex SHA-256 of a challenge>, sk used: single use of evidence
+	Nonce     = "nonce"      // pk nonce#<key id>#<nonce>, sk nonce: idempotency of writing API calls
+
+	// Table ledger.
+	Event    = "event"    // pk event#<YYYY-MM-DD>#<shard 0-7>, sk <ulid>
+	Issuance = "issuance" // pk issuance#<certificate id>, sk intent | signed#<kind>
+
+	// Table presence.
+	Proxy   = "proxy"   // sk proxy id: a lease
+	Tunnels = "tunnels" // pk tunnels#<proxy id>, sk shard
+)
+
+// Attributes that items share.
+const (
+	PK      = "pk"
+	SK      = "sk"
+	Expires = "expires" // seconds since 1970: the tables' TTL attribute, never used to decide
+)
+
+// Protocols on the proxy's one port, chosen by ALPN.
+const (
+	ALPNTunnel  = "stile-tunnel/1"
+	ALPNConnect = "stile-connect/1"
+	ALPNPeer    = "stile-peer/1"
+	ALPNAPI     = "stile-api/1"
+)
+
+// HTTP headers.
+const (
+	HeaderCertificate = "Stile-Certificate" // base64 (standard) DER of the caller's X.509 certificate
+	HeaderChallenge   = "X-Stile-Challenge" // signed headers of the STS request that is login and join evidence
+	HeaderPurpose     = "X-Stile-Purpose"   // login | join
+	HeaderCluster     = "X-Stile-Cluster"   // cluster id
+	HeaderKeys        = "X-Stile-Keys"      // base64url SHA-256 over both public keys, see KeysHash in package login
+)
+
+// Purposes of a challenge.
+const (
+	PurposeLogin = "login"
+	PurposeJoin  = "join"
+)
+
+// SSHIdentity is the SSH certificate extension that carries the identity, as JSON.
+const SSHIdentity = "identity@stile.dev"
