@@ -1,0 +1,36 @@
+// Package resource is the seam between the template reader and the local services: a service says which
+// CloudFormation types it provides, and is handed each declared resource with its properties resolved.
+//
+// It knows neither templates nor services. Its entry point is [Provider].
+package resource
+
+// Resource is one resource of a template, with every intrinsic function in Properties resolved.
+type Resource struct {
+	Stack      string         // the stack's name
+	StackID    string         // arn:aws:cloudformation:<region>:<account>:stack/<name>/<uuid>
+	LogicalID  string         // the key under Resources
+	Type       string         // AWS::DynamoDB::Table and the like
+	Properties map[string]any // as encoding/json decodes them; numbers are json.Number or strings
+	Metadata   map[string]any // the resource's Metadata, resolved
+	PhysicalID string         // Outcome.Ref of the deployment before; "" the first time
+}
+
+// Outcome is what a template may ask of a provisioned resource.
+type Outcome struct {
+	Ref        string         // what Ref gives, and the resource's physical id
+	Attributes map[string]any // what Fn::GetAtt gives, by attribute name
+}
+
+// Provider creates or updates resources of the types that it names. Provision is idempotent: the same
+// resource again changes nothing, and a changed property is either applied or refused with an error that
+// names the property. Properties that a provider doesn't know are an error, never ignored.
+type Provider interface {
+	Types() []string
+	Provision(Resource) (Outcome, error)
+}
+
+// Remover is a Provider that can take back what it provisioned, when a resource has left its template.
+// Removing what is not there is no error.
+type Remover interface {
+	Remove(Resource) error
+}
