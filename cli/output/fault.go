@@ -1,0 +1,39 @@
+package output
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// Fault prints err as people see errors: what is wrong, where, and what to do next. What holds no fault is
+// shown with its text, for in this process there is nobody to hide it from but its reader.
+func Fault(w io.Writer, err error) {
+	f := fault.From(err)
+	message := f.Message
+	if f.Code == fault.Internal {
+		message = err.Error()
+		if cause := f.Unwrap(); cause != nil && message == f.Message {
+			message = cause.Error()
+		}
+	}
+	line(w, "error", message)
+	for _, field := range f.Fields {
+		line(w, "error", field.Path+": "+field.Reason)
+	}
+	if f.DecisionID != "" {
+		line(w, "error", "decision "+f.DecisionID)
+	}
+	if f.Hint != "" {
+		line(w, "hint", f.Hint)
+	}
+	if f.RetryAfter > 0 {
+		line(w, "hint", fmt.Sprintf("try again in %s", f.RetryAfter.Round(time.Second)))
+	}
+}
+
+func line(w io.Writer, kind, text string) {
+	_, _ = fmt.Fprintf(w, "stile: %s: %s\n", kind, Escape(text))
+}

@@ -1,0 +1,117 @@
+// Package output prints what commands found: tables for people, JSON and YAML for programs, and faults as
+// an error and a hint.
+//
+// It knows nothing of the API. Text from elsewhere is escaped before it reaches a terminal, since a label or
+// a message could carry control sequences. Its entry points are [Print] and [Fault].
+package output
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// Format is how a list is printed.
+type Format string
+
+// The formats.
+const (
+	Table Format = "table"
+	JSON  Format = "json"
+	YAML  Format = "yaml"
+)
+
+// Formats are those that a list takes, in the order of help texts.
+var Formats = []Format{Table, JSON, YAML}
+
+// Parse reads the value of --format.
+func Parse(s string, allowed ...Format) (Format, error) {
+	if f := Format(s); slices.Contains(allowed, f) {
+		return f, nil
+	}
+	words := make([]string, len(allowed))
+	for i, f := range allowed {
+		words[i] = string(f)
+	}
+	return "", fault.Newf(fault.BadInput, "use --format with one of: "+strings.Join(words, ", "), "%q is not a format that this command prints", s)
+}
+
+// Rows is a table: a header and lines of as many cells.
+type Rows struct {
+	Header []string
+	Lines  [][]string
+}
+
+// Print writes value as JSON or YAML, or rows as a table.
+func Print(w io.Writer, f Format, value any, rows Rows) error {
+	switch f {
+	case JSON:
+		return printJSON(w, value)
+	case YAML:
+		return printYAML(w, value)
+	default:
+		return printTable(w, rows)
+	}
+}
+
+func printJSON(w io.Writer, value any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(value); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}
+
+// printYAML goes through JSON, so that both have the same keys and whole numbers stay whole.
+func printYAML(w io.Writer, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	b, err := yaml.JSONToYAML(text)
+	if err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	if _, err := w.Write(b); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}
+
+func printTable(w io.Writer, rows Rows) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, line := range append([][]string{rows.Header}, rows.Lines...) {
+		cells := make([]string, len(line))
+		for i, c := range line {
+			if cells[i] = Escape(c); c == "" {
+				cells[i] = "-"
+			}
+		}
+		if _, err := fmt.Fprintln(tw, strings.Join(cells, "\t")); err != nil {
+			return fmt.Errorf("printing: %w", err)
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}
+
+// Labels writes labels as key=value, sorted, with commas.
+func Labels(labels map[string]string) string {
+	out := make([]string, 0, len(labels))
+	for k, v := range labels {
+		out = append(out, k+"="+v)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ",")
+}

@@ -1,0 +1,113 @@
+package output_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+func TestTableAlignsAndMarksEmptyCells(t *testing.T) {
+	var b bytes.Buffer
+	err := output.Print(&b, output.Table, nil, output.Rows{
+		Header: []string{"NAME", "LABELS"},
+		Lines:  [][]string{{"node-1", "env=dev"}, {"n", ""}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("NAME    LABELS\nnode-1  env=dev\nn       -\n", b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestYAMLKeepsWholeNumbersWhole(t *testing.T) {
+	var b bytes.Buffer
+	if err := output.Print(&b, output.YAML, map[string]any{"uses": float64(3)}, output.Rows{}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("uses: 3\n", b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestJSONOfAnEmptyListIsAnArray(t *testing.T) {
+	var b bytes.Buffer
+	if err := output.Print(&b, output.JSON, []string{}, output.Rows{}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("[]\n", b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSec_S52_ControlSequencesFromElsewhereNeverReachTheTerminal(t *testing.T) {
+	for name, c := range map[string]struct{ in, want string }{
+		"clear screen":           {"a\x1b[2Jb", `a\x1b[2Jb`},
+		"hyperlink (OSC 8)":      {"\x1b]8;;http://x\x07y", `\x1b]8;;http://x\ay`},
+		"clipboard (OSC 52)":     {"\x1b]52;c;AA==\x1b\\", `\x1b]52;c;AA==\x1b\`},
+		"a C1 control":           {"\u009b31m", `\u009b31m`},
+		"a raw C1 byte":          {"\x9b31m", `\x9b31m`},
+		"a new line in a cell":   {"a\nb", `a\nb`},
+		"a right-to-left mark":   {"a\u202eb", `a\u202eb`},
+		"letters beyond ASCII":   {"Zürich 東京", "Zürich 東京"},
+		"a replacement rune":     {"a\ufffdb", "a\ufffdb"},
+		"an ordinary label list": {"env=dev,team=a b", "env=dev,team=a b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := output.Escape(c.in); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			var table, errs bytes.Buffer
+			if err := output.Print(&table, output.Table, nil, output.Rows{Header: []string{"H"}, Lines: [][]string{{c.in}}}); err != nil {
+				t.Fatal(err)
+			}
+			output.Fault(&errs, fault.New(fault.Denied, c.in, c.in).With(c.in, c.in))
+			for _, out := range []string{table.String(), errs.String()} {
+				if strings.ContainsFunc(strings.ReplaceAll(out, "\n", ""), unicode.IsControl) || !utf8.ValidString(out) {
+					t.Errorf("a control character got through: %q", out)
+				}
+			}
+		})
+	}
+}
+
+func TestFaultsPrintErrorFieldsAndHint(t *testing.T) {
+	var b bytes.Buffer
+	f := fault.New(fault.BadInput, "the role cannot be read", "fix it").With("line 3, column 7", `unknown key "lables"`)
+	f.RetryAfter, f.DecisionID = 2*time.Second, "dec_1"
+	output.Fault(&b, fmt.Errorf("creating: %w", f))
+	want := "stile: error: the role cannot be read\n" +
+		"stile: error: line 3, column 7: unknown key \"lables\"\n" +
+		"stile: error: decision dec_1\n" +
+		"stile: hint: fix it\n" +
+		"stile: hint: try again in 2s\n"
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnErrorWithoutFaultStillTellsWhatHappened(t *testing.T) {
+	var b bytes.Buffer
+	output.Fault(&b, errors.New("writing credential: disk full"))
+	if !strings.Contains(b.String(), "stile: error: writing credential: disk full\n") || !strings.Contains(b.String(), "stile: hint: ") {
+		t.Errorf("got %q", b.String())
+	}
+}
+
+func TestParseNamesTheFormats(t *testing.T) {
+	_, err := output.Parse("xml", output.Formats...)
+	f := fault.From(err)
+	if f.Code != fault.BadInput || f.Hint != "use --format with one of: table, json, yaml" {
+		t.Errorf("got %v, %q", f.Code, f.Hint)
+	}
+}

@@ -1,0 +1,96 @@
+package profile
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// write puts a file in place whole: a reader sees the old bytes or the new ones, and nobody else sees either.
+func write(path string, content []byte) (err error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("creating %s: %w", dir, err)
+	}
+	f, err := os.CreateTemp(dir, ".new-*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a rename or a removal last.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("syncing %s: %w", dir, err)
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("syncing %s: %w", dir, err)
+	}
+	return nil
+}
+
+// readPrivate reads a file that holds keys, and refuses one that others can read.
+func readPrivate(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading credential: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fault.Newf(fault.BadInput, "others may have read your keys: run stile logout, then stile login --iam",
+			"%s can be read by others (mode %04o)", path, info.Mode().Perm())
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading credential: %w", err)
+	}
+	return b, nil
+}
+
+// Proxies are the addresses, host:port, that were live when last told; none when never told.
+func (p *Profile) Proxies() ([]string, error) {
+	b, err := os.ReadFile(filepath.Join(p.dir, fileProxies))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading proxies: %w", err)
+	}
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return nil, fmt.Errorf("reading proxies: %w", err)
+	}
+	return list, nil
+}
+
+// SetProxies keeps the addresses of live proxies; an empty list is not kept, for old addresses are better than none.
+func (p *Profile) SetProxies(list []string) error {
+	if len(list) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return fmt.Errorf("writing proxies: %w", err)
+	}
+	return write(filepath.Join(p.dir, fileProxies), b)
+}
