@@ -1,0 +1,194 @@
+// Package lambda runs functions as Lambda does: each instance is a process of its own that fetches its work
+// from a runtime API, one request at a time, with credentials of the function's own role. It serves the
+// Invoke API, feeds functions from streams and schedules, and keeps their resource policies.
+//
+// It must not know what a function does, nor who else provides resources. Its entry point is [New].
+package lambda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/stile-dev/stile/localstack/iam"
+)
+
+// Limits of a function; AWS's own where it has them.
+const (
+	maxPayload    = 6 << 20 // of a synchronous request or answer
+	maxEvent      = 1 << 20 // of an asynchronous request
+	initLimit     = 10 * time.Second
+	sessionLength = 6 * time.Hour
+	sessionMargin = 15 * time.Minute // an instance whose credentials end sooner is replaced
+)
+
+// Config says where functions find everything.
+type Config struct {
+	Authority *iam.Authority
+	BinDir    string // where a function's binary lies: <BinDir>/functions/<name>
+	LogDir    string // <LogDir>/<function>.log
+	StateDir  string // checkpoints of event source mappings, failed batches
+	Endpoint  string // the local AWS, as AWS_ENDPOINT_URL
+	Streams   Streams
+	Bus       Bus // nil: rules with a pattern are refused
+	Log       *slog.Logger
+
+	Instances int           // of one function; 0 means 4
+	Queue     int           // requests that wait for an instance; 0 means 256
+	Idle      time.Duration // an instance without work for so long is ended; 0 means 60 s
+	Now       func() time.Time
+}
+
+// Host runs all functions of the account. It is safe for concurrent use.
+type Host struct {
+	Config
+	ctx    context.Context
+	cancel context.CancelFunc
+	loops  sync.WaitGroup // mappings, schedules and asynchronous invocations
+
+	mu        sync.Mutex
+	functions map[string]*function            // by name
+	grants    map[string]map[string]statement // by function name, then by permission
+	running   map[string]context.CancelFunc   // mappings and rules, by physical id
+	queues    map[string]string               // failure destinations: file by ARN
+}
+
+// New makes a host without functions. Close it to end them.
+func New(c Config) (*Host, error) {
+	if c.Authority == nil || c.BinDir == "" || c.LogDir == "" || c.StateDir == "" || c.Endpoint == "" {
+		return nil, errors.New("lambda host: Authority, BinDir, LogDir, StateDir and Endpoint are needed")
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Instances == 0 {
+		c.Instances = 4
+	}
+	if c.Queue == 0 {
+		c.Queue = 256
+	}
+	if c.Idle == 0 {
+		c.Idle = time.Minute
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Host{
+		Config: c, ctx: ctx, cancel: cancel, functions: map[string]*function{}, grants: map[string]map[string]statement{},
+		running: map[string]context.CancelFunc{}, queues: map[string]string{},
+	}, nil
+}
+
+// Close ends mappings, schedules and every instance, and returns when their processes are gone.
+func (h *Host) Close() {
+	h.mu.Lock()
+	h.cancel() // under the lock, so that no loop is added while they are waited for
+	h.mu.Unlock()
+	h.loops.Wait()
+	h.mu.Lock()
+	functions := h.functions
+	h.functions = map[string]*function{}
+	h.mu.Unlock()
+	for _, f := range functions {
+		f.close()
+	}
+}
+
+// Result is a function's answer.
+type Result struct {
+	Payload []byte
+	Failed  bool // the function failed; Payload says how, in Lambda's shape
+}
+
+// errBusy means that a function's queue is full.
+var errBusy = errors.New("rate exceeded")
+
+// ErrNoFunction means that no function has that name or ARN.
+var ErrNoFunction = errors.New("function not found")
+
+// Invoke runs a function without asking who calls. Callers that act for somebody use [Host.InvokeAs].
+func (h *Host) Invoke(ctx context.Context, nameOrARN string, payload []byte) (Result, error) {
+	f, err := h.function(nameOrARN)
+	if err != nil {
+		return Result{}, err
+	}
+	return f.invoke(ctx, payload)
+}
+
+// InvokeAs runs a function for an AWS service, such as apigateway.amazonaws.com, if the function's resource
+// policy lets that service act for source, the ARN of what triggered it.
+func (h *Host) InvokeAs(ctx context.Context, service, source, nameOrARN string, payload []byte) (Result, error) {
+	f, err := h.function(nameOrARN)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := h.mayInvoke(service, source, f); err != nil {
+		return Result{}, err
+	}
+	return f.invoke(ctx, payload)
+}
+
+func (h *Host) mayInvoke(service, source string, f *function) error {
+	policies, err := h.policies(f.Name)
+	if err != nil {
+		return err
+	}
+	decision := h.Authority.Decide(iam.ServicePrincipal(service), iam.Query{
+		Action: "lambda:InvokeFunction", Resource: f.arn, ResourcePolicies: policies,
+		Context: map[string][]string{"aws:SourceArn": {source}, "aws:SourceAccount": {h.Authority.Account()}},
+	})
+	if !decision.Allowed {
+		return fmt.Errorf("%s may not invoke %s for %s %s: an AWS::Lambda::Permission is missing", service, f.Name, source, decision.Reason)
+	}
+	return nil
+}
+
+// Warm starts one instance of a function, if none stands, and returns when it waits for work.
+func (h *Host) Warm(ctx context.Context, nameOrARN string) error {
+	f, err := h.function(nameOrARN)
+	if err != nil {
+		return err
+	}
+	return f.warm(ctx)
+}
+
+// CodeHash names the build of a function.
+func (h *Host) CodeHash(nameOrARN string) (string, error) {
+	f, err := h.function(nameOrARN)
+	if err != nil {
+		return "", err
+	}
+	return f.hash, nil
+}
+
+// Functions lists the names of all functions by the binary that they run, as in "functions/login".
+func (h *Host) Functions() map[string]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := map[string]string{}
+	for name, f := range h.functions {
+		names[f.Binary] = name
+	}
+	return names
+}
+
+func (h *Host) function(nameOrARN string) (*function, error) {
+	name := functionName(nameOrARN)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f := h.functions[name]; f != nil {
+		return f, nil
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNoFunction, h.arn(name))
+}
+
+func (h *Host) arn(name string) string {
+	return fmt.Sprintf("arn:%s:lambda:%s:%s:function:%s", h.Authority.Partition(), h.Authority.Region(), h.Authority.Account(), name)
+}
+
+func (h *Host) logPath(name string) string { return filepath.Join(h.LogDir, name+".log") }

@@ -1,0 +1,318 @@
+package lambda
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/property"
+	"github.com/stile-dev/stile/localstack/resource"
+	"github.com/stile-dev/stile/localstack/template"
+)
+
+// Streams is where mappings read from: the streams of the local DynamoDB, one ordered shard each.
+type Streams interface {
+	// Records gives up to limit records after a sequence number, oldest first; "" begins at the oldest kept.
+	// It may wait a little for records to come, and returns none if none did.
+	Records(ctx context.Context, streamARN, after string, limit int) ([]Record, error)
+	// Latest is the sequence number of the newest record, "" if there is none.
+	Latest(ctx context.Context, streamARN string) (string, error)
+}
+
+// mappingSpec is AWS::Lambda::EventSourceMapping.
+type mappingSpec struct {
+	EventSourceArn                 string
+	FunctionName                   string
+	Enabled                        *property.Bool
+	BatchSize                      property.Int
+	MaximumBatchingWindowInSeconds property.Int
+	StartingPosition               string
+	BisectBatchOnFunctionError     property.Bool
+	MaximumRetryAttempts           *property.Int
+	MaximumRecordAgeInSeconds      *property.Int
+	ParallelizationFactor          property.Int
+	FunctionResponseTypes          []string
+	FilterCriteria                 struct{ Filters []struct{ Pattern string } }
+	DestinationConfig              struct{ OnFailure struct{ Destination string } }
+}
+
+// mapping feeds one function from one stream.
+type mapping struct {
+	mappingSpec
+	id      string
+	host    *Host
+	f       string // the function's name
+	filters []*Pattern
+}
+
+// streamActions are what Lambda does on a stream with the function's role.
+var streamActions = []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
+
+func (h *Host) putMapping(r resource.Resource) (resource.Outcome, error) {
+	m := &mapping{host: h, id: r.PhysicalID}
+	if err := property.Decode(r.Properties, &m.mappingSpec); err != nil {
+		return resource.Outcome{}, err
+	}
+	if m.id == "" {
+		m.id = requestID()
+	}
+	if err := m.check(); err != nil {
+		return resource.Outcome{}, err
+	}
+	f, err := h.function(m.FunctionName)
+	if err != nil {
+		return resource.Outcome{}, fmt.Errorf("property FunctionName: %w", err)
+	}
+	m.f = f.Name
+	if err := m.mayRead(f); err != nil {
+		return resource.Outcome{}, err
+	}
+	h.loop(m.id, func(ctx context.Context) { m.run(ctx) })
+	arn := strings.Replace(h.arn(""), ":function:", ":event-source-mapping:", 1) + m.id
+	return resource.Outcome{Ref: m.id, Attributes: map[string]any{"Id": m.id, "EventSourceMappingArn": arn}}, nil
+}
+
+func (m *mapping) check() error {
+	if m.host.Streams == nil || !strings.Contains(m.EventSourceArn, ":dynamodb:") {
+		return fmt.Errorf("property EventSourceArn: %q is no stream of the local DynamoDB", m.EventSourceArn)
+	}
+	if m.BatchSize == 0 {
+		m.BatchSize = 100
+	}
+	if m.StartingPosition != "LATEST" && m.StartingPosition != "TRIM_HORIZON" {
+		return fmt.Errorf("property StartingPosition: %q is neither LATEST nor TRIM_HORIZON", m.StartingPosition)
+	}
+	for _, kind := range m.FunctionResponseTypes {
+		if kind != "ReportBatchItemFailures" {
+			return fmt.Errorf("property FunctionResponseTypes: %q is unknown", kind)
+		}
+	}
+	if m.ParallelizationFactor > 1 {
+		return errors.New("property ParallelizationFactor: only 1 is supported")
+	}
+	for _, filter := range m.FilterCriteria.Filters {
+		pattern, err := ParsePattern([]byte(filter.Pattern))
+		if err != nil {
+			return fmt.Errorf("property FilterCriteria: %w", err)
+		}
+		m.filters = append(m.filters, pattern)
+	}
+	return nil
+}
+
+// mayRead asks for every action that Lambda would take on the stream, as the function's role.
+func (m *mapping) mayRead(f *function) error {
+	credentials, err := m.host.session(f)
+	if err != nil {
+		return err
+	}
+	_, principal, err := m.host.Authority.Lookup(credentials.AccessKeyID)
+	if err != nil {
+		return fmt.Errorf("asking for the function's rights on the stream: %w", err)
+	}
+	for _, action := range streamActions {
+		if d := m.host.Authority.Decide(principal, iam.Query{Action: action, Resource: m.EventSourceArn}); !d.Allowed {
+			return fmt.Errorf("the role of %s may not %s on %s %s: grant the stream to it", f.Name, action, m.EventSourceArn, d.Reason)
+		}
+	}
+	return nil
+}
+
+// loop runs work until the host closes, or until another work takes the same id.
+func (h *Host) loop(id string, work func(context.Context)) {
+	ctx, cancel := context.WithCancel(h.ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if old := h.running[id]; old != nil {
+		old()
+	}
+	h.running[id] = cancel
+	if h.ctx.Err() == nil {
+		h.loops.Go(func() { work(ctx) })
+	}
+}
+
+// run reads, filters and delivers until ctx ends. Whatever goes wrong is logged and tried again.
+func (m *mapping) run(ctx context.Context) {
+	if m.Enabled != nil && !bool(*m.Enabled) {
+		return
+	}
+	after, err := m.position(ctx)
+	for ctx.Err() == nil {
+		if err == nil {
+			after, err = m.step(ctx, after)
+		} else {
+			m.host.Log.Warn("An event source mapping waits after an error", "function", m.f, "cause", err)
+			_ = sleep(ctx, time.Second)
+			after, err = m.position(ctx)
+		}
+	}
+}
+
+func (m *mapping) step(ctx context.Context, after string) (string, error) {
+	batch, err := m.gather(ctx, after)
+	if err != nil || len(batch) == 0 {
+		if err == nil {
+			err = sleep(ctx, 100*time.Millisecond)
+		}
+		return after, err
+	}
+	last := batch[len(batch)-1].Sequence
+	chosen := make([]Record, 0, len(batch))
+	for _, r := range batch {
+		if m.wants(r) {
+			chosen = append(chosen, r)
+		}
+	}
+	if len(chosen) > 0 {
+		if err := m.delivery().deliver(ctx, chosen); err != nil {
+			return after, err
+		}
+	}
+	return last, m.keep(last)
+}
+
+// gather reads one batch: full, or as much as came within the window.
+func (m *mapping) gather(ctx context.Context, after string) ([]Record, error) {
+	end := m.host.Now().Add(time.Duration(m.MaximumBatchingWindowInSeconds) * time.Second)
+	var batch []Record
+	for {
+		more, err := m.host.Streams.Records(ctx, m.EventSourceArn, after, int(m.BatchSize)-len(batch))
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", m.EventSourceArn, err)
+		}
+		batch = append(batch, more...)
+		if len(batch) > 0 {
+			after = batch[len(batch)-1].Sequence
+		}
+		if len(batch) == 0 || len(batch) >= int(m.BatchSize) || !m.host.Now().Before(end) {
+			return batch, nil
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (m *mapping) wants(r Record) bool {
+	for _, pattern := range m.filters {
+		if pattern.Matches(r.Event) {
+			return true
+		}
+	}
+	return len(m.filters) == 0
+}
+
+func (m *mapping) delivery() delivery {
+	d := delivery{
+		invoke: func(ctx context.Context, records []Record) (Result, error) {
+			return m.host.Invoke(ctx, m.f, eventOf(records))
+		},
+		done: m.keep, giveUp: m.giveUp, retries: -1, maxAge: -1, now: m.host.Now,
+		pause: func(ctx context.Context, tries int) error {
+			return sleep(ctx, min(100*time.Millisecond<<min(tries, 7), 10*time.Second))
+		},
+		bisect: bool(m.BisectBatchOnFunctionError), partial: len(m.FunctionResponseTypes) > 0,
+	}
+	if m.MaximumRetryAttempts != nil {
+		d.retries = int(*m.MaximumRetryAttempts)
+	}
+	if m.MaximumRecordAgeInSeconds != nil && *m.MaximumRecordAgeInSeconds >= 0 {
+		d.maxAge = time.Duration(*m.MaximumRecordAgeInSeconds) * time.Second
+	}
+	return d
+}
+
+func eventOf(records []Record) []byte {
+	var b bytes.Buffer
+	b.WriteString(`{"Records":[`)
+	for i, r := range records {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(r.Event)
+	}
+	b.WriteString(`]}`)
+	return b.Bytes()
+}
+
+// giveUp reports a batch to the failure destination, in the shape that Lambda sends to SQS.
+func (m *mapping) giveUp(records []Record, why string, tries int) {
+	m.host.Log.Error("A batch was given up", "function", m.f, "records", len(records), "tries", tries, "cause", why)
+	if m.DestinationConfig.OnFailure.Destination == "" {
+		return
+	}
+	m.host.bury(m.DestinationConfig.OnFailure.Destination, map[string]any{
+		"requestContext":  map[string]any{"functionArn": m.host.arn(m.f), "condition": "RetryAttemptsExhausted", "approximateInvokeCount": tries},
+		"responseContext": map[string]any{"functionError": "Unhandled", "cause": why},
+		"DDBStreamBatchInfo": map[string]any{
+			"startSequenceNumber": records[0].Sequence, "endSequenceNumber": records[len(records)-1].Sequence,
+			"batchSize": len(records), "streamArn": m.EventSourceArn,
+		},
+	})
+}
+
+// checkpoint is what is kept of a mapping.
+type checkpoint struct {
+	Stream string `json:"stream"`
+	After  string `json:"after"`
+}
+
+func (m *mapping) path() string { return filepath.Join(m.host.StateDir, "mapping-"+m.id+".json") }
+
+// position is where to go on: the checkpoint, else where StartingPosition says, which is then kept.
+func (m *mapping) position(ctx context.Context) (string, error) {
+	raw, err := os.ReadFile(m.path())
+	var c checkpoint
+	if err == nil && json.Unmarshal(raw, &c) == nil && c.Stream == m.EventSourceArn {
+		return c.After, nil
+	}
+	after := ""
+	if m.StartingPosition == "LATEST" {
+		if after, err = m.host.Streams.Latest(ctx, m.EventSourceArn); err != nil {
+			return "", fmt.Errorf("reading %s: %w", m.EventSourceArn, err)
+		}
+	}
+	return after, m.keep(after)
+}
+
+func (m *mapping) keep(after string) error {
+	raw, err := json.Marshal(checkpoint{m.EventSourceArn, after})
+	if err != nil {
+		return fmt.Errorf("keeping a checkpoint: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(m.path()), 0o700); err != nil {
+		return fmt.Errorf("keeping a checkpoint: %w", err)
+	}
+	if err := os.WriteFile(m.path()+".new", raw, 0o600); err != nil {
+		return fmt.Errorf("keeping a checkpoint: %w", err)
+	}
+	if err := os.Rename(m.path()+".new", m.path()); err != nil {
+		return fmt.Errorf("keeping a checkpoint: %w", err)
+	}
+	return nil
+}
+
+// sleep waits, or returns the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// physicalName is what CloudFormation would call a resource without a name of its own.
+func physicalName(r resource.Resource) string {
+	return template.PhysicalName(r.StackID, r.Stack, r.LogicalID)
+}

@@ -1,0 +1,154 @@
+package process
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Back-off between restarts of a process that keeps ending; it begins anew once one has lived for steady.
+const (
+	firstPause = 200 * time.Millisecond
+	longPause  = 5 * time.Second
+	steady     = 20 * time.Second
+)
+
+// Supervisor keeps processes running while it lives, and leaves them running when it ends.
+type Supervisor struct {
+	run string
+	log *slog.Logger
+
+	mu    sync.Mutex
+	watch map[string]*watcher
+	done  sync.WaitGroup
+}
+
+// watcher is the goroutine that looks after one name. It alone starts and waits for its process.
+type watcher struct {
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+// NewSupervisor keeps its records in run.
+func NewSupervisor(run string, log *slog.Logger) *Supervisor {
+	return &Supervisor{run: run, log: log, watch: map[string]*watcher{}}
+}
+
+// Ensure has the spec running when it returns: a process of the same spec and program bytes that an earlier
+// supervisor left is adopted, an outdated one is stopped first. From then on the process is restarted
+// whenever it ends.
+func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hash, err := spec.hash()
+	if err != nil {
+		return err
+	}
+	record, known := Load(s.run, spec.Name)
+	alive := known && record.Alive()
+	if alive && record.Hash == hash && s.watch[spec.Name] != nil {
+		return nil
+	}
+	s.unwatch(spec.Name)
+	if alive && record.Hash != hash {
+		s.log.Info("Stopping an outdated process", "name", spec.Name, "pid", record.PID)
+		if err := record.Stop(ctx); err != nil {
+			return err
+		}
+		alive = false
+	}
+	var wait func() error
+	if alive {
+		s.log.Info("Adopted a running process", "name", spec.Name, "pid", record.PID)
+		wait = record.untilGone
+	} else if record, wait, err = Start(spec, s.run); err != nil {
+		return err
+	} else {
+		s.log.Info("Started a process", "name", spec.Name, "pid", record.PID)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	w := &watcher{cancel: cancel, ended: make(chan struct{})}
+	s.watch[spec.Name] = w
+	s.done.Go(func() {
+		defer close(w.ended)
+		s.keep(ctx, spec, wait)
+	})
+	return nil
+}
+
+// Stop ends a process and looks after it no longer.
+func (s *Supervisor) Stop(ctx context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unwatch(name)
+	record, ok := Load(s.run, name)
+	if !ok {
+		return nil
+	}
+	if err := record.Stop(ctx); err != nil {
+		return err
+	}
+	return record.Remove(s.run)
+}
+
+// Release stops looking after every process and leaves them all running.
+func (s *Supervisor) Release() {
+	s.mu.Lock()
+	for name := range s.watch {
+		s.unwatch(name)
+	}
+	s.mu.Unlock()
+	s.done.Wait()
+}
+
+func (s *Supervisor) unwatch(name string) {
+	if w := s.watch[name]; w != nil {
+		w.cancel()
+		<-w.ended
+		delete(s.watch, name)
+	}
+}
+
+// untilGone waits for the end of a process that is not our child.
+func (r Record) untilGone() error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for r.Alive() {
+		<-tick.C
+	}
+	return nil
+}
+
+// keep restarts the process each time it ends, until ctx does.
+func (s *Supervisor) keep(ctx context.Context, spec Spec, wait func() error) {
+	pause := firstPause
+	for {
+		began := time.Now()
+		if wait != nil {
+			// The reaper outlives a released watcher by design: the process does too.
+			ended := make(chan error, 1)
+			go func() { ended <- wait() }()
+			select {
+			case <-ctx.Done():
+				return
+			case err := <-ended:
+				s.log.Warn("A process ended and is started again", "name", spec.Name, "cause", err, "pause", pause.String())
+			}
+		}
+		if time.Since(began) > steady {
+			pause = firstPause
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longPause)
+		var err error
+		if _, wait, err = Start(spec, s.run); err != nil {
+			s.log.Error("A process could not be started", "name", spec.Name, "cause", err)
+			wait = nil
+		}
+	}
+}

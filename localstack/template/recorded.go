@@ -1,0 +1,100 @@
+package template
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/stile-dev/stile/localstack/resource"
+)
+
+// recorded gives a resource without behaviour what templates ask of it: a stable id of the right form, and
+// attributes. It is the provider of every type that the table calls recorded.
+type recorded struct{ pseudo map[string]any }
+
+// prefixes of the ids of EC2's resources; every other recorded type is known by a name.
+var prefixes = map[string]string{
+	"AWS::EC2::FlowLog":                     "fl",
+	"AWS::EC2::InternetGateway":             "igw",
+	"AWS::EC2::RouteTable":                  "rtb",
+	"AWS::EC2::SecurityGroup":               "sg",
+	"AWS::EC2::SecurityGroupEgress":         "sgr",
+	"AWS::EC2::SecurityGroupIngress":        "sgr",
+	"AWS::EC2::Subnet":                      "subnet",
+	"AWS::EC2::SubnetRouteTableAssociation": "rtbassoc",
+	"AWS::EC2::VPC":                         "vpc",
+	"AWS::EC2::VPCEndpoint":                 "vpce",
+}
+
+// named are the properties that hold a resource's own name, by type.
+var named = map[string]string{
+	"AWS::CloudWatch::Alarm":     "AlarmName",
+	"AWS::CloudWatch::Dashboard": "DashboardName",
+	"AWS::Logs::LogGroup":        "LogGroupName",
+	"AWS::WAFv2::WebACL":         "Name",
+}
+
+// PhysicalName is a name as CloudFormation would generate it: stack, logical id and twelve characters that
+// are the same at each deployment of this stack.
+func PhysicalName(stackID, stack, logicalID string) string {
+	sum := sha256.Sum256([]byte(stackID + "\x00" + logicalID))
+	return fmt.Sprintf("%s-%s-%s", stack, logicalID, strings.ToUpper(hex.EncodeToString(sum[:6])))
+}
+
+func (p recorded) provision(r resource.Resource) (resource.Outcome, error) {
+	name := PhysicalName(r.StackID, r.Stack, r.LogicalID)
+	sum := sha256.Sum256([]byte(r.StackID + "\x00" + r.LogicalID))
+	if prefix, ok := prefixes[r.Type]; ok {
+		name = prefix + "-" + hex.EncodeToString(sum[:])[:17]
+	} else if own, ok := r.Properties[named[r.Type]].(string); ok {
+		name = own
+	}
+	out := resource.Outcome{Ref: name, Attributes: map[string]any{"Id": name}}
+	p.attributes(r, name, out.Attributes)
+	if arn, ok := out.Attributes["Arn"]; ok && strings.HasPrefix(r.Type, "AWS::SNS::") {
+		out.Ref = arn.(string)
+	}
+	return out, nil
+}
+
+func (p recorded) attributes(r resource.Resource, name string, to map[string]any) {
+	arn := func(service, rest string) string {
+		return fmt.Sprintf("arn:%s:%s:%s:%s:%s", p.pseudo["AWS::Partition"], service, p.pseudo["AWS::Region"], p.pseudo["AWS::AccountId"], rest)
+	}
+	copied := func(names ...string) {
+		for _, n := range names {
+			if v, ok := r.Properties[n]; ok {
+				to[n] = v
+			}
+		}
+	}
+	switch r.Type {
+	case "AWS::EC2::VPC":
+		copied("CidrBlock")
+		to["VpcId"], to["DefaultSecurityGroup"], to["DefaultNetworkAcl"] = name, "sg-"+name[4:], "acl-"+name[4:]
+		to["CidrBlockAssociations"], to["Ipv6CidrBlocks"] = []any{}, []any{}
+	case "AWS::EC2::Subnet":
+		copied("AvailabilityZone", "CidrBlock", "VpcId")
+		to["SubnetId"] = name
+	case "AWS::EC2::SecurityGroup":
+		copied("VpcId")
+		to["GroupId"] = name
+	case "AWS::EC2::RouteTable":
+		to["RouteTableId"] = name
+	case "AWS::EC2::InternetGateway":
+		to["InternetGatewayId"] = name
+	case "AWS::EC2::VPCEndpoint":
+		to["DnsEntries"], to["NetworkInterfaceIds"] = []any{}, []any{}
+	case "AWS::Logs::LogGroup":
+		to["Arn"] = arn("logs", "log-group:"+name+":*")
+	case "AWS::CloudWatch::Alarm":
+		to["Arn"] = arn("cloudwatch", "alarm:"+name)
+	case "AWS::SNS::Topic":
+		to["Arn"], to["TopicArn"], to["TopicName"] = arn("sns", name), arn("sns", name), name
+	case "AWS::WAFv2::WebACL":
+		to["Arn"] = arn("wafv2", "regional/webacl/"+name)
+	case "AWS::Events::Archive":
+		to["Arn"] = arn("events", "archive/"+name)
+	}
+}
