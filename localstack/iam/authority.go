@@ -1,6 +1,5 @@
 // Package iam is the local account's Identity and Access Management: who exists, with which credentials,
-// and what policies let them do. It decides as AWS documents it: an explicit deny wins, the rest of the
-// rules are at [Authority.Decide].
+// and what policies let them do. It decides as AWS documents it; the rules are at [Authority.Decide].
 //
 // It knows no service and no HTTP. Its entry point is [Open].
 package iam
@@ -8,7 +7,14 @@ package iam
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // Config says whose account this is and where it is kept.
@@ -20,63 +26,85 @@ type Config struct {
 	Now       func() time.Time // default time.Now
 }
 
-// Authority holds the account's roles, users, policies and credentials. It is safe for concurrent use.
+// Authority holds the account's roles, users, policies and credentials. It is safe for concurrent use:
+// readers share a lock over maps that mirror the file, writers change both.
 type Authority struct {
 	config Config
+	db     *bbolt.DB
+
+	mu       sync.RWMutex
+	roles    map[string]*roleEntry // by account/name
+	users    map[string]*userEntry // by account/name
+	managed  map[string]*managedEntry
+	keys     map[string]keyRecord
+	sessions map[string]*Policy // parsed session policies by access key
 }
 
-// Role is an IAM role.
-type Role struct {
-	Account    string // default the authority's; another makes a foreign role
-	Name       string
-	Path       string // default "/"; "/aws-reserved/sso.amazonaws.com/" is allowed
-	ID         string // AROA…, given by the authority and stable
-	ARN        string // given by the authority
-	Trust      json.RawMessage
-	Inline     map[string]Inline // by policy name
-	Managed    []string          // ARNs
-	Boundary   string            // ARN of a managed policy
-	MaxSession time.Duration     // default one hour
-	Tags       map[string]string
+type roleEntry struct {
+	Role
+	trust  *Policy
+	inline []*Policy
 }
 
-// Inline is a policy that lives in its role or user.
-type Inline struct {
-	Document json.RawMessage
-	Owner    string // which template resource put it there; "" for the identity itself
+type userEntry struct {
+	UserRecord
+	inline []*Policy
 }
 
-// UserRecord is an IAM user.
-type UserRecord struct {
-	Account  string
-	Name     string
-	Path     string // default "/"
-	ID       string // AIDA…
+type managedEntry struct {
 	ARN      string
-	Inline   map[string]Inline
-	Managed  []string
-	Boundary string
-	Tags     map[string]string
+	Document json.RawMessage
+	Attached []string // role names that its template resource lists
+	policy   *Policy
 }
 
-// Credentials sign calls. Keep the secrets out of logs.
-type Credentials struct {
-	AccessKeyID     string
-	SecretAccessKey string
-	SessionToken    string    // "" for a user's key
-	Expires         time.Time // zero for a user's key
+// keyRecord is a stored access key: a user's, or a role session's.
+type keyRecord struct {
+	Credentials
+	User    string // key into users
+	Role    string // key into roles
+	RoleID  string // a session dies with the role it was made for
+	Session string
+	Policy  json.RawMessage // session policy
 }
 
 // ErrNotFound means that no such role, user, policy or key exists.
 var ErrNotFound = errors.New("no such entity")
 
-var errLater = errors.New("not there yet")
-
 // Open reads or creates the authority kept in c.Dir. Close it when done.
-func Open(c Config) (*Authority, error) { return &Authority{config: c}, nil }
+func Open(c Config) (*Authority, error) {
+	if c.Partition == "" {
+		c.Partition = "aws"
+	}
+	if c.Region == "" {
+		c.Region = "us-east-1"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if !accountForm.MatchString(c.Account) {
+		return nil, fmt.Errorf("opening iam: account %q is not twelve digits", c.Account)
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("opening iam: %w", err)
+	}
+	db, err := bbolt.Open(filepath.Join(c.Dir, "iam.bolt"), 0o600, &bbolt.Options{Timeout: 5 * time.Second})
+	if err != nil {
+		return nil, fmt.Errorf("opening iam: another process may hold %s: %w", c.Dir, err)
+	}
+	a := &Authority{
+		config: c, db: db,
+		roles: map[string]*roleEntry{}, users: map[string]*userEntry{}, managed: map[string]*managedEntry{},
+		keys: map[string]keyRecord{}, sessions: map[string]*Policy{},
+	}
+	if err := a.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening iam: %w", err), db.Close())
+	}
+	return a, nil
+}
 
 // Close releases the file.
-func (a *Authority) Close() error { return nil }
+func (a *Authority) Close() error { return a.db.Close() }
 
 // Account is the twelve digits of the authority's own account.
 func (a *Authority) Account() string { return a.config.Account }
@@ -87,62 +115,68 @@ func (a *Authority) Partition() string { return a.config.Partition }
 // Region is the one Region that services answer for.
 func (a *Authority) Region() string { return a.config.Region }
 
-// PutRole creates the role, or replaces all of an existing one but its ID. It returns it with ID and ARN.
-func (a *Authority) PutRole(r Role) (Role, error) { return r, errLater }
+func (a *Authority) now() time.Time { return a.config.Now() }
 
-// Role gives the role with that name or ARN.
-func (a *Authority) Role(nameOrARN string) (Role, error) { return Role{}, errLater }
-
-// DeleteRole removes the role; its sessions end at once.
-func (a *Authority) DeleteRole(nameOrARN string) error { return errLater }
-
-// PutUser creates the user, or replaces all of an existing one but its ID.
-func (a *Authority) PutUser(u UserRecord) (UserRecord, error) { return u, errLater }
-
-// CreateAccessKey gives the user a new long-term key.
-func (a *Authority) CreateAccessKey(userNameOrARN string) (Credentials, error) {
-	return Credentials{}, errLater
+// owner splits "name" or an ARN of a role, user or session into the key of our maps.
+func (a *Authority) owner(nameOrARN string) string {
+	if !strings.HasPrefix(nameOrARN, "arn:") {
+		return a.config.Account + "/" + nameOrARN
+	}
+	parts := strings.SplitN(nameOrARN, ":", 6)
+	if len(parts) < 6 {
+		return nameOrARN
+	}
+	name := parts[5][strings.LastIndexByte(parts[5], '/')+1:]
+	return parts[4] + "/" + name
 }
 
-// PutManagedPolicy creates or replaces a customer managed policy and returns its ARN.
-func (a *Authority) PutManagedPolicy(path, name string, document json.RawMessage) (string, error) {
-	return "", errLater
+// bindings collects what has a say about the principal, as things stand now.
+func (a *Authority) bindings(p *Principal) (bindings, error) {
+	b := bindings{session: p.Policies}
+	if p.Kind == Service {
+		return b, nil
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var managed []string
+	var boundary string
+	if p.Kind == AssumedRole {
+		r, ok := a.roles[a.owner(p.RoleARN)]
+		if !ok || r.ARN != p.RoleARN {
+			return b, fmt.Errorf("the role %s is gone", p.RoleARN)
+		}
+		b.identity, managed, boundary = append(b.identity, r.inline...), r.Managed, r.Boundary
+	} else {
+		u, ok := a.users[a.owner(p.ARN)]
+		if !ok || u.ARN != p.ARN {
+			return b, fmt.Errorf("the user %s is gone", p.ARN)
+		}
+		b.identity, managed, boundary = append(b.identity, u.inline...), u.Managed, u.Boundary
+	}
+	for _, arn := range managed {
+		m, err := a.managedPolicy(arn)
+		if err != nil {
+			return b, err
+		}
+		b.identity = append(b.identity, m)
+	}
+	if boundary != "" {
+		m, err := a.managedPolicy(boundary)
+		if err != nil {
+			return b, err
+		}
+		b.boundary = m
+	}
+	return b, nil
 }
 
-// Mint makes credentials for a session of the role without asking its trust policy, as the service that
-// runs a function or task does after it has asked. Any positive duration is good.
-func (a *Authority) Mint(roleARN, session string, d time.Duration) (Credentials, error) {
-	return Credentials{}, errLater
-}
-
-// Assume is sts:AssumeRole: it asks the trust policy whether the caller may (use [ServicePrincipal] for
-// Lambda and ECS tasks), then mints.
-func (a *Authority) Assume(r AssumeRequest) (Credentials, *Principal, error) {
-	return Credentials{}, nil, errLater
-}
-
-// AssumeRequest is what sts:AssumeRole takes.
-type AssumeRequest struct {
-	Caller   *Principal
-	RoleARN  string
-	Session  string        // 2 to 64 characters of [\w+=,.@-]
-	Duration time.Duration // default one hour; 15 minutes up to the role's MaxSession
-	Policy   []byte        // session policy, or nil
-	Context  map[string][]string
-}
-
-// Lookup finds who an access key belongs to. The credentials' token and expiry are the caller's to check.
-func (a *Authority) Lookup(accessKeyID string) (Credentials, *Principal, error) {
-	return Credentials{}, nil, errLater
-}
-
-// Decide answers the query as AWS would.
-func (a *Authority) Decide(p *Principal, q Query) Decision { return Decision{Reason: "not there yet"} }
-
-// NewProvider provisions AWS::IAM::Role, AWS::IAM::Policy and AWS::IAM::ManagedPolicy into the authority.
-func NewProvider(a *Authority) *Provider { return &Provider{authority: a} }
-
-// Provider is a resource.Provider.
-type Provider struct {
-	authority *Authority
+// managedPolicy finds a customer's policy or one of AWS's. The lock is held.
+func (a *Authority) managedPolicy(arn string) (*Policy, error) {
+	if m, ok := a.managed[arn]; ok {
+		return m.policy, nil
+	}
+	if m, ok := awsManaged[arn]; ok {
+		return m, nil
+	}
+	return nil, fmt.Errorf("policy %s: %w", arn, ErrNotFound)
 }

@@ -1,7 +1,5 @@
 package iam
 
-import "strings"
-
 // Kind says what a principal is, which decides whose policies bind it.
 type Kind int
 
@@ -35,7 +33,7 @@ func ServicePrincipal(name string) *Principal {
 	return &Principal{Kind: Service, Service: name}
 }
 
-// ViaService names the service that calls on behalf of the principal; none of ours does yet.
+// rootARN stands for the whole account in policies.
 func (p *Principal) rootARN() string {
 	return "arn:" + p.Partition + ":iam::" + p.Account + ":root"
 }
@@ -64,10 +62,4 @@ func (p *Principal) principalType() string {
 	default:
 		return "Anonymous"
 	}
-}
-
-// aroa is the unique id without the session's name.
-func (p *Principal) aroa() string {
-	id, _, _ := strings.Cut(p.UserID, ":")
-	return id
 }

@@ -1,0 +1,177 @@
+package iam
+
+import (
+	"fmt"
+	"strings"
+)
+
+// condition is the context of a query: keys in lower case.
+type condition map[string][]string
+
+func newCondition(context map[string][]string) condition {
+	c := make(condition, len(context))
+	for k, v := range context {
+		c[strings.ToLower(k)] = v
+	}
+	return c
+}
+
+func (c condition) get(key string) []string { return c[strings.ToLower(key)] }
+
+// set gives the key a value unless that is empty or the key has one.
+func (c condition) set(key, value string) {
+	key = strings.ToLower(key)
+	if _, there := c[key]; !there && value != "" {
+		c[key] = []string{value}
+	}
+}
+
+// quantifier is the prefix for keys with several values.
+type quantifier int
+
+const (
+	single quantifier = iota
+	forAll            // ForAllValues: holds when every value does, hence for a key that is absent or empty
+	forAny            // ForAnyValue: holds when some value does, hence not for a key that is absent
+)
+
+// clause is one operator on one key.
+type clause struct {
+	text       string // for reasons: StringEquals kms:MessageType
+	operator   operator
+	quantifier quantifier
+	ifExists   bool
+	key        string
+	values     []operand
+}
+
+// readCondition reads {operator: {key: value or values}}.
+func readCondition(at string, n node, variables bool) ([]clause, error) {
+	blocks, err := n.members(at)
+	if err != nil {
+		return nil, err
+	}
+	var out []clause
+	for _, block := range blocks {
+		in := at + "." + block.key
+		base, err := readOperator(in, block.key)
+		if err != nil {
+			return nil, err
+		}
+		keys, err := block.node.members(in)
+		if err != nil {
+			return nil, err
+		}
+		seen := map[string]bool{}
+		for _, k := range keys {
+			where := in + "." + k.key
+			if lower := strings.ToLower(k.key); seen[lower] {
+				return nil, fmt.Errorf("%s: the key stands twice, case making no difference", where)
+			} else {
+				seen[lower] = true
+			}
+			c := base
+			c.key, c.text = k.key, block.key+" "+k.key
+			if err := c.readValues(where, k.node, variables); err != nil {
+				return nil, err
+			}
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+func readOperator(at, name string) (clause, error) {
+	c := clause{}
+	rest := name
+	if s, ok := strings.CutPrefix(rest, "ForAllValues:"); ok {
+		c.quantifier, rest = forAll, s
+	} else if s, ok := strings.CutPrefix(rest, "ForAnyValue:"); ok {
+		c.quantifier, rest = forAny, s
+	}
+	if s, ok := strings.CutSuffix(rest, "IfExists"); ok {
+		c.ifExists, rest = true, s
+	}
+	op, ok := operators[rest]
+	if !ok {
+		return c, fmt.Errorf("%s: unknown condition operator %q", at, name)
+	}
+	if rest == "Null" && (c.ifExists || c.quantifier != single) {
+		return c, fmt.Errorf("%s: Null takes neither IfExists nor a set prefix", at)
+	}
+	c.operator = op
+	return c, nil
+}
+
+func (c *clause) readValues(at string, n node, variables bool) error {
+	if !strings.Contains(c.key, ":") {
+		return fmt.Errorf("%s: a condition key has a prefix, as in aws:SourceIp", at)
+	}
+	values, err := n.strings(at, true)
+	if err != nil {
+		return err
+	}
+	for _, v := range values {
+		o, err := c.operator.read(at, v, variables)
+		if err != nil {
+			return err
+		}
+		c.values = append(c.values, o)
+	}
+	return nil
+}
+
+// errSeveral is the reason for a key with several values under an operator for one: AWS leaves the outcome
+// open, so the whole decision is no.
+type errSeveral struct{ clause string }
+
+func (e errSeveral) Error() string {
+	return "because the condition " + e.clause + " compares a key that has several values here; write ForAllValues: or ForAnyValue:"
+}
+
+// holds says whether the clause is fulfilled.
+func (c clause) holds(ctx condition) (bool, error) {
+	values := ctx.get(c.key)
+	if c.operator.null {
+		return c.holdsNull(len(values) == 0), nil
+	}
+	if len(values) == 0 {
+		if c.ifExists || c.quantifier == forAll {
+			return true, nil
+		}
+		return c.operator.negated && c.quantifier == single, nil
+	}
+	if c.quantifier == single && len(values) > 1 {
+		return false, errSeveral{c.text}
+	}
+	for _, v := range values {
+		ok := c.compare(v, ctx)
+		if c.quantifier == forAll && !ok {
+			return false, nil
+		}
+		if c.quantifier != forAll && ok {
+			return true, nil
+		}
+	}
+	return c.quantifier == forAll, nil
+}
+
+// compare holds one value of the context against all of the policy's: any for an operator that affirms,
+// none for one that negates.
+func (c clause) compare(value string, ctx condition) bool {
+	for _, o := range c.values {
+		if c.operator.match(o, value, ctx) {
+			return !c.operator.negated
+		}
+	}
+	return c.operator.negated
+}
+
+func (c clause) holdsNull(absent bool) bool {
+	for _, o := range c.values {
+		if strings.EqualFold(o.raw, "true") == absent {
+			return true
+		}
+	}
+	return false
+}

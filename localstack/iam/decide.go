@@ -1,0 +1,257 @@
+package iam
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// bindings is every policy that has a say about a principal, beside those on the resource.
+type bindings struct {
+	identity []*Policy
+	boundary *Policy // nil when there is none
+	session  []*Policy
+}
+
+// Decide answers the query as AWS documents its policy evaluation:
+//
+//   - a Deny that applies, on whichever side, ends it;
+//   - within one account an allow of the identity's policies or of the resource's is enough; a key policy
+//     and a trust policy must allow by themselves, except that a statement for the account hands the
+//     question to the identity's policies;
+//   - a resource in another account needs both sides;
+//   - boundary and session policies must allow as well, unless the resource's policy names the session itself
+//     (or, for the boundary, the user itself);
+//   - a service principal has no identity policies, and nobody (a nil principal) is never allowed.
+//
+// See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html.
+func (a *Authority) Decide(p *Principal, q Query) Decision {
+	if p == nil {
+		return Decision{Reason: "because the call is anonymous"}
+	}
+	if !strings.Contains(q.Action, ":") || strings.ContainsAny(q.Action, "*?") {
+		return Decision{Reason: "because " + q.Action + " is no single action"}
+	}
+	b, err := a.bindings(p)
+	if err != nil {
+		return Decision{Reason: "because " + err.Error()}
+	}
+	ctx := a.context(p, q)
+	if q.ResourceAccount == "" {
+		if q.ResourceAccount = accountOf(q.Resource); q.ResourceAccount == "" {
+			q.ResourceAccount = a.Account()
+		}
+	}
+	j := judge{who: p, query: q, context: ctx}
+	return j.decide(b)
+}
+
+// context adds what is known of the principal, and the time, to the caller's keys.
+func (a *Authority) context(p *Principal, q Query) condition {
+	c := newCondition(q.Context)
+	now := a.now().UTC()
+	c.set("aws:CurrentTime", now.Format(time.RFC3339))
+	c.set("aws:EpochTime", fmt.Sprint(now.Unix()))
+	c.set("aws:PrincipalType", p.principalType())
+	if p.Kind == Service {
+		c.set("aws:PrincipalIsAWSService", "true")
+		c.set("aws:PrincipalServiceName", p.Service)
+		return c
+	}
+	c.set("aws:PrincipalIsAWSService", "false")
+	c.set("aws:PrincipalAccount", p.Account)
+	c.set("aws:userid", p.UserID)
+	c.set("aws:username", p.user)
+	arn := p.ARN
+	if p.Kind == AssumedRole {
+		arn = p.RoleARN
+	}
+	c.set("aws:PrincipalArn", arn)
+	for k, v := range p.Tags {
+		c.set("aws:PrincipalTag/"+k, v)
+	}
+	return c
+}
+
+// judge decides one query.
+type judge struct {
+	who     *Principal
+	query   Query
+	context condition
+}
+
+// verdict is what one set of policies says.
+type verdict struct {
+	deny  *found
+	allow *found // the strongest allow
+	grip  grip   // of the strongest allow, for policies on the resource
+}
+
+type found struct {
+	policy *Policy
+	sid    string
+}
+
+func (j judge) decide(b bindings) Decision {
+	sides := []struct {
+		kind     string
+		policies []*Policy
+	}{
+		{"identity-based", b.identity}, {"resource-based", j.query.ResourcePolicies},
+		{"permissions boundary", listed(b.boundary)}, {"session", b.session},
+	}
+	var verdicts [4]verdict
+	for i, side := range sides {
+		v, err := j.read(side.policies)
+		if err != nil {
+			return Decision{Reason: err.Error()}
+		}
+		if v.deny != nil {
+			return Decision{
+				Explicit: true, Policy: v.deny.policy.Name, Sid: v.deny.sid,
+				Reason: article(side.kind),
+			}
+		}
+		verdicts[i] = v
+	}
+	return j.weigh(b, verdicts)
+}
+
+func article(kind string) string {
+	switch {
+	case strings.HasPrefix(kind, "identity"):
+		return "with an explicit deny in an " + kind + " policy"
+	case strings.HasSuffix(kind, "boundary"):
+		return "with an explicit deny in a " + kind
+	default:
+		return "with an explicit deny in a " + kind + " policy"
+	}
+}
+
+// weigh combines the sides once nothing denies.
+func (j judge) weigh(b bindings, v [4]verdict) Decision {
+	identity, resource, boundary, session := v[0], v[1], v[2], v[3]
+	by := resource
+	direct := resource.allow != nil && resource.grip > asAccount
+	switch {
+	case j.who.Kind == Service:
+		if !direct {
+			return j.missing("resource-based")
+		}
+		return allowed(resource.allow)
+	case j.query.ResourceAccount != j.who.Account:
+		if resource.allow == nil {
+			return j.missing("resource-based")
+		}
+		direct = false
+	case j.query.Mode != Ordinary && resource.allow == nil:
+		return j.missing("resource-based")
+	}
+	if !direct {
+		if by = identity; identity.allow == nil {
+			return j.missing("identity-based")
+		}
+	}
+	itself := direct && resource.grip == asItself
+	if b.boundary != nil && boundary.allow == nil && !itself {
+		return j.missing("permissions boundary")
+	}
+	if len(b.session) > 0 && session.allow == nil && !itself {
+		return j.missing("session")
+	}
+	return allowed(by.allow)
+}
+
+func allowed(f *found) Decision {
+	return Decision{Allowed: true, Policy: f.policy.Name, Sid: f.sid, Reason: "by statement " + f.sid + " of " + f.policy.Name}
+}
+
+func (j judge) missing(kind string) Decision {
+	if strings.HasSuffix(kind, "boundary") {
+		return Decision{Reason: "because no " + kind + " allows the " + j.query.Action + " action"}
+	}
+	return Decision{Reason: "because no " + kind + " policy allows the " + j.query.Action + " action"}
+}
+
+func listed(p *Policy) []*Policy {
+	if p == nil {
+		return nil
+	}
+	return []*Policy{p}
+}
+
+// read finds the first deny, else the strongest allow. It looks at every statement, so that one that
+// cannot be decided is never passed over because another allowed.
+func (j judge) read(policies []*Policy) (verdict, error) {
+	var v verdict
+	for _, p := range policies {
+		for i := range p.Statements {
+			s := &p.Statements[i]
+			g, err := j.applies(s)
+			if err != nil {
+				return v, err
+			}
+			switch {
+			case g == none:
+			case !s.Allow && v.deny == nil:
+				v.deny = &found{p, s.Sid}
+			case s.Allow && (v.allow == nil || g > v.grip):
+				v.allow, v.grip = &found{p, s.Sid}, g
+			}
+		}
+	}
+	return v, nil
+}
+
+// applies says whether, and how, the statement speaks of this query.
+func (j judge) applies(s *Statement) (grip, error) {
+	g := asItself
+	if s.principal != nil {
+		if g = s.principal.match(j.who); g == none {
+			return none, nil
+		}
+	}
+	if !j.action(s) || !j.resource(s) {
+		return none, nil
+	}
+	for _, c := range s.clauses {
+		ok, err := c.holds(j.context)
+		if err != nil || !ok {
+			return none, err
+		}
+	}
+	return g, nil
+}
+
+func (j judge) action(s *Statement) bool {
+	for _, a := range s.actions.values {
+		if likeAction(a, j.query.Action) {
+			return !s.actions.negated
+		}
+	}
+	return s.actions.negated
+}
+
+func (j judge) resource(s *Statement) bool {
+	if !s.resources.given {
+		return true // a trust policy
+	}
+	for _, r := range s.resources.values {
+		p, ok := r.expand(j.context)
+		if !ok && s.resources.negated && s.Allow {
+			return false // whatever is spared is unknown: an Allow must not guess
+		}
+		if ok && j.resourceIs(p) {
+			return !s.resources.negated
+		}
+	}
+	return s.resources.negated
+}
+
+// resourceIs: an action without a resource is only met by "*".
+func (j judge) resourceIs(p pattern) bool {
+	if j.query.Resource == "*" {
+		return len(p) == 1 && p[0].kind == anyRun
+	}
+	return likeARN(p, j.query.Resource)
+}
