@@ -1,0 +1,92 @@
+# Everything that one types here. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# One setting for builds and tests, so that both share the build cache; no C compiler is needed.
+export CGO_ENABLED := 0
+export STILE_STATE ?= .stile
+
+GO       ?= go
+GOBUILD  := $(GO) build -trimpath -ldflags "-s -w"
+T        ?= 10s
+PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./localstack/... ./scripts/...
+FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
+
+.PHONY: help up down demo test check lint fmt generate bench fuzz synth build clean
+.PHONY: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions need vet unit infra-test integration
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+up: build ## build, start the whole system in the background and wait for the demo node
+	@bin/localstack up
+
+down: ## stop what up started; what was created stays
+	@if [ -x bin/localstack ]; then bin/localstack down; else echo "nothing was built, so nothing runs"; fi
+
+demo: ## run the session of README.md, each command with its output
+	@scripts/demo
+
+test: need ## vet, unit tests, the templates, then the whole system
+	@$(MAKE) --no-print-directory vet unit infra-test integration
+
+check: ## format, modernize, vet, lint and test: the one thing to remember before a commit
+	@$(MAKE) --no-print-directory fmt
+	$(GO) fix -diff $(PACKAGES)
+	@$(MAKE) --no-print-directory lint test
+
+lint: .cache/bin/golangci-lint ## run golangci-lint (the first time builds it, about 4 minutes)
+	.cache/bin/golangci-lint run
+
+fmt: ## format all Go files
+	@git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$' | xargs gofmt -l -w
+
+generate: ## regenerate what is generated from openapi.yaml
+	$(GO) generate ./pkg/wire
+
+bench: ## measure against ssh and write nothing; see docs/performance.md
+	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+fuzz: ## run every fuzz target for T each: make fuzz T=1m
+	@scripts/fuzz $(T)
+
+synth: ## write infra/templates from the CDK app (needs node)
+	@scripts/synth
+
+build: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions ## build all programs into bin/
+
+bin/stile:
+	@$(GOBUILD) -o $@ ./cli
+bin/stile-agent:
+	@$(GOBUILD) -o $@ ./agent
+bin/stile-proxy:
+	@$(GOBUILD) -o $@ ./proxy
+bin/localstack:
+	@$(GOBUILD) -o $@ ./localstack
+functions:
+	@mkdir -p bin/functions
+	@$(GOBUILD) -tags lambda.norpc -o bin/functions/ $(addprefix ./functions/,$(FUNCTIONS))
+
+clean: down ## stop everything and remove what was built and the local state
+	rm -rf bin .cache/integration $(STILE_STATE)
+
+need:
+	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux node:nodejs
+
+vet:
+	$(GO) vet $(PACKAGES)
+
+unit:
+	$(GO) test $(PACKAGES)
+
+infra-test:
+	$(GO) -C infra test ./...
+
+integration: build
+	$(GO) test -count=1 -timeout 15m ./integration/...
+
+.cache/bin/golangci-lint: scripts/tools/lint/go.mod
+	@mkdir -p .cache/bin
+	$(GO) build -modfile=scripts/tools/lint/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
