@@ -1,0 +1,195 @@
+// Package presence keeps who is there: each live proxy's lease and the set of tunnels that it holds, in the
+// table presence. Liveness is the tunnel: an agent is online when a live proxy's set names it.
+//
+// It knows neither names nor rules. Its entry point is [New].
+package presence
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// The rhythm of presence.
+const (
+	LeaseEvery = 3 * time.Second  // how often a proxy renews its lease
+	LeaseFor   = 10 * time.Second // how long a lease is good
+	Shards     = 16               // into how many items a proxy's tunnels are spread
+)
+
+// maxSet bounds what a shard may unpack to.
+const maxSet = 16 << 20
+
+// Config says where presence is kept.
+type Config struct {
+	DynamoDB table.API
+	Table    string
+}
+
+// Store reads and writes presence. It may be used by several goroutines.
+type Store struct{ table table.Table }
+
+// New makes a store.
+func New(c Config) *Store { return &Store{table.Table{API: c.DynamoDB, Name: c.Table}} }
+
+// Lease is a proxy's sign of life.
+type Lease struct {
+	Proxy   string    // prx_…
+	Addr    string    // host:port at which clients and agents reach it
+	Zone    string    // availability zone, "" if unknown
+	Started time.Time //
+	Expires time.Time // past it the proxy counts as gone, with all its tunnels
+}
+
+// Tunnel is one agent's tunnel to a proxy.
+type Tunnel struct {
+	Agent     string    `json:"agent"` // agt_…
+	Names     []string  `json:"names,omitempty"`
+	Resources []string  `json:"resources,omitempty"`
+	Since     time.Time `json:"since"`
+}
+
+// PutLease writes or renews a lease.
+func (s *Store) PutLease(ctx context.Context, l Lease) error {
+	return s.table.Put(ctx, table.Item{
+		names.PK: table.String(names.Proxy), names.SK: table.String(l.Proxy), "addr": table.String(l.Addr),
+		"zone": table.String(l.Zone), "started_ms": table.Int(l.Started.UnixMilli()),
+		"expires_ms": table.Int(l.Expires.UnixMilli()), names.Expires: table.Int(l.Expires.Add(time.Hour).Unix()),
+	})
+}
+
+// DropLease says that a proxy is gone.
+func (s *Store) DropLease(ctx context.Context, proxy string) error {
+	return s.table.Delete(ctx, table.Key{PK: names.Proxy, SK: proxy})
+}
+
+// PutTunnels replaces a shard (0 to Shards-1) of a proxy's set; it counts while the proxy's lease does.
+func (s *Store) PutTunnels(ctx context.Context, proxy string, shard int, tunnels []Tunnel, expires time.Time) error {
+	set, err := pack(tunnels)
+	if err != nil {
+		return err
+	}
+	return s.table.Put(ctx, table.Item{
+		names.PK: table.String(names.Tunnels + "#" + proxy), names.SK: table.String(fmt.Sprintf("%02x", shard)),
+		"set": table.Bytes(set), "expires_ms": table.Int(expires.UnixMilli()),
+		names.Expires: table.Int(expires.Add(24 * time.Hour).Unix()),
+	})
+}
+
+// Leases gives the proxies that live at now, those longest there first.
+func (s *Store) Leases(ctx context.Context, now time.Time) ([]Lease, error) {
+	items, err := s.table.List(ctx, names.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	var live []Lease
+	for _, i := range items {
+		l := Lease{
+			Proxy: i.Text(names.SK), Addr: i.Text("addr"), Zone: i.Text("zone"),
+			Started: time.UnixMilli(i.Int("started_ms")), Expires: time.UnixMilli(i.Int("expires_ms")),
+		}
+		if l.Expires.After(now) {
+			live = append(live, l)
+		}
+	}
+	slices.SortFunc(live, func(a, b Lease) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Proxy, b.Proxy))
+	})
+	return live, nil
+}
+
+// Addrs gives the public addresses of the live proxies, each once.
+func (s *Store) Addrs(ctx context.Context, now time.Time) ([]string, error) {
+	leases, err := s.Leases(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	return Addrs(leases), nil
+}
+
+// Addrs gives the public addresses of proxies, each once, in their order.
+func Addrs(leases []Lease) []string {
+	addrs := []string{}
+	for _, l := range leases {
+		if !slices.Contains(addrs, l.Addr) {
+			addrs = append(addrs, l.Addr)
+		}
+	}
+	return addrs
+}
+
+// Snapshot is who is there at one moment.
+type Snapshot struct {
+	Leases []Lease            // live proxies
+	Agents map[string][]Lease // by agent id: the live proxies that hold a tunnel of it
+}
+
+// List gives the live proxies and the agents that they reach.
+func (s *Store) List(ctx context.Context, now time.Time) (Snapshot, error) {
+	leases, err := s.Leases(ctx, now)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	snap := Snapshot{Leases: leases, Agents: map[string][]Lease{}}
+	for _, l := range leases {
+		tunnels, err := s.Tunnels(ctx, l.Proxy)
+		if err != nil {
+			return Snapshot{}, err
+		}
+		for _, t := range tunnels {
+			if held := snap.Agents[t.Agent]; !slices.Contains(held, l) {
+				snap.Agents[t.Agent] = append(held, l)
+			}
+		}
+	}
+	return snap, nil
+}
+
+// Tunnels gives all tunnels that a proxy last said it holds.
+func (s *Store) Tunnels(ctx context.Context, proxy string) ([]Tunnel, error) {
+	items, err := s.table.List(ctx, names.Tunnels+"#"+proxy)
+	if err != nil {
+		return nil, err
+	}
+	var all []Tunnel
+	for _, i := range items {
+		set, err := unpack(i.Bytes("set"))
+		if err != nil {
+			return nil, fmt.Errorf("reading tunnels of %s, shard %s: %w", proxy, i.Text(names.SK), err)
+		}
+		all = append(all, set...)
+	}
+	return all, nil
+}
+
+func pack(tunnels []Tunnel) ([]byte, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	err := json.NewEncoder(z).Encode(tunnels)
+	if err := errors.Join(err, z.Close()); err != nil {
+		return nil, fmt.Errorf("packing tunnels: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func unpack(set []byte) ([]Tunnel, error) {
+	z, err := gzip.NewReader(bytes.NewReader(set))
+	if err != nil {
+		return nil, fmt.Errorf("unpacking tunnels: %w", err)
+	}
+	var tunnels []Tunnel
+	if err := json.NewDecoder(io.LimitReader(z, maxSet)).Decode(&tunnels); err != nil {
+		return nil, fmt.Errorf("unpacking tunnels: %w", err)
+	}
+	return tunnels, nil
+}

@@ -1,0 +1,175 @@
+// Package table reaches items of a DynamoDB table by their two keys: reading, listing, conditional writing
+// and transactions over several tables, with the SDK's errors turned once into the two that callers act on.
+//
+// It doesn't know what any item means. Its entry points are [Table] and [Transact].
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// API is what is used of a *dynamodb.Client.
+type API interface {
+	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
+	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
+	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
+	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
+	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
+	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
+}
+
+// ErrNotFound says that there is no item under the key.
+var ErrNotFound = errors.New("no such item")
+
+// Conflict says that a condition did not hold; Op is the index of the operation that failed in a transaction.
+type Conflict struct{ Op int }
+
+func (c *Conflict) Error() string { return fmt.Sprintf("condition of operation %d did not hold", c.Op) }
+
+// Key names an item.
+type Key struct{ PK, SK string }
+
+func (k Key) item() Item { return Item{names.PK: String(k.PK), names.SK: String(k.SK)} }
+
+// Table is one table.
+type Table struct {
+	API  API
+	Name string
+}
+
+// Get reads an item with strong consistency. It is ErrNotFound when there is none.
+func (t Table) Get(ctx context.Context, key Key) (Item, error) { return t.get(ctx, key, true) }
+
+// Glance reads an item with eventual consistency, at half the price. It is ErrNotFound when there is none.
+func (t Table) Glance(ctx context.Context, key Key) (Item, error) { return t.get(ctx, key, false) }
+
+func (t Table) get(ctx context.Context, key Key, strong bool) (Item, error) {
+	out, err := t.API.GetItem(ctx, &dynamodb.GetItemInput{TableName: &t.Name, Key: key.item(), ConsistentRead: &strong})
+	if err != nil {
+		return nil, fmt.Errorf("reading %s/%s: %w", key.PK, key.SK, err)
+	}
+	if len(out.Item) == 0 {
+		return nil, fmt.Errorf("reading %s/%s: %w", key.PK, key.SK, ErrNotFound)
+	}
+	return out.Item, nil
+}
+
+// List reads all items of a partition with strong consistency, in the order of their sort keys.
+func (t Table) List(ctx context.Context, pk string) ([]Item, error) {
+	in := &dynamodb.QueryInput{
+		TableName: &t.Name, ConsistentRead: aws.Bool(true), KeyConditionExpression: aws.String("pk = :pk"),
+		ExpressionAttributeValues: Item{":pk": String(pk)},
+	}
+	var items []Item
+	for {
+		out, err := t.API.Query(ctx, in)
+		if err != nil {
+			return nil, fmt.Errorf("listing %s: %w", pk, err)
+		}
+		for _, i := range out.Items {
+			items = append(items, i)
+		}
+		if len(out.LastEvaluatedKey) == 0 {
+			return items, nil
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
+}
+
+// Put writes an item, whatever stood there.
+func (t Table) Put(ctx context.Context, item Item) error {
+	_, err := t.API.PutItem(ctx, &dynamodb.PutItemInput{TableName: &t.Name, Item: item})
+	if err != nil {
+		return fmt.Errorf("writing %s/%s: %w", item.Text(names.PK), item.Text(names.SK), err)
+	}
+	return nil
+}
+
+// Create writes an item that must not be there yet; otherwise the error is a *Conflict.
+func (t Table) Create(ctx context.Context, item Item) error {
+	return t.PutIf(ctx, item, "attribute_not_exists(pk)", nil)
+}
+
+// PutIf writes an item if the condition holds for what stands there; otherwise the error is a *Conflict.
+func (t Table) PutIf(ctx context.Context, item Item, condition string, values Item) error {
+	in := &dynamodb.PutItemInput{TableName: &t.Name, Item: item, ConditionExpression: &condition}
+	if len(values) > 0 {
+		in.ExpressionAttributeValues = values
+	}
+	_, err := t.API.PutItem(ctx, in)
+	return single(err, item.Text(names.PK), item.Text(names.SK))
+}
+
+// Delete removes an item; one that isn't there is no error.
+func (t Table) Delete(ctx context.Context, key Key) error {
+	_, err := t.API.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &t.Name, Key: key.item()})
+	return single(err, key.PK, key.SK)
+}
+
+// DeleteIf removes an item if the condition holds; otherwise the error is a *Conflict.
+func (t Table) DeleteIf(ctx context.Context, key Key, condition string, values Item) error {
+	_, err := t.API.DeleteItem(ctx, &dynamodb.DeleteItemInput{
+		TableName: &t.Name, Key: key.item(), ConditionExpression: &condition, ExpressionAttributeValues: values,
+	})
+	return single(err, key.PK, key.SK)
+}
+
+func single(err error, pk, sk string) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return fmt.Errorf("writing %s/%s: %w", pk, sk, &Conflict{})
+	}
+	return fmt.Errorf("writing %s/%s: %w", pk, sk, err)
+}
+
+// Item is an item's attributes.
+type Item map[string]types.AttributeValue
+
+// Text gives a string attribute, "" when it is absent or something else.
+func (i Item) Text(name string) string {
+	if v, ok := i[name].(*types.AttributeValueMemberS); ok {
+		return v.Value
+	}
+	return ""
+}
+
+// Int gives a number attribute, 0 when it is absent or something else.
+func (i Item) Int(name string) int64 {
+	if v, ok := i[name].(*types.AttributeValueMemberN); ok {
+		n, err := strconv.ParseInt(v.Value, 10, 64)
+		if err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
+// Bytes gives a binary attribute, nil when it is absent or something else.
+func (i Item) Bytes(name string) []byte {
+	if v, ok := i[name].(*types.AttributeValueMemberB); ok {
+		return v.Value
+	}
+	return nil
+}
+
+// String makes a string attribute.
+func String(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+
+// Int makes a number attribute.
+func Int[N int | int64 | uint64](n N) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: fmt.Sprint(n)}
+}
+
+// Bytes makes a binary attribute.
+func Bytes(b []byte) types.AttributeValue { return &types.AttributeValueMemberB{Value: b} }
