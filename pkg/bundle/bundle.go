@@ -2,7 +2,7 @@
 // clients keep on disk and decide from: their bodies, their signatures, and the rule that a newer one
 // replaces an older one and never the other way.
 //
-// It reads no clock and no disk. Its entry points are [Seal], [Open] and [Holder].
+// It reads no clock and no disk. Its entry points are [Seal], [OpenTrust] and [Holder].
 package bundle
 
 import (
@@ -86,7 +86,7 @@ type Revocations struct {
 // Lock bars a target until it expires.
 type Lock struct {
 	ID      string     `json:"id"`
-	Target  string     `json:"target"` // user | role | login | agent | resource | device | certificate | request | session
+	Target  string     `json:"target"` // user | uid | role | login | agent | resource | device | certificate | request | session
 	Value   string     `json:"value"`
 	Reason  string     `json:"reason,omitempty"`
 	Expires *time.Time `json:"expires,omitempty"`
@@ -94,7 +94,7 @@ type Lock struct {
 
 // Before refuses certificates of a subject that were issued before a policy version.
 type Before struct {
-	Target  string           `json:"target"` // user (by uid) | agent | certificate | request
+	Target  string           `json:"target"` // uid (a user's) | agent | certificate | request
 	Value   string           `json:"value"`
 	Version identity.Version `json:"version"`
 }

@@ -1,0 +1,207 @@
+package bundle
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/identity"
+)
+
+// Holder keeps the newest of each document that it accepted. It is safe for concurrent use; what it hands out
+// are values that nobody changes.
+type Holder struct {
+	cluster string // "" until the first trust document when not given
+	pin     string
+
+	mu    sync.RWMutex
+	state State
+	chain []Signed // trust documents accepted, oldest first
+	held  map[Kind]Signed
+}
+
+// State is what is in force: the documents as last accepted, zero before that.
+type State struct {
+	Trust       Trust
+	Policy      Policy
+	Revocations Revocations
+}
+
+// NewHolder makes a holder. Cluster is the id that every document must name; "" takes that of the first
+// trust document. Pin is the [KeyID] of the root to start from; "" trusts the first trust document that is
+// given, which must then have come over a channel verified otherwise.
+func NewHolder(cluster, pin string) *Holder {
+	return &Holder{cluster: cluster, pin: pin, held: map[Kind]Signed{}}
+}
+
+// Accept takes documents in the order given, trust documents oldest first, and keeps what is newer than what
+// it holds. What it holds already is no error. On the first refusal it stops: errors match ErrOlder,
+// ErrUnsigned, ErrSignature, ErrPurpose, ErrRetired, ErrCluster, ErrMalformed, ErrTooLarge or ErrPin,
+// documents before it stay accepted.
+func (h *Holder) Accept(documents ...Signed) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := 0; i < len(documents); i++ {
+		s := documents[i]
+		if s.Kind == KindTrust && len(h.chain) == 0 {
+			run := trustRun(documents[i:])
+			if err := h.start(run); err != nil {
+				return err
+			}
+			i += len(run) - 1
+			continue
+		}
+		if err := h.accept(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trustRun is the chain at the beginning of documents.
+func trustRun(documents []Signed) []Signed {
+	n := 0
+	for n < len(documents) && documents[n].Kind == KindTrust {
+		n++
+	}
+	return documents[:n]
+}
+
+// start takes the first chain of trust documents.
+func (h *Holder) start(chain []Signed) error {
+	kept, first, err := anchor(chain, h.pin)
+	if err != nil {
+		return err
+	}
+	if h.cluster != "" && first.Cluster != h.cluster {
+		return fmt.Errorf("opening the trust document: %w: %q instead of %q", ErrCluster, first.Cluster, h.cluster)
+	}
+	t, err := OpenTrust(kept, h.pin)
+	if err != nil {
+		return err
+	}
+	h.cluster, h.state.Trust, h.chain = t.Cluster, t, slices.Clone(kept)
+	return nil
+}
+
+func (h *Holder) accept(s Signed) error {
+	switch s.Kind {
+	case KindTrust:
+		return h.acceptTrust(s)
+	case KindPolicy:
+		return h.acceptPolicy(s)
+	case KindRevocations:
+		return h.acceptRevocations(s)
+	}
+	return fmt.Errorf("accepting a document: %w: its kind %q is unknown", ErrMalformed, s.Kind)
+}
+
+func (h *Holder) acceptTrust(s Signed) error {
+	for _, known := range h.chain {
+		if bytes.Equal(known.Body, s.Body) {
+			return nil
+		}
+	}
+	t, err := h.state.Trust.next(s)
+	if err != nil {
+		return err
+	}
+	h.state.Trust, h.chain = t, append(slices.Clip(h.chain), s)
+	return nil
+}
+
+func (h *Holder) acceptPolicy(s Signed) error {
+	if bytes.Equal(h.held[KindPolicy].Body, s.Body) && len(s.Body) > 0 {
+		return nil
+	}
+	p, err := h.state.Trust.OpenPolicy(s)
+	if err != nil {
+		return err
+	}
+	if err := h.upward(KindPolicy, h.state.Policy.Version, p.Version); err != nil {
+		return err
+	}
+	h.state.Policy, h.held[KindPolicy] = p, s
+	return nil
+}
+
+func (h *Holder) acceptRevocations(s Signed) error {
+	if bytes.Equal(h.held[KindRevocations].Body, s.Body) && len(s.Body) > 0 {
+		return nil
+	}
+	r, err := h.state.Trust.OpenRevocations(s)
+	if err != nil {
+		return err
+	}
+	if err := h.upward(KindRevocations, h.state.Revocations.Version, r.Version); err != nil {
+		return err
+	}
+	h.state.Revocations, h.held[KindRevocations] = r, s
+	return nil
+}
+
+// upward refuses a version that is not above the one held; two documents of one version are as wrong as an older one.
+func (h *Holder) upward(kind Kind, held, given identity.Version) error {
+	if _, ok := h.held[kind]; ok && !held.Less(given) {
+		return fmt.Errorf("accepting the %s document: %w: %d.%d after %d.%d", kind, ErrOlder,
+			given.Epoch, given.Counter, held.Epoch, held.Counter)
+	}
+	return nil
+}
+
+// State gives what is in force.
+func (h *Holder) State() State {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.state
+}
+
+// Trust gives the trust document in force.
+func (h *Holder) Trust() Trust { return h.State().Trust }
+
+// Policy gives the policy document in force.
+func (h *Holder) Policy() Policy { return h.State().Policy }
+
+// Revocations gives the revocations document in force.
+func (h *Holder) Revocations() Revocations { return h.State().Revocations }
+
+// Versions gives the versions of what is in force.
+func (h *Holder) Versions() identity.Versions { return h.State().Versions() }
+
+// ClockFloor gives the newest time that a document in force states: no true clock is earlier.
+func (h *Holder) ClockFloor() time.Time { return h.State().ClockFloor() }
+
+// Chain gives the trust documents accepted so far, oldest first, to keep or to pass on.
+func (h *Holder) Chain() []Signed {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return slices.Clone(h.chain)
+}
+
+// Documents gives all that is held, in an order in which another holder accepts it.
+func (h *Holder) Documents() []Signed {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	all := slices.Clone(h.chain)
+	for _, k := range []Kind{KindPolicy, KindRevocations} {
+		if s, ok := h.held[k]; ok {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// Judge is [State.Judge] on what is in force.
+func (h *Holder) Judge(now time.Time, versions identity.Versions, fresh bool) error {
+	return h.State().Judge(now, versions, fresh)
+}
+
+// Locked is [State.Locked] on what is in force.
+func (h *Holder) Locked(who Subject, now time.Time, also ...identity.Ref) (Lock, bool) {
+	return h.State().Locked(who, now, also...)
+}
+
+// Revoked is [State.Revoked] on what is in force.
+func (h *Holder) Revoked(who Subject) (Before, bool) { return h.State().Revoked(who) }
