@@ -58,7 +58,7 @@ type Request struct {
 }
 
 var (
-	credential = regexp.MustCompile(`^A[KS]IA[A-Z0-9]{12,124}/([0-9]{8})/([a-z0-9-]{1,32})/sts/aws4_request$`)
+	credential = regexp.MustCompile(`^[A-Z0-9]{16,128}/([0-9]{8})/([a-z0-9-]{1,32})/sts/aws4_request$`)
 	signature  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	token      = regexp.MustCompile(`^[A-Za-z0-9+/=_-]{1,8192}$`)
 )

@@ -255,8 +255,8 @@ type UserCredential struct {
 	Proxies []string `json:"proxies"`
 	Roles   []string `json:"roles"`
 
-	// SSHCertificate SSH wire format
-	SSHCertificate []byte `json:"ssh_certificate"`
+	// SSHCertificate SSH wire format; absent when no login is granted: a certificate without principals is never made
+	SSHCertificate []byte `json:"ssh_certificate,omitempty,omitzero"`
 
 	// TLSCertificate DER
 	TLSCertificate []byte `json:"tls_certificate"`

@@ -4,3 +4,4 @@
 package wire
 
 //go:generate go tool -modfile=../../scripts/tools/oapi/go.mod oapi-codegen -config oapi.yaml ../../openapi.yaml
+//go:generate go run ../../scripts/generate/routes ../../openapi.yaml routes.gen.go
