@@ -5,6 +5,8 @@
 package gate
 
 import (
+	"log/slog"
+	"net"
 	"net/http"
 	"time"
 
@@ -31,18 +33,54 @@ type Call struct {
 	Time      time.Time      // when the call arrived
 	Presigned bool           // signed in the query string
 	Authority *iam.Authority // who decides; never nil
+
+	operation string
+	log       *slog.Logger
 }
 
-// Authorize asks whether the call's principal may perform action on the resource; nil or an
-// AccessDeniedException as [*Error]. Keys every call has (aws:PrincipalArn, aws:PrincipalAccount,
-// aws:userid, aws:SourceIp, aws:SecureTransport, aws:CurrentTime, aws:RequestedRegion, aws:PrincipalTag/…) are added here.
-func (c *Call) Authorize(q iam.Query) error { return authorize(c, q) }
+// Authorize asks whether the call's principal may perform the action on the resource: nil, or an
+// AccessDeniedException as [*Error]. What is known of every call is added to the query's context: the
+// principal's keys (see [iam.Authority.Decide]), aws:SourceIp, aws:SecureTransport and aws:RequestedRegion.
+//
+// aws:SecureTransport is always "true": the endpoint is plain HTTP on loopback and stands for AWS's, which
+// are not to be had without TLS in this deployment.
+func (c *Call) Authorize(q iam.Query) error {
+	context := map[string][]string{}
+	for k, v := range q.Context {
+		context[k] = v
+	}
+	context["aws:SecureTransport"] = []string{"true"}
+	context["aws:RequestedRegion"] = []string{c.Region}
+	context["aws:ViaAWSService"] = []string{"false"}
+	if host, _, err := net.SplitHostPort(c.HTTP.RemoteAddr); err == nil {
+		context["aws:SourceIp"] = []string{host}
+	}
+	if ua := c.HTTP.UserAgent(); ua != "" {
+		context["aws:UserAgent"] = []string{ua}
+	}
+	q.Context = context
+	d := c.Authority.Decide(c.Principal, q)
+	if d.Allowed {
+		return nil
+	}
+	if c.log != nil {
+		c.log.Info("Call denied", "request_id", c.RequestID, "principal", c.Principal.String(), "action", q.Action,
+			"resource", q.Resource, "reason", d.Reason, "policy", d.Policy, "sid", d.Sid)
+	}
+	return &Error{
+		Code: "AccessDeniedException", Status: http.StatusBadRequest,
+		Message: "User: " + c.Principal.String() + " is not authorized to perform: " + q.Action + " on resource: " + q.Resource + " " + d.Reason,
+	}
+}
 
-// Error is an AWS error; each service writes it in its own protocol's shape.
+// Operation is the call's operation, such as PutItem, as fault injection and logs name it; "" where nobody knows.
+func (c *Call) Operation() string { return c.operation }
+
+// Error is an AWS error; each service writes it in its own protocol's shape with [WriteError].
 type Error struct {
 	Code    string         // as the SDKs know it, such as ConditionalCheckFailedException
 	Message string         // AWS's own sentence where it is known
-	Status  int            // HTTP status
+	Status  int            // HTTP status; 0 is 400
 	Fields  map[string]any // further members of the error's shape, such as CancellationReasons
 }
 
