@@ -1,0 +1,87 @@
+package tunnel
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// DialFunc opens a TCP connection; nil is a net.Dialer's.
+type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// DialConfig is how an agent reaches a proxy.
+type DialConfig struct {
+	Addr        string           // host:port
+	Certificate *tls.Certificate // the agent's X.509 certificate and its tls key
+	Trust       bundle.Trust     // whose host-x509 keys the proxy's certificate must come from
+	Now         func() time.Time // nil is time.Now
+	Dial        DialFunc
+}
+
+// Dial opens a session to a proxy over mutual TLS and says which proxy answered. The context bounds the
+// handshake, not the session. Errors are faults.
+func Dial(ctx context.Context, c DialConfig) (Session, identity.Host, error) {
+	var proxy identity.Host
+	verify := verifyProxy(c.Trust, c.Now, func(h identity.Host) { proxy = h })
+	conn, err := handshake(ctx, c.Dial, c.Addr, clientTLS(names.ALPNTunnel, c.Certificate, verify))
+	if err != nil {
+		return nil, proxy, err
+	}
+	s, err := NewSession(conn, Dialled)
+	if err != nil {
+		_ = conn.Close()
+		return nil, proxy, err
+	}
+	return s, proxy, nil
+}
+
+// DialAPI opens the agent's single way out: bytes that a proxy at addr hands on to the API of its cluster.
+// The outer TLS proves nothing and need not: whoever dials speaks TLS to the API inside and verifies that.
+func DialAPI(ctx context.Context, dial DialFunc, addr string) (net.Conn, error) {
+	return handshake(ctx, dial, addr, clientTLS(names.ALPNAPI, nil, func(tls.ConnectionState) error { return nil }))
+}
+
+func verifyProxy(trust bundle.Trust, now func() time.Time, report asProxy) func(tls.ConnectionState) error {
+	if now == nil {
+		now = time.Now
+	}
+	return func(s tls.ConnectionState) error {
+		h, err := PeerHost(s, trust, identity.KindProxy, now())
+		if err != nil {
+			return fmt.Errorf("verifying proxy: %w", err)
+		}
+		report(h)
+		return nil
+	}
+}
+
+// handshake dials and finishes TLS, and turns what can go wrong into faults.
+func handshake(ctx context.Context, dial DialFunc, addr string, config *tls.Config) (*tls.Conn, error) {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	raw, err := dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fault.Newf(fault.Unreachable, "check the network between here and the proxy", "proxy %s does not answer", addr).Because(err)
+	}
+	conn := tls.Client(raw, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close()
+		if f, ok := errors.AsType[*fault.Fault](err); ok {
+			return nil, fault.Newf(fault.Unauthenticated,
+				"log in or join again if the cluster's keys were rotated; otherwise something else answers at that address",
+				"proxy %s could not prove that it belongs to the cluster: %s", addr, f.Message).Because(err)
+		}
+		return nil, fault.Newf(fault.Unreachable, "try again; if it stays, something between here and the proxy breaks TLS",
+			"no secure connection to proxy %s", addr).Because(err)
+	}
+	return conn, nil
+}
