@@ -1,0 +1,157 @@
+package apigateway
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Limits of a REST API.
+const (
+	maxHeaders = 10240    // request line and headers together, bytes
+	maxBody    = 10 << 20 // bytes
+)
+
+// ServeHTTP answers one request of an API's client.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := uuid()
+	w.Header().Set("x-amzn-RequestId", id)
+	w.Header().Set("x-amz-apigw-id", id)
+	if headerSize(r) > maxHeaders {
+		refuse(w, http.StatusRequestHeaderFieldsTooLarge, "", "Request Header Fields Too Large")
+		return
+	}
+	a, stage, path, found, ok := g.find(r)
+	if !ok {
+		refuse(w, http.StatusForbidden, "MissingAuthenticationTokenException", "Missing Authentication Token")
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		refuse(w, http.StatusRequestEntityTooLarge, "RequestTooLargeException", "HTTP content length exceeded 10485760 bytes.")
+		return
+	}
+	if err != nil {
+		return // the client is gone
+	}
+	g.forward(w, r, exchange{a, stage, path, found, id, body})
+}
+
+// headerSize counts the request line and headers as they came over HTTP/1.1.
+func headerSize(r *http.Request) int {
+	size := len(r.Method) + len(r.RequestURI) + len(r.Proto) + len("Host: ") + len(r.Host)
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(": ") + len(value)
+		}
+	}
+	return size
+}
+
+// refuse writes an answer of the gateway's own.
+func refuse(w http.ResponseWriter, status int, kind, message string) {
+	if kind != "" {
+		w.Header().Set("x-amzn-ErrorType", kind)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": message})
+}
+
+func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, x exchange) {
+	raw, err := json.Marshal(g.event(r, x))
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, "InternalServerErrorException", "Internal server error")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), g.Timeout)
+	defer cancel()
+	source := g.source(x.api, x.stage, r.Method, x.match.resource)
+	answer, failed, err := g.Invoker.InvokeAPI(ctx, source, x.match.function, raw)
+	if err == nil && !failed {
+		err = g.answer(w, r, x, answer)
+		if err == nil {
+			return
+		}
+	}
+	g.Log.Warn("A request failed", "request_id", x.id, "method", r.Method, "path", x.path, "function", x.match.function, "cause", cause(err, answer))
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		refuse(w, http.StatusGatewayTimeout, "InternalServerErrorException", "Endpoint request timed out")
+	case errors.Is(err, ErrBusy):
+		refuse(w, http.StatusTooManyRequests, "TooManyRequestsException", "Too Many Requests")
+	case err != nil && !errors.Is(err, errMalformed):
+		refuse(w, http.StatusInternalServerError, "InternalServerErrorException", "Internal server error")
+	default:
+		refuse(w, http.StatusBadGateway, "InternalServerErrorException", "Internal server error")
+	}
+}
+
+func cause(err error, answer []byte) string {
+	if err != nil {
+		return err.Error()
+	}
+	return string(answer)
+}
+
+// response is what a function answers in payload format 1.0.
+type response struct {
+	StatusCode        json.RawMessage     `json:"statusCode"` // a number, or a string of one
+	Headers           map[string]any      `json:"headers"`
+	MultiValueHeaders map[string][]string `json:"multiValueHeaders"`
+	Body              string              `json:"body"`
+	IsBase64Encoded   bool                `json:"isBase64Encoded"`
+}
+
+var errMalformed = errors.New("malformed Lambda proxy response")
+
+// answer writes a function's answer. Nothing has been written when it returns an error.
+func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, x exchange, raw []byte) error {
+	var a response
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	status, err := strconv.Atoi(strings.Trim(string(a.StatusCode), `"`))
+	if err != nil || status < 100 || status > 599 {
+		return fmt.Errorf("%w: statusCode %s", errMalformed, a.StatusCode)
+	}
+	body := []byte(a.Body)
+	// Without a binary media type that the client accepts, the text goes out as it is, base64 or not.
+	if a.IsBase64Encoded && x.api.isBinary(firstAccept(r)) {
+		if body, err = base64.StdEncoding.DecodeString(a.Body); err != nil {
+			return fmt.Errorf("%w: body: %w", errMalformed, err)
+		}
+	}
+	h := w.Header()
+	for name, value := range a.Headers {
+		h.Set(name, fmt.Sprint(value))
+	}
+	for name, values := range a.MultiValueHeaders {
+		h.Del(name)
+		for _, value := range values {
+			h.Add(name, value)
+		}
+	}
+	for name := range dropped {
+		h.Del(name)
+	}
+	h.Del("Content-Length")
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "application/json")
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+	return nil
+}
+
+func firstAccept(r *http.Request) string {
+	first, _, _ := strings.Cut(r.Header.Get("Accept"), ",")
+	return first
+}

@@ -1,0 +1,222 @@
+package ecs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stile-dev/stile/localstack/balance"
+	"github.com/stile-dev/stile/localstack/property"
+	"github.com/stile-dev/stile/localstack/resource"
+	"github.com/stile-dev/stile/localstack/template"
+)
+
+// Types lists what the host provides.
+func (h *Host) Types() []string {
+	return []string{
+		"AWS::ECS::Cluster", "AWS::ECS::TaskDefinition", "AWS::ECS::Service",
+		"AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::ElasticLoadBalancingV2::TargetGroup", "AWS::ElasticLoadBalancingV2::Listener",
+	}
+}
+
+// Provision creates or updates one resource.
+func (h *Host) Provision(r resource.Resource) (resource.Outcome, error) {
+	switch r.Type {
+	case "AWS::ECS::Cluster":
+		return h.putCluster(r)
+	case "AWS::ECS::TaskDefinition":
+		return h.putTask(r)
+	case "AWS::ECS::Service":
+		return h.putService(r)
+	case "AWS::ElasticLoadBalancingV2::LoadBalancer":
+		return h.putBalancer(r)
+	case "AWS::ElasticLoadBalancingV2::TargetGroup":
+		return h.putGroup(r)
+	case "AWS::ElasticLoadBalancingV2::Listener":
+		return h.putListener(r)
+	}
+	return resource.Outcome{}, fmt.Errorf("the local ECS does not provide %s", r.Type)
+}
+
+func (h *Host) putCluster(r resource.Resource) (resource.Outcome, error) {
+	var spec struct {
+		ClusterName                                                                        string
+		ClusterSettings, CapacityProviders, Configuration, DefaultCapacityProviderStrategy raw
+	}
+	if err := property.Decode(r.Properties, &spec); err != nil {
+		return resource.Outcome{}, err
+	}
+	if spec.ClusterName == "" {
+		spec.ClusterName = template.PhysicalName(r.StackID, r.Stack, r.LogicalID)
+	}
+	return resource.Outcome{Ref: spec.ClusterName, Attributes: map[string]any{"Arn": h.arn("ecs", "cluster/"+spec.ClusterName)}}, nil
+}
+
+// serviceSpec is AWS::ECS::Service.
+type serviceSpec struct {
+	ServiceName     string
+	Cluster         string
+	TaskDefinition  string
+	DesiredCount    *property.Int
+	LaunchType      string
+	PlatformVersion string
+	LoadBalancers   []struct {
+		ContainerName  string
+		ContainerPort  property.Int
+		TargetGroupArn string
+	}
+	HealthCheckGracePeriodSeconds property.Int
+	AvailabilityZoneRebalancing   string
+	SchedulingStrategy            string
+	PropagateTags                 string
+	EnableECSManagedTags          property.Bool
+	EnableExecuteCommand          property.Bool
+	NetworkConfiguration          raw
+	DeploymentConfiguration       raw
+	DeploymentController          raw
+	CapacityProviderStrategy      raw
+}
+
+func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
+	var spec serviceSpec
+	if err := property.Decode(r.Properties, &spec); err != nil {
+		return resource.Outcome{}, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	task, ok := h.tasks[spec.TaskDefinition]
+	if !ok {
+		return resource.Outcome{}, fmt.Errorf("property TaskDefinition: no task definition %s", spec.TaskDefinition)
+	}
+	count := 1
+	if spec.DesiredCount != nil {
+		count = min(int(*spec.DesiredCount), maxTasks)
+	}
+	name := spec.ServiceName
+	if name == "" {
+		name = strings.ToLower(r.LogicalID)
+	}
+	var addresses []string
+	for n := range count {
+		address, err := h.start(context.Background(), name, n, task)
+		if err != nil {
+			return resource.Outcome{}, err
+		}
+		addresses = append(addresses, address)
+	}
+	for n := count; n < maxTasks; n++ { // tasks that an earlier, larger count left
+		if err := h.Supervisor.Stop(context.Background(), fmt.Sprintf("%s-%d", name, n)); err != nil {
+			return resource.Outcome{}, err
+		}
+	}
+	for _, lb := range spec.LoadBalancers {
+		h.targets[lb.TargetGroupArn] = addresses
+	}
+	arn := h.arn("ecs", "service/"+spec.Cluster[strings.LastIndexByte(spec.Cluster, '/')+1:]+"/"+name)
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"Name": name, "ServiceArn": arn}}, h.publish()
+}
+
+// listener is one port of a load balancer.
+type listener struct {
+	port  int
+	group string
+}
+
+// targetGroup is where a listener's connections go.
+type targetGroup struct{ proxyProtocol bool }
+
+// attribute is an entry of LoadBalancerAttributes, TargetGroupAttributes and ListenerAttributes.
+type attribute struct{ Key, Value property.Text }
+
+func (h *Host) putBalancer(r resource.Resource) (resource.Outcome, error) {
+	var spec struct {
+		Name, Type, Scheme, IpAddressType                                                             string
+		LoadBalancerAttributes                                                                        []attribute
+		Subnets, SubnetMappings, SecurityGroups, EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic raw
+	}
+	if err := property.Decode(r.Properties, &spec); err != nil {
+		return resource.Outcome{}, err
+	}
+	if spec.Type != "network" {
+		return resource.Outcome{}, fmt.Errorf("property Type: only network is supported, not %q", spec.Type)
+	}
+	if spec.Name == "" {
+		spec.Name = r.LogicalID
+	}
+	full := "net/" + spec.Name + "/0000000000000000"
+	arn := h.arn("elasticloadbalancing", "loadbalancer/"+full)
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{
+		"DNSName": "127.0.0.1", "CanonicalHostedZoneID": "Z26RNL4JYFTOTI", "LoadBalancerArn": arn, "LoadBalancerFullName": full, "LoadBalancerName": spec.Name, "SecurityGroups": []any{},
+	}}, nil
+}
+
+func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
+	var spec struct {
+		Name, Protocol, TargetType, VpcId, IpAddressType                             string
+		Port                                                                         property.Int
+		TargetGroupAttributes                                                        []attribute
+		HealthCheckEnabled                                                           property.Bool
+		HealthCheckProtocol, HealthCheckPath                                         string
+		HealthCheckPort                                                              property.Text
+		HealthCheckIntervalSeconds, HealthCheckTimeoutSeconds, HealthyThresholdCount property.Int
+		UnhealthyThresholdCount                                                      property.Int
+	}
+	if err := property.Decode(r.Properties, &spec); err != nil {
+		return resource.Outcome{}, err
+	}
+	if spec.Protocol != "TCP" || (spec.HealthCheckProtocol != "" && spec.HealthCheckProtocol != "TCP") {
+		return resource.Outcome{}, errors.New("properties Protocol and HealthCheckProtocol: only TCP is supported")
+	}
+	if spec.Name == "" {
+		spec.Name = r.LogicalID
+	}
+	arn := h.arn("elasticloadbalancing", "targetgroup/"+spec.Name+"/0000000000000000")
+	group := targetGroup{}
+	for _, a := range spec.TargetGroupAttributes {
+		group.proxyProtocol = group.proxyProtocol || a.Key == "proxy_protocol_v2.enabled" && a.Value == "true"
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.groups[arn] = group
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"TargetGroupArn": arn, "TargetGroupName": spec.Name, "TargetGroupFullName": "targetgroup/" + spec.Name + "/0000000000000000", "LoadBalancerArns": []any{}}}, nil
+}
+
+func (h *Host) putListener(r resource.Resource) (resource.Outcome, error) {
+	var spec struct {
+		LoadBalancerArn, Protocol string
+		Port                      property.Int
+		ListenerAttributes        []attribute
+		DefaultActions            []struct {
+			Type, TargetGroupArn string
+			Order                property.Int
+			ForwardConfig        raw
+		}
+	}
+	if err := property.Decode(r.Properties, &spec); err != nil {
+		return resource.Outcome{}, err
+	}
+	if spec.Protocol != "TCP" || len(spec.DefaultActions) != 1 || spec.DefaultActions[0].Type != "forward" || spec.DefaultActions[0].TargetGroupArn == "" {
+		return resource.Outcome{}, errors.New("properties Protocol and DefaultActions: only a TCP listener that forwards to one target group is supported")
+	}
+	arn := spec.LoadBalancerArn + "/listener/" + r.LogicalID
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.listeners[arn] = listener{port: int(spec.Port), group: spec.DefaultActions[0].TargetGroupArn}
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"ListenerArn": arn}}, h.publish()
+}
+
+// publish writes the load balancer's configuration; h.mu is held. A listener without targets is left out
+// until its service stands.
+func (h *Host) publish() error {
+	var layout balance.Layout
+	for _, l := range h.listeners {
+		if targets := h.targets[l.group]; len(targets) > 0 {
+			layout.Listeners = append(layout.Listeners, balance.Listener{Listen: fmt.Sprintf("127.0.0.1:%d", l.port), Targets: targets, ProxyProtocol: h.groups[l.group].proxyProtocol})
+		}
+	}
+	if len(layout.Listeners) == 0 {
+		return nil
+	}
+	return layout.Write(h.Balancer)
+}

@@ -1,0 +1,190 @@
+package ecs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/stile-dev/stile/localstack/process"
+	"github.com/stile-dev/stile/localstack/property"
+	"github.com/stile-dev/stile/localstack/resource"
+	"github.com/stile-dev/stile/localstack/template"
+)
+
+// taskSpec is AWS::ECS::TaskDefinition.
+type taskSpec struct {
+	Family                  string
+	Cpu, Memory             property.Text
+	NetworkMode             string
+	RequiresCompatibilities []string
+	RuntimePlatform         raw
+	TaskRoleArn             string
+	ExecutionRoleArn        string
+	EphemeralStorage        raw
+	Volumes                 raw
+	ContainerDefinitions    []containerSpec
+}
+
+type containerSpec struct {
+	Name                   string
+	Image                  string
+	Essential              property.Bool
+	Environment            []struct{ Name, Value property.Text }
+	EntryPoint, Command    []string
+	PortMappings           []portSpec
+	StopTimeout            property.Int
+	Cpu, Memory            property.Int
+	MemoryReservation      property.Int
+	User                   property.Text
+	Privileged             property.Bool
+	ReadonlyRootFilesystem property.Bool
+	VersionConsistency     string
+	LogConfiguration       raw
+	LinuxParameters        raw
+	Ulimits                raw
+	HealthCheck            raw
+	MountPoints            raw
+	SystemControls         raw
+}
+
+type portSpec struct {
+	ContainerPort property.Int
+	HostPort      property.Int
+	Protocol      string
+	Name          string
+	AppProtocol   string
+}
+
+// taskDefinition is what a service starts.
+type taskDefinition struct {
+	role      string
+	path      string // of the binary
+	container containerSpec
+}
+
+func (h *Host) putTask(r resource.Resource) (resource.Outcome, error) {
+	var spec taskSpec
+	if err := property.Decode(r.Properties, &spec); err != nil {
+		return resource.Outcome{}, err
+	}
+	if len(spec.ContainerDefinitions) != 1 {
+		return resource.Outcome{}, fmt.Errorf("property ContainerDefinitions: a task has exactly one container here, not %d", len(spec.ContainerDefinitions))
+	}
+	if spec.TaskRoleArn == "" {
+		return resource.Outcome{}, errors.New("property TaskRoleArn is missing")
+	}
+	path, err := h.binary(r.Metadata["stile:binary"])
+	if err != nil {
+		return resource.Outcome{}, err
+	}
+	family := spec.Family
+	if family == "" {
+		family = template.PhysicalName(r.StackID, r.Stack, r.LogicalID)
+	}
+	arn := h.arn("ecs", "task-definition/"+family+":1")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tasks[arn] = taskDefinition{role: spec.TaskRoleArn, path: path, container: spec.ContainerDefinitions[0]}
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"TaskDefinitionArn": arn}}, nil
+}
+
+// binary finds the program that a template names: a path below BinDir, or the name without its stile-.
+func (h *Host) binary(metadata any) (string, error) {
+	name, _ := metadata.(string)
+	if name == "" || !filepath.IsLocal(filepath.FromSlash(name)) {
+		return "", fmt.Errorf(`metadata "stile:binary" is %q; it has to name the binary that runs here, such as "proxy"`, name)
+	}
+	for _, candidate := range []string{name, "stile-" + name} {
+		path := filepath.Join(h.BinDir, filepath.FromSlash(candidate))
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("no binary %s or stile-%s in %s; build it, or correct the metadata stile:binary", name, name, h.BinDir)
+}
+
+// start has task n of a service running and returns the address that it listens on, "" without a port.
+func (h *Host) start(ctx context.Context, service string, n int, t taskDefinition) (string, error) {
+	name := fmt.Sprintf("%s-%d", service, n)
+	identity, err := h.Roles.Grant("task/"+name, "ecs-tasks.amazonaws.com", t.role, "task-"+strconv.Itoa(n))
+	if err != nil {
+		return "", err
+	}
+	home := filepath.Join(h.HomeDir, name)
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return "", fmt.Errorf("starting task %s: %w", name, err)
+	}
+	env := map[string]string{
+		"PATH": os.Getenv("PATH"), "TZ": "UTC", "HOME": home, "SSL_CERT_FILE": h.TrustFile,
+		"AWS_REGION": h.Authority.Region(), "AWS_DEFAULT_REGION": h.Authority.Region(), "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", "AWS_ENDPOINT_URL": h.Endpoint,
+	}
+	for key, value := range closedProxy {
+		env[key] = value
+	}
+	for _, variable := range t.container.Environment {
+		env[string(variable.Name)] = string(variable.Value)
+	}
+	for key, value := range identity {
+		env[key] = value
+	}
+	address, err := h.listen(name, t.container, env)
+	if err != nil {
+		return "", err
+	}
+	list := make([]string, 0, len(env))
+	for key, value := range env {
+		list = append(list, key+"="+value)
+	}
+	slices.Sort(list)
+	stop := time.Duration(t.container.StopTimeout) * time.Second
+	if stop == 0 {
+		stop = 30 * time.Second
+	}
+	var args []string
+	if len(t.container.EntryPoint) > 1 {
+		args = t.container.EntryPoint[1:]
+	}
+	return address, h.Supervisor.Ensure(ctx, process.Spec{
+		Name: name, Path: t.path, Args: append(slices.Clone(args), t.container.Command...), Env: list, Dir: home,
+		Log: filepath.Join(h.LogDir, name+".log"), StopTimeout: stop,
+	})
+}
+
+// closedProxy sends clients that forget the endpoint to a port where nobody listens (9, discard).
+var closedProxy = map[string]string{
+	"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9",
+	"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost",
+}
+
+// listen gives a task a port of its own on loopback. On Fargate each task has its own address and listens on
+// all of it; here tasks share one machine, so every variable that says ":<container port>" is told the
+// task's address instead.
+func (h *Host) listen(name string, c containerSpec, env map[string]string) (string, error) {
+	if len(c.PortMappings) == 0 {
+		return "", nil
+	}
+	if len(c.PortMappings) > 1 {
+		return "", errors.New("property PortMappings: one port is supported")
+	}
+	port, err := h.Port(name)
+	if err != nil {
+		return "", err
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	wanted, told := fmt.Sprintf(":%d", c.PortMappings[0].ContainerPort), false
+	for key, value := range env {
+		if value == wanted || value == "0.0.0.0"+wanted || value == "[::]"+wanted {
+			env[key], told = address, true
+		}
+	}
+	if !told {
+		return "", fmt.Errorf("no environment variable of container %s is %q: it can't be told where to listen", c.Name, wanted)
+	}
+	return address, nil
+}
