@@ -3,5 +3,5 @@
 // Fronts use it to refuse early, signers to decide; both run the same code.
 //
 // It reads no clock, calls nothing and believes nothing that is not under a signature. Its entry points are
-// [Rebuild] and [ParseCaller].
+// [Check], [Rebuild] and [ParseCaller].
 package proof
