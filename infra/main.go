@@ -1,0 +1,49 @@
+// Command infra is Stile's CDK app. The CDK's command line runs it, by cdk.json in the repository's root:
+//
+//	npx aws-cdk@2.1148.1 deploy --all …          see docs/deploy.md
+//
+// It builds the functions for arm64 first, so that what is deployed is what is checked out. The templates that
+// are committed for review, and that the local AWS runs, are written without building anything:
+//
+//	go -C infra run . -write templates           what `make synth` does
+//
+// There the name of each function's zip, a hash of its bytes, is a fixed word; nothing else differs.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/aws/jsii-runtime-go"
+	"github.com/stile-dev/stile/infra/code"
+	"github.com/stile-dev/stile/infra/stack"
+	"github.com/stile-dev/stile/infra/synth"
+)
+
+func main() {
+	write := flag.String("write", "", "write the templates into this `directory`, for review, instead of synthesising for a deployment")
+	flag.Parse()
+	if err := run(*write); err != nil {
+		fmt.Fprintln(os.Stderr, "infra:", err)
+		os.Exit(1)
+	}
+}
+
+func run(write string) error {
+	defer jsii.Close()
+	const root = ".."
+	api, err := os.ReadFile(filepath.Join(root, "openapi.yaml"))
+	if err != nil {
+		return fmt.Errorf("reading the API's document: %w", err)
+	}
+	if write != "" {
+		return synth.Write(write, stack.Config{API: api, Code: code.Named})
+	}
+	zips, err := code.Build(root, stack.Functions())
+	if err != nil {
+		return err
+	}
+	return synth.Deploy(stack.Config{API: api, Code: zips.Asset})
+}

@@ -1,0 +1,119 @@
+package stack
+
+import (
+	"strings"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// Exports of Control.
+const (
+	exportAPI       = "ApiUrl"
+	exportFleetRole = "FleetRoleArn"
+)
+
+// newControl declares what decides and signs, and the API in front of it.
+func newControl(app awscdk.App, cfg Config) awscdk.Stack {
+	s := newStack(app, Control, "Stile: functions, their roles, the API and the proxies' role")
+	parameters(s)
+	newFleetRole(s)
+	code := map[string]*awslambda.CfnFunction_CodeProperty{}
+	for _, f := range functions {
+		code[f.name] = cfg.Code(s, f.name)
+		newFunction(s, f, code[f.name])
+	}
+	newAPI(s, cfg.API)
+	newPublishing(s, code)
+	return s
+}
+
+func parameters(s awscdk.Stack) {
+	awscdk.NewCfnParameter(s, new("BootstrapAdmin"), &awscdk.CfnParameterProps{
+		Description:           new(`Who is the first administrator, as JSON: {"account":"111122223333","role":"PlatformAdmin"}. A role of Identity Center is named in full, with the session: {"account":"111122223333","role":"AWSReservedSSO_Admin_0123456789abcdef","session":"alice@example.com"}`),
+		AllowedPattern:        new(`^\{.*\}$`),
+		ConstraintDescription: new("a JSON object with account and role, and optionally partition, role_id and session"),
+	})
+	awscdk.NewCfnParameter(s, new(exportAPI), &awscdk.CfnParameterProps{
+		Description:           new("URL of the API under a domain of your own, without a slash at the end; empty for API Gateway's own URL"),
+		Default:               "",
+		AllowedPattern:        new(`^(https://.*[^/])?$`),
+		ConstraintDescription: new("empty, or an https URL without a slash at the end"),
+	})
+	awscdk.NewCfnCondition(s, new("HasApiUrl"), &awscdk.CfnConditionProps{
+		Expression: awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(ref(exportAPI), "")),
+	})
+}
+
+// apiURL is the API's URL with its stage, or the custom domain's.
+func apiURL() *string {
+	own := sub("https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/" + stage)
+	return awscdk.Token_AsString(awscdk.Fn_ConditionIf(new("HasApiUrl"), ref(exportAPI), own), nil)
+}
+
+// roleName is the fixed name of a role: an account may hold a cluster in each Region, and role names are global.
+func roleName(function string) *string { return sub("stile-" + function + "-${AWS::Region}") }
+
+func roleARN(function string) *string {
+	return sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:role/stile-" + function + "-${AWS::Region}")
+}
+
+// fleet names the proxies' role as if it were a function's.
+const fleet = "fleet"
+
+// newFleetRole declares the role of the proxies' tasks. It is made here because the signers are told which
+// role proxies join with.
+func newFleetRole(s awscdk.Stack) {
+	role := newRole(s, fleet, service("ecs-tasks"), ecsTasks(), []statement{
+		items(tableState, "ReadHead", reading, names.Head),
+		items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
+		items(tablePresence, "WritePresence", append(deleting, writing...), names.Proxy, names.Tunnels),
+		items(tableLedger, "PutEvents", putting, names.Event),
+		objects("ReadDocuments", "s3:GetObject", ""),
+	})
+	export(s, exportFleetRole, role.AttrArn())
+}
+
+// ecsTasks limits a trust in ECS to this account's tasks in this Region.
+func ecsTasks() condition {
+	return condition{
+		"StringEquals": {"aws:SourceAccount": awscdk.Aws_ACCOUNT_ID()},
+		"ArnLike":      {"aws:SourceArn": sub("arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:*")},
+	}
+}
+
+// fleetMatch is the access.IAMMatch of the proxies' role, as JSON. The role id changes when the role is
+// deleted and made again: then an older role's credentials are nobody's.
+func fleetMatch() *string {
+	return sub(`{"partition":"${AWS::Partition}","account":"${AWS::AccountId}","role":"${RoleFleet}","role_id":"${RoleFleet.RoleId}"}`)
+}
+
+// newRole declares a role with a fixed name, one service that may assume it, and one inline policy.
+func newRole(s awscdk.Stack, name string, who map[string]any, when condition, may []statement) awsiam.CfnRole {
+	return awsiam.NewCfnRole(s, new("Role"+camel(name)), &awsiam.CfnRoleProps{
+		RoleName:    roleName(name),
+		Description: new("Stile " + strings.ReplaceAll(name, "-", " ")),
+		AssumeRolePolicyDocument: document(statement{
+			Sid: "Service", Principal: who, Actions: []string{"sts:AssumeRole"}, Condition: when,
+		}),
+		Policies: &[]any{&awsiam.CfnRole_PolicyProperty{PolicyName: new(name), PolicyDocument: document(may...)}},
+	})
+}
+
+func ref(id string) *string { return awscdk.Fn_Ref(&id) }
+
+// join puts strings and tokens together.
+func join(parts ...any) *string {
+	out := make([]*string, len(parts))
+	for i, p := range parts {
+		switch p := p.(type) {
+		case string:
+			out[i] = &p
+		case *string:
+			out[i] = p
+		}
+	}
+	return awscdk.Fn_Join(new(""), &out)
+}

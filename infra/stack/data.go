@@ -1,0 +1,106 @@
+package stack
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsdynamodb"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// Tables, as they are called in logical ids and exports.
+const (
+	tableState    = "TableState"
+	tableSecrets  = "TableSecrets"
+	tableLedger   = "TableLedger"
+	tablePresence = "TablePresence"
+)
+
+// Buckets, likewise.
+const (
+	bucketDocuments  = "BucketDocuments"
+	bucketRecordings = "BucketRecordings"
+	bucketLake       = "BucketLake"
+)
+
+// newData declares what must survive every deployment and the deletion of the stack itself.
+func newData(app awscdk.App) awscdk.Stack {
+	s := newStack(app, Data, "Stile: tables, buckets, keys and bus. Everything here is retained")
+	// The cluster's id is the UUID at the end of this stack's id: it is there before anything else, names no
+	// Region, and can't be chosen.
+	export(s, "ClusterId", awscdk.Fn_Select(new(2.0), awscdk.Fn_Split(new("/"), awscdk.Aws_STACK_ID(), nil)))
+	newTable(s, tableState, true)
+	newTable(s, tableSecrets, false)
+	newTable(s, tableLedger, true)
+	newTable(s, tablePresence, false)
+	newBucket(s, bucketDocuments, true)
+	newBucket(s, bucketRecordings, true)
+	newBucket(s, bucketLake, false)
+	newKeys(s)
+	bus := awsevents.NewCfnEventBus(s, new("Bus"), &awsevents.CfnEventBusProps{Name: new("stile")})
+	keep(bus)
+	export(s, "BusName", bus.Ref())
+	export(s, "BusArn", bus.AttrArn())
+	return s
+}
+
+// newTable declares a table of the one shape that all have: string keys pk and sk.
+func newTable(s awscdk.Stack, id string, stream bool) {
+	props := &awsdynamodb.CfnTableProps{
+		AttributeDefinitions: &[]any{
+			&awsdynamodb.CfnTable_AttributeDefinitionProperty{AttributeName: new(names.PK), AttributeType: new("S")},
+			&awsdynamodb.CfnTable_AttributeDefinitionProperty{AttributeName: new(names.SK), AttributeType: new("S")},
+		},
+		KeySchema: &[]any{
+			&awsdynamodb.CfnTable_KeySchemaProperty{AttributeName: new(names.PK), KeyType: new("HASH")},
+			&awsdynamodb.CfnTable_KeySchemaProperty{AttributeName: new(names.SK), KeyType: new("RANGE")},
+		},
+		BillingMode:                      new("PAY_PER_REQUEST"),
+		DeletionProtectionEnabled:        new(true),
+		PointInTimeRecoverySpecification: &awsdynamodb.CfnTable_PointInTimeRecoverySpecificationProperty{PointInTimeRecoveryEnabled: new(true)},
+		TimeToLiveSpecification:          &awsdynamodb.CfnTable_TimeToLiveSpecificationProperty{AttributeName: new(names.Expires), Enabled: new(true)},
+	}
+	if stream {
+		props.StreamSpecification = &awsdynamodb.CfnTable_StreamSpecificationProperty{StreamViewType: new("NEW_AND_OLD_IMAGES")}
+	}
+	table := awsdynamodb.NewCfnTable(s, &id, props)
+	keep(table)
+	export(s, id+"Name", table.Ref())
+	export(s, id+"Arn", table.AttrArn())
+	if stream {
+		export(s, id+"Stream", table.AttrStreamArn())
+	}
+}
+
+// newBucket declares a private bucket that only TLS reaches.
+func newBucket(s awscdk.Stack, id string, versioned bool) {
+	props := &awss3.CfnBucketProps{
+		PublicAccessBlockConfiguration: &awss3.CfnBucket_PublicAccessBlockConfigurationProperty{
+			BlockPublicAcls: new(true), BlockPublicPolicy: new(true), IgnorePublicAcls: new(true), RestrictPublicBuckets: new(true),
+		},
+		OwnershipControls: &awss3.CfnBucket_OwnershipControlsProperty{
+			Rules: &[]any{&awss3.CfnBucket_OwnershipControlsRuleProperty{ObjectOwnership: new("BucketOwnerEnforced")}},
+		},
+		BucketEncryption: &awss3.CfnBucket_BucketEncryptionProperty{
+			ServerSideEncryptionConfiguration: &[]any{&awss3.CfnBucket_ServerSideEncryptionRuleProperty{
+				ServerSideEncryptionByDefault: &awss3.CfnBucket_ServerSideEncryptionByDefaultProperty{SseAlgorithm: new("AES256")},
+			}},
+		},
+	}
+	if versioned {
+		props.VersioningConfiguration = &awss3.CfnBucket_VersioningConfigurationProperty{Status: new("Enabled")}
+	}
+	bucket := awss3.NewCfnBucket(s, &id, props)
+	keep(bucket)
+	policy := awss3.NewCfnBucketPolicy(s, new(id+"Policy"), &awss3.CfnBucketPolicyProps{
+		Bucket: bucket.Ref(),
+		PolicyDocument: document(statement{
+			Sid: "TLSOnly", Effect: "Deny", Principal: everyone, Actions: []string{"s3:*"},
+			Resources: []any{bucket.AttrArn(), sub("${" + id + ".Arn}/*")},
+			Condition: condition{"Bool": {"aws:SecureTransport": "false"}},
+		}),
+	})
+	keep(policy)
+	export(s, id+"Name", bucket.Ref())
+	export(s, id+"Arn", bucket.AttrArn())
+}

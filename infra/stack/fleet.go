@@ -1,0 +1,171 @@
+package stack
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsecs"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awselasticloadbalancingv2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// ports are the fleet's parameters that are numbers.
+type ports struct{ public, container, count *float64 }
+
+// newFleet declares the proxies and the load balancer in front of them.
+func newFleet(app awscdk.App) awscdk.Stack {
+	s := newStack(app, Fleet, "Stile: the proxies and their load balancer")
+	p := fleetParameters(s)
+	net := newNetwork(s, p.public, p.container)
+	balancer := newBalancer(s, net, p)
+	task := newTask(s, p)
+	newService(s, net, task, p).AddResourceDependency(balancer, nil)
+	export(s, "PublicAddr", publicAddr())
+	return s
+}
+
+func fleetParameters(s awscdk.Stack) ports {
+	number := func(id, description string, value, from, to float64) *float64 {
+		return awscdk.NewCfnParameter(s, &id, &awscdk.CfnParameterProps{
+			Type: new("Number"), Description: &description, Default: value, MinValue: &from, MaxValue: &to,
+		}).ValueAsNumber()
+	}
+	awscdk.NewCfnParameter(s, new("ProxyImage"), &awscdk.CfnParameterProps{
+		Description: new("The proxy's image for arm64, best by digest: <registry>/<repository>@sha256:<digest>"), MinLength: new(1.0),
+	})
+	awscdk.NewCfnParameter(s, new("ProxyProtocolSources"), &awscdk.CfnParameterProps{
+		Description: new("CIDRs, separated by commas, whose connections begin with a PROXY v2 header: the load balancer's"),
+		Default:     vpcCIDR,
+	})
+	return ports{
+		public:    number("PublicPort", "The port at which clients and agents reach the proxies", 443, 1, 65535),
+		container: number("ContainerPort", "The port that a proxy listens on", 8443, 1024, 65535),
+		count:     number("DesiredCount", "How many proxies run; two or more outlive a zone", 2, 0, 100),
+	}
+}
+
+// newBalancer declares a load balancer that passes TCP through: TLS ends at the proxy, or behind it.
+func newBalancer(s awscdk.Stack, net network, p ports) awscdk.CfnResource {
+	balancer := awselasticloadbalancingv2.NewCfnLoadBalancer(s, new("Balancer"), &awselasticloadbalancingv2.CfnLoadBalancerProps{
+		Type: new("network"), Scheme: new("internet-facing"), IpAddressType: new("ipv4"),
+		Subnets: anyList(net.subnets...), SecurityGroups: anyList(net.balancer.AttrGroupId()),
+		LoadBalancerAttributes: &[]any{balancerAttribute("load_balancing.cross_zone.enabled", "true")},
+	})
+	balancer.AddResourceDependency(net.internet, nil)
+	target := awselasticloadbalancingv2.NewCfnTargetGroup(s, new("Targets"), &awselasticloadbalancingv2.CfnTargetGroupProps{
+		VpcId: net.vpc.Ref(), TargetType: new("ip"), Protocol: new("TCP"), Port: p.container,
+		HealthCheckEnabled: new(true), HealthCheckProtocol: new("TCP"), HealthCheckIntervalSeconds: new(10.0),
+		HealthyThresholdCount: new(2.0), UnhealthyThresholdCount: new(2.0),
+		TargetGroupAttributes: &[]any{
+			// With IP targets the client's address is lost otherwise.
+			targetAttribute("proxy_protocol_v2.enabled", "true"),
+			targetAttribute("preserve_client_ip.enabled", "false"),
+			// SIGTERM comes after this delay; only then can a proxy tell agents to go elsewhere, and until
+			// it has, nobody's connection is cut.
+			targetAttribute("deregistration_delay.timeout_seconds", "5"),
+			targetAttribute("deregistration_delay.connection_termination.enabled", "false"),
+			targetAttribute("target_health_state.unhealthy.connection_termination.enabled", "false"),
+		},
+	})
+	return awselasticloadbalancingv2.NewCfnListener(s, new("Listener"), &awselasticloadbalancingv2.CfnListenerProps{
+		LoadBalancerArn: balancer.Ref(), Port: p.public, Protocol: new("TCP"),
+		DefaultActions: &[]any{&awselasticloadbalancingv2.CfnListener_ActionProperty{Type: new("forward"), TargetGroupArn: target.Ref()}},
+	})
+}
+
+func balancerAttribute(key, value string) any {
+	return &awselasticloadbalancingv2.CfnLoadBalancer_LoadBalancerAttributeProperty{Key: &key, Value: &value}
+}
+
+func targetAttribute(key, value string) any {
+	return &awselasticloadbalancingv2.CfnTargetGroup_TargetGroupAttributeProperty{Key: &key, Value: &value}
+}
+
+func publicAddr() *string {
+	return sub("${Balancer.DNSName}:${PublicPort}")
+}
+
+// newTask declares the proxy's task. Its root filesystem is read-only; the documents that it keeps while it
+// lives go to a volume that dies with it.
+func newTask(s awscdk.Stack, p ports) awsecs.CfnTaskDefinition {
+	log := awslogs.NewCfnLogGroup(s, new("Log"), &awslogs.CfnLogGroupProps{LogGroupName: new("/stile/proxy"), RetentionInDays: new(90.0)})
+	execution := newRole(s, "fleet-execution", service("ecs-tasks"), ecsTasks(), []statement{
+		{Sid: "LogInToRegistry", Actions: []string{"ecr:GetAuthorizationToken"}, Resources: []any{"*"}},
+		{
+			Sid: "PullImages", Actions: []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
+			Resources: []any{sub("arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*")},
+		},
+		{Sid: "WriteLog", Actions: []string{"logs:CreateLogStream", "logs:PutLogEvents"}, Resources: []any{log.AttrArn()}},
+	})
+	task := awsecs.NewCfnTaskDefinition(s, new("Task"), &awsecs.CfnTaskDefinitionProps{
+		Family: new("stile-proxy"), NetworkMode: new("awsvpc"), RequiresCompatibilities: list("FARGATE"),
+		Cpu: new("512"), Memory: new("1024"),
+		RuntimePlatform:  &awsecs.CfnTaskDefinition_RuntimePlatformProperty{CpuArchitecture: new("ARM64"), OperatingSystemFamily: new("LINUX")},
+		ExecutionRoleArn: execution.AttrArn(), TaskRoleArn: imported(Control, exportFleetRole),
+		Volumes: &[]any{&awsecs.CfnTaskDefinition_VolumeProperty{Name: new("state")}},
+		ContainerDefinitions: &[]any{&awsecs.CfnTaskDefinition_ContainerDefinitionProperty{
+			Name: new(container), Image: ref("ProxyImage"), Essential: new(true), ReadonlyRootFilesystem: new(true), StopTimeout: new(120.0),
+			PortMappings: &[]any{&awsecs.CfnTaskDefinition_PortMappingProperty{ContainerPort: p.container, Protocol: new("tcp")}},
+			MountPoints: &[]any{&awsecs.CfnTaskDefinition_MountPointProperty{
+				SourceVolume: new("state"), ContainerPath: new("/var/lib/stile"), ReadOnly: new(false),
+			}},
+			LinuxParameters: &awsecs.CfnTaskDefinition_LinuxParametersProperty{
+				Capabilities: &awsecs.CfnTaskDefinition_KernelCapabilitiesProperty{Drop: list("ALL")}, InitProcessEnabled: new(false),
+			},
+			Ulimits:     &[]any{&awsecs.CfnTaskDefinition_UlimitProperty{Name: new("nofile"), SoftLimit: new(65536.0), HardLimit: new(65536.0)}},
+			Environment: environment(proxyEnvironment()),
+			LogConfiguration: &awsecs.CfnTaskDefinition_LogConfigurationProperty{
+				LogDriver: new("awslogs"),
+				Options:   &map[string]*string{"awslogs-group": log.Ref(), "awslogs-region": awscdk.Aws_REGION(), "awslogs-stream-prefix": new("proxy")},
+			},
+		}},
+	})
+	task.AddMetadata(new(binary), "proxy")
+	return task
+}
+
+// container is the name of the task's one container.
+const container = "proxy"
+
+func proxyEnvironment() map[string]*string {
+	return map[string]*string{
+		names.EnvCluster:         imported(Data, "ClusterId"),
+		names.EnvAPI:             imported(Control, exportAPI),
+		names.EnvPublicAddr:      publicAddr(),
+		names.EnvListen:          sub(":${ContainerPort}"),
+		names.EnvProxyProtocol:   ref("ProxyProtocolSources"),
+		names.EnvTableState:      imported(Data, tableState+"Name"),
+		names.EnvTablePresence:   imported(Data, tablePresence+"Name"),
+		names.EnvTableLedger:     imported(Data, tableLedger+"Name"),
+		names.EnvBucketDocuments: imported(Data, bucketDocuments+"Name"),
+	}
+}
+
+func environment(env map[string]*string) *[]any {
+	var out []any
+	for _, name := range sorted(env) {
+		out = append(out, &awsecs.CfnTaskDefinition_KeyValuePairProperty{Name: &name, Value: env[name]})
+	}
+	return &out
+}
+
+// newService declares the service. A deployment starts the new proxies before it stops the old ones, and
+// goes back by itself when the new ones don't stand.
+func newService(s awscdk.Stack, net network, task awsecs.CfnTaskDefinition, p ports) awscdk.CfnResource {
+	cluster := awsecs.NewCfnCluster(s, new("Cluster"), &awsecs.CfnClusterProps{ClusterName: new("stile")})
+	return awsecs.NewCfnService(s, new("Service"), &awsecs.CfnServiceProps{
+		Cluster: cluster.Ref(), ServiceName: new("stile-proxy"), TaskDefinition: task.Ref(), LaunchType: new("FARGATE"),
+		DesiredCount: p.count, HealthCheckGracePeriodSeconds: new(30.0),
+		DeploymentConfiguration: &awsecs.CfnService_DeploymentConfigurationProperty{
+			MinimumHealthyPercent: new(100.0), MaximumPercent: new(200.0),
+			DeploymentCircuitBreaker: &awsecs.CfnService_DeploymentCircuitBreakerProperty{Enable: new(true), Rollback: new(true)},
+		},
+		NetworkConfiguration: &awsecs.CfnService_NetworkConfigurationProperty{
+			AwsvpcConfiguration: &awsecs.CfnService_AwsVpcConfigurationProperty{
+				Subnets: &net.subnets, SecurityGroups: &[]*string{net.task.AttrGroupId()}, AssignPublicIp: new("ENABLED"),
+			},
+		},
+		LoadBalancers: &[]any{&awsecs.CfnService_LoadBalancerProperty{
+			ContainerName: new(container), ContainerPort: p.container, TargetGroupArn: ref("Targets"),
+		}},
+	})
+}

@@ -1,0 +1,243 @@
+package stack
+
+import (
+	"strings"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslogs"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// Functions, named as their folders under functions/.
+const (
+	fnAdmin    = "admin"
+	fnAPI      = "api"
+	fnJoin     = "join"
+	fnLogin    = "login"
+	fnPublish  = "publish"
+	fnRotate   = "rotate"
+	fnSignHost = "sign-host"
+	fnSignUser = "sign-user"
+)
+
+// function is one Lambda function: what it gets, and what its role may do.
+type function struct {
+	name       string
+	does       string
+	memory     float64 // MB; the processor's share grows with it
+	timeout    float64 // seconds
+	tables     []string
+	bucketless bool     // it has no business with the documents
+	keys       []string // purposes whose ARNs it is told
+	env        map[string]func() *string
+	may        func() []statement
+}
+
+// Functions lists the functions' names, sorted.
+func Functions() []string {
+	out := make([]string, len(functions))
+	for i, f := range functions {
+		out[i] = f.name
+	}
+	return out
+}
+
+var caKeys = []string{names.KeyHostSSH, names.KeyHostX509, names.KeyPolicy, names.KeyRoot, names.KeyUserSSH, names.KeyUserX509}
+
+// functions is the one list of them, sorted by name.
+var functions = []function{
+	{
+		name: fnAdmin, does: "the only writer of roles, users, mappings and tokens", memory: 512, timeout: 28,
+		tables: []string{tableState, tableSecrets, tableLedger, tablePresence},
+		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvAPI: apiURL, names.EnvBootstrapAdmin: bootstrapAdmin},
+		may: func() []statement {
+			return []statement{
+				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent, names.Lock, names.Input, names.Head),
+				items(tableState, "WriteState", writing, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Input),
+				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent),
+				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),
+				items(tableSecrets, "DeleteTokenHashes", deleting, names.TokenHash),
+				items(tableLedger, "PutEvents", putting, names.Event),
+				objects("ReadDocuments", "s3:GetObject", ""),
+				invoke(fnPublish),
+			}
+		},
+	},
+	{
+		name: fnAPI, does: "what engineers and auditors do", memory: 512, timeout: 28,
+		tables: []string{tableState, tableLedger, tablePresence},
+		env:    map[string]func() *string{names.EnvAPI: apiURL},
+		may: func() []statement {
+			return []statement{
+				items(tableState, "ReadState", reading, names.Head, names.Node, names.Agent),
+				items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
+				items(tableLedger, "PutEvents", putting, names.Event),
+				objects("ReadDocuments", "s3:GetObject", ""),
+			}
+		},
+	},
+	{
+		name: fnJoin, does: "takes agents' and proxies' evidence to sign-host", memory: 256, timeout: 28,
+		tables: []string{tablePresence}, bucketless: true, keys: []string{names.KeyChallenge},
+		env: map[string]func() *string{names.EnvSignHost: functionName(fnSignHost), names.EnvAPI: apiURL},
+		may: func() []statement {
+			return []statement{
+				keyUse("MakeChallenges", "kms:GenerateMac", macing, names.KeyChallenge),
+				items(tablePresence, "ReadPresence", reading, names.Proxy),
+				invoke(fnSignHost),
+			}
+		},
+	},
+	{
+		name: fnLogin, does: "takes people's evidence to sign-user", memory: 256, timeout: 28,
+		tables: []string{tablePresence}, bucketless: true, keys: []string{names.KeyChallenge},
+		env: map[string]func() *string{names.EnvSignUser: functionName(fnSignUser), names.EnvAPI: apiURL},
+		may: func() []statement {
+			return []statement{
+				keyUse("MakeChallenges", "kms:GenerateMac", macing, names.KeyChallenge),
+				items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
+				invoke(fnSignUser),
+			}
+		},
+	},
+	{
+		name: fnPublish, does: "compiles, signs and stores policy and revocations", memory: 512, timeout: 60,
+		tables: []string{tableState, tableLedger}, keys: []string{names.KeyPolicy},
+		may: func() []statement {
+			return []statement{
+				keyUse("SignDocuments", signAction, signing, names.KeyPolicy),
+				keyUse("ReadPublicKey", "kms:GetPublicKey", nil, names.KeyPolicy),
+				items(tableState, "ReadInputs", reading, names.Role, names.Lock, names.Input, names.Head),
+				items(tableState, "WriteHead", append(deleting, writing...), names.Head),
+				items(tableLedger, "PutEvents", putting, names.Event),
+				objects("ReadDocuments", "s3:GetObject", "policy/", "trust/"),
+				objects("PutPolicy", "s3:PutObject", "policy/"),
+				{
+					Sid: "ReadStream", Actions: []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
+					Resources: []any{imported(Data, tableState+"Stream")},
+				},
+				{Sid: "FindStream", Actions: []string{"dynamodb:ListStreams"}, Resources: []any{"*"}}, // Lambda wants it; it knows no resource
+				{Sid: "KeepFailures", Actions: []string{"sqs:SendMessage"}, Resources: []any{sub("${PublishFailures.Arn}")}},
+			}
+		},
+	},
+	{
+		name: fnRotate, does: "signs the trust document", memory: 256, timeout: 120,
+		tables: []string{tableState, tableLedger}, keys: caKeys,
+		may: func() []statement {
+			return []statement{
+				keyUse("SignTrust", signAction, signing, names.KeyRoot),
+				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, caKeys...),
+				items(tableState, "ReadHead", reading, names.Head),
+				items(tableState, "WriteHead", writing, names.Head),
+				items(tableLedger, "PutEvents", putting, names.Event),
+				objects("ReadTrust", "s3:GetObject", "trust/"),
+				objects("PutTrust", "s3:PutObject", "trust/"),
+			}
+		},
+	},
+	{
+		name: fnSignHost, does: "verifies agents' and proxies' evidence, decides and signs", memory: 512, timeout: 25,
+		tables: []string{tableState, tableSecrets, tableLedger}, keys: []string{names.KeyChallenge, names.KeyHostSSH, names.KeyHostX509},
+		env: map[string]func() *string{names.EnvFleetRole: fleetMatch},
+		may: func() []statement {
+			return []statement{
+				keyUse("CheckChallenges", "kms:VerifyMac", macing, names.KeyChallenge),
+				keyUse("SignCertificates", signAction, signing, names.KeyHostSSH, names.KeyHostX509),
+				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyHostSSH, names.KeyHostX509),
+				items(tableState, "ReadState", reading, names.Token, names.Head, names.Lock, names.Node, names.Agent),
+				items(tableState, "WriteHosts", writing, names.Node, names.Agent),
+				items(tableSecrets, "ReadTokenHashes", reading, names.TokenHash),
+				items(tableSecrets, "UseTokens", []string{"dynamodb:UpdateItem"}, names.TokenHash),
+				items(tableSecrets, "UseEvidence", putting, names.Used),
+				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
+				objects("ReadDocuments", "s3:GetObject", ""),
+			}
+		},
+	},
+	{
+		name: fnSignUser, does: "verifies people's evidence, decides and signs", memory: 512, timeout: 25,
+		tables: []string{tableState, tableSecrets, tableLedger}, keys: []string{names.KeyChallenge, names.KeyUserSSH, names.KeyUserX509},
+		env: map[string]func() *string{names.EnvBootstrapAdmin: bootstrapAdmin},
+		may: func() []statement {
+			return []statement{
+				keyUse("CheckChallenges", "kms:VerifyMac", macing, names.KeyChallenge),
+				keyUse("SignCertificates", signAction, signing, names.KeyUserSSH, names.KeyUserX509),
+				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyUserSSH, names.KeyUserX509),
+				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Lock, names.Head),
+				items(tableSecrets, "UseEvidence", putting, names.Used),
+				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
+				objects("ReadTrust", "s3:GetObject", "trust/"),
+			}
+		},
+	},
+}
+
+func bootstrapAdmin() *string { return ref("BootstrapAdmin") }
+
+// Functions have fixed names, so that the API's document and the roles can name them without a circle.
+func functionName(name string) func() *string {
+	return func() *string { return new("stile-" + name) }
+}
+
+func functionARN(name string) *string {
+	return sub("arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:stile-" + name)
+}
+
+// newFunction declares a function with its log and its role.
+func newFunction(s awscdk.Stack, f function, code *awslambda.CfnFunction_CodeProperty) {
+	log := awslogs.NewCfnLogGroup(s, new("Log"+camel(f.name)), &awslogs.CfnLogGroupProps{
+		LogGroupName: new("/stile/" + f.name), RetentionInDays: new(90.0),
+	})
+	may := append(f.may(), statement{
+		Sid: "WriteLog", Actions: []string{"logs:CreateLogStream", "logs:PutLogEvents"}, Resources: []any{log.AttrArn()},
+	})
+	role := newRole(s, f.name, service("lambda"), condition{"StringEquals": {"aws:SourceAccount": awscdk.Aws_ACCOUNT_ID()}}, may)
+	made := awslambda.NewCfnFunction(s, new(functionID(f.name)), &awslambda.CfnFunctionProps{
+		FunctionName: functionName(f.name)(),
+		Description:  new("Stile: " + f.does),
+		Runtime:      new("provided.al2023"), Handler: new("bootstrap"), Architectures: list("arm64"),
+		Code:          code,
+		Role:          role.AttrArn(),
+		MemorySize:    &f.memory,
+		Timeout:       &f.timeout,
+		Environment:   &awslambda.CfnFunction_EnvironmentProperty{Variables: f.environment()},
+		LoggingConfig: &awslambda.CfnFunction_LoggingConfigProperty{LogGroup: log.Ref(), LogFormat: new("Text")},
+	})
+	made.AddMetadata(new(binary), "functions/"+f.name)
+}
+
+// binary is the metadata that names what a resource runs, relative to bin/.
+const binary = "stile:binary"
+
+func functionID(name string) string { return "Fn" + camel(name) }
+
+func (f function) environment() map[string]any {
+	env := map[string]any{names.EnvCluster: imported(Data, "ClusterId")}
+	for _, t := range f.tables {
+		env[tableEnv[t]] = imported(Data, t+"Name")
+	}
+	if !f.bucketless {
+		env[names.EnvBucketDocuments] = imported(Data, bucketDocuments+"Name")
+	}
+	for _, p := range f.keys {
+		env[keyEnv(p)] = keyARN(p)
+	}
+	for name, value := range f.env {
+		env[name] = value()
+	}
+	return env
+}
+
+var tableEnv = map[string]string{
+	tableState:    names.EnvTableState,
+	tableSecrets:  names.EnvTableSecrets,
+	tableLedger:   names.EnvTableLedger,
+	tablePresence: names.EnvTablePresence,
+}
+
+// keyEnv names the variable that holds a key's ARN.
+func keyEnv(purpose string) string {
+	return names.EnvKeyPrefix + strings.ToUpper(strings.ReplaceAll(purpose, "-", "_"))
+}

@@ -1,0 +1,84 @@
+package stack
+
+import (
+	"encoding/json"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// policyInputs are the entities of table state that the policy and revocations documents are made from.
+var policyInputs = []string{names.Role, names.Lock}
+
+// newPublishing declares what makes documents: the two custom resources that make the first ones when the
+// stack is deployed, the minute's schedule that renews the stamp, and the stream of table state, which catches
+// a change whose writer died before it could invoke publish.
+func newPublishing(s awscdk.Stack, code map[string]*awslambda.CfnFunction_CodeProperty) {
+	trust := custom(s, "Trust", fnRotate, code[fnRotate].S3Key)
+	publication := custom(s, "Publication", fnPublish, code[fnPublish].S3Key)
+	publication.AddResourceDependency(trust, nil)
+
+	rule := awsevents.NewCfnRule(s, new("EveryMinute"), &awsevents.CfnRuleProps{
+		Description:        new("Stile: renew the stamp of the revocations document"),
+		ScheduleExpression: new("rate(1 minute)"), State: new("ENABLED"),
+		Targets: &[]any{&awsevents.CfnRule_TargetProperty{Id: new(fnPublish), Arn: functionARN(fnPublish)}},
+	})
+	permit(s, fnPublish, "events", rule.AttrArn())
+
+	failures := awssqs.NewCfnQueue(s, new("PublishFailures"), &awssqs.CfnQueueProps{
+		MessageRetentionPeriod: new(1209600.0), SqsManagedSseEnabled: new(true),
+	})
+	awslambda.NewCfnEventSourceMapping(s, new("StateStream"), &awslambda.CfnEventSourceMappingProps{
+		EventSourceArn: imported(Data, tableState+"Stream"),
+		FunctionName:   ref(functionID(fnPublish)),
+		// Not LATEST: it may miss what happens while the mapping is made.
+		StartingPosition: new("TRIM_HORIZON"),
+		BatchSize:        new(100.0), MaximumBatchingWindowInSeconds: new(1.0),
+		BisectBatchOnFunctionError: new(true), MaximumRetryAttempts: new(5.0), MaximumRecordAgeInSeconds: new(3600.0),
+		FilterCriteria: &awslambda.CfnEventSourceMapping_FilterCriteriaProperty{
+			Filters: &[]any{&awslambda.CfnEventSourceMapping_FilterProperty{Pattern: new(partitionFilter(policyInputs))}},
+		},
+		DestinationConfig: &awslambda.CfnEventSourceMapping_DestinationConfigProperty{
+			OnFailure: &awslambda.CfnEventSourceMapping_OnFailureProperty{Destination: failures.AttrArn()},
+		},
+	})
+}
+
+// partitionFilter lets through the stream's records of some entities.
+func partitionFilter(entities []string) string {
+	raw, err := json.Marshal(map[string]any{"dynamodb": map[string]any{"Keys": map[string]any{names.PK: map[string]any{"S": entities}}}})
+	if err != nil {
+		panic(err) // strings in maps
+	}
+	return string(raw)
+}
+
+// custom declares a custom resource that its function answers. It runs again when a key is another one, or
+// the function is.
+func custom(s awscdk.Stack, id, function string, build *string) awscdk.CfnResource {
+	keys := map[string]any{}
+	for _, purpose := range caKeys {
+		keys[purpose] = keyARN(purpose)
+	}
+	return awscdk.NewCfnResource(s, &id, &awscdk.CfnResourceProps{
+		Type: new("Custom::Stile" + id),
+		Properties: &map[string]any{
+			"ServiceToken":   awscdk.Fn_GetAtt(new(functionID(function)), new("Arn")),
+			"ServiceTimeout": "300",
+			"Cluster":        imported(Data, "ClusterId"),
+			"Keys":           keys,
+			"Build":          build,
+		},
+	})
+}
+
+// permit lets a service invoke a function on behalf of one resource, whose ARN names the account.
+func permit(s awscdk.Stack, function, by string, source *string) {
+	awslambda.NewCfnPermission(s, new("Permit"+camel(by)+camel(function)), &awslambda.CfnPermissionProps{
+		Action: new("lambda:InvokeFunction"), FunctionName: ref(functionID(function)),
+		Principal: new(by + ".amazonaws.com"), SourceArn: source,
+	})
+}

@@ -1,0 +1,86 @@
+// Package stack declares what a cluster is made of in AWS: StileData (what must survive), StileControl (the
+// functions, their roles and the API) and StileFleet (the proxies). The stacks depend one way, Data ← Control ←
+// Fleet, by exports with plain names.
+//
+// It is written with the CDK's level 1 constructs: every line of a template has its line here, and no policy,
+// role or helper function appears that nobody wrote. It must not know how functions are built (package code)
+// nor import anything of the product but pkg/names. The entry point is [New].
+package stack
+
+import (
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
+	"github.com/aws/constructs-go/constructs/v10"
+)
+
+// Names of the stacks.
+const (
+	Data    = "StileData"
+	Control = "StileControl"
+	Fleet   = "StileFleet"
+)
+
+// Config is what the stacks need from outside.
+type Config struct {
+	// API is the OpenAPI document, as openapi.yaml in the repository's root.
+	API []byte
+	// Code places the zip of one function, named as its folder under functions/.
+	Code func(scope constructs.Construct, function string) *awslambda.CfnFunction_CodeProperty
+}
+
+// New adds the three stacks to the app. It panics when the OpenAPI document can't be routed, as everything in
+// the CDK does: there is nobody to handle it but the author.
+func New(app awscdk.App, cfg Config) {
+	data := newData(app)
+	control := newControl(app, cfg)
+	fleet := newFleet(app)
+	control.AddStackDependency(data, new("tables, keys and buckets"))
+	fleet.AddStackDependency(control, new("the proxies' role and the API"))
+}
+
+func newStack(app awscdk.App, name, description string) awscdk.Stack {
+	return awscdk.NewStack(app, &name, &awscdk.StackProps{
+		StackName:             &name,
+		Description:           &description,
+		TerminationProtection: new(name == Data),
+		Synthesizer: awscdk.NewDefaultStackSynthesizer(&awscdk.DefaultStackSynthesizerProps{
+			GenerateBootstrapVersionRule: new(false), // the CLI checks it anyway; a template without parameters of its own reads better
+		}),
+	})
+}
+
+// export makes a value of one stack importable as <stack>-<name>.
+func export(s awscdk.Stack, name string, value *string) {
+	awscdk.NewCfnOutput(s, new("Out"+name), &awscdk.CfnOutputProps{Value: value, ExportName: new(*s.StackName() + "-" + name)})
+}
+
+// imported is the value that another stack exports under the name.
+func imported(stack, name string) *string {
+	return awscdk.Fn_ImportValue(new(stack + "-" + name))
+}
+
+// sub is Fn::Sub: pseudo parameters and logical ids of the same stack in ${}.
+func sub(text string) *string { return awscdk.Fn_Sub(&text, nil) }
+
+// list makes the CDK's list of strings.
+func list(items ...string) *[]*string {
+	out := make([]*string, len(items))
+	for i := range items {
+		out[i] = &items[i]
+	}
+	return &out
+}
+
+// keep makes a resource outlive its stack, whether that is deleted or the resource replaced.
+func keep(r awscdk.CfnResource) {
+	r.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN, &awscdk.RemovalPolicyOptions{ApplyToUpdateReplacePolicy: new(true)})
+}
+
+// anyList makes the CDK's list where it takes references of other kinds too.
+func anyList(items ...*string) *[]any {
+	out := make([]any, len(items))
+	for i, item := range items {
+		out[i] = item
+	}
+	return &out
+}

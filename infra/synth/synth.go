@@ -1,0 +1,98 @@
+// Package synth runs the CDK over the stacks: [Deploy] for its command line, [Templates] and [Write] for readers.
+// It must not know what the stacks declare. A process synthesises once: the CDK runs in one Node child of it.
+package synth
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/stile-dev/stile/infra/stack"
+)
+
+// validate makes the CDK's bundled, offline validator fail a synthesis that it finds fault with.
+const validate = "@aws-cdk/core:validateAgainstDefaultRules"
+
+// Deploy synthesises to where the CDK's command line asked.
+func Deploy(cfg stack.Config) (err error) {
+	defer recovered(&err)
+	app := newApp(nil)
+	stack.New(app, cfg)
+	app.Synth(nil)
+	return nil
+}
+
+// Templates synthesises and gives the templates by stack name, as indented JSON with sorted keys.
+func Templates(cfg stack.Config) (out map[string][]byte, err error) {
+	defer recovered(&err)
+	dir, err := os.MkdirTemp("", "stile-synth-")
+	if err != nil {
+		return nil, fmt.Errorf("synthesising: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	app := newApp(&dir)
+	stack.New(app, cfg)
+	app.Synth(nil)
+	out = map[string][]byte{}
+	for _, name := range []string{stack.Data, stack.Control, stack.Fleet} {
+		raw, err := os.ReadFile(filepath.Join(dir, name+".template.json"))
+		if err != nil {
+			return nil, fmt.Errorf("reading what was synthesised: %w", err)
+		}
+		if out[name], err = normal(raw); err != nil {
+			return nil, fmt.Errorf("reading template %s: %w", name, err)
+		}
+	}
+	return out, nil
+}
+
+// Write synthesises and writes <stack>.json for each stack into dir.
+func Write(dir string, cfg stack.Config) error {
+	templates, err := Templates(cfg)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(templates)) {
+		if err := os.WriteFile(filepath.Join(dir, name+".json"), templates[name], 0o644); err != nil {
+			return fmt.Errorf("writing template %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// newApp makes the app; dir is nil where the CDK's command line says where to write.
+func newApp(dir *string) awscdk.App {
+	return awscdk.NewApp(&awscdk.AppProps{
+		Outdir: dir, AnalyticsReporting: new(false), TreeMetadata: new(false),
+		Context: &map[string]any{validate: true},
+	})
+}
+
+// recovered turns a panic of the CDK, which is how it reports what is wrong with a stack, into an error.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("synthesising: %v", r)
+	}
+}
+
+func normal(raw []byte) ([]byte, error) {
+	var v any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&v); err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
