@@ -1,0 +1,103 @@
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// LoginChallenge asks for a challenge for two keys, given by certs.KeysHash; it is good for 60 seconds.
+func (c *Client) LoginChallenge(ctx context.Context, keys string) (wire.Challenge, error) {
+	return post[wire.Challenge](ctx, c, wire.ChallengeRequest{Keys: keys}, "v1", "login", "challenge")
+}
+
+// LoginIAM trades a signed sts:GetCallerIdentity request for a user credential.
+func (c *Client) LoginIAM(ctx context.Context, r wire.LoginIAMRequest) (wire.UserCredential, error) {
+	return post[wire.UserCredential](ctx, c, r, "v1", "login", "iam")
+}
+
+// JoinChallenge asks for a challenge to join or renew with; it is good for 60 seconds.
+func (c *Client) JoinChallenge(ctx context.Context, keys string) (wire.Challenge, error) {
+	return post[wire.Challenge](ctx, c, wire.ChallengeRequest{Keys: keys}, "v1", "join", "challenge")
+}
+
+// JoinIAM joins, or renews, with a signed sts:GetCallerIdentity request.
+func (c *Client) JoinIAM(ctx context.Context, r wire.JoinIAMRequest) (wire.HostCredential, error) {
+	return post[wire.HostCredential](ctx, c, r, "v1", "join", "iam")
+}
+
+// JoinToken joins with a token's secret, or renews with the credential held.
+func (c *Client) JoinToken(ctx context.Context, r wire.JoinTokenRequest) (wire.HostCredential, error) {
+	return post[wire.HostCredential](ctx, c, r, "v1", "join", "token")
+}
+
+// Status tells who the caller is, as the control plane sees it.
+func (c *Client) Status(ctx context.Context) (wire.Status, error) {
+	return signed[wire.Status](ctx, c, http.MethodGet, nil, "v1", "status")
+}
+
+// ListNodes gives the nodes that the caller may reach, sorted by name, and the live proxies.
+func (c *Client) ListNodes(ctx context.Context) (wire.NodeList, error) {
+	return signed[wire.NodeList](ctx, c, http.MethodGet, nil, "v1", "nodes")
+}
+
+// ListResources gives all resources of a kind that the caller may list, sorted by name.
+func (c *Client) ListResources(ctx context.Context, kind string) ([]wire.Resource, error) {
+	if err := named(kind); err != nil {
+		return nil, err
+	}
+	list, err := signed[wire.ResourceList](ctx, c, http.MethodGet, nil, "v1", "admin", "resources", kind)
+	return list.Resources, err
+}
+
+// GetResource gives one resource; NotFound when it doesn't exist.
+func (c *Client) GetResource(ctx context.Context, kind, name string) (wire.Resource, error) {
+	return resource[wire.Resource](ctx, c, http.MethodGet, nil, kind, name)
+}
+
+// CreateResource creates a resource; Conflict when it exists. A join token's secret is in the answer, this once.
+func (c *Client) CreateResource(ctx context.Context, r wire.Resource) (wire.Created, error) {
+	return resource[wire.Created](ctx, c, http.MethodPost, r, r.Kind, r.Metadata.Name)
+}
+
+// UpdateResource replaces a resource; with a revision only if it is still that one, else Conflict.
+func (c *Client) UpdateResource(ctx context.Context, r wire.Resource) (wire.Created, error) {
+	return resource[wire.Created](ctx, c, http.MethodPut, r, r.Kind, r.Metadata.Name)
+}
+
+// DeleteResource deletes a resource and gives what it was.
+func (c *Client) DeleteResource(ctx context.Context, kind, name string) (wire.Resource, error) {
+	return resource[wire.Resource](ctx, c, http.MethodDelete, nil, kind, name)
+}
+
+func post[T any](ctx context.Context, c *Client, body any, path ...string) (T, error) {
+	var out T
+	err := c.call(ctx, operation{method: http.MethodPost, path: path, body: body}, &out)
+	return out, err
+}
+
+func signed[T any](ctx context.Context, c *Client, method string, body any, path ...string) (T, error) {
+	var out T
+	err := c.call(ctx, operation{method: method, path: path, body: body, signed: true}, &out)
+	return out, err
+}
+
+func resource[T any](ctx context.Context, c *Client, method string, body any, kind, name string) (T, error) {
+	if err := named(kind, name); err != nil {
+		var none T
+		return none, err
+	}
+	return signed[T](ctx, c, method, body, "v1", "admin", "resources", kind, name)
+}
+
+// named refuses what would change the path's shape: "", "." and "..".
+func named(segments ...string) error {
+	for _, s := range segments {
+		if s == "" || s == "." || s == ".." {
+			return fault.Newf(fault.BadInput, "give a kind and a name, such as role/developer", "%q is not a name", s)
+		}
+	}
+	return nil
+}
