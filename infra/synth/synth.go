@@ -19,26 +19,34 @@ import (
 const validate = "@aws-cdk/core:validateAgainstDefaultRules"
 
 // Deploy synthesises to where the CDK's command line asked.
-func Deploy(cfg stack.Config) (err error) {
+func Deploy(cfg stack.Config) error {
+	return Run(nil, func(app awscdk.App) { stack.New(app, cfg) })
+}
+
+// Run makes an app, lets declare fill it, and synthesises it into dir, or to where the CDK's command line asked.
+// What the CDK or its validator finds wrong is an error.
+func Run(dir *string, declare func(awscdk.App)) (err error) {
 	defer recovered(&err)
-	app := newApp(nil)
-	stack.New(app, cfg)
+	app := awscdk.NewApp(&awscdk.AppProps{
+		Outdir: dir, AnalyticsReporting: new(false), TreeMetadata: new(false),
+		Context: &map[string]any{validate: true},
+	})
+	declare(app)
 	app.Synth(nil)
 	return nil
 }
 
 // Templates synthesises and gives the templates by stack name, as indented JSON with sorted keys.
-func Templates(cfg stack.Config) (out map[string][]byte, err error) {
-	defer recovered(&err)
+func Templates(cfg stack.Config) (map[string][]byte, error) {
 	dir, err := os.MkdirTemp("", "stile-synth-")
 	if err != nil {
 		return nil, fmt.Errorf("synthesising: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	app := newApp(&dir)
-	stack.New(app, cfg)
-	app.Synth(nil)
-	out = map[string][]byte{}
+	if err := Run(&dir, func(app awscdk.App) { stack.New(app, cfg) }); err != nil {
+		return nil, err
+	}
+	out := map[string][]byte{}
 	for _, name := range []string{stack.Data, stack.Control, stack.Fleet} {
 		raw, err := os.ReadFile(filepath.Join(dir, name+".template.json"))
 		if err != nil {
@@ -63,14 +71,6 @@ func Write(dir string, cfg stack.Config) error {
 		}
 	}
 	return nil
-}
-
-// newApp makes the app; dir is nil where the CDK's command line says where to write.
-func newApp(dir *string) awscdk.App {
-	return awscdk.NewApp(&awscdk.AppProps{
-		Outdir: dir, AnalyticsReporting: new(false), TreeMetadata: new(false),
-		Context: &map[string]any{validate: true},
-	})
 }
 
 // recovered turns a panic of the CDK, which is how it reports what is wrong with a stack, into an error.
