@@ -313,3 +313,26 @@ func newID(prefix string) string {
 	}
 	return prefix + string(raw)
 }
+
+// CheckPrincipals refuses a resource or trust policy that names a role or user of this account which does
+// not exist, as AWS does when the policy is written.
+func (a *Authority) CheckPrincipals(p *Policy) error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for _, s := range p.Statements {
+		for _, name := range s.Principals() {
+			if accountOf(name) != a.config.Account || strings.HasSuffix(name, ":root") {
+				continue
+			}
+			role, isRole := a.roles[a.owner(name)]
+			user, isUser := a.users[a.owner(name)]
+			switch {
+			case strings.Contains(name, ":assumed-role/"):
+			case isRole && role.ARN == name, isUser && user.ARN == name:
+			default:
+				return fmt.Errorf("policy %s, statement %s: the principal %s: %w", p.Name, s.Sid, name, ErrNotFound)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package kms
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stile-dev/stile/localstack/resource"
+)
+
+// Types names what the service provisions from templates.
+func (*Service) Types() []string { return []string{"AWS::KMS::Key", "AWS::KMS::Alias"} }
+
+// Provision creates or updates a key or alias.
+func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
+	if r.Type == "AWS::KMS::Alias" {
+		return s.provisionAlias(r)
+	}
+	in := resource.Read(r)
+	in.Accept("BypassPolicyLockoutSafetyCheck", "PendingWindowInDays")
+	spec, usage := in.Required("KeySpec"), in.String("KeyUsage")
+	policy, err := json.Marshal(in.Object("KeyPolicy"))
+	if err != nil {
+		in.Fail("KeyPolicy", "%w", err)
+	}
+	if !in.Has("KeyPolicy") {
+		policy = nil
+	}
+	for name, refused := range map[string]bool{"EnableKeyRotation": in.Bool("EnableKeyRotation"), "MultiRegion": in.Bool("MultiRegion")} {
+		if refused {
+			in.Fail(name, "the local KMS doesn't know this")
+		}
+	}
+	if origin := in.String("Origin"); origin != "" && origin != "AWS_KMS" {
+		in.Fail("Origin", "%s: the local KMS only knows AWS_KMS", origin)
+	}
+	want := key{Description: in.String("Description"), Policy: policy, Tags: in.Tags("Tags"), State: enabled}
+	if in.Has("Enabled") && !in.Bool("Enabled") {
+		want.State = disabled
+	}
+	if err := in.Done(); err != nil {
+		return resource.Outcome{}, err
+	}
+	k, err := s.provisionKey(r.PhysicalID, spec, usage, want)
+	if err != nil {
+		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
+	}
+	return resource.Outcome{Ref: k.ID, Attributes: map[string]any{"Arn": s.keyARN(k), "KeyId": k.ID}}, nil
+}
+
+func (s *Service) provisionKey(id, spec, usage string, want key) (*key, error) {
+	before, there := s.keys.get(id, s.config.Now())
+	if !there {
+		k, err := s.draft(spec, usage)
+		if err != nil {
+			return nil, err
+		}
+		k.Description, k.Policy, k.Tags, k.State = want.Description, want.Policy, want.Tags, want.State
+		if err := s.checkPolicy(nil, k, false); err != nil {
+			return nil, err
+		}
+		return k, s.make(k)
+	}
+	if before.Spec != spec || before.Usage != usage {
+		return nil, fmt.Errorf("KeySpec: key %s is a %s for %s; CloudFormation refuses to change that", id, before.Spec, before.Usage)
+	}
+	want.ID = id
+	if err := s.checkPolicy(nil, &want, false); err != nil {
+		return nil, err
+	}
+	return s.keys.change(id, func(k *key) {
+		k.Description, k.Policy, k.Tags = want.Description, want.Policy, want.Tags
+		if k.State != pending {
+			k.State = want.State
+		}
+	})
+}
+
+func (s *Service) provisionAlias(r resource.Resource) (resource.Outcome, error) {
+	in := resource.Read(r)
+	name, target := in.Required("AliasName"), in.Required("TargetKeyId")
+	if err := in.Done(); err != nil {
+		return resource.Outcome{}, err
+	}
+	if err := checkAliasName(name); err != nil {
+		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
+	}
+	k, ok := s.keys.get(strings.TrimPrefix(target, s.arn("key/")), s.config.Now())
+	if !ok {
+		return resource.Outcome{}, fmt.Errorf("%s.TargetKeyId: no such key: %s", r.LogicalID, target)
+	}
+	old, there := s.keys.alias(name)
+	if !there || old != k.ID {
+		if err := s.setAlias(name, k, !there); err != nil {
+			return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
+		}
+	}
+	if r.PhysicalID != "" && r.PhysicalID != name {
+		if err := s.keys.dropAlias(r.PhysicalID); err != nil {
+			return resource.Outcome{}, err
+		}
+	}
+	return resource.Outcome{Ref: name}, nil
+}
+
+// Remove schedules a key's deletion for 30 days, as CloudFormation does, or deletes an alias.
+func (s *Service) Remove(r resource.Resource) error {
+	if r.Type == "AWS::KMS::Alias" {
+		return s.keys.dropAlias(r.PhysicalID)
+	}
+	if k, ok := s.keys.get(r.PhysicalID, s.config.Now()); !ok || k.State == pending {
+		return nil
+	}
+	due := s.config.Now().UTC().Add(30 * 24 * time.Hour)
+	_, err := s.keys.change(r.PhysicalID, func(k *key) { k.State, k.Deletion = pending, due })
+	return err
+}
