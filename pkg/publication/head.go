@@ -3,6 +3,7 @@ package publication
 import (
 	"errors"
 
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
@@ -26,3 +27,12 @@ var (
 	ErrHeld  = errors.New("another run holds the lease")
 	ErrMoved = errors.New("the head moved meanwhile")
 )
+
+// View is the documents that a head names, verified.
+type View struct {
+	Head        Head
+	State       bundle.State    // the bodies; of those not asked for or not published yet, zero
+	Trust       []bundle.Signed // the chain, oldest first
+	Policy      bundle.Signed   // as stored; zero when not asked for or not published yet
+	Revocations bundle.Signed   // as stored; zero when not published yet
+}

@@ -1,0 +1,96 @@
+// Package api serves the HTTP API from Lambda REST proxy events (payload 1.0): it finds the route, reads the
+// body strictly, establishes who calls, runs the operation's handler and turns whatever comes of it into a
+// response. One line is logged for each request.
+//
+// It decides who somebody is, never what somebody may: that is the use case's. Its entry points are [New] and
+// [JSON].
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/publication"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// maxBody is the largest body that is taken, in bytes.
+const maxBody = 64 << 10
+
+// Call is a request whose caller is established.
+type Call struct {
+	Route     wire.Route
+	Params    map[string]string // path parameters, decoded
+	Body      []byte
+	RequestID string
+	SourceIP  string // as API Gateway saw it
+	Now       time.Time
+
+	// Of a user's or admin's call; zero of an anonymous one.
+	User    identity.User
+	Expires time.Time        // of the certificate
+	Nonce   string           // <key id>#<nonce>: the call's idempotency key
+	View    publication.View // the documents that the caller was judged by
+}
+
+// Handler carries out an operation and gives what to answer, to be written as JSON.
+type Handler func(context.Context, Call) (any, error)
+
+// Documents gives the verified documents that stand at this moment.
+type Documents interface {
+	Fresh(context.Context) (publication.View, error)
+}
+
+// Config is what a function serves.
+type Config struct {
+	Function  string             // the tag whose operations are served
+	Handlers  map[string]Handler // by operation; exactly those of the tag
+	Documents Documents          // needed if an operation is not anonymous
+	Log       *slog.Logger
+	Now       func() time.Time // nil: time.Now
+}
+
+// Validate reports every operation of the function without handler, every handler without operation, and what
+// is missing.
+func (c Config) Validate() error {
+	var faults []error
+	for _, r := range wire.Routes {
+		if r.Function != c.Function {
+			continue
+		}
+		if c.Handlers[r.Operation] == nil {
+			faults = append(faults, fmt.Errorf("operation %s has no handler", r.Operation))
+		}
+		if r.Caller != wire.CallerAnonymous && c.Documents == nil {
+			faults = append(faults, fmt.Errorf("operation %s needs documents to judge its callers by", r.Operation))
+		}
+	}
+	for op := range c.Handlers {
+		if !slices.ContainsFunc(wire.Routes, func(r wire.Route) bool { return r.Operation == op && r.Function == c.Function }) {
+			faults = append(faults, fmt.Errorf("handler %s is for no operation of function %q", op, c.Function))
+		}
+	}
+	if c.Log == nil {
+		faults = append(faults, errors.New("no logger"))
+	}
+	return errors.Join(faults...)
+}
+
+// Server serves one function's operations. It may be used by several goroutines.
+type Server struct{ config Config }
+
+// New makes a server.
+func New(c Config) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("serving the API: %w", err)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Server{c}, nil
+}
