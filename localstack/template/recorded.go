@@ -71,9 +71,7 @@ func (p recorded) attributes(r resource.Resource, name string, to map[string]any
 	}
 	switch r.Type {
 	case "AWS::EC2::VPC":
-		// The network that tasks and load balancers really share here is loopback; who asks for its range, to
-		// trust the balancer's addresses, gets that.
-		to["CidrBlock"] = "127.0.0.0/8"
+		copied("CidrBlock")
 		to["VpcId"], to["DefaultSecurityGroup"], to["DefaultNetworkAcl"] = name, "sg-"+name[4:], "acl-"+name[4:]
 		to["CidrBlockAssociations"], to["Ipv6CidrBlocks"] = []any{}, []any{}
 	case "AWS::EC2::Subnet":
