@@ -70,7 +70,8 @@ type Mapping struct {
 	Spec     MappingSpec `json:"spec"`
 }
 
-// MappingSpec is the body of an iam_mapping.
+// MappingSpec is the body of an iam_mapping. Session names prove nothing unless IAM Identity Center set them,
+// so a name is taken from one only where the role is Identity Center's own.
 type MappingSpec struct {
 	Match  IAMMatch            `json:"match"`
 	User   string              `json:"user,omitempty"` // the user's name; "" takes the session name, only where Match.Role is an AWSReservedSSO role named in full

@@ -98,6 +98,10 @@ func (d *decoder) value(n *Node, v reflect.Value, path string) {
 	case reflect.Slice:
 		d.list(n, v, path)
 	case reflect.Interface:
+		if p := v.Elem(); p.IsValid() && p.Kind() == reflect.Pointer {
+			d.value(n, p.Elem(), path) // the caller has chosen the type
+			return
+		}
 		v.Set(reflect.ValueOf(n.plain()))
 	default:
 		d.scalar(n, v, path)

@@ -1,0 +1,42 @@
+package access
+
+// Presets are the roles that stand in the code: listed with the others, read-only.
+func Presets() []Role {
+	return []Role{
+		{
+			Metadata: Metadata{Name: "access", Scope: "/"},
+			Spec: RoleSpec{Allow: RoleBlock{
+				Logins:     []string{"{{internal.logins}}"},
+				NodeLabels: map[string][]string{"*": {"*"}},
+			}},
+		},
+		{
+			Metadata: Metadata{Name: "auditor", Scope: "/"},
+			Spec: RoleSpec{Allow: RoleBlock{Rules: []Rule{
+				{Resources: []string{"session", "event", "node"}, Verbs: []string{"list", "read"}},
+			}}},
+		},
+		{
+			Metadata: Metadata{Name: "editor", Scope: "/"},
+			Spec:     RoleSpec{Allow: RoleBlock{Rules: []Rule{{Resources: []string{"*"}, Verbs: []string{"*"}}}}},
+		},
+	}
+}
+
+// IsPreset reports whether a role of this name stands in the code.
+func IsPreset(name string) bool {
+	for _, r := range Presets() {
+		if r.Metadata.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func presetNames() []string {
+	var all []string
+	for _, r := range Presets() {
+		all = append(all, r.Metadata.Name)
+	}
+	return all
+}

@@ -1,0 +1,200 @@
+package strict_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/strict"
+)
+
+type inner struct {
+	Logins []string            `json:"logins,omitempty"`
+	Labels map[string][]string `json:"labels,omitempty"`
+	Pinned map[string]string   `json:"pinned,omitempty"`
+	On     *bool               `json:"on,omitempty"`
+}
+
+type outer struct {
+	Name  string    `json:"name"`
+	Count int       `json:"count,omitempty"`
+	Size  uint64    `json:"size,omitempty"`
+	Time  time.Time `json:"time,omitzero"`
+	Bytes []byte    `json:"bytes,omitempty"`
+	Inner inner     `json:"inner,omitzero"`
+	List  []inner   `json:"list,omitempty"`
+	Free  any       `json:"free,omitempty"`
+}
+
+func TestYAMLAndJSONReadTheSameValues(t *testing.T) {
+	yes := true
+	want := outer{
+		Name: "a", Count: -3, Size: 7, Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Bytes: []byte("hi"),
+		Inner: inner{Logins: []string{"root"}, Labels: map[string][]string{"env": {"dev", "prod"}}, Pinned: map[string]string{"a.b": "c"}, On: &yes},
+		List:  []inner{{Logins: []string{"x"}}},
+		Free:  map[string]any{"k": []any{"v", true, nil}},
+	}
+	var got outer
+	if err := strict.YAML([]byte(`
+name: a
+count: -3
+size: 7
+time: 2026-01-02T03:04:05Z
+bytes: aGk=
+inner:
+  logins: [root]
+  labels: {env: [dev, "prod"]}
+  pinned: {a.b: c}
+  on: true
+list:
+- logins:
+  - x
+free: {k: [v, true, null]}
+`), strict.MaxSize, &got, strict.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	got = outer{}
+	if err := strict.JSON([]byte(`{"name":"a","count":-3,"size":7,"time":"2026-01-02T03:04:05Z","bytes":"aGk=",
+		"inner":{"logins":["root"],"labels":{"env":["dev","prod"]},"pinned":{"a.b":"c"},"on":true},
+		"list":[{"logins":["x"]}],"free":{"k":["v",true,null]}}`), strict.MaxSize, &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestScalarsStandForListsOnlyWhenAsked(t *testing.T) {
+	doc := []byte("inner: {logins: root, labels: {env: dev}}\n")
+	var got outer
+	if err := strict.YAML(doc, strict.MaxSize, &got, strict.Options{Scalars: true}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(inner{Logins: []string{"root"}, Labels: map[string][]string{"env": {"dev"}}}, got.Inner); d != "" {
+		t.Error(d)
+	}
+	if err := strict.YAML(doc, strict.MaxSize, &got, strict.Options{}); err == nil {
+		t.Error("a scalar was taken for a list")
+	}
+}
+
+func TestEveryFaultIsReportedWithItsPlace(t *testing.T) {
+	var got outer
+	err := strict.YAML([]byte("name: [a]\nconut: 3\ninner:\n  logins:\n  - 7\n  on: maybe\n  pinned: {a: }\ncount: 1.5\ntime: today\n"),
+		strict.MaxSize, &got, strict.Options{})
+	f := fault.From(err)
+	want := []fault.Field{
+		{Path: "line 1, column 7: name", Reason: "this is a list; write a string, in quotes if need be"},
+		{Path: "line 2, column 1: conut", Reason: "unknown key; known here: bytes, count, free, inner, list, name, size, time"},
+		{Path: "line 5, column 5: inner.logins[0]", Reason: "this is a number; write a string, in quotes if need be"},
+		{Path: "line 6, column 7: inner.on", Reason: "this is a string; write true or false"},
+		{Path: "line 7, column 12: inner.pinned.a", Reason: "nothing stands here; write a value or take the entry out"},
+		{Path: "line 8, column 8: count", Reason: "this is a number; write a whole number in range"},
+		{Path: "line 9, column 7: time", Reason: `"today" is not a time; write it as 2006-01-02T15:04:05Z`},
+	}
+	if d := cmp.Diff(want, f.Fields); d != "" {
+		t.Error(d)
+	}
+	if f.Code != fault.BadInput || !strings.HasSuffix(f.Message, "(and 6 more)") || f.Hint == "" {
+		t.Errorf("code %s, message %q, hint %q", f.Code, f.Message, f.Hint)
+	}
+}
+
+func TestYAMLRefusesWhatIsNotPlainData(t *testing.T) {
+	for name, doc := range map[string]string{
+		"an anchor":             "name: &a x\n",
+		"an alias":              "name: &a x\nfree: *a\n",
+		"a merge key":           "free: &a {k: v}\ninner:\n  <<: *a\n",
+		"a tag":                 "name: !!str 7\n",
+		"a number as key":       "free: {7: x}\n",
+		"a doubled key":         "name: a\nname: b\n",
+		"a key doubled by case": "free: {name: a, Name: b}\n",
+		"an open bracket":       "free: [a\n",
+		"a bare asterisk":       "free: {*: x}\n",
+		"deep brackets":         "free: " + strings.Repeat("[", 3000) + strings.Repeat("]", 3000) + "\n",
+		"deep dashes":           strings.Repeat("- ", 30000) + "x\n",
+		"deep question marks":   strings.Repeat("? ", 30000) + "x\n",
+		"deep indentation":      nested(300),
+		"a laughing bomb":       "a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]\n",
+		"two documents":         "name: a\n---\nname: b\n",
+		"no document":           "# nothing\n",
+		"not UTF-8":             "name: \"\xff\"\n",
+		"too much":              "name: " + strings.Repeat("x", strict.MaxSize) + "\n",
+		"infinity":              "free: .inf\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got outer
+			f := fault.From(strict.YAML([]byte(doc), strict.MaxSize, &got, strict.Options{}))
+			if f == nil {
+				t.Fatalf("taken as %+v", got)
+			}
+			if f.Code != fault.BadInput && f.Code != fault.TooLarge {
+				t.Errorf("code %s: %s", f.Code, f.Message)
+			}
+			if f.Hint == "" || strings.Contains(f.Message, "strict") || strings.Contains(f.Message, "outer") {
+				t.Errorf("message %q, hint %q", f.Message, f.Hint)
+			}
+		})
+	}
+}
+
+func nested(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(strings.Repeat(" ", i) + "a:\n")
+	}
+	return b.String()
+}
+
+func TestJSONRefusesWhatDecodersDisagreeOn(t *testing.T) {
+	for name, doc := range map[string]string{
+		"a doubled key":             `{"name":"a","name":"b"}`,
+		"a key in another case":     `{"Name":"a"}`,
+		"a key doubled by case":     `{"free":{"a":1,"A":2}}`,
+		"an unknown key":            `{"nam":"a"}`,
+		"something after the end":   `{"name":"a"} {}`,
+		"a bracket after the end":   `{"name":"a"}]`,
+		"nothing":                   ``,
+		"half a document":           `{"name":`,
+		"a string for a number":     `{"count":"3"}`,
+		"a fraction for an integer": `{"count":3.5}`,
+		"a negative size":           `{"size":-1}`,
+		"base64 that is not":        `{"bytes":"a"}`,
+		"not UTF-8":                 "{\"name\":\"\xff\"}",
+		"depth":                     `{"free":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`,
+		"a list where an object":    `[]`,
+		"null in a list":            `{"inner":{"logins":[null]}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got outer
+			if err := strict.JSON([]byte(doc), strict.MaxSize, &got); !fault.Is(err, fault.BadInput) {
+				t.Errorf("taken as %+v: %v", got, err)
+			}
+		})
+	}
+}
+
+func TestPlaceFindsTheNearestValue(t *testing.T) {
+	docs, err := strict.ParseYAML([]byte("inner:\n  labels:\n    a.b: [x,\n      y]\n    a: z\n"), strict.MaxSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"inner.labels.a.b[1]":  "line 4, column 7: inner.labels.a.b[1]",
+		"inner.labels.a":       "line 5, column 5: inner.labels.a",
+		"inner.labels.a.b":     "line 3, column 5: inner.labels.a.b",
+		"inner.logins[3]":      "line 1, column 1: inner.logins[3]",
+		"":                     "line 1, column 1",
+		"inner.labels.a.b[17]": "line 3, column 5: inner.labels.a.b[17]",
+	} {
+		if got := docs[0].Place(path); got != want {
+			t.Errorf("Place(%q) = %q, want %q", path, got, want)
+		}
+	}
+}

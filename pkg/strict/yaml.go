@@ -1,0 +1,175 @@
+package strict
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// YAML reads one YAML document of at most limit bytes into v, a pointer. Faults are [fault.BadInput] or
+// [fault.TooLarge] and name line and column.
+func YAML(data []byte, limit int, v any, o Options) error {
+	documents, err := ParseYAML(data, limit)
+	if err != nil {
+		return err
+	}
+	if len(documents) != 1 {
+		return refuse(1, 1, "", fmt.Sprintf("there are %d documents; write one", len(documents)))
+	}
+	return documents[0].Into(v, o)
+}
+
+// ParseYAML reads the documents of a file, which --- parts, into trees; empty ones are left out. Anchors,
+// aliases, merge keys, tags and keys that are no strings are refused: what is read is what is seen.
+func ParseYAML(data []byte, limit int) (documents []*Node, err error) {
+	if err := tooLarge(len(data), limit); err != nil {
+		return nil, err
+	}
+	if !utf8.Valid(data) {
+		return nil, refuse(0, 0, "", "the file is not valid UTF-8")
+	}
+	defer func() {
+		// The parser is given whatever people send; what it can't take is bad input, not our end.
+		if r := recover(); r != nil {
+			documents, err = nil, fault.New(fault.BadInput, "this is not YAML", "check quotes, brackets and indentation")
+		}
+	}()
+	tokens := lexer.Tokenize(string(data))
+	if err := shallow(tokens); err != nil {
+		return nil, err
+	}
+	file, err := parser.Parse(tokens, 0)
+	if err != nil {
+		return nil, yamlFault(err)
+	}
+	for _, d := range file.Docs {
+		if d.Body == nil || d.Body.Type() == ast.CommentType || d.Body.Type() == ast.CommentGroupType {
+			continue
+		}
+		n, err := convert(d.Body, "", 0)
+		if err != nil {
+			return nil, err
+		}
+		documents = append(documents, n)
+	}
+	return documents, nil
+}
+
+// shallow refuses what would make the parser itself go deep: nested brackets, and rows of - or ? on one line.
+func shallow(tokens token.Tokens) error {
+	flow, row := 0, 0
+	for _, t := range tokens {
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow--
+		case token.SequenceEntryType, token.MappingKeyType:
+			row++
+			if t.Prev == nil || t.Prev.Position.Line != t.Position.Line {
+				row = 1
+			}
+		}
+		if flow > MaxDepth || row > MaxDepth {
+			return refuse(t.Position.Line, t.Position.Column, "", deep)
+		}
+	}
+	return nil
+}
+
+var deep = fmt.Sprintf("nested deeper than %d levels", MaxDepth)
+
+func yamlFault(err error) error {
+	if s, ok := errors.AsType[*yaml.SyntaxError](err); ok && s.Token != nil {
+		return refuse(s.Token.Position.Line, s.Token.Position.Column, "", "this is not YAML: "+s.Message)
+	}
+	if d, ok := errors.AsType[*yaml.DuplicateKeyError](err); ok && d.Token != nil {
+		return refuse(d.Token.Position.Line, d.Token.Position.Column, d.Token.Value, "this key stands twice")
+	}
+	return fault.New(fault.BadInput, "this is not YAML", "check quotes, brackets and indentation").Because(err)
+}
+
+func convert(y ast.Node, path string, depth int) (*Node, error) {
+	n := &Node{Line: 1, Col: 1}
+	if t := y.GetToken(); t != nil {
+		n.Line, n.Col = t.Position.Line, t.Position.Column
+	}
+	if depth > MaxDepth {
+		return nil, refuse(n.Line, n.Col, path, deep)
+	}
+	switch y := y.(type) {
+	case *ast.NullNode:
+		n.Type = Null
+	case *ast.BoolNode:
+		n.Type, n.Text = Bool, fmt.Sprint(y.Value)
+	case *ast.IntegerNode:
+		n.Type, n.Text = Number, y.Token.Value
+	case *ast.FloatNode:
+		n.Type, n.Text = Number, y.Token.Value
+	case *ast.StringNode:
+		n.Type, n.Text = String, y.Value
+	case *ast.LiteralNode:
+		n.Type, n.Text = String, y.Value.Value
+	case *ast.SequenceNode:
+		n.Type = List
+		return n, n.sequence(y, path, depth)
+	case *ast.MappingNode:
+		n.Type = Object
+		return n, n.mapping(y.Values, path, depth)
+	case *ast.MappingValueNode:
+		n.Type = Object
+		return n, n.mapping([]*ast.MappingValueNode{y}, path, depth)
+	case *ast.AnchorNode, *ast.AliasNode:
+		return nil, refuse(n.Line, n.Col, path, "anchors and aliases are not taken; write the value out, and a * in quotes")
+	case *ast.TagNode:
+		return nil, refuse(n.Line, n.Col, path, "tags are not taken; write the plain value, and a ! in quotes")
+	default:
+		return nil, refuse(n.Line, n.Col, path, "a value of this form is not taken; write it in quotes")
+	}
+	return n, nil
+}
+
+func (n *Node) sequence(y *ast.SequenceNode, path string, depth int) error {
+	for i, v := range y.Values {
+		item, err := convert(v, fmt.Sprintf("%s[%d]", path, i), depth+1)
+		if err != nil {
+			return err
+		}
+		n.items = append(n.items, item)
+	}
+	return nil
+}
+
+func (n *Node) mapping(values []*ast.MappingValueNode, path string, depth int) error {
+	for i, v := range values {
+		key, ok := v.Key.(*ast.StringNode)
+		if !ok {
+			t := v.Key.GetToken()
+			return refuse(t.Position.Line, t.Position.Column, path, fmt.Sprintf("the key %q is no string; write it in quotes", strings.TrimSpace(t.Value)))
+		}
+		at := spot{key.Token.Position.Line, key.Token.Position.Column}
+		if i == 0 {
+			n.Line, n.Col = at.line, at.col
+		}
+		value, err := convert(v.Value, child(path, key.Value), depth+1)
+		if err != nil {
+			return err
+		}
+		if value.Type == Null {
+			value.Line, value.Col = at.line, at.col
+		}
+		if !n.add(key.Value, at, value) {
+			return refuse(at.line, at.col, child(path, key.Value), "this key stands twice")
+		}
+	}
+	return nil
+}
