@@ -1,0 +1,100 @@
+// Package audit says what an audit event is: its fields, the table of types and codes, and what makes one
+// valid. Functions, proxies and agents all write events of this one shape, and queries read them for years:
+// fields and codes are added and never change their meaning.
+//
+// It doesn't write anything anywhere and reads no clock. Its entry points are [New] and [Event.Validate].
+package audit
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/strict"
+)
+
+// Outcome is how what the event tells of went.
+type Outcome string
+
+// The outcomes.
+const (
+	Success Outcome = "success"
+	Failure Outcome = "failure" // it could not be done
+	Denied  Outcome = "denied"  // it was not allowed
+)
+
+// Event is one thing that happened.
+type Event struct {
+	ID          string            `json:"id"`                     // ULID in lower case
+	Time        time.Time         `json:"time"`                   // UTC, whole milliseconds
+	Type        Type              `json:"type"`                   //
+	Code        string            `json:"code"`                   // the type's code
+	Cluster     string            `json:"cluster"`                //
+	Actor       string            `json:"actor"`                  // user/<name>, agent/<id>, proxy/<id>, aws/<arn>, function/<name>; never empty
+	ActorRoles  []string          `json:"actor_roles,omitempty"`  //
+	TargetKind  string            `json:"target_kind,omitempty"`  // node, role, token, certificate, document, …
+	Target      string            `json:"target,omitempty"`       //
+	Scope       string            `json:"scope,omitempty"`        // of the target
+	SessionID   string            `json:"session_id,omitempty"`   // ses_<ulid>
+	RequestID   string            `json:"request_id,omitempty"`   // of the API call or the AWS call that it came of
+	DecisionID  string            `json:"decision_id,omitempty"`  // dec_<ulid>
+	Outcome     Outcome           `json:"outcome"`                //
+	Reason      string            `json:"reason,omitempty"`       // a sentence; needed unless the outcome is success
+	SourceIP    string            `json:"source_ip,omitempty"`    // of the actor
+	Source      string            `json:"source"`                 // who delivered it: function/<name>, proxy/<id>, agent/<id>; set by whoever receives it, not by the sender
+	SourceEpoch string            `json:"source_epoch,omitempty"` // changes when the source starts
+	Seq         uint64            `json:"seq,omitempty"`          // counts the source's events from 1 in an epoch
+	Data        map[string]string `json:"data,omitempty"`         // what only this type has; no secrets
+}
+
+// MaxSize is how many bytes of JSON an event may take.
+const MaxSize = 16 << 10
+
+// New makes an event of a type that happened now; its outcome is success until the caller says otherwise.
+// Entropy is 10 random bytes for the id.
+func New(t Type, entropy io.Reader, now time.Time) Event {
+	now = now.UTC().Truncate(time.Millisecond)
+	return Event{ID: newID(entropy, now), Time: now, Type: t, Code: Types[t].Code, Outcome: Success}
+}
+
+// newID panics when entropy ends, as crypto/rand.Reader never does.
+func newID(entropy io.Reader, now time.Time) string {
+	id, err := ulid.New(ulid.Timestamp(now), entropy)
+	if err != nil {
+		panic(fmt.Sprintf("audit: making an id: %v", err))
+	}
+	return strings.ToLower(id.String())
+}
+
+var idShape = regexp.MustCompile(`^[0-9a-hjkmnp-tv-z]{26}$`)
+
+// Validate reports all faults of the event as one [fault.BadInput].
+func (e Event) Validate() error {
+	var faults []fault.Field
+	check := func(ok bool, path, reason string) {
+		if !ok {
+			faults = append(faults, fault.Field{Path: path, Reason: reason})
+		}
+	}
+	row, known := Types[e.Type]
+	check(idShape.MatchString(e.ID), "id", "an event's id is a ULID in lower case")
+	check(!e.Time.IsZero() && e.Time.Equal(e.Time.Truncate(time.Millisecond)), "time", "an event has a time in whole milliseconds")
+	check(known, "type", fmt.Sprintf("there is no type of event %q", e.Type))
+	check(!known || e.Code == row.Code, "code", fmt.Sprintf("the code of %s is %s", e.Type, row.Code))
+	check(e.Cluster != "", "cluster", "an event names its cluster")
+	check(e.Actor != "", "actor", "an event names its actor")
+	check(e.Source != "", "source", "an event names who delivered it")
+	check(e.Outcome == Success || e.Outcome == Failure || e.Outcome == Denied, "outcome", "an outcome is success, failure or denied")
+	check(e.Outcome == Success || e.Reason != "", "reason", "what was denied or went wrong has a reason")
+	check((e.TargetKind == "") == (e.Target == ""), "target", "a target and its kind go together")
+	check(e.size() <= MaxSize, "data", fmt.Sprintf("an event takes at most %d bytes", MaxSize))
+	if len(faults) > 0 {
+		return strict.Refuse(faults)
+	}
+	return nil
+}

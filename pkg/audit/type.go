@@ -1,0 +1,66 @@
+package audit
+
+import "encoding/json"
+
+// Type names what happened: <what>.<verb in the past or state>.
+type Type string
+
+// The types.
+const (
+	UserLogin          Type = "user.login"
+	UserLoginRefused   Type = "user.login_refused"
+	AgentJoin          Type = "agent.join"
+	AgentJoinRefused   Type = "agent.join_refused"
+	AgentQuarantined   Type = "agent.quarantined"
+	AgentRenew         Type = "agent.renew"
+	ProxyJoin          Type = "proxy.join"
+	CertificateIssued  Type = "certificate.issued"
+	CertificateRefused Type = "certificate.refused"
+	ResourceCreated    Type = "resource.created"
+	ResourceUpdated    Type = "resource.updated"
+	ResourceDeleted    Type = "resource.deleted"
+	RequestRefused     Type = "request.refused"
+	DocumentRefused    Type = "document.refused"
+	TrustPublished     Type = "trust.published"
+	PolicyPublished    Type = "policy.published"
+	SessionStart       Type = "session.start"
+	SessionEnd         Type = "session.end"
+	SessionDenied      Type = "session.denied"
+)
+
+// Row is what the table says of a type.
+type Row struct {
+	Code    string // S, four digits of which the first is the group, I for information or W for warning
+	Summary string // one line for the reference
+}
+
+// Types is the table of types and codes. Rows are added; none is changed or taken out.
+var Types = map[Type]Row{
+	UserLogin:          {"S1000I", "somebody logged in"},
+	UserLoginRefused:   {"S1001W", "a login was refused"},
+	RequestRefused:     {"S1002W", "an API call was refused: its signature, certificate or permission"},
+	AgentJoin:          {"S2000I", "an agent joined"},
+	AgentJoinRefused:   {"S2001W", "an agent or proxy was not let in"},
+	AgentQuarantined:   {"S2002W", "an agent claimed a name that another holds"},
+	AgentRenew:         {"S2003I", "an agent or proxy renewed its certificate"},
+	ProxyJoin:          {"S2004I", "a proxy joined"},
+	CertificateIssued:  {"S3000I", "a certificate was signed"},
+	CertificateRefused: {"S3001W", "a certificate was not signed"},
+	ResourceCreated:    {"S4000I", "a role, user, mapping or token was created"},
+	ResourceUpdated:    {"S4001I", "a role, user, mapping or token was changed"},
+	ResourceDeleted:    {"S4002I", "a role, user, mapping, token or node was deleted"},
+	TrustPublished:     {"S5000I", "a trust document was published"},
+	PolicyPublished:    {"S5001I", "a policy document was published"},
+	DocumentRefused:    {"S5002W", "an older, unsigned or foreign document was refused"},
+	SessionStart:       {"S6000I", "a session began"},
+	SessionEnd:         {"S6001I", "a session ended"},
+	SessionDenied:      {"S6002W", "a session was denied"},
+}
+
+func (e Event) size() int {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return MaxSize + 1
+	}
+	return len(b)
+}
