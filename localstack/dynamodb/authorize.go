@@ -1,0 +1,103 @@
+package dynamodb
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stile-dev/stile/localstack/dynamodb/item"
+	"github.com/stile-dev/stile/localstack/dynamodb/store"
+	"github.com/stile-dev/stile/localstack/gate"
+	"github.com/stile-dev/stile/localstack/iam"
+)
+
+// access is what one action touches, as policies see it.
+type access struct {
+	action     string   // without dynamodb:
+	table      string   // its name
+	leading    []string // values of the partition key; nil when the action names none
+	attributes []string // names of attributes; nil means all, and the key is absent
+	selects    string   // dynamodb:Select
+	returns    string   // dynamodb:ReturnValues
+	capacity   string   // dynamodb:ReturnConsumedCapacity
+	enclosing  string   // dynamodb:EnclosingOperation, of a transaction's actions
+}
+
+// allow asks whether the caller may do what a describes.
+func (s *Server) allow(c *gate.Call, a access) error {
+	context := map[string][]string{}
+	set := func(key string, values ...string) {
+		if len(values) > 0 && values[0] != "" {
+			context["dynamodb:"+key] = values
+		}
+	}
+	set("LeadingKeys", unique(a.leading)...)
+	set("Attributes", unique(a.attributes)...)
+	set("Select", a.selects)
+	set("ReturnValues", a.returns)
+	set("ReturnConsumedCapacity", a.capacity)
+	set("EnclosingOperation", a.enclosing)
+	policies, err := s.policiesOf(a.table)
+	if err != nil {
+		return err
+	}
+	return c.Authorize(iam.Query{
+		Action: "dynamodb:" + a.action, Resource: s.tableARN(a.table), Context: context, ResourcePolicies: policies,
+	})
+}
+
+// allowStream asks whether the caller may do the action on a stream.
+func (s *Server) allowStream(c *gate.Call, action, arn string) error {
+	return c.Authorize(iam.Query{Action: "dynamodb:" + action, Resource: arn})
+}
+
+func unique(list []string) []string {
+	sorted := slices.Clone(list)
+	slices.Sort(sorted)
+	return slices.Compact(sorted)
+}
+
+// policiesOf are the resource policies of a table, parsed once for each text.
+func (s *Server) policiesOf(table string) ([]*iam.Policy, error) {
+	meta, ok := s.lookup(table)
+	if !ok || meta.Policy == "" {
+		return nil, nil
+	}
+	if parsed, ok := s.policies.Load(meta.Policy); ok {
+		return []*iam.Policy{parsed.(*iam.Policy)}, nil
+	}
+	parsed, err := iam.Parse("resource policy of "+table, iam.ResourceShape, []byte(meta.Policy))
+	if err != nil {
+		return nil, fmt.Errorf("reading the resource policy of table %s: %w", table, err)
+	}
+	s.policies.Store(meta.Policy, parsed)
+	return []*iam.Policy{parsed}, nil
+}
+
+// lookup is the table of that name.
+func (s *Server) lookup(name string) (meta store.Table, ok bool) {
+	s.store.Read(func(r *store.Reader) { meta, ok = r.Table(name) })
+	return meta, ok
+}
+
+// leadingKey is the value of the partition key in a key or an item, as policies see it.
+func leadingKey(meta store.Table, i item.Item) []string {
+	v, ok := i[meta.Schema.Hash.Name]
+	if !ok || !v.Kind.Ordered() {
+		return nil
+	}
+	return []string{v.Plain()}
+}
+
+// names are the names of an item's attributes.
+func names(i item.Item) []string {
+	list := make([]string, 0, len(i))
+	for name := range i {
+		list = append(list, name)
+	}
+	return list
+}
+
+// allowAny asks whether the caller may do an action that has no resource.
+func (s *Server) allowAny(c *gate.Call, action string) error {
+	return c.Authorize(iam.Query{Action: "dynamodb:" + action, Resource: "*"})
+}
