@@ -1,0 +1,182 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/strict"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+func (a *app) create() *cobra.Command {
+	var file string
+	var replace bool
+	c := &cobra.Command{
+		Use:     "create -f FILE",
+		Short:   "Create resources from YAML",
+		Long:    "Create the resources of a YAML file, which --- lines part. The whole file is checked before the first is created.\nA join token's secret is printed once, here.",
+		Example: "  stile create -f developer.yaml\n  stile get role/developer | sed s/dev/staging/ | stile create -f - --replace",
+		Args:    exactly(0, "stile create -f FILE"),
+	}
+	c.Flags().StringVarP(&file, "file", "f", "", "the file, or - for the standard input")
+	c.Flags().BoolVar(&replace, "replace", false, "replace those that exist; with a revision, only if they are still that one")
+	format := formatFlag(c, output.Table, output.Formats...)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		f, err := format()
+		if err != nil {
+			return err
+		}
+		list, err := a.read(file)
+		if err != nil {
+			return err
+		}
+		s, err := a.session()
+		if err != nil {
+			return err
+		}
+		made := []wire.Created{}
+		for _, r := range list {
+			created, err := write(c.Context(), s, r, replace)
+			if err != nil {
+				return silence(a.partly(made, r, err))
+			}
+			made = append(made, created)
+			if f == output.Table {
+				if err := a.report(created, replace); err != nil {
+					return err
+				}
+			}
+		}
+		if f == output.Table {
+			return nil
+		}
+		return output.Print(a.Out, f, made, output.Rows{})
+	}
+	return c
+}
+
+// read decodes a file of resources as strictly as the API does, with line and column of what is wrong.
+func (a *app) read(file string) ([]wire.Resource, error) {
+	var text []byte
+	var err error
+	switch file {
+	case "":
+		return nil, fault.New(fault.BadInput, "which file to read is not said", "type it like: stile create -f FILE")
+	case "-":
+		text, err = io.ReadAll(io.LimitReader(a.In, strict.MaxSize+1))
+	default:
+		text, err = readFile(file)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Newf(fault.BadInput, "check the path given with -f", "there is no file %s", file)
+	}
+	if err != nil {
+		return nil, fault.Newf(fault.BadInput, "check the path given with -f", "%s cannot be read", file).Because(err)
+	}
+	decoded, err := access.DecodeAll(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	list := make([]wire.Resource, len(decoded))
+	for i, r := range decoded {
+		if list[i], err = toWire(r); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, strict.MaxSize+1))
+}
+
+func toWire(r access.Resource) (wire.Resource, error) {
+	spec, err := r.SpecJSON()
+	if err != nil {
+		return wire.Resource{}, err
+	}
+	w := wire.Resource{
+		Kind:     r.Kind,
+		Metadata: wire.Metadata{Name: r.Metadata.Name, Scope: r.Metadata.Scope, Revision: r.Metadata.Revision},
+	}
+	if err := json.Unmarshal(spec, &w.Spec); err != nil {
+		return wire.Resource{}, fmt.Errorf("writing %s %q: %w", r.Kind, r.Metadata.Name, err)
+	}
+	return w, nil
+}
+
+// write creates one resource, or with replace puts it in the place of the one that may be there.
+func write(ctx context.Context, s session, r wire.Resource, replace bool) (wire.Created, error) {
+	if replace {
+		created, err := s.client.UpdateResource(ctx, r)
+		if !fault.Is(err, fault.NotFound) {
+			return created, err
+		}
+	}
+	return s.client.CreateResource(ctx, r)
+}
+
+// report says what was done; a secret goes to the standard output, a warning to the other one.
+func (a *app) report(c wire.Created, replace bool) error {
+	verb := "created"
+	if replace && c.Resource.Metadata.Revision > 1 {
+		verb = "replaced"
+	}
+	if err := a.say(c.Resource.Kind, c.Resource.Metadata.Name, verb); err != nil {
+		return err
+	}
+	if c.Warning != "" {
+		if _, err := fmt.Fprintf(a.Err, "stile: warning: %s\n", output.Escape(c.Warning)); err != nil {
+			return err
+		}
+	}
+	if c.Secret == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.Out, "secret (shown once): %s\n", output.Escape(c.Secret))
+	return err
+}
+
+// partly tells of what stands already when a later resource of the file is refused.
+func (a *app) partly(made []wire.Created, failed wire.Resource, err error) error {
+	f := fault.From(err)
+	if len(made) == 0 {
+		return err
+	}
+	out := *f
+	out.Message = fmt.Sprintf("%s/%s: %s (%d before it in the file stand)", failed.Kind, failed.Metadata.Name, f.Message, len(made))
+	return &out
+}
+
+func (a *app) say(kind, name, verb string) error {
+	_, err := fmt.Fprintf(a.Out, "%s/%s %s\n", output.Escape(kind), output.Escape(name), verb)
+	return err
+}
+
+// kindOf finds a kind by what people type.
+func kindOf(word string) (string, error) {
+	k, ok := access.KindOf(word)
+	if !ok {
+		kinds := access.Kinds[0].Name
+		for _, k := range access.Kinds[1:] {
+			kinds += ", " + k.Name
+		}
+		return "", fault.Newf(fault.BadInput, "the kinds are "+kinds, "there is no kind %q", word)
+	}
+	return k.Name, nil
+}

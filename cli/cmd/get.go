@@ -1,0 +1,121 @@
+package cmd
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+func (a *app) get() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "get KIND[/NAME]",
+		Short:   "Show resources: role, user, iam_mapping, token, node",
+		Example: "  stile get roles\n  stile get role/developer > developer.yaml",
+		Args:    exactly(1, "stile get roles, or stile get role/developer"),
+	}
+	format := formatFlag(c, "", output.Formats...)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		kind, name, one, err := reference(args[0])
+		if err != nil {
+			return err
+		}
+		f, err := pick(c, format, one)
+		if err != nil {
+			return err
+		}
+		s, err := a.session()
+		if err != nil {
+			return err
+		}
+		if one {
+			r, err := s.client.GetResource(c.Context(), kind, name)
+			if err != nil {
+				return silence(err)
+			}
+			return output.Print(a.Out, f, r, resourceRows([]wire.Resource{r}))
+		}
+		list, err := s.client.ListResources(c.Context(), kind)
+		if err != nil {
+			return silence(err)
+		}
+		if list == nil {
+			list = []wire.Resource{}
+		}
+		return output.Print(a.Out, f, list, resourceRows(list))
+	}
+	return c
+}
+
+// pick prints one resource as the YAML that create takes, and a list as a table, unless told otherwise.
+func pick(c *cobra.Command, format func() (output.Format, error), one bool) (output.Format, error) {
+	if c.Flags().Changed("format") {
+		return format()
+	}
+	if one {
+		return output.YAML, nil
+	}
+	return output.Table, nil
+}
+
+func resourceRows(list []wire.Resource) output.Rows {
+	rows := output.Rows{Header: []string{"NAME", "KIND", "SCOPE", "REVISION"}}
+	for _, r := range list {
+		revision := ""
+		if r.Metadata.Revision > 0 {
+			revision = strconv.FormatInt(r.Metadata.Revision, 10)
+		}
+		rows.Lines = append(rows.Lines, []string{r.Metadata.Name, r.Kind, r.Metadata.Scope, revision})
+	}
+	return rows
+}
+
+// reference reads KIND or KIND/NAME; kinds may be written in the plural.
+func reference(text string) (kind, name string, one bool, err error) {
+	word, name, one := strings.Cut(text, "/")
+	kind, err = kindOf(word)
+	if err == nil && one && name == "" {
+		err = fault.Newf(fault.BadInput, "write it like "+kind+"/NAME", "%q names no %s", text, kind)
+	}
+	return kind, name, one, err
+}
+
+func (a *app) rm() *cobra.Command {
+	return &cobra.Command{
+		Use:     "rm KIND/NAME...",
+		Short:   "Delete resources; a node's name becomes free",
+		Example: "  stile rm role/developer",
+		Args:    atLeast(1, "stile rm role/developer"),
+		RunE: func(c *cobra.Command, args []string) error {
+			type target struct{ kind, name string }
+			var targets []target
+			for _, arg := range args {
+				kind, name, one, err := reference(arg)
+				if err != nil {
+					return err
+				}
+				if !one {
+					return fault.Newf(fault.BadInput, "write it like "+kind+"/NAME", "%q names a kind, not a resource", arg)
+				}
+				targets = append(targets, target{kind, name})
+			}
+			s, err := a.session()
+			if err != nil {
+				return err
+			}
+			for _, t := range targets {
+				if _, err := s.client.DeleteResource(c.Context(), t.kind, t.name); err != nil {
+					return silence(err)
+				}
+				if err := a.say(t.kind, t.name, "deleted"); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,92 @@
+package cmd
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/spf13/cobra"
+
+	"github.com/stile-dev/stile/cli/login"
+	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+func (a *app) login() *cobra.Command {
+	var iam bool
+	var ttl time.Duration
+	c := &cobra.Command{
+		Use:     "login --iam",
+		Short:   "Log in with the AWS identity of this shell",
+		Long:    "Log in with the AWS identity that the AWS SDK finds: environment, profile, SSO session or instance role.\nNo AWS permission is needed, and no AWS credential leaves this machine: a signed sts:GetCallerIdentity request does.",
+		Example: "  stile login --iam\n  AWS_PROFILE=dev stile login --iam --ttl 1h",
+		Args:    exactly(0, "stile login --iam"),
+	}
+	c.Flags().BoolVar(&iam, "iam", false, "with an AWS identity")
+	c.Flags().DurationVar(&ttl, "ttl", 0, "how long to stay logged in, at least 1s (default: 8h, or what your roles allow)")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if !iam {
+			return fault.New(fault.BadInput, "say how to log in", "run: stile login --iam")
+		}
+		if c.Flags().Changed("ttl") && ttl < time.Second {
+			return fault.Newf(fault.BadInput, "use --ttl with a duration such as 30m or 8h", "%s is too short for a login", ttl)
+		}
+		return a.runLogin(c, ttl)
+	}
+	return c
+}
+
+func (a *app) runLogin(c *cobra.Command, ttl time.Duration) error {
+	p, err := a.profile()
+	if err != nil {
+		return err
+	}
+	cl, err := client.New(client.Config{URL: p.API(), Now: a.Now})
+	if err != nil {
+		return err
+	}
+	aws, err := config.LoadDefaultConfig(c.Context())
+	if err != nil {
+		return fault.New(fault.BadInput, "the AWS configuration of this shell cannot be read",
+			"check AWS_PROFILE and the files in ~/.aws").Because(err)
+	}
+	cred, err := login.IAM(c.Context(), login.Config{API: cl, Profile: p, AWS: aws, TTL: ttl, Now: a.Now})
+	if err != nil {
+		return silence(err)
+	}
+	_, err = fmt.Fprintf(a.Out, "Logged in as %s until %s\n", output.Escape(cred.User), cred.ExpiresAt.Local().Format(time.DateTime))
+	return err
+}
+
+func (a *app) logout() *cobra.Command {
+	var forget bool
+	c := &cobra.Command{
+		Use:   "logout",
+		Short: "Remove the keys and certificates of this machine's login",
+		Args:  exactly(0, "stile logout"),
+	}
+	c.Flags().BoolVar(&forget, "forget", false, "forget the cluster's keys too: for a cluster that was set up anew at the same address")
+	c.RunE = func(*cobra.Command, []string) error {
+		p, err := a.profile()
+		if err != nil {
+			return err
+		}
+		had, err := p.Remove()
+		if err != nil {
+			return err
+		}
+		if forget {
+			if err := p.Forget(); err != nil {
+				return fmt.Errorf("forgetting the cluster's keys: %w", err)
+			}
+		}
+		word := "Not logged in"
+		if had {
+			word = "Logged out"
+		}
+		_, err = fmt.Fprintf(a.Out, "%s at %s\n", word, output.Escape(p.API()))
+		return err
+	}
+	return c
+}

@@ -1,0 +1,53 @@
+package cmd
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+func (a *app) ls() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "ls",
+		Short: "List what you may reach, with labels and whether it is online",
+		Args:  exactly(0, "stile ls"),
+	}
+	format := formatFlag(c, output.Table, output.Formats...)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		f, err := format()
+		if err != nil {
+			return err
+		}
+		s, err := a.session()
+		if err != nil {
+			return err
+		}
+		list, err := s.client.ListNodes(c.Context())
+		if err != nil {
+			return silence(err)
+		}
+		if err := s.profile.SetProxies(list.Proxies); err != nil {
+			return err
+		}
+		if list.Nodes == nil {
+			list.Nodes = []wire.Node{}
+		}
+		return output.Print(a.Out, f, list.Nodes, nodeRows(list.Nodes))
+	}
+	return c
+}
+
+func nodeRows(nodes []wire.Node) output.Rows {
+	rows := output.Rows{Header: []string{"NAME", "KIND", "STATE", "LOGINS", "LABELS"}}
+	for _, n := range nodes {
+		state := "offline"
+		if n.Online {
+			state = "online"
+		}
+		rows.Lines = append(rows.Lines, []string{n.Name, n.Kind, state, strings.Join(n.Logins, ","), output.Labels(n.Labels)})
+	}
+	return rows
+}

@@ -1,0 +1,133 @@
+// Package cmd is the command line itself: which commands there are, what they take, how they print and
+// with what status they end.
+//
+// It decides nothing that the control plane or a node decides. Its entry point is [Run].
+package cmd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// Process is what a command gets from its process.
+type Process struct {
+	Args   []string
+	Getenv func(string) string
+	In     io.Reader
+	Out    io.Writer
+	Err    io.Writer
+	Now    func() time.Time // nil: time.Now
+}
+
+// exitSSH is the status of ssh's own failures, as OpenSSH's.
+const exitSSH = 255
+
+// Run runs one command line and gives the exit status: 0, that of the fault, or for ssh the remote command's.
+func Run(ctx context.Context, p Process) int {
+	if p.Now == nil {
+		p.Now = time.Now
+	}
+	a := &app{Process: p}
+	root := a.root()
+	root.SetArgs(p.Args)
+	root.SetIn(p.In)
+	root.SetOut(p.Out)
+	root.SetErr(p.Err)
+	ran, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return a.status
+	}
+	output.Fault(p.Err, err)
+	if ran != nil && ran.Name() == "ssh" {
+		return exitSSH
+	}
+	return fault.From(err).Code.Exit()
+}
+
+// app is what the commands share.
+type app struct {
+	Process
+	api    string // --api
+	status int    // of the remote command
+}
+
+func (a *app) root() *cobra.Command {
+	c := &cobra.Command{
+		Use:               "stile",
+		Short:             "Reach servers without opening a port or keeping a standing credential",
+		Long:              "Stile logs you in with an identity that you already have and takes you to what you may reach,\nthrough tunnels that the targets open themselves.",
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              unknownCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		DisableAutoGenTag: true,
+	}
+	c.PersistentFlags().StringVar(&a.api, "api", a.Getenv("STILE_API"), "URL of the API with its stage (STILE_API)")
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fault.New(fault.BadInput, err.Error(), "see: "+c.CommandPath()+" --help")
+	})
+	c.AddCommand(a.login(), a.logout(), a.statusCommand(), a.ls(), a.ssh(), a.get(), a.create(), a.rm(), a.version())
+	c.InitDefaultHelpCmd()
+	c.InitDefaultCompletionCmd()
+	for _, sub := range c.Commands() {
+		if sub.Name() == "completion" {
+			sub.Args, sub.RunE = unknownCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
+	return c
+}
+
+// unknownCommand refuses what no command of c is called, with what may have been meant.
+func unknownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see: " + c.CommandPath() + " --help"
+	if c.SuggestionsMinimumDistance <= 0 {
+		c.SuggestionsMinimumDistance = 2
+	}
+	if like := c.SuggestionsFor(args[0]); len(like) > 0 {
+		hint = "did you mean: " + c.CommandPath() + " " + strings.Join(like, ", ")
+	}
+	return fault.Newf(fault.BadInput, hint, "%q is not a command of %s", args[0], c.CommandPath())
+}
+
+// exactly takes n arguments and says with an example what they are.
+func exactly(n int, example string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		return usage(c, example, len(args))
+	}
+}
+
+// atLeast takes n arguments or more.
+func atLeast(n int, example string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) >= n {
+			return nil
+		}
+		return usage(c, example, len(args))
+	}
+}
+
+func usage(c *cobra.Command, example string, got int) error {
+	return fault.Newf(fault.BadInput, "type it like: "+example, "%s does not take %d arguments", c.CommandPath(), got)
+}
+
+// silence is what a context that the user interrupted ends with.
+func silence(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return fault.New(fault.Unreachable, "interrupted", "type the command again").Because(err)
+	}
+	return err
+}

@@ -1,0 +1,154 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stile-dev/stile/cli/shell"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// lookup is how long ssh waits for the API when it would like to know a node's logins; sessions work without.
+const lookup = 2 * time.Second
+
+func (a *app) ssh() *cobra.Command {
+	var tty int
+	var noTTY bool
+	var opts []string
+	c := &cobra.Command{
+		Use:   "ssh [LOGIN@]NODE [-- COMMAND...]",
+		Short: "Open a shell on a node, or run a command there",
+		Long: "Open a shell on a node, or run a command there. The exit status is the command's; 255 when the session itself failed.\n" +
+			"Without a login: the only one that you may use there, else the name of your local user.\n" +
+			"-o takes these options of OpenSSH: " + strings.Join(optionNames(), ", ") + ".",
+		Example: "  stile ssh web-1\n  stile ssh ubuntu@web-1 -- uptime\n  tar c . | stile ssh web-1 -- tar x -C /tmp",
+		Args:    atLeast(1, "stile ssh [LOGIN@]NODE [-- COMMAND...]"),
+	}
+	c.Flags().SetInterspersed(false)
+	c.Flags().CountVarP(&tty, "tty", "t", "give the command a terminal; twice: even if there is none here")
+	c.Flags().BoolVarP(&noTTY, "no-tty", "T", false, "give no terminal")
+	c.Flags().StringArrayVarP(&opts, "option", "o", nil, "an option of OpenSSH, such as ConnectTimeout=5")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		o, err := parseOptions(opts)
+		if err != nil {
+			return err
+		}
+		if tty > 0 {
+			o.tty = tty
+		}
+		if noTTY {
+			o.tty = -1
+		}
+		command := args[1:]
+		if len(command) > 0 && command[0] == "--" {
+			command = command[1:]
+		}
+		return a.runSSH(c.Context(), args[0], strings.Join(command, " "), o)
+	}
+	return c
+}
+
+func (a *app) runSSH(ctx context.Context, target, command string, o options) error {
+	s, err := a.session()
+	if err != nil {
+		return err
+	}
+	login, node := split(target, o.user)
+	if node == "" {
+		return fault.Newf(fault.BadInput, "type it like: stile ssh [LOGIN@]NODE", "%q names no node", target)
+	}
+	if login == "" {
+		if login, err = a.defaultLogin(ctx, s, node); err != nil {
+			return err
+		}
+	}
+	trust, err := s.profile.Trusted()
+	if err != nil {
+		return err
+	}
+	proxies, err := s.profile.Proxies()
+	if err != nil {
+		return err
+	}
+	client, err := shell.Dial(ctx, shell.Config{
+		Node: node, Login: login,
+		SSHKey: s.credential.Keys.SSH, SSHCertificate: s.credential.SSHCertificate,
+		TLSKey: s.credential.Keys.TLS, TLSCertificate: s.credential.TLSCertificate,
+		Trust: trust, Proxies: proxies, Timeout: o.timeout, Now: a.Now, Banner: a.Err,
+	})
+	if err != nil {
+		return silence(err)
+	}
+	defer func() { _ = client.Close() }()
+	a.status, err = shell.Run(ctx, client, shell.Request{
+		Command: command, TTY: a.wantsTTY(o.tty, command), Term: a.Getenv("TERM"), Env: o.environment(a.Getenv),
+		In: a.In, Out: a.Out, Err: a.Err,
+	})
+	return silence(err)
+}
+
+// split divides LOGIN@NODE at the last @, for a login may hold one.
+func split(target, user string) (login, node string) {
+	if i := strings.LastIndexByte(target, '@'); i >= 0 {
+		return target[:i], target[i+1:]
+	}
+	return user, target
+}
+
+// wantsTTY follows OpenSSH: a shell gets a terminal when there is one here, a command when asked for with -t.
+func (a *app) wantsTTY(asked int, command string) bool {
+	switch {
+	case asked < 0:
+		return false
+	case asked >= 2:
+		return true
+	case asked == 1 || command == "":
+		return shell.IsTerminal(a.In)
+	}
+	return false
+}
+
+// defaultLogin is the only login that may be used on the node, else the local user's name if it is one of them.
+func (a *app) defaultLogin(ctx context.Context, s session, node string) (string, error) {
+	logins := s.credential.Logins
+	if len(logins) > 1 {
+		if there, ok := loginsAt(ctx, s, node); ok {
+			logins = there
+		}
+	}
+	if len(logins) == 1 {
+		return logins[0], nil
+	}
+	if user := a.Getenv("USER"); user != "" && slices.Contains(logins, user) {
+		return user, nil
+	}
+	if len(logins) == 0 {
+		return "", fault.Newf(fault.Denied, "ask an administrator for a role that allows a login there, then log in again",
+			"your roles allow no login on node %s", node)
+	}
+	return "", fault.Newf(fault.BadInput, fmt.Sprintf("name one of them: stile ssh %s@%s", logins[0], node),
+		"several logins may be used on node %s: %s", node, strings.Join(logins, ", "))
+}
+
+// loginsAt asks the API which of the logins may be used there, and goes on without it if it doesn't answer at once.
+func loginsAt(ctx context.Context, s session, node string) ([]string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookup)
+	defer cancel()
+	list, err := s.client.ListNodes(ctx)
+	if err != nil {
+		return nil, false
+	}
+	_ = s.profile.SetProxies(list.Proxies)
+	for _, n := range list.Nodes {
+		if n.Kind == names.Node && n.Name == node {
+			return slices.DeleteFunc(n.Logins, func(l string) bool { return !s.credential.Allows(l) }), true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,137 @@
+// Package login turns an AWS identity into a credential on this machine: it makes two keys, has the API
+// challenge them, signs the evidence, and keeps what comes back only after verifying it.
+//
+// It prints nothing and asks nothing. Its entry point is [IAM].
+package login
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/cli/profile"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/evidence"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// API is what a login needs of package client.
+type API interface {
+	LoginChallenge(ctx context.Context, keys string) (wire.Challenge, error)
+	LoginIAM(ctx context.Context, r wire.LoginIAMRequest) (wire.UserCredential, error)
+	Now() time.Time // the server's time as well as its answers told it
+}
+
+// Config is one login.
+type Config struct {
+	API     API
+	Profile *profile.Profile
+	AWS     aws.Config
+	TTL     time.Duration // 0: what the roles give
+	Now     func() time.Time
+}
+
+// IAM logs in. On an error the profile is as it was.
+func IAM(ctx context.Context, c Config) (profile.Credential, error) {
+	keys, err := profile.NewKeys()
+	if err != nil {
+		return profile.Credential{}, err
+	}
+	answer, err := c.ask(ctx, keys)
+	if err != nil {
+		return profile.Credential{}, err
+	}
+	cred := profile.Credential{
+		API: c.Profile.API(), Cluster: answer.Cluster, User: answer.User, Roles: answer.Roles, Logins: answer.Logins,
+		CertificateID: answer.CertificateID, ExpiresAt: answer.ExpiresAt,
+		SSHCertificate: answer.SSHCertificate, TLSCertificate: answer.TLSCertificate, Keys: keys,
+	}
+	documents := client.Documents(answer.Trust...)
+	trust, err := c.Profile.Judge(documents)
+	if err != nil {
+		return profile.Credential{}, err
+	}
+	if err := check(cred, trust, c.API.Now()); err != nil {
+		return profile.Credential{}, fault.New(fault.Unauthenticated, "the API answered with a credential that is not right: "+fault.From(err).Message,
+			"check STILE_API; if it is right, tell your administrator").Because(err)
+	}
+	if err := c.Profile.Keep(documents); err != nil {
+		return profile.Credential{}, err
+	}
+	if err := c.Profile.SetProxies(answer.Proxies); err != nil {
+		return profile.Credential{}, err
+	}
+	return cred, c.Profile.Save(cred)
+}
+
+// ask goes through challenge and evidence.
+func (c Config) ask(ctx context.Context, keys profile.Keys) (wire.UserCredential, error) {
+	sshKey, err := x509.MarshalPKIXPublicKey(keys.SSH.Public())
+	if err != nil {
+		return wire.UserCredential{}, fmt.Errorf("encoding the ssh key: %w", err)
+	}
+	tlsKey, err := x509.MarshalPKIXPublicKey(keys.TLS.Public())
+	if err != nil {
+		return wire.UserCredential{}, fmt.Errorf("encoding the tls key: %w", err)
+	}
+	hash := certs.KeysHash(sshKey, tlsKey)
+	challenge, err := c.API.LoginChallenge(ctx, hash)
+	if err != nil {
+		return wire.UserCredential{}, err
+	}
+	shown, err := evidence.IAM(ctx, c.AWS, evidence.Request{
+		Challenge: challenge.Challenge, Purpose: names.PurposeLogin, Cluster: challenge.Cluster, Keys: hash, Now: c.API.Now(),
+	})
+	if err != nil {
+		return wire.UserCredential{}, err
+	}
+	return c.API.LoginIAM(ctx, wire.LoginIAMRequest{
+		Challenge: challenge.Challenge, SSHKey: sshKey, TLSKey: tlsKey, STS: shown, TTLSeconds: int64(c.TTL / time.Second),
+	})
+}
+
+// check verifies that both certificates are over our keys, come from the cluster's authority, and say the
+// same as the answer around them.
+func check(c profile.Credential, trust bundle.Trust, now time.Time) error {
+	user, cert, err := certs.VerifyX509User([][]byte{c.TLSCertificate}, trust.CA(names.KeyUserX509), now)
+	if err != nil {
+		return err
+	}
+	pub, err := ssh.ParsePublicKey(c.SSHCertificate)
+	if err != nil {
+		return fault.New(fault.Unauthenticated, "the SSH certificate is malformed", "log in again").Because(err)
+	}
+	sshCert, ok := pub.(*ssh.Certificate)
+	if !ok || len(c.Logins) == 0 {
+		return fault.New(fault.Unauthenticated, "there is no SSH certificate with a login", "log in again")
+	}
+	same, err := certs.VerifySSHUser(sshCert, trust.CA(names.KeyUserSSH), certs.SSHUse{Login: c.Logins[0], Now: now})
+	if err != nil {
+		return err
+	}
+	plain, err := ssh.NewPublicKey(c.Keys.SSH.Public())
+	if err != nil {
+		return fmt.Errorf("encoding the ssh key: %w", err)
+	}
+	key, isEC := cert.PublicKey.(*ecdsa.PublicKey)
+	switch {
+	case !isEC || !key.Equal(c.Keys.TLS.Public()), string(sshCert.Key.Marshal()) != string(plain.Marshal()):
+		return fault.New(fault.Unauthenticated, "a certificate is over another key", "log in again")
+	case same.Certificate != user.Certificate, user.Certificate != c.CertificateID, same.UID != user.UID,
+		user.Name != c.User, user.Cluster != c.Cluster, !slices.Equal(sorted(sshCert.ValidPrincipals), sorted(c.Logins)):
+		return fault.New(fault.Unauthenticated, "the certificates and the answer disagree", "log in again")
+	}
+	return nil
+}
+
+func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }

@@ -1,0 +1,79 @@
+package profile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/shelf"
+)
+
+// Trusted is the newest trust document accepted so far; Unauthenticated when there is none.
+func (p *Profile) Trusted() (bundle.Trust, error) {
+	h, err := p.holder()
+	if err != nil {
+		return bundle.Trust{}, err
+	}
+	t := h.Trust()
+	if t.Cluster == "" {
+		return bundle.Trust{}, fault.Newf(fault.Unauthenticated, "run: stile login --iam", "no trust document of %s is known", p.api)
+	}
+	return t, nil
+}
+
+// Judge gives the trust document that would be in force once these are kept. Nothing is written, so that a
+// login that fails later leaves no trace.
+func (p *Profile) Judge(documents []bundle.Signed) (bundle.Trust, error) {
+	h, err := p.holder()
+	if err != nil {
+		return bundle.Trust{}, err
+	}
+	if err := h.Accept(documents...); err != nil {
+		return bundle.Trust{}, refusedDocuments(err)
+	}
+	return h.Trust(), nil
+}
+
+// Keep puts documents on the shelf; what is older than what stands there is refused.
+func (p *Profile) Keep(documents []bundle.Signed) error {
+	s, err := shelf.Open(p.Trust(), "", "")
+	if err != nil {
+		return damagedDocuments(err)
+	}
+	if err := s.Accept(documents...); err != nil {
+		return refusedDocuments(err)
+	}
+	return nil
+}
+
+// Forget removes the trust documents too, for a cluster that was set up anew at the same address.
+func (p *Profile) Forget() error { return os.RemoveAll(p.Trust()) }
+
+// holder is what the shelf holds, in memory; the directory is not made for it.
+func (p *Profile) holder() (*bundle.Holder, error) {
+	h := bundle.NewHolder("", "")
+	if _, err := os.Stat(p.Trust()); errors.Is(err, fs.ErrNotExist) {
+		return h, nil
+	}
+	s, err := shelf.Open(p.Trust(), "", "")
+	if err != nil {
+		return nil, damagedDocuments(err)
+	}
+	return s.Holder, nil
+}
+
+const forget = "if the cluster was set up anew at this address, run: stile logout --forget; otherwise tell your administrator"
+
+func refusedDocuments(err error) error {
+	if errors.Is(err, bundle.ErrCluster) || errors.Is(err, bundle.ErrRetired) {
+		return fault.New(fault.Unauthenticated, "the API now shows the keys of another cluster than at your last login", forget).Because(err)
+	}
+	return fault.New(fault.Unauthenticated, "the API's trust document is refused: "+err.Error(), forget).Because(err)
+}
+
+func damagedDocuments(err error) error {
+	return fault.New(fault.Unauthenticated, "the trust documents on this machine cannot be used: "+err.Error(),
+		"run: stile logout --forget, then stile login --iam").Because(err)
+}

@@ -1,0 +1,135 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// Request is one command, or a shell, and what it is joined to.
+type Request struct {
+	Command string      // "" is a login shell
+	TTY     bool        // whether the command gets a terminal
+	Term    string      // its type, TERM
+	Env     [][2]string // offered to the node, which takes what its own list allows
+	In      io.Reader
+	Out     io.Writer
+	Err     io.Writer
+}
+
+// keepalive is how often the other side is asked whether it lives; three silent times end the session.
+const (
+	keepalive    = 15 * time.Second
+	keepaliveMax = 3
+)
+
+// Run runs the command and gives its exit status. An error means that the status is not known.
+func Run(ctx context.Context, client *ssh.Client, r Request) (int, error) {
+	session, err := client.NewSession()
+	if err != nil {
+		return 0, broken("opening a session", err)
+	}
+	defer func() { _ = session.Close() }()
+	for _, v := range r.Env {
+		if _, err := session.SendRequest("env", false, ssh.Marshal(struct{ Name, Value string }{v[0], v[1]})); err != nil {
+			return 0, broken("sending the environment", err)
+		}
+	}
+	stdin, err := session.StdinPipe()
+	if err != nil {
+		return 0, broken("opening a session", err)
+	}
+	session.Stdout, session.Stderr = r.Out, r.Err
+	if r.TTY {
+		restore, err := terminal(session, r)
+		if err != nil {
+			return 0, err
+		}
+		defer restore()
+	}
+	if err := start(session, r.Command); err != nil {
+		return 0, err
+	}
+	done := make(chan struct{})
+	defer close(done)
+	go forward(done, session, r.TTY, client)
+	go watch(done, client)
+	go func() {
+		_, _ = io.Copy(stdin, r.In)
+		_ = stdin.Close()
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
+	defer stop()
+	return status(session.Wait())
+}
+
+func start(session *ssh.Session, command string) error {
+	var err error
+	if command == "" {
+		err = session.Shell()
+	} else {
+		err = session.Start(command)
+	}
+	if err != nil {
+		return fault.New(fault.Denied, "the node refused to run that",
+			"run stile ls to see what you may use there; your administrator finds the reason in the audit events").Because(err)
+	}
+	return nil
+}
+
+// status reads how the command ended: its own status, or 128 and the signal that killed it, as shells say it.
+func status(err error) (int, error) {
+	if err == nil {
+		return 0, nil
+	}
+	if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
+		return exit.ExitStatus(), nil
+	}
+	return 0, broken("waiting for the command", err)
+}
+
+func broken(what string, err error) error {
+	return fault.New(fault.Unreachable, "the connection to the node was lost", "try again; run stile ls to see whether it is online").
+		Because(fmt.Errorf("%s: %w", what, err))
+}
+
+// watch closes a connection whose other side is gone, so that nobody sits before a dead terminal.
+func watch(done <-chan struct{}, client *ssh.Client) {
+	tick := time.NewTicker(keepalive)
+	defer tick.Stop()
+	answers := make(chan struct{}, 1)
+	silent := 0
+	for {
+		select {
+		case <-done:
+			return
+		case <-answers:
+			silent = 0
+		case <-tick.C:
+			if silent++; silent > keepaliveMax {
+				_ = client.Close()
+				return
+			}
+			if silent == 1 {
+				go func() {
+					if _, _, err := client.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+						answers <- struct{}{}
+					}
+				}()
+			}
+		}
+	}
+}
+
+// file gives the terminal or file behind a stream, if it is one.
+func file(stream any) *os.File {
+	f, _ := stream.(*os.File)
+	return f
+}

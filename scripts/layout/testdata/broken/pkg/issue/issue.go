@@ -1,0 +1,4 @@
+// Package issue knows AWS.
+package issue
+
+import _ "github.com/aws/aws-sdk-go-v2/service/kms"

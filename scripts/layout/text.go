@@ -1,0 +1,111 @@
+package layout
+
+import (
+	"go/ast"
+	"go/token"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// use is a place in a file.
+type use struct {
+	at   string // file:line
+	name string
+}
+
+// uses finds selections of names from an imported package, such as time.Now, as calls or as values.
+func (f File) uses(pkg string, names []string) []use {
+	local := pkg
+	imported := false
+	for _, i := range f.AST.Imports {
+		if to, err := strconv.Unquote(i.Path.Value); err == nil && to == pkg {
+			imported = true
+			if i.Name != nil {
+				local = i.Name.Name
+			}
+		}
+	}
+	if !imported {
+		return nil
+	}
+	var out []use
+	ast.Inspect(f.AST, func(n ast.Node) bool {
+		s, ok := n.(*ast.SelectorExpr)
+		if !ok || !slices.Contains(names, s.Sel.Name) {
+			return true
+		}
+		if x, ok := s.X.(*ast.Ident); ok && x.Name == local {
+			out = append(out, use{f.at(s), s.Sel.Name})
+		}
+		return true
+	})
+	return out
+}
+
+func (f File) at(n ast.Node) string {
+	return f.Path + ":" + strconv.Itoa(f.Set.Position(n.Pos()).Line)
+}
+
+// local are texts by which product code could know that it runs on one machine or under test.
+var local = []string{"localstack", "127.0.0.1", "localhost", "::1", "9010", "9011", "STILE_PORTS", "STILE_STATE", "/_local"}
+
+// product are the folders whose code runs in an account.
+var product = []string{"pkg", "functions", "proxy", "agent", "cli"}
+
+// place: no path in the product knows where it runs, or that it is tested.
+func (t *Tree) place(p *Package) []Violation {
+	if !slices.ContainsFunc(product, func(f string) bool { return under(p.Dir, f) }) {
+		return nil
+	}
+	var out []Violation
+	for _, f := range p.Files {
+		ast.Inspect(f.AST, func(n ast.Node) bool {
+			if _, ok := n.(*ast.ImportSpec); ok {
+				return false // the borders judge those
+			}
+			lit, ok := n.(*ast.BasicLit)
+			if !ok || lit.Kind != token.STRING {
+				return true
+			}
+			text, err := strconv.Unquote(lit.Value)
+			if err != nil {
+				return true
+			}
+			for _, word := range local {
+				if strings.Contains(strings.ToLower(text), strings.ToLower(word)) {
+					out = append(out, Violation{f.at(lit), strconv.Quote(text), "no product code knows that it runs locally"})
+					break
+				}
+			}
+			return true
+		})
+	}
+	for _, to := range p.Imports {
+		if to == "testing" || strings.HasPrefix(to, "testing/") {
+			out = append(out, Violation{p.Dir, to, "no product code knows that it is tested"})
+		}
+	}
+	return out
+}
+
+// tests: none is skipped in silence and none waits for a time instead of for a condition.
+func (t *Tree) tests() []Violation {
+	var out []Violation
+	for _, f := range t.Tests {
+		for _, u := range f.uses("time", []string{"Sleep"}) {
+			out = append(out, Violation{u.at, "time.Sleep", "wait for a condition with a deadline, or use testing/synctest"})
+		}
+		ast.Inspect(f.AST, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok || !slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, s.Sel.Name) {
+				return true
+			}
+			if x, ok := s.X.(*ast.Ident); ok && slices.Contains([]string{"t", "b", "f", "tb"}, x.Name) {
+				out = append(out, Violation{f.at(s), "t." + s.Sel.Name, "a test that lacks something fails and says how to get it"})
+			}
+			return true
+		})
+	}
+	return out
+}
