@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -45,5 +46,14 @@ func run(write string) error {
 	if err != nil {
 		return err
 	}
-	return synth.Deploy(stack.Config{API: api, Code: zips.Asset})
+	return synth.Deploy(output(root), stack.Config{API: api, Code: zips.Asset})
+}
+
+// output is where the CDK's command line, which runs in root, will read: it says so relative to itself.
+func output(root string) string {
+	dir := cmp.Or(os.Getenv("CDK_OUTDIR"), filepath.Join("infra", "cdk.out"))
+	if filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(root, dir)
 }

@@ -27,6 +27,7 @@ func newControl(app awscdk.App, cfg Config) awscdk.Stack {
 	}
 	newAPI(s, cfg.API)
 	newPublishing(s, code)
+	newAlarm(s)
 	return s
 }
 

@@ -49,11 +49,11 @@ var caKeys = []string{names.KeyHostSSH, names.KeyHostX509, names.KeyPolicy, name
 var functions = []function{
 	{
 		name: fnAdmin, does: "the only writer of roles, users, mappings and tokens", memory: 512, timeout: 28,
-		tables: []string{tableState, tableSecrets, tableLedger, tablePresence},
+		tables: []string{tableState, tableSecrets, tableLedger},
 		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvAPI: apiURL, names.EnvBootstrapAdmin: bootstrapAdmin},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent, names.Lock, names.Input, names.Head),
+				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent, names.Input, names.Head),
 				items(tableState, "WriteState", writing, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Input),
 				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent),
 				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),
@@ -109,7 +109,7 @@ var functions = []function{
 				keyUse("SignDocuments", signAction, signing, names.KeyPolicy),
 				keyUse("ReadPublicKey", "kms:GetPublicKey", nil, names.KeyPolicy),
 				items(tableState, "ReadInputs", reading, names.Role, names.Lock, names.Input, names.Head),
-				items(tableState, "WriteHead", append(deleting, writing...), names.Head),
+				items(tableState, "WriteHead", writing, names.Head),
 				items(tableLedger, "PutEvents", putting, names.Event),
 				objects("ReadDocuments", "s3:GetObject", "policy/", "trust/"),
 				objects("PutPolicy", "s3:PutObject", "policy/"),

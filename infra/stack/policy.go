@@ -64,7 +64,7 @@ func leading(entity string) string {
 
 // What may be done with items. A transaction is authorised for each of its actions.
 var (
-	reading  = []string{"dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query"}
+	reading  = []string{"dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query"}
 	putting  = []string{"dynamodb:PutItem"}
 	writing  = []string{"dynamodb:PutItem", "dynamodb:UpdateItem"}
 	deleting = []string{"dynamodb:DeleteItem"}

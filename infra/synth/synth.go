@@ -18,17 +18,17 @@ import (
 // validate makes the CDK's bundled, offline validator fail a synthesis that it finds fault with.
 const validate = "@aws-cdk/core:validateAgainstDefaultRules"
 
-// Deploy synthesises to where the CDK's command line asked.
-func Deploy(cfg stack.Config) error {
-	return Run(nil, func(app awscdk.App) { stack.New(app, cfg) })
+// Deploy synthesises into dir for the CDK's command line, which uploads what the stacks' code refers to.
+func Deploy(dir string, cfg stack.Config) error {
+	return Run(dir, func(app awscdk.App) { stack.New(app, cfg) })
 }
 
-// Run makes an app, lets declare fill it, and synthesises it into dir, or to where the CDK's command line asked.
-// What the CDK or its validator finds wrong is an error.
-func Run(dir *string, declare func(awscdk.App)) (err error) {
+// Run makes an app, lets declare fill it, and synthesises it into dir. What the CDK or its validator finds
+// wrong is an error.
+func Run(dir string, declare func(awscdk.App)) (err error) {
 	defer recovered(&err)
 	app := awscdk.NewApp(&awscdk.AppProps{
-		Outdir: dir, AnalyticsReporting: new(false), TreeMetadata: new(false),
+		Outdir: &dir, AnalyticsReporting: new(false), TreeMetadata: new(false),
 		Context: &map[string]any{validate: true},
 	})
 	declare(app)
@@ -43,7 +43,7 @@ func Templates(cfg stack.Config) (map[string][]byte, error) {
 		return nil, fmt.Errorf("synthesising: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if err := Run(&dir, func(app awscdk.App) { stack.New(app, cfg) }); err != nil {
+	if err := Run(dir, func(app awscdk.App) { stack.New(app, cfg) }); err != nil {
 		return nil, err
 	}
 	out := map[string][]byte{}

@@ -47,7 +47,7 @@ func TestTheCommittedTemplatesAreWhatTheAppDeclares(t *testing.T) {
 
 func TestTheBundledValidatorFailsTheSynthesisOfABadTemplate(t *testing.T) {
 	dir := t.TempDir()
-	err := synth.Run(&dir, func(app awscdk.App) {
+	err := synth.Run(dir, func(app awscdk.App) {
 		s := awscdk.NewStack(app, new("Bad"), nil)
 		awscdk.NewCfnResource(s, new("Table"), &awscdk.CfnResourceProps{
 			Type:       new("AWS::DynamoDB::Table"),
