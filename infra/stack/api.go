@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsapigateway"
@@ -19,6 +20,15 @@ const stage = "prod"
 // pathParameter is one {name} in a path.
 var pathParameter = regexp.MustCompile(`\{([a-z_]+)\}`)
 
+// fronts are the functions that the API may reach. Signers, publish and rotate are not among them.
+var fronts = []string{fnAdmin, fnAPI, fnJoin, fnLogin}
+
+// Routes lists the functions that serve an OpenAPI document's operations, or says what can't be routed in it.
+func Routes(doc []byte) ([]string, error) {
+	_, functions, err := route(doc)
+	return functions, err
+}
+
 // newAPI declares the Regional REST API, whose body is made from the OpenAPI document.
 func newAPI(s awscdk.Stack, doc []byte) {
 	body, tags, err := route(doc)
@@ -29,7 +39,6 @@ func newAPI(s awscdk.Stack, doc []byte) {
 	api := awsapigateway.NewCfnRestApi(s, new("Api"), &awsapigateway.CfnRestApiProps{
 		Name: new("stile"), Description: new("Stile: the API of a cluster"),
 		EndpointConfiguration: &awsapigateway.CfnRestApi_EndpointConfigurationProperty{Types: list("REGIONAL")},
-		FailOnWarnings:        new(true),
 		Body:                  body.tokens(),
 	})
 	// A deployment is a picture of the API: a changed body needs a new one, hence the digest in its name.
@@ -100,8 +109,8 @@ func readOperation(path string, raw any) (operation, error) {
 		return operation{}, fmt.Errorf("an operation needs an operationId and exactly one tag, the function that serves it")
 	}
 	function, _ := tags[0].(string)
-	if !slices.Contains(Functions(), function) {
-		return operation{}, fmt.Errorf("tag %q names no function", function)
+	if !slices.Contains(fronts, function) {
+		return operation{}, fmt.Errorf("tag %q is no function that the API may reach; the fronts are %s", function, strings.Join(fronts, ", "))
 	}
 	if caller, _ := fields["x-stile-caller"].(string); !slices.Contains([]string{"anonymous", "user", "admin"}, caller) {
 		return operation{}, fmt.Errorf("x-stile-caller must say who may call it: anonymous, user or admin")
@@ -133,7 +142,7 @@ func (r *routed) document(uri func(function string) any) map[string]any {
 func (o operation) render(uri any) map[string]any {
 	out := map[string]any{
 		"operationId": o.id,
-		"responses":   map[string]any{"default": map[string]any{"description": "see the API's reference"}},
+		"responses":   map[string]any{"200": map[string]any{"description": "see the reference of the API"}},
 		"x-amazon-apigateway-integration": map[string]any{
 			"type": "aws_proxy", "httpMethod": "POST", "uri": uri, "passthroughBehavior": "when_no_match", "timeoutInMillis": 29000,
 		},

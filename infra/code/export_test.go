@@ -1,0 +1,4 @@
+package code
+
+// Pack is pack, for tests.
+var Pack = pack
