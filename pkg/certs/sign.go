@@ -60,7 +60,3 @@ func KeysHash(sshSPKI, tlsSPKI []byte) string {
 func RenewDigest(challenge, keys string) [32]byte {
 	return sha256.Sum256([]byte("stile-renew-v1\n" + challenge + "\n" + keys))
 }
-
-// ParseKey reads a public key that somebody asks a certificate for: SubjectPublicKeyInfo in DER, ECDSA on
-// P-256, in its one canonical encoding.
-func ParseKey(spki []byte) (*ecdsa.PublicKey, error) { return parseKey(spki) }

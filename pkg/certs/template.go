@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net/netip"
 	"net/url"
 	"time"
 
@@ -169,7 +168,3 @@ func fill(f filling) (Template, error) {
 	}
 	return t, nil
 }
-
-// ParseSourceAddress reads a source-address option: networks or addresses, comma-separated. An address
-// stands for itself alone; IPv6 zones are refused.
-func ParseSourceAddress(list string) ([]netip.Prefix, error) { return parseSources(list) }

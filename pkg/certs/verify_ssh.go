@@ -1,0 +1,160 @@
+package certs
+
+import (
+	"bytes"
+	"crypto"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+const sourceAddress = "source-address"
+
+// VerifySSHUser verifies the SSH certificate that a user's client proved to hold, for one login and the
+// address that it comes from.
+func VerifySSHUser(cert *ssh.Certificate, ca identity.Authority, use SSHUse) (identity.User, error) {
+	if err := verifySSH(cert, ca, ssh.UserCert, use.Login, use.Now); err != nil {
+		return identity.User{}, err
+	}
+	if err := sourceAllowed(cert, use.Source); err != nil {
+		return identity.User{}, err
+	}
+	u, err := identity.ParseUser([]byte(cert.Extensions[names.SSHIdentity]))
+	if err != nil {
+		return identity.User{}, refused("the certificate holds no user's identity", err)
+	}
+	if u.SourceAddress != cert.CriticalOptions[sourceAddress] {
+		return identity.User{}, refused("the certificate's source address and identity disagree", nil)
+	}
+	return u, agree(cert, u.Cluster, ca.Cluster, u.Certificate)
+}
+
+// SSHUse is what a user's SSH certificate is presented for.
+type SSHUse struct {
+	Login  string     // compared whole with the principals
+	Source netip.Addr // the client's address; a certificate that is pinned needs it
+	Now    time.Time
+}
+
+// VerifySSHHost verifies a node's SSH host certificate for one principal: an agent id or a node name.
+func VerifySSHHost(cert *ssh.Certificate, ca identity.Authority, principal string, now time.Time) (identity.Host, error) {
+	if err := verifySSH(cert, ca, ssh.HostCert, principal, now); err != nil {
+		return identity.Host{}, err
+	}
+	if len(cert.CriticalOptions) > 0 {
+		return identity.Host{}, refused("the certificate holds a critical option that is not known here", nil)
+	}
+	h, err := identity.ParseHost([]byte(cert.Extensions[names.SSHIdentity]))
+	if err != nil {
+		return identity.Host{}, refused("the certificate holds no agent's identity", err)
+	}
+	if principal != h.ID && !slices.Contains(h.Names, principal) || h.Kind != identity.KindAgent {
+		return identity.Host{}, refused("the certificate's principals and identity disagree", nil)
+	}
+	return h, agree(cert, h.Cluster, ca.Cluster, h.Certificate)
+}
+
+// verifySSH checks what all SSH certificates have in common.
+func verifySSH(cert *ssh.Certificate, ca identity.Authority, kind uint32, principal string, now time.Time) error {
+	if cert == nil || cert.Key == nil || cert.SignatureKey == nil || cert.Signature == nil {
+		return refused("no certificate was presented", nil)
+	}
+	if cert.CertType != kind {
+		return refused("the certificate is of the wrong type", nil)
+	}
+	if !vouches(ca.Keys, cert.SignatureKey) {
+		return refused("the certificate is not from this cluster's authority", nil)
+	}
+	if cert.Key.Type() != ssh.KeyAlgoECDSA256 || cert.Signature.Format != ssh.KeyAlgoECDSA256 {
+		return refused("the certificate's key is of the wrong kind", nil)
+	}
+	// To x/crypto, as to OpenSSH before 10.3, an empty list means any principal.
+	if len(cert.ValidPrincipals) == 0 {
+		return refused("the certificate names nobody", nil)
+	}
+	if principal == "" || !slices.Contains(cert.ValidPrincipals, principal) {
+		return fault.Newf(fault.Denied, "use one of: "+strings.Join(cert.ValidPrincipals, ", "), "the certificate is not for %q", principal)
+	}
+	if cert.ValidAfter > cert.ValidBefore || cert.ValidBefore > 1<<40 {
+		return refused("the certificate's validity is malformed", nil)
+	}
+	if err := inTime(time.Unix(int64(cert.ValidAfter), 0), time.Unix(int64(cert.ValidBefore), 0), now); err != nil {
+		return err
+	}
+	checker := ssh.CertChecker{SupportedCriticalOptions: []string{sourceAddress}, Clock: func() time.Time { return now }}
+	if err := checker.CheckCert(principal, cert); err != nil {
+		return refused("the certificate is not valid", err)
+	}
+	return nil
+}
+
+// vouches compares byte for byte with plain keys. A signature key that is itself a certificate, which embeds
+// such a key, is none (CVE-2025-49825).
+func vouches(keys []crypto.PublicKey, signer ssh.PublicKey) bool {
+	if signer.Type() != ssh.KeyAlgoECDSA256 {
+		return false
+	}
+	for _, k := range keys {
+		plain, err := ssh.NewPublicKey(k)
+		if err == nil && bytes.Equal(plain.Marshal(), signer.Marshal()) {
+			return true
+		}
+	}
+	return false
+}
+
+// sourceAllowed checks the address itself, whatever callback the certificate came through (CVE-2026-46595).
+func sourceAllowed(cert *ssh.Certificate, from netip.Addr) error {
+	list, pinned := cert.CriticalOptions[sourceAddress]
+	if !pinned {
+		return nil
+	}
+	networks, err := ParseSourceAddress(list)
+	if err != nil {
+		return refused("the certificate's source address is malformed", err)
+	}
+	from = from.Unmap()
+	if from.Zone() == "" && slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(from) }) {
+		return nil
+	}
+	return fault.New(fault.Denied, "the certificate is pinned to another address", "connect from the address that you logged in from, or log in again")
+}
+
+// ParseSourceAddress reads a source-address option: networks or addresses, comma-separated. An address
+// stands for itself alone; IPv6 zones are refused.
+func ParseSourceAddress(list string) ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for s := range strings.SplitSeq(list, ",") {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, err := netip.ParseAddr(s)
+			if err != nil || a.Zone() != "" {
+				return nil, fmt.Errorf("%q is neither an address nor a network", s)
+			}
+			p = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
+		}
+		if p.Addr().Is4In6() {
+			return nil, fmt.Errorf("%q is an IPv4 network in IPv6 clothing", s)
+		}
+		networks = append(networks, p)
+	}
+	return networks, nil
+}
+
+func agree(cert *ssh.Certificate, cluster, want, id string) error {
+	switch {
+	case cluster != want:
+		return refused("the certificate is another cluster's", nil)
+	case cert.KeyId != id:
+		return refused("the certificate's id and identity disagree", nil)
+	}
+	return nil
+}
