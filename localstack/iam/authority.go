@@ -65,7 +65,7 @@ type keyRecord struct {
 	Role    string // key into roles
 	RoleID  string // a session dies with the role it was made for
 	Session string
-	Policy  json.RawMessage // session policy
+	Policy  json.RawMessage `json:",omitempty"` // session policy; a nil one would be read back as null
 }
 
 // ErrNotFound means that no such role, user, policy or key exists.
