@@ -106,7 +106,7 @@ func unreadable(err error) error {
 	case errors.As(err, &invalid), errors.As(err, &malformed):
 		return err
 	case errors.As(err, &wrong):
-		return item.Malformed(strings.ToUpper(wrong.Value) + "_VALUE cannot be converted to " + wrong.Type.String())
+		return item.Mistyped(wrong)
 	}
 	return item.Malformed("Unexpected end of payload or malformed JSON")
 }

@@ -10,12 +10,16 @@ import (
 // and every list index counts in the list as it was.
 func (u *Update) Apply(old item.Item) (item.Item, error) {
 	root := item.Value{Kind: item.M, Map: old.Clone()}
-	for _, a := range u.ordered() {
-		edit, err := a.edit(old)
-		if err != nil {
+	actions := u.ordered()
+	edits := make([]edit, len(actions))
+	var err error
+	for n, a := range actions {
+		if edits[n], err = a.edit(old); err != nil {
 			return nil, err
 		}
-		if root, err = at(root, a.path, edit); err != nil {
+	}
+	for n, a := range actions {
+		if root, err = at(root, a.path, edits[n]); err != nil {
 			return nil, err
 		}
 	}

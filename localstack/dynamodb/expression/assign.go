@@ -45,9 +45,12 @@ func (b *updateBinder) action(c change) (action, error) {
 		if a.with, err = b.env.value(b.kind, c.value.op); err != nil {
 			return action{}, err
 		}
-		if a.with.Kind.Element() == "" && (c.verb == "DELETE" || a.with.Kind != item.N) {
-			return action{}, b.kind.fault(fmt.Sprintf("Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: ALLOWED_FOR_%s_OPERAND", c.verb, typeNames[a.with.Kind], c.verb))
-		}
+		b.check(func() error {
+			if a.with.Kind.Element() == "" && (c.verb == "DELETE" || a.with.Kind != item.N) {
+				return b.kind.fault(fmt.Sprintf("Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: ALLOWED_FOR_%s_OPERAND", c.verb, typeNames[a.with.Kind], c.verb))
+			}
+			return nil
+		})
 	}
 	return a, nil
 }
@@ -88,11 +91,7 @@ func (b *updateBinder) arithmetic(n *node) (sourced, error) {
 	if err != nil {
 		return sourced{}, err
 	}
-	for _, s := range []sourced{x, y} {
-		if s.kind != "" && s.kind != item.N {
-			return sourced{}, b.wrongType(n.op, s.kind)
-		}
-	}
+	b.needs(n.op, item.N, x, y)
 	compute := item.Add
 	if n.op == "-" {
 		compute = item.Sub
@@ -108,6 +107,18 @@ func (b *updateBinder) arithmetic(n *node) (sourced, error) {
 		total, err := compute(l.Text, r.Text)
 		return item.Number(total), err
 	}}, nil
+}
+
+// needs refuses operands that are certainly of another type.
+func (b *updateBinder) needs(op string, kind item.Kind, operands ...sourced) {
+	b.check(func() error {
+		for _, s := range operands {
+			if s.kind != "" && s.kind != kind {
+				return b.wrongType(op, s.kind)
+			}
+		}
+		return nil
+	})
 }
 
 func both(x, y sourced, i item.Item) (l, r item.Value, err error) {
@@ -133,13 +144,9 @@ func (b *updateBinder) function(n *node) (sourced, error) {
 		return sourced{}, err
 	}
 	if n.op == "if_not_exists" {
-		return b.ifNotExists(x, y)
+		return b.ifNotExists(x, y), nil
 	}
-	for _, s := range []sourced{x, y} {
-		if s.kind != "" && s.kind != item.L {
-			return sourced{}, b.wrongType(n.op, s.kind)
-		}
-	}
+	b.needs(n.op, item.L, x, y)
 	return sourced{kind: item.L, get: func(i item.Item) (item.Value, error) {
 		l, r, err := both(x, y, i)
 		if err != nil {
@@ -152,14 +159,18 @@ func (b *updateBinder) function(n *node) (sourced, error) {
 	}}, nil
 }
 
-func (b *updateBinder) ifNotExists(x, y sourced) (sourced, error) {
-	if x.path == nil {
-		return sourced{}, b.kind.fault("Operator or function requires a document path; operator or function: if_not_exists")
-	}
-	return sourced{kind: y.kind, get: func(i item.Item) (item.Value, error) {
-		if v, ok := x.path.Lookup(i); ok {
+func (b *updateBinder) ifNotExists(x, y sourced) sourced {
+	b.check(func() error {
+		if x.path == nil {
+			return b.kind.fault("Operator or function requires a document path; operator or function: if_not_exists")
+		}
+		return b.distinct("if_not_exists", []bound{{path: x.path}, {path: y.path}})
+	})
+	return sourced{get: func(i item.Item) (item.Value, error) {
+		fallback, err := y.get(i) // must be there even when it isn't taken
+		if v, ok := x.path.Lookup(i); ok && err == nil {
 			return v, nil
 		}
-		return y.get(i)
-	}}, nil
+		return fallback, err
+	}}
 }

@@ -39,7 +39,7 @@ func ParseCondition(kind Kind, source string, env *Env) (*Condition, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Condition{root: root, paths: b.paths}, nil
+	return &Condition{root: root, paths: b.paths}, b.checkLater()
 }
 
 func readCondition(kind Kind, source string) (*node, error) {
@@ -64,11 +64,24 @@ type bound struct {
 	kind  item.Kind   // of a placeholder or a function's result
 }
 
-// binder turns syntax into functions and checks what can be checked without an item.
+// binder turns syntax into functions and checks what can be checked without an item. As AWS does, it
+// complains of names, values and functions anywhere before it complains of operands.
 type binder struct {
 	kind  Kind
 	env   *Env
 	paths []Path
+	later []func() error // checks of operands
+}
+
+func (b *binder) check(f func() error) { b.later = append(b.later, f) }
+
+func (b *binder) checkLater() error {
+	for _, f := range b.later {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *binder) test(n *node) (test, error) {
@@ -87,14 +100,12 @@ func (b *binder) test(n *node) (test, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.distinct(n.op, args); err != nil {
-		return nil, err
-	}
+	b.check(func() error { return b.distinct(n.op, args) })
 	switch n.shape {
 	case shapeCompare:
-		return b.compare(n.op, args)
+		return b.compare(n.op, args), nil
 	case shapeBetween:
-		return b.between(args)
+		return b.between(args), nil
 	}
 	return func(i item.Item) bool {
 		return slices.ContainsFunc(args[1:], func(c bound) bool { return equal(args[0], c, i) })
@@ -168,21 +179,19 @@ func equal(x, y bound, i item.Item) bool {
 	return lok && rok && l.Equal(r)
 }
 
-func (b *binder) compare(op string, args []bound) (test, error) {
+func (b *binder) compare(op string, args []bound) test {
 	x, y := args[0], args[1]
 	switch op {
 	case "=":
-		return func(i item.Item) bool { return equal(x, y, i) }, nil
+		return func(i item.Item) bool { return equal(x, y, i) }
 	case "<>":
-		return func(i item.Item) bool { return !equal(x, y, i) }, nil
+		return func(i item.Item) bool { return !equal(x, y, i) }
 	}
-	if err := b.ordered(op, args); err != nil {
-		return nil, err
-	}
+	b.check(func() error { return b.ordered(op, args) })
 	return func(i item.Item) bool {
 		order, ok := compare(x, y, i)
 		return ok && holds(op, order)
-	}, nil
+	}
 }
 
 func holds(op string, order int) bool {
@@ -218,24 +227,33 @@ func compare(x, y bound, i item.Item) (int, bool) {
 	return l.Compare(r), true
 }
 
-func (b *binder) between(args []bound) (test, error) {
-	if err := b.ordered("BETWEEN", args); err != nil {
-		return nil, err
-	}
-	if low, high := args[1].value, args[2].value; low != nil && high != nil {
-		bounds := fmt.Sprintf("lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s", show(*low), show(*high))
-		if low.Kind != high.Kind {
-			return nil, b.kind.fault("The BETWEEN operator requires same data type for lower and upper bounds; " + bounds)
+func (b *binder) between(args []bound) test {
+	b.check(func() error {
+		if err := b.ordered("BETWEEN", args); err != nil {
+			return err
 		}
-		if low.Compare(*high) > 0 {
-			return nil, b.kind.fault("The BETWEEN operator requires upper bound to be greater than or equal to lower bound; " + bounds)
-		}
-	}
+		return b.bounds(args[1].value, args[2].value)
+	})
 	return func(i item.Item) bool {
 		low, lok := compare(args[0], args[1], i)
 		high, hok := compare(args[0], args[2], i)
 		return lok && hok && low >= 0 && high <= 0
-	}, nil
+	}
+}
+
+// bounds refuses limits of BETWEEN that nothing lies between.
+func (b *binder) bounds(low, high *item.Value) error {
+	if low == nil || high == nil {
+		return nil
+	}
+	shown := fmt.Sprintf("lower bound operand: AttributeValue: %s, upper bound operand: AttributeValue: %s", show(*low), show(*high))
+	if low.Kind != high.Kind {
+		return b.kind.fault("The BETWEEN operator requires same data type for lower and upper bounds; " + shown)
+	}
+	if low.Compare(*high) > 0 {
+		return b.kind.fault("The BETWEEN operator requires upper bound to be greater than or equal to lower bound; " + shown)
+	}
+	return nil
 }
 
 // show writes a value as AWS's messages do: {S:text}.

@@ -25,7 +25,7 @@ func (b *binder) checkCall(n *node, misused bool) error {
 	case !ok:
 		return b.kind.fault("Invalid function name; function: " + n.op)
 	case updating[n.op]:
-		return b.kind.fault("The function is not allowed in a " + strings.ToLower(strings.TrimSuffix(string(b.kind), "Expression")) + " expression; function: " + n.op)
+		return b.kind.fault("The function is not allowed in a condition expression; function: " + n.op)
 	case misused:
 		return b.kind.fault("The function is not allowed to be used this way in an expression; function: " + n.op)
 	case len(n.args) != want:
@@ -47,16 +47,14 @@ func (b *binder) call(n *node) (test, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.distinct(n.op, args); err != nil {
-		return nil, err
-	}
+	b.check(func() error { return b.distinct(n.op, args) })
 	switch n.op {
 	case "attribute_exists", "attribute_not_exists":
-		return b.exists(n.op, args[0])
+		return b.exists(n.op, args[0]), nil
 	case "attribute_type":
-		return b.ofType(args)
+		return b.ofType(args), nil
 	case "begins_with":
-		return b.beginsWith(args)
+		return b.beginsWith(args), nil
 	}
 	return func(i item.Item) bool {
 		whole, ok := args[0].get(i)
@@ -65,46 +63,55 @@ func (b *binder) call(n *node) (test, error) {
 	}, nil
 }
 
-func (b *binder) exists(op string, a bound) (test, error) {
-	if a.path == nil {
-		return nil, b.kind.fault("Operator or function requires a document path; operator or function: " + op)
-	}
+func (b *binder) exists(op string, a bound) test {
+	b.check(func() error {
+		if a.path == nil {
+			return b.kind.fault("Operator or function requires a document path; operator or function: " + op)
+		}
+		return nil
+	})
 	want := op == "attribute_exists"
 	return func(i item.Item) bool {
 		_, ok := a.get(i)
 		return ok == want
-	}, nil
+	}
 }
 
-func (b *binder) ofType(args []bound) (test, error) {
+func (b *binder) ofType(args []bound) test {
 	const everything = "{DOUBLE,INT,BOOL,N,NS,BS,L,S,SS,DECIMALSET,DOUBLESET,DICT,HDS,FS,NULL,FLOAT,M,HD,B,DECIMAL,INTSET}"
 	name := args[1].value
-	switch {
-	case name == nil && args[1].kind == "":
-		return nil, b.wrongType("attribute_type", everything)
-	case name == nil || name.Kind != item.S:
-		return nil, b.wrongType("attribute_type", args[1].kind)
-	case !slices.Contains(item.Kinds, item.Kind(name.Text)):
-		return nil, b.kind.fault("Invalid attribute type name found; type: " + name.Text + ", valid types: {N,BS,L,B,NULL,M,S,SS,NS,BOOL}")
-	}
+	b.check(func() error {
+		switch {
+		case name == nil && args[1].kind == "":
+			return b.wrongType("attribute_type", everything)
+		case name == nil || name.Kind != item.S:
+			return b.wrongType("attribute_type", args[1].kind)
+		case !slices.Contains(item.Kinds, item.Kind(name.Text)):
+			return b.kind.fault("Invalid attribute type name found; type: " + name.Text + ", valid types: {N,BS,L,B,NULL,M,S,SS,NS,BOOL}")
+		}
+		return nil
+	})
 	return func(i item.Item) bool {
 		v, ok := args[0].get(i)
 		return ok && string(v.Kind) == name.Text
-	}, nil
+	}
 }
 
-func (b *binder) beginsWith(args []bound) (test, error) {
-	for _, a := range args {
-		if a.kind != "" && a.kind != item.S && a.kind != item.B {
-			return nil, b.wrongType("begins_with", a.kind)
+func (b *binder) beginsWith(args []bound) test {
+	b.check(func() error {
+		for _, a := range args {
+			if a.kind != "" && a.kind != item.S && a.kind != item.B {
+				return b.wrongType("begins_with", a.kind)
+			}
 		}
-	}
+		return nil
+	})
 	return func(i item.Item) bool {
 		whole, ok := args[0].get(i)
 		prefix, found := args[1].get(i)
 		return ok && found && whole.Kind == prefix.Kind && (whole.Kind == item.S || whole.Kind == item.B) &&
 			strings.HasPrefix(whole.Text, prefix.Text)
-	}, nil
+	}
 }
 
 // contains tells whether a string or binary has a part, or a set or list an element.
@@ -129,9 +136,12 @@ func (b *binder) size(n *node) (bound, error) {
 	if err != nil {
 		return bound{}, err
 	}
-	if a.kind == item.N || a.kind == item.BOOL || a.kind == item.NULL {
-		return bound{}, b.wrongType("size", a.kind)
-	}
+	b.check(func() error {
+		if a.kind == item.N || a.kind == item.BOOL || a.kind == item.NULL {
+			return b.wrongType("size", a.kind)
+		}
+		return nil
+	})
 	return bound{kind: item.N, get: func(i item.Item) (item.Value, bool) {
 		v, ok := a.get(i)
 		if !ok {

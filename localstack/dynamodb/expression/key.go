@@ -35,6 +35,9 @@ func ParseKeyCondition(source string, env *Env) (*KeyExpression, error) {
 	if _, err := b.test(n); err != nil {
 		return nil, err
 	}
+	if err := b.checkLater(); err != nil {
+		return nil, err
+	}
 	k := &KeyExpression{}
 	return k, k.collect(n, env)
 }

@@ -57,7 +57,10 @@ func ParseUpdate(text string, env *Env) (*Update, error) {
 		u.actions, u.paths = append(u.actions, a), append(u.paths, a.path)
 	}
 	u.reads = b.paths
-	return u, disjoint(updateExpression, u.paths)
+	if err := disjoint(updateExpression, u.paths); err != nil {
+		return nil, err
+	}
+	return u, b.checkLater()
 }
 
 // change is an action as written.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 )
 
@@ -172,12 +173,28 @@ func into(raw json.RawMessage, to any) error {
 	err := json.Unmarshal(raw, to)
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
-		return Malformed(strings.ToUpper(wrong.Value) + "_VALUE cannot be converted to " + wrong.Type.String())
+		return Mistyped(wrong)
 	}
 	if err != nil {
 		return Malformed("Unexpected value type in payload")
 	}
 	return nil
+}
+
+// Mistyped says in AWS's words that a member has another JSON type than it must have.
+func Mistyped(wrong *json.UnmarshalTypeError) Malformed {
+	word := wrong.Type.String()
+	switch wrong.Type.Kind() {
+	case reflect.String:
+		word = "String"
+	case reflect.Bool:
+		word = "Boolean"
+	case reflect.Int:
+		word = "Integer"
+	case reflect.Struct, reflect.Map:
+		return "Unexpected value type in payload"
+	}
+	return Malformed(strings.ToUpper(wrong.Value) + "_VALUE cannot be converted to " + word)
 }
 
 // UnmarshalJSON reads an item; an empty attribute name is refused.
