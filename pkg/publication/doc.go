@@ -2,5 +2,5 @@
 // rotate makes the trust document. Both read their inputs themselves, take no document from anyone, and move
 // the head only upward; any number of runs at once end in the same state.
 //
-// It doesn't know DynamoDB, S3 or KMS. Its entry points are Publisher and Rotator.
+// It doesn't know DynamoDB, S3 or KMS. Its entry points are [NewPublisher] and [NewRotator].
 package publication

@@ -1,0 +1,144 @@
+package dynamo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// How long the marks of single use and of issuance stay. A challenge is good for a minute; the mark outlives
+// any doubt about clocks.
+const (
+	usedFor     = 24 * time.Hour
+	issuanceFor = 400 * 24 * time.Hour // longer than CloudTrail's own record is searched
+)
+
+// Intend writes intent and single use in one transaction.
+func (s *Store) Intend(ctx context.Context, i issue.Intent) error {
+	err := table.Transact(ctx, s.api, s.used(i), s.intent(i))
+	return conditions(err, issue.ErrUsed)
+}
+
+// conditions turns the conflict of the n-th operation into the n-th error.
+func conditions(err error, meaning ...error) error {
+	if c, ok := errors.AsType[*table.Conflict](err); ok && c.Op < len(meaning) && meaning[c.Op] != nil {
+		return meaning[c.Op]
+	}
+	return err
+}
+
+func (s *Store) used(i issue.Intent) table.Op {
+	return s.secrets.CreateOp(table.Item{
+		names.PK: table.String(names.Used + "#" + i.Used), names.SK: table.String(names.Used),
+		"certificate": table.String(i.Certificate), names.Expires: table.Int(i.At.Add(usedFor).Unix()),
+	})
+}
+
+func (s *Store) intent(i issue.Intent) table.Op {
+	return s.ledger.Table().CreateOp(table.Item{
+		names.PK: table.String(names.Issuance + "#" + i.Certificate), names.SK: table.String("intent"),
+		"subject": table.String(i.Subject), "digest": table.String(i.Digest), "at_ms": table.Int(i.At.UnixMilli()),
+		names.Expires: table.Int(i.At.Add(issuanceFor).Unix()),
+	})
+}
+
+// Conclude writes signatures and event in one transaction.
+func (s *Store) Conclude(ctx context.Context, c issue.Conclusion) error {
+	var ops []table.Op
+	for _, signed := range c.Signed {
+		requests, err := json.Marshal(signed.Requests)
+		if err != nil {
+			return fmt.Errorf("writing the signatures of %s: %w", c.Certificate, err)
+		}
+		ops = append(ops, s.ledger.Table().CreateOp(table.Item{
+			names.PK: table.String(names.Issuance + "#" + c.Certificate), names.SK: table.String("signed#" + signed.Purpose),
+			"digest": table.String(signed.Digest), "kms_requests": table.String(string(requests)),
+			"at_ms": table.Int(c.Event.Time.UnixMilli()), names.Expires: table.Int(c.Event.Time.Add(issuanceFor).Unix()),
+		}))
+	}
+	event, err := s.ledger.Op(c.Event)
+	if err != nil {
+		return err
+	}
+	return table.Transact(ctx, s.api, append(ops, event)...)
+}
+
+// Admit writes intent, single use, the agent's record, its claim of a name and the use of a secret in one
+// transaction. The conditions are the rules: a challenge once, a name for one agent, a renewal only of an
+// agent that is still there, a secret only while it has uses left.
+func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
+	ops := []table.Op{s.used(a.Intent), s.intent(a.Intent)}
+	meaning := []error{issue.ErrUsed, nil}
+	add := func(op table.Op, err error) { ops, meaning = append(ops, op), append(meaning, err) }
+
+	agent, err := agentItem(a, "active")
+	if err != nil {
+		return err
+	}
+	if a.Renewal {
+		add(s.state.PutOp(agent, "attribute_exists(pk)", nil), issue.ErrRemoved)
+	} else {
+		add(s.state.CreateOp(agent), nil)
+	}
+	for _, name := range a.Host.Names {
+		item, err := nodeItem(name, a)
+		if err != nil {
+			return err
+		}
+		add(s.state.PutOp(item, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(a.Host.ID)}), issue.ErrNameTaken)
+	}
+	if a.Secret != "" {
+		add(s.secrets.UpdateOp(table.Key{PK: names.TokenHash + "#" + a.Secret, SK: names.Token}, "SET uses_left = uses_left - :one",
+			"token_name = :name AND uses_left > :zero AND expires_ms > :now", table.Item{
+				":one": table.Int(1), ":zero": table.Int(0), ":name": table.String(a.Host.Token), ":now": table.Int(a.Intent.At.UnixMilli()),
+			}), issue.ErrSecret)
+	}
+	return conditions(table.Transact(ctx, s.api, ops...), meaning...)
+}
+
+// Quarantine writes single use, the claim, and its event in one transaction. There is one such claim for a
+// name, the newest: an agent that tries again and again fills nothing.
+func (s *Store) Quarantine(ctx context.Context, a issue.Admission, e audit.Event) error {
+	item, err := agentItem(a, "quarantined")
+	if err != nil {
+		return err
+	}
+	item[names.SK] = table.String("quarantined#" + a.Host.Names[0])
+	item["claimed_by"] = table.String(a.Host.ID)
+	event, err := s.ledger.Op(e)
+	if err != nil {
+		return err
+	}
+	return conditions(table.Transact(ctx, s.api, s.used(a.Intent), s.state.PutOp(item, "", nil), event), issue.ErrUsed)
+}
+
+func agentItem(a issue.Admission, state string) (table.Item, error) {
+	host, err := json.Marshal(a.Host)
+	if err != nil {
+		return nil, fmt.Errorf("writing the record of %s: %w", a.Host.ID, err)
+	}
+	return table.Item{
+		names.PK: table.String(names.Agent), names.SK: table.String(a.Host.ID), "standing": table.String(state),
+		"identity": table.String(string(host)), "updated_ms": table.Int(a.Intent.At.UnixMilli()), "expires_ms": table.Int(a.Expires.UnixMilli()),
+	}, nil
+}
+
+// nodeItem is the resource of kind node that says who holds a name.
+func nodeItem(name string, a issue.Admission) (table.Item, error) {
+	spec, err := nodeSpec(a)
+	if err != nil {
+		return nil, err
+	}
+	return table.Item{
+		names.PK: table.String(names.Node), names.SK: table.String(name), "held_by": table.String(a.Host.ID),
+		"scope": table.String(a.Host.Scope), "spec": table.String(spec), "updated_ms": table.Int(a.Intent.At.UnixMilli()),
+		"revision": table.Int(a.Intent.At.UnixMilli()),
+	}, nil
+}

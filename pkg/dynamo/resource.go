@@ -1,0 +1,143 @@
+package dynamo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+func nodeSpec(a issue.Admission) (string, error) {
+	b, err := json.Marshal(access.NodeSpec{Agent: a.Host.ID, Labels: a.Host.Labels, Token: a.Host.Token, AWS: a.Host.AWS})
+	if err != nil {
+		return "", fmt.Errorf("writing the node of %s: %w", a.Host.ID, err)
+	}
+	return string(b), nil
+}
+
+// Get gives a resource as it stands now, if there is one.
+func (s *Store) Get(ctx context.Context, kind, name string) (access.Resource, bool, error) {
+	item, err := s.state.Get(ctx, table.Key{PK: kind, SK: name})
+	if errors.Is(err, table.ErrNotFound) {
+		return access.Resource{}, false, nil
+	}
+	if err != nil {
+		return access.Resource{}, false, err
+	}
+	r, err := decode(kind, item)
+	return r, err == nil, err
+}
+
+// List gives all resources of a kind as they stand now, sorted by name.
+func (s *Store) List(ctx context.Context, kind string) ([]access.Resource, error) {
+	items, err := s.state.List(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	var all []access.Resource
+	for _, i := range items {
+		r, err := decode(kind, i)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+var keyInput = table.Key{PK: names.Input, SK: "policy"}
+
+// Input gives the counter that every change adds to, as it stands now; 0 before the first.
+func (s *Store) Input(ctx context.Context) (int64, error) {
+	item, err := s.state.Get(ctx, keyInput)
+	if errors.Is(err, table.ErrNotFound) {
+		return 0, nil
+	}
+	return item.Int("n"), err
+}
+
+// nonceFor is how long a call's nonce is kept: the call itself is good for two minutes at most.
+const nonceFor = time.Hour
+
+// Commit writes a change, the input counter, the call's nonce and the event in one transaction.
+func (s *Store) Commit(ctx context.Context, c resource.Change) error {
+	ops := []table.Op{
+		s.secrets.CreateOp(table.Item{
+			names.PK: table.String(names.Nonce + "#" + c.Nonce), names.SK: table.String(names.Nonce),
+			names.Expires: table.Int(c.Event.Time.Add(nonceFor).Unix()),
+		}),
+	}
+	change, err := s.change(c)
+	if err != nil {
+		return err
+	}
+	event, err := s.ledger.Op(c.Event)
+	if err != nil {
+		return err
+	}
+	ops = append(ops, change, event, s.state.UpdateOp(keyInput, "ADD n :one", "", table.Item{":one": table.Int(1)}))
+	ops = append(ops, s.beside(c)...)
+	return conditions(table.Transact(ctx, s.api, ops...), resource.ErrReplayed, resource.ErrMoved)
+}
+
+// change is the operation on the resource itself, on condition that it stands as it was read.
+func (s *Store) change(c resource.Change) (table.Op, error) {
+	was := table.Item{":was": table.Int(c.Was)}
+	if c.Delete {
+		return s.state.DeleteOp(table.Key{PK: c.Resource.Kind, SK: c.Resource.Metadata.Name}, "revision = :was", was), nil
+	}
+	spec, err := c.Resource.SpecJSON()
+	if err != nil {
+		return table.Op{}, err
+	}
+	item := table.Item{
+		names.PK: table.String(c.Resource.Kind), names.SK: table.String(c.Resource.Metadata.Name),
+		"scope": table.String(c.Resource.Metadata.Scope), "revision": table.Int(c.Resource.Metadata.Revision),
+		"spec": table.String(string(spec)), "updated_ms": table.Int(c.Event.Time.UnixMilli()), "updated_by": table.String(c.Event.Actor),
+	}
+	if c.Secret != nil {
+		item["secret_sha256"] = table.String(c.Secret.SHA256)
+	}
+	if c.Was == 0 {
+		return s.state.CreateOp(item), nil
+	}
+	return s.state.PutOp(item, "revision = :was", was), nil
+}
+
+// beside are the items that come and go with a resource: a token's secret, the record of the agent that held
+// a name.
+func (s *Store) beside(c resource.Change) []table.Op {
+	var ops []table.Op
+	switch {
+	case c.Secret != nil:
+		ops = append(ops, s.secrets.CreateOp(table.Item{
+			names.PK: table.String(names.TokenHash + "#" + c.Secret.SHA256), names.SK: table.String(names.Token),
+			"token_name": table.String(c.Resource.Metadata.Name), "uses_left": table.Int(c.Secret.Uses),
+			"expires_ms": table.Int(c.Secret.Expires.UnixMilli()), names.Expires: table.Int(c.Secret.Expires.Add(time.Hour).Unix()),
+		}))
+	case c.ForgetSecret != "":
+		ops = append(ops, s.secrets.DeleteOp(table.Key{PK: names.TokenHash + "#" + c.ForgetSecret, SK: names.Token}, "", nil))
+	}
+	if c.ForgetAgent != "" {
+		ops = append(ops,
+			s.state.DeleteOp(table.Key{PK: names.Agent, SK: c.ForgetAgent}, "", nil),
+			s.state.DeleteOp(table.Key{PK: names.Agent, SK: "quarantined#" + c.Resource.Metadata.Name}, "", nil))
+	}
+	return ops
+}
+
+// Secret gives the hash of a token's secret, "" for a token without one.
+func (s *Store) Secret(ctx context.Context, token string) (string, error) {
+	item, err := s.state.Get(ctx, table.Key{PK: names.Token, SK: token})
+	if errors.Is(err, table.ErrNotFound) {
+		return "", nil
+	}
+	return item.Text("secret_sha256"), err
+}

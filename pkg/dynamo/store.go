@@ -1,0 +1,113 @@
+// Package dynamo keeps what the use cases need in the tables state, secrets and ledger: it implements the
+// stores that they declare, and is the only place that knows how their items look.
+//
+// It decides nothing. Its entry point is [New].
+package dynamo
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// Config says where the tables are. A function has those that its role may use.
+type Config struct {
+	DynamoDB               table.API
+	State, Secrets, Ledger string
+}
+
+// Store reads and writes the tables. It may be used by several goroutines.
+type Store struct {
+	api            table.API
+	state, secrets table.Table
+	ledger         *ledger.Ledger
+}
+
+// New makes a store.
+func New(c Config) *Store {
+	return &Store{
+		api: c.DynamoDB, state: table.Table{API: c.DynamoDB, Name: c.State}, secrets: table.Table{API: c.DynamoDB, Name: c.Secrets},
+		ledger: ledger.New(ledger.Config{DynamoDB: c.DynamoDB, Table: c.Ledger}),
+	}
+}
+
+// Record writes events alone.
+func (s *Store) Record(ctx context.Context, e audit.Event) error { return s.ledger.Append(ctx, e) }
+
+// decode reads an item of table state as a resource of a kind.
+func decode(kind string, i table.Item) (access.Resource, error) {
+	m := access.Metadata{Name: i.Text(names.SK), Scope: i.Text("scope"), Revision: i.Int("revision")}
+	if m.Scope == "" {
+		m.Scope = "/"
+	}
+	return access.DecodeSpec(kind, m, []byte(i.Text("spec")))
+}
+
+// specs lists all resources of a kind whose spec is T, as they stand now.
+func specs[T any](ctx context.Context, s *Store, kind string, each func(access.Metadata, T)) error {
+	items, err := s.state.List(ctx, kind)
+	if err != nil {
+		return err
+	}
+	for _, i := range items {
+		r, err := decode(kind, i)
+		if err != nil {
+			return err
+		}
+		spec, ok := any(r.Spec).(*T)
+		if !ok {
+			return fmt.Errorf("reading %s %q: its spec is of another kind", kind, r.Metadata.Name)
+		}
+		each(r.Metadata, *spec)
+	}
+	return nil
+}
+
+// one reads one resource whose spec is T.
+func one[T any](ctx context.Context, s *Store, kind, name string) (access.Metadata, T, bool, error) {
+	var none T
+	r, found, err := s.Get(ctx, kind, name)
+	if err != nil || !found {
+		return access.Metadata{}, none, false, err
+	}
+	spec, ok := any(r.Spec).(*T)
+	if !ok {
+		return access.Metadata{}, none, false, fmt.Errorf("reading %s %q: its spec is of another kind", kind, name)
+	}
+	return r.Metadata, *spec, true, nil
+}
+
+// Mappings gives all IAM mappings, as they stand now.
+func (s *Store) Mappings(ctx context.Context) ([]access.Mapping, error) {
+	var all []access.Mapping
+	err := specs(ctx, s, names.Mapping, func(m access.Metadata, spec access.MappingSpec) {
+		all = append(all, access.Mapping{Metadata: m, Spec: spec})
+	})
+	return all, err
+}
+
+// Roles gives all roles that are stored, as they stand now; presets are not among them.
+func (s *Store) Roles(ctx context.Context) ([]access.Role, error) {
+	var all []access.Role
+	err := specs(ctx, s, names.Role, func(m access.Metadata, spec access.RoleSpec) {
+		all = append(all, access.Role{Metadata: m, Spec: spec})
+	})
+	return all, err
+}
+
+// User gives a user's record, if there is one.
+func (s *Store) User(ctx context.Context, name string) (access.User, bool, error) {
+	m, spec, found, err := one[access.UserSpec](ctx, s, names.User, name)
+	return access.User{Metadata: m, Spec: spec}, found, err
+}
+
+// Token gives a join token, if there is one.
+func (s *Store) Token(ctx context.Context, name string) (access.Token, bool, error) {
+	m, spec, found, err := one[access.TokenSpec](ctx, s, names.Token, name)
+	return access.Token{Metadata: m, Spec: spec}, found, err
+}

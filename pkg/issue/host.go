@@ -1,0 +1,264 @@
+package issue
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/publication"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// What a store says when an admission's conditions don't hold.
+var (
+	ErrNameTaken = errors.New("another agent holds the name")
+	ErrRemoved   = errors.New("the agent's record is gone")
+	ErrSecret    = errors.New("no such secret with uses left")
+)
+
+// HostStore is what signing for agents and proxies needs of the tables. All reads are strongly consistent.
+type HostStore interface {
+	// Token gives a join token; found is false when there is none.
+	Token(ctx context.Context, name string) (t access.Token, found bool, err error)
+	// Admit writes, in one transaction, intent and single use, the agent's record, its claim of a name and the
+	// use of a secret. ErrUsed, ErrNameTaken, ErrRemoved or ErrSecret when a condition does not hold; then
+	// nothing is written.
+	Admit(context.Context, Admission) error
+	// Quarantine writes single use, the quarantined claim and its event in one transaction.
+	Quarantine(context.Context, Admission, audit.Event) error
+	// Conclude writes signatures and event in one transaction.
+	Conclude(context.Context, Conclusion) error
+	// Record writes an event alone.
+	Record(context.Context, audit.Event) error
+}
+
+// Admission is what is written when a host is let in.
+type Admission struct {
+	Intent  Intent
+	Host    identity.Host
+	Renewal bool      // the agent's record must be there already
+	Secret  string    // hex SHA-256 of the token's secret whose use is counted; "" for none
+	Expires time.Time // of the certificate
+}
+
+// HostConfig is what a signer for agents and proxies is given.
+type HostConfig struct {
+	Cluster   string
+	Fleet     access.IAMMatch // the proxies' role; zero for none
+	Documents Documents       // policy included: agents get it with the credential
+	MAC       MAC
+	STS       STS
+	Store     HostStore
+	SSH, X509 Authority
+	Now       func() time.Time // nil: time.Now
+	Entropy   io.Reader        // nil: crypto/rand
+}
+
+// Hosts signs for agents and proxies. It may be used by several goroutines.
+type Hosts struct {
+	config HostConfig
+	runtime
+}
+
+// NewHosts makes a signer for agents and proxies.
+func NewHosts(c HostConfig) *Hosts { return &Hosts{c, newRuntime(c.Now, c.Entropy)} }
+
+// HostRequest is what functions/join sends: the evidence as it came, and where from. The method is iam when
+// there is an STS request, else token.
+type HostRequest struct {
+	Join      wire.JoinRequest `json:"join"`
+	STS       *wire.STSRequest `json:"sts,omitempty"`
+	Secret    string           `json:"secret,omitempty"`
+	RequestID string           `json:"request_id"`
+	SourceIP  string           `json:"source_ip"`
+}
+
+// arrival collects what becomes known of a join on the way.
+type arrival struct {
+	request HostRequest
+	now     time.Time
+	token   access.Token
+	caller  access.IAMIdentity
+	prior   *identity.Host // the credential held so far, proved
+	lapsed  bool           // prior has expired
+	secret  string         // hex SHA-256
+	host    identity.Host
+}
+
+// Issue judges a join or renewal and gives the credential, without the proxies' addresses. Refusals are
+// faults; those of evidence whose challenge is genuine are also events.
+func (h *Hosts) Issue(ctx context.Context, r HostRequest) (wire.HostCredential, error) {
+	a := &arrival{request: r, now: h.now()}
+	ck, err := proof.Check(proof.Claim{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, STS: r.STS},
+		proof.Terms{Purpose: names.PurposeJoin, Cluster: h.config.Cluster, Now: a.now})
+	if err != nil {
+		return wire.HostCredential{}, err
+	}
+	if err := h.config.MAC.Verify(ctx, ck.Message, ck.MAC); err != nil {
+		return wire.HostCredential{}, err
+	}
+	cred, err := h.judged(ctx, a, ck)
+	if err != nil {
+		return wire.HostCredential{}, h.refused(ctx, a, err)
+	}
+	return cred, nil
+}
+
+// judged is the way from a genuine challenge to a credential: authenticate, grant, template, lint, admit, sign,
+// request ids, return.
+func (h *Hosts) judged(ctx context.Context, a *arrival, ck proof.Checked) (wire.HostCredential, error) {
+	view, err := h.config.Documents.Fresh(ctx)
+	if err != nil {
+		return wire.HostCredential{}, err
+	}
+	if err := h.authenticate(ctx, a, ck, view); err != nil {
+		return wire.HostCredential{}, err
+	}
+	if err := h.grant(a, view); err != nil {
+		return wire.HostCredential{}, err
+	}
+	t, err := h.template(a, ck)
+	if err != nil {
+		return wire.HostCredential{}, err
+	}
+	if err := h.admit(ctx, a, ck, t); err != nil {
+		return wire.HostCredential{}, err
+	}
+	p, err := authorities{h.config.SSH, h.config.X509, hostKeys[0], hostKeys[1]}.sign(ctx, t, view.State.Trust)
+	if err != nil {
+		return wire.HostCredential{}, err
+	}
+	if err := h.config.Store.Conclude(ctx, Conclusion{a.host.Certificate, p.signed, h.event(a, admitted(a), "")}); err != nil {
+		return wire.HostCredential{}, err
+	}
+	return h.credential(a, p, t.X509.NotAfter, view), nil
+}
+
+func (h *Hosts) credential(a *arrival, p pair, until time.Time, view publication.View) wire.HostCredential {
+	c := wire.HostCredential{
+		Cluster: h.config.Cluster, ID: a.host.ID, Names: a.host.Names, Labels: a.host.Labels, CertificateID: a.host.Certificate,
+		SSHCertificate: p.ssh, TLSCertificate: p.x509, ExpiresAt: until, Trust: documents(view.Trust), Proxies: []string{},
+		Policy: document(view.Policy), Revocations: document(view.Revocations),
+	}
+	if c.Names == nil {
+		c.Names = []string{}
+	}
+	if c.Labels == nil {
+		c.Labels = map[string]string{}
+	}
+	return c
+}
+
+// template fills and lints the certificates; a proxy has no SSH certificate, since nobody speaks SSH to it.
+func (h *Hosts) template(a *arrival, ck proof.Checked) (certs.Template, error) {
+	life, err := lifetime(a.request.Join.TTLSeconds, certs.MaxHostLife, certs.MaxHostLife)
+	if err != nil {
+		return certs.Template{}, err
+	}
+	r := certs.HostRequest{
+		Identity: a.host, SSHKey: ck.SSH, TLSKey: ck.TLS, From: a.host.IssuedAt, Until: a.host.IssuedAt.Add(life), Entropy: h.entropy,
+	}
+	if a.host.Kind == identity.KindProxy {
+		r.SSHKey = nil
+	}
+	t, err := certs.HostTemplate(r)
+	if err != nil {
+		return certs.Template{}, err
+	}
+	return t, t.Lint()
+}
+
+// admit writes everything down, before anything is signed. Who comes second to a name is kept in quarantine.
+func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, t certs.Template) error {
+	d, err := digest(t, a.host)
+	if err != nil {
+		return err
+	}
+	admission := Admission{
+		Intent: Intent{Certificate: a.host.Certificate, Subject: a.host.ID, Digest: d, At: a.now, Used: ck.UsedKey()},
+		Host:   a.host, Renewal: a.prior != nil, Secret: a.secret, Expires: t.X509.NotAfter,
+	}
+	switch err := h.config.Store.Admit(ctx, admission); {
+	case errors.Is(err, ErrUsed):
+		return replayed()
+	case errors.Is(err, ErrSecret):
+		return badSecret()
+	case errors.Is(err, ErrRemoved):
+		return fault.Newf(fault.Denied, "empty the agent's state directory and join anew", "%s was removed by an administrator", a.host.ID)
+	case errors.Is(err, ErrNameTaken):
+		return h.quarantine(ctx, a, admission)
+	default:
+		return err
+	}
+}
+
+// errQuarantined marks a refusal whose event is written already.
+var errQuarantined = errors.New("the event of the quarantine is written")
+
+func (h *Hosts) quarantine(ctx context.Context, a *arrival, admission Admission) error {
+	name := a.host.Names[0]
+	f := fault.Newf(fault.Quarantined, "if this is the right machine, an administrator gives the name free: stile rm node/"+name+"; then join again",
+		"another agent already holds the name %s", name)
+	f.DecisionID = identity.NewID("dec", h.entropy, a.now)
+	e := h.event(a, audit.AgentQuarantined, f.DecisionID)
+	explain(&e, f)
+	switch err := h.config.Store.Quarantine(ctx, admission, e); {
+	case errors.Is(err, ErrUsed):
+		return replayed()
+	case err != nil:
+		return err
+	}
+	return f.Because(errQuarantined)
+}
+
+func admitted(a *arrival) audit.Type {
+	switch {
+	case a.prior != nil:
+		return audit.AgentRenew
+	case a.host.Kind == identity.KindProxy:
+		return audit.ProxyJoin
+	}
+	return audit.AgentJoin
+}
+
+func (h *Hosts) event(a *arrival, t audit.Type, decision string) audit.Event {
+	e := audit.New(t, h.entropy, a.now)
+	e.Cluster, e.Source, e.RequestID, e.SourceIP, e.DecisionID = h.config.Cluster, sourceHost, a.request.RequestID, a.request.SourceIP, decision
+	e.Actor = outsider(a.caller)
+	e.Data = map[string]string{"token": clip(a.request.Join.Token), "claimed_name": clip(a.request.Join.Name), "method": a.method()}
+	if a.caller.Account != "" {
+		e.Data["aws"] = proof.Name(a.caller)
+	}
+	if a.host.ID != "" {
+		e.Actor, e.TargetKind, e.Target = a.host.Kind+"/"+a.host.ID, "certificate", a.host.Certificate
+		e.Scope = a.host.Scope
+	}
+	return e
+}
+
+func (h *Hosts) refused(ctx context.Context, a *arrival, cause error) error {
+	if errors.Is(cause, errQuarantined) {
+		return cause
+	}
+	e := h.event(a, audit.AgentJoinRefused, identity.NewID("dec", h.entropy, a.now))
+	explain(&e, cause)
+	return recorded(ctx, h.config.Store, e, cause)
+}
+
+func (a *arrival) method() string {
+	if a.request.STS != nil {
+		return access.MethodIAM
+	}
+	return access.MethodToken
+}
+
+// clip bounds what an outsider says of itself in an event.
+func clip(s string) string { return s[:min(len(s), 100)] }

@@ -1,0 +1,214 @@
+// Package issue is what a signer does: it takes evidence, never a name, judges it itself, decides under
+// today's rules, writes down what it is about to sign, signs, writes down the signature's request id, and
+// only then hands the certificates out.
+//
+// It knows no table, no KMS and no HTTP. Its entry points are [NewUsers] and [NewHosts].
+package issue
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/publication"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// Documents gives the verified documents that stand at this moment.
+type Documents interface {
+	Fresh(context.Context) (publication.View, error)
+}
+
+// MAC verifies that a front of this cluster made a challenge; anything else is a fault.
+type MAC interface {
+	Verify(ctx context.Context, message, mac []byte) error
+}
+
+// STS asks AWS who signed a request.
+type STS interface {
+	Caller(context.Context, proof.Request) (access.IAMIdentity, error)
+}
+
+// Signer signs with a certificate authority's key and remembers the request ids of its signatures.
+type Signer interface {
+	crypto.Signer
+	Requests() []string
+}
+
+// Authority gives a signer for one issuance.
+type Authority func(context.Context) (Signer, error)
+
+// ErrUsed is what a store says of a challenge whose use is recorded already.
+var ErrUsed = errors.New("the challenge was used before")
+
+// Intent is what is written down before anything is signed, in one transaction with the single use.
+type Intent struct {
+	Certificate string    // crt_…
+	Subject     string    // user name, agent or proxy id
+	Digest      string    // hex SHA-256 of what the certificates will say
+	At          time.Time //
+	Used        string    // names the challenge's single use
+}
+
+// Conclusion is what is written down after signing.
+type Conclusion struct {
+	Certificate string
+	Signed      []Signed
+	Event       audit.Event
+}
+
+// Signed is one signature that was made.
+type Signed struct {
+	Purpose  string   // of the key
+	Digest   string   // hex SHA-256 of the certificate as it stands
+	Requests []string // KMS request ids
+}
+
+// authorities are the keys of a signer, SSH and X.509, with their purposes.
+type authorities struct {
+	ssh, x509               Authority
+	sshPurpose, x509Purpose string
+}
+
+// pair is a finished credential.
+type pair struct {
+	ssh, x509 []byte
+	signed    []Signed
+}
+
+// sign makes the certificates of a template that was linted. Both keys must be active in the trust document:
+// a certificate by any other would be worth nothing to anybody.
+func (a authorities) sign(ctx context.Context, t certs.Template, trust bundle.Trust) (pair, error) {
+	var p pair
+	if t.SSH != nil {
+		s, err := active(ctx, a.ssh, trust, a.sshPurpose)
+		if err != nil {
+			return pair{}, err
+		}
+		if err := certs.SignSSH(t.SSH, s); err != nil {
+			return pair{}, err
+		}
+		p.ssh = t.SSH.Marshal()
+		p.signed = append(p.signed, Signed{a.sshPurpose, sum(p.ssh), s.Requests()})
+	}
+	s, err := active(ctx, a.x509, trust, a.x509Purpose)
+	if err != nil {
+		return pair{}, err
+	}
+	if p.x509, err = certs.SignX509(t.X509, t.TLSKey, s); err != nil {
+		return pair{}, err
+	}
+	p.signed = append(p.signed, Signed{a.x509Purpose, sum(p.x509), s.Requests()})
+	return p, nil
+}
+
+func active(ctx context.Context, a Authority, trust bundle.Trust, purpose string) (Signer, error) {
+	s, err := a(ctx)
+	if err != nil {
+		return nil, err
+	}
+	id := bundle.KeyID(s.Public())
+	if !slices.ContainsFunc(trust.KeysFor(purpose, bundle.StateActive), func(k bundle.Key) bool { return k.ID == id }) {
+		return nil, fault.Newf(fault.Internal, "an administrator deploys again, so that the trust document is made anew",
+			"the %s key of this function is not active in the trust document", purpose)
+	}
+	return s, nil
+}
+
+func sum(b []byte) string { s := sha256.Sum256(b); return hex.EncodeToString(s[:]) }
+
+// digest is over what the certificates will say: the linted X.509 bytes are not those that are signed, but
+// identity, keys, principals and times are.
+func digest(t certs.Template, identity any) (string, error) {
+	said := struct {
+		Identity   any       `json:"identity"`
+		Principals []string  `json:"principals,omitempty"`
+		SSHKey     []byte    `json:"ssh_key,omitempty"`
+		TLSKey     []byte    `json:"tls_key"`
+		From       time.Time `json:"from"`
+		Until      time.Time `json:"until"`
+	}{Identity: identity, From: t.X509.NotBefore, Until: t.X509.NotAfter}
+	var err error
+	if said.TLSKey, err = t.TLSKey.Bytes(); err != nil {
+		return "", fmt.Errorf("digesting a certificate's content: %w", err)
+	}
+	if t.SSH != nil {
+		said.Principals, said.SSHKey = t.SSH.ValidPrincipals, t.SSH.Key.Marshal()
+	}
+	b, err := json.Marshal(said)
+	if err != nil {
+		return "", fmt.Errorf("digesting a certificate's content: %w", err)
+	}
+	return sum(b), nil
+}
+
+// lifetime gives the asked one within bounds: from one second to most; 0 asks for the normal one.
+func lifetime(seconds int64, normal, most time.Duration) (time.Duration, error) {
+	switch {
+	case seconds < 0:
+		return 0, fault.New(fault.BadInput, "ttl_seconds is negative", "ask for at least one second").With("ttl_seconds", "negative")
+	case seconds == 0:
+		return min(normal, most), nil
+	case seconds > int64(most/time.Second):
+		return most, nil
+	}
+	return time.Duration(seconds) * time.Second, nil
+}
+
+// Documents turns signed documents into the API's form.
+func documents(all []bundle.Signed) []wire.SignedDocument {
+	out := make([]wire.SignedDocument, len(all))
+	for i, s := range all {
+		out[i] = document(s)
+	}
+	return out
+}
+
+func document(s bundle.Signed) wire.SignedDocument {
+	d := wire.SignedDocument{Kind: string(s.Kind), Body: s.Body, KeyID: s.KeyID, Signature: s.Signature}
+	if s.Link != nil {
+		d.Link = wire.DocumentLink{KeyID: s.Link.KeyID, Signature: s.Link.Signature}
+	}
+	return d
+}
+
+// runtime is what every signer is given to live on.
+type runtime struct {
+	now     func() time.Time
+	entropy io.Reader
+}
+
+func newRuntime(now func() time.Time, entropy io.Reader) runtime {
+	if now == nil {
+		now = time.Now
+	}
+	if entropy == nil {
+		entropy = rand.Reader
+	}
+	return runtime{now, entropy}
+}
+
+func replayed() error {
+	return fault.New(fault.Denied, "this challenge was used before", "start again: each login and join needs a challenge of its own")
+}
+
+// keyPurposes are fixed for each kind of signer.
+var (
+	userKeys = [2]string{names.KeyUserSSH, names.KeyUserX509}
+	hostKeys = [2]string{names.KeyHostSSH, names.KeyHostX509}
+)

@@ -1,0 +1,322 @@
+package publication
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/policy"
+)
+
+// How long a run holds the lease, and how long one waits for it. A run takes a second or less.
+const (
+	leaseFor = 15 * time.Second
+	waitFor  = 20 * time.Second
+	waitStep = 150 * time.Millisecond
+)
+
+// tries bounds how often a run begins again because an input changed while it signed.
+const tries = 8
+
+// Inputs is what the documents are made from.
+type Inputs interface {
+	// Input gives the counter that every change adds to; it is read before and after the rest.
+	Input(context.Context) (int64, error)
+	Roles(context.Context) ([]access.Role, error)
+	Record(context.Context, audit.Event) error
+}
+
+// Place is where head and documents are kept.
+type Place interface {
+	Read(context.Context) (Head, error)
+	Trust(context.Context, Head) ([]bundle.Signed, error)
+	Policy(context.Context, Head) (bundle.Signed, error)
+	Revocations(context.Context) (bundle.Signed, error)
+	// Lease takes the lease until it expires; ErrHeld while another owner has it.
+	Lease(ctx context.Context, owner string, now, until time.Time) error
+	Release(ctx context.Context, owner string) error
+	// PutPolicy stores the document under the hash of its bytes and gives that hash, in hex.
+	PutPolicy(context.Context, bundle.Signed) (string, error)
+	// Advance moves policy and revocations if the head is still at from; else ErrMoved.
+	Advance(ctx context.Context, from, to Head, revocations bundle.Signed) error
+}
+
+// Config is what publish is given.
+type Config struct {
+	Cluster string
+	Inputs  Inputs
+	Place   Place
+	Key     func(context.Context) (crypto.Signer, error) // the policy key
+	Now     func() time.Time                             // nil: time.Now
+	Wait    func(context.Context, time.Duration) error   // nil: a timer
+	Entropy io.Reader                                    // nil: crypto/rand
+}
+
+// Publisher makes policy and revocations documents. It may be used by several goroutines and instances at
+// once: the lease lets one work at a time, and should it fail to, the head's condition lets one win.
+type Publisher struct{ config Config }
+
+// NewPublisher makes a publisher.
+func NewPublisher(c Config) *Publisher {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Wait == nil {
+		c.Wait = wait
+	}
+	if c.Entropy == nil {
+		c.Entropy = rand.Reader
+	}
+	return &Publisher{c}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("waiting: %w", ctx.Err())
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// Publish makes the documents from what stands now and moves the head, unless the policy is the same: then
+// only the revocations get a new stamp. It gives the head that it left.
+func (p *Publisher) Publish(ctx context.Context) (Head, error) {
+	owner := identity.NewID("pub", p.config.Entropy, p.config.Now())
+	if err := p.lease(ctx, owner); err != nil {
+		return Head{}, err
+	}
+	h, err := p.run(ctx)
+	// The lease runs out by itself; giving it back only spares the next run the wait.
+	if released := p.config.Place.Release(context.WithoutCancel(ctx), owner); err == nil && released != nil {
+		return h, nil //nolint:nilerr // what was published is published
+	}
+	return h, err
+}
+
+func (p *Publisher) lease(ctx context.Context, owner string) error {
+	deadline := p.config.Now().Add(waitFor)
+	for {
+		now := p.config.Now()
+		err := p.config.Place.Lease(ctx, owner, now, now.Add(leaseFor))
+		if !errors.Is(err, ErrHeld) {
+			return err
+		}
+		if now.After(deadline) {
+			return fault.New(fault.Unavailable, "another publication has been running for a while", "try again in a few seconds").Because(err)
+		}
+		if err := p.config.Wait(ctx, waitStep); err != nil {
+			return err
+		}
+	}
+}
+
+// run publishes once, and again if an input changed meanwhile.
+func (p *Publisher) run(ctx context.Context) (Head, error) {
+	for range tries {
+		h, again, err := p.once(ctx)
+		if err != nil || !again {
+			return h, err
+		}
+	}
+	return Head{}, fault.New(fault.Unavailable, "the policy's inputs change faster than they can be published", "try again in a few seconds")
+}
+
+// draft is one run's work.
+type draft struct {
+	from, to    Head
+	trust       bundle.Trust
+	signer      crypto.Signer
+	policy      bundle.Policy
+	revocations bundle.Signed
+	changed     bool
+}
+
+func (p *Publisher) once(ctx context.Context) (h Head, again bool, err error) {
+	var d draft
+	if d.from, err = p.config.Place.Read(ctx); err != nil {
+		return Head{}, false, err
+	}
+	if err := p.keys(ctx, &d); err != nil {
+		return Head{}, false, err
+	}
+	before, err := p.compile(ctx, &d)
+	if err != nil {
+		return Head{}, false, err
+	}
+	if err := p.seal(ctx, &d); err != nil {
+		return Head{}, false, err
+	}
+	after, err := p.config.Inputs.Input(ctx)
+	if err != nil {
+		return Head{}, false, err
+	}
+	if after != before {
+		return Head{}, true, nil
+	}
+	err = p.config.Place.Advance(ctx, d.from, d.to, d.revocations)
+	if errors.Is(err, ErrMoved) {
+		return Head{}, true, nil
+	}
+	if err != nil {
+		return Head{}, false, err
+	}
+	return d.to, false, p.tell(ctx, d)
+}
+
+// keys opens the trust document and takes the policy key, which must be active there.
+func (p *Publisher) keys(ctx context.Context, d *draft) error {
+	if d.from.Trust == (identity.Version{}) {
+		return fault.New(fault.Unavailable, "there is no trust document yet", "run rotate first: the deployment does")
+	}
+	chain, err := p.config.Place.Trust(ctx, d.from)
+	if err != nil {
+		return err
+	}
+	if d.trust, err = bundle.OpenTrust(chain, ""); err != nil {
+		return fmt.Errorf("opening the trust document: %w", err)
+	}
+	if d.trust.Cluster != p.config.Cluster {
+		return fmt.Errorf("opening the trust document: it is cluster %s's", d.trust.Cluster)
+	}
+	if d.signer, err = p.config.Key(ctx); err != nil {
+		return err
+	}
+	id := bundle.KeyID(d.signer.Public())
+	if !slices.ContainsFunc(d.trust.KeysFor(names.KeyPolicy, bundle.StateActive), func(k bundle.Key) bool { return k.ID == id }) {
+		return fault.New(fault.Internal, "the policy key is not active in the trust document", "an administrator deploys again, so that the trust document is made anew")
+	}
+	return nil
+}
+
+// compile reads the inputs, counter first, and has the agents' own code look at them: what it refuses is not
+// signed.
+func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err error) {
+	if counter, err = p.config.Inputs.Input(ctx); err != nil {
+		return 0, err
+	}
+	stored, err := p.config.Inputs.Roles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	roles := append(access.Presets(), stored...)
+	for i := range roles {
+		roles[i].Metadata.Revision = 0 // says nothing about what anybody may do
+	}
+	slices.SortFunc(roles, func(a, b access.Role) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
+	if _, err := policy.Compile(roles); err != nil {
+		return 0, fault.New(fault.Internal, "the roles that are stored cannot be compiled", "correct or delete the role that the cause names").Because(err)
+	}
+	d.policy = bundle.Policy{
+		Cluster: p.config.Cluster, Input: counter, Roles: roles, MaxPolicyAge: access.Duration(bundle.DefaultMaxPolicyAge),
+	}
+	return counter, nil
+}
+
+// seal signs what changed: the policy if it did, the revocations always. Versions count on from the head.
+func (p *Publisher) seal(ctx context.Context, d *draft) error {
+	d.to = d.from
+	now := p.config.Now().UTC().Truncate(time.Millisecond)
+	same, err := p.same(ctx, d)
+	if err != nil {
+		return err
+	}
+	if !same {
+		d.changed = true
+		d.to.Policy = next(d.from.Trust, d.from.Policy)
+		d.to.Input = d.policy.Input
+		d.policy.Version, d.policy.IssuedAt = d.to.Policy, now
+		doc, err := bundle.Seal(bundle.KindPolicy, d.policy, d.signer)
+		if err != nil {
+			return err
+		}
+		if d.to.PolicySHA256, err = p.config.Place.PutPolicy(ctx, doc); err != nil {
+			return err
+		}
+	}
+	d.to.Revocations = next(d.from.Trust, d.from.Revocations)
+	body := bundle.Revocations{
+		Cluster: p.config.Cluster, Version: d.to.Revocations, IssuedAt: now, Trust: d.to.Trust, Policy: d.to.Policy,
+	}
+	if err := p.carry(ctx, d, &body); err != nil {
+		return err
+	}
+	d.revocations, err = bundle.Seal(bundle.KindRevocations, body, d.signer)
+	return err
+}
+
+// same reports whether the policy in force says what the draft says, of the same inputs.
+func (p *Publisher) same(ctx context.Context, d *draft) (bool, error) {
+	if d.from.Policy == (identity.Version{}) {
+		return false, nil
+	}
+	doc, err := p.config.Place.Policy(ctx, d.from)
+	if err != nil {
+		return false, err
+	}
+	have, err := d.trust.OpenPolicy(doc)
+	if err != nil {
+		// By a key that is retired now, say: it must be made anew.
+		return false, nil //nolint:nilerr // not verifiable is not the same
+	}
+	return have.Cluster == d.policy.Cluster && have.Input == d.policy.Input && have.MaxPolicyAge == d.policy.MaxPolicyAge &&
+		doc.KeyID == bundle.KeyID(d.signer.Public()) && normal(have.Roles) == normal(d.policy.Roles), nil
+}
+
+// normal drops the difference between an empty list and none.
+func normal(roles []access.Role) string {
+	var b strings.Builder
+	for _, r := range roles {
+		spec, err := access.Resource{Kind: names.Role, Metadata: r.Metadata, Spec: &r.Spec}.SpecJSON()
+		fmt.Fprintf(&b, "%s %s %s %v\n", r.Metadata.Name, r.Metadata.Scope, spec, err)
+	}
+	return b.String()
+}
+
+// carry takes over locks and entries that stand: nobody writes them anew yet, and none may get lost.
+func (p *Publisher) carry(ctx context.Context, d *draft, body *bundle.Revocations) error {
+	if d.from.Revocations == (identity.Version{}) {
+		return nil
+	}
+	doc, err := p.config.Place.Revocations(ctx)
+	if err != nil {
+		return err
+	}
+	have, err := d.trust.OpenRevocations(doc)
+	if err != nil {
+		return fmt.Errorf("opening the revocations in force: %w", err)
+	}
+	body.Locks, body.Before = have.Locks, have.Before
+	return nil
+}
+
+// next counts a document on, in the epoch of the trust document.
+func next(trust, have identity.Version) identity.Version {
+	return identity.Version{Epoch: trust.Epoch, Counter: have.Counter + 1}
+}
+
+func (p *Publisher) tell(ctx context.Context, d draft) error {
+	if !d.changed {
+		return nil
+	}
+	e := audit.New(audit.PolicyPublished, p.config.Entropy, p.config.Now())
+	e.Cluster, e.Actor, e.Source = p.config.Cluster, "function/publish", "function/publish"
+	e.TargetKind, e.Target = "document", "policy/"+d.to.PolicySHA256
+	e.Data = map[string]string{
+		"version": fmt.Sprintf("%d.%d", d.to.Policy.Epoch, d.to.Policy.Counter), "input": fmt.Sprint(d.to.Input),
+		"roles": fmt.Sprint(len(d.policy.Roles)), "key": bundle.KeyID(d.signer.Public()),
+	}
+	return p.config.Inputs.Record(ctx, e)
+}

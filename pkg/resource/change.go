@@ -1,0 +1,191 @@
+package resource
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/policy"
+)
+
+// Limits of a token's secret.
+const (
+	secretLife    = time.Hour
+	secretLongest = 7 * 24 * time.Hour
+)
+
+// Outcome is what a change came to.
+type Outcome struct {
+	Resource access.Resource
+	Secret   string // of a token that was created; shown this once
+	Warning  string // what is stored but not in force yet; "" when all is
+}
+
+// Create stores a resource that must not exist.
+func (d *Desk) Create(ctx context.Context, c Caller, r access.Resource) (Outcome, error) {
+	k, set, err := d.writable(c, r)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := d.may(ctx, c, ask{set, k.Name, r.Metadata.Name, "create", r.Metadata.Scope}); err != nil {
+		return Outcome{}, err
+	}
+	if err := unreserved(k, r.Metadata.Name); err != nil {
+		return Outcome{}, err
+	}
+	r.Metadata.Revision = 1
+	change := Change{Resource: r, Nonce: c.Nonce, Event: d.event(c, audit.ResourceCreated, r)}
+	secret, err := d.addSecret(&change, c.Now)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return d.commit(ctx, change, secret, fault.Newf(fault.Conflict, "change it with: stile edit, or replace it by its revision", "%s %s exists already", k.Name, r.Metadata.Name))
+}
+
+// Update replaces a resource; with a revision only if it is still that one.
+func (d *Desk) Update(ctx context.Context, c Caller, r access.Resource) (Outcome, error) {
+	k, set, err := d.writable(c, r)
+	if err != nil {
+		return Outcome{}, err
+	}
+	was, found, err := d.find(ctx, k, r.Metadata.Name)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := d.settle(ctx, c, ask{set, k.Name, r.Metadata.Name, "update", was.Metadata.Scope}, found); err != nil {
+		return Outcome{}, err
+	}
+	// Where it goes counts as much as where it was.
+	if err := d.may(ctx, c, ask{set, k.Name, r.Metadata.Name, "update", r.Metadata.Scope}); err != nil {
+		return Outcome{}, err
+	}
+	if err := unreserved(k, r.Metadata.Name); err != nil {
+		return Outcome{}, err
+	}
+	if t, ok := was.Spec.(*access.TokenSpec); ok {
+		if now, ok := r.Spec.(*access.TokenSpec); !ok || t.Method == access.MethodToken || now.Method != t.Method {
+			return Outcome{}, fault.New(fault.BadInput, "a join token with a secret is not changed, and no token's method", "delete the token and create it again")
+		}
+	}
+	if r.Metadata.Revision != 0 && r.Metadata.Revision != was.Metadata.Revision {
+		return Outcome{}, moved(r)
+	}
+	r.Metadata.Revision = was.Metadata.Revision + 1
+	return d.commit(ctx, Change{
+		Resource: r, Was: was.Metadata.Revision, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r),
+	}, "", moved(r))
+}
+
+// Delete removes a resource and gives what it was. Of a node it gives the name free: the agent that held it
+// can't renew, and whoever the token admits next gets the name.
+func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
+	k, set, err := d.open(c, kind)
+	if err != nil {
+		return Outcome{}, err
+	}
+	was, found, err := d.find(ctx, k, name)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := d.settle(ctx, c, ask{set, k.Name, name, "delete", was.Metadata.Scope}, found); err != nil {
+		return Outcome{}, err
+	}
+	if err := unreserved(k, name); err != nil {
+		return Outcome{}, err
+	}
+	change := Change{Resource: was, Was: was.Metadata.Revision, Delete: true, Nonce: c.Nonce, Event: d.event(c, audit.ResourceDeleted, was)}
+	switch spec := was.Spec.(type) {
+	case *access.TokenSpec:
+		if change.ForgetSecret, err = d.config.Store.Secret(ctx, name); err != nil {
+			return Outcome{}, err
+		}
+	case *access.NodeSpec:
+		change.ForgetAgent = spec.Agent
+	}
+	return d.commit(ctx, change, "", moved(was))
+}
+
+// writable checks what is about to be written.
+func (d *Desk) writable(c Caller, r access.Resource) (access.Kind, *policy.Set, error) {
+	k, set, err := d.open(c, r.Kind)
+	if err != nil {
+		return access.Kind{}, nil, err
+	}
+	if !k.Writable {
+		return access.Kind{}, nil, fault.Newf(fault.BadInput, "only read it, or delete it to give the name free", "a %s is not written by people: it comes from an agent's join", k.Name)
+	}
+	return k, set, nil
+}
+
+func unreserved(k access.Kind, name string) error {
+	if k.Reserved(name) {
+		return fault.Newf(fault.Denied, "choose another name", "%s %s is built in and cannot be changed", k.Name, name)
+	}
+	return nil
+}
+
+func moved(r access.Resource) *fault.Fault {
+	return fault.Newf(fault.Conflict, "read it again and repeat your change", "%s %s was changed by somebody else meanwhile", r.Kind, r.Metadata.Name)
+}
+
+// addSecret gives a token of method token its secret, and bounds its life.
+func (d *Desk) addSecret(change *Change, now time.Time) (string, error) {
+	spec, ok := change.Resource.Spec.(*access.TokenSpec)
+	if !ok || spec.Method != access.MethodToken {
+		return "", nil
+	}
+	stored := *spec
+	stored.Uses = max(stored.Uses, 1)
+	until := now.Add(secretLife).UTC().Truncate(time.Second)
+	if stored.Expires == nil {
+		stored.Expires = &until
+	}
+	if !stored.Expires.After(now) || stored.Expires.After(now.Add(secretLongest)) {
+		return "", fault.New(fault.BadInput, "spec.expires: a token expires in the future and at most 7 days ahead", "correct it and try again").
+			With("spec.expires", "in the future and at most 7 days ahead")
+	}
+	change.Resource.Spec = &stored
+	var random [32]byte
+	if _, err := io.ReadFull(d.config.Entropy, random[:]); err != nil {
+		return "", fmt.Errorf("drawing a secret: %w", err)
+	}
+	secret := issue.SecretPrefix + base64.RawURLEncoding.EncodeToString(random[:])
+	change.Secret = &Secret{SHA256: issue.HashSecret(secret), Uses: stored.Uses, Expires: *stored.Expires}
+	return secret, nil
+}
+
+// commit writes the change and has it published. What is written stays written when publishing fails: the
+// stream and the schedule publish later, and the warning says so.
+func (d *Desk) commit(ctx context.Context, change Change, secret string, conflict *fault.Fault) (Outcome, error) {
+	change.Event.Data["revision"] = strconv.FormatInt(change.Resource.Metadata.Revision, 10)
+	switch err := d.config.Store.Commit(ctx, change); {
+	case errors.Is(err, ErrReplayed):
+		return Outcome{}, fault.New(fault.Conflict, "this request was carried out before", "look at the resource; make a new request to change it again")
+	case errors.Is(err, ErrMoved):
+		return Outcome{}, conflict
+	case err != nil:
+		return Outcome{}, err
+	}
+	return Outcome{Resource: change.Resource, Secret: secret, Warning: d.publish(ctx)}, nil
+}
+
+func (d *Desk) publish(ctx context.Context) string {
+	const later = "the change is stored, but not in force yet: publishing it is tried again within a minute"
+	counter, err := d.config.Store.Input(ctx)
+	if err != nil {
+		return later
+	}
+	input, err := d.config.Publisher.Publish(ctx)
+	if err != nil || input < counter {
+		return later
+	}
+	return ""
+}

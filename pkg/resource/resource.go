@@ -1,0 +1,240 @@
+// Package resource is what the only writer of roles, users, mappings and tokens does: it asks the policy for a
+// rule, checks, and changes one resource together with everything that must change with it, so that after a
+// crash either all or nothing is there.
+//
+// It knows no table and no HTTP. Its entry point is [New].
+package resource
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/policy"
+)
+
+// What a store says when a change's conditions don't hold.
+var (
+	ErrReplayed = errors.New("the call's nonce was used before")
+	ErrMoved    = errors.New("the resource is not as it was read")
+)
+
+// Store keeps resources. All reads are strongly consistent.
+type Store interface {
+	Get(ctx context.Context, kind, name string) (r access.Resource, found bool, err error)
+	List(ctx context.Context, kind string) ([]access.Resource, error)
+	// Input gives the counter that every change adds to.
+	Input(context.Context) (int64, error)
+	// Secret gives the hash of a token's secret, "" for a token without one.
+	Secret(ctx context.Context, token string) (string, error)
+	// Commit writes a change, the input counter, the nonce and the event in one transaction; ErrReplayed or
+	// ErrMoved when a condition does not hold, and then nothing is written.
+	Commit(context.Context, Change) error
+	// Record writes an event alone.
+	Record(context.Context, audit.Event) error
+}
+
+// Publisher has the documents made anew and gives the input counter that the policy in force was made from.
+type Publisher interface {
+	Publish(context.Context) (input int64, err error)
+}
+
+// Change is one change of one resource.
+type Change struct {
+	Resource access.Resource // as it will be; when deleted, as it was
+	Was      int64           // the revision that it must have; 0: it must not be there
+	Delete   bool
+	Nonce    string // of the call
+	Event    audit.Event
+
+	Secret       *Secret // of a token that is created: kept as a hash
+	ForgetSecret string  // hash of a deleted token's secret
+	ForgetAgent  string  // id of the agent that held a deleted node's name
+}
+
+// Secret is what is kept of a token's secret.
+type Secret struct {
+	SHA256  string // hex
+	Uses    int
+	Expires time.Time
+}
+
+// Caller is who asks, as the API established it.
+type Caller struct {
+	User      identity.User
+	Policy    bundle.Policy // in force
+	Nonce     string        // of the call; needed for changes
+	RequestID string
+	SourceIP  string
+	Now       time.Time
+}
+
+// Config is what the use case is given.
+type Config struct {
+	Cluster   string
+	Bootstrap access.IAMMatch // the first administrator; zero for none
+	Store     Store
+	Publisher Publisher
+	Entropy   io.Reader // nil: crypto/rand
+}
+
+// Desk reads and changes resources. It may be used by several goroutines.
+type Desk struct{ config Config }
+
+// New makes a desk.
+func New(c Config) *Desk {
+	if c.Entropy == nil {
+		c.Entropy = rand.Reader
+	}
+	return &Desk{c}
+}
+
+// Get gives one resource; NotFound when there is none.
+func (d *Desk) Get(ctx context.Context, c Caller, kind, name string) (access.Resource, error) {
+	k, set, err := d.open(c, kind)
+	if err != nil {
+		return access.Resource{}, err
+	}
+	r, found, err := d.find(ctx, k, name)
+	if err != nil {
+		return access.Resource{}, err
+	}
+	return r, d.settle(ctx, c, ask{set, k.Name, name, "read", r.Metadata.Scope}, found)
+}
+
+// List gives all resources of a kind that the caller may list, sorted by name, built-in ones first.
+func (d *Desk) List(ctx context.Context, c Caller, kind string) ([]access.Resource, error) {
+	k, set, err := d.open(c, kind)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := d.config.Store.List(ctx, k.Name)
+	if err != nil {
+		return nil, err
+	}
+	all := append(builtin(k.Name, d.config.Bootstrap), stored...)
+	may := []access.Resource{}
+	for _, r := range all {
+		if set.May(subject(c), k.Name, "list", r.Metadata.Scope).Allowed {
+			may = append(may, r)
+		}
+	}
+	if len(may) == 0 {
+		// Nothing to show and nothing permitted are told apart: the second is a denial.
+		return may, d.may(ctx, c, ask{set, k.Name, "*", "list", "/"})
+	}
+	return may, nil
+}
+
+func (d *Desk) open(c Caller, kind string) (access.Kind, *policy.Set, error) {
+	k, ok := access.KindOf(kind)
+	if !ok || k.Name != kind {
+		return access.Kind{}, nil, fault.Newf(fault.NotFound, "the kinds are "+kinds(), "there is no kind %.63q", kind)
+	}
+	set, err := policy.Compile(c.Policy.Roles)
+	if err != nil {
+		return access.Kind{}, nil, fmt.Errorf("compiling the policy in force: %w", err)
+	}
+	return k, set, nil
+}
+
+func kinds() string {
+	s := ""
+	for i, k := range access.Kinds {
+		if i > 0 {
+			s += ", "
+		}
+		s += k.Name
+	}
+	return s
+}
+
+// find looks among what is built in and then what is stored.
+func (d *Desk) find(ctx context.Context, k access.Kind, name string) (access.Resource, bool, error) {
+	for _, r := range builtin(k.Name, d.config.Bootstrap) {
+		if r.Metadata.Name == name {
+			return r, true, nil
+		}
+	}
+	if !k.ValidName(name) {
+		return access.Resource{}, false, nil
+	}
+	return d.config.Store.Get(ctx, k.Name, name)
+}
+
+// builtin are the resources that the code and the deployment's configuration give.
+func builtin(kind string, bootstrap access.IAMMatch) []access.Resource {
+	var all []access.Resource
+	switch kind {
+	case "role":
+		for _, r := range access.Presets() {
+			all = append(all, access.Resource{Kind: kind, Metadata: r.Metadata, Spec: &r.Spec})
+		}
+	case "iam_mapping":
+		if bootstrap.Account != "" {
+			m := issue.BootstrapMapping(bootstrap)
+			all = append(all, access.Resource{Kind: kind, Metadata: m.Metadata, Spec: &m.Spec})
+		}
+	}
+	return all
+}
+
+// ask is one question to the policy.
+type ask struct {
+	set         *policy.Set
+	kind, name  string
+	verb, scope string
+}
+
+// settle decides about a resource that was looked for. Who may not ask is denied, whether it exists or not.
+func (d *Desk) settle(ctx context.Context, c Caller, a ask, found bool) error {
+	if !found {
+		a.scope = "/"
+	}
+	if err := d.may(ctx, c, a); err != nil {
+		return err
+	}
+	if !found {
+		return fault.Newf(fault.NotFound, fmt.Sprintf("see what there is: stile get %s", a.kind), "there is no %s %.63q", a.kind, a.name)
+	}
+	return nil
+}
+
+// may turns the policy's denial into a fault with a decision id, under which the event tells why.
+func (d *Desk) may(ctx context.Context, c Caller, a ask) error {
+	decision := a.set.May(subject(c), a.kind, a.verb, a.scope)
+	if decision.Allowed {
+		return nil
+	}
+	f := fault.Newf(fault.Denied, "ask an administrator for a role with a rule for it", "%s may not %s %s: %s", c.User.Name, a.verb, a.kind, decision.Reason)
+	f.DecisionID = identity.NewID("dec", d.config.Entropy, c.Now)
+	e := d.event(c, audit.RequestRefused, access.Resource{Kind: a.kind, Metadata: access.Metadata{Name: a.name, Scope: a.scope}})
+	e.Outcome, e.Reason, e.DecisionID = audit.Denied, f.Message, f.DecisionID
+	if err := d.config.Store.Record(ctx, e); err != nil {
+		f = f.Because(fmt.Errorf("recording the denial: %w", err))
+	}
+	return f
+}
+
+func subject(c Caller) policy.Subject {
+	return policy.Subject{Roles: c.User.Roles, Traits: c.User.Traits, Resources: c.User.Resources}
+}
+
+func (d *Desk) event(c Caller, t audit.Type, r access.Resource) audit.Event {
+	e := audit.New(t, d.config.Entropy, c.Now)
+	e.Cluster, e.Source = d.config.Cluster, "function/admin"
+	e.Actor, e.ActorRoles = "user/"+c.User.Name, c.User.Roles
+	e.TargetKind, e.Target, e.Scope = r.Kind, r.Metadata.Name, r.Metadata.Scope
+	e.RequestID, e.SourceIP = c.RequestID, c.SourceIP
+	e.Data = map[string]string{"uid": c.User.UID, "certificate": c.User.Certificate}
+	return e
+}
