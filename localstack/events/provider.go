@@ -70,7 +70,7 @@ func (s *Service) provisionRule(r resource.Resource) (resource.Outcome, error) {
 	in.Tags("Tags")
 	rule := Rule{Name: in.String("Name"), Bus: in.String("EventBusName"), Schedule: in.String("ScheduleExpression")}
 	switch state := in.String("State"); state {
-	case "", "ENABLED":
+	case "", "ENABLED", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS":
 		rule.Enabled = true
 	case "DISABLED":
 	default:
