@@ -3,7 +3,7 @@ package frame
 import "fmt"
 
 // MaxBatch is how many bytes the chunks of one batch may add up to.
-const MaxBatch = 8 << 20
+const MaxBatch = 16 << 20
 
 // chunkSize leaves room in a frame for the other fields.
 const chunkSize = 60 << 10

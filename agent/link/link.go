@@ -1,0 +1,279 @@
+// Package link keeps an agent's tunnels: to up to two distinct proxies at once, opened anew when they break,
+// handed over when a proxy leaves or the agent's certificate was renewed. Over them come documents and the
+// streams of users, and go audit events.
+//
+// It neither judges documents nor serves streams; its owner does. Its entry point is [New].
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stile-dev/stile/agent/spool"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/tunnel"
+)
+
+// most is how many tunnels an agent holds, each to another proxy.
+const most = 2
+
+// Back-off between attempts, with full jitter.
+const (
+	backoffFirst = 250 * time.Millisecond
+	backoffMost  = 30 * time.Second
+)
+
+// dialLimit bounds one attempt, from the first packet to the proxy's answer to Register.
+const dialLimit = 10 * time.Second
+
+// Spool is where audit events wait.
+type Spool interface {
+	Ready() <-chan struct{}
+	Next(limit int) ([][]byte, spool.Position, error)
+	Acknowledge(spool.Position) error
+}
+
+// Config is what links need. Addrs, Certificate, Trust, Accept and Serve are required.
+type Config struct {
+	Addrs       func() []string         // proxies to try, host:port
+	Certificate func() *tls.Certificate // the newest
+	Trust       func() bundle.Trust
+	Held        func() identity.Versions                          // of the documents held
+	Accept      func([]bundle.Signed)                             // takes documents that a proxy pushed; refusals are its to record
+	Serve       func(context.Context, tunnel.Stream, *frame.Open) // serves one stream to its end
+	Spool       Spool                                             // nil delivers nothing
+	Software    string                                            // name and version, for the proxy's log
+	Log         *slog.Logger                                      // nil discards
+	Now         func() time.Time                                  // nil is time.Now
+	Dial        tunnel.DialFunc
+	Silence     time.Duration // of control streams; 0 is the tunnel's default
+	Dead        time.Duration
+}
+
+// Links keeps the tunnels. It is safe for concurrent use.
+type Links struct {
+	config  Config
+	serving sync.WaitGroup
+
+	mu      sync.Mutex
+	held    map[*link]struct{}
+	wanted  int      // how many proxies to hold tunnels to
+	live    []string // addresses that a proxy told us
+	wake    chan struct{}
+	next    int    // of the addresses
+	refusal string // the last one logged
+}
+
+// New makes links; Run opens them.
+func New(c Config) *Links {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Links{config: c, held: map[*link]struct{}{}, wanted: 1, wake: make(chan struct{}, 1)}
+}
+
+// Up is how many tunnels are registered with proxies that stay.
+func (l *Links) Up() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up()
+}
+
+func (l *Links) up() (n int) {
+	for k := range l.held {
+		if k.state == staying {
+			n++
+		}
+	}
+	return n
+}
+
+// Renewed has every tunnel replaced by one with the newest certificate; sessions on the old ones go on.
+func (l *Links) Renewed() {
+	l.mu.Lock()
+	for k := range l.held {
+		if k.state == staying {
+			k.state = retired
+		}
+	}
+	l.mu.Unlock()
+	l.poke()
+}
+
+func (l *Links) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run keeps tunnels open until the context ends, then closes them and waits for what runs on them.
+func (l *Links) Run(ctx context.Context) {
+	defer l.serving.Wait()
+	defer l.closeAll()
+	if l.config.Spool != nil {
+		l.serving.Go(func() { l.deliver(ctx) })
+	}
+	wait := backoffFirst
+	for ctx.Err() == nil {
+		l.settle()
+		if l.enough() {
+			wait = backoffFirst // all are up
+			select {
+			case <-l.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if err := l.open(ctx); err == nil {
+			continue
+		} else if ctx.Err() == nil {
+			wait = l.failed(ctx, err, wait)
+			pause(ctx, rand.N(wait))
+			wait = min(2*wait, backoffMost)
+		}
+	}
+}
+
+// failed logs an attempt, the same reason once, and says how long to wait: after a denial long, as only a person
+// changes that.
+func (l *Links) failed(ctx context.Context, err error, wait time.Duration) time.Duration {
+	f := fault.From(err)
+	if errors.Is(err, errHeld) {
+		return wait
+	}
+	l.mu.Lock()
+	seen := l.refusal == f.Message
+	l.refusal = f.Message
+	l.mu.Unlock()
+	if !seen {
+		l.config.Log.WarnContext(ctx, "No tunnel", "reason", f.Message, "hint", f.Hint, "cause", f.Unwrap())
+	}
+	if f.Code == fault.Denied {
+		return backoffMost
+	}
+	return wait
+}
+
+func (l *Links) enough() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up() >= l.wanted
+}
+
+// settle closes tunnels that were replaced and carry nothing any more.
+func (l *Links) settle() {
+	l.mu.Lock()
+	var idle []*link
+	for k := range l.held {
+		if k.state != staying && k.active == 0 && l.up() > 0 {
+			idle = append(idle, k)
+		}
+	}
+	l.mu.Unlock()
+	for _, k := range idle {
+		_ = k.session.Close()
+	}
+}
+
+func (l *Links) closeAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := range l.held {
+		_ = k.session.Close()
+	}
+}
+
+var (
+	errHeld  = errors.New("the proxy that answered is one that a tunnel exists to, or is leaving")
+	errNoOne = fault.New(fault.Unreachable, "no proxy's address is known", "set proxy in the agent's configuration, or let it join again")
+)
+
+// open dials the next address and registers.
+func (l *Links) open(ctx context.Context) error {
+	addr, ok := l.address()
+	if !ok {
+		return errNoOne
+	}
+	limit, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	session, proxy, err := tunnel.Dial(limit, tunnel.DialConfig{
+		Addr: addr, Certificate: l.config.Certificate(), Trust: l.config.Trust(), Now: l.config.Now, Dial: l.config.Dial,
+	})
+	if err != nil {
+		return err
+	}
+	if l.holds(proxy.ID) {
+		_ = session.Close()
+		return errHeld
+	}
+	k := &link{links: l, session: session, proxy: proxy.ID, log: l.config.Log.With("proxy", proxy.ID, "addr", addr)}
+	return k.begin(ctx, limit)
+}
+
+// holds reports whether a new tunnel to this proxy would be of no use.
+func (l *Links) holds(proxy string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for k := range l.held {
+		if k.proxy == proxy && k.state != retired {
+			return true
+		}
+	}
+	return false
+}
+
+// address gives the addresses in turn: those that a proxy told, then those from the join or the configuration.
+func (l *Links) address() (string, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := slices.Clone(l.live)
+	for _, a := range l.config.Addrs() {
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	if len(all) == 0 {
+		return "", false
+	}
+	l.next++
+	return all[l.next%len(all)], true
+}
+
+// proxies takes the list of live proxies from one of them.
+func (l *Links) proxies(p *frame.Proxies) {
+	l.mu.Lock()
+	l.live = nil
+	ids := map[string]bool{}
+	for _, one := range p.GetProxies() {
+		ids[one.GetId()] = true
+		if _, _, err := net.SplitHostPort(one.GetAddr()); err == nil && !slices.Contains(l.live, one.GetAddr()) {
+			l.live = append(l.live, one.GetAddr())
+		}
+	}
+	l.wanted = max(1, min(most, len(ids)))
+	l.mu.Unlock()
+	l.poke()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,181 @@
+package spool_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/agent/spool"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+func open(t *testing.T, dir string, limit int64) *spool.Spool {
+	t.Helper()
+	s, err := spool.Open(spool.Config{Dir: dir, Limit: limit, Epoch: "e1", Stamp: func() spool.Stamp {
+		return spool.Stamp{Cluster: "c", Source: "agent/agt_1"}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func event(n int) audit.Event {
+	e := audit.New(audit.SessionStart, rand.Reader, time.Now())
+	e.Actor, e.TargetKind, e.Target = "user/ada", "node", "web-1"
+	e.Data = map[string]string{"n": fmt.Sprint(n)}
+	return e
+}
+
+func record(t *testing.T, s *spool.Spool, from, to int) {
+	t.Helper()
+	for n := from; n < to; n++ {
+		if err := s.Record(event(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// numbers reads what Next gave.
+func numbers(t *testing.T, lines [][]byte) []string {
+	t.Helper()
+	var out []string
+	for _, l := range lines {
+		var e audit.Event
+		if err := json.Unmarshal(l, &e); err != nil {
+			t.Fatalf("%q: %v", l, err)
+		}
+		if e.Cluster != "c" || e.Source != "agent/agt_1" || e.Seq == 0 {
+			t.Errorf("not stamped: %s", l)
+		}
+		out = append(out, e.Data["n"])
+	}
+	return out
+}
+
+func TestEventsComeInOrderUntilAcknowledgedAndOutliveARestart(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 0)
+	record(t, s, 0, 5000) // some segments
+	seen := 0
+	for range 10 {
+		lines, at, err := s.Next(48 << 10)
+		if err != nil || len(lines) == 0 {
+			t.Fatalf("%d lines, %v", len(lines), err)
+		}
+		for _, n := range numbers(t, lines) {
+			if n != fmt.Sprint(seen) {
+				t.Fatalf("got %s, want %d", n, seen)
+			}
+			seen++
+		}
+		if err := s.Acknowledge(at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, _, _ := s.Next(1)
+	if got := numbers(t, again); len(got) != 1 || got[0] != fmt.Sprint(seen) {
+		t.Fatalf("a small limit gives %v", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, 0)
+	record(t, s, 5000, 5001)
+	for seen <= 5000 {
+		lines, at, err := s.Next(1 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range numbers(t, lines) {
+			if n != fmt.Sprint(seen) {
+				t.Fatalf("after the restart: got %s, want %d", n, seen)
+			}
+			seen++
+		}
+		if err := s.Acknowledge(at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines, _, err := s.Next(1 << 20); err != nil || len(lines) != 0 {
+		t.Errorf("%d lines left, %v", len(lines), err)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.ndjson"))
+	if len(files) != 1 {
+		t.Errorf("acknowledged segments stay: %v", files)
+	}
+}
+
+func TestAnUnfinishedLineIsCutOff(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 0)
+	record(t, s, 0, 2)
+	_ = s.Close()
+	files, _ := filepath.Glob(filepath.Join(dir, "*.ndjson"))
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(files[0], b[:len(b)-10], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lines, _, err := open(t, dir, 0).Next(1 << 20)
+	if err != nil || len(numbers(t, lines)) != 1 {
+		t.Errorf("%d lines, %v", len(lines), err)
+	}
+}
+
+func TestAFullSpoolHasNoRoomForSessionsButKeepsTheirEnds(t *testing.T) {
+	s := open(t, t.TempDir(), 4<<10)
+	for n := 0; s.Room() == nil; n++ {
+		record(t, s, n, n+1)
+	}
+	if !fault.Is(s.Room(), fault.Unavailable) {
+		t.Errorf("got %v", s.Room())
+	}
+	if err := s.Record(event(99)); err != nil {
+		t.Errorf("an event in the reserve: %v", err)
+	}
+	var err error
+	for n := 0; err == nil; n++ {
+		if err = s.Record(event(n)); n > 1000 {
+			t.Fatal("the spool has no end")
+		}
+	}
+	_, at, err := s.Next(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Acknowledge(at); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Room(); err != nil {
+		t.Errorf("after delivery: %v", err)
+	}
+}
+
+func TestSpoolFilesAreTheAgentsAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "spool")
+	s := open(t, dir, 0)
+	record(t, s, 0, 1)
+	_, at, _ := s.Next(1 << 20)
+	if err := s.Acknowledge(at); err != nil {
+		t.Fatal(err)
+	}
+	_ = filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is %s, %v", path, info.Mode(), err)
+		}
+		return nil
+	})
+	if b, _ := os.ReadFile(filepath.Join(dir, "delivered")); !bytes.HasPrefix(b, []byte("1 ")) {
+		t.Errorf("cursor %q", b)
+	}
+}

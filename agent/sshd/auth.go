@@ -1,0 +1,115 @@
+package sshd
+
+import (
+	"errors"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+)
+
+// provenKey marks the identity in the Permissions of a finished authentication.
+type provenKey struct{}
+
+// proven gives the user whose key was proven, which need not be the last one offered (CVE-2024-45337).
+func proven(p *ssh.Permissions) (identity.User, bool) {
+	if p == nil {
+		return identity.User{}, false
+	}
+	u, ok := p.ExtraData[provenKey{}].(identity.User)
+	return u, ok
+}
+
+// serverConfig is made for each connection: its callbacks know the connection's hint, its key is the newest.
+// Of ciphers only AES-GCM is offered: it has nothing for Terrapin (CVE-2023-48795) to cut, strict key
+// exchange or not.
+func (s *Server) serverConfig(hint Hint) (*ssh.ServerConfig, error) {
+	key, err := s.config.HostKey()
+	if err != nil {
+		return nil, err
+	}
+	c := &ssh.ServerConfig{
+		Config: ssh.Config{
+			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256},
+			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM},
+			MACs:         []string{ssh.HMACSHA256ETM},
+		},
+		PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoECDSA256},
+		MaxAuthTries:            authTries,
+		ServerVersion:           "SSH-2.0-Stile",
+		PublicKeyCallback: func(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			return s.offered(m.User(), key, hint)
+		},
+		VerifiedPublicKeyCallback: func(m ssh.ConnMetadata, _ ssh.PublicKey, p *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+			return s.admit(m.User(), p, hint)
+		},
+	}
+	c.AddHostKey(key)
+	return c, nil
+}
+
+// offered looks at a key that was offered but not proven: it must be a certificate that could serve.
+func (s *Server) offered(login string, key ssh.PublicKey, hint Hint) (*ssh.Permissions, error) {
+	cert, ok := key.(*ssh.Certificate)
+	if !ok {
+		return nil, errors.New("a plain key was offered; only certificates are taken")
+	}
+	user, err := s.config.Gate.Verify(cert, login, hint.Source.Addr())
+	if err != nil {
+		return nil, banner(err)
+	}
+	return &ssh.Permissions{ExtraData: map[any]any{provenKey{}: user}}, nil
+}
+
+// admit decides, once the key was proven, and keeps the permissions of that very key.
+func (s *Server) admit(login string, p *ssh.Permissions, hint Hint) (*ssh.Permissions, error) {
+	user, ok := proven(p)
+	if !ok {
+		return nil, errors.New("nobody was proven")
+	}
+	err := s.config.Journal.Room()
+	if err == nil {
+		err = s.config.Gate.Admit(user, login)
+	}
+	if err == nil {
+		return p, nil
+	}
+	f := fault.From(err)
+	event := s.event(audit.SessionDenied, user, hint)
+	event.DecisionID, event.Outcome, event.Reason = f.DecisionID, audit.Denied, f.Message
+	event.Data["login"] = clip(login, 64)
+	s.record(event)
+	return nil, banner(f)
+}
+
+// banner shows a fault to the user before the refusal, in the words of the command line.
+func banner(err error) error {
+	return &ssh.BannerError{Err: err, Message: sentence(fault.From(err))}
+}
+
+// sentence is a fault as a person reads it.
+func sentence(f *fault.Fault) string {
+	var b strings.Builder
+	b.WriteString("stile: error: " + printable(f.Message))
+	if f.DecisionID != "" {
+		b.WriteString(" (" + f.DecisionID + ")")
+	}
+	b.WriteString("\r\n")
+	if f.Hint != "" {
+		b.WriteString("stile: hint: " + printable(f.Hint) + "\r\n")
+	}
+	return b.String()
+}
+
+// printable keeps a terminal from obeying what stands in a message.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,98 @@
+package sshd
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"github.com/stile-dev/stile/agent/account"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// launch starts the login's shell, as a login shell or with a command.
+func (s *session) launch(command string) (*process, error) {
+	a, err := s.account()
+	if err != nil {
+		return nil, err
+	}
+	own := s.owner(a)
+	p, err := begin(s.command(a, command, home(a)), s.terminal, own)
+	if errors.Is(err, os.ErrPermission) { // root sees a home that its owner may not enter
+		p, err = begin(s.command(a, command, "/"), s.terminal, own)
+	}
+	if err != nil {
+		return nil, fault.Newf(fault.Unavailable, "look at the account's shell and home on the node",
+			"%s could not be started for %s", a.Shell, a.Name).Because(err)
+	}
+	return p, nil
+}
+
+// account finds the login on this machine. Unless it is root, the agent cannot become anybody else.
+func (s *session) account() (account.Account, error) {
+	login := s.connection.login
+	a, err := s.connection.server.config.Accounts.Lookup(login)
+	if errors.Is(err, account.ErrUnknown) {
+		return a, fault.Newf(fault.NotFound, "use another login, or have the account made there", "login %q doesn't exist on this node", login).Because(err)
+	}
+	if err != nil {
+		return a, fault.Newf(fault.Unavailable, "ask whoever runs the node", "login %q could not be looked up on this node", login).Because(err)
+	}
+	if me := os.Geteuid(); me != 0 && int(a.UID) != me {
+		return a, fault.Newf(fault.Denied, "use the login that the agent runs as, or run the agent as root",
+			"the agent on this node doesn't run as root and serves only its own user, not %q", login)
+	}
+	return a, nil
+}
+
+// owner gives the terminal to the user when the agent is root.
+func (s *session) owner(a account.Account) *owner {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	gid := int(a.GID)
+	if tty, err := s.connection.server.config.Accounts.GroupID("tty"); err == nil {
+		gid = int(tty)
+	}
+	return &owner{uid: int(a.UID), gid: gid}
+}
+
+func home(a account.Account) string {
+	if info, err := os.Stat(a.Home); err == nil && info.IsDir() {
+		return a.Home
+	}
+	return "/"
+}
+
+func (s *session) command(a account.Account, command, dir string) *exec.Cmd {
+	cmd := &exec.Cmd{
+		Path: a.Shell, Args: []string{"-" + filepath.Base(a.Shell)}, Dir: dir,
+		Env:         s.environment(a),
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	if command != "" {
+		cmd.Args = []string{filepath.Base(a.Shell), "-c", command}
+	}
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr.Credential = a.Credential()
+	}
+	return cmd
+}
+
+// environment is the account's, what the client may set, and what the session is. The address is what the proxy
+// said: a hint, as SSH_CONNECTION always was to whoever reads it.
+func (s *session) environment(a account.Account) []string {
+	env := append(a.Environment(), s.env...)
+	if s.terminal != nil {
+		env = append(env, "TERM="+s.terminal.name)
+	}
+	if source := s.connection.hint.Source; source.IsValid() {
+		host, port, err := net.SplitHostPort(source.String())
+		if err == nil {
+			env = append(env, "SSH_CONNECTION="+host+" "+port+" 0.0.0.0 0", "SSH_CLIENT="+host+" "+port+" 0")
+		}
+	}
+	return append(env, "STILE_SESSION_ID="+s.id, "STILE_USER="+s.connection.user.Name)
+}

@@ -1,0 +1,195 @@
+// Package connect serves the connections of users: it verifies who connects, finds the tunnel of the target's
+// agent and splices the two. It neither reads what passes nor decides about logins; the agent does.
+//
+// Its entry point is [Handler.Serve].
+package connect
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/tunnel"
+	"github.com/stile-dev/stile/proxy/edge"
+	"github.com/stile-dev/stile/proxy/route"
+)
+
+// answerLimit is how long an agent may take to answer an opened stream.
+const answerLimit = 10 * time.Second
+
+// maxTarget is how long a target's kind, name and the client's trace id may be.
+const maxTarget = 255
+
+// Config is what connections are served from. Documents, Routes and Proxy are required.
+type Config struct {
+	Documents interface{ State() bundle.State }
+	Routes    interface {
+		Find(kind, name string) (*route.Tunnel, bool)
+	}
+	Proxy  func() identity.Host // this proxy, as its certificate says
+	Record func(audit.Event)    // nil drops
+	Log    *slog.Logger         // nil discards
+	Now    func() time.Time     // nil is time.Now
+	Answer time.Duration        // 0 is answerLimit
+}
+
+// Handler serves ALPN stile-connect/1.
+type Handler struct{ config Config }
+
+// New makes a handler.
+func New(c Config) *Handler {
+	if c.Record == nil {
+		c.Record = func(audit.Event) {}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Answer == 0 {
+		c.Answer = answerLimit
+	}
+	return &Handler{c}
+}
+
+// Serve verifies the user, reads one request and joins the connection with the target until either ends.
+func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
+	defer stop()
+	user, err := h.user(c)
+	if err != nil {
+		h.refuse(ctx, c, err)
+		return
+	}
+	var request frame.ConnectRequest
+	if err := frame.Read(c, &request); err != nil {
+		h.refuse(ctx, c, fault.New(fault.BadInput, "the connect request is malformed", "update stile").Because(err))
+		return
+	}
+	c.Admit()
+	stream, err := h.open(ctx, c, user, &request)
+	if err != nil {
+		h.refuse(ctx, c, err)
+		return
+	}
+	began := h.config.Now()
+	sent, received := tunnel.Splice(c.Conn, &answered{Stream: stream, limit: h.config.Answer, target: request.GetTarget().GetName()})
+	h.config.Log.DebugContext(ctx, "Connection ended", "user", user.Name, "target", request.GetTarget().GetName(), "trace_id", request.GetTraceId(),
+		"bytes_in", sent, "bytes_out", received, "seconds", h.config.Now().Sub(began).Seconds())
+}
+
+// user verifies the client's certificate and looks for locks. Everything else about the user is the agent's to decide.
+func (h *Handler) user(c *edge.Conn) (identity.User, error) {
+	state := h.config.Documents.State()
+	user, _, err := tunnel.PeerUser(c.ConnectionState(), state.Trust, state.Now(h.config.Now()))
+	if err != nil {
+		return user, err
+	}
+	if lock, ok := state.Locked(user, h.config.Now()); ok {
+		return user, h.denied(c, user, fault.Newf(fault.Denied, "ask an administrator about lock "+lock.ID, "locked: %s %s", lock.Target, lock.Value))
+	}
+	if before, ok := state.Revoked(user); ok {
+		return user, h.denied(c, user, fault.Newf(fault.Denied, "log in again with stile login",
+			"the certificate was revoked: %s %s changed since it was issued", before.Target, before.Value))
+	}
+	return user, nil
+}
+
+// denied gives the denial of a known user its id and records it.
+func (h *Handler) denied(c *edge.Conn, user identity.User, f *fault.Fault) error {
+	f.DecisionID = identity.NewID("dec", rand.Reader, h.config.Now())
+	e := audit.New(audit.SessionDenied, rand.Reader, h.config.Now())
+	e.Actor, e.ActorRoles, e.Outcome, e.Reason, e.DecisionID = "user/"+user.Name, user.Roles, audit.Denied, f.Message, f.DecisionID
+	e.SourceIP = c.Source.Addr().String()
+	e.Data = map[string]string{"certificate": user.Certificate}
+	h.config.Record(e)
+	return f
+}
+
+// open begins a stream to the target's agent.
+func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, r *frame.ConnectRequest) (tunnel.Stream, error) {
+	target := r.GetTarget()
+	if r.GetVersion() != frame.Protocol {
+		return nil, fault.Newf(fault.BadInput, "update stile or the cluster, whichever is older", "protocol version %d is not spoken here", r.GetVersion())
+	}
+	if target.GetName() == "" || len(target.GetName()) > maxTarget || len(target.GetKind()) > maxTarget || len(r.GetTraceId()) > maxTarget {
+		return nil, fault.New(fault.BadInput, "the connect request names no target", "use a name that stile ls shows")
+	}
+	found, ok := h.config.Routes.Find(target.GetKind(), target.GetName())
+	if !ok {
+		return nil, offline(target)
+	}
+	stream, err := found.Session.Open(ctx)
+	if err != nil {
+		return nil, offline(target).Because(err)
+	}
+	open := &frame.Open{Target: target, TraceId: r.GetTraceId(), Source: c.Source.String(), Proxy: h.config.Proxy().ID, User: user.Name, Capabilities: r.GetCapabilities()}
+	if err := frame.Write(stream, open); err != nil {
+		_ = stream.Close()
+		return nil, offline(target).Because(err)
+	}
+	return stream, nil
+}
+
+// offline is all that a proxy knows: whether such a node exists stands elsewhere.
+func offline(target *frame.Target) *fault.Fault {
+	return fault.Newf(fault.Unreachable, "see with stile ls whether it exists and is online",
+		"no tunnel for %s %s at this proxy: it is offline, or there is no such %s", target.GetKind(), target.GetName(), target.GetKind())
+}
+
+// lastWords is how long a refused client may take to read why.
+const lastWords = 2 * time.Second
+
+// refuse answers with the fault and waits for the client to hang up: closing with its bytes unread would take the
+// answer away from it.
+func (h *Handler) refuse(ctx context.Context, c *edge.Conn, err error) {
+	f := fault.From(err)
+	h.config.Log.InfoContext(ctx, "Connection refused", "source", c.Source.String(), "code", string(f.Code), "reason", f.Message,
+		"cause", f.Unwrap())
+	_ = c.SetDeadline(time.Now().Add(lastWords))
+	if frame.WriteRefusal(c, f) == nil && c.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, c, 1<<20)
+	}
+}
+
+// answered is a stream whose first byte must come in time; when it doesn't, the client reads a refusal instead.
+type answered struct {
+	tunnel.Stream
+	limit   time.Duration
+	target  string
+	waited  bool
+	instead *bytes.Reader
+}
+
+func (a *answered) Read(p []byte) (int, error) {
+	if a.instead != nil {
+		return a.instead.Read(p)
+	}
+	if a.waited {
+		return a.Stream.Read(p)
+	}
+	a.waited = true
+	_ = a.SetReadDeadline(time.Now().Add(a.limit))
+	n, err := a.Stream.Read(p)
+	if err == nil || n > 0 {
+		_ = a.SetReadDeadline(time.Time{})
+		return n, err
+	}
+	var b bytes.Buffer
+	cause := fault.Newf(fault.Unreachable, "try again; if it stays, restart the agent there", "the agent of %s did not answer", a.target).Because(err)
+	if errors.Is(frame.WriteRefusal(&b, cause), nil) {
+		a.instead = bytes.NewReader(b.Bytes())
+		return a.instead.Read(p)
+	}
+	return 0, err
+}

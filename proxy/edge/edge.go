@@ -1,0 +1,183 @@
+// Package edge is a proxy's one port: it accepts connections, bounds what a source may take before it has
+// shown who it is, finishes TLS and hands each connection to the handler of its protocol (ALPN).
+//
+// It doesn't verify certificates; the handlers do, and tell it by [Conn.Admit]. Its entry point is [New].
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bounds what sources may take. The zero value of a field takes its default.
+type Limits struct {
+	Unknown    int           // connections of one address that have not been admitted yet: 128, for offices behind one address
+	Connected  int           // connections of one address: 4096
+	Handshakes int           // handshakes at once, all sources together: 1024
+	Time       time.Duration // to be admitted: 10 s
+	Bytes      int64         // that may be read before being admitted: 128 KiB, a handshake and two frames
+}
+
+func (l Limits) orDefaults() Limits {
+	set := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	set(&l.Unknown, 128)
+	set(&l.Connected, 4096)
+	set(&l.Handshakes, 1024)
+	if l.Time == 0 {
+		l.Time = 10 * time.Second
+	}
+	if l.Bytes == 0 {
+		l.Bytes = 128 << 10
+	}
+	return l
+}
+
+// Handler serves a connection of one protocol; the connection is closed when it returns.
+type Handler func(ctx context.Context, c *Conn)
+
+// Config is what an edge needs.
+type Config struct {
+	TLS      *tls.Config        // with the protocols of Handlers as NextProtos
+	Handlers map[string]Handler // by ALPN protocol
+	Proxied  []netip.Prefix     // sources whose connections must begin with a PROXY v2 header; others' may not
+	Limits   Limits
+	Log      *slog.Logger // nil discards
+}
+
+// Edge serves one listener.
+type Edge struct {
+	config  Config
+	sources sources
+	hands   chan struct{}
+	quiet   *rate.Limiter // of log lines about strangers
+	serving sync.WaitGroup
+}
+
+// New makes an edge.
+func New(c Config) *Edge {
+	c.Limits = c.Limits.orDefaults()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Edge{
+		config: c, sources: sources{limits: c.Limits, held: map[netip.Addr]*held{}},
+		hands: make(chan struct{}, c.Limits.Handshakes), quiet: rate.NewLimiter(10, 100),
+	}
+}
+
+// Serve accepts until the listener closes, and returns then. The context is the handlers'; cancelling it doesn't
+// close the listener.
+func (e *Edge) Serve(ctx context.Context, l net.Listener) error {
+	for {
+		raw, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			e.config.Log.WarnContext(ctx, "Accepting failed", "error", err)
+			if !pause(ctx, 50*time.Millisecond) { // out of file descriptors, most likely
+				return ctx.Err()
+			}
+			continue
+		}
+		e.serving.Go(func() { e.serve(ctx, raw) })
+	}
+}
+
+// Wait returns when every connection has ended.
+func (e *Edge) Wait() { e.serving.Wait() }
+
+func (e *Edge) serve(ctx context.Context, raw net.Conn) {
+	defer raw.Close()
+	limit := time.AfterFunc(e.config.Limits.Time, func() { _ = raw.Close() })
+	defer limit.Stop()
+	source, err := e.source(raw)
+	if err != nil {
+		e.stranger(ctx, "Connection refused", source, err)
+		return
+	}
+	place, err := e.sources.enter(source.Addr())
+	if err != nil {
+		e.stranger(ctx, "Connection refused", source, err)
+		return
+	}
+	defer place.leave()
+	bounded := &bounded{Conn: raw}
+	bounded.left.Store(e.config.Limits.Bytes)
+	c := &Conn{Source: source, place: place, limit: limit, bounded: bounded}
+	c.Conn = tls.Server(bounded, e.config.TLS)
+	if err := e.handshake(ctx, c.Conn); err != nil {
+		e.stranger(ctx, "Handshake failed", source, err)
+		return
+	}
+	defer c.Conn.Close()
+	if handler := e.config.Handlers[c.ConnectionState().NegotiatedProtocol]; handler != nil {
+		handler(ctx, c)
+		return
+	}
+	e.stranger(ctx, "Connection refused", source, errors.New("it speaks no protocol of ours"))
+}
+
+// source gives the client's address: the socket's, or that in the header of a balancer.
+func (e *Edge) source(raw net.Conn) (netip.AddrPort, error) {
+	peer := socketAddr(raw)
+	for _, p := range e.config.Proxied {
+		if p.Contains(peer.Addr()) {
+			return readHeader(raw, peer)
+		}
+	}
+	return peer, nil
+}
+
+func socketAddr(c net.Conn) netip.AddrPort {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// handshake waits for its turn, so that a crowd is served one after the other instead of all too late.
+func (e *Edge) handshake(ctx context.Context, c *tls.Conn) error {
+	select {
+	case e.hands <- struct{}{}:
+		defer func() { <-e.hands }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := c.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("finishing TLS: %w", err)
+	}
+	return nil
+}
+
+// stranger logs what happened to somebody unknown, not more often than a disk can take.
+func (e *Edge) stranger(ctx context.Context, message string, source netip.AddrPort, err error) {
+	if e.quiet.Allow() {
+		e.config.Log.DebugContext(ctx, message, "source", source.String(), "error", err)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

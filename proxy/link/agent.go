@@ -1,0 +1,304 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/tunnel"
+	"github.com/stile-dev/stile/proxy/edge"
+	"github.com/stile-dev/stile/proxy/route"
+)
+
+// link is one agent's tunnel.
+type link struct {
+	links   *Links
+	agent   identity.Host
+	session tunnel.Session
+	control *tunnel.Control
+	source  netip.AddrPort
+	expires time.Time // of the agent's certificate
+	log     *slog.Logger
+
+	mu         sync.Mutex
+	registered bool
+	remove     func() // from the routes
+	held       identity.Versions
+	batch      uint64
+	waiting    bool // for an acknowledgement of batch
+	pushing    bool // a goroutine is at work
+	again      bool // it should look once more
+	told       *frame.Proxies
+	away       bool // it was told to go
+	delivering bool // a batch of events is on its way into the ledger
+	writing    sync.WaitGroup
+}
+
+// run serves the control stream. At the end of the agent's certificate no more streams are opened; those that are
+// open go on, as the agent has come back with a renewed one by then.
+func (n *link) run(ctx context.Context) {
+	end := time.AfterFunc(n.expires.Sub(n.links.config.Now()), n.unroute)
+	defer end.Stop()
+	register := time.AfterFunc(registerLimit, func() {
+		if !n.isRegistered() {
+			_ = n.session.Close()
+		}
+	})
+	defer register.Stop()
+	err := n.control.Run()
+	n.unroute()
+	n.links.mu.Lock()
+	delete(n.links.live, n)
+	n.links.mu.Unlock()
+	_ = n.session.Close()
+	n.writing.Wait()
+	if n.isRegistered() {
+		n.log.InfoContext(ctx, "Tunnel ended", "error", err)
+	} else {
+		n.log.InfoContext(ctx, "Tunnel ended before it registered", "error", err)
+	}
+}
+
+func (n *link) isRegistered() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.registered
+}
+
+func (n *link) unroute() {
+	n.mu.Lock()
+	remove := n.remove
+	n.remove = nil
+	n.mu.Unlock()
+	if remove != nil {
+		remove()
+	}
+}
+
+// take handles one frame of the agent's.
+func (n *link) take(ctx context.Context, m *frame.Control, c *edge.Conn) error {
+	if register := m.GetRegister(); register != nil {
+		return n.register(ctx, register, c)
+	}
+	if !n.isRegistered() {
+		return fmt.Errorf("%w: the first frame does not register", frame.ErrMalformed)
+	}
+	switch {
+	case m.GetHeld() != nil:
+		n.acknowledged(m.GetHeld())
+	case m.GetEvents() != nil:
+		return n.events(ctx, m.GetEvents())
+	}
+	return nil // frames of a later version
+}
+
+// register enters the tunnel into the routes. What the agent may serve stands in its certificate.
+func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) error {
+	if n.isRegistered() {
+		return fmt.Errorf("%w: registered twice", frame.ErrMalformed)
+	}
+	if r.GetVersion() != frame.Protocol {
+		f := fault.Newf(fault.BadInput, "update the agent or the cluster, whichever is older", "protocol version %d is not spoken here", r.GetVersion())
+		return errors.Join(f, n.control.Send(&frame.Control{Body: &frame.Control_Fault{Fault: frame.FromFault(f)}}))
+	}
+	c.Admit()
+	registered := &frame.Control{Body: &frame.Control_Registered{Registered: &frame.Registered{Proxy: n.links.config.Proxy().ID}}}
+	if err := n.control.Send(registered); err != nil {
+		return err
+	}
+	n.links.mu.Lock()
+	n.links.live[n] = struct{}{}
+	n.links.mu.Unlock()
+	remove := n.links.config.Routes.Add(&route.Tunnel{Agent: n.agent, Session: n.session, Since: n.links.config.Now()})
+	n.mu.Lock()
+	n.registered, n.held, n.remove = true, versions(r.GetHeld()), remove
+	n.mu.Unlock()
+	n.log.InfoContext(ctx, "Tunnel registered", "source", n.source.String(), "software", clip(r.GetSoftware()))
+	n.kick()
+	return nil
+}
+
+// kick has what the agent lacks sent, by one goroutine at a time, so that a slow agent holds up nobody.
+func (n *link) kick() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.again = true
+	if n.pushing || !n.registered {
+		return
+	}
+	n.pushing = true
+	n.writing.Go(n.push)
+}
+
+func (n *link) push() {
+	for {
+		n.mu.Lock()
+		if !n.again {
+			n.pushing = false
+			n.mu.Unlock()
+			return
+		}
+		n.again = false
+		n.mu.Unlock()
+		if err := n.send(); err != nil {
+			_ = n.session.Close()
+		}
+	}
+}
+
+// send writes the list of proxies, documents and the word to go, as far as the agent lacks them.
+func (n *link) send() error {
+	n.links.mu.Lock()
+	list, away, grace := &frame.Proxies{Proxies: n.links.proxies}, n.links.away, n.links.draining
+	n.links.mu.Unlock()
+	n.mu.Lock()
+	tell, leave := !proto.Equal(list, n.told) && len(list.GetProxies()) > 0, away && !n.away
+	n.told, n.away = list, away
+	n.mu.Unlock()
+	if tell {
+		if err := n.control.Send(&frame.Control{Body: &frame.Control_Proxies{Proxies: list}}); err != nil {
+			return err
+		}
+	}
+	if leave {
+		if err := n.control.Send(&frame.Control{Body: &frame.Control_GoAway{GoAway: &frame.GoAway{Grace: grace}}}); err != nil {
+			return err
+		}
+	}
+	return n.documents()
+}
+
+// documents sends what is newer than what the agent holds, one batch at a time.
+func (n *link) documents() error {
+	n.mu.Lock()
+	held, waiting := n.held, n.waiting
+	n.mu.Unlock()
+	if waiting {
+		return nil // the acknowledgement kicks again
+	}
+	newer := newer(n.links.config.Documents.Documents(), held)
+	if len(newer) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(newer)
+	if err != nil {
+		return fmt.Errorf("encoding documents: %w", err)
+	}
+	n.mu.Lock()
+	n.batch++
+	n.waiting = true
+	batch := n.batch
+	n.mu.Unlock()
+	for _, c := range frame.Cut(batch, b) {
+		if err := n.control.Send(&frame.Control{Body: &frame.Control_Chunk{Chunk: c}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newer picks the documents of versions above those held.
+func newer(all []bundle.Signed, held identity.Versions) []bundle.Signed {
+	have := map[bundle.Kind]identity.Version{
+		bundle.KindTrust: held.Trust, bundle.KindPolicy: held.Policy, bundle.KindRevocations: held.Revocations,
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(s bundle.Signed) bool {
+		var body struct {
+			Version identity.Version `json:"version"`
+		}
+		return json.Unmarshal(s.Body, &body) == nil && !have[s.Kind].Less(body.Version)
+	})
+}
+
+// acknowledged notes what the agent holds. One that refused what was sent isn't sent the same for ever: the next
+// change of documents tries again.
+func (n *link) acknowledged(h *frame.Held) {
+	n.mu.Lock()
+	current := h.GetBatch() == n.batch
+	progress := n.held != versions(h.GetVersions())
+	if current {
+		n.waiting, n.held = false, versions(h.GetVersions())
+	}
+	n.mu.Unlock()
+	if current && progress {
+		n.kick()
+	}
+}
+
+func versions(v *frame.Versions) identity.Versions {
+	one := func(v *frame.Version) identity.Version {
+		return identity.Version{Epoch: v.GetEpoch(), Counter: v.GetCounter()}
+	}
+	return identity.Versions{Trust: one(v.GetTrust()), Policy: one(v.GetPolicy()), Revocations: one(v.GetRevocations())}
+}
+
+// events hands a batch to the ledger and acknowledges what it holds. An agent sends no second batch before, and
+// sends again what is not acknowledged, so a batch that comes too early is passed over.
+func (n *link) events(ctx context.Context, batch *frame.Events) error {
+	n.mu.Lock()
+	busy := n.delivering
+	n.delivering = true
+	n.mu.Unlock()
+	if busy {
+		return nil
+	}
+	var events []audit.Event
+	for _, b := range batch.GetEvents() {
+		e, err := n.event(b)
+		if err != nil {
+			n.log.WarnContext(ctx, "Audit event of the agent dropped", "error", err)
+			continue
+		}
+		events = append(events, e)
+	}
+	n.writing.Go(func() {
+		defer func() {
+			n.mu.Lock()
+			n.delivering = false
+			n.mu.Unlock()
+		}()
+		if err := n.links.config.Append(ctx, events...); err != nil {
+			n.log.WarnContext(ctx, "Audit events not yet in the ledger", "events", len(events), "error", err)
+			return // unacknowledged, they come again
+		}
+		n.mu.Lock()
+		n.delivering = false // before the agent may send the next
+		n.mu.Unlock()
+		_ = n.control.Send(&frame.Control{Body: &frame.Control_EventsHeld{EventsHeld: &frame.EventsHeld{Batch: batch.GetBatch()}}})
+	})
+	return nil
+}
+
+// agentTypes are what an agent may tell of.
+var agentTypes = []audit.Type{audit.SessionStart, audit.SessionEnd, audit.SessionDenied, audit.DocumentRefused}
+
+// event reads an agent's event and puts down who delivered it, which the agent has no say in.
+func (n *link) event(b []byte) (audit.Event, error) {
+	var e audit.Event
+	if err := json.Unmarshal(b, &e); err != nil {
+		return e, fmt.Errorf("reading an audit event: %w", err)
+	}
+	e.Source, e.Cluster = "agent/"+n.agent.ID, n.agent.Cluster
+	if !slices.Contains(agentTypes, e.Type) {
+		return e, fmt.Errorf("an agent has nothing to say about %q", clip(string(e.Type)))
+	}
+	if e.TargetKind == "node" && !slices.Contains(n.agent.Names, e.Target) && e.Target != n.agent.ID {
+		return e, fmt.Errorf("the agent doesn't serve node %q", clip(e.Target))
+	}
+	return e, e.Validate()
+}
+
+func clip(s string) string { return s[:min(len(s), 64)] }

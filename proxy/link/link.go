@@ -1,0 +1,189 @@
+// Package link serves the tunnels of agents: it verifies who an agent is, enters its tunnel into the routes,
+// pushes documents and the list of proxies to it, and takes its audit events.
+//
+// It doesn't fetch documents and doesn't write events; the feed does. Its entry point is [New].
+package link
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/tunnel"
+	"github.com/stile-dev/stile/proxy/edge"
+	"github.com/stile-dev/stile/proxy/route"
+)
+
+// Documents are those in force, and what to push of them.
+type Documents interface {
+	State() bundle.State
+	Documents() []bundle.Signed
+}
+
+// Config is what tunnels are served from. Documents, Routes, Proxy and Append are required.
+type Config struct {
+	Documents Documents
+	Routes    *route.Table
+	Proxy     func() identity.Host                        // this proxy, as its certificate says
+	Append    func(context.Context, ...audit.Event) error // writes events into the ledger; nil error means held
+	Log       *slog.Logger                                // nil discards
+	Now       func() time.Time                            // nil is time.Now
+	Silence   time.Duration                               // of the control stream; 0 is the tunnel's default
+	Dead      time.Duration                               //
+}
+
+// Links serves ALPN stile-tunnel/1. It is safe for concurrent use.
+type Links struct {
+	config Config
+
+	mu       sync.Mutex
+	live     map[*link]struct{}
+	proxies  []*frame.Proxies_Proxy
+	draining uint32 // seconds of grace, when draining
+	away     bool
+}
+
+// New makes a set of links.
+func New(c Config) *Links {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Links{config: c, live: map[*link]struct{}{}}
+}
+
+// registerLimit is how long an agent may take from its handshake to its first frame.
+const registerLimit = 10 * time.Second
+
+// Serve verifies an agent and serves its tunnel until it ends.
+func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
+	defer stop()
+	agent, err := l.agent(c)
+	session, sessionErr := tunnel.NewSession(c.Conn, tunnel.Listened)
+	if sessionErr != nil {
+		l.config.Log.ErrorContext(ctx, "Tunnel not begun", "error", sessionErr)
+		return
+	}
+	defer session.Close()
+	first, cancel := context.WithTimeout(ctx, registerLimit)
+	defer cancel()
+	stream, openErr := session.Accept(first)
+	if openErr != nil {
+		l.config.Log.InfoContext(ctx, "Tunnel without control stream", "source", c.Source.String(), "error", openErr)
+		return
+	}
+	if err != nil {
+		l.refuse(ctx, stream, c, err)
+		return
+	}
+	n := &link{links: l, agent: agent, session: session, source: c.Source, log: l.config.Log.With("agent", agent.ID, "names", agent.Names)}
+	n.expires = c.ConnectionState().PeerCertificates[0].NotAfter
+	n.control = tunnel.NewControl(tunnel.ControlConfig{
+		Stream: stream, Silence: l.config.Silence, Dead: l.config.Dead,
+		Handle: func(m *frame.Control) error { return n.take(ctx, m, c) },
+	})
+	n.run(ctx)
+}
+
+// agent says who is on the other side, and whether it may be.
+func (l *Links) agent(c *edge.Conn) (identity.Host, error) {
+	state := l.config.Documents.State()
+	agent, err := tunnel.PeerHost(c.ConnectionState(), state.Trust, identity.KindAgent, state.Now(l.config.Now()))
+	if err != nil {
+		return agent, err
+	}
+	return agent, barred(state, agent, l.config.Now())
+}
+
+func barred(state bundle.State, agent identity.Host, now time.Time) error {
+	if lock, ok := state.Locked(agent, now); ok {
+		return fault.Newf(fault.Denied, "ask an administrator about lock "+lock.ID, "locked: %s %s", lock.Target, lock.Value)
+	}
+	if before, ok := state.Revoked(agent); ok {
+		return fault.Newf(fault.Denied, "let the agent join again", "the agent's certificate was revoked: %s %s", before.Target, before.Value)
+	}
+	return nil
+}
+
+// refuse tells an agent why, on its control stream, and waits for it to hang up.
+func (l *Links) refuse(ctx context.Context, s tunnel.Stream, c *edge.Conn, err error) {
+	f := fault.From(err)
+	l.config.Log.InfoContext(ctx, "Tunnel refused", "source", c.Source.String(), "code", string(f.Code), "reason", f.Message, "cause", f.Unwrap())
+	_ = s.SetDeadline(time.Now().Add(2 * time.Second))
+	if frame.Write(s, &frame.Control{Body: &frame.Control_Fault{Fault: frame.FromFault(f)}}) == nil {
+		for frame.Read(s, new(frame.Control)) == nil {
+		}
+	}
+}
+
+// Push offers the documents in force to every agent that lacks them, and ends the tunnels of agents that they bar.
+func (l *Links) Push() {
+	state, now := l.config.Documents.State(), l.config.Now()
+	for _, n := range l.all() {
+		if err := barred(state, n.agent, now); err != nil {
+			n.log.Info("Tunnel cut", "reason", err.Error())
+			_ = n.session.Close()
+			continue
+		}
+		n.kick()
+	}
+}
+
+// Proxies tells every agent which proxies live.
+func (l *Links) Proxies(list []*frame.Proxies_Proxy) {
+	l.mu.Lock()
+	l.proxies = list
+	l.mu.Unlock()
+	for _, n := range l.all() {
+		n.kick()
+	}
+}
+
+// Drain asks every agent, those that come later too, to open elsewhere. Tunnels stay until their streams end.
+func (l *Links) Drain(grace time.Duration) {
+	l.mu.Lock()
+	l.draining, l.away = uint32(grace/time.Second), true
+	l.mu.Unlock()
+	for _, n := range l.all() {
+		n.kick()
+	}
+}
+
+// Streams is how many streams, beside the control streams, are open over all tunnels.
+func (l *Links) Streams() int {
+	total := 0
+	for _, n := range l.all() {
+		total += max(0, n.session.Streams()-1)
+	}
+	return total
+}
+
+// Agents gives the agents that are connected and what each of them last said it holds.
+func (l *Links) Agents() map[string]identity.Versions {
+	out := map[string]identity.Versions{}
+	for _, n := range l.all() {
+		n.mu.Lock()
+		out[n.agent.ID] = n.held
+		n.mu.Unlock()
+	}
+	return out
+}
+
+func (l *Links) all() []*link {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]*link, 0, len(l.live))
+	for n := range l.live {
+		out = append(out, n)
+	}
+	return out
+}
