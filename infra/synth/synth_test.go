@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/jsii-runtime-go"
 	"github.com/google/go-cmp/cmp"
 	"github.com/stile-dev/stile/infra/code"
 	"github.com/stile-dev/stile/infra/stack"
@@ -15,6 +16,14 @@ import (
 )
 
 var update = flag.Bool("update", false, "write what was synthesised to ../templates")
+
+// TestMain ends the CDK's Node process, which leaves files behind otherwise.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	failed := m.Run()
+	jsii.Close()
+	os.Exit(failed)
+}
 
 const templates = "../templates"
 
