@@ -60,25 +60,33 @@ func OpenCredentials(authority *iam.Authority, dir, endpoint string) (*Credentia
 	return c, nil
 }
 
-// Grant lets the process of that name act as a role, if the role trusts service (such as
-// ecs-tasks.amazonaws.com), and returns the two variables that the SDKs look for. Name, and with it path and
-// token, stays the same for as long as the state does.
-func (c *Credentials) Grant(name, service, role, session string) (map[string]string, error) {
+// Claim is a process that wants to act as a role.
+type Claim struct {
+	Name    string // of the process; its path and token stay the same for as long as the state does
+	Service string // who assumes the role for it, such as ecs-tasks.amazonaws.com
+	Source  string // ARN of the task or instance, which the trust policy may ask for
+	Role    string // ARN
+	Session string
+}
+
+// Grant lets a process act as a role, if the role's trust policy allows it, and returns the two variables
+// that the SDKs look for.
+func (c *Credentials) Grant(claim Claim) (map[string]string, error) {
 	if _, _, err := c.authority.Assume(iam.AssumeRequest{
-		Caller: iam.ServicePrincipal(service), RoleARN: role, Session: session, Duration: 15 * time.Minute,
-		Context: map[string][]string{"aws:SourceAccount": {c.authority.Account()}},
+		Caller: iam.ServicePrincipal(claim.Service), RoleARN: claim.Role, Session: claim.Session, Duration: 15 * time.Minute,
+		Context: map[string][]string{"aws:SourceAccount": {c.authority.Account()}, "aws:SourceArn": {claim.Source}},
 	}); err != nil {
-		return nil, fmt.Errorf("role %s cannot be assumed by %s: %w", role, service, err)
+		return nil, fmt.Errorf("role %s cannot be assumed by %s: %w", claim.Role, claim.Service, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	g, ok := c.grants[name]
+	g, ok := c.grants[claim.Name]
 	if !ok {
 		g = grant{ID: rand.Text(), Token: rand.Text()}
 	}
-	if g.Role != role || g.Session != session {
-		g.Role, g.Session = role, session
-		c.grants[name] = g
+	if g.Role != claim.Role || g.Session != claim.Session {
+		g.Role, g.Session = claim.Role, claim.Session
+		c.grants[claim.Name] = g
 		if err := c.save(); err != nil {
 			return nil, err
 		}

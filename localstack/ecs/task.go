@@ -112,7 +112,9 @@ func (h *Host) binary(metadata any) (string, error) {
 // start has task n of a service running and returns the address that it listens on, "" without a port.
 func (h *Host) start(ctx context.Context, service string, n int, t taskDefinition) (string, error) {
 	name := fmt.Sprintf("%s-%d", service, n)
-	identity, err := h.Roles.Grant("task/"+name, "ecs-tasks.amazonaws.com", t.role, "task-"+strconv.Itoa(n))
+	identity, err := h.Roles.Grant(Claim{
+		Name: "task/" + name, Service: "ecs-tasks.amazonaws.com", Source: h.arn("ecs", "task/"+name), Role: t.role, Session: "task-" + strconv.Itoa(n),
+	})
 	if err != nil {
 		return "", err
 	}

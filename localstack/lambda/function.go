@@ -66,7 +66,7 @@ func (f *function) invoke(ctx context.Context, payload []byte) (Result, error) {
 	select {
 	case f.queue <- inv:
 	default:
-		return Result{}, fmt.Errorf("%w: %s has %d requests waiting", errBusy, f.Name, cap(f.queue))
+		return Result{}, fmt.Errorf("%w: %s has %d requests waiting", ErrBusy, f.Name, cap(f.queue))
 	}
 	f.staff()
 	select {

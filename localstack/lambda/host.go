@@ -34,7 +34,6 @@ type Config struct {
 	StateDir  string // checkpoints of event source mappings, failed batches
 	Endpoint  string // the local AWS, as AWS_ENDPOINT_URL
 	Streams   Streams
-	Bus       Bus // nil: rules with a pattern are refused
 	Log       *slog.Logger
 
 	Instances int           // of one function; 0 means 4
@@ -105,8 +104,8 @@ type Result struct {
 	Failed  bool // the function failed; Payload says how, in Lambda's shape
 }
 
-// errBusy means that a function's queue is full.
-var errBusy = errors.New("rate exceeded")
+// ErrBusy means that a function's queue is full.
+var ErrBusy = errors.New("rate exceeded")
 
 // ErrNoFunction means that no function has that name or ARN.
 var ErrNoFunction = errors.New("function not found")

@@ -20,10 +20,10 @@ import (
 // Streams is where mappings read from: the streams of the local DynamoDB, one ordered shard each.
 type Streams interface {
 	// Records gives up to limit records after a sequence number, oldest first; "" begins at the oldest kept.
-	// It may wait a little for records to come, and returns none if none did.
+	// It waits until there is one or ctx ends.
 	Records(ctx context.Context, streamARN, after string, limit int) ([]Record, error)
-	// Latest is the sequence number of the newest record, "" if there is none.
-	Latest(ctx context.Context, streamARN string) (string, error)
+	// Latest is the sequence number after which only changes to come have theirs.
+	Latest() string
 }
 
 // mappingSpec is AWS::Lambda::EventSourceMapping.
@@ -144,14 +144,14 @@ func (m *mapping) run(ctx context.Context) {
 	if m.Enabled != nil && !bool(*m.Enabled) {
 		return
 	}
-	after, err := m.position(ctx)
+	after, err := m.position()
 	for ctx.Err() == nil {
 		if err == nil {
 			after, err = m.step(ctx, after)
 		} else {
 			m.host.Log.Warn("An event source mapping waits after an error", "function", m.f, "cause", err)
 			_ = sleep(ctx, time.Second)
-			after, err = m.position(ctx)
+			after, err = m.position()
 		}
 	}
 }
@@ -159,9 +159,6 @@ func (m *mapping) run(ctx context.Context) {
 func (m *mapping) step(ctx context.Context, after string) (string, error) {
 	batch, err := m.gather(ctx, after)
 	if err != nil || len(batch) == 0 {
-		if err == nil {
-			err = sleep(ctx, 100*time.Millisecond)
-		}
 		return after, err
 	}
 	last := batch[len(batch)-1].Sequence
@@ -179,26 +176,26 @@ func (m *mapping) step(ctx context.Context, after string) (string, error) {
 	return last, m.keep(last)
 }
 
-// gather reads one batch: full, or as much as came within the window.
+// gather reads one batch: full, or as much as comes within the window after the first record.
 func (m *mapping) gather(ctx context.Context, after string) ([]Record, error) {
-	end := m.host.Now().Add(time.Duration(m.MaximumBatchingWindowInSeconds) * time.Second)
-	var batch []Record
-	for {
-		more, err := m.host.Streams.Records(ctx, m.EventSourceArn, after, int(m.BatchSize)-len(batch))
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", m.EventSourceArn, err)
-		}
+	size := int(m.BatchSize)
+	batch, err := m.host.Streams.Records(ctx, m.EventSourceArn, after, size)
+	if err != nil {
+		return nil, err
+	}
+	window, cancel := context.WithTimeout(ctx, time.Duration(m.MaximumBatchingWindowInSeconds)*time.Second)
+	defer cancel()
+	for len(batch) > 0 && len(batch) < size {
+		more, err := m.host.Streams.Records(window, m.EventSourceArn, batch[len(batch)-1].Sequence, size-len(batch))
 		batch = append(batch, more...)
-		if len(batch) > 0 {
-			after = batch[len(batch)-1].Sequence
+		if window.Err() != nil {
+			return batch, ctx.Err()
 		}
-		if len(batch) == 0 || len(batch) >= int(m.BatchSize) || !m.host.Now().Before(end) {
-			return batch, nil
-		}
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
+	return batch, nil
 }
 
 func (m *mapping) wants(r Record) bool {
@@ -268,7 +265,7 @@ type checkpoint struct {
 func (m *mapping) path() string { return filepath.Join(m.host.StateDir, "mapping-"+m.id+".json") }
 
 // position is where to go on: the checkpoint, else where StartingPosition says, which is then kept.
-func (m *mapping) position(ctx context.Context) (string, error) {
+func (m *mapping) position() (string, error) {
 	raw, err := os.ReadFile(m.path())
 	var c checkpoint
 	if err == nil && json.Unmarshal(raw, &c) == nil && c.Stream == m.EventSourceArn {
@@ -276,9 +273,7 @@ func (m *mapping) position(ctx context.Context) (string, error) {
 	}
 	after := ""
 	if m.StartingPosition == "LATEST" {
-		if after, err = m.host.Streams.Latest(ctx, m.EventSourceArn); err != nil {
-			return "", fmt.Errorf("reading %s: %w", m.EventSourceArn, err)
-		}
+		after = m.host.Streams.Latest()
 	}
 	return after, m.keep(after)
 }

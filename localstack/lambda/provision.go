@@ -17,7 +17,7 @@ import (
 
 // Types lists what the host provides.
 func (h *Host) Types() []string {
-	return []string{"AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Lambda::EventSourceMapping", "AWS::Events::Rule", "AWS::SQS::Queue"}
+	return []string{"AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Lambda::EventSourceMapping", "AWS::SQS::Queue"}
 }
 
 // Provision creates or updates one resource.
@@ -29,8 +29,6 @@ func (h *Host) Provision(r resource.Resource) (resource.Outcome, error) {
 		return h.grant(r)
 	case "AWS::Lambda::EventSourceMapping":
 		return h.putMapping(r)
-	case "AWS::Events::Rule":
-		return h.putRule(r)
 	case "AWS::SQS::Queue":
 		return h.putQueue(r)
 	}

@@ -3,114 +3,62 @@ package lambda
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
-
-	"github.com/stile-dev/stile/localstack/property"
-	"github.com/stile-dev/stile/localstack/resource"
 )
 
-// Bus is the local EventBridge, which hands its events to rules.
-type Bus interface {
-	// Subscribe calls deliver with each event put on a bus from now on, as JSON, in the shape that targets
-	// get. The subscription of the same id before is replaced. deliver must not block.
-	Subscribe(id, busNameOrARN string, deliver func(event []byte))
+// Rule is a rule of the local EventBridge whose targets are functions.
+type Rule struct {
+	Name     string
+	ARN      string
+	Schedule string // rate(N minutes|hours|days)
+	Enabled  bool
+	Targets  []Target
 }
 
-// ruleSpec is AWS::Events::Rule.
-type ruleSpec struct {
-	Name               string
-	Description        string
-	State              string
-	EventBusName       string
-	ScheduleExpression string
-	EventPattern       json.RawMessage
-	RoleArn            string
-	Targets            []targetSpec
-}
-
-type targetSpec struct {
-	Id               string
-	Arn              string
-	Input            string
-	RetryPolicy      json.RawMessage // three tries, whatever it says
-	DeadLetterConfig struct{ Arn string }
-}
-
-// rule runs functions by the clock or for events.
-type rule struct {
-	ruleSpec
-	arn  string
-	host *Host
+// Target is a function that a rule runs.
+type Target struct {
+	ARN        string
+	Input      string // constant text in place of the event; "" sends the event
+	DeadLetter string // ARN of a queue for what failed; "" drops it
 }
 
 var rate = regexp.MustCompile(`^rate\((\d+) (minute|hour|day)s?\)$`)
 
-func (h *Host) putRule(r resource.Resource) (resource.Outcome, error) {
-	ru := &rule{host: h}
-	if err := property.Decode(r.Properties, &ru.ruleSpec); err != nil {
-		return resource.Outcome{}, err
-	}
-	if ru.Name == "" {
-		ru.Name = physicalName(r)
-	}
-	a := h.Authority
-	path := ru.Name
-	if bus := busName(ru.EventBusName); bus != "" && bus != "default" {
-		path = bus + "/" + ru.Name
-	}
-	ru.arn = fmt.Sprintf("arn:%s:events:%s:%s:rule/%s", a.Partition(), a.Region(), a.Account(), path)
-	// A target's Permission names this rule and is made after it, so that whether the service may invoke is
-	// asked at each call.
-	outcome := resource.Outcome{Ref: ru.Name, Attributes: map[string]any{"Arn": ru.arn}}
-	if ru.State == "DISABLED" {
-		return outcome, nil
-	}
-	switch {
-	case ru.ScheduleExpression != "" && len(ru.EventPattern) == 0:
-		return outcome, ru.schedule()
-	case len(ru.EventPattern) > 0 && ru.ScheduleExpression == "":
-		return outcome, ru.subscribe()
-	}
-	return resource.Outcome{}, errors.New("a rule has either ScheduleExpression or EventPattern")
-}
-
-func busName(nameOrARN string) string {
-	for i := len(nameOrARN) - 1; i >= 0; i-- {
-		if nameOrARN[i] == '/' {
-			return nameOrARN[i+1:]
-		}
-	}
-	return nameOrARN
-}
-
-func (r *rule) schedule() error {
-	parts := rate.FindStringSubmatch(r.ScheduleExpression)
+// Run puts a schedule to work, in place of the one that the rule had before. A function's permission names the
+// rule and is made after it, so that whether the rule may invoke is asked at each call.
+func (h *Host) Run(r Rule) error {
+	parts := rate.FindStringSubmatch(r.Schedule)
 	if parts == nil {
-		return fmt.Errorf("property ScheduleExpression: only rate(N minutes|hours|days) is supported, not %q", r.ScheduleExpression)
+		return fmt.Errorf("rule %s: only schedules of the form rate(N minutes|hours|days) run here, not %q; the bus delivers to nobody", r.Name, r.Schedule)
 	}
 	n, err := strconv.Atoi(parts[1])
 	if err != nil || n < 1 {
-		return fmt.Errorf("property ScheduleExpression: %q is no rate", r.ScheduleExpression)
+		return fmt.Errorf("rule %s: %q is no rate", r.Name, r.Schedule)
+	}
+	for _, target := range r.Targets {
+		if !strings.Contains(target.ARN, ":lambda:") {
+			return fmt.Errorf("rule %s: only functions are targets here, not %s", r.Name, target.ARN)
+		}
 	}
 	every := time.Duration(n) * map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour}[parts[2]]
-	r.host.loop(r.arn, func(ctx context.Context) {
-		for sleep(ctx, every) == nil {
-			r.fire(r.tick())
+	h.loop(r.ARN, func(ctx context.Context) {
+		for r.Enabled && sleep(ctx, every) == nil {
+			h.fire(r, h.tick(r))
 		}
 	})
 	return nil
 }
 
 // tick is the event of a schedule.
-func (r *rule) tick() []byte {
-	a := r.host.Authority
+func (h *Host) tick(r Rule) []byte {
+	a := h.Authority
 	raw, err := json.Marshal(map[string]any{
 		"version": "0", "id": requestID(), "detail-type": "Scheduled Event", "source": "aws.events", "account": a.Account(),
-		"time": r.host.Now().UTC().Format(time.RFC3339), "region": a.Region(), "resources": []string{r.arn}, "detail": map[string]any{},
+		"time": h.Now().UTC().Format(time.RFC3339), "region": a.Region(), "resources": []string{r.ARN}, "detail": map[string]any{},
 	})
 	if err != nil {
 		return []byte("{}")
@@ -118,30 +66,14 @@ func (r *rule) tick() []byte {
 	return raw
 }
 
-func (r *rule) subscribe() error {
-	if r.host.Bus == nil {
-		return errors.New("property EventPattern: no event bus is here")
-	}
-	pattern, err := ParsePattern(r.EventPattern)
-	if err != nil {
-		return fmt.Errorf("property EventPattern: %w", err)
-	}
-	r.host.Bus.Subscribe(r.arn, busName(r.EventBusName), func(event []byte) {
-		if pattern.Matches(event) {
-			r.fire(event)
-		}
-	})
-	return nil
-}
-
 // fire invokes every target, each on its own.
-func (r *rule) fire(event []byte) {
+func (h *Host) fire(r Rule, event []byte) {
 	for _, target := range r.Targets {
 		payload := event
 		if target.Input != "" {
 			payload = []byte(target.Input)
 		}
-		r.host.background(func() { r.reach(target, payload) })
+		h.background(func() { h.reach(r, target, payload) })
 	}
 }
 
@@ -154,16 +86,16 @@ func (h *Host) background(work func()) {
 	}
 }
 
-func (r *rule) reach(target targetSpec, payload []byte) {
-	why := r.host.attempts(func(ctx context.Context) (Result, error) {
-		return r.host.InvokeAs(ctx, "events.amazonaws.com", r.arn, target.Arn, payload)
+func (h *Host) reach(r Rule, target Target, payload []byte) {
+	why := h.attempts(func(ctx context.Context) (Result, error) {
+		return h.InvokeAs(ctx, "events.amazonaws.com", r.ARN, target.ARN, payload)
 	})
 	if why == "" {
 		return
 	}
-	r.host.Log.Error("A rule's target failed", "rule", r.Name, "target", target.Arn, "cause", why)
-	if target.DeadLetterConfig.Arn != "" {
-		r.host.bury(target.DeadLetterConfig.Arn, map[string]any{"ruleArn": r.arn, "targetArn": target.Arn, "cause": why, "event": json.RawMessage(payload)})
+	h.Log.Error("A rule's target failed", "rule", r.Name, "target", target.ARN, "cause", why)
+	if target.DeadLetter != "" {
+		h.bury(target.DeadLetter, map[string]any{"ruleArn": r.ARN, "targetArn": target.ARN, "cause": why, "event": json.RawMessage(payload)})
 	}
 }
 

@@ -78,7 +78,7 @@ func awsError(err error) error {
 	switch {
 	case errors.Is(err, ErrNoFunction):
 		return &gate.Error{Code: "ResourceNotFoundException", Message: "Function not found: " + strings.TrimPrefix(err.Error(), ErrNoFunction.Error()+": "), Status: http.StatusNotFound, Fields: map[string]any{"Type": "User"}}
-	case errors.Is(err, errBusy):
+	case errors.Is(err, ErrBusy):
 		return &gate.Error{Code: "TooManyRequestsException", Message: "Rate Exceeded.", Status: http.StatusTooManyRequests, Fields: map[string]any{"Reason": "ConcurrentInvocationLimitExceeded", "Type": "User"}}
 	}
 	return err

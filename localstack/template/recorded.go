@@ -32,6 +32,7 @@ var named = map[string]string{
 	"AWS::CloudWatch::Alarm":     "AlarmName",
 	"AWS::CloudWatch::Dashboard": "DashboardName",
 	"AWS::Logs::LogGroup":        "LogGroupName",
+	"AWS::SNS::Topic":            "TopicName",
 	"AWS::WAFv2::WebACL":         "Name",
 }
 

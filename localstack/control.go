@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/stile-dev/stile/localstack/account"
+	"github.com/stile-dev/stile/localstack/ecs"
+	"github.com/stile-dev/stile/localstack/process"
+)
+
+// controlPath is where up talks to serve, with the token in run/control.token.
+const controlPath = "/_local/control/"
+
+// personSession is how long a person's credentials live; every up makes new ones.
+const personSession = 12 * time.Hour
+
+// control lets up ask serve for what only serve can do.
+type control struct {
+	*deployment
+	token string
+}
+
+func (p place) newToken() (string, error) {
+	token := rand.Text()
+	if err := os.WriteFile(filepath.Join(p.run(), "control.token"), []byte(token), 0o600); err != nil {
+		return "", fmt.Errorf("writing the control token: %w", err)
+	}
+	return token, nil
+}
+
+// ServeHTTP answers POST people (write the environment files) and POST agents (have the agents running).
+func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost || subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+c.token)) != 1 {
+		http.Error(w, "forbidden", http.StatusForbidden)
+		return
+	}
+	var err error
+	switch strings.TrimPrefix(r.URL.Path, controlPath) {
+	case "people":
+		err = c.writeEnvironments()
+	case "agents":
+		for _, agent := range c.account.Agents {
+			if err == nil {
+				err = c.agent(context.WithoutCancel(r.Context()), agent)
+			}
+		}
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+func (d *deployment) writeEnvironments() error {
+	for _, person := range d.account.People {
+		env, err := d.environment(person)
+		if err != nil {
+			return err
+		}
+		if err := writeEnv(filepath.Join(d.place.state, person.Env), d.place.bin(), env); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// environment is what a person's shell gets to know.
+func (d *deployment) environment(person account.Person) (map[string]string, error) {
+	role, err := d.services.authority.Role(person.Role)
+	if err != nil {
+		return nil, fmt.Errorf("finding the role of %s: %w", person.Session, err)
+	}
+	minted, err := d.services.authority.Mint(role.ARN, person.Session, personSession)
+	if err != nil {
+		return nil, fmt.Errorf("minting credentials of %s: %w", person.Session, err)
+	}
+	home := d.place.home(person.Home)
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return nil, fmt.Errorf("making the home of %s: %w", person.Session, err)
+	}
+	return map[string]string{
+		"STILE_API": d.apiURL(), "STILE_HOME": home, "SSL_CERT_FILE": d.place.trust(),
+		"AWS_REGION": d.account.Region, "AWS_ENDPOINT_URL": d.ports.endpoint(),
+		"AWS_ACCESS_KEY_ID": minted.AccessKeyID, "AWS_SECRET_ACCESS_KEY": minted.SecretAccessKey, "AWS_SESSION_TOKEN": minted.SessionToken,
+	}, nil
+}
+
+// writeEnv writes a file that a POSIX shell can source, for its owner alone.
+func writeEnv(path, bin string, env map[string]string) error {
+	var b strings.Builder
+	b.WriteString("unset AWS_PROFILE AWS_DEFAULT_PROFILE\n")
+	fmt.Fprintf(&b, "case \":$PATH:\" in *:%[1]s:*) ;; *) export PATH=%[1]s:\"$PATH\" ;; esac\n", quote(bin))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		fmt.Fprintf(&b, "export %s=%s\n", name, quote(env[name]))
+	}
+	if err := os.WriteFile(path+".new", []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// quote makes one word of a POSIX shell.
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// agent writes an agent's configuration and has it running, with the credentials of its role.
+func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
+	role, err := d.services.authority.Role(agent.Role)
+	if err != nil {
+		return fmt.Errorf("finding the role of %s: %w", agent.Name, err)
+	}
+	identity, err := d.services.roles.Grant(ecs.Claim{
+		Name: "agent/" + agent.Name, Service: agent.Service, Role: role.ARN, Session: agent.Session,
+		Source: fmt.Sprintf("arn:%s:ec2:%s:%s:instance/%s", d.account.Partition, d.account.Region, d.account.Account, agent.Session),
+	})
+	if err != nil {
+		return err
+	}
+	home := d.place.home(agent.Name)
+	text, err := yaml.Marshal(agent.Config)
+	if err == nil {
+		err = os.MkdirAll(home, 0o700)
+	}
+	config := filepath.Join(home, "agent.yaml")
+	if err == nil {
+		err = os.WriteFile(config, text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("configuring %s: %w", agent.Name, err)
+	}
+	env := map[string]string{"SSL_CERT_FILE": d.place.trust(), "AWS_REGION": d.account.Region, "AWS_ENDPOINT_URL": d.ports.endpoint(), "AWS_EC2_METADATA_DISABLED": "true"}
+	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ"} {
+		if value := os.Getenv(name); value != "" {
+			env[name] = value
+		}
+	}
+	maps.Copy(env, identity)
+	list := make([]string, 0, len(env))
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	return d.services.supervisor.Ensure(ctx, process.Spec{
+		Name: agent.Name, Path: filepath.Join(d.place.bin(), "stile-agent"), Args: []string{"run", "--config", config}, Env: list, Dir: home,
+		Log: d.place.logOf(agent.Name), StopTimeout: 10 * time.Second,
+	})
+}
+
+// userName is who runs this, "" if nobody knows.
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return os.Getenv("USER")
+}

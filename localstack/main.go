@@ -1,0 +1,96 @@
+// Command localstack is a whole AWS account on one machine, as far as the synthesised templates need it:
+// "up" has everything running when it returns, "down" stops it, and what was created stays on disk.
+//
+// It imports no product package and knows the product by its templates, its binaries' names and
+// account.yaml alone.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/stile-dev/stile/localstack/balance"
+	"github.com/stile-dev/stile/localstack/template"
+)
+
+const usage = `usage: localstack COMMAND [-root DIR] [-state DIR]
+
+  up       start everything in the background and wait until it can be used
+  down     stop what up started; everything that was created stays
+  env      print the environment of a person of account.yaml (first argument: env, env.admin)
+  types    print the table of resource types
+  serve    run the local AWS in the foreground (up starts it)
+  balance  run the load balancer in the foreground (serve starts it)
+
+STILE_STATE names the state directory (default: .stile below -root); STILE_PORTS=auto picks free ports.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "localstack: %v\n", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// errUsage ends with the usage text.
+var errUsage = errors.New("bad arguments")
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) == 0 {
+		fmt.Fprint(os.Stderr, usage)
+		return errUsage
+	}
+	if args[0] == "types" {
+		_, err := io.WriteString(out, template.Markdown())
+		return err
+	}
+	flags := flag.NewFlagSet("localstack "+args[0], flag.ContinueOnError)
+	root := flags.String("root", ".", "the repository")
+	state := flags.String("state", os.Getenv("STILE_STATE"), "the state directory")
+	build := flags.String("build", "", "what is running, as up names it")
+	config := flags.String("config", "", "the load balancer's configuration")
+	if err := flags.Parse(args[1:]); err != nil {
+		return errUsage
+	}
+	p, err := newPlace(*root, *state)
+	if err != nil {
+		return err
+	}
+	switch args[0] {
+	case "up":
+		return up(ctx, p, out)
+	case "down":
+		return down(ctx, p, out)
+	case "env":
+		return printEnv(p, flags.Arg(0), out)
+	case "serve":
+		return serve(ctx, p, *build)
+	case "balance":
+		return balance.Run(ctx, *config, slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	}
+	fmt.Fprint(os.Stderr, usage)
+	return fmt.Errorf("%w: no command %q", errUsage, args[0])
+}
+
+func printEnv(p place, name string, out io.Writer) error {
+	if name == "" {
+		name = "env"
+	}
+	text, err := os.ReadFile(filepath.Join(p.state, filepath.Base(name)))
+	if err != nil {
+		return fmt.Errorf("reading the environment: %w; run make up first", err)
+	}
+	_, err = out.Write(text)
+	return err
+}

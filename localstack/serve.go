@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stile-dev/stile/localstack/account"
+	"github.com/stile-dev/stile/localstack/apigateway"
+	"github.com/stile-dev/stile/localstack/ecs"
+	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/process"
+)
+
+// warm are the functions on the way of a login and a join; they stand before the local AWS is ready.
+var warm = []string{"functions/login", "functions/sign-user", "functions/join", "functions/sign-host", "functions/api", "functions/admin", "functions/publish"}
+
+// balancerName names the load balancer's process.
+const balancerName = "balancer"
+
+// serve is the local AWS in the foreground, until ctx ends. What it started beyond functions outlives it.
+func serve(ctx context.Context, p place, build string) error {
+	if err := p.create(); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stdout, nil))
+	report := &reporter{path: filepath.Join(p.run(), "status.json"), status: status{PID: os.Getpid(), Build: build}}
+	err := serveReported(ctx, p, report, log)
+	if err != nil && ctx.Err() == nil {
+		log.Error("The local AWS ends", "cause", err.Error())
+		return errors.Join(err, report.set(func(s *status) { s.Ready, s.Error = false, err.Error() }))
+	}
+	return nil
+}
+
+func serveReported(ctx context.Context, p place, report *reporter, log *slog.Logger) error {
+	phase := func(text string) {
+		log.Info("Next step", "phase", text)
+		if err := report.set(func(s *status) { s.Phase = text }); err != nil {
+			log.Error("The status could not be written", "cause", err)
+		}
+	}
+	phase("opening the stores")
+	o, err := p.loadPorts(os.Getenv("STILE_PORTS") == "auto")
+	if err != nil {
+		return err
+	}
+	a, err := account.Load(p.account(), p.variables(o))
+	if err != nil {
+		return err
+	}
+	s, err := openServices(p, o, a, log)
+	if err != nil {
+		return err
+	}
+	d := &deployment{place: p, ports: o, account: a, services: s, log: log, phase: phase}
+	stop, err := d.listen()
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	err = d.bring(ctx)
+	if err == nil {
+		phase("ready")
+		if err = report.set(func(s *status) { s.Ready = true }); err == nil {
+			<-ctx.Done()
+			phase("stopping")
+		}
+	}
+	stop()
+	return errors.Join(err, s.Close())
+}
+
+// variables are what account.yaml may refer to.
+func (p place) variables(o *ports) map[string]string {
+	return map[string]string{"USER": userName(), "STATE": p.state, "API": "https://" + loopback(o.API) + "/" + stage, "PROXY": loopback(o.Proxy)}
+}
+
+// listen opens the AWS endpoint and the public API.
+func (d *deployment) listen() (stop func(), err error) {
+	leaf, rootPEM, err := apigateway.Certificate(d.place.aws(), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(d.place.trust(), rootPEM, 0o644); err != nil {
+		return nil, fmt.Errorf("writing the API's root: %w", err)
+	}
+	token, err := d.place.newToken()
+	if err != nil {
+		return nil, err
+	}
+	d.services.gate.Mount(ecs.CredentialsPath, d.services.roles)
+	d.services.gate.Mount(controlPath, &control{deployment: d, token: token})
+	plain, err := net.Listen("tcp", loopback(d.ports.AWS))
+	if err != nil {
+		return nil, fmt.Errorf("opening the AWS endpoint: %w", err)
+	}
+	secure, err := tls.Listen("tcp", loopback(d.ports.API), &tls.Config{Certificates: []tls.Certificate{leaf}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the API: %w", err), plain.Close())
+	}
+	errorLog := slog.NewLogLogger(d.log.Handler(), slog.LevelDebug)
+	servers := []*http.Server{
+		{Handler: d.services.gate, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog},
+		{Handler: d.services.api, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog},
+	}
+	go func() { _ = servers[0].Serve(plain) }()
+	go func() { _ = servers[1].Serve(secure) }()
+	return func() {
+		for _, server := range servers {
+			_ = server.Close()
+		}
+	}, nil
+}
+
+// bring deploys the stacks and has everything running.
+func (d *deployment) bring(ctx context.Context) error {
+	if err := d.people(); err != nil {
+		return err
+	}
+	if err := d.run(ctx); err != nil {
+		return err
+	}
+	d.phase("warming the functions")
+	if err := d.warm(ctx); err != nil {
+		return err
+	}
+	d.phase("starting the proxies")
+	if err := d.fleet(ctx); err != nil {
+		return err
+	}
+	for _, agent := range d.account.Agents { // those that ran before, adopted or restarted
+		if _, known := process.Load(d.place.run(), agent.Name); known {
+			if err := d.agent(ctx, agent); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// people makes the roles that lie outside the stacks.
+func (d *deployment) people() error {
+	for _, person := range d.account.People {
+		if _, err := d.services.authority.PutRole(iam.Role{Name: person.Role, Path: person.Path, Trust: json.RawMessage(trustOf("sso.amazonaws.com")), MaxSession: 12 * time.Hour}); err != nil {
+			return fmt.Errorf("making the role of %s: %w", person.Session, err)
+		}
+	}
+	for _, agent := range d.account.Agents {
+		if _, err := d.services.authority.PutRole(iam.Role{Name: agent.Role, Trust: json.RawMessage(trustOf(agent.Service))}); err != nil {
+			return fmt.Errorf("making the role of %s: %w", agent.Name, err)
+		}
+	}
+	return nil
+}
+
+// warm starts an instance of each function of the list that the templates declare, side by side.
+func (d *deployment) warm(ctx context.Context) error {
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var faults []error
+	for binary, name := range d.services.lambda.Functions() {
+		if !slices.Contains(warm, binary) {
+			continue
+		}
+		group.Go(func() {
+			if err := d.services.lambda.Warm(ctx, name); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				faults = append(faults, err)
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(faults...)
+}
+
+// fleet starts the load balancer and waits until a proxy can be reached through it.
+func (d *deployment) fleet(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	if err := d.services.supervisor.Ensure(ctx, process.Spec{
+		Name: balancerName, Path: self, Args: []string{"balance", "-config", d.place.balancer()}, Env: []string{"TZ=UTC"},
+		Log: d.place.logOf(balancerName), StopTimeout: 2 * time.Second,
+	}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := d.services.ecs.Ready(ctx); err != nil {
+		return fmt.Errorf("the proxy does not listen: %w; its log is below %s", err, d.place.log())
+	}
+	if err := ecs.Reachable(ctx, loopback(d.ports.Proxy)); err != nil {
+		return fmt.Errorf("the load balancer does not listen: %w; see %s", err, d.place.logOf(balancerName))
+	}
+	return nil
+}
+
+// status is what serve tells up, in run/status.json.
+type status struct {
+	PID   int    `json:"pid"`
+	Build string `json:"build"`
+	Phase string `json:"phase"`
+	Ready bool   `json:"ready"`
+	Error string `json:"error,omitempty"`
+}
+
+// reporter keeps the status file.
+type reporter struct {
+	path string
+	mu   sync.Mutex
+	status
+}
+
+func (r *reporter) set(change func(*status)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.status)
+	raw, err := json.Marshal(r.status)
+	if err == nil {
+		err = os.WriteFile(r.path+".new", raw, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(r.path+".new", r.path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the status: %w", err)
+	}
+	return nil
+}
+
+func readAll(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, 1<<20)) }

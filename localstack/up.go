@@ -1,0 +1,377 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/stile-dev/stile/localstack/account"
+	"github.com/stile-dev/stile/localstack/process"
+)
+
+// serveName names the local AWS's own process.
+const serveName = "localstack"
+
+// How long up waits for the parts that have no limit of their own.
+const (
+	deployLimit = 4 * time.Minute
+	agentLimit  = 60 * time.Second
+)
+
+// up has everything running when it returns: the local AWS, the proxies, the stock resources and the agents.
+func up(ctx context.Context, p place, out io.Writer) error {
+	if err := p.create(); err != nil {
+		return err
+	}
+	unlock, err := p.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	u, err := newUp(p)
+	if err != nil {
+		return err
+	}
+	defer u.clear()
+	fresh, err := u.serve(ctx)
+	if err != nil {
+		return err
+	}
+	if err := u.control(ctx, "people"); err != nil {
+		return err
+	}
+	if !fresh && u.healthy(ctx) {
+		u.clear()
+		return u.summary(out, "already up")
+	}
+	if err := u.resources(ctx); err != nil {
+		return err
+	}
+	if err := u.agents(ctx); err != nil {
+		return err
+	}
+	u.clear()
+	return u.summary(out, "up")
+}
+
+// upping is one run of up.
+type upping struct {
+	place   place
+	ports   *ports
+	account *account.Account
+	build   string
+	tty     bool
+}
+
+func newUp(p place) (*upping, error) {
+	build, err := p.build()
+	if err != nil {
+		return nil, err
+	}
+	o, err := p.loadPorts(os.Getenv("STILE_PORTS") == "auto")
+	if err != nil {
+		return nil, err
+	}
+	a, err := account.Load(p.account(), p.variables(o))
+	if err != nil {
+		return nil, err
+	}
+	return &upping{place: p, ports: o, account: a, build: build, tty: term.IsTerminal(int(os.Stderr.Fd()))}, nil
+}
+
+// lock keeps two ups and downs of one state directory apart.
+func (p place) lock() (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(p.run(), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the state directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("another make up or make down is at work on %s; wait for it", p.state)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// serve has the local AWS of this build running and ready; fresh says that it was started now.
+func (u *upping) serve(ctx context.Context) (fresh bool, err error) {
+	record, known := process.Load(u.place.run(), serveName)
+	alive := known && record.Alive()
+	if alive {
+		if s := u.place.status(); s.PID == record.PID && s.Build == u.build && s.Error == "" {
+			return false, u.ready(ctx, record)
+		}
+		u.tell("stopping the local AWS of an earlier build")
+		if err := record.Stop(ctx); err != nil {
+			return false, err
+		}
+	}
+	if err := u.checkPorts(); err != nil {
+		return false, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return false, fmt.Errorf("finding this program: %w", err)
+	}
+	record, wait, err := process.Start(process.Spec{
+		Name: serveName, Path: self, Args: []string{"serve", "-root", u.place.root, "-state", u.place.state, "-build", u.build},
+		Env: os.Environ(), Dir: u.place.root, Log: u.place.logOf(serveName), StopTimeout: 10 * time.Second,
+	}, u.place.run())
+	if err != nil {
+		return false, err
+	}
+	go func() { _ = wait() }()
+	return true, u.ready(ctx, record)
+}
+
+func (u *upping) checkPorts() error {
+	wanted := []int{u.ports.AWS, u.ports.API}
+	if balancer, ok := process.Load(u.place.run(), balancerName); !ok || !balancer.Alive() {
+		wanted = append(wanted, u.ports.Proxy)
+	}
+	return u.ports.check(wanted...)
+}
+
+func (p place) status() (s status) {
+	raw, err := os.ReadFile(filepath.Join(p.run(), "status.json"))
+	if err != nil || json.Unmarshal(raw, &s) != nil {
+		return status{}
+	}
+	return s
+}
+
+// ready waits until the local AWS says that it is, and shows meanwhile what it does.
+func (u *upping) ready(ctx context.Context, record process.Record) error {
+	err := poll(ctx, deployLimit, func() (bool, error) {
+		s := u.place.status()
+		switch {
+		case s.PID == record.PID && s.Error != "":
+			return false, fmt.Errorf("%s: %s", s.Phase, s.Error)
+		case !record.Alive():
+			return false, errors.New("the local AWS ended")
+		case s.PID == record.PID && s.Ready:
+			return true, nil
+		}
+		if s.PID == record.PID {
+			u.tell(s.Phase)
+		}
+		return false, nil
+	})
+	if err != nil {
+		return u.failed(err, serveName)
+	}
+	return nil
+}
+
+// poll asks until it hears yes or an error, or the limit is over.
+func poll(ctx context.Context, limit time.Duration, ask func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if done, err := ask(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gave up waiting: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// failed adds the end of a log to an error.
+func (u *upping) failed(err error, name string) error {
+	u.clear()
+	path := u.place.logOf(name)
+	raw, readErr := os.ReadFile(path)
+	if readErr != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	lines = lines[max(0, len(lines)-12):]
+	return fmt.Errorf("%w\nThe end of %s:\n  %s\nMend what it names and run make up again; what stands is kept", err, path, strings.Join(lines, "\n  "))
+}
+
+// control asks the local AWS for something.
+func (u *upping) control(ctx context.Context, what string) error {
+	token, err := os.ReadFile(filepath.Join(u.place.run(), "control.token"))
+	if err != nil {
+		return fmt.Errorf("asking the local AWS: %w", err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.ports.endpoint()+controlPath+what, nil)
+	if err != nil {
+		return fmt.Errorf("asking the local AWS: %w", err)
+	}
+	request.Header.Set("Authorization", "Bearer "+string(token))
+	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Proxy: nil}}
+	response, err := client.Do(request)
+	if err != nil {
+		return u.failed(fmt.Errorf("asking the local AWS: %w", err), serveName)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
+		return u.failed(fmt.Errorf("asking the local AWS for %s: %s", what, strings.TrimSpace(string(text))), serveName)
+	}
+	return nil
+}
+
+// healthy says whether everything that this up would start runs already.
+func (u *upping) healthy(ctx context.Context) bool {
+	for _, record := range process.List(u.place.run()) {
+		if !record.Alive() {
+			return false
+		}
+	}
+	for _, agent := range u.account.Agents {
+		if !u.connected(ctx, agent) {
+			return false
+		}
+	}
+	return true
+}
+
+// stile runs the product's command line as the administrator.
+func (u *upping) stile(ctx context.Context, stdin []byte, args ...string) (exit int, output string, err error) {
+	command := `. "$1"; shift; exec stile "$@"`
+	env := filepath.Join(u.place.state, u.account.Admin().Env)
+	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", command, "sh", env}, args...)...)
+	cmd.Stdin = strings.NewReader(string(stdin))
+	raw, err := cmd.CombinedOutput()
+	var exited *exec.ExitError
+	if errors.As(err, &exited) {
+		return exited.ExitCode(), string(raw), nil
+	}
+	return 0, string(raw), err
+}
+
+// The exit codes of the product's command line that matter here.
+const (
+	exitNotFound = 5
+	exitConflict = 7
+)
+
+// resources creates what account.yaml lists and does not exist yet, through the product.
+func (u *upping) resources(ctx context.Context) error {
+	u.tell("logging in as the administrator")
+	if err := u.must(ctx, nil, nil, "login", "--iam"); err != nil {
+		return err
+	}
+	for _, r := range u.account.Resources {
+		u.tell("creating " + r.Kind + " " + r.Name())
+		exit, output, err := u.stile(ctx, nil, "get", r.Kind, r.Name())
+		if err == nil && exit == 0 {
+			continue
+		}
+		if err != nil || exit != exitNotFound {
+			return u.failed(fmt.Errorf("looking for %s %s: exit %d: %s%w", r.Kind, r.Name(), exit, output, errors.Join(err)), serveName)
+		}
+		text, err := r.YAML()
+		if err != nil {
+			return fmt.Errorf("writing %s %s: %w", r.Kind, r.Name(), err)
+		}
+		path := filepath.Join(u.place.run(), r.Kind+"-"+r.Name()+".yaml")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return fmt.Errorf("writing %s %s: %w", r.Kind, r.Name(), err)
+		}
+		if err := u.must(ctx, nil, []int{exitConflict}, "create", "-f", path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// must runs the product's command line and takes exit 0 and the codes in fine.
+func (u *upping) must(ctx context.Context, stdin []byte, fine []int, args ...string) error {
+	exit, output, err := u.stile(ctx, stdin, args...)
+	if err != nil {
+		return fmt.Errorf("running stile %s: %w", strings.Join(args, " "), err)
+	}
+	if exit != 0 && !slices.Contains(fine, exit) {
+		return u.failed(fmt.Errorf("stile %s ended with %d:\n%s", strings.Join(args, " "), exit, strings.TrimSpace(output)), serveName)
+	}
+	return nil
+}
+
+// agents has every agent running, and waits until each has a tunnel.
+func (u *upping) agents(ctx context.Context) error {
+	u.tell("starting the agents")
+	if err := u.control(ctx, "agents"); err != nil {
+		return err
+	}
+	for _, agent := range u.account.Agents {
+		u.tell("waiting for " + agent.Name)
+		err := poll(ctx, agentLimit, func() (bool, error) { return u.connected(ctx, agent), nil })
+		if err != nil {
+			return u.failed(fmt.Errorf("%s has no tunnel: %w", agent.Name, err), agent.Name)
+		}
+	}
+	return nil
+}
+
+// connected asks an agent whether it has a tunnel.
+func (u *upping) connected(ctx context.Context, agent account.Agent) bool {
+	state, _ := agent.Config["state"].(string)
+	cmd := exec.CommandContext(ctx, filepath.Join(u.place.bin(), "stile-agent"), "status", "--state", state)
+	return cmd.Run() == nil
+}
+
+// summary says what runs where, and ends with what to type next.
+func (u *upping) summary(out io.Writer, word string) error {
+	var names []string
+	for _, agent := range u.account.Agents {
+		names = append(names, agent.Name)
+	}
+	_, err := fmt.Fprintf(out, `stile is %s
+  AWS    %s (us-east-1, account %s)
+  API    https://%s/%s
+  proxy  %s
+  nodes  %s
+  state  %s (logs in log/)
+. %s && stile login --iam && stile ls && stile ssh %s
+`, word, u.ports.endpoint(), u.account.Account, loopback(u.ports.API), stage, loopback(u.ports.Proxy), strings.Join(names, " "),
+		u.place.state, u.place.short(u.account.People[0].Env), names[0])
+	return err
+}
+
+// short is a path in the state directory as somebody in the current directory would type it.
+func (p place) short(name string) string {
+	path := filepath.Join(p.state, name)
+	cwd, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(cwd, path); err == nil && filepath.IsLocal(rel) {
+		if !strings.Contains(rel, "/") {
+			return "./" + rel
+		}
+		return rel
+	}
+	return path
+}
+
+// tell shows progress on a terminal, in one line that is written over.
+func (u *upping) tell(text string) {
+	if u.tty {
+		fmt.Fprintf(os.Stderr, "\r\x1b[K… %s", text)
+	}
+}
+
+func (u *upping) clear() {
+	if u.tty {
+		fmt.Fprint(os.Stderr, "\r\x1b[K")
+	}
+}
