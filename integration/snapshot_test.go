@@ -1,0 +1,149 @@
+package integration_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/go-cmp/cmp"
+)
+
+// changing is what may change while nothing is done: audit events, counters of time, and liveness.
+// A refusal may leave an event; nothing else.
+var changing = regexp.MustCompile(`^table/[^/]+/(event#[^/]*/|head/revocations$|head/lease$|head/head$|proxy/|tunnels#)|^file/proxies`)
+
+// snapshot is everything that is stored: table items, objects, and the person's files.
+func (s *system) snapshot(t *testing.T, p *person) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	cfg := s.readerConfig(t)
+	if err := items(t.Context(), dynamodb.NewFromConfig(cfg), all); err != nil {
+		t.Fatalf("reading tables: %v", err)
+	}
+	if err := objects(t.Context(), s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), all); err != nil {
+		t.Fatalf("reading buckets: %v", err)
+	}
+	if err := files(p.home, all); err != nil {
+		t.Fatal(err)
+	}
+	for key := range all {
+		if changing.MatchString(key) {
+			delete(all, key)
+		}
+	}
+	return all
+}
+
+// unchanged fails if something is stored now that wasn't, or differently.
+func (s *system) unchanged(t *testing.T, p *person, before map[string]string) {
+	t.Helper()
+	if diff := cmp.Diff(before, s.snapshot(t, p)); diff != "" {
+		t.Errorf("what is stored changed (- before, + after):\n%s", diff)
+	}
+}
+
+func (s *system) readerConfig(t *testing.T) aws.Config {
+	t.Helper()
+	env, err := s.environment("env.reader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return awsConfig(env)
+}
+
+// awsConfig is what the SDK would read from these variables.
+func awsConfig(env map[string]string) aws.Config {
+	return aws.Config{
+		Region:       env["AWS_REGION"],
+		BaseEndpoint: aws.String(env["AWS_ENDPOINT_URL"]),
+		Credentials:  credentials.NewStaticCredentialsProvider(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"]),
+	}
+}
+
+func items(ctx context.Context, db *dynamodb.Client, all map[string]string) error {
+	tables, err := db.ListTables(ctx, &dynamodb.ListTablesInput{})
+	if err != nil {
+		return err
+	}
+	if len(tables.TableNames) < 4 {
+		return fmt.Errorf("%d tables, want four", len(tables.TableNames))
+	}
+	for _, table := range tables.TableNames {
+		pages := dynamodb.NewScanPaginator(db, &dynamodb.ScanInput{TableName: aws.String(table), ConsistentRead: aws.Bool(true)})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return err
+			}
+			for _, item := range page.Items {
+				all["table/"+table+"/"+text(item["pk"])+"/"+text(item["sk"])] = plain(item)
+			}
+		}
+	}
+	return nil
+}
+
+func text(v types.AttributeValue) string {
+	if s, ok := v.(*types.AttributeValueMemberS); ok {
+		return s.Value
+	}
+	return ""
+}
+
+// plain writes an item so that two equal ones are equal.
+func plain(item map[string]types.AttributeValue) string {
+	b, err := json.Marshal(item)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+func objects(ctx context.Context, store *s3.Client, all map[string]string) error {
+	buckets, err := store.ListBuckets(ctx, &s3.ListBucketsInput{})
+	if err != nil {
+		return err
+	}
+	for _, b := range buckets.Buckets {
+		pages := s3.NewListObjectsV2Paginator(store, &s3.ListObjectsV2Input{Bucket: b.Name})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return err
+			}
+			for _, o := range page.Contents {
+				all["object/"+aws.ToString(b.Name)+"/"+aws.ToString(o.Key)] = aws.ToString(o.ETag)
+			}
+		}
+	}
+	return nil
+}
+
+func files(home string, all map[string]string) error {
+	err := filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(home, path)
+		all["file/"+rel] = string(b)
+		return err
+	})
+	if os.IsNotExist(err) {
+		return nil
+	}
+	return err
+}

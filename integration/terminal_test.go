@@ -1,0 +1,82 @@
+package integration_test
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// expect drives a login shell as a person does, and resizes the terminal in between.
+const expect = `
+set timeout 30
+proc die {what} { puts stderr "expect: $what"; exit 1 }
+set stty_init "rows 24 columns 80"
+spawn stile ssh node-1
+expect { -re {[$#] $} {} timeout {die "no prompt"} eof {die "ended before a prompt"} }
+send "stty size\r"
+expect { "24 80" {} timeout {die "the first size is not 24 80"} }
+stty rows 50 columns 132 < $spawn_out(slave,name)
+send "while ! stty size | grep -q '50 132'; do :; done; stty size\r"
+expect { -re "\n50 132" {} timeout {die "the change of size did not arrive"} }
+send "sleep 60\r"
+send "\003"
+send "echo still-\$((40 + 2))\r"
+expect { "still-42" {} timeout {die "Ctrl-C did not end the command"} }
+send "exit 7\r"
+expect { eof {} timeout {die "the shell did not end"} }
+lassign [wait] pid id oserror status
+exit [expr {$status == 7 ? 0 : 100 + $status}]
+`
+
+func TestAShellInATerminalWithAResize(t *testing.T) {
+	p := shared.person(t, engineer).login(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := p.command(ctx, "expect", "-c", expect)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("expect (Debian package expect) ended with %v\n%s", err, out)
+	}
+}
+
+// tmux is the terminal here: what its screen shows is what a person sees.
+func TestAShellOnAScreen(t *testing.T) {
+	p := shared.person(t, engineer).login(t)
+	socket := filepath.Join(t.TempDir(), "tmux")
+	tmux := func(args ...string) string {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		cmd := p.command(ctx, "tmux", append([]string{"-S", socket, "-f", "/dev/null"}, args...)...)
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("tmux %v (Debian package tmux): %v\n%s", args, err, errs.String())
+		}
+		return string(out)
+	}
+	tmux("new-session", "-d", "-x", "80", "-y", "24", "stile ssh node-1; echo ended with $?; read wait")
+	t.Cleanup(func() { _ = exec.Command("tmux", "-S", socket, "kill-server").Run() })
+	screen := func(want string) {
+		t.Helper()
+		eventually(t, 30*time.Second, func() string {
+			if shown := tmux("capture-pane", "-p"); !strings.Contains(shown, want) {
+				return "no " + want + " on the screen:\n" + shown
+			}
+			return ""
+		})
+	}
+	tmux("send-keys", "echo first-$((1+1)); stty size", "Enter")
+	screen("first-2")
+	screen("24 80")
+	tmux("resize-window", "-x", "100", "-y", "30")
+	tmux("send-keys", "until stty size | grep '30 100'; do :; done", "Enter")
+	screen("30 100")
+	tmux("send-keys", "exit 3", "Enter")
+	screen("ended with 3")
+}
