@@ -42,8 +42,27 @@ func (g *Gate) verify(c *Call, s *sigv4.Signature) error {
 	if err := checkPayload(c, s, hash, credentials.SecretAccessKey); err != nil {
 		return err
 	}
+	if s.Presigned && s.Service == "s3" {
+		unhoist(c.HTTP)
+	}
 	c.Principal = principal
 	return nil
+}
+
+// signing lists the query parameters that make the signature.
+var signing = map[string]bool{
+	"X-Amz-Algorithm": true, "X-Amz-Credential": true, "X-Amz-Date": true, "X-Amz-Expires": true,
+	"X-Amz-Signedheaders": true, "X-Amz-Signature": true, "X-Amz-Security-Token": true, "X-Amz-Content-Sha256": true,
+}
+
+// unhoist makes headers of the x-amz- parameters of a presigned URL, into which SDKs move them. They are
+// signed there, so they count before a header of that name.
+func unhoist(r *http.Request) {
+	for name, values := range r.URL.Query() {
+		if canonical := http.CanonicalHeaderKey(name); strings.HasPrefix(canonical, "X-Amz-") && !signing[canonical] {
+			r.Header[canonical] = values
+		}
+	}
 }
 
 // payloadHash is what the canonical request ends with. S3 takes the client's word, which checkPayload holds

@@ -1,0 +1,109 @@
+package s3
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/resource"
+)
+
+// Types names what the service provisions from templates.
+func (*Service) Types() []string { return []string{"AWS::S3::Bucket", "AWS::S3::BucketPolicy"} }
+
+// Provision creates or updates a bucket or its policy.
+func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
+	if r.Type == "AWS::S3::BucketPolicy" {
+		return s.provisionPolicy(r)
+	}
+	in := resource.Read(r)
+	in.Accept("AccelerateConfiguration", "BucketEncryption", "CorsConfiguration", "IntelligentTieringConfigurations", "InventoryConfigurations",
+		"LifecycleConfiguration", "LoggingConfiguration", "MetricsConfigurations", "ObjectLockConfiguration", "ObjectLockEnabled",
+		"OwnershipControls", "PublicAccessBlockConfiguration")
+	in.Tags("Tags")
+	name, status := in.String("BucketName"), ""
+	if v := in.Object("VersioningConfiguration"); v != nil {
+		one := resource.ReadObject(r.LogicalID+".VersioningConfiguration", v)
+		status = one.Required("Status")
+		in.Add(one.Done())
+	}
+	if name == "" {
+		name = strings.ToLower(r.Name(63))
+	}
+	if !bucketForm.MatchString(name) {
+		in.Fail("BucketName", "%q is no bucket name: 3 to 63 of lower-case letters, digits, dots and hyphens", name)
+	}
+	if r.PhysicalID != "" && r.PhysicalID != name {
+		in.Fail("BucketName", "bucket %s cannot be renamed to %s; its objects would be lost", r.PhysicalID, name)
+	}
+	if err := in.Done(); err != nil {
+		return resource.Outcome{}, err
+	}
+	err := s.store.describe(name, func(b *bucketInfo) { b.Versioning, b.Properties = status, r.Properties })
+	if err != nil {
+		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
+	}
+	return resource.Outcome{Ref: name, Attributes: s.attributes(name)}, nil
+}
+
+var bucketForm = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+func (s *Service) attributes(name string) map[string]any {
+	a := s.config.Authority
+	domain := "amazonaws.com"
+	if a.Partition() == "aws-cn" {
+		domain += ".cn"
+	}
+	return map[string]any{
+		"Arn": "arn:" + a.Partition() + ":s3:::" + name, "DomainName": name + ".s3." + domain,
+		"RegionalDomainName":  name + ".s3." + a.Region() + "." + domain,
+		"DualStackDomainName": name + ".s3.dualstack." + a.Region() + "." + domain,
+	}
+}
+
+func (s *Service) provisionPolicy(r resource.Resource) (resource.Outcome, error) {
+	in := resource.Read(r)
+	bucket, doc := in.Required("Bucket"), in.Object("PolicyDocument")
+	if err := in.Done(); err != nil {
+		return resource.Outcome{}, err
+	}
+	policy, err := iam.ParseValue("bucket policy of "+bucket, iam.ResourceShape, doc)
+	if err == nil {
+		err = s.config.Authority.CheckPrincipals(policy)
+	}
+	if err != nil {
+		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
+	}
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
+	}
+	if _, there, err := s.store.info(bucket); err != nil || !there {
+		return resource.Outcome{}, fmt.Errorf("%s.Bucket: no such bucket: %s", r.LogicalID, bucket)
+	}
+	if err := s.store.describe(bucket, func(b *bucketInfo) { b.Policy = raw }); err != nil {
+		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
+	}
+	return resource.Outcome{Ref: bucket}, nil
+}
+
+// Remove deletes an empty bucket, or a bucket's policy. A bucket with objects is kept, with an error.
+func (s *Service) Remove(r resource.Resource) error {
+	_, there, err := s.store.info(r.PhysicalID)
+	if err != nil || !there {
+		return err
+	}
+	if r.Type == "AWS::S3::BucketPolicy" {
+		return s.store.describe(r.PhysicalID, func(b *bucketInfo) { b.Policy = nil })
+	}
+	none, err := s.store.empty(r.PhysicalID)
+	if err != nil {
+		return err
+	}
+	if !none {
+		return fmt.Errorf("bucket %s: still holds objects; delete them first", r.PhysicalID)
+	}
+	return s.store.drop(r.PhysicalID)
+}
