@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -54,19 +55,26 @@ func (s *Store) PutPolicy(ctx context.Context, doc bundle.Signed) (string, error
 	return sha, s.put(ctx, policyKey(sha), body)
 }
 
-// PutTrust stores a chain of trust documents under the version of its last.
+// PutTrust stores a chain of trust documents under the version of its last. A version that is stored already is
+// never replaced, since somebody may have read it: then it is [publication.ErrTaken].
 func (s *Store) PutTrust(ctx context.Context, v identity.Version, chain []bundle.Signed) error {
 	body, err := json.Marshal(chain)
 	if err != nil {
 		return fmt.Errorf("writing trust: %w", err)
 	}
-	return s.put(ctx, trustKey(v), body)
+	err = s.put(ctx, trustKey(v), body, func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") })
+	if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "PreconditionFailed" || api.ErrorCode() == "ConditionalRequestConflict") {
+		return publication.ErrTaken
+	}
+	return err
 }
 
-func (s *Store) put(ctx context.Context, key string, body []byte) error {
-	_, err := s.s3.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &s.bucket, Key: &key, Body: bytes.NewReader(body), ContentType: aws.String("application/json"),
-	})
+func (s *Store) put(ctx context.Context, key string, body []byte, more ...func(*s3.PutObjectInput)) error {
+	in := &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: bytes.NewReader(body), ContentType: aws.String("application/json")}
+	for _, m := range more {
+		m(in)
+	}
+	_, err := s.s3.PutObject(ctx, in)
 	if err != nil {
 		return fmt.Errorf("storing document %s: %w", key, err)
 	}

@@ -26,6 +26,7 @@ func (h Head) Versions() identity.Versions {
 var (
 	ErrHeld  = errors.New("another run holds the lease")
 	ErrMoved = errors.New("the head moved meanwhile")
+	ErrTaken = errors.New("a document of this version is stored already")
 )
 
 // View is the documents that a head names, verified.

@@ -22,6 +22,7 @@ import (
 type Vault interface {
 	Read(context.Context) (Head, error)
 	Trust(context.Context, Head) ([]bundle.Signed, error)
+	// PutTrust stores a chain under the version of its last; ErrTaken when one of this version is stored.
 	PutTrust(ctx context.Context, v identity.Version, chain []bundle.Signed) error
 	// AdvanceTrust moves the trust version if the head is still at from; else ErrMoved.
 	AdvanceTrust(ctx context.Context, from, to Head) error
@@ -60,16 +61,17 @@ func NewRotator(c RotatorConfig) *Rotator {
 // Rotate makes the trust document say which keys there are. Without a change it does nothing. A key that is no
 // longer the deployment's is kept as retiring, so that what it signed stays good. It gives the head that stands.
 func (r *Rotator) Rotate(ctx context.Context) (Head, error) {
-	for range tries {
-		h, err := r.once(ctx)
-		if !errors.Is(err, ErrMoved) {
+	for try := range uint64(tries) {
+		// A run that died, or lost, between storing and moving the head leaves its version taken: the next is free.
+		h, err := r.once(ctx, 1+try)
+		if !errors.Is(err, ErrMoved) && !errors.Is(err, ErrTaken) {
 			return h, err
 		}
 	}
 	return Head{}, fault.New(fault.Unavailable, "the trust document is being made by somebody else", "try again")
 }
 
-func (r *Rotator) once(ctx context.Context) (Head, error) {
+func (r *Rotator) once(ctx context.Context, step uint64) (Head, error) {
 	from, err := r.config.Vault.Read(ctx)
 	if err != nil {
 		return Head{}, err
@@ -86,7 +88,7 @@ func (r *Rotator) once(ctx context.Context) (Head, error) {
 		return from, nil // nothing changed
 	}
 	to := from
-	to.Trust = identity.Version{Epoch: max(from.Trust.Epoch, 1), Counter: from.Trust.Counter + 1}
+	to.Trust = identity.Version{Epoch: max(from.Trust.Epoch, 1), Counter: from.Trust.Counter + step}
 	root, err := r.config.Root(ctx)
 	if err != nil {
 		return Head{}, err

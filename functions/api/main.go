@@ -1,0 +1,19 @@
+// Command api is the function of this name; see functions' table in the design and pkg/app for what it is made of.
+package main
+
+import (
+	"context"
+	"log"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/stile-dev/stile/pkg/app"
+)
+
+func main() {
+	server, err := app.API(context.Background())
+	if err != nil {
+		log.Fatalf("Starting api: %v", err)
+	}
+	lambda.Start(server.Serve)
+}

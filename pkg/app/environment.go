@@ -1,0 +1,67 @@
+// Package app puts functions together: it reads their environment, makes the AWS clients and joins use cases
+// with adapters. It is the only package that knows both sides.
+//
+// Each function's main calls the constructor of its name and starts what it gives.
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// Environment reads variables and collects what is wrong with them, so that all is reported at once.
+type Environment struct {
+	lookup func(string) string
+	faults []error
+}
+
+// NewEnvironment reads through lookup, which is os.Getenv.
+func NewEnvironment(lookup func(string) string) *Environment { return &Environment{lookup: lookup} }
+
+// Need gives a variable that must be set.
+func (e *Environment) Need(name string) string {
+	v := e.lookup(name)
+	if v == "" {
+		e.faults = append(e.faults, fmt.Errorf("%s is not set; the function's template sets it", name))
+	}
+	return v
+}
+
+// Optional gives a variable that may be unset.
+func (e *Environment) Optional(name string) string { return e.lookup(name) }
+
+// Key gives the ARN of the key of a purpose.
+func (e *Environment) Key(purpose string) string {
+	return e.Need(names.EnvKeyPrefix + strings.ToUpper(strings.ReplaceAll(purpose, "-", "_")))
+}
+
+// Match gives an AWS identity that stands in a variable as JSON; unset it is the zero value.
+func (e *Environment) Match(name string) access.IAMMatch {
+	v := e.lookup(name)
+	if v == "" {
+		return access.IAMMatch{}
+	}
+	var m access.IAMMatch
+	if err := json.Unmarshal([]byte(v), &m); err != nil {
+		e.faults = append(e.faults, fmt.Errorf("%s is not the JSON of an AWS identity: %w", name, err))
+		return access.IAMMatch{}
+	}
+	if err := m.Validate(); err != nil {
+		e.faults = append(e.faults, fmt.Errorf("%s: %w", name, err))
+		return access.IAMMatch{}
+	}
+	return m
+}
+
+// Err gives all that is wrong, or nil.
+func (e *Environment) Err() error {
+	if len(e.faults) == 0 {
+		return nil
+	}
+	return fmt.Errorf("reading the environment: %w", errors.Join(e.faults...))
+}
