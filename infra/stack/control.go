@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -70,7 +71,7 @@ func newFleetRole(s awscdk.Stack) {
 	role := newRole(s, fleet, service("ecs-tasks"), ecsTasks(), []statement{
 		items(tableState, "ReadHead", reading, names.Head),
 		items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
-		items(tablePresence, "WritePresence", append(deleting, writing...), names.Proxy, names.Tunnels),
+		items(tablePresence, "WritePresence", slices.Concat(deleting, putting), names.Proxy, names.Tunnels),
 		items(tableLedger, "PutEvents", putting, names.Event),
 		objects("ReadDocuments", "s3:GetObject", ""),
 	})

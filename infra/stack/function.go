@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -50,11 +51,12 @@ var functions = []function{
 	{
 		name: fnAdmin, does: "the only writer of roles, users, mappings and tokens", memory: 512, timeout: 28,
 		tables: []string{tableState, tableSecrets, tableLedger},
-		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvAPI: apiURL, names.EnvBootstrapAdmin: bootstrapAdmin},
+		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin},
 		may: func() []statement {
 			return []statement{
 				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent, names.Input, names.Head),
-				items(tableState, "WriteState", writing, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Input),
+				items(tableState, "PutState", putting, names.Role, names.User, names.Mapping, names.Token),
+				items(tableState, "CountInputs", updating, names.Input),
 				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent),
 				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),
 				items(tableSecrets, "DeleteTokenHashes", deleting, names.TokenHash),
@@ -67,7 +69,6 @@ var functions = []function{
 	{
 		name: fnAPI, does: "what engineers and auditors do", memory: 512, timeout: 28,
 		tables: []string{tableState, tableLedger, tablePresence},
-		env:    map[string]func() *string{names.EnvAPI: apiURL},
 		may: func() []statement {
 			return []statement{
 				items(tableState, "ReadState", reading, names.Head, names.Node, names.Agent),
@@ -80,7 +81,7 @@ var functions = []function{
 	{
 		name: fnJoin, does: "takes agents' and proxies' evidence to sign-host", memory: 256, timeout: 28,
 		tables: []string{tablePresence}, bucketless: true, keys: []string{names.KeyChallenge},
-		env: map[string]func() *string{names.EnvSignHost: functionName(fnSignHost), names.EnvAPI: apiURL},
+		env: map[string]func() *string{names.EnvSignHost: functionName(fnSignHost)},
 		may: func() []statement {
 			return []statement{
 				keyUse("MakeChallenges", "kms:GenerateMac", macing, names.KeyChallenge),
@@ -92,7 +93,7 @@ var functions = []function{
 	{
 		name: fnLogin, does: "takes people's evidence to sign-user", memory: 256, timeout: 28,
 		tables: []string{tablePresence}, bucketless: true, keys: []string{names.KeyChallenge},
-		env: map[string]func() *string{names.EnvSignUser: functionName(fnSignUser), names.EnvAPI: apiURL},
+		env: map[string]func() *string{names.EnvSignUser: functionName(fnSignUser)},
 		may: func() []statement {
 			return []statement{
 				keyUse("MakeChallenges", "kms:GenerateMac", macing, names.KeyChallenge),
@@ -109,7 +110,7 @@ var functions = []function{
 				keyUse("SignDocuments", signAction, signing, names.KeyPolicy),
 				keyUse("ReadPublicKey", "kms:GetPublicKey", nil, names.KeyPolicy),
 				items(tableState, "ReadInputs", reading, names.Role, names.Lock, names.Input, names.Head),
-				items(tableState, "WriteHead", writing, names.Head),
+				items(tableState, "WriteHead", slices.Concat(putting, updating), names.Head),
 				items(tableLedger, "PutEvents", putting, names.Event),
 				objects("ReadDocuments", "s3:GetObject", "policy/", "trust/"),
 				objects("PutPolicy", "s3:PutObject", "policy/"),
@@ -130,7 +131,7 @@ var functions = []function{
 				keyUse("SignTrust", signAction, signing, names.KeyRoot),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, caKeys...),
 				items(tableState, "ReadHead", reading, names.Head),
-				items(tableState, "WriteHead", writing, names.Head),
+				items(tableState, "WriteHead", slices.Concat(putting, updating), names.Head),
 				items(tableLedger, "PutEvents", putting, names.Event),
 				objects("ReadTrust", "s3:GetObject", "trust/"),
 				objects("PutTrust", "s3:PutObject", "trust/"),
@@ -147,9 +148,8 @@ var functions = []function{
 				keyUse("SignCertificates", signAction, signing, names.KeyHostSSH, names.KeyHostX509),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyHostSSH, names.KeyHostX509),
 				items(tableState, "ReadState", reading, names.Token, names.Head, names.Lock, names.Node, names.Agent),
-				items(tableState, "WriteHosts", writing, names.Node, names.Agent),
-				items(tableSecrets, "ReadTokenHashes", reading, names.TokenHash),
-				items(tableSecrets, "UseTokens", []string{"dynamodb:UpdateItem"}, names.TokenHash),
+				items(tableState, "PutHosts", putting, names.Node, names.Agent),
+				items(tableSecrets, "UseTokens", updating, names.TokenHash),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
 				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
 				objects("ReadDocuments", "s3:GetObject", ""),

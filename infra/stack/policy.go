@@ -66,7 +66,7 @@ func leading(entity string) string {
 var (
 	reading  = []string{"dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query"}
 	putting  = []string{"dynamodb:PutItem"}
-	writing  = []string{"dynamodb:PutItem", "dynamodb:UpdateItem"}
+	updating = []string{"dynamodb:UpdateItem"}
 	deleting = []string{"dynamodb:DeleteItem"}
 )
 
