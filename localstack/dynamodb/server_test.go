@@ -79,3 +79,5 @@ func refused(t testing.TB, err error, code, message string) {
 		t.Fatalf("got  %s: %s\nwant %s: %s", api.ErrorCode(), api.ErrorMessage(), code, message)
 	}
 }
+
+func asAPI(err error, to *smithy.APIError) bool { return errors.As(err, to) }

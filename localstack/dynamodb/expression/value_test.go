@@ -32,7 +32,7 @@ func TestConditionsHoldAsTheyReadOut(t *testing.T) {
 		"size(l) > :two":                      true,
 		"size(a) = n":                         true,
 		"n BETWEEN :n AND :two":               false,
-		"n IN (:n, :two, m.qty)":               false,
+		"n IN (:n, :two, m.qty)":              false,
 		"zz <> :s":                            true,
 		"zz = :s":                             false,
 		"zz < :s":                             false,
