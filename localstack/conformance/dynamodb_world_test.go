@@ -1,0 +1,70 @@
+package conformance_test
+
+import (
+	"context"
+	"crypto/rand"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	served "github.com/stile-dev/stile/localstack/dynamodb"
+	"github.com/stile-dev/stile/localstack/gate"
+)
+
+func init() {
+	plugs = append(plugs, plug{Serve: func(l *local) (gate.Service, func() error, error) {
+		s, err := served.Open(served.Config{Dir: filepath.Join(l.Dir, "dynamodb"), Account: account, Region: region})
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s.Close, nil
+	}})
+}
+
+func dynamoClient(c aws.Config) *dynamodb.Client {
+	return dynamodb.NewFromConfig(c, func(o *dynamodb.Options) {
+		if here.Endpoint != "" {
+			o.BaseEndpoint = aws.String(here.Endpoint)
+		}
+	})
+}
+
+// tableMade makes a table with string keys pk and sk and a stream, which goes with the test.
+func tableMade(t *testing.T) (c *dynamodb.Client, name string) {
+	t.Helper()
+	c, name = dynamoClient(here.Config), "conformance-"+rand.Text()
+	_, err := c.CreateTable(t.Context(), &dynamodb.CreateTableInput{
+		TableName: &name, BillingMode: types.BillingModePayPerRequest,
+		KeySchema: []types.KeySchemaElement{
+			{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
+		},
+		AttributeDefinitions: []types.AttributeDefinition{
+			{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS}, {AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
+		},
+		StreamSpecification: &types.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewAndOldImages},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := c.DeleteTable(context.WithoutCancel(t.Context()), &dynamodb.DeleteTableInput{TableName: &name}); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := dynamodb.NewTableExistsWaiter(c).Wait(t.Context(), &dynamodb.DescribeTableInput{TableName: &name}, 2*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	return c, name
+}
+
+type attributes = map[string]types.AttributeValue
+
+func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+
+func digits(n string) types.AttributeValue { return &types.AttributeValueMemberN{Value: n} }
+
+func at(pk, sk string) attributes { return attributes{"pk": text(pk), "sk": text(sk)} }
