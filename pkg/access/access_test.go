@@ -1,0 +1,480 @@
+package access_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+const backend = `kind: role
+metadata: {name: backend-developer, scope: /payments}
+spec:
+  options: {max_session_ttl: 8h, forward_agent: false, port_forwarding: true, require_session_mfa: false, record: strict}
+  allow:
+    logins: ['ubuntu', '{{internal.logins}}']
+    node_labels: {env: [dev, staging], team: backend}
+    rules: [{resources: [session], verbs: [list, read], where: own}]
+  deny:
+    logins: root
+    node_labels: {env: prod}
+`
+
+func TestARoleIsReadAsItIsWritten(t *testing.T) {
+	no, yes := false, true
+	want := access.Role{
+		Metadata: access.Metadata{Name: "backend-developer", Scope: "/payments"},
+		Spec: access.RoleSpec{
+			Options: access.RoleOptions{MaxSessionTTL: access.Duration(8 * time.Hour), ForwardAgent: &no, PortForwarding: &yes, Record: "strict"},
+			Allow: access.RoleBlock{
+				Logins:     []string{"ubuntu", "{{internal.logins}}"},
+				NodeLabels: map[string][]string{"env": {"dev", "staging"}, "team": {"backend"}},
+				Rules:      []access.Rule{{Resources: []string{"session"}, Verbs: []string{"list", "read"}, Where: "own"}},
+			},
+			Deny: access.RoleBlock{Logins: []string{"root"}, NodeLabels: map[string][]string{"env": {"prod"}}},
+		},
+	}
+	for _, kind := range []string{"", "role", "roles"} {
+		r, err := access.Decode(kind, []byte(backend))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := r.Role()
+		if d := cmp.Diff(want, got); !ok || d != "" {
+			t.Error(d)
+		}
+	}
+	r, err := access.Decode("role", []byte(backend))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := access.DecodeJSON("role", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(r, again); d != "" {
+		t.Error("through JSON:", d)
+	}
+	spec, err := r.SpecJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := access.DecodeSpec("role", r.Metadata, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(r, stored); d != "" {
+		t.Error("through storage:", d)
+	}
+}
+
+func TestTheOtherKindsAreRead(t *testing.T) {
+	all, err := access.DecodeAll([]byte(`# everything in one file
+kind: user
+metadata: {name: Alice@example.com}
+spec: {mapping: engineers, roles: [access], traits: {logins: [alice, ubuntu], team: backend}}
+---
+kind: iam_mapping
+metadata: {name: engineers}
+spec:
+  match: {account: '123456789012', role: AWSReservedSSO_Engineer_0123456789abcdef}
+  roles: access
+---
+kind: iam_mapping
+metadata: {name: ci}
+spec:
+  match: {partition: aws-cn, account: '123456789012', role: ci, role_id: AROAABCDEFGHIJKLMNOP}
+  user: ci
+---
+kind: token
+metadata: {name: web}
+spec:
+  method: iam
+  allow: [{account: '123456789012', role: web}]
+  resources: node
+  names: [web-*, bastion]
+  labels: {env: prod}
+  label_choice: {tier: [front, 'back-*']}
+---
+kind: token
+metadata: {name: once}
+spec: {method: token, resources: [node], names: [lab-1], uses: 1, expires: 2026-11-20T13:00:00Z}
+---
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range all {
+		got = append(got, r.Kind+" "+r.Metadata.Name+" "+r.Metadata.Scope)
+	}
+	if d := cmp.Diff([]string{"user Alice@example.com /", "iam_mapping engineers /", "iam_mapping ci /", "token web /", "token once /"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// role wraps the spec of a role, which begins at line 3.
+func role(spec string) string { return "kind: role\nmetadata: {name: r}\nspec:\n" + spec }
+
+func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
+	for name, c := range map[string]struct {
+		doc    string
+		fields []string // path: the beginning of the reason
+	}{
+		"an unknown key": {role("  alow: {}\n"), []string{"line 4, column 3: spec.alow: unknown key; known here: allow, deny, options"}},
+		"an unknown key far below": {role("  allow:\n    logins: [a]\n    db_labels: {a: b}\n"),
+			[]string{"line 6, column 5: spec.allow.db_labels: unknown key; known here: logins, node_labels, rules"}},
+		"wrong types": {role("  options: {max_session_ttl: 8, forward_agent: 'yes'}\n  allow:\n    logins: {a: b}\n    node_labels: [env]\n"), []string{
+			"line 4, column 30: spec.options.max_session_ttl: this is a number; write a string",
+			"line 4, column 48: spec.options.forward_agent: this is a string; write true or false",
+			"line 6, column 14: spec.allow.logins: this is a mapping of keys to values; write a list",
+			"line 7, column 18: spec.allow.node_labels: this is a list; write a mapping",
+		}},
+		"a number for a label": {role("  allow: {node_labels: {version: 7}}\n"), []string{"line 4, column 34: spec.allow.node_labels.version: this is a number; write a list"}},
+		"a duration that is none": {role("  options: {max_session_ttl: 8 hours}\n"),
+			[]string{`line 4, column 30: spec.options.max_session_ttl: "8 hours" is not a duration; write 30m`}},
+		"values out of range": {role("  options: {max_session_ttl: 13h, record: always}\n"), []string{
+			"line 4, column 13: spec.options.max_session_ttl: 13h0m0s is out of range",
+			"line 4, column 35: spec.options.record: \"always\" is no recording mode",
+		}},
+		"logins": {role("  allow:\n    logins: ['*', 'a b', '{{internal.logins', '{{email}}', '{{internal.a}}{{internal.b}}', '{{internal.x-}}-ok', '{{internal.a|b}}', 'a,{{internal.b}}']\n"), []string{
+			`spec.allow.logins[0]: "*" can't be a login`, `spec.allow.logins[1]: "a b" can't be a login`,
+			`spec.allow.logins[2]: "{{internal.logins" opens {{`, `spec.allow.logins[3]: "{{email}}" is no template`,
+			`spec.allow.logins[4]: "{{internal.a}}{{internal.b}}" holds more than one`,
+			`spec.allow.logins[6]: "{{internal.a|b}}" is no template`, `spec.allow.logins[7]: "a," can't be a login`,
+		}},
+		"selectors that are not supported": {role("  deny:\n    node_labels: {env: 'pro*', a: '^x$', b: 'x?', c: '[ab]', d: '{{internal.team}}', e: [], f: '', '*': x, 'a b': c, g: '^x', h: 'x$'}\n"), []string{
+			"spec.deny.node_labels.*: the key * goes with the value * alone", "spec.deny.node_labels.a[0]: \"^x$\" looks like a regular expression",
+			"spec.deny.node_labels.a b: \"a b\" can't be the key", "spec.deny.node_labels.b[0]: \"x?\" looks like a glob", "spec.deny.node_labels.c[0]: \"[ab]\" looks like a glob",
+			"spec.deny.node_labels.d[0]: \"{{internal.team}}\" looks like a template", "spec.deny.node_labels.e: there is no value",
+			"spec.deny.node_labels.env[0]: \"pro*\" looks like a glob, which is not supported yet", "spec.deny.node_labels.f[0]: a label's value",
+			"spec.deny.node_labels.g[0]: \"^x\" looks like a regular", "spec.deny.node_labels.h[0]: \"x$\" looks like a regular",
+		}},
+		"rules": {role("  allow: {rules: [{resources: [rolle], verbs: [write]}, {where: mine}]}\n  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n"), []string{
+			"spec.allow.rules[0].resources[0]: \"rolle\" is unknown", "spec.allow.rules[0].verbs[0]: \"write\" is unknown",
+			"spec.allow.rules[1].resources: there is none", "spec.allow.rules[1].verbs: there is none", "spec.allow.rules[1].where: \"mine\" is no condition",
+			"spec.deny.rules[0].where: a deny rule has no condition",
+		}},
+		"metadata": {"kind: role\nmetadata: {name: Über, scope: payments, revision: -1}\nspec: {}\n", []string{
+			"line 2, column 12: metadata.name: \"Über\" can't be the name of a role", "line 2, column 24: metadata.scope: \"payments\" is not a scope", "metadata.revision: a revision",
+		}},
+		"no name":         {"kind: role\nspec: {}\n", []string{"line 1, column 1: metadata.name: \"\" can't be the name"}},
+		"no kind":         {"metadata: {name: r}\n", []string{"line 1, column 1: kind: write kind: and one of role, user, iam_mapping, token, node"}},
+		"an unknown kind": {"kind: rolle\n", []string{"line 1, column 1: kind: there is no kind \"rolle\""}},
+		"a user": {"kind: user\nmetadata: {name: a}\nspec: {roles: [A], traits: {'a.b': [c], d: ['']}}\n", []string{
+			"spec.mapping: name the iam_mapping", "spec.roles[0]: \"A\" can't be the name of a role", "spec.traits.a.b: \"a.b\" can't be the name of a trait", "spec.traits.d[0]: a trait's value",
+		}},
+		"a session name that proves nothing": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {match: {account: '123456789012', role: ci, session: alice}}\n", []string{
+			"spec.match.session: a session name proves nothing", "spec.user: name the user; only for a role AWSReservedSSO_",
+		}},
+		"a match that isn't whole": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {partition: AWS, account: '12345678901', role: 'ci-*', role_id: AIDAABCDEFGHIJKLMNOP}}\n", []string{
+			"spec.match.partition: \"AWS\" is no partition", "spec.match.account: \"12345678901\" is no account", "spec.match.role: \"ci-*\" is no role name", "spec.match.role_id: \"AIDA",
+		}},
+		"an account as a number": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {account: 123456789012, role: a}}\n", []string{"spec.match.account: this is a number; write a string, in quotes if need be"}},
+		"a role with a path":     {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {account: '123456789012', role: x/ci}}\n", []string{"spec.match.role: \"x/ci\" is no role name"}},
+		"a token by iam": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, uses: 2, expires: 2026-11-20T13:00:00Z, resources: [proxy]}\n", []string{
+			"spec.allow: list the AWS identities", "spec.uses: only method token counts uses", "spec.expires: only method token expires", "spec.resources: write [node]", "spec.names: list the names",
+		}},
+		"a token by secret": {"kind: token\nmetadata: {name: a}\nspec: {method: token, allow: [{account: '123456789012', role: a}], uses: 1001, resources: [node], names: ['*', 'Web', 'a b'], labels: {a: b, '': c}, label_choice: {a: [b], c: []}}\n", []string{
+			"spec.allow: only method iam", "spec.uses: 1001 is out of range", "spec.names[1]: \"Web\" can't be a node's name", "spec.names[2]: \"a b\" can't be",
+			"spec.labels.: \"\" can't be the key", "spec.label_choice.a: the label is pinned", "spec.label_choice.c: list the values",
+		}},
+		"a method that is none": {"kind: token\nmetadata: {name: a}\nspec: {resources: [node], names: [a]}\n", []string{"spec.method: \"\" is no method of joining"}},
+		"a node":                {"kind: node\nmetadata: {name: node-1}\nspec: {agent: x}\n", []string{"spec.agent: \"x\" is no agent id"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := access.Decode("", []byte(c.doc))
+			f := fault.From(err)
+			if f == nil {
+				t.Fatalf("taken as %+v", r)
+			}
+			if f.Code != fault.BadInput || f.Hint == "" || f.Message == "" {
+				t.Errorf("%+v", f)
+			}
+			for _, want := range c.fields {
+				if !anyField(f, want) {
+					t.Errorf("no fault %q in %q", want, f.Fields)
+				}
+			}
+			if len(f.Fields) != len(c.fields) {
+				t.Errorf("%d faults instead of %d: %q", len(f.Fields), len(c.fields), f.Fields)
+			}
+			for _, word := range []string{"access.", "[]string", "struct", "int64", "json:", "interface"} {
+				if strings.Contains(f.Message, word) {
+					t.Errorf("the message speaks of Go: %s", f.Message)
+				}
+			}
+		})
+	}
+}
+
+// anyField compares behind the position, unless the expectation states it.
+func anyField(f *fault.Fault, want string) bool {
+	for _, x := range f.Fields {
+		line := x.Path + ": " + x.Reason
+		if strings.HasPrefix(line, want) {
+			return true
+		}
+		if _, behind, ok := strings.Cut(line, ": "); ok && strings.HasPrefix(line, "line ") && strings.HasPrefix(behind, want) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestDecodeRefusesWhatIsNotOneResourceOfTheKind(t *testing.T) {
+	for name, doc := range map[string]string{
+		"nothing":       "",
+		"two resources": backend + "---\n" + backend,
+		"another kind":  "kind: user\nmetadata: {name: a}\nspec: {mapping: m}\n",
+		"a list":        "- kind: role\n",
+		"too much":      backend + "#" + strings.Repeat("x", 64<<10),
+	} {
+		if _, err := access.Decode("role", []byte(doc)); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if _, err := access.DecodeAll([]byte("# nothing\n")); !fault.Is(err, fault.BadInput) {
+		t.Errorf("an empty file: %v", err)
+	}
+	two := "kind: role\nmetadata: {name: a}\nspek: {}\n---\nkind: role\nmetadata: {name: b}\nspec: {alow: {}}\n"
+	f := fault.From(func() error { _, err := access.DecodeAll([]byte(two)); return err }())
+	if f == nil || len(f.Fields) != 2 || !strings.Contains(f.Fields[1].Path, "line 7") {
+		t.Errorf("%+v", f)
+	}
+	if _, err := access.DecodeSpec("role", access.Metadata{Name: "a"}, []byte(`{"alow":{}}`)); err == nil {
+		t.Error("a stored role with an unknown key was read")
+	}
+	if _, err := access.DecodeSpec("rolle", access.Metadata{Name: "a"}, []byte(`{}`)); !fault.Is(err, fault.BadInput) {
+		t.Errorf("%v", err)
+	}
+	if _, err := access.DecodeJSON("role", []byte(`{"kind":"role","metadata":{"name":"a"},"spec":{},"extra":1}`)); !fault.Is(err, fault.BadInput) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPresetsAreValidAndReserved(t *testing.T) {
+	k, ok := access.KindOf("roles")
+	if !ok {
+		t.Fatal("there are no roles")
+	}
+	for _, p := range access.Presets() {
+		r := access.Resource{Kind: "role", Metadata: p.Metadata, Spec: &p.Spec}
+		if faults := r.Validate(); len(faults) > 0 {
+			t.Errorf("%s: %v", p.Metadata.Name, faults)
+		}
+		if !access.IsPreset(p.Metadata.Name) || !k.Reserved(p.Metadata.Name) {
+			t.Errorf("%s may be overwritten", p.Metadata.Name)
+		}
+	}
+	if access.IsPreset("backend") || k.Reserved("backend") {
+		t.Error("backend is reserved")
+	}
+}
+
+func TestEveryKindIsFoundByItsWords(t *testing.T) {
+	for word, want := range map[string]string{"role": "role", "Roles": "role", "iam-mapping": "iam_mapping", "mappings": "iam_mapping", "tokens": "token", "nodes": "node", "users": "user"} {
+		if k, ok := access.KindOf(word); !ok || k.Name != want {
+			t.Errorf("%s is %s", word, k.Name)
+		}
+	}
+	if _, ok := access.KindOf("database"); ok {
+		t.Error("there are databases")
+	}
+	for _, k := range access.Kinds {
+		if k.Summary == "" || k.Plural == "" || !k.ValidName("a") || k.ValidName("") || k.ValidName("a b") || k.ValidName("../a") {
+			t.Errorf("the row of %s is not complete", k.Name)
+		}
+	}
+}
+
+func TestIAMMatchComparesEveryPartWhole(t *testing.T) {
+	sso := "AWSReservedSSO_Engineer_0123456789abcdef"
+	who := access.IAMIdentity{Partition: "aws", Account: "123456789012", Role: sso, RoleID: "AROAABCDEFGHIJKLMNOP", Session: "alice"}
+	for name, c := range map[string]struct {
+		match access.IAMMatch
+		want  bool
+	}{
+		"account and role":        {access.IAMMatch{Account: "123456789012", Role: sso}, true},
+		"everything":              {access.IAMMatch{Partition: "aws", Account: "123456789012", Role: sso, RoleID: "AROAABCDEFGHIJKLMNOP", Session: "alice"}, true},
+		"another partition":       {access.IAMMatch{Partition: "aws-cn", Account: "123456789012", Role: sso}, false},
+		"another account":         {access.IAMMatch{Account: "123456789013", Role: sso}, false},
+		"another role id":         {access.IAMMatch{Account: "123456789012", Role: sso, RoleID: "AROAABCDEFGHIJKLMNOQ"}, false},
+		"another session":         {access.IAMMatch{Account: "123456789012", Role: sso, Session: "bob"}, false},
+		"a role's beginning":      {access.IAMMatch{Account: "123456789012", Role: sso[:20]}, false},
+		"a role in another case":  {access.IAMMatch{Account: "123456789012", Role: strings.ToLower(sso)}, false},
+		"nothing":                 {access.IAMMatch{}, false},
+		"a match that is invalid": {access.IAMMatch{Account: "123456789012", Role: "ci", Session: "alice"}, false},
+	} {
+		if got := c.match.Matches(who); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	for role, want := range map[string]bool{
+		sso: true, "AWSReservedSSO_A_B_0123456789abcdef": true, "AWSReservedSSO_Engineer_0123456789abcde": false, "AWSReservedSSO_Engineer_0123456789ABCDEF": false,
+		"AWSReservedSSO_0123456789abcdef": false, "xAWSReservedSSO_E_0123456789abcdef": false, "AWSReservedSSO_E_0123456789abcdef0": false, "AWSReservedSSO_*": false,
+	} {
+		if access.IsSSO(role) != want {
+			t.Errorf("IsSSO(%s) is not %t", role, want)
+		}
+	}
+	if err := (access.IAMMatch{Account: "123456789012", Role: "ci"}).Validate(); err != nil {
+		t.Error(err)
+	}
+	if err := (access.IAMMatch{Role: "ci"}).Validate(); !fault.Is(err, fault.BadInput) || !strings.Contains(err.Error(), "match.account") {
+		t.Error(err)
+	}
+}
+
+func TestATokenGrantsOnlyWhatItNames(t *testing.T) {
+	s := access.TokenSpec{Names: []string{"web-*", "bastion"}, Labels: map[string]string{"env": "prod"}, LabelChoice: map[string][]string{"tier": {"front", "back-*"}, "any": {"*"}}}
+	for name, want := range map[string]bool{"web-1": true, "web-": false, "web": false, "bastion": true, "bastion2": false, "xweb-1": false, "web-A": false, "web-1/x": false, "": false} {
+		if s.GrantsName(name) != want {
+			t.Errorf("GrantsName(%q) is not %t", name, want)
+		}
+	}
+	got, err := s.GrantLabels(map[string]string{"tier": "back-2", "env": "prod", "any": "thing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(map[string]string{"env": "prod", "tier": "back-2", "any": "thing"}, got); d != "" {
+		t.Error(d)
+	}
+	if got, err := s.GrantLabels(nil); err != nil || got["env"] != "prod" || len(got) != 1 {
+		t.Errorf("%v %v", got, err)
+	}
+	for _, claim := range []map[string]string{{"env": "dev"}, {"tier": "other"}, {"team": "x"}, {"any": ""}, {"any": "a\nb"}} {
+		if got, err := s.GrantLabels(claim); !fault.Is(err, fault.Denied) {
+			t.Errorf("%v granted %v: %v", claim, got, err)
+		}
+	}
+	if len(s.Labels) != 1 {
+		t.Error("granting changed the token")
+	}
+}
+
+func TestGlob(t *testing.T) {
+	for _, c := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"a", "a", true}, {"a", "b", false}, {"*", "", true}, {"*", "x", true}, {"a*", "abc", true}, {"*c", "abc", true}, {"a*c", "ac", true}, {"a*c", "abb", false},
+		{"a*b*c", "a1b2c", true}, {"a*b*c", "acb", false}, {"ab*ba", "aba", false}, {"**", "x", true}, {"*a*a", "a", false}, {"", "", true}, {"", "x", false},
+	} {
+		if access.Glob(c.pattern, c.s) != c.want {
+			t.Errorf("Glob(%q, %q) is not %t", c.pattern, c.s, c.want)
+		}
+	}
+}
+
+func TestScopes(t *testing.T) {
+	for s, want := range map[string]bool{"/": true, "/a": true, "/payments/prod": true, "": false, "a": false, "/a/": false, "//": false, "/A": false, "/../a": false, "/a/b/c/d/e/f/g/h/i": false} {
+		if access.ValidScope(s) != want {
+			t.Errorf("ValidScope(%q) is not %t", s, want)
+		}
+	}
+	for _, c := range []struct {
+		scope, above string
+		want         bool
+	}{
+		{"/a", "/", true}, {"/a/b", "/a", true}, {"/a", "/a", true}, {"/ab", "/a", false}, {"/", "/a", false}, {"", "/", true}, {"", "/a", false}, {"/a", "", true},
+	} {
+		if access.Within(c.scope, c.above) != c.want {
+			t.Errorf("Within(%q, %q) is not %t", c.scope, c.above, c.want)
+		}
+	}
+}
+
+func TestTemplatesExpandFromTraits(t *testing.T) {
+	traits := map[string][]string{"logins": {"alice", "root,admin", "", "*", "bob"}, "team": {"web"}}
+	for text, want := range map[string][]string{
+		"ubuntu":                   {"ubuntu"},
+		"{{internal.logins}}":      {"alice", "bob"},
+		"{{ external.logins }}":    {"alice", "bob"},
+		"svc-{{internal.team}}":    {"svc-web"},
+		"{{internal.team}}-admin":  {"web-admin"},
+		"a{{internal.team}}b":      {"awebb"},
+		"{{internal.nothing}}":     nil,
+		"pre-{{internal.nothing}}": nil,
+	} {
+		p, err := access.ParseTemplate(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		got, _ := p.Expand(traits)
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", text, d)
+		}
+	}
+	p, err := access.ParseTemplate("{{internal.logins}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, dropped := p.Expand(traits); cmp.Diff([]string{"root,admin", "", "*"}, dropped) != "" {
+		t.Errorf("dropped %q", dropped)
+	}
+}
+
+// FuzzRoleYAML: whatever is taken for a role is valid, and is the same role after it was stored.
+func FuzzRoleYAML(f *testing.F) {
+	for _, seed := range []string{
+		backend, "", "kind: role", role("  allow: {logins: '*'}\n"), role("  allow: &a {logins: *a}\n"), "- - - -", "{{{{", "? ?", "a: b: c", "kind: role\n---\nkind: role\n",
+		role("  allow: {node_labels: {'*': '*'}}\n"), "\xff", "kind: !!role x", "kind: |\n  role\n", "%YAML 1.2\n---\nkind: role\n", "kind: role\nmetadata: {name: \"\\u0072\"}\nspec:\n",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, doc string) {
+		r, err := access.Decode("role", []byte(doc))
+		if err != nil {
+			if f := fault.From(err); f.Code == fault.Internal || f.Hint == "" {
+				t.Fatalf("%q: %v", doc, err)
+			}
+			return
+		}
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := access.DecodeJSON("role", b)
+		if err != nil {
+			t.Fatalf("%q is taken, and not as %s: %v", doc, b, err)
+		}
+		second, err := json.Marshal(again)
+		if err != nil || string(b) != string(second) {
+			t.Fatalf("%q changes from %s to %s", doc, b, second)
+		}
+	})
+}
+
+// FuzzTemplate: an expression that is taken only ever gives legal logins, which begin and end as it says.
+func FuzzTemplate(f *testing.F) {
+	for _, seed := range []string{"ubuntu", "{{internal.logins}}", "a{{external.x}}b", "{{", "}}", "{{internal.}}", "{{internal.x}}{{internal.y}}", "{{{internal.x}}}", "{{internal.x}}}}", "a,b"} {
+		f.Add(seed, "alice")
+		f.Add(seed, "a,b")
+	}
+	f.Fuzz(func(t *testing.T, text, value string) {
+		p, err := access.ParseTemplate(text)
+		if err != nil {
+			return
+		}
+		logins, dropped := p.Expand(map[string][]string{p.Trait: {value}})
+		if len(logins)+len(dropped) != 1 {
+			t.Fatalf("%q with %q gave %q and dropped %q", text, value, logins, dropped)
+		}
+		for _, l := range logins {
+			if l == "" || len(l) > 64 || strings.ContainsAny(l, ",*?@ \t\r\n\x00{}") || !strings.HasPrefix(l, p.Prefix) || !strings.HasSuffix(l, p.Suffix) {
+				t.Fatalf("%q with %q gave %q", text, value, l)
+			}
+		}
+	})
+}
