@@ -85,6 +85,16 @@ func handle(raw []byte, id string) (answer []byte, failed bool) {
 		}
 		return encode(map[string]any{"pid": os.Getpid(), "id": id}), false
 	}
+	if keep := os.Getenv("KEEP"); keep == "fail" {
+		return []byte(`{"errorType":"Mine","errorMessage":"on purpose"}`), true
+	} else if keep != "" { // remember every request in a file
+		f, err := os.OpenFile(keep, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			os.Exit(6)
+		}
+		_, _ = f.Write(append(raw, '\n'))
+		_ = f.Close()
+	}
 	if r.Path != "" { // API Gateway: echo the event as the body
 		return encode(map[string]any{"statusCode": 200, "headers": map[string]string{"X-Echo": "1"}, "body": string(raw)}), false
 	}

@@ -1,0 +1,179 @@
+package lambda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// trial is a delivery to a function that a test scripts; it keeps what happened, in order.
+type trial struct {
+	delivery
+	log []string
+	now time.Time
+}
+
+func newTrial(invoke func(batch string) (Result, error)) *trial {
+	tr := &trial{now: time.Unix(1000, 0)}
+	tr.delivery = delivery{
+		invoke: func(_ context.Context, records []Record) (Result, error) {
+			tr.log = append(tr.log, "invoke "+sequences(records))
+			return invoke(sequences(records))
+		},
+		done: func(s string) error { tr.log = append(tr.log, "done "+s); return nil },
+		giveUp: func(r []Record, _ string, tries int) {
+			tr.log = append(tr.log, fmt.Sprintf("give up %s after %d", sequences(r), tries))
+		},
+		pause:   func(context.Context, int) error { return nil },
+		now:     func() time.Time { return tr.now },
+		retries: -1, maxAge: -1,
+	}
+	return tr
+}
+
+func sequences(records []Record) string {
+	var b strings.Builder
+	for _, r := range records {
+		b.WriteString(r.Sequence)
+	}
+	return b.String()
+}
+
+func batchOf(text string) []Record {
+	var records []Record
+	for _, c := range text {
+		records = append(records, Record{Sequence: string(c), Created: time.Unix(0, 0)})
+	}
+	return records
+}
+
+func fail() (Result, error) {
+	return Result{Payload: []byte(`{"errorMessage":"x"}`), Failed: true}, nil
+}
+func succeed(s string) (Result, error) { return Result{Payload: []byte(s)}, nil }
+
+func (tr *trial) expect(t *testing.T, batch string, want ...string) {
+	t.Helper()
+	if err := tr.deliver(t.Context(), batchOf(batch)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, tr.log); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestABatchThatSucceedsMovesTheCheckpoint(t *testing.T) {
+	newTrial(func(string) (Result, error) { return succeed("null") }).expect(t, "abcd", "invoke abcd", "done d")
+}
+
+func TestBisectFindsThePoisonedRecord(t *testing.T) {
+	tr := newTrial(func(batch string) (Result, error) {
+		if strings.Contains(batch, "c") {
+			return fail()
+		}
+		return succeed("")
+	})
+	tr.bisect, tr.retries = true, 1
+	tr.expect(t, "abcd", "invoke abcd", "invoke ab", "done b", "invoke cd", "invoke c", "invoke c", "give up c after 2", "done c", "invoke d", "done d")
+}
+
+func TestRetriesAreCounted(t *testing.T) {
+	tr := newTrial(func(string) (Result, error) { return fail() })
+	tr.retries = 2
+	tr.expect(t, "ab", "invoke ab", "invoke ab", "invoke ab", "give up ab after 3", "done b")
+}
+
+func TestARetryThatSucceedsGoesOn(t *testing.T) {
+	calls := 0
+	tr := newTrial(func(string) (Result, error) {
+		if calls++; calls < 3 {
+			return Result{}, errors.New("busy")
+		}
+		return succeed("{}")
+	})
+	tr.expect(t, "ab", "invoke ab", "invoke ab", "invoke ab", "done b")
+}
+
+func TestAPartialFailureKeepsWhatSucceeded(t *testing.T) {
+	calls := 0
+	tr := newTrial(func(string) (Result, error) {
+		if calls++; calls == 1 {
+			return succeed(`{"batchItemFailures":[{"itemIdentifier":"d"},{"itemIdentifier":"c"}]}`)
+		}
+		return succeed(`{"batchItemFailures":[]}`)
+	})
+	tr.partial = true
+	tr.expect(t, "abcd", "invoke abcd", "done b", "invoke cd", "done d")
+}
+
+func TestAPartialAnswerThatNamesAStrangerFailsTheBatch(t *testing.T) {
+	calls := 0
+	tr := newTrial(func(string) (Result, error) {
+		if calls++; calls == 1 {
+			return succeed(`{"batchItemFailures":[{"itemIdentifier":"z"}]}`)
+		}
+		return succeed(``)
+	})
+	tr.partial = true
+	tr.expect(t, "ab", "invoke ab", "invoke ab", "done b")
+}
+
+func TestRecordsThatAreTooOldAreGivenUp(t *testing.T) {
+	tr := newTrial(func(string) (Result, error) { return fail() })
+	tr.maxAge = time.Minute
+	tr.expect(t, "ab", "invoke ab", "give up ab after 1", "done b")
+}
+
+func TestADeliveryThatIsEndedKeepsItsPlace(t *testing.T) {
+	tr := newTrial(func(string) (Result, error) { return fail() })
+	stop := errors.New("stopped")
+	tr.pause = func(context.Context, int) error { return stop }
+	if err := tr.deliver(t.Context(), batchOf("ab")); !errors.Is(err, stop) {
+		t.Errorf("error %v", err)
+	}
+	if diff := cmp.Diff([]string{"invoke ab"}, tr.log); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPatterns(t *testing.T) {
+	event := `{"dynamodb":{"Keys":{"pk":{"S":"role"}},"NewImage":{"n":{"N":"5"}}},"eventName":"INSERT","list":["a","b"],"flag":true}`
+	for _, c := range []struct {
+		pattern string
+		want    bool
+	}{
+		{`{"dynamodb":{"Keys":{"pk":{"S":["role","lock"]}}}}`, true},
+		{`{"dynamodb":{"Keys":{"pk":{"S":["user"]}}}}`, false},
+		{`{"eventName":["REMOVE","INSERT"],"flag":[true]}`, true},
+		{`{"eventName":[{"prefix":"INS"}]}`, true},
+		{`{"eventName":[{"suffix":"X"}]}`, false},
+		{`{"eventName":[{"anything-but":["REMOVE"]}]}`, true},
+		{`{"eventName":[{"anything-but":{"prefix":"INS"}}]}`, false},
+		{`{"eventName":[{"equals-ignore-case":"insert"}]}`, true},
+		{`{"dynamodb":{"OldImage":[{"exists":false}]}}`, true},
+		{`{"eventName":[{"exists":true}]}`, true},
+		{`{"missing":["x"]}`, false},
+		{`{"missing":[null]}`, false},
+		{`{"list":["b"]}`, true},
+		{`{"list":["c"]}`, false},
+	} {
+		p, err := ParsePattern([]byte(c.pattern))
+		if err != nil {
+			t.Errorf("%s: %v", c.pattern, err)
+			continue
+		}
+		if got := p.Matches([]byte(event)); got != c.want {
+			t.Errorf("%s matches: %v", c.pattern, got)
+		}
+	}
+	for _, bad := range []string{`[]`, `{}`, `{"a":"x"}`, `{"a":[{"cidr":"10.0.0.0/8"}]}`, `{"$or":[{"a":["b"]}]}`} {
+		if _, err := ParsePattern([]byte(bad)); err == nil {
+			t.Errorf("%s was read", bad)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package lambda_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/lambda"
+	"github.com/stile-dev/stile/localstack/resource"
+)
+
+const stream = "arn:aws:dynamodb:us-east-1:111122223333:table/state/stream/2026"
+
+// tape is a stream in memory; sequence numbers are one digit.
+type tape struct {
+	mu      sync.Mutex
+	records []lambda.Record
+	more    chan struct{} // closed when a record is added
+}
+
+func newTape() *tape { return &tape{more: make(chan struct{})} }
+
+func (s *tape) add(event string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := fmt.Sprint(len(s.records) + 1)
+	s.records = append(s.records, lambda.Record{Sequence: n, Created: time.Now(), Event: json.RawMessage(event)})
+	close(s.more)
+	s.more = make(chan struct{})
+}
+
+func (s *tape) Latest() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprint(len(s.records))
+}
+
+func (s *tape) Records(ctx context.Context, _, after string, limit int) ([]lambda.Record, error) {
+	for {
+		s.mu.Lock()
+		more := s.more
+		var found []lambda.Record
+		for _, r := range s.records {
+			if r.Sequence > after && len(found) < limit {
+				found = append(found, r)
+			}
+		}
+		s.mu.Unlock()
+		if len(found) > 0 {
+			return found, nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func mapTo(name string, more map[string]any) resource.Resource {
+	properties := map[string]any{"EventSourceArn": stream, "FunctionName": name, "StartingPosition": "TRIM_HORIZON", "BatchSize": "10"}
+	for k, v := range more {
+		properties[k] = v
+	}
+	return resource.Resource{Stack: "S", LogicalID: "M", Type: "AWS::Lambda::EventSourceMapping", Properties: properties, PhysicalID: "map-1"}
+}
+
+func mayRead(t *testing.T, a *iam.Authority) {
+	t.Helper()
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["dynamodb:DescribeStream","dynamodb:GetRecords","dynamodb:GetShardIterator"],"Resource":"` + stream + `"}]}`
+	if _, err := a.PutRole(iam.Role{Name: "fn", Trust: json.RawMessage(trust("lambda.amazonaws.com")), Inline: map[string]iam.Inline{"stream": {Document: json.RawMessage(policy)}}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAMappingNeedsTheFunctionsRightsOnTheStream(t *testing.T) {
+	w := newWorld(t, func(c *lambda.Config) { c.Streams = newTape() })
+	w.put(t, "fn", nil)
+	if _, err := w.Provision(mapTo("fn", nil)); err == nil || !strings.Contains(err.Error(), "may not dynamodb:DescribeStream") {
+		t.Fatalf("error %v", err)
+	}
+	mayRead(t, w.Authority)
+	if _, err := w.Provision(mapTo("fn", nil)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAMappingDeliversFiltersAndKeepsItsPlace(t *testing.T) {
+	source, seen := newTape(), filepath.Join(t.TempDir(), "seen")
+	state := t.TempDir()
+	start := func() world {
+		w := newWorld(t, func(c *lambda.Config) { c.Streams, c.StateDir = source, state })
+		mayRead(t, w.Authority)
+		w.put(t, "fn", map[string]any{"Environment": map[string]any{"Variables": map[string]any{"KEEP": seen}}})
+		filter := map[string]any{"Filters": []any{map[string]any{"Pattern": `{"eventName":["INSERT"]}`}}}
+		if _, err := w.Provision(mapTo("fn", map[string]any{"FilterCriteria": filter})); err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	kept := func() string { raw, _ := os.ReadFile(seen); return string(raw) }
+	checkpoint := func(n string) func() bool {
+		return func() bool {
+			raw, _ := os.ReadFile(filepath.Join(state, "mapping-map-1.json"))
+			return strings.Contains(string(raw), `"after":"`+n+`"`)
+		}
+	}
+	source.add(`{"eventName":"INSERT","eventID":"one"}`)
+	w := start()
+	eventually(t, "the first record", func() bool { return strings.Contains(kept(), `"one"`) })
+	source.add(`{"eventName":"MODIFY","eventID":"two"}`)
+	eventually(t, "a checkpoint past the filtered record", checkpoint("2"))
+	w.Close()
+	source.add(`{"eventName":"INSERT","eventID":"three"}`)
+	start()
+	eventually(t, "the record that came meanwhile", func() bool { return strings.Contains(kept(), `"three"`) })
+	eventually(t, "the last checkpoint", checkpoint("3"))
+	if text := kept(); strings.Contains(text, `"two"`) || strings.Count(text, `"one"`) != 1 {
+		t.Errorf("the function saw\n%s", text)
+	}
+}
+
+func TestABatchThatIsGivenUpGoesToItsQueue(t *testing.T) {
+	source := newTape()
+	w := newWorld(t, func(c *lambda.Config) { c.Streams = source })
+	mayRead(t, w.Authority)
+	w.put(t, "fn", map[string]any{"Environment": map[string]any{"Variables": map[string]any{"KEEP": "fail"}}})
+	queue, err := w.Provision(resource.Resource{Stack: "S", LogicalID: "Q", Type: "AWS::SQS::Queue", Properties: map[string]any{"QueueName": "failed", "SqsManagedSseEnabled": "true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Provision(mapTo("fn", map[string]any{
+		"MaximumRetryAttempts": json.Number("0"), "DestinationConfig": map[string]any{"OnFailure": map[string]any{"Destination": queue.Attributes["Arn"]}},
+	})); err != nil {
+		t.Fatal(err)
+	}
+	source.add(`{"eventID":"one"}`)
+	var message struct {
+		DDBStreamBatchInfo struct{ StartSequenceNumber, StreamArn string }
+	}
+	eventually(t, "a message", func() bool {
+		raw, err := os.ReadFile(filepath.Join(w.state, "queue-failed.ndjson"))
+		return err == nil && json.Unmarshal(raw, &message) == nil
+	})
+	if message.DDBStreamBatchInfo.StartSequenceNumber != "1" || message.DDBStreamBatchInfo.StreamArn != stream {
+		t.Errorf("message %+v", message)
+	}
+}
+
+func TestSchedulesThatCannotRunAreRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	fn := lambda.Target{ARN: "arn:aws:lambda:us-east-1:111122223333:function:fn"}
+	for _, r := range []lambda.Rule{
+		{Name: "r", ARN: "a", Schedule: "cron(0 12 * * ? *)", Enabled: true, Targets: []lambda.Target{fn}},
+		{Name: "r", ARN: "a", Schedule: "rate(0 minutes)", Enabled: true, Targets: []lambda.Target{fn}},
+		{Name: "r", ARN: "a", Schedule: "rate(1 minute)", Enabled: true, Targets: []lambda.Target{{ARN: "arn:aws:sns:us-east-1:111122223333:topic"}}},
+	} {
+		if err := w.Run(r); err == nil {
+			t.Errorf("%+v was taken", r)
+		}
+	}
+	if err := w.Run(lambda.Rule{Name: "r", ARN: "a", Schedule: "rate(5 minutes)", Enabled: true, Targets: []lambda.Target{fn}}); err != nil {
+		t.Error(err)
+	}
+}
