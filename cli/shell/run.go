@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -77,11 +78,20 @@ func start(session *ssh.Session, command string) error {
 	} else {
 		err = session.Start(command)
 	}
-	if err != nil {
-		return fault.New(fault.Denied, "the node refused to run that",
-			"run stile ls to see what you may use there; your administrator finds the reason in the audit events").Because(err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if !saidNo(err) {
+		return broken("starting the command", err)
+	}
+	return fault.New(fault.Denied, "the node refused to run that",
+		"run stile ls to see what you may use there; your administrator finds the reason in the audit events").Because(err)
+}
+
+// saidNo tells a refused request from a lost connection: the library has words of its own for the first.
+func saidNo(err error) bool {
+	text := err.Error()
+	return strings.HasPrefix(text, "ssh: ") && (strings.HasSuffix(text, " failed") || strings.HasSuffix(text, "could not start shell"))
 }
 
 // status reads how the command ended: its own status, or 128 and the signal that killed it, as shells say it.

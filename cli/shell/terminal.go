@@ -37,6 +37,9 @@ func terminal(session *ssh.Session, r Request) (restore func(), err error) {
 	}
 	modes := ssh.TerminalModes{ssh.ECHO: 1, ssh.TTY_OP_ISPEED: 38400, ssh.TTY_OP_OSPEED: 38400, iutf8: 1}
 	if err := session.RequestPty(kind, height, width, modes); err != nil {
+		if !saidNo(err) {
+			return nil, broken("asking for a terminal", err)
+		}
 		return nil, fault.New(fault.Denied, "the node gave no terminal", "run the command without a terminal: stile ssh -T").Because(err)
 	}
 	if !IsTerminal(r.In) {

@@ -81,20 +81,29 @@ func (t *Tree) place(p *Package) []Violation {
 			return true
 		})
 	}
+	if fixture(p.Dir) {
+		return out
+	}
 	for _, to := range p.Imports {
-		if to == "testing" || strings.HasPrefix(to, "testing/") {
+		if to == "testing" || strings.HasPrefix(to, "testing/") || fixture(to) {
 			out = append(out, Violation{p.Dir, to, "no product code knows that it is tested"})
 		}
 	}
 	return out
 }
 
+// fixture reports whether a package is for tests alone, as net/http/httptest is: its name ends in test.
+func fixture(dir string) bool { return strings.HasSuffix(dir, "test") }
+
 // tests: none is skipped in silence and none waits for a time instead of for a condition.
 func (t *Tree) tests() []Violation {
 	var out []Violation
 	for _, f := range t.Tests {
+		polls := f.polls()
 		for _, u := range f.uses("time", []string{"Sleep"}) {
-			out = append(out, Violation{u.at, "time.Sleep", "wait for a condition with a deadline, or use testing/synctest"})
+			if !polls[u.at] {
+				out = append(out, Violation{u.at, "time.Sleep", "wait for a condition with a deadline, or use testing/synctest"})
+			}
 		}
 		ast.Inspect(f.AST, func(n ast.Node) bool {
 			s, ok := n.(*ast.SelectorExpr)
@@ -108,4 +117,40 @@ func (t *Tree) tests() []Violation {
 		})
 	}
 	return out
+}
+
+// polls gives the lines in loops of functions that hold a deadline: a sleep there is the pause between two looks.
+func (f File) polls() map[string]bool {
+	lines := map[string]bool{}
+	for _, d := range f.AST.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || fn.Body == nil || !mentions(fn.Body, "deadline") {
+			continue
+		}
+		ast.Inspect(fn.Body, func(n ast.Node) bool {
+			loop, ok := n.(*ast.ForStmt)
+			if !ok {
+				return true
+			}
+			ast.Inspect(loop.Body, func(n ast.Node) bool {
+				if n != nil {
+					lines[f.at(n)] = true
+				}
+				return true
+			})
+			return true
+		})
+	}
+	return lines
+}
+
+func mentions(body ast.Node, name string) bool {
+	found := false
+	ast.Inspect(body, func(n ast.Node) bool {
+		if id, ok := n.(*ast.Ident); ok && id.Name == name {
+			found = true
+		}
+		return !found
+	})
+	return found
 }
