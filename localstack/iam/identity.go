@@ -46,14 +46,14 @@ type UserRecord struct {
 }
 
 var (
-	nameForm = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
+	nameForm = regexp.MustCompile(`^[\w+=,.@-]+$`)
 	pathForm = regexp.MustCompile(`^/([\x21-\x2e\x30-\x7e]+/)*$`)
 )
 
 // checkName refuses what IAM refuses.
-func checkName(kind, name, path string) error {
-	if !nameForm.MatchString(name) {
-		return fmt.Errorf("%s name %q: must be 1 to 64 of letters, digits and _+=,.@-", kind, name)
+func checkName(kind, name, path string, limit int) error {
+	if !nameForm.MatchString(name) || len(name) > limit {
+		return fmt.Errorf("%s name %q: must be 1 to %d of letters, digits and _+=,.@-", kind, name, limit)
 	}
 	if !pathForm.MatchString(path) || len(path) > 512 {
 		return fmt.Errorf("%s path %q: must begin and end with /", kind, path)
@@ -67,7 +67,7 @@ func (a *Authority) PutRole(r Role) (Role, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r = a.roleDefaults(r)
-	if err := checkName("role", r.Name, r.Path); err != nil {
+	if err := checkName("role", r.Name, r.Path, 64); err != nil {
 		return r, err
 	}
 	key := r.Account + "/" + r.Name
@@ -178,7 +178,7 @@ func (a *Authority) PutUser(u UserRecord) (UserRecord, error) {
 	if u.Path == "" {
 		u.Path = "/"
 	}
-	if err := checkName("user", u.Name, u.Path); err != nil {
+	if err := checkName("user", u.Name, u.Path, 64); err != nil {
 		return u, err
 	}
 	key := u.Account + "/" + u.Name
@@ -206,7 +206,7 @@ func (a *Authority) PutManagedPolicy(path, name string, document json.RawMessage
 	if path == "" {
 		path = "/"
 	}
-	if err := checkName("policy", strings.ReplaceAll(name, " ", "-"), path); err != nil && len(name) <= 64 {
+	if err := checkName("policy", name, path, 128); err != nil {
 		return "", err
 	}
 	arn := "arn:" + a.config.Partition + ":iam::" + a.config.Account + ":policy" + path + name

@@ -40,7 +40,7 @@ func (a *Authority) drop(bucket string, keys ...string) error {
 	return nil
 }
 
-// load fills the maps and forgets sessions that have expired.
+// load fills the maps and forgets sessions that expired a while ago.
 func (a *Authority) load() error {
 	var stale []string
 	err := a.db.Update(func(tx *bbolt.Tx) error {
@@ -94,7 +94,7 @@ func (a *Authority) loadEntry(bucket, key string, raw []byte) (dead bool, err er
 		if err := json.Unmarshal(raw, &k); err != nil {
 			return false, err
 		}
-		if !k.Expires.IsZero() && a.now().After(k.Expires) {
+		if !k.Expires.IsZero() && a.now().After(k.Expires.Add(forgetAfter)) {
 			return true, nil
 		}
 		err = a.remember(k)
