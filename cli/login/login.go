@@ -21,6 +21,7 @@ import (
 	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/evidence"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -100,13 +101,26 @@ func (c Config) ask(ctx context.Context, keys profile.Keys) (wire.UserCredential
 	})
 }
 
-// check verifies that both certificates are over our keys, come from the cluster's authority, and say the
-// same as the answer around them.
+// check verifies that the certificates are over our keys, come from the cluster's authority, and say the same
+// as the answer around them. Without a login there is no SSH certificate, and there must be none.
 func check(c profile.Credential, trust bundle.Trust, now time.Time) error {
 	user, cert, err := certs.VerifyX509User([][]byte{c.TLSCertificate}, trust.CA(names.KeyUserX509), now)
 	if err != nil {
 		return err
 	}
+	key, isEC := cert.PublicKey.(*ecdsa.PublicKey)
+	switch {
+	case !isEC || !key.Equal(c.Keys.TLS.Public()):
+		return fault.New(fault.Unauthenticated, "a certificate is over another key", "log in again")
+	case user.Certificate != c.CertificateID, user.Name != c.User, user.Cluster != c.Cluster:
+		return fault.New(fault.Unauthenticated, "the certificates and the answer disagree", "log in again")
+	case len(c.Logins) == 0 && len(c.SSHCertificate) == 0:
+		return nil
+	}
+	return checkSSH(c, trust, user, now)
+}
+
+func checkSSH(c profile.Credential, trust bundle.Trust, user identity.User, now time.Time) error {
 	pub, err := ssh.ParsePublicKey(c.SSHCertificate)
 	if err != nil {
 		return fault.New(fault.Unauthenticated, "the SSH certificate is malformed", "log in again").Because(err)
@@ -123,12 +137,10 @@ func check(c profile.Credential, trust bundle.Trust, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("encoding the ssh key: %w", err)
 	}
-	key, isEC := cert.PublicKey.(*ecdsa.PublicKey)
 	switch {
-	case !isEC || !key.Equal(c.Keys.TLS.Public()), string(sshCert.Key.Marshal()) != string(plain.Marshal()):
+	case string(sshCert.Key.Marshal()) != string(plain.Marshal()):
 		return fault.New(fault.Unauthenticated, "a certificate is over another key", "log in again")
-	case same.Certificate != user.Certificate, user.Certificate != c.CertificateID, same.UID != user.UID,
-		user.Name != c.User, user.Cluster != c.Cluster, !slices.Equal(sorted(sshCert.ValidPrincipals), sorted(c.Logins)):
+	case same.Certificate != user.Certificate, same.UID != user.UID, !slices.Equal(sorted(sshCert.ValidPrincipals), sorted(c.Logins)):
 		return fault.New(fault.Unauthenticated, "the certificates and the answer disagree", "log in again")
 	}
 	return nil
