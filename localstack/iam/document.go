@@ -3,6 +3,7 @@ package iam
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -37,7 +38,7 @@ func decode(doc []byte) (node, error) {
 		return node{}, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return node{}, fmt.Errorf("document: something follows the JSON value")
+		return node{}, errors.New("document: something follows the JSON value")
 	}
 	return n, nil
 }

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -83,14 +84,14 @@ func (p *Policy) read(n node, shape Shape) error {
 	for _, m := range members {
 		switch m.key {
 		case "Version":
-			if p.Version, err = m.node.scalar("Version", false); err != nil {
+			if p.Version, err = m.node.scalar("document.Version", false); err != nil {
 				return err
 			}
 			if p.Version != "2012-10-17" && p.Version != "2008-10-17" {
-				return fmt.Errorf("Version: %q is neither 2012-10-17 nor 2008-10-17", p.Version)
+				return fmt.Errorf("document.Version: %q is neither 2012-10-17 nor 2008-10-17", p.Version)
 			}
 		case "Id":
-			if _, err := m.node.scalar("Id", false); err != nil {
+			if _, err := m.node.scalar("document.Id", false); err != nil {
 				return err
 			}
 		case "Statement":
@@ -100,7 +101,7 @@ func (p *Policy) read(n node, shape Shape) error {
 		}
 	}
 	if statements == nil {
-		return fmt.Errorf("document: Statement is missing")
+		return errors.New("document: Statement is missing")
 	}
 	return p.readStatements(*statements, shape)
 }
@@ -111,7 +112,7 @@ func (p *Policy) readStatements(n node, shape Shape) error {
 		items = list
 	}
 	if len(items) == 0 {
-		return fmt.Errorf("Statement: is empty")
+		return errors.New("document.Statement: is empty")
 	}
 	sids := map[string]bool{}
 	for i, item := range items {

@@ -90,6 +90,13 @@ func (p *Provider) role(r resource.Resource) (resource.Outcome, error) {
 	if err := in.Done(); err != nil {
 		return resource.Outcome{}, err
 	}
+	trust, err := Parse("trust policy of role/"+want.Name, TrustShape, want.Trust)
+	if err == nil {
+		err = p.authority.CheckPrincipals(trust)
+	}
+	if err != nil {
+		return resource.Outcome{}, fmt.Errorf("%s.AssumeRolePolicyDocument: %w", r.LogicalID, err)
+	}
 	p.authority.adopt(&want)
 	made, err := p.authority.PutRole(want)
 	if err != nil {

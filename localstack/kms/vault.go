@@ -200,7 +200,10 @@ func (v *vault) purge(id string) {
 		}
 		return tx.Bucket(keyBucket).Delete([]byte(id))
 	})
-	if err != nil || os.Remove(v.file(id)) != nil {
+	if err != nil {
+		return
+	}
+	if err := os.Remove(v.file(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return
 	}
 	delete(v.keys, id)
