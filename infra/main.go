@@ -12,6 +12,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -42,7 +43,7 @@ func run(write string) error {
 	if write != "" {
 		return synth.Write(write, stack.Config{API: api, Code: code.Named})
 	}
-	zips, err := code.Build(root, stack.Functions())
+	zips, err := code.Build(context.Background(), root, stack.Functions())
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func TestAFunctionThatDoesNotBuildIsNamed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "go.mod"), []byte("module example.com/m\n\ngo 1.26\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := code.Build(root, []string{"login"})
+	_, err := code.Build(t.Context(), root, []string{"login"})
 	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("building function login")) {
 		t.Errorf("Build gave %v, want an error that names function login", err)
 	}

@@ -94,7 +94,7 @@ func (a *Account) text(stack string, value any) string {
 func (a *Account) intrinsic(stack, name string, arg any) string {
 	switch name {
 	case "Ref":
-		return a.ref(stack, arg.(string))
+		return ref(arg.(string))
 	case "Fn::GetAtt":
 		parts := arg.([]any)
 		return a.attribute(stack, parts[0].(string), parts[1].(string))
@@ -128,7 +128,7 @@ func (a *Account) substitute(stack, text string) string {
 		if id, attribute, dotted := strings.Cut(name, "."); dotted {
 			b.WriteString(a.attribute(stack, id, attribute))
 		} else {
-			b.WriteString(a.ref(stack, name))
+			b.WriteString(ref(name))
 		}
 		text = after
 	}
@@ -138,7 +138,7 @@ var pseudo = map[string]string{
 	"AWS::AccountId": "<account>", "AWS::Partition": "<partition>", "AWS::Region": "<region>", "AWS::URLSuffix": "<suffix>",
 }
 
-func (a *Account) ref(stack, id string) string {
+func ref(id string) string {
 	if text, ok := pseudo[id]; ok {
 		return text
 	}

@@ -215,8 +215,8 @@ const root = "arn:<partition>:iam::<account>:root"
 
 func (s Statement) applies(q Query) (bool, error) {
 	who := s.Principal["AWS"]
-	inAccount := strings.HasPrefix(q.Principal, "arn:<partition>:iam::<account>:")
-	if !slices.Contains(who, "*") && !slices.Contains(who, q.Principal) && !(slices.Contains(who, root) && inAccount) {
+	delegated := slices.Contains(who, root) && strings.HasPrefix(q.Principal, "arn:<partition>:iam::<account>:")
+	if !delegated && !slices.Contains(who, "*") && !slices.Contains(who, q.Principal) {
 		return false, nil
 	}
 	if !slices.ContainsFunc(s.Actions, func(pattern string) bool { return matches(pattern, q.Action) }) {
