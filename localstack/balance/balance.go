@@ -6,6 +6,7 @@
 package balance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,7 @@ type Layout struct {
 	Listeners []Listener `json:"listeners"`
 }
 
-// Write replaces the configuration file; a running balancer sees it within [reread].
+// Write replaces the configuration file; a running balancer sees it at its next look.
 func (l Layout) Write(path string) error {
 	raw, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
@@ -47,15 +48,10 @@ func (l Layout) Write(path string) error {
 	return nil
 }
 
-// Read reads a configuration file.
-func Read(path string) (Layout, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return Layout{}, fmt.Errorf("reading the balancer's configuration: %w", err)
-	}
+func parse(raw []byte) (Layout, error) {
 	var l Layout
 	if err := json.Unmarshal(raw, &l); err != nil {
-		return Layout{}, fmt.Errorf("reading the balancer's configuration %s: %w", path, err)
+		return Layout{}, fmt.Errorf("reading the balancer's configuration: %w", err)
 	}
 	return l, nil
 }
@@ -77,17 +73,20 @@ func Run(ctx context.Context, path string, log *slog.Logger) error {
 	}()
 	tick := time.NewTicker(reread)
 	defer tick.Stop()
-	var seen time.Time
+	var seen []byte
 	for {
-		if info, err := os.Stat(path); err != nil {
+		// The bytes are compared, because two writes may fall into one tick of the file system's clock.
+		raw, err := os.ReadFile(path)
+		if err != nil {
 			return fmt.Errorf("reading the balancer's configuration: %w", err)
-		} else if !info.ModTime().Equal(seen) {
-			seen = info.ModTime()
-			layout, err := Read(path)
-			if err != nil {
-				return err
+		}
+		if seen == nil || !bytes.Equal(raw, seen) {
+			seen = raw
+			layout, err := parse(raw)
+			if err == nil {
+				err = apply(ports, layout, log)
 			}
-			if err := apply(ports, layout, log); err != nil {
+			if err != nil {
 				return err
 			}
 		}
