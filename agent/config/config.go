@@ -1,0 +1,141 @@
+// Package config reads an agent's configuration file.
+//
+// It opens nothing that the file names. Its entry point is [Read].
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+)
+
+// maxFile bounds the file.
+const maxFile = 64 << 10
+
+// Config is the file, as YAML with exactly these keys.
+type Config struct {
+	API        string            `yaml:"api"`         // URL of the API, https
+	Proxy      string            `yaml:"proxy"`       // host:port: reach the API, too, through this proxy's port
+	Method     string            `yaml:"method"`      // iam | token; iam by default
+	Token      string            `yaml:"token"`       // name of the join token
+	SecretFile string            `yaml:"secret_file"` // of method token: a file that holds the token's secret
+	Name       string            `yaml:"name"`        // node name; the host name by default
+	Resources  []string          `yaml:"resources"`   // kinds that it serves: [node] by default
+	Labels     map[string]string `yaml:"labels"`      // that it claims; the token says which it gets
+	State      string            `yaml:"state"`       // directory; /var/lib/stile-agent by default
+	CAPin      string            `yaml:"ca_pin"`      // key id of the cluster's root key
+	Region     string            `yaml:"region"`      // AWS Region of method iam; the environment's by default
+	TTL        string            `yaml:"ttl"`         // asked life of a credential, such as 12h; the API's by default
+	Log        string            `yaml:"log"`         // debug | info | warn | error; info by default
+}
+
+// Life is TTL as a duration, 0 when not set.
+func (c Config) Life() time.Duration { d, _ := time.ParseDuration(c.TTL); return d }
+
+// Read reads and validates a file. Faults of the text name line and column, and all others are reported together.
+func Read(path string) (Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, fault.Newf(fault.BadInput, "name the file with --config", "the configuration %s can't be read", path).Because(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil || len(b) > maxFile {
+		return Config{}, fault.Newf(fault.BadInput, "keep it below 64 KiB", "the configuration %s can't be read", path).Because(err)
+	}
+	return Parse(b)
+}
+
+// Parse is Read for bytes.
+func Parse(b []byte) (Config, error) {
+	var c Config
+	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField()).Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, syntax(err)
+	}
+	c.orDefaults()
+	return c, c.Validate()
+}
+
+// syntax turns the decoder's error into a fault that names the place.
+func syntax(err error) error {
+	f := fault.New(fault.BadInput, "the configuration is not valid", "correct the place that is named; keys are listed in docs/agent.md").Because(err)
+	var y yaml.Error
+	if errors.As(err, &y) && y.GetToken() != nil {
+		at := fmt.Sprintf("line %d, column %d", y.GetToken().Position.Line, y.GetToken().Position.Column)
+		f.Message += ": " + at + ": " + y.GetMessage()
+		return f.With(at, y.GetMessage())
+	}
+	f.Message += ": it is not YAML"
+	return f
+}
+
+func (c *Config) orDefaults() {
+	set := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	set(&c.Method, access.MethodIAM)
+	set(&c.State, "/var/lib/stile-agent")
+	set(&c.Log, "info")
+	if c.Name == "" {
+		host, _ := os.Hostname()
+		c.Name, _, _ = strings.Cut(strings.ToLower(host), ".")
+	}
+	if len(c.Resources) == 0 {
+		c.Resources = []string{"node"}
+	}
+}
+
+// Validate reports all faults at once.
+func (c Config) Validate() error {
+	f := fault.New(fault.BadInput, "the configuration is not valid", "correct what is named; keys are listed in docs/agent.md")
+	need := func(ok bool, path, reason string) {
+		if !ok {
+			f.With(path, reason)
+		}
+	}
+	u, err := url.Parse(c.API)
+	need(err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.RawQuery == "", "api",
+		"must be an https URL: the TLS of the API is what an agent trusts first")
+	if c.Proxy != "" {
+		_, _, err := net.SplitHostPort(c.Proxy)
+		need(err == nil, "proxy", "must be host:port")
+	}
+	need(c.Method == access.MethodIAM || c.Method == access.MethodToken, "method", "must be iam or token")
+	need(c.Token != "", "token", "must name the join token")
+	need(c.Method != access.MethodToken || c.SecretFile != "", "secret_file", "must name the file with the token's secret")
+	need(identity.ValidNodeName(c.Name), "name", "must be lower-case letters, digits, dots and hyphens, at most 63")
+	for i, r := range c.Resources {
+		need(r == "node", fmt.Sprintf("resources[%d]", i), "must be node")
+	}
+	need(filepath.IsAbs(c.State), "state", "must be an absolute path")
+	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log", "must be debug, info, warn or error")
+	ttl, err := time.ParseDuration(c.TTL)
+	need(c.TTL == "" || err == nil && ttl >= time.Second, "ttl", "must be a duration of a second or more, such as 12h")
+	if len(f.Fields) == 0 {
+		return nil
+	}
+	for i, field := range f.Fields {
+		sep := ": "
+		if i > 0 {
+			sep = "; "
+		}
+		f.Message += sep + field.Path + " " + field.Reason
+	}
+	return f
+}

@@ -1,0 +1,113 @@
+// Command stile-agent serves a machine to the users of a cluster through reverse tunnels.
+//
+// It knows no detail of what it serves; the packages beside it do. Its entry point is main.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/stile-dev/stile/agent/config"
+	"github.com/stile-dev/stile/agent/serve"
+	"github.com/stile-dev/stile/agent/status"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+const usage = `usage:
+  stile-agent run --config FILE     serve this machine
+  stile-agent status [--state DIR]  exit 0 when a tunnel is up
+  stile-agent version
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err == nil {
+		return
+	}
+	f := fault.From(err)
+	message := f.Message
+	if f.Code == fault.Internal {
+		message = err.Error()
+	}
+	fmt.Fprintf(os.Stderr, "stile-agent: error: %s\n", message)
+	if f.Hint != "" {
+		fmt.Fprintf(os.Stderr, "stile-agent: hint: %s\n", f.Hint)
+	}
+	os.Exit(f.Code.Exit())
+}
+
+func command(ctx context.Context, args []string, out io.Writer) error {
+	if len(args) == 0 {
+		return misused("no command is given")
+	}
+	flags := flag.NewFlagSet("stile-agent "+args[0], flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	file := flags.String("config", "/etc/stile/agent.yaml", "")
+	dir := flags.String("state", "/var/lib/stile-agent", "")
+	if err := flags.Parse(args[1:]); err != nil || flags.NArg() > 0 {
+		return misused("the arguments of " + args[0] + " are wrong")
+	}
+	switch args[0] {
+	case "run":
+		return run(ctx, *file)
+	case "status":
+		return show(ctx, *dir, out)
+	case "version":
+		_, err := fmt.Fprintln(out, software())
+		return err
+	case "help", "-h", "--help":
+		_, err := io.WriteString(out, usage)
+		return err
+	}
+	return misused("there is no command " + args[0])
+}
+
+func misused(message string) error {
+	return fault.New(fault.BadInput, message, "stile-agent run --config FILE, stile-agent status --state DIR or stile-agent version")
+}
+
+func run(ctx context.Context, file string) error {
+	c, err := config.Read(file)
+	if err != nil {
+		return err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log)); err != nil {
+		return misused("log: " + err.Error())
+	}
+	return serve.Run(ctx, c, software(), slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+}
+
+// show prints the status as one line of JSON.
+func show(ctx context.Context, dir string, out io.Writer) error {
+	s, err := status.Ask(ctx, dir)
+	if err != nil {
+		return err
+	}
+	if err := json.NewEncoder(out).Encode(s); err != nil {
+		return err
+	}
+	if s.Tunnels == 0 {
+		return fault.New(fault.Unreachable, "the agent has no tunnel", "read its log for the reason")
+	}
+	return nil
+}
+
+// software is the name and version that the build recorded.
+func software() string {
+	version := "devel"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		version = info.Main.Version
+	}
+	return "stile-agent/" + version
+}

@@ -1,0 +1,313 @@
+// Package serve puts an agent together: state, credential, documents, tunnels and the SSH server.
+//
+// It decides nothing itself. Its entry point is [Run].
+package serve
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/agent/config"
+	"github.com/stile-dev/stile/agent/decide"
+	"github.com/stile-dev/stile/agent/link"
+	"github.com/stile-dev/stile/agent/spool"
+	"github.com/stile-dev/stile/agent/sshd"
+	"github.com/stile-dev/stile/agent/state"
+	"github.com/stile-dev/stile/agent/status"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/enrol"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/shelf"
+	"github.com/stile-dev/stile/pkg/tunnel"
+)
+
+// agent is all the parts.
+type agent struct {
+	config   config.Config
+	software string
+	log      *slog.Logger
+	dir      *state.Dir
+	shelf    *shelf.Shelf
+	keeper   *enrol.Keeper
+	spool    *spool.Spool
+	decider  *decide.Decider
+	server   *sshd.Server
+	links    *link.Links
+	refusals refusals
+}
+
+// Run runs an agent until the context ends. It fails when its state can't be opened; what fails later is retried.
+func Run(ctx context.Context, c config.Config, software string, log *slog.Logger) error {
+	syscall.Umask(0o022) // what a login starts with; our own files say their modes
+	dir, err := state.Open(c.State)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	a := &agent{config: c, software: software, log: log, dir: dir}
+	if err := a.open(); err != nil {
+		return err
+	}
+	defer a.spool.Close()
+	return a.run(ctx)
+}
+
+func (a *agent) open() error {
+	keys, err := a.dir.Keys()
+	if err != nil {
+		return err
+	}
+	if a.shelf, err = shelf.Open(a.dir.Path(state.Documents), "", a.config.CAPin); err != nil {
+		return err
+	}
+	api, err := client.New(client.Config{URL: a.config.API, HTTP: &http.Client{Transport: transport(a.config.Proxy)}})
+	if err != nil {
+		return err
+	}
+	a.keeper, err = enrol.NewKeeper(enrol.Config{
+		API: api, Claim: a.claim(), Keys: keys, Documents: a.shelf, Store: a.dir, Changed: a.renewed, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.spool, err = spool.Open(spool.Config{
+		Dir: a.dir.Path(state.Spool), Epoch: strings.ToLower(rand.Text()[:13]), Stamp: a.stamp,
+		OnError: func(err error) { a.log.Error("Audit spool not synced", "error", err) },
+	})
+	if err != nil {
+		return err
+	}
+	a.decider = decide.New(decide.Config{Documents: a.shelf, Node: a.node, Log: a.log})
+	a.server = sshd.New(sshd.Config{HostKey: a.hostKey, Gate: a.decider, Journal: a.spool, Node: a.node, Log: a.log})
+	a.links = link.New(link.Config{
+		Addrs: a.addrs, Certificate: func() *tls.Certificate { return a.keeper.Current().TLS }, Trust: a.shelf.Trust,
+		Held: a.shelf.Versions, Accept: a.accept, Serve: a.serve, Spool: a.spool, Software: a.software, Log: a.log,
+	})
+	return nil
+}
+
+// transport reaches the API directly, or through a proxy's port; TLS to the API is verified either way.
+func transport(proxy string) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.IdleConnTimeout = 5 * time.Second // calls are a day apart
+	if proxy != "" {
+		t.Proxy = nil
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return tunnel.DialAPI(ctx, nil, proxy) }
+	}
+	return t
+}
+
+func (a *agent) claim() enrol.Claim {
+	c := a.config
+	return enrol.Claim{
+		Kind: identity.KindAgent, Method: c.Method, Token: c.Token, Name: c.Name, Resources: c.Resources, Labels: c.Labels, TTL: c.Life(),
+		AWS: func(ctx context.Context) (aws.Config, error) {
+			var options []func(*awsconfig.LoadOptions) error
+			if c.Region != "" {
+				options = append(options, awsconfig.WithRegion(c.Region))
+			}
+			return awsconfig.LoadDefaultConfig(ctx, options...)
+		},
+		Secret: func() (string, error) { return secret(c.SecretFile) },
+	}
+}
+
+// secret reads a join token's secret; it stays in the file and is kept nowhere else.
+func secret(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fault.Newf(fault.BadInput, "put the join token's secret there", "the secret file %s can't be read", path).Because(err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// run waits for a credential, then keeps tunnels until the context ends.
+func (a *agent) run(ctx context.Context) error {
+	a.log.InfoContext(ctx, "Agent starts", "software", a.software, "api", a.config.API, "name", a.config.Name, "state", a.config.State, "root", os.Geteuid() == 0)
+	if os.Geteuid() != 0 {
+		a.log.WarnContext(ctx, "The agent does not run as root: it serves only its own user")
+	}
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	parts.Go(func() { a.keeper.Run(ctx) })
+	failed := make(chan error, 1)
+	parts.Go(func() { failed <- status.Serve(ctx, a.config.State, a.status) })
+	joined := make(chan struct{})
+	parts.Go(func() { defer close(joined); a.awaitCredential(ctx) })
+	select {
+	case <-joined:
+	case err := <-failed:
+		return err
+	}
+	parts.Go(func() { a.links.Run(ctx) })
+	select {
+	case <-ctx.Done():
+		a.log.Info("Agent stops", "sessions", a.server.Connections())
+		return nil
+	case err := <-failed:
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+}
+
+// awaitCredential returns when there is one; an expired one is none.
+func (a *agent) awaitCredential(ctx context.Context) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !a.keeper.Live() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// renewed has the tunnels opened anew with the new certificate.
+func (a *agent) renewed(*enrol.Credential) {
+	if a.links != nil {
+		a.links.Renewed()
+	}
+	a.documentsArrived()
+}
+
+func (a *agent) documentsArrived() {
+	if a.decider != nil {
+		a.decider.Arrived()
+	}
+	if a.server != nil {
+		a.server.Recheck()
+	}
+}
+
+// accept takes documents that a proxy pushed. What is refused is recorded: somebody offered it.
+func (a *agent) accept(documents []bundle.Signed) {
+	err := a.shelf.Accept(documents...)
+	a.documentsArrived()
+	if err == nil {
+		return
+	}
+	a.log.Warn("Document refused", "error", err)
+	if !a.refusals.first(err) {
+		return
+	}
+	e := audit.New(audit.DocumentRefused, rand.Reader, time.Now())
+	e.Actor, e.Outcome, e.Reason = "agent/"+a.node().ID, audit.Denied, err.Error()
+	if err := a.spool.Record(e); err != nil {
+		a.log.Error("Audit event not kept", "type", string(e.Type), "error", err)
+	}
+}
+
+// refusals remembers which refusals were recorded lately, so that one who repeats itself fills no spool.
+type refusals struct {
+	mu   sync.Mutex
+	seen map[string]time.Time
+}
+
+// repeat is how long the same refusal isn't recorded again.
+const repeat = time.Minute
+
+func (r *refusals) first(err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if at, ok := r.seen[err.Error()]; ok && now.Sub(at) < repeat {
+		return false
+	}
+	if r.seen == nil || len(r.seen) > 100 {
+		r.seen = map[string]time.Time{}
+	}
+	r.seen[err.Error()] = now
+	return true
+}
+
+// serve answers one stream that a proxy opened. The target must be one of this agent's.
+func (a *agent) serve(ctx context.Context, s tunnel.Stream, open *frame.Open) {
+	target := open.GetTarget()
+	if err := a.serves(target); err != nil {
+		_ = frame.WriteRefusal(s, err)
+		_ = s.CloseWrite()
+		return
+	}
+	if err := frame.WriteOpen(s); err != nil {
+		return
+	}
+	source, err := netip.ParseAddrPort(open.GetSource())
+	if err != nil {
+		source = netip.AddrPort{}
+	}
+	a.server.Serve(ctx, s, sshd.Hint{Target: target.GetName(), Source: source, TraceID: open.GetTraceId(), Proxy: open.GetProxy()})
+}
+
+func (a *agent) serves(target *frame.Target) error {
+	node := a.node()
+	if target.GetKind() == "node" {
+		for _, name := range append([]string{node.ID}, node.Names...) {
+			if name == target.GetName() {
+				return nil
+			}
+		}
+	}
+	return fault.Newf(fault.NotFound, "see with stile ls what there is", "agent %s does not serve %s %q", node.ID, target.GetKind(), target.GetName())
+}
+
+// addrs are the proxies known from the configuration and from the last join.
+func (a *agent) addrs() []string {
+	out := append([]string{}, a.keeper.Current().Proxies...)
+	if a.config.Proxy != "" {
+		out = append(out, a.config.Proxy)
+	}
+	return out
+}
+
+// hostKey is the newest host certificate's signer.
+func (a *agent) hostKey() (ssh.Signer, error) {
+	c := a.keeper.Current()
+	if c == nil || c.SSH == nil {
+		return nil, errors.New("serving SSH: the agent has not joined")
+	}
+	return c.SSH, nil
+}
+
+func (a *agent) node() identity.Host {
+	if c := a.keeper.Current(); c != nil {
+		return c.Host
+	}
+	return identity.Host{}
+}
+
+func (a *agent) stamp() spool.Stamp {
+	n := a.node()
+	return spool.Stamp{Cluster: n.Cluster, Source: "agent/" + n.ID}
+}
+
+func (a *agent) status() status.Status {
+	s := status.Status{Tunnels: a.links.Up(), Sessions: a.server.Connections(), Versions: a.shelf.Versions(), Software: a.software}
+	if c := a.keeper.Current(); c != nil {
+		s.ID, s.Names, s.Expires = c.Host.ID, c.Host.Names, &c.Until
+	}
+	return s
+}

@@ -1,0 +1,111 @@
+// Package status lets a running agent say how it is, on a socket in its state directory, and asks it.
+//
+// It changes nothing. Its entry points are [Serve] and [Ask].
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+)
+
+// Status is what an agent says of itself.
+type Status struct {
+	ID       string            `json:"id"` // "" before it joined
+	Names    []string          `json:"names"`
+	Tunnels  int               `json:"tunnels"`  // that are up
+	Sessions int               `json:"sessions"` // users connected
+	Expires  *time.Time        `json:"expires_at,omitempty"`
+	Versions identity.Versions `json:"versions"` // of the documents held
+	Software string            `json:"software"`
+}
+
+const (
+	name  = "agent.sock"
+	limit = 2 * time.Second
+)
+
+// Serve answers on the socket in dir until the context ends.
+func Serve(ctx context.Context, dir string, now func() Status) error {
+	path := filepath.Join(dir, name)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("serving the status: %w", err)
+	}
+	short, done, err := reach(dir)
+	if err != nil {
+		return fmt.Errorf("serving the status: %w", err)
+	}
+	defer done()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: short})
+	if err != nil {
+		return fmt.Errorf("serving the status: %w", err)
+	}
+	l.SetUnlinkOnClose(false)
+	defer os.Remove(path)
+	defer l.Close()
+	if err := os.Chmod(path, 0o600); err != nil {
+		return fmt.Errorf("serving the status: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("serving the status: %w", err)
+		}
+		_ = c.SetDeadline(time.Now().Add(limit))
+		_ = json.NewEncoder(c).Encode(now())
+		_ = c.Close()
+	}
+}
+
+// reach gives a path to the socket that fits an address of 108 bytes, whatever the directory's length.
+func reach(dir string) (string, func(), error) {
+	path := filepath.Join(dir, name)
+	if len(path) < 100 {
+		return path, func() {}, nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name), func() { _ = d.Close() }, nil
+}
+
+// Ask asks the agent whose state directory this is. An agent that doesn't run, or doesn't answer, is a fault.
+func Ask(ctx context.Context, dir string) (Status, error) {
+	var s Status
+	path, done, err := reach(dir)
+	if err != nil {
+		return s, silent(dir, err)
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return s, silent(dir, err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(limit))
+	if err := json.NewDecoder(c).Decode(&s); err != nil {
+		return s, silent(dir, err)
+	}
+	return s, nil
+}
+
+func silent(dir string, err error) error {
+	return fault.Newf(fault.Unreachable, "start it with stile-agent run, or name its state directory with --state",
+		"no agent answers in %s", dir).Because(err)
+}
