@@ -182,3 +182,39 @@ func TestSec_S28_ForeignSignaturesRaiseAnAlarm(t *testing.T) {
 	}
 	t.Error("no rule ForeignSign watches who signs")
 }
+
+func TestSec_S28_TheEvaluatorSeesALooseKeyPolicy(t *testing.T) {
+	const (
+		root  = `"Principal":{"AWS":{"Fn::Sub":"arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}`
+		other = `{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"kms:Sign","Condition":{"ArnNotEquals":{"aws:PrincipalArn":{"Fn::Sub":"arn:${AWS::Partition}:iam::${AWS::AccountId}:role/Administrator"}}}}`
+	)
+	for name, c := range map[string]struct {
+		policy string
+		want   []string
+	}{
+		"everything for whom IAM allows it": {`{"Effect":"Allow",` + root + `,"Action":"kms:*"}`, []string{"administrator", "root-user"}},
+		"denied to all but one":             {`{"Effect":"Allow",` + root + `,"Action":["kms:Sign"]},` + other, []string{"administrator"}},
+		"only another form":                 {`{"Effect":"Allow",` + root + `,"Action":"kms:Sign","Condition":{"StringEquals":{"kms:MessageType":"RAW"}}}`, nil},
+		"nothing":                           {other, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := read(t, map[string][]byte{"Bad": []byte(`{"Resources":{"Key":{"Type":"AWS::KMS::Key","Properties":{"KeyPolicy":{"Statement":[` + c.policy + `]}}}}}`)})
+			got, err := a.Lets(a.Keys()[0], "kms:Sign", review.Form("kms:Sign"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("whom the policy lets sign (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestSec_S28_AConditionThatIsNotUnderstoodIsAnErrorNotAGuess(t *testing.T) {
+	for _, condition := range []string{`{"StringLike":{"kms:MessageType":"D*"}}`, `{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::1:role/*"}}`} {
+		a := read(t, map[string][]byte{"Bad": []byte(`{"Resources":{"Key":{"Type":"AWS::KMS::Key","Properties":{"KeyPolicy":{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:Sign","Condition":` + condition + `}]}}}}}`)})
+		if got, err := a.Lets(a.Keys()[0], "kms:Sign", review.Form("kms:Sign")); err == nil {
+			t.Errorf("%s: judged as %q, want an error", condition, got)
+		}
+	}
+}
