@@ -127,7 +127,7 @@ func TestBatchesAndTransactionsHaveTheirLimits(t *testing.T) {
 func TestARequestTokenStandsForOneRequestForTenMinutes(t *testing.T) {
 	now := time.Now()
 	dir := t.TempDir()
-	clock := func(c *dynamodb.Config) { c.Now, c.Dir = func() time.Time { return now }, dir }
+	clock := func(c *dynamodb.Config) { c.Now, c.Dir, c.SweepEvery = func() time.Time { return now }, dir, time.Hour }
 	count := func(c *sdk.Client, by string) error {
 		_, err := c.TransactWriteItems(t.Context(), &sdk.TransactWriteItemsInput{
 			ClientRequestToken: aws.String("token"),
@@ -137,7 +137,7 @@ func TestARequestTokenStandsForOneRequestForTenMinutes(t *testing.T) {
 		})
 		return err
 	}
-	s, err := dynamodb.Open(dynamodb.Config{Dir: dir, Account: "111122223333", Region: "eu-west-1", Now: func() time.Time { return now }})
+	s, err := dynamodb.Open(dynamodb.Config{Dir: dir, Account: "111122223333", Region: "eu-west-1", Now: func() time.Time { return now }, SweepEvery: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,8 @@ func (s *Server) provision(r resource.Resource) (resource.Outcome, error) {
 		if meta.Schema != schema {
 			return fmt.Errorf("property KeySchema: table %s exists with another key; give the new table another TableName", d.name)
 		}
-		return s.apply(tx, meta, d, &meta)
+		meta = s.apply(tx, meta, d)
+		return nil
 	})
 	if err != nil {
 		return resource.Outcome{}, err
@@ -83,7 +84,7 @@ func (s *Server) provision(r resource.Resource) (resource.Outcome, error) {
 }
 
 // apply brings a table to what is declared; nothing is written when nothing differs.
-func (s *Server) apply(tx *store.Tx, now store.Table, d declaration, out *store.Table) error {
+func (s *Server) apply(tx *store.Tx, now store.Table, d declaration) store.Table {
 	next := now
 	next.TTL, next.Protected, next.Policy = d.ttl, d.protected, d.policy
 	next.Settings, next.Tags = d.settings, d.tags
@@ -100,8 +101,7 @@ func (s *Server) apply(tx *store.Tx, now store.Table, d declaration, out *store.
 	if _, exists := tx.Table(d.name); !exists || !same(now, next) {
 		tx.PutTable(next)
 	}
-	*out = next
-	return nil
+	return next
 }
 
 func same(a, b store.Table) bool {

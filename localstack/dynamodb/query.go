@@ -251,8 +251,11 @@ func (s *Server) runQuery(l *listing, keys *expression.KeyExpression, forward bo
 	}
 	if after != nil {
 		sort := l.request.ExclusiveStartKey[l.meta.Schema.Range.Name]
-		if after.Hash != span.Hash || !where.Accepts(sort) {
+		if after.Hash != span.Hash {
 			return nil, item.Invalid("The provided starting key is outside query boundaries based on provided conditions")
+		}
+		if !where.Accepts(sort) {
+			return nil, item.Invalid("The provided starting key does not match the range key predicate")
 		}
 		span.After = &after.Range
 	}

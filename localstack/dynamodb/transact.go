@@ -1,7 +1,6 @@
 package dynamodb
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -151,7 +150,7 @@ func (r *transactWriteRequest) fingerprint() ([32]byte, error) {
 	if err != nil {
 		return [32]byte{}, fmt.Errorf("fingerprinting a transaction: %w", err)
 	}
-	return sha256.Sum256(bytes.TrimSpace(text)), nil
+	return sha256.Sum256(text), nil
 }
 
 // once runs work unless the token has been used for the same request within its life.

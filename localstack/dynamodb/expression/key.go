@@ -1,7 +1,6 @@
 package expression
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/stile-dev/stile/localstack/dynamodb/item"
@@ -187,6 +186,3 @@ func (c KeyCondition) Span() (from, to string, open bool) {
 	}
 	return "", "", true
 }
-
-// String names the condition for logs.
-func (c KeyCondition) String() string { return fmt.Sprintf("%s %s %v", c.Hash.Text, c.Op, c.Args) }

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -125,7 +126,7 @@ func (s *Store) commit(group []*write) {
 	for _, w := range group {
 		tx := &Tx{store: s, below: all, layer: newLayer()}
 		tx.layer.seq = all.seq
-		if w.err = w.change(tx); w.err == nil {
+		if w.err = attempt(w.change, tx); w.err == nil {
 			all.merge(tx.layer)
 		}
 	}
@@ -141,6 +142,16 @@ func (s *Store) commit(group []*write) {
 	for _, w := range group {
 		close(w.done)
 	}
+}
+
+// attempt runs one change; its panic fails that change and not the writer.
+func attempt(change func(*Tx) error, tx *Tx) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("a change broke: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return change(tx)
 }
 
 // show applies a committed layer to memory and wakes who waits for records.
@@ -223,7 +234,7 @@ type Token struct {
 	Expires time.Time // after which the token is forgotten
 }
 
-// Place is where an item stands.
+// place is where an item stands.
 type place struct {
 	table string // the table's id
 	key   item.Key

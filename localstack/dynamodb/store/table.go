@@ -96,7 +96,7 @@ func (t *table) put(k item.Key, i item.Item) {
 	t.bytes += i.Size()
 }
 
-// Slot scatters partitions as a hash does, so that Scan's order is nobody's to rely on.
+// slot scatters partitions as a hash does, so that Scan's order is nobody's to rely on.
 func slot(hash string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(hash))
