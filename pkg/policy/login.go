@@ -14,16 +14,16 @@ func (s *Set) AllowsLogin(sub Subject, node Node, login string) bool {
 	if !sub.names("node/" + node.Name) {
 		return false
 	}
-	allowed := false
+	allowed, labels := false, view{labels: node.Labels}
 	for _, name := range sub.Roles {
 		r := s.roles[name]
 		if r == nil || !access.Within(node.Scope, r.scope) {
 			continue
 		}
-		if r.deniesLogin(sub, node, login) {
+		if r.deniesLogin(sub, &labels, login) {
 			return false
 		}
-		allowed = allowed || r.allowsLogin(sub, node, login)
+		allowed = allowed || r.allowsLogin(sub, &labels, login)
 	}
 	return allowed
 }
@@ -33,17 +33,17 @@ func (sub Subject) names(target string) bool {
 	return len(sub.Resources) == 0 || slices.Contains(sub.Resources, target)
 }
 
-func (r *role) allowsLogin(sub Subject, node Node, login string) bool {
-	return r.allow.labels.matches(node.Labels) && r.allow.names(login, sub.Traits)
+func (r *role) allowsLogin(sub Subject, labels *view, login string) bool {
+	return r.allow.labels.matches(labels) && r.allow.names(login, sub.Traits)
 }
 
 // deniesLogin: of logins and labels, those that the block speaks of must all match; of neither, nothing is denied.
-func (r *role) deniesLogin(sub Subject, node Node, login string) bool {
+func (r *role) deniesLogin(sub Subject, labels *view, login string) bool {
 	d := &r.deny
 	if !d.hasLogins && d.labels.empty() {
 		return false
 	}
-	return (!d.hasLogins || d.names(login, sub.Traits)) && (d.labels.empty() || d.labels.matches(node.Labels))
+	return (!d.hasLogins || d.names(login, sub.Traits)) && (d.labels.empty() || d.labels.matches(labels))
 }
 
 // names reports whether the block names the login, without making strings.
@@ -148,17 +148,17 @@ func sortedUnique(roles []string) []string {
 
 // login is what one role says of a login on a node.
 func (r *role) login(sub Subject, node Node, login string) Step {
-	step := Step{Role: r.name, Effect: Silent}
+	step, labels := Step{Role: r.name, Effect: Silent}, view{labels: node.Labels}
 	switch {
 	case !access.Within(node.Scope, r.scope):
 		step.Rule, step.Value = ruleScope, node.Scope
 		step.Reason = fmt.Sprintf("it acts at or below %s and the node is at %s", r.scope, scopeOf(node.Scope))
-	case r.deniesLogin(sub, node, login):
+	case r.deniesLogin(sub, &labels, login):
 		step.Effect = Denies
 		r.explainDeny(&step, node, login)
-	case !r.allow.labels.matches(node.Labels):
+	case !r.allow.labels.matches(&labels):
 		step.Rule = ruleLabels
-		step.Label, step.Value, step.Reason = r.allow.labels.explain(node.Labels)
+		step.Label, step.Value, step.Reason = r.allow.labels.explain(&labels)
 	case !r.allow.names(login, sub.Traits):
 		step.Rule, step.Value = ruleLogins, login
 		step.Reason = r.explainLogins(sub, login)
@@ -197,13 +197,13 @@ func (s *selector) first(labels map[string]string) (key, value string) {
 }
 
 // explain says which label kept the selector from matching.
-func (s *selector) explain(labels map[string]string) (key, value, reason string) {
+func (s *selector) explain(labels *view) (key, value, reason string) {
 	for i := range s.terms {
 		t := &s.terms[i]
 		if t.matches(labels) {
 			continue
 		}
-		value, ok := labels[t.key]
+		value, ok := labels.get(t.index, t.key)
 		if !ok {
 			return t.key, "", fmt.Sprintf("the node has no label %s", t.key)
 		}
@@ -239,9 +239,10 @@ func scopeOf(s string) string {
 // Logins lists the logins that the subject may use on a node, sorted.
 func (s *Set) Logins(sub Subject, node Node) []string {
 	found := map[string]bool{}
+	labels := view{labels: node.Labels}
 	for _, name := range sub.Roles {
 		r := s.roles[name]
-		if r == nil || !access.Within(node.Scope, r.scope) || !r.allow.labels.matches(node.Labels) {
+		if r == nil || !access.Within(node.Scope, r.scope) || !r.allow.labels.matches(&labels) {
 			continue
 		}
 		for _, t := range r.allow.logins {
@@ -257,9 +258,10 @@ func (s *Set) Logins(sub Subject, node Node) []string {
 
 // Reaches reports whether the subject may use any login on a node.
 func (s *Set) Reaches(sub Subject, node Node) bool {
+	labels := view{labels: node.Labels}
 	for _, name := range sub.Roles {
 		r := s.roles[name]
-		if r == nil || !access.Within(node.Scope, r.scope) || !r.allow.labels.matches(node.Labels) {
+		if r == nil || !access.Within(node.Scope, r.scope) || !r.allow.labels.matches(&labels) {
 			continue
 		}
 		for i := range r.allow.logins {

@@ -24,10 +24,10 @@ type Options struct {
 // permits nothing, when none does.
 func (s *Set) Options(sub Subject, node Node, login string) Options {
 	var o Options
-	matched := 0
+	matched, labels := 0, view{labels: node.Labels}
 	for _, name := range sub.Roles {
 		r := s.roles[name]
-		if r == nil || !access.Within(node.Scope, r.scope) || !r.allowsLogin(sub, node, login) {
+		if r == nil || !access.Within(node.Scope, r.scope) || !r.allowsLogin(sub, &labels, login) {
 			continue
 		}
 		if matched == 0 {

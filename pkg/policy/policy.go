@@ -7,6 +7,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -85,6 +86,7 @@ type selector struct {
 
 type term struct {
 	key    string
+	index  int // of the key among all keys of the set
 	values []string
 	any    bool
 }
@@ -93,7 +95,7 @@ type term struct {
 func (s *selector) empty() bool { return !s.any && len(s.terms) == 0 }
 
 // matches: keys are ANDed, values ORed.
-func (s *selector) matches(labels map[string]string) bool {
+func (s *selector) matches(labels *view) bool {
 	if s.any && len(s.terms) == 0 {
 		return true
 	}
@@ -105,15 +107,40 @@ func (s *selector) matches(labels map[string]string) bool {
 	return len(s.terms) > 0
 }
 
-func (t *term) matches(labels map[string]string) bool {
-	value, ok := labels[t.key]
+func (t *term) matches(labels *view) bool {
+	value, ok := labels.get(t.index, t.key)
 	return ok && (t.any || slices.Contains(t.values, value))
+}
+
+// view remembers a node's labels by the index of their key while one decision is made: fifty roles ask for the
+// same few keys, and looking a string up in a map fifty times is what a decision would otherwise cost.
+type view struct {
+	labels     map[string]string
+	seen, have uint16 // bit sets
+	values     [16]string
+}
+
+func (v *view) get(index int, key string) (string, bool) {
+	if index >= len(v.values) {
+		value, ok := v.labels[key]
+		return value, ok
+	}
+	bit := uint16(1) << index
+	if v.seen&bit == 0 {
+		v.seen |= bit
+		if value, ok := v.labels[key]; ok {
+			v.values[index] = value
+			v.have |= bit
+		}
+	}
+	return v.values[index], v.have&bit != 0
 }
 
 // Compile takes roles apart once. A role that doesn't validate, or a name that stands twice, is refused
 // as a whole: to leave out a deny that can't be read would grant.
 func Compile(roles []access.Role) (*Set, error) {
 	set := &Set{roles: make(map[string]*role, len(roles))}
+	keys := keyIndex{}
 	for _, r := range roles {
 		if faults := (access.Resource{Kind: "role", Metadata: r.Metadata, Spec: &r.Spec}).Validate(); len(faults) > 0 {
 			return nil, fmt.Errorf("compiling role %q: %s: %s", r.Metadata.Name, faults[0].Path, faults[0].Reason)
@@ -121,7 +148,7 @@ func Compile(roles []access.Role) (*Set, error) {
 		if _, twice := set.roles[r.Metadata.Name]; twice {
 			return nil, fmt.Errorf("compiling role %q: the name stands twice", r.Metadata.Name)
 		}
-		c, err := compile(r)
+		c, err := compile(r, keys)
 		if err != nil {
 			return nil, fmt.Errorf("compiling role %q: %w", r.Metadata.Name, err)
 		}
@@ -130,12 +157,24 @@ func Compile(roles []access.Role) (*Set, error) {
 	return set, nil
 }
 
-func compile(r access.Role) (*role, error) {
-	allow, err := compileBlock(r.Spec.Allow)
+// keyIndex numbers label keys in the order in which they are met.
+type keyIndex map[string]int
+
+func (k keyIndex) of(key string) int {
+	i, ok := k[key]
+	if !ok {
+		i = len(k)
+		k[key] = i
+	}
+	return i
+}
+
+func compile(r access.Role, keys keyIndex) (*role, error) {
+	allow, err := compileBlock(r.Spec.Allow, keys)
 	if err != nil {
 		return nil, err
 	}
-	deny, err := compileBlock(r.Spec.Deny)
+	deny, err := compileBlock(r.Spec.Deny, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +185,8 @@ func compile(r access.Role) (*role, error) {
 	return &role{name: r.Metadata.Name, scope: scope, options: r.Spec.Options, allow: allow, deny: deny}, nil
 }
 
-func compileBlock(b access.RoleBlock) (block, error) {
-	c := block{hasLogins: len(b.Logins) > 0, labels: compileSelector(b.NodeLabels), rules: b.Rules}
+func compileBlock(b access.RoleBlock, keys keyIndex) (block, error) {
+	c := block{hasLogins: len(b.Logins) > 0, labels: compileSelector(b.NodeLabels, keys), rules: b.Rules}
 	for _, l := range b.Logins {
 		if l == "*" {
 			c.anyLogin = true
@@ -162,27 +201,17 @@ func compileBlock(b access.RoleBlock) (block, error) {
 	return c, nil
 }
 
-func compileSelector(labels map[string][]string) selector {
+func compileSelector(labels map[string][]string, keys keyIndex) selector {
 	var s selector
-	for key, values := range labels {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		values := labels[key]
 		if key == "*" {
 			s.any = true // validated: its value is * alone
 			continue
 		}
-		s.terms = append(s.terms, term{key: key, values: values, any: slices.Contains(values, "*")})
+		s.terms = append(s.terms, term{key: key, index: keys.of(key), values: values, any: slices.Contains(values, "*")})
 	}
-	slices.SortFunc(s.terms, func(a, b term) int { return compare(a.key, b.key) })
 	return s
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // DefaultTTL is how long a user's certificate lives when nobody asks for another time.
