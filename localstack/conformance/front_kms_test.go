@@ -1,7 +1,9 @@
 package conformance_test
 
 import (
+	"context"
 	"crypto/ecdsa"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"net/http"
@@ -207,5 +209,32 @@ func TestKMSErrorsHaveTheJSONShape(t *testing.T) {
 	foreign := raw{Method: "POST", Service: "kms", Header: target, Body: "{}", Region: "eu-north-1"}.send(t)
 	if foreign.Status != http.StatusBadRequest || !strings.Contains(foreign.Body, "InvalidSignatureException") {
 		t.Errorf("scoped to another region: %d %s", foreign.Status, foreign.Body)
+	}
+}
+
+func TestAPolicyMayDemandTheAlias(t *testing.T) {
+	client := kmsClient(here.Config)
+	alias := "alias/stile-conformance-" + rand.Text()
+	if _, err := client.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: &alias, TargetKeyId: &here.SignKey}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := client.DeleteAlias(context.WithoutCancel(t.Context()), &kms.DeleteAliasInput{AliasName: &alias}); err != nil {
+			t.Error(err)
+		}
+	})
+	condition := func(operator, key string) *kms.Client {
+		return kmsClient(narrowed(t, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"kms:Sign","Resource":"*","Condition":{"`+operator+`":{"`+key+`":"`+alias+`"}}}}`))
+	}
+	byAlias := digestInput()
+	byAlias.KeyId = &alias
+	asked := condition("StringEquals", "kms:RequestAlias")
+	if _, err := asked.Sign(t.Context(), byAlias); err != nil {
+		t.Errorf("kms:RequestAlias by alias: %v", err)
+	}
+	_, err := asked.Sign(t.Context(), digestInput())
+	wantCode(t, err, "AccessDeniedException")
+	if _, err := condition("ForAnyValue:StringEquals", "kms:ResourceAliases").Sign(t.Context(), digestInput()); err != nil {
+		t.Errorf("kms:ResourceAliases by id: %v", err)
 	}
 }

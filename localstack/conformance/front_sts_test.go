@@ -201,3 +201,34 @@ func TestAssumedCredentialsExpireWhenTheySay(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestAPresignedCallerIdentityAnswersToo(t *testing.T) {
+	signed, err := sts.NewPresignClient(stsClient(here.Config)).PresignGetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(method, url string) answer {
+		r, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return do(t, r)
+	}
+	if got := send(signed.Method, signed.URL); got.Status != http.StatusOK || !strings.Contains(got.Body, ":assumed-role/") {
+		t.Errorf("%d %s", got.Status, got.Body)
+	}
+	if got := send(signed.Method, strings.Replace(signed.URL, "GetCallerIdentity", "GetSessionToken", 1)); got.Status != http.StatusForbidden {
+		t.Errorf("with another action: %d %s", got.Status, got.Body)
+	}
+	if got := send(signed.Method, signed.URL+"&X-Amz-Date=20260101T000000Z"); got.Status != http.StatusBadRequest && got.Status != http.StatusForbidden {
+		t.Errorf("with a parameter twice: %d %s", got.Status, got.Body)
+	}
+}
+
+func TestParametersThatStandTwiceAreRefused(t *testing.T) {
+	r := identityRequest()
+	r.Body += "&Action=AssumeRole"
+	if got := r.send(t); got.Status != http.StatusBadRequest {
+		t.Errorf("%d %s", got.Status, got.Body)
+	}
+}

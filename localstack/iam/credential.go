@@ -161,8 +161,11 @@ func (a *Authority) Assume(r AssumeRequest) (Credentials, *Principal, error) {
 	}
 	context["sts:RoleSessionName"] = []string{r.Session}
 	a.mu.RLock()
-	entry := a.roles[a.owner(r.RoleARN)]
+	entry, there := a.roles[a.owner(r.RoleARN)]
 	a.mu.RUnlock()
+	if !there {
+		return Credentials{}, nil, a.mayNot(r)
+	}
 	d := a.Decide(r.Caller, Query{
 		Action: "sts:AssumeRole", Resource: role.ARN, Context: context,
 		ResourcePolicies: []*Policy{entry.trust}, Mode: TrustPolicy, ResourceAccount: role.Account,

@@ -206,7 +206,7 @@ func parseQuery(q map[string][]string) (*Signature, error) {
 		return v[0], nil
 	}
 	got := map[string]string{}
-	for _, key := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"} {
+	for _, key := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature"} {
 		v, err := one(key)
 		if err != nil {
 			return nil, err
@@ -220,17 +220,33 @@ func parseQuery(q map[string][]string) (*Signature, error) {
 	if err := s.read(got["X-Amz-Credential"], got["X-Amz-SignedHeaders"], got["X-Amz-Signature"]); err != nil {
 		return nil, err
 	}
-	seconds, err := strconv.Atoi(got["X-Amz-Expires"])
-	if err != nil || seconds < 1 || seconds > 604800 {
-		return nil, fail(Incomplete, "X-Amz-Expires must be a number of seconds from 1 to 604800 (a week)")
+	if err := s.readLifetime(q["X-Amz-Expires"]); err != nil {
+		return nil, err
 	}
-	s.Lifetime = time.Duration(seconds) * time.Second
+	var err error
 	if _, there := q["X-Amz-Security-Token"]; there {
 		if s.Token, err = one("X-Amz-Security-Token"); err != nil {
 			return nil, err
 		}
 	}
 	return s, s.readTime(got["X-Amz-Date"])
+}
+
+// readLifetime: S3 demands to be told, the others give what is not told fifteen minutes.
+func (s *Signature) readLifetime(expires []string) error {
+	if len(expires) == 0 && s.Service != "s3" {
+		s.Lifetime = window
+		return nil
+	}
+	if len(expires) != 1 {
+		return fail(Incomplete, "AWS query-string parameters must include 'X-Amz-Expires' exactly once.")
+	}
+	seconds, err := strconv.Atoi(expires[0])
+	if err != nil || seconds < 1 || seconds > 604800 {
+		return fail(Incomplete, "X-Amz-Expires must be a number of seconds from 1 to 604800 (a week)")
+	}
+	s.Lifetime = time.Duration(seconds) * time.Second
+	return nil
 }
 
 // readQuery decodes a query string, keeping repeated keys. A broken escape is an error.
