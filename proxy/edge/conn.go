@@ -27,6 +27,13 @@ func (c *Conn) Admit() {
 	c.place.admit()
 }
 
+// Lift lifts the limits on time and bytes, but the connection goes on counting as one of an unknown source: it is
+// bounded by its handler instead.
+func (c *Conn) Lift() {
+	c.limit.Stop()
+	c.bounded.free.Store(true)
+}
+
 var errTooMuch = errors.New("too many bytes before saying who it is")
 
 // bounded fails reads past a number of bytes until it is set free.

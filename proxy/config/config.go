@@ -1,0 +1,84 @@
+// Package config reads a proxy's configuration from the environment of its task.
+//
+// It opens nothing. Its entry point is [Read].
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// Config is what the task's environment says; package names tells where each value stands.
+type Config struct {
+	Cluster    string
+	API        string         // URL
+	PublicAddr string         // host:port
+	Listen     string         // host:port or :port
+	Proxied    []netip.Prefix // whose connections begin with a PROXY v2 header
+	State      string         // table names
+	Presence   string
+	Ledger     string
+	Documents  string // bucket
+}
+
+// Read takes the values from a lookup such as os.LookupEnv and reports all faults at once.
+func Read(lookup func(string) (string, bool)) (Config, error) {
+	f := fault.New(fault.BadInput, "the proxy's environment is not complete", "set what is named; the template of the stack StileFleet does")
+	get := func(name string) string {
+		v, _ := lookup(name)
+		if v == "" {
+			f.With(name, "not set")
+		}
+		return v
+	}
+	c := Config{
+		Cluster: get(names.EnvCluster), API: get(names.EnvAPI), PublicAddr: get(names.EnvPublicAddr), Listen: get(names.EnvListen),
+		State: get(names.EnvTableState), Presence: get(names.EnvTablePresence), Ledger: get(names.EnvTableLedger), Documents: get(names.EnvBucketDocuments),
+	}
+	if _, _, err := net.SplitHostPort(c.PublicAddr); err != nil && c.PublicAddr != "" {
+		f.With(names.EnvPublicAddr, "must be host:port")
+	}
+	if u, err := url.Parse(c.API); c.API != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		f.With(names.EnvAPI, "must be an https URL")
+	}
+	list, _ := lookup(names.EnvProxyProtocol)
+	for text := range strings.SplitSeq(list, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			f.With(names.EnvProxyProtocol, "must be networks such as 10.0.0.0/16, separated by commas")
+			continue
+		}
+		c.Proxied = append(c.Proxied, p.Masked())
+	}
+	if len(f.Fields) == 0 {
+		return c, nil
+	}
+	for i, field := range f.Fields {
+		sep := ": "
+		if i > 0 {
+			sep = "; "
+		}
+		f.Message += sep + field.Path + " " + field.Reason
+	}
+	return c, f
+}
+
+// APIHost is the one place that stile-api/1 leads to, host:port.
+func (c Config) APIHost() string {
+	u, err := url.Parse(c.API)
+	if err != nil {
+		return ""
+	}
+	if u.Port() == "" {
+		return net.JoinHostPort(u.Hostname(), "443")
+	}
+	return u.Host
+}

@@ -1,0 +1,123 @@
+package feed
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+)
+
+// maxWaiting is how many of the proxy's own events wait for the ledger; a proxy has no disk that would outlive it.
+const maxWaiting = 10_000
+
+// Events are the proxy's own audit events on their way into the ledger.
+type Events struct {
+	Append func(context.Context, ...audit.Event) error
+	Source func() (cluster, proxy string)
+	Log    *slog.Logger
+
+	mu      sync.Mutex
+	waiting []audit.Event
+	lost    int
+	seq     uint64
+	epoch   string
+	seen    map[string]time.Time
+	wake    chan struct{}
+	once    sync.Once
+}
+
+func (e *Events) init() {
+	e.once.Do(func() {
+		e.wake, e.epoch, e.seen = make(chan struct{}, 1), strings.ToLower(rand.Text()[:13]), map[string]time.Time{}
+	})
+}
+
+// Record has an event written soon.
+func (e *Events) Record(event audit.Event) {
+	e.init()
+	cluster, proxy := e.Source()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seq++
+	event.Cluster, event.Source, event.SourceEpoch, event.Seq = cluster, "proxy/"+proxy, e.epoch, e.seq
+	if err := event.Validate(); err != nil {
+		e.Log.Error("Audit event is invalid", "type", string(event.Type), "error", err)
+		return
+	}
+	if len(e.waiting) >= maxWaiting {
+		e.lost++ // the gap shows in seq
+		return
+	}
+	e.waiting = append(e.waiting, event)
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Refused records that a published document was refused, the same reason once a minute.
+func (e *Events) Refused(err error) {
+	e.init()
+	now := time.Now()
+	e.mu.Lock()
+	at, again := e.seen[err.Error()]
+	again = again && now.Sub(at) < time.Minute
+	if !again {
+		if len(e.seen) > 100 {
+			clear(e.seen)
+		}
+		e.seen[err.Error()] = now
+	}
+	e.mu.Unlock()
+	if again {
+		return
+	}
+	e.Log.Warn("Document refused", "error", err)
+	_, proxy := e.Source()
+	event := audit.New(audit.DocumentRefused, rand.Reader, now)
+	event.Actor, event.Outcome, event.Reason = "proxy/"+proxy, audit.Denied, err.Error()
+	e.Record(event)
+}
+
+// Run writes events until the context ends.
+func (e *Events) Run(ctx context.Context) {
+	e.init()
+	for {
+		select {
+		case <-e.wake:
+		case <-ctx.Done():
+			return
+		}
+		for e.Flush(ctx) != nil && ctx.Err() == nil {
+			pause(ctx, again)
+		}
+	}
+}
+
+// Flush writes what waits, in batches.
+func (e *Events) Flush(ctx context.Context) error {
+	e.init()
+	for {
+		e.mu.Lock()
+		batch := e.waiting[:min(len(e.waiting), 100)]
+		lost := e.lost
+		e.mu.Unlock()
+		if len(batch) == 0 {
+			return nil
+		}
+		limited, cancel := context.WithTimeout(ctx, writeLimit*5)
+		err := e.Append(limited, batch...)
+		cancel()
+		if err != nil {
+			e.Log.WarnContext(ctx, "Audit events not yet in the ledger", "events", len(batch), "lost", lost, "error", err)
+			return err
+		}
+		e.mu.Lock()
+		e.waiting = e.waiting[len(batch):]
+		e.mu.Unlock()
+	}
+}

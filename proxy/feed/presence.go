@@ -1,0 +1,170 @@
+package feed
+
+import (
+	"cmp"
+	"context"
+	"hash/fnv"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/presence"
+)
+
+const (
+	// debounce gathers changes: a lost tunnel is written well within 250 ms.
+	debounce = 100 * time.Millisecond
+	// again is when a shard that could not be written is tried again.
+	again = 2 * time.Second
+	// setFor is how long a shard counts by itself; the lease bounds it sooner.
+	setFor = 24 * time.Hour
+	// writeLimit bounds one write.
+	writeLimit = 2 * time.Second
+)
+
+// Table is where presence is kept.
+type Table interface {
+	PutLease(context.Context, presence.Lease) error
+	DropLease(ctx context.Context, proxy string) error
+	PutTunnels(ctx context.Context, proxy string, shard int, tunnels []presence.Tunnel, expires time.Time) error
+	Leases(ctx context.Context, now time.Time) ([]presence.Lease, error)
+}
+
+// Presence says that this proxy lives and which agents it holds.
+type Presence struct {
+	Table   Table
+	Lease   func() presence.Lease    // without Expires
+	Tunnels func() []presence.Tunnel // all that are up
+	Proxies func([]presence.Lease)   // told the live proxies, this one included
+	Log     *slog.Logger
+	Now     func() time.Time // nil is time.Now
+
+	mu    sync.Mutex
+	dirty [presence.Shards]bool
+	wake  chan struct{}
+	once  sync.Once
+	away  bool
+}
+
+func (p *Presence) init() {
+	p.once.Do(func() {
+		p.wake = make(chan struct{}, 1)
+		if p.Now == nil {
+			p.Now = time.Now
+		}
+	})
+}
+
+// Changed says that a tunnel of an agent came or went.
+func (p *Presence) Changed(agent string) {
+	p.init()
+	p.mu.Lock()
+	p.dirty[shard(agent)] = true
+	p.mu.Unlock()
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func shard(agent string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(agent))
+	return int(h.Sum32() % presence.Shards)
+}
+
+// Run keeps lease and sets until the context ends; it then leaves them, for Withdraw.
+func (p *Presence) Run(ctx context.Context) {
+	p.init()
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	parts.Go(func() { p.lease(ctx) })
+	for {
+		select {
+		case <-p.wake:
+		case <-ctx.Done():
+			return
+		}
+		pause(ctx, debounce)
+		if !p.write(ctx) {
+			pause(ctx, again)
+			select {
+			case p.wake <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// lease renews the lease and learns of the other proxies.
+func (p *Presence) lease(ctx context.Context) {
+	tick := time.NewTicker(presence.LeaseEvery)
+	defer tick.Stop()
+	for {
+		p.renew(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *Presence) renew(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	defer cancel()
+	l := p.Lease()
+	l.Expires = p.Now().Add(presence.LeaseFor)
+	err := p.Table.PutLease(ctx, l)
+	if err == nil {
+		var live []presence.Lease
+		if live, err = p.Table.Leases(ctx, p.Now()); err == nil {
+			slices.SortFunc(live, func(a, b presence.Lease) int { return cmp.Compare(a.Proxy, b.Proxy) })
+			p.Proxies(live)
+		}
+	}
+	if err != nil && !p.away && ctx.Err() == nil {
+		p.Log.WarnContext(ctx, "Lease not renewed", "error", err)
+	}
+	p.away = err != nil
+}
+
+// write writes the dirty shards and reports whether all are written.
+func (p *Presence) write(ctx context.Context) bool {
+	p.mu.Lock()
+	dirty := p.dirty
+	p.dirty = [presence.Shards]bool{}
+	p.mu.Unlock()
+	var sets [presence.Shards][]presence.Tunnel
+	for _, t := range p.Tunnels() {
+		sets[shard(t.Agent)] = append(sets[shard(t.Agent)], t)
+	}
+	all := true
+	for i, is := range dirty {
+		if !is || p.put(ctx, i, sets[i]) {
+			continue
+		}
+		all = false
+		p.mu.Lock()
+		p.dirty[i] = true
+		p.mu.Unlock()
+	}
+	return all
+}
+
+func (p *Presence) put(ctx context.Context, shard int, set []presence.Tunnel) bool {
+	ctx, cancel := context.WithTimeout(ctx, writeLimit)
+	defer cancel()
+	slices.SortFunc(set, func(a, b presence.Tunnel) int { return cmp.Compare(a.Agent, b.Agent) })
+	err := p.Table.PutTunnels(ctx, p.Lease().Proxy, shard, set, p.Now().Add(setFor))
+	if err != nil {
+		p.Log.WarnContext(ctx, "Tunnel set not written", "shard", shard, "error", err)
+	}
+	return err == nil
+}
+
+// Withdraw says that this proxy goes, so that nobody is sent to it any more.
+func (p *Presence) Withdraw(ctx context.Context) error {
+	return p.Table.DropLease(ctx, p.Lease().Proxy)
+}

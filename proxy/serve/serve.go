@@ -1,0 +1,264 @@
+// Package serve puts a proxy together: credential, documents, the port and the feed.
+//
+// It decides nothing itself. Its entry point is [Run].
+package serve
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/enrol"
+	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/presence"
+	"github.com/stile-dev/stile/pkg/tunnel"
+	"github.com/stile-dev/stile/proxy/config"
+	"github.com/stile-dev/stile/proxy/connect"
+	"github.com/stile-dev/stile/proxy/edge"
+	"github.com/stile-dev/stile/proxy/exit"
+	"github.com/stile-dev/stile/proxy/feed"
+	"github.com/stile-dev/stile/proxy/link"
+	"github.com/stile-dev/stile/proxy/route"
+)
+
+// Draining: a stopped task gets SIGTERM and is killed after its stop timeout of 120 s.
+const (
+	drainLimit = 110 * time.Second
+	// handOver is how long agents may take to stand at other proxies before the port closes.
+	handOver = 5 * time.Second
+)
+
+// proxy is all the parts.
+type proxy struct {
+	config   config.Config
+	log      *slog.Logger
+	holder   *bundle.Holder
+	keeper   *enrol.Keeper
+	routes   *route.Table
+	links    *link.Links
+	edge     *edge.Edge
+	events   *feed.Events
+	presence *feed.Presence
+	head     *feed.Head
+	started  time.Time
+}
+
+// Run runs a proxy until stop ends, then drains it: agents are sent elsewhere, sessions may finish within a limit.
+func Run(stop context.Context, c config.Config, log *slog.Logger) error {
+	p := &proxy{config: c, log: log, started: time.Now()}
+	if err := p.open(stop); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(stop))
+	defer cancel()
+	return p.run(ctx, stop)
+}
+
+func (p *proxy) open(ctx context.Context) error {
+	cfg, err := awsconfig.LoadDefaultConfig(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the AWS configuration: %w", err)
+	}
+	api, err := client.New(client.Config{URL: p.config.API})
+	if err != nil {
+		return err
+	}
+	keys, err := newKeys()
+	if err != nil {
+		return err
+	}
+	p.holder = bundle.NewHolder(p.config.Cluster, "") // its first documents come over the API's TLS
+	p.keeper, err = enrol.NewKeeper(enrol.Config{
+		API: api, Keys: keys, Documents: p.holder, Log: p.log,
+		Claim: enrol.Claim{
+			Kind: identity.KindProxy, Method: access.MethodIAM, Token: access.FleetToken,
+			AWS: func(context.Context) (aws.Config, error) { return cfg, nil },
+		},
+	})
+	if err != nil {
+		return err
+	}
+	db := dynamodb.NewFromConfig(cfg)
+	books := ledger.New(ledger.Config{DynamoDB: db, Table: p.config.Ledger})
+	p.events = &feed.Events{Append: books.Append, Source: func() (string, string) { return p.config.Cluster, p.id() }, Log: p.log}
+	p.routes = &route.Table{}
+	p.links = link.New(link.Config{Documents: p.holder, Routes: p.routes, Proxy: p.host, Append: books.Append, Log: p.log})
+	p.head = &feed.Head{
+		Store: head.New(head.Config{
+			DynamoDB: db, S3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), Table: p.config.State, Bucket: p.config.Documents,
+		}),
+		Documents: p.holder, Changed: p.links.Push, Refused: p.events.Refused, Log: p.log,
+	}
+	p.presence = &feed.Presence{
+		Table: presence.New(presence.Config{DynamoDB: db, Table: p.config.Presence}), Log: p.log,
+		Lease: p.lease, Tunnels: p.tunnels, Proxies: p.proxies,
+	}
+	p.routes.Changed = p.presence.Changed
+	p.edge = p.newEdge()
+	return nil
+}
+
+// newKeys makes keys that live as long as this process. The first one names no use of a proxy's, but a join
+// is always for two.
+func newKeys() (enrol.Keys, error) {
+	one, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return enrol.Keys{}, fmt.Errorf("making keys: %w", err)
+	}
+	two, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return enrol.Keys{}, fmt.Errorf("making keys: %w", err)
+	}
+	return enrol.Keys{SSH: one, TLS: two}, nil
+}
+
+func (p *proxy) newEdge() *edge.Edge {
+	connects := connect.New(connect.Config{Documents: p.holder, Routes: p.routes, Proxy: p.host, Record: p.events.Record, Log: p.log})
+	return edge.New(edge.Config{
+		TLS: tunnel.ServerTLS(p.certificate, names.ALPNTunnel, names.ALPNConnect, names.ALPNAPI),
+		Handlers: map[string]edge.Handler{
+			names.ALPNTunnel: p.links.Serve, names.ALPNConnect: connects.Serve, names.ALPNAPI: exit.New(p.config.APIHost(), p.log).Serve,
+		},
+		Proxied: p.config.Proxied, Log: p.log,
+	})
+}
+
+func (p *proxy) certificate() *tls.Certificate {
+	if c := p.keeper.Current(); c != nil {
+		return c.TLS
+	}
+	return nil
+}
+
+func (p *proxy) host() identity.Host {
+	if c := p.keeper.Current(); c != nil {
+		return c.Host
+	}
+	return identity.Host{}
+}
+
+func (p *proxy) id() string { return p.host().ID }
+
+func (p *proxy) lease() presence.Lease {
+	return presence.Lease{Proxy: p.id(), Addr: p.config.PublicAddr, Started: p.started}
+}
+
+// tunnels is what presence says of the routes: each agent once.
+func (p *proxy) tunnels() []presence.Tunnel {
+	newest := map[string]presence.Tunnel{}
+	for _, t := range p.routes.All() {
+		if old, ok := newest[t.Agent.ID]; !ok || t.Since.After(old.Since) {
+			newest[t.Agent.ID] = presence.Tunnel{Agent: t.Agent.ID, Names: t.Agent.Names, Resources: t.Agent.Resources, Since: t.Since}
+		}
+	}
+	out := make([]presence.Tunnel, 0, len(newest))
+	for _, t := range newest {
+		out = append(out, t)
+	}
+	return out
+}
+
+func (p *proxy) proxies(live []presence.Lease) {
+	list := make([]*frame.Proxies_Proxy, len(live))
+	for i, l := range live {
+		list[i] = &frame.Proxies_Proxy{Id: l.Proxy, Addr: l.Addr}
+	}
+	p.links.Proxies(list)
+}
+
+// run joins first and listens then: who can show no certificate has nothing to say.
+func (p *proxy) run(ctx, stop context.Context) error {
+	p.log.InfoContext(ctx, "Proxy starts", "api", p.config.API, "public_addr", p.config.PublicAddr)
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	keep, halt := context.WithCancel(ctx)
+	defer halt()
+	keeping.Go(func() { p.keeper.Run(keep) })
+	if !p.awaitCredential(stop) {
+		return nil
+	}
+	l, err := net.Listen("tcp", p.config.Listen)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", p.config.Listen, err)
+	}
+	p.log.InfoContext(ctx, "Proxy listens", "addr", l.Addr().String(), "proxy", p.id())
+	lease, release := context.WithCancel(keep)
+	defer release()
+	leased := make(chan struct{})
+	keeping.Go(func() { defer close(leased); p.presence.Run(lease) })
+	keeping.Go(func() { p.head.Run(keep) })
+	keeping.Go(func() { p.events.Run(keep) })
+	serving, cut := context.WithCancel(ctx)
+	defer cut()
+	served := make(chan error, 1)
+	go func() { served <- p.edge.Serve(serving, l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-stop.Done():
+	}
+	p.drain(release, leased, l)
+	cut()
+	p.edge.Wait()
+	last, cancel := context.WithTimeout(ctx, handOver)
+	defer cancel()
+	return p.events.Flush(last)
+}
+
+func (p *proxy) awaitCredential(ctx context.Context) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !p.keeper.Live() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// drain hands the agents over, closes the port and waits for the sessions, all within the limit.
+func (p *proxy) drain(release func(), leased <-chan struct{}, l net.Listener) {
+	limit := time.Now().Add(drainLimit)
+	p.log.Info("Proxy drains", "streams", p.links.Streams())
+	release()
+	<-leased
+	ctx, cancel := context.WithTimeout(context.Background(), handOver)
+	defer cancel()
+	if err := p.presence.Withdraw(ctx); err != nil {
+		p.log.Warn("Lease not withdrawn; it lapses by itself", "error", err)
+	}
+	p.links.Drain(drainLimit)
+	p.waitFor(time.Now().Add(handOver), func() bool { return len(p.links.Agents()) == 0 })
+	_ = l.Close()
+	p.waitFor(limit, func() bool { return p.links.Streams() == 0 })
+	p.log.Info("Proxy drained", "streams", p.links.Streams())
+}
+
+func (p *proxy) waitFor(limit time.Time, done func() bool) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !done() && time.Now().Before(limit) {
+		<-tick.C
+	}
+}
