@@ -1,0 +1,107 @@
+package integration_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/evidence"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// join makes a join by the book for a node's name, not sent yet, with keys and evidence of its own.
+func (p *person) join(t *testing.T, name string, change func(*evidence.Request)) (*attempt, wire.JoinIAMRequest) {
+	t.Helper()
+	a := p.attempt(t, names.PurposeJoin, change)
+	return a, wire.JoinIAMRequest{
+		Join: wire.JoinRequest{
+			Challenge: a.request.Challenge, SSHKey: a.request.SSHKey, TLSKey: a.request.TLSKey,
+			Token: "demo-nodes", Name: name, Resources: []string{"node"}, Labels: map[string]string{},
+		},
+		STS: a.request.STS,
+	}
+}
+
+func TestAJoinGetsWhatItsTokenGrantsAndNothingElse(t *testing.T) {
+	p := shared.person(t, "env.node")
+	refused := []fault.Code{fault.Unauthenticated, fault.BadInput, fault.Denied, fault.NotFound, fault.Conflict}
+	before := shared.snapshot(t, p)
+	for name, bend := range map[string]func(*wire.JoinIAMRequest){
+		"a name that the token doesn't grant":    func(r *wire.JoinIAMRequest) { r.Join.Name = "database-1" },
+		"no name":                                func(r *wire.JoinIAMRequest) { r.Join.Name = "" },
+		"a name with a comma":                    func(r *wire.JoinIAMRequest) { r.Join.Name = "node-2,database-1" },
+		"a label that the token doesn't offer":   func(r *wire.JoinIAMRequest) { r.Join.Labels = map[string]string{"team": "root"} },
+		"another value of a pinned label":        func(r *wire.JoinIAMRequest) { r.Join.Labels = map[string]string{"env": "prod"} },
+		"a kind of resource that is not granted": func(r *wire.JoinIAMRequest) { r.Join.Resources = []string{"node", "db"} },
+		"an unknown token":                       func(r *wire.JoinIAMRequest) { r.Join.Token = "no-such-token" },
+		"the fleet's token":                      func(r *wire.JoinIAMRequest) { r.Join.Token = "fleet"; r.Join.Name = "" },
+		"another key":                            func(r *wire.JoinIAMRequest) { r.Join.TLSKey = spki(t, newKey(t)) },
+		"a host that is not STS":                 func(r *wire.JoinIAMRequest) { r.STS.Host = "evil.example" },
+		"an altered challenge":                   func(r *wire.JoinIAMRequest) { r.Join.Challenge = flip(r.Join.Challenge) },
+		"an altered signature":                   func(r *wire.JoinIAMRequest) { r.STS.Authorization = flip(r.STS.Authorization) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, r := p.join(t, "node-refused", nil)
+			bend(&r)
+			_, err := a.api.JoinIAM(t.Context(), r)
+			refusedAs(t, err, refused...)
+		})
+	}
+	for name, change := range map[string]func(*evidence.Request){
+		"signed for another cluster": func(r *evidence.Request) { r.Cluster = "00000000-0000-4000-8000-000000000000" },
+		"signed for a login":         func(r *evidence.Request) { r.Purpose = names.PurposeLogin },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, r := p.join(t, "node-refused", change)
+			_, err := a.api.JoinIAM(t.Context(), r)
+			refusedAs(t, err, refused...)
+		})
+	}
+	t.Run("somebody whom the token doesn't name", func(t *testing.T) {
+		a, r := shared.person(t, "env.stranger").join(t, "node-refused", nil)
+		_, err := a.api.JoinIAM(t.Context(), r)
+		refusedAs(t, err, fault.Denied)
+	})
+	shared.unchanged(t, p, before)
+}
+
+func TestAJoinIsGoodOnce(t *testing.T) {
+	p := shared.person(t, "env.node")
+	a, r := p.join(t, "node-once", nil)
+	if _, err := a.api.JoinIAM(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	before := shared.snapshot(t, p)
+	_, err := a.api.JoinIAM(t.Context(), r)
+	refusedAs(t, err, fault.Unauthenticated, fault.Conflict, fault.Denied)
+	shared.unchanged(t, p, before)
+}
+
+func TestASecondHolderOfANameIsQuarantined(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	p := shared.person(t, engineer).login(t)
+	shared.agent(t, enrol{name: "node-twice"})
+	eventually(t, 30*time.Second, p.online(t, "node-twice", true))
+	second := shared.agent(t, enrol{name: "node-twice"})
+	second.logs(t, "quarantin")
+	if r := p.run(t, nil, "ssh", "node-twice", "--", "true"); r.status != 0 {
+		t.Errorf("the first holder lost its name: %s", r.err)
+	}
+	boss.must(t, "rm", "node/node-twice")
+}
+
+func TestSec_S35_ACredentialIsForOneSideAlone(t *testing.T) {
+	p := shared.person(t, "env.node")
+	a, r := p.join(t, "node-sides", nil)
+	host, err := a.api.JoinIAM(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := p.api(t)
+	c := &call{method: "GET", path: raw.base.Path + "/v1/status", key: a.tls, certificate: host.TLSCertificate}
+	c.sign(t, raw.base.Host)
+	if status, problem := raw.do(t, c); status != 401 || problem.Code != "unauthenticated" {
+		t.Errorf("an agent's certificate as a user's: got %d %+v", status, problem)
+	}
+}
