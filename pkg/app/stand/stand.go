@@ -1,0 +1,245 @@
+// Package stand is a cluster in memory for tests: keys, signed documents, certificates, challenges and the
+// evidence of AWS identities, all real but for the key store and for AWS. Product code does not import it.
+//
+// Its entry point is [New].
+package stand
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/evidence"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/publication"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// Purposes of a cluster's signing keys.
+var Purposes = []string{names.KeyRoot, names.KeyPolicy, names.KeyUserSSH, names.KeyUserX509, names.KeyHostSSH, names.KeyHostX509}
+
+// Cluster is a cluster in memory.
+type Cluster struct {
+	ID   string
+	Keys map[string]*ecdsa.PrivateKey // by purpose
+	Now  time.Time                    // the time at which it stands still
+
+	t    testing.TB
+	mac  []byte
+	mu   sync.Mutex
+	view publication.View
+}
+
+// New makes a cluster whose documents hold the presets and the given roles.
+func New(t testing.TB, roles ...access.Role) *Cluster {
+	t.Helper()
+	c := &Cluster{
+		ID: "0b5f9f1e-6f6a-4c0e-9a53-0d6f3c1f7a11", Keys: map[string]*ecdsa.PrivateKey{}, t: t,
+		Now: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), mac: []byte(rand.Text()),
+	}
+	for _, p := range Purposes {
+		c.Keys[p] = Key(t)
+	}
+	c.Publish(roles...)
+	return c
+}
+
+// Key makes a P-256 key.
+func Key(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// SPKI writes a public key as it is sent.
+func SPKI(t testing.TB, k *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	b, err := x509.MarshalPKIXPublicKey(k.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Publish makes new documents of the given roles and no locks.
+func (c *Cluster) Publish(roles ...access.Role) { c.Revoke(bundle.Revocations{}, roles...) }
+
+// Revoke makes new documents with these locks and entries.
+func (c *Cluster) Revoke(r bundle.Revocations, roles ...access.Role) {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := publication.View{Trust: c.view.Trust, Head: c.view.Head}
+	if v.Trust == nil {
+		v.Head.Trust = identity.Version{Epoch: 1, Counter: 1}
+		v.State.Trust = bundle.Trust{Cluster: c.ID, Version: v.Head.Trust, IssuedAt: c.Now}
+		for _, p := range Purposes {
+			k, err := bundle.NewKey(p, bundle.StateActive, c.Keys[p].Public())
+			c.must(err)
+			v.State.Trust.Keys = append(v.State.Trust.Keys, k)
+		}
+		v.Trust = []bundle.Signed{c.seal(bundle.KindTrust, v.State.Trust, names.KeyRoot)}
+	}
+	var err error
+	v.State.Trust, err = bundle.OpenTrust(v.Trust, "")
+	c.must(err)
+	v.Head.Policy = identity.Version{Epoch: 1, Counter: v.Head.Policy.Counter + 1}
+	v.Head.Revocations = identity.Version{Epoch: 1, Counter: v.Head.Revocations.Counter + 1}
+	v.State.Policy = bundle.Policy{Cluster: c.ID, Version: v.Head.Policy, IssuedAt: c.Now, Roles: append(access.Presets(), roles...)}
+	r.Cluster, r.Version, r.IssuedAt, r.Trust, r.Policy = c.ID, v.Head.Revocations, c.Now, v.Head.Trust, v.Head.Policy
+	v.State.Revocations = r
+	v.Policy = c.seal(bundle.KindPolicy, v.State.Policy, names.KeyPolicy)
+	v.Revocations = c.seal(bundle.KindRevocations, r, names.KeyPolicy)
+	c.view = v
+}
+
+func (c *Cluster) seal(kind bundle.Kind, body any, purpose string) bundle.Signed {
+	s, err := bundle.Seal(kind, body, c.Keys[purpose])
+	c.must(err)
+	return s
+}
+
+func (c *Cluster) must(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// Fresh gives the documents that stand.
+func (c *Cluster) Fresh(context.Context) (publication.View, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.view, nil
+}
+
+// Clock gives the cluster's time.
+func (c *Cluster) Clock() time.Time { return c.Now }
+
+// Generate makes a code, as KMS would.
+func (c *Cluster) Generate(_ context.Context, message []byte) ([]byte, error) {
+	h := hmac.New(sha256.New, c.mac)
+	h.Write(message)
+	return h.Sum(nil), nil
+}
+
+// Verify refuses a code that is not this cluster's.
+func (c *Cluster) Verify(ctx context.Context, message, mac []byte) error {
+	want, err := c.Generate(ctx, message)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(want, mac) {
+		return fault.New(fault.Unauthenticated, "the challenge was not made by this cluster", "start again")
+	}
+	return nil
+}
+
+// Authority signs with the cluster's key of a purpose.
+func (c *Cluster) Authority(purpose string) issue.Authority {
+	return func(context.Context) (issue.Signer, error) { return &signer{Signer: c.Keys[purpose]}, nil }
+}
+
+type signer struct {
+	crypto.Signer
+	requests []string
+}
+
+// Requests gives made-up request ids, one for each signature asked for.
+func (s *signer) Requests() []string { return append(s.requests, "request-1") }
+
+// User makes a user's certificate of the documents that stand, good for an hour, and its key.
+func (c *Cluster) User(name string, roles ...string) (*ecdsa.PrivateKey, []byte) {
+	c.t.Helper()
+	return c.UserUntil(name, c.Now.Add(time.Hour), roles...)
+}
+
+// UserUntil makes a user's certificate that ends at a time; it began an hour before that.
+func (c *Cluster) UserUntil(name string, until time.Time, roles ...string) (*ecdsa.PrivateKey, []byte) {
+	c.t.Helper()
+	key := Key(c.t)
+	t, err := certs.UserTemplate(certs.UserRequest{
+		Identity: identity.User{
+			Cluster: c.ID, Certificate: identity.NewID("crt", rand.Reader, c.Now), Name: name, UID: "usr_" + fmt.Sprintf("%x", sha256.Sum256([]byte(name)))[:32],
+			Roles: roles, Versions: c.view.Head.Versions(), IssuedAt: until.Add(-time.Hour),
+		},
+		TLSKey: &key.PublicKey, From: until.Add(-time.Hour), Until: until, Entropy: rand.Reader,
+	})
+	c.must(err)
+	der, err := certs.SignX509(t.X509, t.TLSKey, c.Keys[names.KeyUserX509])
+	c.must(err)
+	return key, der
+}
+
+// Host makes an agent's or a proxy's X.509 certificate and its key.
+func (c *Cluster) Host(h identity.Host, until time.Time) (*ecdsa.PrivateKey, []byte) {
+	c.t.Helper()
+	key := Key(c.t)
+	h.Cluster, h.Certificate, h.IssuedAt = c.ID, identity.NewID("crt", rand.Reader, c.Now), until.Add(-time.Hour)
+	t, err := certs.HostTemplate(certs.HostRequest{Identity: h, TLSKey: &key.PublicKey, From: until.Add(-time.Hour), Until: until, Entropy: rand.Reader})
+	c.must(err)
+	der, err := certs.SignX509(t.X509, t.TLSKey, c.Keys[names.KeyHostX509])
+	c.must(err)
+	return key, der
+}
+
+// Challenge makes a genuine challenge for two keys.
+func (c *Cluster) Challenge(purpose string, ssh, tls []byte) string {
+	c.t.Helper()
+	ch, err := proof.NewChallenge(purpose, c.ID, certs.KeysHash(ssh, tls), c.Now, rand.Reader)
+	c.must(err)
+	text, err := ch.Text()
+	c.must(err)
+	mac, err := c.Generate(c.t.Context(), proof.Authenticated(text))
+	c.must(err)
+	return proof.Join(text, mac)
+}
+
+// STSRequest signs evidence with made-up credentials, which [STS] knows by their key id.
+func (c *Cluster) STSRequest(keyID string, b proof.Binding) wire.STSRequest {
+	c.t.Helper()
+	cfg := aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider(keyID, "secret", "token")}
+	r, err := evidence.IAM(c.t.Context(), cfg, evidence.Request{Challenge: b.Challenge, Purpose: b.Purpose, Cluster: b.Cluster, Keys: b.Keys, Now: c.Now})
+	c.must(err)
+	return r
+}
+
+// STS answers as AWS would, from a table of access key ids.
+type STS map[string]access.IAMIdentity
+
+// Caller finds whose key id stands in the authorization.
+func (s STS) Caller(_ context.Context, r proof.Request) (access.IAMIdentity, error) {
+	for _, h := range r.Headers {
+		if h.Name != "Authorization" {
+			continue
+		}
+		for id, who := range s {
+			if len(h.Value) > 100 && h.Value[len("AWS4-HMAC-SHA256 Credential="):][:len(id)] == id {
+				return who, nil
+			}
+		}
+	}
+	return access.IAMIdentity{}, fault.New(fault.Unauthenticated, "AWS does not accept the signed identity request: InvalidClientTokenId", "log in to AWS again")
+}

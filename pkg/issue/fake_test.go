@@ -1,0 +1,157 @@
+package issue_test
+
+import (
+	"context"
+	"sync"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/issue"
+)
+
+// tables is a store in memory. When fail is set, the next call of that name fails with it: before it has
+// written, or after, as when an answer is lost.
+type tables struct {
+	mu       sync.Mutex
+	mappings []access.Mapping
+	roles    []access.Role
+	users    map[string]access.User
+	tokens   map[string]access.Token
+
+	used      map[string]bool
+	intents   []issue.Intent
+	concluded []issue.Conclusion
+	events    []audit.Event
+	agents    map[string]issue.Admission
+	names     map[string]string // node name → agent
+	secrets   map[string]int    // hash → uses left
+	held      map[string]string // name → quarantined agent
+
+	fail      string
+	failure   error
+	persisted bool
+}
+
+func newTables() *tables {
+	return &tables{
+		users: map[string]access.User{}, tokens: map[string]access.Token{}, used: map[string]bool{}, agents: map[string]issue.Admission{},
+		names: map[string]string{}, secrets: map[string]int{}, held: map[string]string{},
+	}
+}
+
+// faulty runs do unless the call is to fail before it.
+func (s *tables) faulty(call string, do func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != call {
+		return do()
+	}
+	s.fail = ""
+	if s.persisted {
+		_ = do()
+	}
+	return s.failure
+}
+
+func (s *tables) Mappings(context.Context) (all []access.Mapping, err error) {
+	err = s.faulty("Mappings", func() error { all = s.mappings; return nil })
+	return all, err
+}
+
+func (s *tables) Roles(context.Context) (all []access.Role, err error) {
+	err = s.faulty("Roles", func() error { all = s.roles; return nil })
+	return all, err
+}
+
+func (s *tables) User(_ context.Context, name string) (u access.User, found bool, err error) {
+	err = s.faulty("User", func() error { u, found = s.users[name]; return nil })
+	return u, found, err
+}
+
+func (s *tables) Token(_ context.Context, name string) (t access.Token, found bool, err error) {
+	err = s.faulty("Token", func() error { t, found = s.tokens[name]; return nil })
+	return t, found, err
+}
+
+func (s *tables) Intend(_ context.Context, i issue.Intent) error {
+	return s.faulty("Intend", func() error {
+		if s.used[i.Used] {
+			return issue.ErrUsed
+		}
+		s.used[i.Used] = true
+		s.intents = append(s.intents, i)
+		return nil
+	})
+}
+
+func (s *tables) Conclude(_ context.Context, c issue.Conclusion) error {
+	return s.faulty("Conclude", func() error {
+		if err := c.Event.Validate(); err != nil {
+			return err
+		}
+		s.concluded, s.events = append(s.concluded, c), append(s.events, c.Event)
+		return nil
+	})
+}
+
+func (s *tables) Record(_ context.Context, e audit.Event) error {
+	return s.faulty("Record", func() error {
+		if err := e.Validate(); err != nil {
+			return err
+		}
+		s.events = append(s.events, e)
+		return nil
+	})
+}
+
+func (s *tables) Admit(_ context.Context, a issue.Admission) error {
+	return s.faulty("Admit", func() error {
+		if s.used[a.Intent.Used] {
+			return issue.ErrUsed
+		}
+		if _, there := s.agents[a.Host.ID]; there != a.Renewal {
+			return issue.ErrRemoved
+		}
+		for _, n := range a.Host.Names {
+			if holder, taken := s.names[n]; taken && holder != a.Host.ID {
+				return issue.ErrNameTaken
+			}
+		}
+		if a.Secret != "" {
+			if s.secrets[a.Secret] < 1 {
+				return issue.ErrSecret
+			}
+			s.secrets[a.Secret]--
+		}
+		s.used[a.Intent.Used] = true
+		s.agents[a.Host.ID] = a
+		for _, n := range a.Host.Names {
+			s.names[n] = a.Host.ID
+		}
+		s.intents = append(s.intents, a.Intent)
+		return nil
+	})
+}
+
+func (s *tables) Quarantine(_ context.Context, a issue.Admission, e audit.Event) error {
+	return s.faulty("Quarantine", func() error {
+		if err := e.Validate(); err != nil {
+			return err
+		}
+		if s.used[a.Intent.Used] {
+			return issue.ErrUsed
+		}
+		s.used[a.Intent.Used] = true
+		s.held[a.Host.Names[0]] = a.Host.ID
+		s.events = append(s.events, e)
+		return nil
+	})
+}
+
+// last gives the newest event.
+func (s *tables) last() audit.Event {
+	if len(s.events) == 0 {
+		return audit.Event{}
+	}
+	return s.events[len(s.events)-1]
+}

@@ -1,0 +1,349 @@
+package issue_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+const (
+	account  = "111122223333"
+	engineer = "AWSReservedSSO_Engineer_1f2e3d4c5b6a7980"
+	keyAlice = "ASIAALICEALICEALICE1"
+	keyAdmin = "ASIAADMINADMINADMIN1"
+)
+
+// people is a signer for people with its surroundings.
+type people struct {
+	*stand.Cluster
+	store *tables
+	sts   stand.STS
+	users *issue.Users
+}
+
+func newPeople(t *testing.T) *people {
+	p := &people{Cluster: stand.New(t), store: newTables(), sts: stand.STS{
+		keyAlice: {Partition: "aws", Account: account, Role: engineer, RoleID: "AROAENGINEER1234", Session: "alice"},
+		keyAdmin: {Partition: "aws", Account: account, Role: "PlatformAdmin", RoleID: "AROAADMINADMIN12", Session: "whoever"},
+	}}
+	p.store.mappings = []access.Mapping{{
+		Metadata: access.Metadata{Name: "engineers"},
+		Spec: access.MappingSpec{
+			Match: access.IAMMatch{Account: account, Role: engineer}, Roles: []string{"access"}, Traits: map[string][]string{"logins": {"ubuntu"}},
+		},
+	}}
+	p.users = issue.NewUsers(issue.UserConfig{
+		Cluster: p.ID, Bootstrap: access.IAMMatch{Account: account, Role: "PlatformAdmin"}, Documents: p.Cluster, MAC: p.Cluster, STS: p.sts,
+		Store: p.store, SSH: p.Authority(names.KeyUserSSH), X509: p.Authority(names.KeyUserX509), Now: p.Clock,
+	})
+	return p
+}
+
+// login makes a well-formed login of the holder of an access key.
+func (p *people) login(t *testing.T, key string) issue.UserRequest {
+	t.Helper()
+	sshKey, tlsKey := stand.SPKI(t, stand.Key(t)), stand.SPKI(t, stand.Key(t))
+	challenge := p.Challenge(names.PurposeLogin, sshKey, tlsKey)
+	return issue.UserRequest{RequestID: "req-1", SourceIP: "192.0.2.1", Login: wire.LoginIAMRequest{
+		Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey,
+		STS: p.STSRequest(key, proof.Binding{Challenge: challenge, Purpose: names.PurposeLogin, Cluster: p.ID, Keys: certs.KeysHash(sshKey, tlsKey)}),
+	}}
+}
+
+func wantFault(t *testing.T, err error, code fault.Code, says string) {
+	t.Helper()
+	f := fault.From(err)
+	if err == nil || f.Code != code || !strings.Contains(f.Message, says) {
+		t.Errorf("got %v (%v), want %s saying %q", err, errors.Unwrap(f), code, says)
+	}
+	if err != nil && f.Hint == "" {
+		t.Errorf("%q has no hint", f.Message)
+	}
+}
+
+func TestALoginGivesBothCertificatesOfOneIdentity(t *testing.T) {
+	p := newPeople(t)
+	cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	if err != nil {
+		t.Fatal(err)
+	}
+	view, _ := p.Fresh(t.Context())
+	user, cert, err := certs.VerifyX509User([][]byte{cred.TLSCertificate}, view.State.Trust.CA(names.KeyUserX509), p.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cert.NotAfter.Sub(p.Now); got != 8*time.Hour {
+		t.Errorf("good for %s, want 8h", got)
+	}
+	if user.Name != "alice" || !cmp.Equal(user.Roles, []string{"access"}) || user.Versions != view.Head.Versions() {
+		t.Errorf("identity %+v", user)
+	}
+	key, err := ssh.ParsePublicKey(cred.SSHCertificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"ubuntu"}, key.(*ssh.Certificate).ValidPrincipals); d != "" {
+		t.Error(d)
+	}
+	if e := p.store.last(); e.Type != audit.UserLogin || e.Outcome != audit.Success || e.Actor != "user/alice" {
+		t.Errorf("event %+v", e)
+	}
+	if len(p.store.intents) != 1 || len(p.store.concluded) != 1 || len(p.store.concluded[0].Signed) != 2 {
+		t.Errorf("%d intents, %d conclusions", len(p.store.intents), len(p.store.concluded))
+	}
+}
+
+func TestTheUIDStaysWhileMappingAccountRoleAndPersonDo(t *testing.T) {
+	p := newPeople(t)
+	uid := func() string {
+		t.Helper()
+		if _, err := p.users.Issue(t.Context(), p.login(t, keyAlice)); err != nil {
+			t.Fatal(err)
+		}
+		return p.store.last().Data["uid"]
+	}
+	first := uid()
+	if again := uid(); again != first {
+		t.Errorf("%s, then %s", first, again)
+	}
+	who := p.sts[keyAlice]
+	who.RoleID = "AROAENGINEERNEW2"
+	p.sts[keyAlice] = who
+	if other := uid(); other == first {
+		t.Error("a role that was made again has the old one's uid")
+	}
+}
+
+func TestSec_S06_WithoutALoginThereIsNoSSHCertificate(t *testing.T) {
+	p := newPeople(t)
+	cred, err := p.users.Issue(t.Context(), p.login(t, keyAdmin))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cred.SSHCertificate) != 0 || len(cred.Logins) != 0 || len(cred.TLSCertificate) == 0 {
+		t.Errorf("ssh %d bytes, logins %v, tls %d bytes", len(cred.SSHCertificate), cred.Logins, len(cred.TLSCertificate))
+	}
+	if cred.User != "admin" || !cmp.Equal(cred.Roles, []string{"editor"}) {
+		t.Errorf("%s with %v", cred.User, cred.Roles)
+	}
+}
+
+func TestSec_S21_TheSameRoleNameInAnotherAccountIsRefusedColdAndWarm(t *testing.T) {
+	p := newPeople(t)
+	const keyB = "ASIAOTHERACCOUNT0001"
+	who := p.sts[keyAlice]
+	who.Account = "999999999999"
+	p.sts[keyB] = who
+	_, err := p.users.Issue(t.Context(), p.login(t, keyB))
+	wantFault(t, err, fault.Denied, "no iam_mapping")
+	if _, err := p.users.Issue(t.Context(), p.login(t, keyAlice)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.users.Issue(t.Context(), p.login(t, keyB))
+	wantFault(t, err, fault.Denied, "no iam_mapping")
+	if e := p.store.last(); e.Type != audit.UserLoginRefused || e.Outcome != audit.Denied || !strings.Contains(e.Actor, "999999999999") {
+		t.Errorf("event %+v", e)
+	}
+}
+
+func TestSec_S21_ARoleThatWasMadeAgainIsAnotherOne(t *testing.T) {
+	p := newPeople(t)
+	p.store.mappings[0].Spec.Match.RoleID = "AROAENGINEER1234"
+	who := p.sts[keyAlice]
+	who.RoleID = "AROAENGINEERNEW2"
+	p.sts[keyAlice] = who
+	_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	wantFault(t, err, fault.Denied, "no iam_mapping")
+}
+
+func TestSec_S23_ASessionNameProvesNothingButForIdentityCenter(t *testing.T) {
+	for name, role := range map[string]string{
+		"a plain role":                        "Engineer",
+		"one that looks like Identity Center": "AWSReservedSSO_Engineer_1f2e3d4c5b6a798",
+		"one with upper-case hex":             "AWSReservedSSO_Engineer_1F2E3D4C5B6A7980",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeople(t)
+			p.sts[keyAlice] = access.IAMIdentity{Partition: "aws", Account: account, Role: role, RoleID: "AROAENGINEER1234", Session: "root-admin"}
+			p.store.mappings[0].Spec.Match = access.IAMMatch{Account: account, Role: role}
+			_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+			wantFault(t, err, fault.Denied, "proves nothing")
+			p.store.mappings[0].Spec.Match.Session = "root-admin"
+			_, err = p.users.Issue(t.Context(), p.login(t, keyAlice))
+			wantFault(t, err, fault.Denied, "no iam_mapping")
+		})
+	}
+}
+
+func TestSec_S24_EvidenceIsGoodOnceForOneClusterPurposeAndPairOfKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*testing.T, *people, *issue.UserRequest)
+		code   fault.Code
+		says   string
+	}{
+		"another pair of keys": {func(t *testing.T, _ *people, r *issue.UserRequest) {
+			r.Login.TLSKey = stand.SPKI(t, stand.Key(t))
+		}, fault.Denied, "other keys"},
+		"keys exchanged": {func(_ *testing.T, _ *people, r *issue.UserRequest) {
+			r.Login.SSHKey, r.Login.TLSKey = r.Login.TLSKey, r.Login.SSHKey
+		}, fault.Denied, "other keys"},
+		"one key twice": {func(t *testing.T, p *people, r *issue.UserRequest) {
+			r.Login.TLSKey = r.Login.SSHKey
+			r.Login.Challenge = p.Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
+		}, fault.BadInput, "same key"},
+		"a challenge of join": {func(_ *testing.T, p *people, r *issue.UserRequest) {
+			r.Login.Challenge = p.Challenge(names.PurposeJoin, r.Login.SSHKey, r.Login.TLSKey)
+		}, fault.Denied, "for join"},
+		"another cluster's challenge": {func(t *testing.T, _ *people, r *issue.UserRequest) {
+			other := stand.New(t)
+			other.ID = "ffffffff-6f6a-4c0e-9a53-0d6f3c1f7a11"
+			r.Login.Challenge = other.Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
+		}, fault.Denied, "another cluster's"},
+		"a challenge that this cluster did not make": {func(t *testing.T, _ *people, r *issue.UserRequest) {
+			r.Login.Challenge = stand.New(t).Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
+		}, fault.Unauthenticated, "not made by this cluster"},
+		"after a minute": {func(_ *testing.T, p *people, _ *issue.UserRequest) {
+			p.Now = p.Now.Add(61 * time.Second)
+		}, fault.Expired, "expired"},
+		"from the future": {func(_ *testing.T, p *people, _ *issue.UserRequest) {
+			p.Now = p.Now.Add(-10 * time.Second)
+		}, fault.Unauthenticated, "to come"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeople(t)
+			r := p.login(t, keyAlice)
+			c.change(t, p, &r)
+			_, err := p.users.Issue(t.Context(), r)
+			wantFault(t, err, c.code, c.says)
+			if len(p.store.intents) != 0 {
+				t.Error("an intent was written")
+			}
+		})
+	}
+	t.Run("replayed", func(t *testing.T) {
+		p := newPeople(t)
+		r := p.login(t, keyAlice)
+		if _, err := p.users.Issue(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		_, err := p.users.Issue(t.Context(), r)
+		wantFault(t, err, fault.Denied, "used before")
+		if len(p.store.intents) != 1 || len(p.store.concluded) != 1 {
+			t.Errorf("%d intents, %d conclusions", len(p.store.intents), len(p.store.concluded))
+		}
+	})
+}
+
+func TestTwoMappingsThatMatchAreRefusedByName(t *testing.T) {
+	p := newPeople(t)
+	second := p.store.mappings[0]
+	second.Metadata.Name = "everybody"
+	p.store.mappings = append(p.store.mappings, second)
+	_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	wantFault(t, err, fault.Denied, "engineers, everybody")
+}
+
+func TestAUserRecordAddsOnlyToItsOwnMapping(t *testing.T) {
+	p := newPeople(t)
+	record := access.User{Metadata: access.Metadata{Name: "alice"}, Spec: access.UserSpec{Mapping: "engineers", Roles: []string{"auditor"}, Traits: map[string][]string{"logins": {"postgres"}}}}
+	p.store.users["alice"] = record
+	cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !cmp.Equal(cred.Roles, []string{"access", "auditor"}) || !cmp.Equal(cred.Logins, []string{"postgres", "ubuntu"}) {
+		t.Errorf("roles %v, logins %v", cred.Roles, cred.Logins)
+	}
+	record.Spec.Mapping = "others"
+	p.store.users["alice"] = record
+	if cred, err = p.users.Issue(t.Context(), p.login(t, keyAlice)); err != nil || !cmp.Equal(cred.Roles, []string{"access"}) {
+		t.Errorf("roles %v, %v", cred.Roles, err)
+	}
+}
+
+func TestARoleThatDoesNotExistLocksOutInsteadOfDroppingItsDenials(t *testing.T) {
+	p := newPeople(t)
+	p.store.mappings[0].Spec.Roles = []string{"access", "gone"}
+	_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	wantFault(t, err, fault.Denied, "gone, which does not exist")
+}
+
+func TestLifetimesAreTheShortestOfWhatIsAskedAndAllowed(t *testing.T) {
+	for name, c := range map[string]struct {
+		asked int64
+		role  time.Duration
+		want  time.Duration
+	}{
+		"one second":              {1, 0, time.Second},
+		"more than is allowed":    {1 << 40, 0, 12 * time.Hour},
+		"the role's limit":        {0, time.Hour, time.Hour},
+		"less than the role's":    {60, time.Hour, time.Minute},
+		"nothing asked, no limit": {0, 0, 8 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPeople(t)
+			p.store.roles = []access.Role{{Metadata: access.Metadata{Name: "short", Scope: "/"}, Spec: access.RoleSpec{Options: access.RoleOptions{MaxSessionTTL: access.Duration(c.role)}}}}
+			p.store.mappings[0].Spec.Roles = []string{"access", "short"}
+			r := p.login(t, keyAlice)
+			r.Login.TTLSeconds = c.asked
+			cred, err := p.users.Issue(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := cred.ExpiresAt.Sub(p.Now); got != c.want {
+				t.Errorf("good for %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestALockedUserGetsNothing(t *testing.T) {
+	p := newPeople(t)
+	p.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "user", Value: "alice"}}})
+	_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	wantFault(t, err, fault.Denied, "locked")
+}
+
+func TestNothingIsHandedOutUnlessItIsWrittenDown(t *testing.T) {
+	down := errors.New("table is down")
+	for _, call := range []string{"Mappings", "Roles", "User", "Intend", "Conclude"} {
+		for _, persisted := range []bool{false, true} {
+			p := newPeople(t)
+			p.store.fail, p.store.failure, p.store.persisted = call, down, persisted
+			cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+			if !errors.Is(err, down) || len(cred.TLSCertificate) != 0 {
+				t.Errorf("%s: %v, certificate of %d bytes", call, err, len(cred.TLSCertificate))
+			}
+			if len(p.store.concluded) > len(p.store.intents) {
+				t.Errorf("%s: a signature without an intent", call)
+			}
+		}
+	}
+}
+
+func TestARefusalStandsEvenWhenItsEventCannotBeWritten(t *testing.T) {
+	p := newPeople(t)
+	p.store.mappings = nil
+	p.store.fail, p.store.failure = "Record", errors.New("table is down")
+	_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	wantFault(t, err, fault.Denied, "no iam_mapping")
+	if !identity.ValidID("dec", fault.From(err).DecisionID) {
+		t.Errorf("decision id %q", fault.From(err).DecisionID)
+	}
+}
