@@ -186,6 +186,10 @@ func (d *decoder) list(n *Node, v reflect.Value, path string) {
 		d.want(n, path, "a list")
 		return
 	}
+	if len(n.items) == 0 {
+		v.SetZero() // an empty list is none, so that it is the same again when it was written and read
+		return
+	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
 	for i, item := range n.items {
 		d.element(item, v.Index(i), fmt.Sprintf("%s[%d]", path, i))
@@ -204,6 +208,10 @@ func (d *decoder) element(n *Node, v reflect.Value, path string) {
 func (d *decoder) mapping(n *Node, v reflect.Value, path string) {
 	if n.Type != Object {
 		d.want(n, path, "a mapping of keys to values")
+		return
+	}
+	if len(n.keys) == 0 {
+		v.SetZero()
 		return
 	}
 	v.Set(reflect.MakeMapWithSize(v.Type(), len(n.keys)))
