@@ -21,6 +21,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -170,8 +171,8 @@ func serve(dir string) (*world, func() error, error) {
 	return l.World, func() error {
 		server.Close()
 		var errs []error
-		for i := len(closers) - 1; i >= 0; i-- {
-			errs = append(errs, closers[i]())
+		for _, closer := range slices.Backward(closers) {
+			errs = append(errs, closer())
 		}
 		return errors.Join(errs...)
 	}, nil

@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -146,10 +147,7 @@ func TestRulesAreHandedOn(t *testing.T) {
 		"State": func(p map[string]any) { p["State"] = "PAUSED" },
 	} {
 		bad := rule
-		bad.Properties = map[string]any{}
-		for k, v := range rule.Properties {
-			bad.Properties[k] = v
-		}
+		bad.Properties = maps.Clone(rule.Properties)
 		edit(bad.Properties)
 		if _, err := s.Provision(bad); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("got %v, want …%s…", err, name)

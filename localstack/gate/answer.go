@@ -276,6 +276,7 @@ func refusal(c *Call, err error) error {
 		table = queryCodes
 	case RESTXML:
 		table = s3Codes
+	default:
 	}
 	found, ok := table[reason]
 	if !ok {

@@ -6,6 +6,7 @@ package gate
 
 import (
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -46,9 +47,7 @@ type Call struct {
 // are not to be had without TLS in this deployment.
 func (c *Call) Authorize(q iam.Query) error {
 	context := map[string][]string{}
-	for k, v := range q.Context {
-		context[k] = v
-	}
+	maps.Copy(context, q.Context)
 	context["aws:SecureTransport"] = []string{"true"}
 	context["aws:RequestedRegion"] = []string{c.Region}
 	context["aws:ViaAWSService"] = []string{"false"}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,11 +133,17 @@ func TestAssumeAsksTheTrustPolicy(t *testing.T) {
 		role, id string
 		want     bool
 	}{
-		{caller, byAccount, "", true}, {silent, byAccount, "", false},
-		{silent, byName, "", true}, {caller, byName, "", false},
-		{caller, external, "", false}, {caller, external, "wrong", false}, {caller, external, "s3cret", true},
-		{caller, lambda, "", false}, {iam.ServicePrincipal("lambda.amazonaws.com"), lambda, "", true},
-		{iam.ServicePrincipal("lambda.amazonaws.com"), byAccount, "", false}, {nil, byAccount, "", false},
+		{caller, byAccount, "", true},
+		{silent, byAccount, "", false},
+		{silent, byName, "", true},
+		{caller, byName, "", false},
+		{caller, external, "", false},
+		{caller, external, "wrong", false},
+		{caller, external, "s3cret", true},
+		{caller, lambda, "", false},
+		{iam.ServicePrincipal("lambda.amazonaws.com"), lambda, "", true},
+		{iam.ServicePrincipal("lambda.amazonaws.com"), byAccount, "", false},
+		{nil, byAccount, "", false},
 	}
 	for _, c := range cases {
 		_, _, err := a.Assume(iam.AssumeRequest{Caller: c.who, RoleARN: c.role, Session: "sess", ExternalID: c.id})
@@ -210,9 +217,7 @@ func cfnRole(more map[string]any) resource.Resource {
 		"MaxSessionDuration": json.Number("7200"),
 		"Tags":               []any{map[string]any{"Key": "stile", "Value": "1"}},
 	}
-	for k, v := range more {
-		properties[k] = v
-	}
+	maps.Copy(properties, more)
 	return resource.Resource{Stack: "Control", StackID: "arn:aws:cloudformation:x", LogicalID: "SignerRole", Type: "AWS::IAM::Role", Properties: properties}
 }
 

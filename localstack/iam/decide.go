@@ -97,8 +97,10 @@ func (j judge) decide(b bindings) Decision {
 		kind     string
 		policies []*Policy
 	}{
-		{"identity-based", b.identity}, {"resource-based", j.query.ResourcePolicies},
-		{"permissions boundary", listed(b.boundary)}, {"session", b.session},
+		{"identity-based", b.identity},
+		{"resource-based", j.query.ResourcePolicies},
+		{"permissions boundary", listed(b.boundary)},
+		{"session", b.session},
 	}
 	var verdicts [4]verdict
 	for i, side := range sides {

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -258,9 +259,7 @@ func (a *Authority) changeRole(nameOrARN string, change func(*Role)) error {
 	r := before.Role
 	r.Managed = slices.Clone(r.Managed)
 	inline := make(map[string]Inline, len(r.Inline))
-	for k, v := range r.Inline {
-		inline[k] = v
-	}
+	maps.Copy(inline, r.Inline)
 	r.Inline = inline
 	change(&r)
 	entry, err := newRoleEntry(r)

@@ -3,7 +3,7 @@ package iam
 import (
 	"fmt"
 	"regexp"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -90,7 +90,7 @@ func (p *principals) all() []string {
 	if p.anyone {
 		out = append(out, "*")
 	}
-	sort.Strings(out)
+	slices.Sort(out)
 	return out
 }
 
@@ -101,12 +101,12 @@ func (p *principals) match(who *Principal) grip {
 		return p.names(who)
 	}
 	if who.Kind == Service {
-		return unless(p.anyone || contains(p.services, who.Service))
+		return unless(p.anyone || slices.Contains(p.services, who.Service))
 	}
-	account := contains(p.accounts, who.Account) || contains(p.arns, who.rootARN())
-	spared := contains(p.arns, who.ARN) && account
+	account := slices.Contains(p.accounts, who.Account) || slices.Contains(p.arns, who.rootARN())
+	spared := slices.Contains(p.arns, who.ARN) && account
 	if who.Kind == AssumedRole {
-		spared = spared && contains(p.arns, who.RoleARN)
+		spared = spared && slices.Contains(p.arns, who.RoleARN)
 	}
 	return unless(p.anyone || spared)
 }
@@ -121,27 +121,18 @@ func unless(spared bool) grip {
 func (p *principals) names(who *Principal) grip {
 	switch {
 	case who.Kind == Service:
-		return unless(!p.anyone && !contains(p.services, who.Service))
-	case contains(p.arns, who.ARN):
+		return unless(!p.anyone && !slices.Contains(p.services, who.Service))
+	case slices.Contains(p.arns, who.ARN):
 		return asItself
 	case p.anyone:
 		return asRole
-	case who.Kind == AssumedRole && contains(p.arns, who.RoleARN):
+	case who.Kind == AssumedRole && slices.Contains(p.arns, who.RoleARN):
 		return asRole
-	case contains(p.accounts, who.Account) || contains(p.arns, who.rootARN()):
+	case slices.Contains(p.accounts, who.Account) || slices.Contains(p.arns, who.rootARN()):
 		return asAccount
 	default:
 		return none
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 // accountOf reads the account in an ARN; "" for a bucket's and for "*".

@@ -173,7 +173,7 @@ func (v *vault) generate(k *key) error {
 func (v *vault) get(id string, now time.Time) (*key, bool) {
 	v.mu.RLock()
 	k, ok := v.keys[id]
-	if ok && !(k.State == pending && now.After(k.Deletion)) {
+	if ok && (k.State != pending || !now.After(k.Deletion)) {
 		defer v.mu.RUnlock()
 		copied := *k
 		return &copied, true

@@ -207,7 +207,7 @@ func contextOf(c *gate.Call, op operation, query url.Values) map[string][]string
 func checkHeaders(h http.Header) error {
 	for name := range h {
 		lower := strings.ToLower(name)
-		if slicesHasPrefix(lower, "x-amz-copy-source", "x-amz-grant-", "x-amz-object-lock-", "x-amz-tagging",
+		if hasAnyPrefix(lower, "x-amz-copy-source", "x-amz-grant-", "x-amz-object-lock-", "x-amz-tagging",
 			"x-amz-website-redirect-location", "x-amz-server-side-encryption-customer-", "x-amz-mfa", "x-amz-write-offset-bytes") {
 			return notImplemented("the header " + lower)
 		}
@@ -225,7 +225,7 @@ func checkHeaders(h http.Header) error {
 	return nil
 }
 
-func slicesHasPrefix(s string, prefixes ...string) bool {
+func hasAnyPrefix(s string, prefixes ...string) bool {
 	for _, p := range prefixes {
 		if strings.HasPrefix(s, p) {
 			return true

@@ -166,9 +166,17 @@ func TestABucketPolicyGivesAndTakes(t *testing.T) {
 		as, method, key string
 		status          int
 	}{
-		{"all", "PUT", "shared/a", 200}, {"all", "PUT", "own/a", 200}, {"none", "GET", "shared/a", 200}, {"none", "GET", "own/a", 403},
-		{"none", "PUT", "shared/a", 403}, {"none", "GET", "shared/missing", 403}, {"all", "GET", "shared/missing", 404},
-		{"all", "DELETE", "shared/a", 403}, {"all", "GET", "shared/a?acl", 501}, {"all", "PUT", "shared/a?tagging", 501}, {"all", "GET", "shared/a?surprise=1", 501},
+		{"all", "PUT", "shared/a", 200},
+		{"all", "PUT", "own/a", 200},
+		{"none", "GET", "shared/a", 200},
+		{"none", "GET", "own/a", 403},
+		{"none", "PUT", "shared/a", 403},
+		{"none", "GET", "shared/missing", 403},
+		{"all", "GET", "shared/missing", 404},
+		{"all", "DELETE", "shared/a", 403},
+		{"all", "GET", "shared/a?acl", 501},
+		{"all", "PUT", "shared/a?tagging", 501},
+		{"all", "GET", "shared/a?surprise=1", 501},
 	} {
 		if status, answer := s.send(t, c.as, c.method, "", "/"+bucket+"/"+c.key, ""); status != c.status {
 			t.Errorf("%s %s %s: %d, want %d: %s", c.as, c.method, c.key, status, c.status, answer)

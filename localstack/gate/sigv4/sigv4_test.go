@@ -146,7 +146,7 @@ func TestParseRefuses(t *testing.T) {
 		reason sigv4.Reason
 	}{
 		"another algorithm":        {strings.Replace(good, "AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256", 1), sigv4.Incomplete},
-		"no signature":             {good[:strings.Index(good, ", Signature")], sigv4.Incomplete},
+		"no signature":             {strings.Replace(good, ", Signature="+strings.Repeat("0", 64), "", 1), sigv4.Incomplete},
 		"a parameter twice":        {good + ", Signature=" + strings.Repeat("0", 64), sigv4.Incomplete},
 		"an unknown parameter":     {good + ", Extra=1", sigv4.Incomplete},
 		"a scope of four":          {strings.Replace(good, "us-east-1/", "", 1), sigv4.Incomplete},
