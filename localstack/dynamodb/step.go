@@ -47,8 +47,7 @@ func (v *values) UnmarshalJSON(data []byte) error {
 	for name, raw := range members {
 		var one item.Value
 		err := json.Unmarshal(raw, &one)
-		var invalid item.Invalid
-		if errors.As(err, &invalid) {
+		if invalid, ok := errors.AsType[item.Invalid](err); ok {
 			return item.Invalid("ExpressionAttributeValues contains invalid value: " + string(invalid) + " for key " + name)
 		}
 		if err != nil {

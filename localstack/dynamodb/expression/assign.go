@@ -74,8 +74,9 @@ func (b *updateBinder) source(n *node) (sourced, error) {
 		return sourced{kind: v.Kind, get: func(item.Item) (item.Value, error) { return v, nil }}, err
 	case shapeArithmetic:
 		return b.arithmetic(n)
+	default:
+		return b.function(n)
 	}
-	return b.function(n)
 }
 
 func (b *updateBinder) pair(n *node) (x, y sourced, err error) {

@@ -95,6 +95,7 @@ func (b *binder) test(n *node) (test, error) {
 		return func(i item.Item) bool { return !inner(i) }, err
 	case shapeCall:
 		return b.call(n)
+	default:
 	}
 	args, err := b.operands(n.args)
 	if err != nil {
@@ -106,6 +107,7 @@ func (b *binder) test(n *node) (test, error) {
 		return b.compare(n.op, args), nil
 	case shapeBetween:
 		return b.between(args), nil
+	default:
 	}
 	return func(i item.Item) bool {
 		return slices.ContainsFunc(args[1:], func(c bound) bool { return equal(args[0], c, i) })
@@ -155,8 +157,9 @@ func (b *binder) operand(n *node) (bound, error) {
 			return bound{}, err
 		}
 		return bound{get: func(item.Item) (item.Value, bool) { return v, true }, value: &v, kind: v.Kind}, nil
+	default:
+		return b.size(n)
 	}
-	return b.size(n)
 }
 
 // distinct refuses a first operand that occurs again.

@@ -123,8 +123,9 @@ func contains(whole, part item.Value) bool {
 		return slices.ContainsFunc(whole.List, part.Equal)
 	case item.SS, item.NS, item.BS:
 		return part.Kind == whole.Kind.Element() && slices.Contains(whole.Set, part.Text)
+	default:
+		return false
 	}
-	return false
 }
 
 // size binds a function that is an operand, which in conditions only size is.
@@ -164,6 +165,7 @@ func length(v item.Value) (int, bool) {
 		return len(v.Map), true
 	case item.SS, item.NS, item.BS:
 		return len(v.Set), true
+	default:
+		return 0, false
 	}
-	return 0, false
 }

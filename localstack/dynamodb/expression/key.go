@@ -1,12 +1,16 @@
 package expression
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/stile-dev/stile/localstack/dynamodb/item"
 )
 
 const keyCondition = Kind("KeyConditionExpression")
+
+// keyOperators are what a key condition may be made of.
+var keyOperators = []string{"=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"}
 
 // KeyCondition is what a query asks of the primary key.
 type KeyCondition struct {
@@ -50,7 +54,7 @@ func (k *KeyExpression) collect(n *node, env *Env) error {
 		}
 		return k.collect(n.args[1], env)
 	}
-	if n.shape == shapeLogic || !strings.Contains(" = < <= > >= BETWEEN begins_with ", " "+n.op+" ") {
+	if n.shape == shapeLogic || !slices.Contains(keyOperators, n.op) {
 		return item.Invalid("Invalid operator used in KeyConditionExpression: " + n.op)
 	}
 	part := keyPart{op: n.op}
@@ -75,6 +79,7 @@ func (p *keyPart) add(at int, n *node, env *Env) error {
 		v, err := env.value(keyCondition, n.op)
 		p.args = append(p.args, v)
 		return err
+	default:
 	}
 	path, err := env.resolve(keyCondition, n.steps)
 	switch {

@@ -34,8 +34,9 @@ func (t token) is(text string) bool {
 		return t.text == text
 	case classWord:
 		return strings.EqualFold(t.text, text)
+	default:
+		return false
 	}
-	return false
 }
 
 // keywords can't be attribute names or function names.

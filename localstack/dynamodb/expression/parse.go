@@ -5,7 +5,9 @@
 // [ParseProjection] and [ParseUpdate], which share the placeholders of an [Env].
 package expression
 
-import "strings"
+import "slices"
+
+var comparators = []string{"=", "<>", "<", "<=", ">", ">="}
 
 // Kind is the request member that an expression comes from, as AWS's messages name it.
 type Kind string
@@ -47,8 +49,9 @@ func (n *node) operand() bool {
 		return n.args[0].operand()
 	case shapePath, shapeValue, shapeArithmetic:
 		return true
+	default:
+		return n.shape == shapeCall
 	}
-	return n.shape == shapeCall
 }
 
 // bare tells whether the node is an operand that can't stand as a condition.
@@ -141,7 +144,7 @@ func (r *reader) primary(operand bool) (*node, error) {
 		return left, nil
 	}
 	switch t := r.peek(); {
-	case t.class == classSymbol && strings.Contains(" = <> < <= > >= ", " "+t.text+" "):
+	case t.class == classSymbol && slices.Contains(comparators, t.text):
 		r.take()
 		right, err := r.operand()
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 
 const updateExpression = Kind("UpdateExpression")
 
+var verbs = []string{"SET", "REMOVE", "ADD", "DELETE"}
+
 // Update is an UpdateExpression that is ready to be applied.
 type Update struct {
 	actions []action
@@ -76,7 +78,7 @@ func (r *reader) sections() ([]change, error) {
 	repeated := ""
 	for first := true; first || r.peek().class != classEnd; first = false {
 		verb := strings.ToUpper(r.peek().text)
-		if r.peek().class != classWord || !strings.Contains(" SET REMOVE ADD DELETE ", " "+verb+" ") {
+		if r.peek().class != classWord || !slices.Contains(verbs, verb) {
 			return nil, r.syntax()
 		}
 		r.take()

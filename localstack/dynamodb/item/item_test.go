@@ -26,7 +26,7 @@ func TestNumbersComeBackCanonical(t *testing.T) {
 	for given, want := range map[string]string{
 		"":                      "The parameter cannot be converted to a numeric value",
 		"abc":                   "The parameter cannot be converted to a numeric value: abc",
-		" 1":                    "The parameter cannot be converted to a numeric value:  1",
+		"1 2":                   "The parameter cannot be converted to a numeric value: 1 2",
 		"1_0":                   "The parameter cannot be converted to a numeric value: 1_0",
 		"NaN":                   "The parameter cannot be converted to a numeric value: NaN",
 		"1e":                    "The parameter cannot be converted to a numeric value: 1e",

@@ -70,8 +70,9 @@ func (v *Value) readAs(raw json.RawMessage, depth int) error {
 		return v.readList(raw, depth)
 	case M:
 		return v.readMap(raw, depth)
+	default:
+		return v.readSet(raw)
 	}
-	return v.readSet(raw)
 }
 
 func (v *Value) readScalar(raw json.RawMessage) error {
@@ -98,8 +99,9 @@ func scalar(k Kind, text string) (string, error) {
 			return "", Malformed("Invalid Base64 in a binary value")
 		}
 		return string(raw), nil
+	default:
+		return text, nil
 	}
-	return text, nil
 }
 
 func (v *Value) readList(raw json.RawMessage, depth int) error {
@@ -171,8 +173,7 @@ func duplicates(k Kind, texts []string) error {
 // into decodes a member whose JSON type is fixed.
 func into(raw json.RawMessage, to any) error {
 	err := json.Unmarshal(raw, to)
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return Mistyped(wrong)
 	}
 	if err != nil {
@@ -193,6 +194,7 @@ func Mistyped(wrong *json.UnmarshalTypeError) Malformed {
 		word = "Integer"
 	case reflect.Struct, reflect.Map:
 		return "Unexpected value type in payload"
+	default:
 	}
 	return Malformed(strings.ToUpper(wrong.Value) + "_VALUE cannot be converted to " + word)
 }

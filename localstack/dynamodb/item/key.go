@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"math"
 )
 
 // Schema is a table's primary key.
@@ -123,7 +124,7 @@ func (v Value) Sortable() string {
 
 // Bytes is the key as one string, unambiguous and sorted by partition, then by sort key.
 func (k Key) Bytes() []byte {
-	b := binary.BigEndian.AppendUint16(nil, uint16(len(k.Hash)))
+	b := binary.BigEndian.AppendUint16(nil, uint16(min(len(k.Hash), math.MaxUint16))) // at most maxHashBytes and a sign
 	return append(append(b, k.Hash...), k.Range...)
 }
 

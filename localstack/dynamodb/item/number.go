@@ -170,8 +170,7 @@ func (d decimal) sortable(to []byte) []byte {
 	if d.digits == "" {
 		return append(to, 0x80)
 	}
-	e := d.exp + 1<<12
-	body := append([]byte{0xC0, byte(e >> 8), byte(e)}, d.digits...)
+	body := append([]byte{0xC0, byte((d.exp - minExponent) & 0xFF)}, d.digits...) // between 0 and 255
 	if !d.negative {
 		return append(to, body...)
 	}

@@ -43,8 +43,9 @@ func (v Value) Size() int {
 			total += len(e)
 		}
 		return total
+	default:
+		return len(v.Text)
 	}
-	return len(v.Text)
 }
 
 // numberSize is about a byte for two significant digits and one for the exponent, one more below zero.

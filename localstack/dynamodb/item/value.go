@@ -80,8 +80,9 @@ func (v Value) Equal(o Value) bool {
 		return v.Map.Equal(o.Map)
 	case SS, NS, BS:
 		return slices.Equal(v.Set, o.Set)
+	default:
+		return v.Text == o.Text
 	}
-	return v.Text == o.Text
 }
 
 // Element is the type of a set's elements; "" for what is no set.
@@ -93,8 +94,9 @@ func (k Kind) Element() Kind {
 		return N
 	case BS:
 		return B
+	default:
+		return ""
 	}
-	return ""
 }
 
 // Ordered tells whether values of the type compare by <, > and BETWEEN.

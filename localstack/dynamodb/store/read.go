@@ -114,7 +114,7 @@ func (r *Reader) Scan(table string, s Sweep, fn func(item.Key, item.Item) bool) 
 		order = order[at:]
 	}
 	for _, p := range order {
-		if s.Shares > 0 && p.slot%uint64(s.Shares) != uint64(s.Segment) {
+		if s.Shares > 0 && p.slot%uint64(max(s.Shares, 1)) != uint64(max(s.Segment, 0)) {
 			continue
 		}
 		from := 0
