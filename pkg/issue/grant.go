@@ -159,7 +159,7 @@ func (h *Hosts) grant(a *arrival, view publication.View) error {
 	spec, claim := a.token.Spec, a.request.Join
 	for _, kind := range claim.Resources {
 		if !slices.Contains(spec.Resources, kind) {
-			return outside(a, "serve "+clip(kind), "resources: "+list(spec.Resources))
+			return outside(a, "to serve "+clip(kind), "resources: "+list(spec.Resources))
 		}
 	}
 	var held []string
@@ -216,7 +216,7 @@ func scope(s string) string {
 
 func outside(a *arrival, claim, granted string) error {
 	return fault.Newf(fault.Denied, "claim what the token grants, or ask an administrator to change the token",
-		"join token %s does not grant to claim %s; it grants %s", a.token.Metadata.Name, claim, granted)
+		"join token %s does not grant %s; it grants %s", a.token.Metadata.Name, claim, granted)
 }
 
 func list(s []string) string {

@@ -1,0 +1,350 @@
+package issue_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+const (
+	keyNode  = "ASIANODENODENODENOD1"
+	keyFleet = "ASIAFLEETFLEETFLEET1"
+)
+
+// machines is a signer for hosts with its surroundings.
+type machines struct {
+	*stand.Cluster
+	store *tables
+	sts   stand.STS
+	hosts *issue.Hosts
+}
+
+func newMachines(t *testing.T) *machines {
+	m := &machines{Cluster: stand.New(t), store: newTables(), sts: stand.STS{
+		keyNode:  {Partition: "aws", Account: account, Role: "demo-node", RoleID: "AROANODENODE1234", Session: "i-0123456789abcdef0"},
+		keyFleet: {Partition: "aws", Account: account, Role: "stile-fleet", RoleID: "AROAFLEETFLEET12", Session: "task"},
+	}}
+	m.store.tokens["nodes"] = access.Token{Metadata: access.Metadata{Name: "nodes", Scope: "/demo"}, Spec: access.TokenSpec{
+		Method: access.MethodIAM, Allow: []access.IAMMatch{{Account: account, Role: "demo-node"}}, Resources: []string{"node"},
+		Names: []string{"node-*"}, Labels: map[string]string{"env": "demo"}, LabelChoice: map[string][]string{"role": {"web", "db"}},
+	}}
+	m.store.tokens["secret"] = access.Token{Metadata: access.Metadata{Name: "secret", Scope: "/"}, Spec: access.TokenSpec{
+		Method: access.MethodToken, Resources: []string{"node"}, Names: []string{"web-1", "web-2"}, Uses: 1,
+	}}
+	m.hosts = issue.NewHosts(issue.HostConfig{
+		Cluster: m.ID, Fleet: access.IAMMatch{Account: account, Role: "stile-fleet"}, Documents: m.Cluster, MAC: m.Cluster, STS: m.sts,
+		Store: m.store, SSH: m.Authority(names.KeyHostSSH), X509: m.Authority(names.KeyHostX509), Now: m.Clock,
+	})
+	return m
+}
+
+// machine is one host's side.
+type machine struct {
+	tls  *ecdsa.PrivateKey
+	cert []byte
+}
+
+// ask makes a well-formed join; with a prior credential it is a renewal. Change may alter what is claimed.
+func (m *machines) ask(t *testing.T, mc *machine, key string, change func(*issue.HostRequest)) issue.HostRequest {
+	t.Helper()
+	fresh := stand.Key(t)
+	sshKey, tlsKey := stand.SPKI(t, stand.Key(t)), stand.SPKI(t, fresh)
+	challenge := m.Challenge(names.PurposeJoin, sshKey, tlsKey)
+	keys := certs.KeysHash(sshKey, tlsKey)
+	r := issue.HostRequest{RequestID: "req-1", SourceIP: "192.0.2.1", Join: wire.JoinRequest{
+		Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey, Token: "nodes", Name: "node-1", Resources: []string{"node"},
+	}}
+	if key != "" {
+		sts := m.STSRequest(key, proof.Binding{Challenge: challenge, Purpose: names.PurposeJoin, Cluster: m.ID, Keys: keys})
+		r.STS = &sts
+	}
+	if mc.cert != nil {
+		digest := certs.RenewDigest(challenge, keys)
+		sig, err := ecdsa.SignASN1(rand.Reader, mc.tls, digest[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Join.Prior = wire.PriorCredential{Certificate: mc.cert, Signature: sig}
+	}
+	if change != nil {
+		change(&r)
+	}
+	mc.tls = fresh
+	return r
+}
+
+// join goes through and keeps the credential.
+func (m *machines) join(t *testing.T, mc *machine, key string, change func(*issue.HostRequest)) wire.HostCredential {
+	t.Helper()
+	cred, err := m.hosts.Issue(t.Context(), m.ask(t, mc, key, change))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mc.cert = cred.TLSCertificate
+	return cred
+}
+
+func (m *machines) refused(t *testing.T, mc *machine, key string, code fault.Code, says string, change func(*issue.HostRequest)) {
+	t.Helper()
+	before := len(m.store.intents)
+	_, err := m.hosts.Issue(t.Context(), m.ask(t, mc, key, change))
+	wantFault(t, err, code, says)
+	if len(m.store.intents) != before {
+		t.Error("an intent was written")
+	}
+}
+
+func secret() string { return issue.SecretPrefix + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }
+
+func bySecret(r *issue.HostRequest) {
+	r.Join.Token, r.Join.Name, r.Secret = "secret", "web-1", secret()
+}
+
+func TestAnAgentGetsWhatItsTokenGrants(t *testing.T) {
+	m := newMachines(t)
+	cred := m.join(t, &machine{}, keyNode, func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"role": "web"} })
+	view, _ := m.Fresh(t.Context())
+	h, err := certs.VerifyX509Host([][]byte{cred.TLSCertificate}, view.State.Trust.CA(names.KeyHostX509), m.Now, identity.KindAgent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := identity.Host{
+		Cluster: m.ID, Certificate: cred.CertificateID, Kind: identity.KindAgent, ID: cred.ID, Names: []string{"node-1"}, Resources: []string{"node"},
+		Scope: "/demo", Labels: map[string]string{"env": "demo", "role": "web"}, Method: "iam", Token: "nodes",
+		AWS: "aws:" + account + ":demo-node:AROANODENODE1234", Versions: view.Head.Versions(), IssuedAt: m.Now,
+	}
+	if d := cmp.Diff(want, h); d != "" {
+		t.Error(d)
+	}
+	key, err := ssh.ParsePublicKey(cred.SSHCertificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{cred.ID, "node-1"}, key.(*ssh.Certificate).ValidPrincipals); d != "" {
+		t.Error(d)
+	}
+	if len(cred.Policy.Body) == 0 || len(cred.Revocations.Body) == 0 || len(cred.Trust) != 1 {
+		t.Error("a document is missing")
+	}
+	if e := m.store.last(); e.Type != audit.AgentJoin || e.Target != cred.CertificateID {
+		t.Errorf("event %+v", e)
+	}
+}
+
+func TestAProxyJoinsByTheFleetsRoleAndGetsNoName(t *testing.T) {
+	m := newMachines(t)
+	proxy := func(r *issue.HostRequest) { r.Join.Token, r.Join.Name, r.Join.Resources = "fleet", "", []string{} }
+	cred := m.join(t, &machine{}, keyFleet, proxy)
+	if !identity.ValidID("prx", cred.ID) || len(cred.SSHCertificate) != 0 || len(cred.Names) != 0 {
+		t.Errorf("id %s, names %v, SSH certificate of %d bytes", cred.ID, cred.Names, len(cred.SSHCertificate))
+	}
+	m.refused(t, &machine{}, keyNode, fault.Denied, "does not allow the role demo-node", proxy)
+	m.refused(t, &machine{}, keyFleet, fault.Denied, "the name node-9", func(r *issue.HostRequest) { proxy(r); r.Join.Name = "node-9" })
+	m.refused(t, &machine{}, keyFleet, fault.Denied, "serve node", func(r *issue.HostRequest) { proxy(r); r.Join.Resources = []string{"node"} })
+}
+
+func TestAClaimThatTheTokenDoesNotGrantIsRefusedByName(t *testing.T) {
+	for name, c := range map[string]struct {
+		says   string
+		change func(*issue.HostRequest)
+	}{
+		"another name":             {"does not grant the name db-1; it grants names: node-*", func(r *issue.HostRequest) { r.Join.Name = "db-1" }},
+		"another kind":             {"does not grant to serve database", func(r *issue.HostRequest) { r.Join.Resources = []string{"node", "database"} }},
+		"a pinned label otherwise": {"label env=prod", func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"env": "prod"} }},
+		"a label out of choice":    {"label role=boss", func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"role": "boss"} }},
+		"an unknown label":         {"label team=x", func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"team": "x"} }},
+		"an unknown token":         {`no join token "nobody"`, func(r *issue.HostRequest) { r.Join.Token = "nobody" }},
+		"a token of other method":  {"is for method token, not for iam", func(r *issue.HostRequest) { r.Join.Token = "secret" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachines(t)
+			m.refused(t, &machine{}, keyNode, fault.Denied, c.says, c.change)
+			if e := m.store.last(); e.Type != audit.AgentJoinRefused || e.Reason == "" {
+				t.Errorf("event %+v", e)
+			}
+		})
+	}
+}
+
+func TestSec_S21_AnAgentOfTheSameRoleNameInAnotherAccountIsRefused(t *testing.T) {
+	m := newMachines(t)
+	m.join(t, &machine{}, keyNode, nil)
+	who := m.sts[keyNode]
+	who.Account = "999999999999"
+	m.sts[keyNode] = who
+	m.refused(t, &machine{}, keyNode, fault.Denied, "of account 999999999999", func(r *issue.HostRequest) { r.Join.Name = "node-2" })
+}
+
+func TestSec_S23_AnInstanceIdInTheSessionNameIsNoProofOfAnInstance(t *testing.T) {
+	m := newMachines(t)
+	nodes := m.store.tokens["nodes"]
+	nodes.Spec.Allow[0].Session = "i-0123456789abcdef0"
+	m.store.tokens["nodes"] = nodes
+	m.refused(t, &machine{}, keyNode, fault.Denied, "does not allow the role", nil)
+}
+
+func TestASecondHolderOfANameIsQuarantinedUntilItIsFreed(t *testing.T) {
+	m := newMachines(t)
+	first := &machine{}
+	held := m.join(t, first, keyNode, nil)
+	m.refused(t, &machine{}, keyNode, fault.Quarantined, "already holds the name node-1", nil)
+	_, err := m.hosts.Issue(t.Context(), m.ask(t, &machine{}, keyNode, nil))
+	if f := fault.From(err); f.Hint == "" || !slices.Contains([]string{f.Hint}, "if this is the right machine, an administrator gives the name free: stile rm node/node-1; then join again") {
+		t.Errorf("hint %q", f.Hint)
+	}
+	if e := m.store.last(); e.Type != audit.AgentQuarantined || e.DecisionID == "" || m.store.held["node-1"] == "" {
+		t.Errorf("event %+v, held %v", e, m.store.held)
+	}
+	if again := m.join(t, first, keyNode, nil); again.ID != held.ID {
+		t.Errorf("the holder renewed as %s, was %s", again.ID, held.ID)
+	}
+	delete(m.store.names, "node-1") // stile rm node/node-1
+	delete(m.store.agents, held.ID)
+	m.join(t, &machine{}, keyNode, nil)
+	m.refused(t, first, keyNode, fault.Denied, "removed by an administrator", nil)
+}
+
+func TestARenewalRunsUnderTodaysRules(t *testing.T) {
+	m := newMachines(t)
+	mc := &machine{}
+	was := m.join(t, mc, keyNode, nil)
+	nodes := m.store.tokens["nodes"]
+	nodes.Spec.Labels = map[string]string{"env": "prod"}
+	m.store.tokens["nodes"] = nodes
+	now := m.join(t, mc, keyNode, nil)
+	if now.ID != was.ID || now.Labels["env"] != "prod" {
+		t.Errorf("%s with %v after %s", now.ID, now.Labels, was.ID)
+	}
+	if e := m.store.last(); e.Type != audit.AgentRenew {
+		t.Errorf("event %s", e.Type)
+	}
+	delete(m.store.tokens, "nodes")
+	m.refused(t, mc, keyNode, fault.Denied, "no join token", nil)
+}
+
+func TestAnAgentThatSleptBeyondItsCertificateComesBackByIAM(t *testing.T) {
+	m := newMachines(t)
+	mc := &machine{}
+	was := m.join(t, mc, keyNode, nil)
+	m.Now = m.Now.Add(48 * time.Hour)
+	m.Publish()
+	if now := m.join(t, mc, keyNode, nil); now.ID != was.ID {
+		t.Errorf("%s after %s", now.ID, was.ID)
+	}
+}
+
+func TestASecretIsGoodForItsUsesAndTheCredentialAfterThat(t *testing.T) {
+	m := newMachines(t)
+	m.store.secrets[issue.HashSecret(secret())] = 1
+	mc := &machine{}
+	was := m.join(t, mc, "", bySecret)
+	m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *issue.HostRequest) { bySecret(r); r.Join.Name = "web-2" })
+	renew := func(r *issue.HostRequest) { bySecret(r); r.Secret = "" }
+	if now := m.join(t, mc, "", renew); now.ID != was.ID || m.store.secrets[issue.HashSecret(secret())] != 0 {
+		t.Errorf("%s after %s, uses left %v", now.ID, was.ID, m.store.secrets)
+	}
+	t.Run("but not once it has expired", func(t *testing.T) {
+		old := *mc
+		m.Now = m.Now.Add(25 * time.Hour)
+		m.Publish()
+		m.refused(t, &old, "", fault.Expired, "has expired", renew)
+		m.Now = m.Now.Add(-25 * time.Hour)
+	})
+	delete(m.store.tokens, "secret")
+	m.refused(t, mc, "", fault.Denied, "no join token", renew)
+}
+
+func TestWrongSecretsAreAllRefusedAlike(t *testing.T) {
+	m := newMachines(t)
+	m.store.secrets[issue.HashSecret(secret())] = 1
+	for _, s := range []string{"stj_", "x", secret() + "A", secret()[4:], issue.SecretPrefix + "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"} {
+		m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *issue.HostRequest) { bySecret(r); r.Secret = s })
+	}
+	m.refused(t, &machine{}, "", fault.Unauthenticated, "neither a secret nor", func(r *issue.HostRequest) { bySecret(r); r.Secret = "" })
+}
+
+func TestSec_S08_APriorCredentialMustBeOurOwnAndProved(t *testing.T) {
+	m := newMachines(t)
+	m.store.secrets[issue.HashSecret(secret())] = 1
+	mc := &machine{}
+	m.join(t, mc, "", bySecret)
+	renew := func(r *issue.HostRequest) { bySecret(r); r.Secret = "" }
+	for name, forge := range map[string]func(*machine){
+		"another key": func(f *machine) { f.tls = stand.Key(t) },
+		"another cluster's": func(f *machine) {
+			f.tls, f.cert = stand.New(t).Host(identity.Host{Kind: "agent", ID: agentID, Names: []string{"web-1"}, Token: "secret"}, m.Now.Add(time.Hour))
+		},
+		"a user's certificate": func(f *machine) { f.tls, f.cert = m.User("alice", "access") },
+		"a proxy's certificate": func(f *machine) {
+			f.tls, f.cert = m.Host(identity.Host{Kind: "proxy", ID: proxyID, Token: "secret"}, m.Now.Add(time.Hour))
+		},
+		"another token's": func(f *machine) {
+			f.tls, f.cert = m.Host(identity.Host{Kind: "agent", ID: agentID, Token: "nodes"}, m.Now.Add(time.Hour))
+		},
+		"no certificate": func(f *machine) { f.cert = []byte("no certificate") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			forged := *mc
+			forge(&forged)
+			m.refused(t, &forged, "", fault.Unauthenticated, "not accepted", renew)
+		})
+	}
+	t.Run("revoked", func(t *testing.T) {
+		host := m.store.agents
+		for id := range host {
+			m.Revoke(bundle.Revocations{Before: []bundle.Before{{Target: "agent", Value: id, Version: identity.Version{Epoch: 9}}}})
+		}
+		revoked := *mc
+		m.refused(t, &revoked, "", fault.Unauthenticated, "revoked", renew)
+	})
+}
+
+const (
+	agentID = "agt_01hv0000000000000000000000"
+	proxyID = "prx_01hv0000000000000000000000"
+)
+
+func TestSec_S24_AJoinIsGoodOnce(t *testing.T) {
+	m := newMachines(t)
+	r := m.ask(t, &machine{}, keyNode, nil)
+	if _, err := m.hosts.Issue(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	_, err := m.hosts.Issue(t.Context(), r)
+	wantFault(t, err, fault.Denied, "used before")
+	login := newPeople(t)
+	_, err = login.users.Issue(t.Context(), issue.UserRequest{Login: wire.LoginIAMRequest{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, STS: *r.STS}})
+	wantFault(t, err, fault.Denied, "for join, not for login")
+}
+
+func TestAHostGetsNothingUnlessItIsWrittenDown(t *testing.T) {
+	down := errors.New("table is down")
+	for _, call := range []string{"Token", "Admit", "Conclude"} {
+		for _, persisted := range []bool{false, true} {
+			m := newMachines(t)
+			m.store.fail, m.store.failure, m.store.persisted = call, down, persisted
+			cred, err := m.hosts.Issue(t.Context(), m.ask(t, &machine{}, keyNode, nil))
+			if !errors.Is(err, down) || len(cred.TLSCertificate) != 0 {
+				t.Errorf("%s: %v, certificate of %d bytes", call, err, len(cred.TLSCertificate))
+			}
+		}
+	}
+}
