@@ -172,6 +172,20 @@ func TestPolicyAndRevocationsAreTakenUpward(t *testing.T) {
 	}
 }
 
+func TestARefusedDocumentDoesNotHoldBackTheLocksBehindIt(t *testing.T) {
+	w := newWorld(t)
+	accept(t, w.holder, seal(t, bundle.KindPolicy, policy(5), w.policy))
+	locks := revocations(1, now)
+	locks.Locks = []bundle.Lock{{ID: "lck_1", Target: "user", Value: "alice"}}
+	err := w.holder.Accept(w.ring.trust(2, newKey(t)), seal(t, bundle.KindPolicy, policy(4), w.policy), seal(t, bundle.KindRevocations, locks, w.policy))
+	if !errors.Is(err, bundle.ErrOlder) || !errors.Is(err, bundle.ErrRetired) {
+		t.Errorf("%v", err)
+	}
+	if _, locked := w.holder.Locked(identity.User{Name: "alice"}, now); !locked {
+		t.Error("the lock was held back")
+	}
+}
+
 func TestDocumentsAreRefusedForEachReason(t *testing.T) {
 	w := newWorld(t)
 	good := seal(t, bundle.KindPolicy, policy(5), w.policy)
@@ -252,6 +266,13 @@ func TestOnePinSeesTwoRootRotationsThrough(t *testing.T) {
 		if got.Version != v(7) {
 			t.Errorf("pin %s: version %v", pin, got.Version)
 		}
+	}
+	// One who began later is sent the whole chain too.
+	late := bundle.NewHolder(cluster, pinB)
+	accept(t, late, chain[:5]...)
+	accept(t, late, chain...)
+	if late.Trust().Version != v(7) || len(late.Chain()) >= len(chain) {
+		t.Errorf("one who began at the second root: version %v of %d", late.Trust().Version, len(late.Chain()))
 	}
 	// One who slept through both, and one who slept through the second, catch up with what they hold.
 	for awake := 1; awake <= len(chain); awake++ {

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -36,28 +37,25 @@ func NewHolder(cluster, pin string) *Holder {
 	return &Holder{cluster: cluster, pin: pin, held: map[Kind]Signed{}}
 }
 
-// Accept takes documents in the order given, trust documents oldest first, and keeps what is newer than what
-// it holds. What it holds already is no error. On the first refusal it stops: errors match ErrOlder,
-// ErrUnsigned, ErrSignature, ErrPurpose, ErrRetired, ErrCluster, ErrMalformed, ErrTooLarge or ErrPin,
-// documents before it stay accepted.
+// Accept takes documents, trust documents oldest first and before what they sign for, and keeps what is newer
+// than what it holds. What it holds already, and trust documents that precede one it holds, are no error. A
+// refusal doesn't keep those behind it from being taken, each stands by its own signature: one who holds back
+// or spoils a document must not hold back a lock. The error joins all refusals; each matches ErrOlder,
+// ErrUnsigned, ErrSignature, ErrPurpose, ErrRetired, ErrCluster, ErrMalformed, ErrTooLarge or ErrPin.
 func (h *Holder) Accept(documents ...Signed) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i := 0; i < len(documents); i++ {
-		s := documents[i]
-		if s.Kind == KindTrust && len(h.chain) == 0 {
-			run := trustRun(documents[i:])
-			if err := h.start(run); err != nil {
-				return err
-			}
-			i += len(run) - 1
+	var refusals []error
+	for i := 0; i < len(documents); {
+		if run := trustRun(documents[i:]); len(run) > 0 {
+			refusals = append(refusals, h.acceptChain(run))
+			i += len(run)
 			continue
 		}
-		if err := h.accept(s); err != nil {
-			return err
-		}
+		refusals = append(refusals, h.accept(documents[i]))
+		i++
 	}
-	return nil
+	return errors.Join(refusals...)
 }
 
 // trustRun is the chain at the beginning of documents.
@@ -67,6 +65,31 @@ func trustRun(documents []Signed) []Signed {
 		n++
 	}
 	return documents[:n]
+}
+
+// acceptChain takes what follows the newest document of the chain that is held already.
+func (h *Holder) acceptChain(run []Signed) error {
+	if len(h.chain) == 0 {
+		return h.start(run)
+	}
+	for i := len(run) - 1; i >= 0; i-- {
+		if h.knows(run[i]) {
+			run = run[i+1:]
+			break
+		}
+	}
+	for _, s := range run {
+		t, err := h.state.Trust.next(s)
+		if err != nil {
+			return err
+		}
+		h.state.Trust, h.chain = t, append(slices.Clip(h.chain), s)
+	}
+	return nil
+}
+
+func (h *Holder) knows(s Signed) bool {
+	return slices.ContainsFunc(h.chain, func(known Signed) bool { return bytes.Equal(known.Body, s.Body) })
 }
 
 // start takes the first chain of trust documents.
@@ -88,28 +111,12 @@ func (h *Holder) start(chain []Signed) error {
 
 func (h *Holder) accept(s Signed) error {
 	switch s.Kind {
-	case KindTrust:
-		return h.acceptTrust(s)
 	case KindPolicy:
 		return h.acceptPolicy(s)
 	case KindRevocations:
 		return h.acceptRevocations(s)
 	}
 	return fmt.Errorf("accepting a document: %w: its kind %q is unknown", ErrMalformed, s.Kind)
-}
-
-func (h *Holder) acceptTrust(s Signed) error {
-	for _, known := range h.chain {
-		if bytes.Equal(known.Body, s.Body) {
-			return nil
-		}
-	}
-	t, err := h.state.Trust.next(s)
-	if err != nil {
-		return err
-	}
-	h.state.Trust, h.chain = t, append(slices.Clip(h.chain), s)
-	return nil
 }
 
 func (h *Holder) acceptPolicy(s Signed) error {
