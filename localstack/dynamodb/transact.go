@@ -65,15 +65,23 @@ func (t transactWrite) step(s *Server, position int) (*step, error) {
 		if t.ConditionCheck.ConditionExpression == nil {
 			return nil, constraint(fmt.Sprintf("transactItems.%d.member.conditionCheck.conditionExpression", position), "", "Member must not be null")
 		}
-		return t.ConditionCheck.step(s, "ConditionCheckItem")
+		return read(t.ConditionCheck, func() (*step, error) { return t.ConditionCheck.step(s, "ConditionCheckItem") })
 	case t.Put != nil:
-		return t.Put.step(s)
+		return read(t.Put, func() (*step, error) { return t.Put.step(s) })
 	case t.Delete != nil:
-		return t.Delete.step(s, "DeleteItem")
+		return read(t.Delete, func() (*step, error) { return t.Delete.step(s, "DeleteItem") })
 	case t.Update.UpdateExpression == nil:
 		return nil, constraint(fmt.Sprintf("transactItems.%d.member.update.updateExpression", position), "", "Member must not be null")
 	}
-	return t.Update.step(s)
+	return read(t.Update, func() (*step, error) { return t.Update.step(s) })
+}
+
+// read refuses an entry's legacy parameters before it reads the entry.
+func read(entry interface{ refuse() error }, step func() (*step, error)) (*step, error) {
+	if err := entry.refuse(); err != nil {
+		return nil, err
+	}
+	return step()
 }
 
 func checkTransact(count int) error {
