@@ -196,13 +196,28 @@ func poll(ctx context.Context, limit time.Duration, ask func() (bool, error)) er
 func (u *upping) failed(err error, name string) error {
 	u.clear()
 	path := u.place.logOf(name)
-	raw, readErr := os.ReadFile(path)
-	if readErr != nil {
+	lines := tail(path, 8)
+	if len(lines) == 0 {
 		return err
 	}
-	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
-	lines = lines[max(0, len(lines)-12):]
 	return fmt.Errorf("%w\nThe end of %s:\n  %s\nMend what it names and run make up again; what stands is kept", err, path, strings.Join(lines, "\n  "))
+}
+
+// tail is the last lines of a log, without the AWS calls that went well.
+func tail(path string, n int) []string {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	var lines []string
+	for line := range strings.Lines(string(raw)) {
+		if strings.Contains(line, `"msg":"AWS call"`) && strings.Contains(line, `"error_code":""`) {
+			continue
+		}
+		line = strings.TrimRight(line, "\n")
+		lines = append(lines, line[:min(len(line), 400)])
+	}
+	return lines[max(0, len(lines)-n):]
 }
 
 // control asks the local AWS for something.
@@ -245,11 +260,10 @@ func (u *upping) healthy(ctx context.Context) bool {
 }
 
 // stile runs the product's command line as the administrator.
-func (u *upping) stile(ctx context.Context, stdin []byte, args ...string) (exit int, output string, err error) {
+func (u *upping) stile(ctx context.Context, args ...string) (exit int, output string, err error) {
 	command := `. "$1"; shift; exec stile "$@"`
 	env := filepath.Join(u.place.state, u.account.Admin().Env)
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", command, "sh", env}, args...)...)
-	cmd.Stdin = strings.NewReader(string(stdin))
 	raw, err := cmd.CombinedOutput()
 	var exited *exec.ExitError
 	if errors.As(err, &exited) {
@@ -267,17 +281,17 @@ const (
 // resources creates what account.yaml lists and does not exist yet, through the product.
 func (u *upping) resources(ctx context.Context) error {
 	u.tell("logging in as the administrator")
-	if err := u.must(ctx, nil, nil, "login", "--iam"); err != nil {
+	if err := u.must(ctx, nil, "login", "--iam"); err != nil {
 		return err
 	}
 	for _, r := range u.account.Resources {
 		u.tell("creating " + r.Kind + " " + r.Name())
-		exit, output, err := u.stile(ctx, nil, "get", r.Kind, r.Name())
+		exit, output, err := u.stile(ctx, "get", r.Kind+"/"+r.Name())
 		if err == nil && exit == 0 {
 			continue
 		}
 		if err != nil || exit != exitNotFound {
-			return u.failed(fmt.Errorf("looking for %s %s: exit %d: %s%w", r.Kind, r.Name(), exit, output, errors.Join(err)), serveName)
+			return u.failed(&commandError{[]string{"get", r.Kind + "/" + r.Name()}, exit, output, err}, serveName)
 		}
 		text, err := r.YAML()
 		if err != nil {
@@ -287,7 +301,7 @@ func (u *upping) resources(ctx context.Context) error {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			return fmt.Errorf("writing %s %s: %w", r.Kind, r.Name(), err)
 		}
-		if err := u.must(ctx, nil, []int{exitConflict}, "create", "-f", path); err != nil {
+		if err := u.must(ctx, []int{exitConflict}, "create", "-f", path); err != nil {
 			return err
 		}
 	}
@@ -295,15 +309,27 @@ func (u *upping) resources(ctx context.Context) error {
 }
 
 // must runs the product's command line and takes exit 0 and the codes in fine.
-func (u *upping) must(ctx context.Context, stdin []byte, fine []int, args ...string) error {
-	exit, output, err := u.stile(ctx, stdin, args...)
-	if err != nil {
-		return fmt.Errorf("running stile %s: %w", strings.Join(args, " "), err)
-	}
-	if exit != 0 && !slices.Contains(fine, exit) {
-		return u.failed(fmt.Errorf("stile %s ended with %d:\n%s", strings.Join(args, " "), exit, strings.TrimSpace(output)), serveName)
+func (u *upping) must(ctx context.Context, fine []int, args ...string) error {
+	exit, output, err := u.stile(ctx, args...)
+	if err != nil || exit != 0 && !slices.Contains(fine, exit) {
+		return u.failed(&commandError{args, exit, output, err}, serveName)
 	}
 	return nil
+}
+
+// commandError is a run of the product's command line that went wrong.
+type commandError struct {
+	args   []string
+	exit   int
+	output string
+	cause  error // that it could not be run at all
+}
+
+func (e *commandError) Error() string {
+	if e.cause != nil {
+		return fmt.Sprintf("running stile %s: %v", strings.Join(e.args, " "), e.cause)
+	}
+	return fmt.Sprintf("stile %s ended with %d:\n%s", strings.Join(e.args, " "), e.exit, strings.TrimSpace(e.output))
 }
 
 // agents has every agent running, and waits until each has a tunnel.
