@@ -352,6 +352,29 @@ func TestATrustDocumentThatMakesItsOwnRootIsRefusedByThePin(t *testing.T) {
 	refuse(t, bundle.NewHolder("another", pin), bundle.ErrCluster, w.first)
 }
 
+func TestARootThatIsRetiringCannotMakeItselfActiveAgain(t *testing.T) {
+	w := newWorld(t)
+	next := w.ring.add(names.KeyRoot, bundle.StateNext)
+	accept(t, w.holder, w.ring.trust(2, w.root))
+	w.ring.set(w.root, bundle.StateRetiring)
+	w.ring.set(next, bundle.StateActive)
+	accept(t, w.holder, w.ring.trust(3, next))
+	w.ring.set(w.root, bundle.StateActive)
+	back := w.ring.trust(4, w.root)
+	refuse(t, w.holder, bundle.ErrRetired, back)
+	linked, err := bundle.SealLink(back, w.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse(t, w.holder, bundle.ErrRetired, linked)
+}
+
+func TestTheRootOfOneClusterSignsForNoOther(t *testing.T) {
+	w := newWorld(t)
+	refuse(t, w.holder, bundle.ErrCluster, seal(t, bundle.KindTrust,
+		bundle.Trust{Cluster: "another", Version: v(2), IssuedAt: now, Keys: w.ring.keys}, w.root))
+}
+
 func TestTrustDocumentsWithFaultyKeysAreRefused(t *testing.T) {
 	w := newWorld(t)
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
@@ -570,6 +593,13 @@ func TestSec_S35_ADocumentOfOneKindIsNoneOfAnother(t *testing.T) {
 				t.Errorf("signed as %s, shown as %s: %v", signedAs, shownAs, err)
 			}
 		}
+	}
+	trust := w.holder.Trust()
+	if _, err := trust.OpenPolicy(sealRaw(t, bundle.KindRevocations, body, w.policy)); !errors.Is(err, bundle.ErrMalformed) {
+		t.Errorf("revocations opened as policy: %v", err)
+	}
+	if _, err := trust.OpenRevocations(sealRaw(t, bundle.KindPolicy, body, w.policy)); !errors.Is(err, bundle.ErrMalformed) {
+		t.Errorf("policy opened as revocations: %v", err)
 	}
 	for _, purpose := range []string{names.KeyUserSSH, names.KeyUserX509, names.KeyHostSSH, names.KeyHostX509} {
 		key := w.ring.add(purpose, bundle.StateActive)

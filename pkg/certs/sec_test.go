@@ -19,6 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 // certified wraps a plain key into a certificate, so that it can stand where a signature key stands.
@@ -146,6 +147,9 @@ func TestSec_S06_NoPrincipalsMeansNobody(t *testing.T) {
 
 func TestSec_S07_UnknownCriticalOptionsAreRefusedAndUnknownExtensionsIgnored(t *testing.T) {
 	ca := newKey(t)
+	host := hostTemplate(t, agent())
+	host.SSH.CriticalOptions = map[string]string{"source-address": "0.0.0.0/0"} // known, for users
+	refuseSSH(t, signSSH(t, host, ca), authority(ca))
 	for _, option := range []string{"force-command", "verify-required", "x@example.com", "Source-Address", ""} {
 		template := userTemplate(t, nil)
 		template.SSH.CriticalOptions = map[string]string{option: "x"}
@@ -230,6 +234,8 @@ func TestSec_S17_ContentsThatDisagreeAreRefusedThoughTheAuthoritySigned(t *testi
 		"an address":          func(x *certs.Template) { x.X509.IPAddresses = append(x.X509.IPAddresses, []byte{1, 2, 3, 4}) },
 		"no identity":         func(x *certs.Template) { x.X509.ExtraExtensions = nil },
 		"an agent's identity": func(x *certs.Template) { x.X509.ExtraExtensions = hostTemplate(t, agent()).X509.ExtraExtensions },
+		"an authority's mark": func(x *certs.Template) { x.X509.IsCA = true },
+		"more key usage":      func(x *certs.Template) { x.X509.KeyUsage |= x509.KeyUsageKeyAgreement },
 		"an authority's rights": func(x *certs.Template) {
 			x.X509.IsCA, x.X509.KeyUsage = true, x509.KeyUsageCertSign|x509.KeyUsageDigitalSignature
 		},
@@ -305,6 +311,33 @@ func TestAnSSHCertificateThatWasAlteredIsRefused(t *testing.T) {
 	}
 	if _, err := certs.VerifySSHUser(nil, authority(ca), certs.SSHUse{Login: "root", Now: now}); err == nil {
 		t.Error("nothing was taken for a certificate")
+	}
+}
+
+func TestAnSSHCertificateWhosePartsDisagreeIsRefused(t *testing.T) {
+	ca := newKey(t)
+	other := authority(ca)
+	other.Cluster = "another-cluster"
+	refuseSSH(t, signSSH(t, userTemplate(t, nil), ca), other)
+	refuseSSH(t, signSSH(t, hostTemplate(t, agent()), ca), other)
+	for _, template := range []certs.Template{userTemplate(t, nil), hostTemplate(t, agent())} {
+		template.SSH.KeyId = identity.NewID("crt", rand.Reader, now)
+		refuseSSH(t, signSSH(t, template, ca), authority(ca))
+	}
+	// A proxy has no SSH certificate; one that got hold of one is no node.
+	claims, err := proxy().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := hostTemplate(t, agent())
+	template.SSH.Extensions[names.SSHIdentity] = string(claims)
+	who, err := identity.ParseHost(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SSH.KeyId, template.SSH.ValidPrincipals = who.Certificate, []string{who.ID}
+	if _, err := certs.VerifySSHHost(signSSH(t, template, ca), authority(ca), who.ID, now); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("a proxy as a node: %v", err)
 	}
 }
 

@@ -122,7 +122,8 @@ func sourceAllowed(cert *ssh.Certificate, from netip.Addr) error {
 		return refused("the certificate's source address is malformed", err)
 	}
 	from = from.Unmap()
-	if from.Zone() == "" && slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(from) }) {
+	// No network contains an address with a zone (CVE-2024-45341), nor the zero address.
+	if slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(from) }) {
 		return nil
 	}
 	return fault.New(fault.Denied, "the certificate is pinned to another address", "connect from the address that you logged in from, or log in again")
