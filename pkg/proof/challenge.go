@@ -65,7 +65,9 @@ func (c Challenge) Text() (string, error) {
 func Authenticated(text string) []byte { return []byte("stile-challenge-v1\n" + text) }
 
 // Join puts text and MAC together into what the caller gets.
-func Join(text string, mac []byte) string { return text + "." + base64.RawURLEncoding.EncodeToString(mac) }
+func Join(text string, mac []byte) string {
+	return text + "." + base64.RawURLEncoding.EncodeToString(mac)
+}
 
 // Opened is a challenge as it came back. Nothing of it is to be believed before the MAC over Message is verified.
 type Opened struct {
