@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/stile-dev/stile/pkg/fault"
 )
@@ -249,6 +250,9 @@ func known(fields map[string][]int) string {
 
 // fieldsOf maps JSON names to field indices, exactly as spelt: encoding/json would fold case.
 func fieldsOf(t reflect.Type) map[string][]int {
+	if known, ok := fieldCache.Load(t); ok {
+		return known.(map[string][]int)
+	}
 	fields := map[string][]int{}
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -256,8 +260,12 @@ func fieldsOf(t reflect.Type) map[string][]int {
 			fields[name] = f.Index
 		}
 	}
+	fieldCache.Store(t, fields)
 	return fields
 }
+
+// fieldCache maps a reflect.Type to its fields: identities are read on every connection.
+var fieldCache sync.Map
 
 // plain gives the tree as encoding/json would: map[string]any, []any, json.Number, string, bool, nil.
 func (n *Node) plain() any {
