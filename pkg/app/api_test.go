@@ -1,0 +1,433 @@
+package app_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/api"
+	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+const roleDev = `{"kind":"role","metadata":{"name":"dev"},"spec":{"allow":{"logins":["ubuntu"],"node_labels":{"env":["demo"]}}}}`
+
+// body gives a well-formed body of a route, "" where it takes none.
+func body(r wire.Route) string {
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodDelete:
+		return ""
+	case r.Caller == wire.CallerAdmin:
+		return roleDev
+	}
+	return "{}"
+}
+
+// Every route that the API has, tried by every kind of caller there is. What is not listed as allowed is denied.
+func TestSec_S08_EveryRouteDeniesEveryCallerThatItIsNotFor(t *testing.T) {
+	other := stand.New(t)
+	foreign := stand.New(t)
+	foreign.ID = "ffffffff-6f6a-4c0e-9a53-0d6f3c1f7a11"
+	callers := map[string]struct {
+		make func(*site) credential
+		want map[string]int // by the route's caller
+	}{
+		"nobody": {func(*site) credential { return credential{} }, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		"an agent": {func(s *site) credential {
+			k, d := s.Host(identity.Host{Kind: identity.KindAgent, ID: agentOnline, Names: []string{"node-1"}}, s.Now.Add(time.Hour))
+			return credential{k, d}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		"a proxy": {func(s *site) credential {
+			k, d := s.Host(identity.Host{Kind: identity.KindProxy, ID: "prx_01hv0000000000000000000000"}, s.Now.Add(time.Hour))
+			return credential{k, d}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		"somebody whose certificate has expired": {func(s *site) credential {
+			k, d := s.UserUntil("ada", s.Now.Add(-time.Second), "editor")
+			return credential{k, d}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		"an editor by another authority": {func(*site) credential {
+			k, d := other.User("ada", "editor")
+			return credential{k, d}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		"an editor of another cluster with our keys": {func(s *site) credential {
+			foreign.Keys = s.Keys
+			k, d := foreign.User("ada", "editor")
+			return credential{k, d}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		"an editor with somebody else's key": {func(s *site) credential {
+			_, d := s.User("ada", "editor")
+			return credential{stand.Key(t), d}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		"a user without a role":  {func(s *site) credential { return s.user("bob") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},
+		"a user with access":     {func(s *site) credential { return s.user("bob", "access") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},
+		"an auditor":             {func(s *site) credential { return s.user("carol", "auditor") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},
+		"a role that is unknown": {func(s *site) credential { return s.user("dave", "ghost") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},
+		"an administrator":       {func(s *site) credential { return s.user("ada", "editor") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 200}},
+	}
+	for name, c := range callers {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			cred := c.make(s)
+			for _, r := range wire.Routes {
+				if r.Caller == wire.CallerAnonymous {
+					continue
+				}
+				s.store.resources["role/dev"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "dev", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+				if r.Operation == "createResource" {
+					delete(s.store.resources, "role/dev")
+				}
+				before := s.store.snapshot()
+				status, p, _ := s.call(cred, r.Method, concrete(r), body(r))
+				if status != c.want[r.Caller] {
+					t.Errorf("%s: %d (%s), want %d", r.Operation, status, p.Detail, c.want[r.Caller])
+				}
+				if status != http.StatusOK && (!cmp.Equal(before, s.store.snapshot()) || p.Hint == "") {
+					t.Errorf("%s: refused, but something changed, or no hint: %+v", r.Operation, p)
+				}
+			}
+		})
+	}
+}
+
+func TestSec_S47_AnonymousRoutesReachNoSignerWithoutEvidence(t *testing.T) {
+	s := newSite(t)
+	for _, r := range wire.Routes {
+		if r.Caller != wire.CallerAnonymous {
+			continue
+		}
+		for _, cred := range []credential{{}, s.user("ada", "editor")} {
+			if status, p, _ := s.call(cred, r.Method, concrete(r), "{}"); status != http.StatusBadRequest {
+				t.Errorf("%s: %d %+v", r.Operation, status, p)
+			}
+		}
+	}
+	if s.signed != 0 {
+		t.Errorf("the signer was reached %d times", s.signed)
+	}
+}
+
+func TestSec_S47_ThereIsNoOtherWayToAResource(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada", "editor")
+	for _, path := range []string{
+		"/v1/admin/resources/role/", "/v1/admin/resources//dev", "/v1/admin/resources/role/..", "/v1/admin/resources/role/%2e%2e", "/v1/admin/resources/role/a%2Fb",
+		"/v1/admin/resources/roles/dev", "/v1/admin/resources/Role/dev", "/V1/admin/resources/role/dev", "/v1/admin/resources/secret/dev", "//v1/status", "/v1/status/", "/",
+	} {
+		if status, p, _ := s.call(ada, http.MethodGet, path, ""); status != http.StatusNotFound {
+			t.Errorf("%s: %d %s", path, status, p.Detail)
+		}
+	}
+	if status, _, _ := s.call(ada, http.MethodPatch, "/v1/status", ""); status != http.StatusNotFound {
+		t.Errorf("PATCH: %d", status)
+	}
+	e := s.request(ada, http.MethodGet, "/v1/status", "")
+	e.Path = "/v1/nodes" // signed for one path, sent for another
+	if status, _, _ := s.serve(e); status != http.StatusBadRequest {
+		t.Errorf("another path than the signed one: %d", status)
+	}
+}
+
+func TestSec_S35_ASignatureIsForOneRequest(t *testing.T) {
+	for name, spoil := range map[string]func(*site, *events.APIGatewayProxyRequest){
+		"another method": func(_ *site, e *events.APIGatewayProxyRequest) { e.HTTPMethod = http.MethodPost },
+		"another resource": func(_ *site, e *events.APIGatewayProxyRequest) {
+			e.Path, e.RequestContext.Path = "/v1/admin/resources/role/other", "/prod/v1/admin/resources/role/other"
+		},
+		"another stage": func(_ *site, e *events.APIGatewayProxyRequest) {
+			e.RequestContext.Path, e.RequestContext.Stage = "/test"+e.Path, "test"
+		},
+		"another body": func(_ *site, e *events.APIGatewayProxyRequest) { e.Body = strings.Replace(e.Body, "ubuntu", "root", 1) },
+		"another host": func(_ *site, e *events.APIGatewayProxyRequest) {
+			e.MultiValueHeaders["Host"] = []string{"other.example.com"}
+		},
+		"no host": func(_ *site, e *events.APIGatewayProxyRequest) { delete(e.MultiValueHeaders, "Host") },
+		"two hosts": func(_ *site, e *events.APIGatewayProxyRequest) {
+			e.MultiValueHeaders["Host"] = append(e.MultiValueHeaders["Host"], "b")
+		},
+		"two certificates": func(s *site, e *events.APIGatewayProxyRequest) {
+			e.MultiValueHeaders[names.HeaderCertificate] = append(e.MultiValueHeaders[names.HeaderCertificate], e.MultiValueHeaders[names.HeaderCertificate][0])
+		},
+		"two signatures": func(_ *site, e *events.APIGatewayProxyRequest) {
+			e.MultiValueHeaders["signature"] = e.MultiValueHeaders["Signature"]
+		},
+		"no signature": func(_ *site, e *events.APIGatewayProxyRequest) { delete(e.MultiValueHeaders, "Signature") },
+		"another algorithm": func(_ *site, e *events.APIGatewayProxyRequest) {
+			e.MultiValueHeaders["Signature-Input"][0] = strings.Replace(e.MultiValueHeaders["Signature-Input"][0], "ecdsa-p256-sha256", "none", 1)
+		},
+		"another nonce": func(_ *site, e *events.APIGatewayProxyRequest) {
+			e.MultiValueHeaders["Signature-Input"][0] = strings.Replace(e.MultiValueHeaders["Signature-Input"][0], `nonce="`, `nonce="x`, 1)
+		},
+		"after two minutes": func(s *site, _ *events.APIGatewayProxyRequest) { s.Now = s.Now.Add(2 * time.Minute) },
+		"somebody else's certificate": func(s *site, e *events.APIGatewayProxyRequest) {
+			e.MultiValueHeaders[names.HeaderCertificate] = s.request(s.user("eve", "editor"), "GET", "/v1/status", "").MultiValueHeaders[names.HeaderCertificate]
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			e := s.request(s.user("ada", "editor"), http.MethodPut, "/v1/admin/resources/role/dev", roleDev)
+			spoil(s, &e)
+			status, p, _ := s.serve(e)
+			if status != http.StatusUnauthorized || len(s.store.resources) != 0 {
+				t.Errorf("%d %+v, %d resources", status, p, len(s.store.resources))
+			}
+		})
+	}
+	t.Run("replayed", func(t *testing.T) {
+		s := newSite(t)
+		e := s.request(s.user("ada", "editor"), http.MethodPost, "/v1/admin/resources/role/dev", roleDev)
+		if status, p, _ := s.serve(e); status != http.StatusOK {
+			t.Fatalf("%d %+v", status, p)
+		}
+		delete(s.store.resources, "role/dev")
+		if status, p, _ := s.serve(e); status != http.StatusConflict || len(s.store.resources) != 0 {
+			t.Errorf("%d %+v", status, p)
+		}
+	})
+	t.Run("with a query", func(t *testing.T) {
+		s := newSite(t)
+		e := s.request(s.user("ada", "editor"), http.MethodGet, "/v1/status", "")
+		e.MultiValueQueryStringParameters = map[string][]string{"a": {"b"}}
+		if status, _, _ := s.serve(e); status != http.StatusBadRequest {
+			t.Errorf("%d", status)
+		}
+	})
+}
+
+func TestSec_S56_BodiesThatBlowUpAreRefusedBeforeAnythingElse(t *testing.T) {
+	s := newSite(t)
+	big := `{"keys":"` + strings.Repeat("A", 70<<10) + `"}`
+	for name, c := range map[string]struct {
+		body string
+		want int
+	}{
+		"too large":         {big, 413},
+		"too deep":          {`{"keys":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, 400},
+		"very deep":         {strings.Repeat(`{"a":`, 10_000), 400},
+		"a key twice":       {`{"keys":"a","keys":"b"}`, 400},
+		"in two cases":      {`{"keys":"a","Keys":"b"}`, 400},
+		"an unknown key":    {`{"keys":"a","more":1}`, 400},
+		"something behind":  {`{"keys":"a"}{}`, 400},
+		"no JSON":           {`keys=a`, 400},
+		"not an object":     {`["keys"]`, 400},
+		"a number for text": {`{"keys":1}`, 400},
+		"invalid UTF-8":     {"{\"keys\":\"\xff\"}", 400},
+		"nothing":           {``, 400},
+		"a huge number":     {`{"keys":` + strings.Repeat("9", 60_000) + `}`, 400},
+		"many keys":         {`{"keys":"` + strings.Repeat("k", 43) + `"` + strings.Repeat(`,"x":1`, 5_000) + `}`, 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := s.request(credential{}, http.MethodPost, "/v1/login/challenge", c.body)
+			e.MultiValueHeaders["Content-Type"] = []string{"application/json"}
+			if status, p, _ := s.serve(e); status != c.want {
+				t.Errorf("%d %+v, want %d", status, p, c.want)
+			}
+		})
+	}
+	e := s.request(credential{}, http.MethodPost, "/v1/login/challenge", big)
+	if n := testing.AllocsPerRun(20, func() { s.serve(e) }); n > 500 {
+		t.Errorf("%v allocations to refuse a large body", n)
+	}
+	for _, kind := range []string{"", "text/plain", "application/json; charset=utf-7", "application/x-www-form-urlencoded"} {
+		e := s.request(credential{}, http.MethodPost, "/v1/login/challenge", "{}")
+		e.MultiValueHeaders["Content-Type"] = []string{kind}
+		if status, _, _ := s.serve(e); status != http.StatusBadRequest {
+			t.Errorf("content type %q: %d", kind, status)
+		}
+	}
+}
+
+func TestSec_S50_NoSecretGetsIntoLogsOrEvents(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada", "editor")
+	const canary = "CANARYcanary0123456789"
+	status, p, out := s.call(ada, http.MethodPost, "/v1/admin/resources/token/door", `{"kind":"token","metadata":{"name":"door"},"spec":{"method":"token","resources":["node"],"names":["web-1"]}}`)
+	if status != http.StatusOK {
+		t.Fatalf("%d %+v", status, p)
+	}
+	var created wire.Created
+	if err := json.Unmarshal([]byte(out), &created); err != nil || !strings.HasPrefix(created.Secret, "stj_") {
+		t.Fatalf("%q: %v", out, err)
+	}
+	for _, r := range wire.Routes {
+		for _, b := range []string{
+			`{"challenge":"` + canary + `","ssh_key":"` + canary + `"}`, `{"join":{"token":"x","challenge":"` + canary + `"},"secret":"` + canary + `"}`,
+			`{"sts":{"security_token":"` + canary + `","authorization":"` + canary + `"}}`, canary,
+		} {
+			e := s.request(ada, r.Method, concrete(r), b)
+			e.MultiValueHeaders["Cookie"] = []string{canary}
+			e.MultiValueHeaders["Authorization"] = []string{canary}
+			s.serve(e)
+		}
+	}
+	events, err := json.Marshal(s.store.events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, stored := s.call(ada, http.MethodGet, "/v1/admin/resources/token/door", "")
+	for where, text := range map[string]string{"the log": s.log.String(), "events": string(events), "the token as read": stored} {
+		for what, secret := range map[string]string{"the canary": canary, "the token's secret": created.Secret, "its random part": created.Secret[4:]} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s holds %s", where, what)
+			}
+		}
+	}
+	if lines := strings.Count(s.log.String(), "\n"); lines != strings.Count(s.log.String(), "Request answered") || lines == 0 {
+		t.Errorf("%d lines of log", lines)
+	}
+}
+
+func TestLocksAndRevocationsCountAtOnce(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada", "editor")
+	if status, _, _ := s.call(ada, http.MethodGet, "/v1/status", ""); status != http.StatusOK {
+		t.Fatalf("%d", status)
+	}
+	s.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "user", Value: "ada"}}})
+	if status, p, _ := s.call(ada, http.MethodGet, "/v1/status", ""); status != http.StatusForbidden || !strings.Contains(p.Hint, "lck_1") {
+		t.Errorf("locked: %d %+v", status, p)
+	}
+	s.Revoke(bundle.Revocations{Before: []bundle.Before{{Target: "certificate", Value: certificateID(t, s, ada), Version: identity.Version{Epoch: 1, Counter: 9}}}})
+	if status, p, _ := s.call(ada, http.MethodGet, "/v1/status", ""); status != http.StatusUnauthorized {
+		t.Errorf("revoked: %d %+v", status, p)
+	}
+}
+
+// certificateID reads the id out of a certificate.
+func certificateID(t *testing.T, s *site, c credential) string {
+	t.Helper()
+	view, err := s.Fresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, _, err := certs.VerifyX509User([][]byte{c.der}, view.State.Trust.CA(names.KeyUserX509), s.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Certificate
+}
+
+func TestChangesAreStoredPublishedAndTold(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada", "editor")
+	path := "/v1/admin/resources/role/dev"
+	steps := []struct {
+		name, method, body string
+		want               int
+	}{
+		{"create", http.MethodPost, roleDev, 200},
+		{"create again", http.MethodPost, roleDev, 409},
+		{"read", http.MethodGet, "", 200},
+		{"update", http.MethodPut, strings.Replace(roleDev, "ubuntu", "debian", 1), 200},
+		{"update an older revision", http.MethodPut, strings.Replace(roleDev, `"name":"dev"`, `"name":"dev","revision":1`, 1), 409},
+		{"update the right revision", http.MethodPut, strings.Replace(roleDev, `"name":"dev"`, `"name":"dev","revision":2`, 1), 200},
+		{"another name in the body", http.MethodPut, strings.Replace(roleDev, `"dev"`, `"other"`, 1), 400},
+		{"another kind in the body", http.MethodPut, strings.Replace(roleDev, `"role"`, `"user"`, 1), 400},
+		{"delete", http.MethodDelete, "", 200},
+		{"delete again", http.MethodDelete, "", 404},
+		{"read what is gone", http.MethodGet, "", 404},
+		{"update what is gone", http.MethodPut, roleDev, 404},
+	}
+	for _, step := range steps {
+		status, p, _ := s.call(ada, step.method, path, step.body)
+		if status != step.want {
+			t.Errorf("%s: %d %+v, want %d", step.name, status, p, step.want)
+		}
+	}
+	var types []audit.Type
+	for _, e := range s.store.events {
+		types = append(types, e.Type)
+	}
+	if d := cmp.Diff([]audit.Type{audit.ResourceCreated, audit.ResourceUpdated, audit.ResourceUpdated, audit.ResourceDeleted}, types); d != "" {
+		t.Error(d)
+	}
+	if s.store.published != 4 {
+		t.Errorf("published up to %d", s.store.published)
+	}
+}
+
+func TestWhatIsBuiltInIsReadOnly(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada", "editor")
+	editor := strings.Replace(roleDev, `"dev"`, `"editor"`, 1)
+	for _, c := range []struct{ method, path, body string }{
+		{http.MethodPost, "/v1/admin/resources/role/editor", editor},
+		{http.MethodPut, "/v1/admin/resources/role/editor", editor},
+		{http.MethodDelete, "/v1/admin/resources/role/editor", ""},
+		{http.MethodPost, "/v1/admin/resources/iam_mapping/bootstrap", `{"kind":"iam_mapping","metadata":{"name":"bootstrap"},"spec":{"match":{"account":"111122223333","role":"R"},"user":"x"}}`},
+		{http.MethodPost, "/v1/admin/resources/token/fleet", `{"kind":"token","metadata":{"name":"fleet"},"spec":{"method":"token","resources":["node"],"names":["x"]}}`},
+	} {
+		if status, p, _ := s.call(ada, c.method, c.path, c.body); status != http.StatusForbidden || !strings.Contains(p.Detail, "built in") {
+			t.Errorf("%s %s: %d %+v", c.method, c.path, status, p)
+		}
+	}
+	node := `{"kind":"node","metadata":{"name":"node-1"},"spec":{"agent":"` + agentOnline + `"}}`
+	if status, p, _ := s.call(ada, http.MethodPost, "/v1/admin/resources/node/node-1", node); status != http.StatusBadRequest {
+		t.Errorf("a node was written: %d %+v", status, p)
+	}
+}
+
+func TestAStoredChangeThatCannotBePublishedIsAWarning(t *testing.T) {
+	s := newSite(t)
+	s.store.broken = errors.New("publish is down")
+	status, _, out := s.call(s.user("ada", "editor"), http.MethodPost, "/v1/admin/resources/role/dev", roleDev)
+	if status != http.StatusOK || !strings.Contains(out, "not in force yet") {
+		t.Errorf("%d %s", status, out)
+	}
+}
+
+func TestALostAnswerDoesNotMakeAChangeHappenTwice(t *testing.T) {
+	s := newSite(t)
+	s.store.fail, s.store.persisted = errors.New("the answer was lost"), true
+	e := s.request(s.user("ada", "editor"), http.MethodPost, "/v1/admin/resources/role/dev", roleDev)
+	if status, p, _ := s.serve(e); status != http.StatusInternalServerError || strings.Contains(p.Detail, "lost") {
+		t.Errorf("%d %+v", status, p)
+	}
+	if status, _, _ := s.serve(e); status != http.StatusConflict || s.store.input != 1 {
+		t.Errorf("%d, input %d", status, s.store.input)
+	}
+}
+
+func TestNodesAreShownToWhoMayReachThem(t *testing.T) {
+	s := newSite(t, access.Role{Metadata: access.Metadata{Name: "demo", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: map[string][]string{"env": {"demo"}}}}})
+	for name, n := range map[string]struct{ env, agent string }{"node-2": {"demo", "agt_01hv0000000000000000000001"}, "node-1": {"demo", agentOnline}, "prod-1": {"prod", agentOnline}} {
+		s.store.resources["node/"+name] = access.Resource{Kind: "node", Metadata: access.Metadata{Name: name, Scope: "/"}, Spec: &access.NodeSpec{Agent: n.agent, Labels: map[string]string{"env": n.env}}}
+	}
+	_, _, out := s.call(s.user("bob", "demo"), http.MethodGet, "/v1/nodes", "")
+	var list wire.NodeList
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatal(err)
+	}
+	want := wire.NodeList{Proxies: []string{"proxy:443"}, Nodes: []wire.Node{
+		{Kind: "node", Name: "node-1", Labels: map[string]string{"env": "demo"}, Agent: agentOnline, Online: true, Logins: []string{"ubuntu"}, Proxies: []string{"proxy:443"}},
+		{Kind: "node", Name: "node-2", Labels: map[string]string{"env": "demo"}, Agent: "agt_01hv0000000000000000000001", Logins: []string{"ubuntu"}},
+	}}
+	if d := cmp.Diff(want, list); d != "" {
+		t.Error(d)
+	}
+	if _, _, out := s.call(s.user("carol"), http.MethodGet, "/v1/nodes", ""); !strings.Contains(out, `"nodes":[]`) {
+		t.Errorf("somebody without a role sees %s", out)
+	}
+}
+
+func TestAFunctionDoesNotStartWithAHandlerTooFewOrTooMany(t *testing.T) {
+	for name, c := range map[string]api.Config{
+		"none":         {Function: "api"},
+		"of other tag": {Function: "login", Handlers: map[string]api.Handler{"status": nil}},
+	} {
+		if _, err := api.New(c); err == nil {
+			t.Errorf("%s: started", name)
+		}
+	}
+}

@@ -1,0 +1,257 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/api"
+	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/inventory"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/join"
+	"github.com/stile-dev/stile/pkg/login"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/signature"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// site is all functions with an API on one cluster in memory.
+type site struct {
+	*stand.Cluster
+	t       *testing.T
+	store   *shelf
+	servers map[string]*api.Server
+	log     *bytes.Buffer
+	signed  int // calls that reached a signer
+}
+
+func newSite(t *testing.T, roles ...access.Role) *site {
+	s := &site{Cluster: stand.New(t, roles...), t: t, store: newShelf(), servers: map[string]*api.Server{}, log: &bytes.Buffer{}}
+	front := login.New(login.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[issue.UserRequest, wire.UserCredential]{&s.signed}})
+	gate := join.New(join.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[issue.HostRequest, wire.HostCredential]{&s.signed}})
+	nodes := inventory.New(inventory.Config{Nodes: s.store, Watch: s.store})
+	desk := resource.New(resource.Config{Cluster: s.ID, Store: s.store, Publisher: s.store})
+	for function, handlers := range map[string]map[string]api.Handler{
+		"login": app.LoginHandlers(front), "join": app.JoinHandlers(gate), "api": app.APIHandlers(nodes), "admin": app.AdminHandlers(desk),
+	} {
+		server, err := api.New(api.Config{
+			Function: function, Handlers: handlers, Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(s.log, nil)), Now: s.Clock,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.servers[function] = server
+	}
+	return s
+}
+
+type proxies struct{}
+
+func (proxies) Addrs(context.Context, time.Time) ([]string, error) { return []string{"proxy:443"}, nil }
+
+// signer says that it was called.
+type signer[In, Out any] struct{ calls *int }
+
+func (s signer[In, Out]) Issue(context.Context, In) (out Out, err error) {
+	*s.calls++
+	return out, errors.New("the signer was reached")
+}
+
+// shelf is a store of resources in memory.
+type shelf struct {
+	mu        sync.Mutex
+	resources map[string]access.Resource
+	nonces    map[string]bool
+	hashes    map[string]string // token → secret's hash
+	events    []audit.Event
+	input     int64
+	published int64
+	broken    error // of publishing
+	fail      error // of the next commit
+	persisted bool  // which is written all the same
+}
+
+func newShelf() *shelf {
+	return &shelf{resources: map[string]access.Resource{}, nonces: map[string]bool{}, hashes: map[string]string{}}
+}
+
+func (s *shelf) Get(_ context.Context, kind, name string) (access.Resource, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, found := s.resources[kind+"/"+name]
+	return r, found, nil
+}
+
+func (s *shelf) List(_ context.Context, kind string) (all []access.Resource, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.resources {
+		if r.Kind == kind {
+			all = append(all, r)
+		}
+	}
+	return all, nil
+}
+
+func (s *shelf) Input(context.Context) (int64, error) { return s.input, nil }
+
+func (s *shelf) Secret(_ context.Context, token string) (string, error) { return s.hashes[token], nil }
+
+func (s *shelf) Record(_ context.Context, e audit.Event) error {
+	s.events = append(s.events, e)
+	return e.Validate()
+}
+
+func (s *shelf) Commit(_ context.Context, c resource.Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.fail; err != nil {
+		s.fail = nil
+		if !s.persisted {
+			return err
+		}
+		_ = s.commit(c)
+		return err
+	}
+	return s.commit(c)
+}
+
+func (s *shelf) commit(c resource.Change) error {
+	key := c.Resource.Kind + "/" + c.Resource.Metadata.Name
+	switch {
+	case s.nonces[c.Nonce]:
+		return resource.ErrReplayed
+	case s.resources[key].Metadata.Revision != c.Was:
+		return resource.ErrMoved
+	}
+	if err := c.Event.Validate(); err != nil {
+		return err
+	}
+	s.nonces[c.Nonce] = true
+	s.input++
+	s.events = append(s.events, c.Event)
+	if c.Secret != nil {
+		s.hashes[c.Resource.Metadata.Name] = c.Secret.SHA256
+	}
+	s.resources[key] = c.Resource
+	if c.Delete {
+		delete(s.resources, key)
+	}
+	return nil
+}
+
+func (s *shelf) Publish(context.Context) (int64, error) {
+	if s.broken != nil {
+		return 0, s.broken
+	}
+	s.published = s.input
+	return s.published, nil
+}
+
+func (s *shelf) Nodes(context.Context) (all []inventory.Node, _ error) {
+	for _, r := range s.resources {
+		if spec, ok := r.Spec.(*access.NodeSpec); ok {
+			all = append(all, inventory.Node{Name: r.Metadata.Name, Scope: r.Metadata.Scope, Spec: *spec})
+		}
+	}
+	return all, nil
+}
+
+func (s *shelf) Presence(context.Context, time.Time) (inventory.Presence, error) {
+	return inventory.Presence{Proxies: []string{"proxy:443"}, Agents: map[string][]string{agentOnline: {"proxy:443"}}}, nil
+}
+
+func (s *shelf) snapshot() map[string]access.Resource { return maps.Clone(s.resources) }
+
+const agentOnline = "agt_01hv0000000000000000000000"
+
+// credential is what a caller signs with; the zero value signs nothing.
+type credential struct {
+	key *ecdsa.PrivateKey
+	der []byte
+}
+
+func (s *site) user(name string, roles ...string) credential {
+	key, der := s.User(name, roles...)
+	return credential{key, der}
+}
+
+// request makes a signed event for a path; change may spoil it after it was signed.
+func (s *site) request(c credential, method, path, body string) events.APIGatewayProxyRequest {
+	s.t.Helper()
+	e := events.APIGatewayProxyRequest{
+		HTTPMethod: method, Path: path, Body: body,
+		MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
+		RequestContext:    events.APIGatewayProxyRequestContext{Path: "/prod" + path, Stage: "prod", RequestID: "req-1", Identity: events.APIGatewayRequestIdentity{SourceIP: "192.0.2.7"}},
+	}
+	if body != "" {
+		e.MultiValueHeaders["Content-Type"] = []string{"application/json"}
+	}
+	if c.key == nil {
+		return e
+	}
+	e.MultiValueHeaders[names.HeaderCertificate] = []string{base64.StdEncoding.EncodeToString(c.der)}
+	headers, err := signature.Sign(signature.Message{
+		Method: method, Authority: "api.example.com", Path: "/prod" + path, Body: []byte(body),
+		Header: func(name string) []string { return e.MultiValueHeaders[http.CanonicalHeaderKey(name)] },
+	}, c.key, signature.Params{Created: s.Now, Nonce: rand.Text(), KeyID: signature.KeyID(&c.key.PublicKey)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for k, v := range headers {
+		e.MultiValueHeaders[k] = []string{v}
+	}
+	return e
+}
+
+// serve answers as the function of the route would.
+func (s *site) serve(e events.APIGatewayProxyRequest) (int, wire.Problem, string) {
+	s.t.Helper()
+	function := "api"
+	if r, _, found, _ := wire.Find(e.HTTPMethod, e.Path); found {
+		function = r.Function
+	}
+	resp, err := s.servers[function].Serve(s.t.Context(), e)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var p wire.Problem
+	if resp.StatusCode != http.StatusOK {
+		if err := json.Unmarshal([]byte(resp.Body), &p); err != nil {
+			s.t.Fatalf("%d without a problem document: %q", resp.StatusCode, resp.Body)
+		}
+		if resp.Headers["Content-Type"] != "application/problem+json" || p.Status != resp.StatusCode || p.Detail == "" || p.RequestID != "req-1" {
+			s.t.Errorf("problem %+v", p)
+		}
+	}
+	return resp.StatusCode, p, resp.Body
+}
+
+// call signs and serves.
+func (s *site) call(c credential, method, path, body string) (int, wire.Problem, string) {
+	s.t.Helper()
+	return s.serve(s.request(c, method, path, body))
+}
+
+// concrete gives a path of a route.
+func concrete(r wire.Route) string {
+	return strings.NewReplacer("{kind}", "role", "{name}", "dev").Replace(r.Pattern)
+}
