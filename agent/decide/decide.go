@@ -6,10 +6,10 @@ package decide
 
 import (
 	"crypto/rand"
-	"fmt"
+	"encoding/json"
 	"io"
-	"log/slog"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -36,7 +36,6 @@ type Documents interface {
 type Config struct {
 	Documents Documents
 	Node      func() identity.Host // this agent, as its certificate says
-	Log       *slog.Logger         // nil discards
 	Now       func() time.Time     // nil is time.Now
 	Entropy   io.Reader            // nil is crypto/rand
 }
@@ -52,9 +51,6 @@ type Decider struct {
 
 // New makes a decider.
 func New(c Config) *Decider {
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -82,21 +78,21 @@ func (d *Decider) Verify(cert *ssh.Certificate, login string, source netip.Addr)
 }
 
 // Admit decides whether a proven user may use a login on this node: documents new enough, no lock, and roles
-// that allow it. A denial's decision id stands in the fault and in the log, with the trace.
+// that allow it. A refusal is a [Denial] with a decision id.
 func (d *Decider) Admit(user identity.User, login string) error {
 	state, set, err := d.fresh(user)
 	if err != nil {
-		return d.refuse(user, login, fault.From(err), nil)
+		return d.refuse(fault.From(err), nil)
 	}
 	if err := d.barred(state, user, login, ""); err != nil {
-		return d.refuse(user, login, fault.From(err), nil)
+		return d.refuse(fault.From(err), nil)
 	}
 	subject := policy.Subject{Roles: user.Roles, Traits: user.Traits, Resources: user.Resources}
 	decision := set.Login(subject, d.node(), login)
 	if decision.Allowed {
 		return nil
 	}
-	return d.refuse(user, login, fault.Newf(fault.Denied, "ask an administrator for a role that allows it; stile ls shows what you may use",
+	return d.refuse(fault.Newf(fault.Denied, "ask an administrator for a role that allows it; stile ls shows what you may use",
 		"access denied: %s", decision.Reason), decision.Trace)
 }
 
@@ -178,10 +174,35 @@ func (d *Decider) node() policy.Node {
 	return n
 }
 
-// refuse gives a denial its id and logs what it rests on.
-func (d *Decider) refuse(user identity.User, login string, f *fault.Fault, trace []policy.Step) error {
+// maxTrace is how much of a trace goes into an audit event, in bytes of JSON.
+const maxTrace = 8 << 10
+
+// Denial is why a user was not admitted, with what the decision rests on. Its fault is what the user sees.
+type Denial struct {
+	fault *fault.Fault
+	trace []policy.Step
+}
+
+// Error gives the fault's message.
+func (d *Denial) Error() string { return d.fault.Error() }
+
+// Unwrap gives the fault.
+func (d *Denial) Unwrap() error { return d.fault }
+
+// Details gives what the audit event of the decision should hold.
+func (d *Denial) Details() map[string]string {
+	if len(d.trace) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(d.trace)
+	if err != nil || len(b) > maxTrace {
+		return map[string]string{"roles_asked": strconv.Itoa(len(d.trace))}
+	}
+	return map[string]string{"trace": string(b)}
+}
+
+// refuse gives a denial its id.
+func (d *Decider) refuse(f *fault.Fault, trace []policy.Step) error {
 	f.DecisionID = identity.NewID("dec", d.config.Entropy, d.config.Now())
-	d.config.Log.Info("Session denied", "decision_id", f.DecisionID, "user", user.Name, "login", login, "reason", f.Message,
-		"code", string(f.Code), "trace", trace)
-	return fmt.Errorf("admitting %s: %w", user.Name, f)
+	return &Denial{f, trace}
 }

@@ -96,7 +96,7 @@ func (a *agent) open() error {
 	if err != nil {
 		return err
 	}
-	a.decider = decide.New(decide.Config{Documents: a.shelf, Node: a.node, Log: a.log})
+	a.decider = decide.New(decide.Config{Documents: a.shelf, Node: a.node})
 	a.server = sshd.New(sshd.Config{HostKey: a.hostKey, Gate: a.decider, Journal: a.spool, Node: a.node, Log: a.log})
 	a.links = link.New(link.Config{
 		Addrs: a.addrs, Certificate: func() *tls.Certificate { return a.keeper.Current().TLS }, Trust: a.shelf.Trust,

@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"errors"
+	"maps"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -81,8 +82,18 @@ func (s *Server) admit(login string, p *ssh.Permissions, hint Hint) (*ssh.Permis
 	event := s.event(audit.SessionDenied, user, hint)
 	event.DecisionID, event.Outcome, event.Reason = f.DecisionID, audit.Denied, f.Message
 	event.Data["login"] = clip(login, 64)
+	if d, ok := errors.AsType[detailed](err); ok {
+		maps.Copy(event.Data, d.Details())
+	}
 	s.record(event)
+	s.config.Log.Info("Session denied", "decision_id", f.DecisionID, "user", user.Name, "login", clip(login, 64), "code", string(f.Code), "reason", f.Message)
 	return nil, banner(f)
+}
+
+// detailed is an error that knows more than the user needs: what the decision rests on.
+type detailed interface {
+	error
+	Details() map[string]string
 }
 
 // banner shows a fault to the user before the refusal, in the words of the command line.

@@ -26,7 +26,7 @@ import (
 
 // Limits on what one connection may take.
 const (
-	authLimit   = 10 * time.Second // from the first byte to a proven and admitted user
+	authTime    = 10 * time.Second // from the first byte to a proven and admitted user
 	authTries   = 6
 	maxChannels = 64 // sessions open at once on one connection
 )
@@ -60,6 +60,7 @@ type Config struct {
 	Log      *slog.Logger     // nil discards
 	Now      func() time.Time // nil is time.Now
 	Entropy  io.Reader        // nil is crypto/rand
+	AuthTime time.Duration    // for a user to be admitted; 0 is 10 s
 }
 
 // Server serves SSH connections. It is safe for concurrent use.
@@ -79,6 +80,9 @@ func New(c Config) *Server {
 	}
 	if c.Entropy == nil {
 		c.Entropy = rand.Reader
+	}
+	if c.AuthTime == 0 {
+		c.AuthTime = authTime
 	}
 	return &Server{config: c, live: map[*connection]struct{}{}}
 }
@@ -109,9 +113,9 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, hint Hint) {
 	c.serve()
 }
 
-// handshake proves and admits the user within authLimit.
+// handshake proves and admits the user in time.
 func (s *Server) handshake(ctx context.Context, conn net.Conn, hint Hint) (*connection, error) {
-	limit := time.AfterFunc(authLimit, func() { _ = conn.Close() })
+	limit := time.AfterFunc(s.config.AuthTime, func() { _ = conn.Close() })
 	defer limit.Stop()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
