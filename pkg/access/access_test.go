@@ -131,8 +131,10 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		fields []string // path: the beginning of the reason
 	}{
 		"an unknown key": {role("  alow: {}\n"), []string{"line 4, column 3: spec.alow: unknown key; known here: allow, deny, options"}},
-		"an unknown key far below": {role("  allow:\n    logins: [a]\n    db_labels: {a: b}\n"),
-			[]string{"line 6, column 5: spec.allow.db_labels: unknown key; known here: logins, node_labels, rules"}},
+		"an unknown key far below": {
+			role("  allow:\n    logins: [a]\n    db_labels: {a: b}\n"),
+			[]string{"line 6, column 5: spec.allow.db_labels: unknown key; known here: logins, node_labels, rules"},
+		},
 		"wrong types": {role("  options: {max_session_ttl: 8, forward_agent: 'yes'}\n  allow:\n    logins: {a: b}\n    node_labels: [env]\n"), []string{
 			"line 4, column 30: spec.options.max_session_ttl: this is a number; write a string",
 			"line 4, column 48: spec.options.forward_agent: this is a string; write true or false",
@@ -140,8 +142,10 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 			"line 7, column 18: spec.allow.node_labels: this is a list; write a mapping",
 		}},
 		"a number for a label": {role("  allow: {node_labels: {version: 7}}\n"), []string{"line 4, column 34: spec.allow.node_labels.version: this is a number; write a list"}},
-		"a duration that is none": {role("  options: {max_session_ttl: 8 hours}\n"),
-			[]string{`line 4, column 30: spec.options.max_session_ttl: "8 hours" is not a duration; write 30m`}},
+		"a duration that is none": {
+			role("  options: {max_session_ttl: 8 hours}\n"),
+			[]string{`line 4, column 30: spec.options.max_session_ttl: "8 hours" is not a duration; write 30m`},
+		},
 		"values out of range": {role("  options: {max_session_ttl: 13h, record: always}\n"), []string{
 			"line 4, column 13: spec.options.max_session_ttl: 13h0m0s is out of range",
 			"line 4, column 35: spec.options.record: \"always\" is no recording mode",
@@ -367,8 +371,21 @@ func TestGlob(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"a", "a", true}, {"a", "b", false}, {"*", "", true}, {"*", "x", true}, {"a*", "abc", true}, {"*c", "abc", true}, {"a*c", "ac", true}, {"a*c", "abb", false},
-		{"a*b*c", "a1b2c", true}, {"a*b*c", "acb", false}, {"ab*ba", "aba", false}, {"**", "x", true}, {"*a*a", "a", false}, {"", "", true}, {"", "x", false},
+		{"a", "a", true},
+		{"a", "b", false},
+		{"*", "", true},
+		{"*", "x", true},
+		{"a*", "abc", true},
+		{"*c", "abc", true},
+		{"a*c", "ac", true},
+		{"a*c", "abb", false},
+		{"a*b*c", "a1b2c", true},
+		{"a*b*c", "acb", false},
+		{"ab*ba", "aba", false},
+		{"**", "x", true},
+		{"*a*a", "a", false},
+		{"", "", true},
+		{"", "x", false},
 	} {
 		if access.Glob(c.pattern, c.s) != c.want {
 			t.Errorf("Glob(%q, %q) is not %t", c.pattern, c.s, c.want)

@@ -109,8 +109,10 @@ func decode(kind string, n *strict.Node) (Resource, error) {
 	}
 	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == named.Text })
 	if i < 0 {
-		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"),
-			Reason: fmt.Sprintf("there is no kind %q; the kinds are %s", named.Text, strings.Join(kindNames(), ", "))}})
+		return Resource{}, strict.Refuse([]fault.Field{{
+			Path:   n.Place("kind"),
+			Reason: fmt.Sprintf("there is no kind %q; the kinds are %s", named.Text, strings.Join(kindNames(), ", ")),
+		}})
 	}
 	k := Kinds[i]
 	if want, ok := KindOf(kind); kind != "" && (!ok || want.Name != k.Name) {

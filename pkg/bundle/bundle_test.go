@@ -522,8 +522,10 @@ func TestTheNewestStampIsAFloorForTheClock(t *testing.T) {
 
 func TestLocksAndRevocationsNameTheirSubjects(t *testing.T) {
 	w := newWorld(t)
-	alice := identity.User{Name: "alice", UID: "usr_1", Certificate: "crt_1", Roles: []string{"access"}, Requests: []string{"req_1"}, Device: "dev_1",
-		Versions: identity.Versions{Policy: v(5)}}
+	alice := identity.User{
+		Name: "alice", UID: "usr_1", Certificate: "crt_1", Roles: []string{"access"}, Requests: []string{"req_1"}, Device: "dev_1",
+		Versions: identity.Versions{Policy: v(5)},
+	}
 	host := identity.Host{ID: "agt_1", Certificate: "crt_2", Names: []string{"node-1"}, Versions: identity.Versions{Policy: v(5)}}
 	past, future := now.Add(-time.Second), now.Add(time.Second)
 	lock := func(target, value string, expires *time.Time) bundle.Revocations {

@@ -72,8 +72,8 @@ func (h *Holder) acceptChain(run []Signed) error {
 	if len(h.chain) == 0 {
 		return h.start(run)
 	}
-	for i := len(run) - 1; i >= 0; i-- {
-		if h.knows(run[i]) {
+	for i, s := range slices.Backward(run) {
+		if h.knows(s) {
 			run = run[i+1:]
 			break
 		}
@@ -110,10 +110,10 @@ func (h *Holder) start(chain []Signed) error {
 }
 
 func (h *Holder) accept(s Signed) error {
-	switch s.Kind {
-	case KindPolicy:
+	if s.Kind == KindPolicy {
 		return h.acceptPolicy(s)
-	case KindRevocations:
+	}
+	if s.Kind == KindRevocations {
 		return h.acceptRevocations(s)
 	}
 	return fmt.Errorf("accepting a document: %w: its kind %q is unknown", ErrMalformed, s.Kind)

@@ -49,11 +49,11 @@ func collect(f *fault.Fault, path string, err error) {
 	}
 	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range all.Unwrap() {
-			f.With(path, e.Error())
+			f.Fields = append(f.Fields, fault.Field{Path: path, Reason: e.Error()})
 		}
 		return
 	}
-	f.With(path, err.Error())
+	f.Fields = append(f.Fields, fault.Field{Path: path, Reason: err.Error()})
 }
 
 // lintPair holds both certificates against each other.
@@ -65,7 +65,7 @@ func (t Template) lintPair() error {
 	if string(tls.Marshal()) == string(t.SSH.Key.Marshal()) {
 		return errors.New("the SSH key and the TLS key are the same; make two")
 	}
-	if int64(t.SSH.ValidBefore) != t.X509.NotAfter.Unix() || int64(t.SSH.ValidAfter) != t.X509.NotBefore.Unix() {
+	if t.SSH.ValidBefore != seconds(t.X509.NotAfter) || t.SSH.ValidAfter != seconds(t.X509.NotBefore) {
 		return errors.New("the two certificates are valid at different times")
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -82,25 +81,24 @@ func sshHostPrincipals(c *ssh.Certificate) error {
 	if c.CertType != ssh.HostCert {
 		return nil
 	}
+	// An identity that can't be read is sshIdentity's to report.
 	h, err := identity.ParseHost([]byte(c.Extensions[names.SSHIdentity]))
-	if err != nil {
-		return nil // sshIdentity reports it
-	}
-	if !slices.Equal(c.ValidPrincipals, append([]string{h.ID}, h.Names...)) {
+	if err == nil && !slices.Equal(c.ValidPrincipals, append([]string{h.ID}, h.Names...)) {
 		return errors.New("the host certificate's principals are not the agent's id and names")
 	}
 	return nil
 }
 
 func sshValidity(c *ssh.Certificate) error {
-	if c.ValidAfter > 1<<40 || c.ValidBefore > 1<<40 {
-		return errors.New("the SSH certificate has no end")
+	from, until, ok := times(c)
+	if !ok {
+		return errors.New("the SSH certificate has no end, or ends before it begins")
 	}
 	limit := MaxUserLife
 	if c.CertType == ssh.HostCert {
 		limit = MaxHostLife
 	}
-	return validity(time.Unix(int64(c.ValidAfter), 0), time.Unix(int64(c.ValidBefore), 0), limit)
+	return validity(from, until, limit)
 }
 
 func sshOptions(c *ssh.Certificate) error {

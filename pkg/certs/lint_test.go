@@ -140,8 +140,10 @@ func TestAnIdentityThatIsTooLargeNamesItsLargestTrait(t *testing.T) {
 	for i := range 300 {
 		who.Traits["groups"] = append(who.Traits["groups"], fmt.Sprintf("group-%05d", i))
 	}
-	_, err := certs.UserTemplate(certs.UserRequest{Identity: who, SSHKey: &newKey(t).PublicKey, TLSKey: &newKey(t).PublicKey,
-		Logins: []string{"a"}, From: now, Until: now.Add(time.Hour), Entropy: rand.Reader})
+	_, err := certs.UserTemplate(certs.UserRequest{
+		Identity: who, SSHKey: &newKey(t).PublicKey, TLSKey: &newKey(t).PublicKey,
+		Logins: []string{"a"}, From: now, Until: now.Add(time.Hour), Entropy: rand.Reader,
+	})
 	if f := fault.From(err); f == nil || f.Code != fault.TooLarge || !strings.Contains(f.Message, "trait groups") {
 		t.Errorf("%v", err)
 	}

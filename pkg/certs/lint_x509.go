@@ -91,14 +91,7 @@ func x509Identity(c *x509.Certificate) error {
 	if err != nil {
 		return err
 	}
-	uri := ""
-	if isHost(c) {
-		h, e := identity.ParseHost(claims)
-		uri, err = h.URI(), e
-	} else {
-		u, e := identity.ParseUser(claims)
-		uri, err = u.URI(), e
-	}
+	uri, err := claimedURI(isHost(c), claims)
 	if err != nil {
 		return err
 	}
@@ -113,4 +106,13 @@ func x509Critical(c *x509.Certificate) error {
 		return errors.New("the X.509 certificate holds a critical extension that is not known")
 	}
 	return nil
+}
+
+func claimedURI(host bool, claims []byte) (string, error) {
+	if host {
+		h, err := identity.ParseHost(claims)
+		return h.URI(), err
+	}
+	u, err := identity.ParseUser(claims)
+	return u.URI(), err
 }

@@ -91,8 +91,10 @@ func TestSerialNumbersComeFromTheGivenEntropy(t *testing.T) {
 	if template.SSH.Serial != 0xabababababababab {
 		t.Errorf("SSH serial %x", template.SSH.Serial)
 	}
-	_, err := certs.UserTemplate(certs.UserRequest{Identity: alice(), SSHKey: &newKey(t).PublicKey, TLSKey: &newKey(t).PublicKey,
-		From: now, Until: now.Add(time.Hour), Entropy: bytes.NewReader([]byte("short"))})
+	_, err := certs.UserTemplate(certs.UserRequest{
+		Identity: alice(), SSHKey: &newKey(t).PublicKey, TLSKey: &newKey(t).PublicKey,
+		From: now, Until: now.Add(time.Hour), Entropy: bytes.NewReader([]byte("short")),
+	})
 	if err == nil {
 		t.Error("made a template without enough entropy")
 	}
@@ -127,8 +129,10 @@ func TestSSHKeygenReadsWhatWeSign(t *testing.T) {
 	who.SourceAddress = "192.0.2.0/24"
 	template := userTemplate(t, func(r *certs.UserRequest) { r.Identity = who })
 	list := keygenList(t, signSSH(t, template, ca))
-	for _, want := range []string{"user certificate", who.Certificate, "ubuntu", "alice", "permit-pty", "source-address 192.0.2.0/24",
-		"identity@stile.dev", "ecdsa-sha2-nistp256"} {
+	for _, want := range []string{
+		"user certificate", who.Certificate, "ubuntu", "alice", "permit-pty", "source-address 192.0.2.0/24",
+		"identity@stile.dev", "ecdsa-sha2-nistp256",
+	} {
 		if !strings.Contains(list, want) {
 			t.Errorf("ssh-keygen -L shows no %q in:\n%s", want, list)
 		}
@@ -201,7 +205,7 @@ func TestKeysHashTellsItsPartsApart(t *testing.T) {
 func TestSourceAddressListsAreReadExactly(t *testing.T) {
 	for list, ok := range map[string]bool{
 		"192.0.2.1": true, "192.0.2.0/24,2001:db8::/32": true, "2001:db8::1": true, "0.0.0.0/0": true,
-		"": false, "192.0.2.1,": false, " 192.0.2.1": false, "fe80::1%eth0": false, "192.0.2.0/33": false, "::ffff:192.0.2.0/120": false, "host": false,
+		"": false, "192.0.2.1,": false, "192.0.2.1 ,192.0.2.2": false, "fe80::1%eth0": false, "192.0.2.0/33": false, "::ffff:192.0.2.0/120": false, "host": false,
 	} {
 		if _, err := certs.ParseSourceAddress(list); (err == nil) != ok {
 			t.Errorf("%q: %v", list, err)
@@ -210,8 +214,10 @@ func TestSourceAddressListsAreReadExactly(t *testing.T) {
 }
 
 func BenchmarkUserCertificates(b *testing.B) {
-	ca, r := newKey(b), certs.UserRequest{Identity: alice(), SSHKey: &newKey(b).PublicKey, TLSKey: &newKey(b).PublicKey,
-		Logins: []string{"ubuntu"}, From: now, Until: now.Add(time.Hour), Entropy: rand.Reader}
+	ca, r := newKey(b), certs.UserRequest{
+		Identity: alice(), SSHKey: &newKey(b).PublicKey, TLSKey: &newKey(b).PublicKey,
+		Logins: []string{"ubuntu"}, From: now, Until: now.Add(time.Hour), Entropy: rand.Reader,
+	}
 	for b.Loop() {
 		t, err := certs.UserTemplate(r)
 		if err != nil {

@@ -17,15 +17,19 @@ import (
 var now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 func alice() identity.User {
-	return identity.User{Cluster: "6f0b1a52-7a0e-4a35-9a44-6a8f0f5f1c11", Certificate: "crt_01hv0000000000000000000000", Name: "Alice+x=1@example.com", UID: "usr_0a",
+	return identity.User{
+		Cluster: "6f0b1a52-7a0e-4a35-9a44-6a8f0f5f1c11", Certificate: "crt_01hv0000000000000000000000", Name: "Alice+x=1@example.com", UID: "usr_0a",
 		Roles: []string{"access"}, Traits: map[string][]string{"logins": {"ubuntu"}}, Requests: []string{"req_1"}, Resources: []string{"node/a"},
 		MFA: "webauthn", Device: "dev_1", SourceAddress: "192.0.2.1",
-		Versions: identity.Versions{Trust: identity.Version{Epoch: 1, Counter: 2}}, IssuedAt: now}
+		Versions: identity.Versions{Trust: identity.Version{Epoch: 1, Counter: 2}}, IssuedAt: now,
+	}
 }
 
 func node() identity.Host {
-	return identity.Host{Cluster: "c1", Certificate: "crt_01hv0000000000000000000000", Kind: identity.KindAgent, ID: "agt_01hv0000000000000000000000",
-		Names: []string{"node-1", "a.b"}, Resources: []string{"node"}, Scope: "/a", Labels: map[string]string{"env": "dev"}, Method: "iam", Token: "t", AWS: "aws:1:r:AROA", IssuedAt: now}
+	return identity.Host{
+		Cluster: "c1", Certificate: "crt_01hv0000000000000000000000", Kind: identity.KindAgent, ID: "agt_01hv0000000000000000000000",
+		Names: []string{"node-1", "a.b"}, Resources: []string{"node"}, Scope: "/a", Labels: map[string]string{"env": "dev"}, Method: "iam", Token: "t", AWS: "aws:1:r:AROA", IssuedAt: now,
+	}
 }
 
 func TestIdentitiesComeBackAsTheyWere(t *testing.T) {

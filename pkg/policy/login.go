@@ -219,14 +219,14 @@ func (r *role) explainLogins(sub Subject, login string) string {
 		l, d := t.Expand(sub.Traits)
 		have, dropped = append(have, l...), append(dropped, d...)
 	}
-	reason := fmt.Sprintf("it doesn't allow login %s", login)
+	parts := []string{fmt.Sprintf("it doesn't allow login %s", login)}
 	if len(have) > 0 {
-		reason += "; it allows " + strings.Join(sortedUnique(have), ", ")
+		parts = append(parts, "it allows "+strings.Join(sortedUnique(have), ", "))
 	}
 	for _, d := range sortedUnique(dropped) {
-		reason += fmt.Sprintf("; the trait value %q makes no legal login and is left out", d)
+		parts = append(parts, fmt.Sprintf("the trait value %q makes no legal login and is left out", d))
 	}
-	return reason
+	return strings.Join(parts, "; ")
 }
 
 func scopeOf(s string) string {

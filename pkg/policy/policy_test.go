@@ -115,8 +115,10 @@ func TestLogin(t *testing.T) {
 		{"no login at all", "everywhere", node(""), "", false, ""},
 	} {
 		t.Run(c.sentence, func(t *testing.T) {
-			sub := policy.Subject{Roles: strings.FieldsFunc(c.roles, func(r rune) bool { return r == ',' }),
-				Traits: map[string][]string{"logins": {"alice", "bob", "x,root"}, "banned": {"root"}}}
+			sub := policy.Subject{
+				Roles:  strings.FieldsFunc(c.roles, func(r rune) bool { return r == ',' }),
+				Traits: map[string][]string{"logins": {"alice", "bob", "x,root"}, "banned": {"root"}},
+			}
 			d := set.Login(sub, c.node, c.login)
 			if d.Allowed != c.allowed || !strings.Contains(d.Reason, c.reason) {
 				t.Errorf("%t: %s", d.Allowed, d.Reason)
@@ -220,9 +222,16 @@ func TestTTLIsTheShortest(t *testing.T) {
 		asked time.Duration
 		want  time.Duration
 	}{
-		{"none", 0, 8 * time.Hour}, {"none", time.Second, time.Second}, {"none", 20 * time.Hour, 12 * time.Hour}, {"none", -1, 8 * time.Hour},
-		{"long", 0, 8 * time.Hour}, {"long", 11 * time.Hour, 10 * time.Hour}, {"short,long", 0, time.Hour}, {"short", time.Minute, time.Minute},
-		{"ghost", 0, 8 * time.Hour}, {"ghost", 13 * time.Hour, 12 * time.Hour},
+		{"none", 0, 8 * time.Hour},
+		{"none", time.Second, time.Second},
+		{"none", 20 * time.Hour, 12 * time.Hour},
+		{"none", -1, 8 * time.Hour},
+		{"long", 0, 8 * time.Hour},
+		{"long", 11 * time.Hour, 10 * time.Hour},
+		{"short,long", 0, time.Hour},
+		{"short", time.Minute, time.Minute},
+		{"ghost", 0, 8 * time.Hour},
+		{"ghost", 13 * time.Hour, 12 * time.Hour},
 	} {
 		if got := set.TTL(policy.Subject{Roles: strings.Split(c.roles, ",")}, c.asked); got != c.want {
 			t.Errorf("TTL of %s asked for %s is %s, want %s", c.roles, c.asked, got, c.want)

@@ -71,8 +71,10 @@ func drawWorld(t *rapid.T) world {
 	}
 	w.sub.Roles = rapid.SliceOfN(rapid.SampledFrom([]string{"r0", "r0", "r1", "r1", "r2", "r3", "r4", "r9"}), 0, 8).Draw(t, "the subject's roles")
 	w.sub.Traits = rapid.MapOfN(rapid.SampledFrom([]string{"logins", "more", "team"}), rapid.SliceOfN(rapid.SampledFrom(append([]string{"web", "a,b", "*", ""}, someLogins...)), 0, 2), 0, 3).Draw(t, "traits")
-	w.node = policy.Node{Name: "n", Scope: rapid.SampledFrom(someScopes).Draw(t, "the node's scope"),
-		Labels: rapid.MapOfN(rapid.SampledFrom(someKeys), rapid.SampledFrom(someValues), 0, 2).Draw(t, "the node's labels")}
+	w.node = policy.Node{
+		Name: "n", Scope: rapid.SampledFrom(someScopes).Draw(t, "the node's scope"),
+		Labels: rapid.MapOfN(rapid.SampledFrom(someKeys), rapid.SampledFrom(someValues), 0, 2).Draw(t, "the node's labels"),
+	}
 	w.login = rapid.SampledFrom(append([]string{"a,b", "*", "", "root", "ubuntu"}, someLogins...)).Draw(t, "login")
 	return w
 }

@@ -80,7 +80,7 @@ func (s *Shelf) write() error {
 	if err != nil {
 		return fmt.Errorf("writing documents: %w", err)
 	}
-	defer os.Remove(temp.Name()) // fails once it is renamed
+	defer func() { _ = os.Remove(temp.Name()) }() // fails once it is renamed
 	_, err = temp.Write(data)
 	if err == nil {
 		err = temp.Sync()

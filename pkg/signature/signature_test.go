@@ -59,8 +59,10 @@ const nonce = "0123456789abcdefABCDEF_-"
 // signed is a good call.
 func signed(t testing.TB, key *ecdsa.PrivateKey) call {
 	t.Helper()
-	c := call{method: "POST", authority: "api.example.com", path: "/prod/v1/nodes", query: "a=1&b=%20", body: []byte(`{"x":1}`),
-		header: textproto.MIMEHeader{names.HeaderCertificate: {base64.StdEncoding.EncodeToString([]byte("certificate"))}}}
+	c := call{
+		method: "POST", authority: "api.example.com", path: "/prod/v1/nodes", query: "a=1&b=%20", body: []byte(`{"x":1}`),
+		header: textproto.MIMEHeader{names.HeaderCertificate: {base64.StdEncoding.EncodeToString([]byte("certificate"))}},
+	}
 	sign(t, &c, key, signature.Params{Created: now, Nonce: nonce, KeyID: bundle.KeyID(&key.PublicKey)})
 	return c
 }

@@ -270,6 +270,8 @@ var fieldCache sync.Map
 // plain gives the tree as encoding/json would: map[string]any, []any, json.Number, string, bool, nil.
 func (n *Node) plain() any {
 	switch n.Type {
+	case Null:
+		return nil
 	case Bool:
 		return n.Text == "true"
 	case Number:

@@ -78,6 +78,7 @@ func shallow(tokens token.Tokens) error {
 			if t.Prev == nil || t.Prev.Position.Line != t.Position.Line {
 				row = 1
 			}
+		default: // nothing else nests
 		}
 		if flow > MaxDepth || row > MaxDepth {
 			return refuse(t.Position.Line, t.Position.Column, "", deep)
