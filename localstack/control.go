@@ -145,8 +145,8 @@ func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
 	if err != nil {
 		return fmt.Errorf("configuring %s: %w", agent.Name, err)
 	}
-	env := map[string]string{"SSL_CERT_FILE": d.place.trust(), "AWS_REGION": d.account.Region, "AWS_ENDPOINT_URL": d.ports.endpoint(), "AWS_EC2_METADATA_DISABLED": "true"}
-	for _, name := range []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ"} {
+	env := map[string]string{"PATH": processPath, "SSL_CERT_FILE": d.place.trust(), "AWS_REGION": d.account.Region, "AWS_ENDPOINT_URL": d.ports.endpoint(), "AWS_EC2_METADATA_DISABLED": "true"}
+	for _, name := range []string{"HOME", "USER", "LOGNAME"} {
 		if value := os.Getenv(name); value != "" {
 			env[name] = value
 		}
@@ -161,6 +161,10 @@ func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
 		Log: d.place.logOf(agent.Name), StopTimeout: 10 * time.Second,
 	})
 }
+
+// processPath is what a service manager gives to its services. It does not depend on who runs up in which
+// shell, so that a running agent is recognised as up to date.
+const processPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // userName is who runs this, "" if nobody knows.
 func userName() string {

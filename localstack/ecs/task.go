@@ -123,7 +123,7 @@ func (h *Host) start(ctx context.Context, service string, n int, t taskDefinitio
 		return "", fmt.Errorf("starting task %s: %w", name, err)
 	}
 	env := map[string]string{
-		"PATH": os.Getenv("PATH"), "TZ": "UTC", "HOME": home, "SSL_CERT_FILE": h.TrustFile,
+		"PATH": imagePath, "TZ": "UTC", "HOME": home, "SSL_CERT_FILE": h.TrustFile,
 		"AWS_REGION": h.Authority.Region(), "AWS_DEFAULT_REGION": h.Authority.Region(), "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", "AWS_ENDPOINT_URL": h.Endpoint,
 	}
 	for key, value := range closedProxy {
@@ -157,6 +157,9 @@ func (h *Host) start(ctx context.Context, service string, n int, t taskDefinitio
 		Log: filepath.Join(h.LogDir, name+".log"), StopTimeout: stop,
 	})
 }
+
+// imagePath is the PATH of an image that sets none.
+const imagePath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // closedProxy sends clients that forget the endpoint to a port where nobody listens (9, discard).
 var closedProxy = map[string]string{

@@ -142,13 +142,13 @@ func (h *Host) session(f *function) (iam.Credentials, error) {
 
 func sessionName(function string) string { return function[:min(len(function), 64)] }
 
-// environment is everything that the process sees: AWS's own variables, the template's, nothing inherited
-// but PATH. The proxies are a closed port, so that a client that forgets the endpoint fails here instead of
+// environment is everything that the process sees: AWS's own variables, the template's, nothing inherited.
+// The proxies are a closed port, so that a client that forgets the endpoint fails here instead of
 // leaving the machine.
 func (i *instance) environment(c iam.Credentials, api string) []string {
 	region := i.f.host.Authority.Region()
 	env := map[string]string{
-		"PATH": os.Getenv("PATH"), "TZ": ":UTC", "LANG": "en_US.UTF-8",
+		"PATH": "/usr/local/bin:/usr/bin:/bin:/opt/bin", "TZ": ":UTC", "LANG": "en_US.UTF-8",
 		"AWS_LAMBDA_RUNTIME_API": api, "AWS_LAMBDA_FUNCTION_NAME": i.f.Name, "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": fmt.Sprint(i.f.Memory), "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
 		"AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/" + i.f.Name, "AWS_LAMBDA_LOG_STREAM_NAME": i.f.host.Now().UTC().Format("2006/01/02") + "/[$LATEST]" + requestID()[:8],
