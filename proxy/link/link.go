@@ -78,7 +78,7 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 	defer cancel()
 	stream, openErr := session.Accept(first)
 	if openErr != nil {
-		l.config.Log.InfoContext(ctx, "Tunnel without control stream", "source", c.Source.String(), "error", openErr)
+		l.config.Log.DebugContext(ctx, "Tunnel without control stream", "source", c.Source.String(), "error", openErr)
 		return
 	}
 	if err != nil {

@@ -1,0 +1,4 @@
+package edge
+
+// ReadHeader lets the fuzz test reach the parser.
+var ReadHeader = readHeader
