@@ -108,7 +108,9 @@ func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 }
 
 // refused says in the fault which key failed and how AWS names it: that is what an administrator needs.
-func (k *Key) refused(verb string, err error) error { return refused("the "+k.purpose+" key", verb, err) }
+func (k *Key) refused(verb string, err error) error {
+	return refused("the "+k.purpose+" key", verb, err)
+}
 
 func refused(what, verb string, err error) error {
 	code := "no answer"

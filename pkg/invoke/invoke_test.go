@@ -1,0 +1,108 @@
+package invoke_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/smithy-go"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/invoke"
+)
+
+type question struct {
+	Word string `json:"word"`
+}
+
+// linked runs a handler where Lambda would.
+type linked struct {
+	handle func(context.Context, json.RawMessage) (any, error)
+	out    *lambda.InvokeOutput
+	err    error
+}
+
+func (l linked) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(*lambda.Options)) (*lambda.InvokeOutput, error) {
+	if l.out != nil || l.err != nil {
+		return l.out, l.err
+	}
+	answer, err := l.handle(ctx, in.Payload)
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(answer)
+	return &lambda.InvokeOutput{Payload: b}, err
+}
+
+func handler(log *bytes.Buffer, use func(context.Context, question) (string, error)) linked {
+	return linked{handle: invoke.Handle(slog.New(slog.NewJSONHandler(log, nil)), use)}
+}
+
+func TestValuesAndFaultsCrossAsTheyAre(t *testing.T) {
+	var log bytes.Buffer
+	got, err := invoke.Call[question, string](t.Context(), handler(&log, func(_ context.Context, q question) (string, error) { return q.Word + "!", nil }), "f", question{"hello"})
+	if err != nil || got != "hello!" {
+		t.Errorf("%q, %v", got, err)
+	}
+	want := fault.New(fault.Quarantined, "no", "do this").With("a.b", "bad").Because(errors.New("the cause stays"))
+	want.DecisionID, want.RetryAfter = "dec_1", 1500*time.Millisecond
+	_, err = invoke.Call[question, string](t.Context(), handler(&log, func(context.Context, question) (string, error) { return "", want }), "f", question{})
+	if d := cmp.Diff(want, fault.From(err), cmpopts.IgnoreUnexported(fault.Fault{})); d != "" {
+		t.Error(d)
+	}
+	if errors.Unwrap(fault.From(err)) != nil || !strings.Contains(log.String(), "the cause stays") {
+		t.Errorf("the cause crossed, or was not logged: %s", log.String())
+	}
+}
+
+func TestAPanicAndAnUnknownErrorShowNothing(t *testing.T) {
+	for name, use := range map[string]func(context.Context, question) (string, error){
+		"a panic":  func(context.Context, question) (string, error) { panic("secret detail") },
+		"an error": func(context.Context, question) (string, error) { return "", errors.New("secret detail") },
+	} {
+		var log bytes.Buffer
+		_, err := invoke.Call[question, string](t.Context(), handler(&log, use), "f", question{})
+		f := fault.From(err)
+		if f.Code != fault.Internal || strings.Contains(f.Message+f.Hint, "secret") || !strings.Contains(log.String(), "secret detail") {
+			t.Errorf("%s: %+v, log %s", name, f, log.String())
+		}
+	}
+}
+
+func TestARequestIsReadStrictly(t *testing.T) {
+	var log bytes.Buffer
+	h := handler(&log, func(context.Context, question) (string, error) { return "", nil })
+	for _, payload := range []string{`{"word":"a","word":"b"}`, `{"other":1}`, `[]`, ``, `{"word":"` + strings.Repeat("x", 200<<10) + `"}`} {
+		answer, err := h.handle(t.Context(), json.RawMessage(payload))
+		if b, _ := json.Marshal(answer); err != nil || !strings.Contains(string(b), `"fault"`) {
+			t.Errorf("%.30s: %s, %v", payload, b, err)
+		}
+	}
+}
+
+func TestLambdasOwnFailuresAreFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		api  linked
+		want fault.Code
+	}{
+		"a crash":          {linked{out: &lambda.InvokeOutput{FunctionError: aws.String("Unhandled"), Payload: []byte(`{"errorMessage":"x"}`)}}, fault.Internal},
+		"too many at once": {linked{err: &smithy.GenericAPIError{Code: "TooManyRequestsException"}}, fault.RateLimited},
+		"no permission":    {linked{err: &smithy.GenericAPIError{Code: "AccessDeniedException"}}, fault.Internal},
+		"no JSON":          {linked{out: &lambda.InvokeOutput{Payload: []byte("x")}}, fault.Internal},
+		"neither":          {linked{out: &lambda.InvokeOutput{Payload: []byte("{}")}}, fault.Internal},
+		"an unknown code":  {linked{out: &lambda.InvokeOutput{Payload: []byte(`{"fault":{"code":"odd","message":"m"}}`)}}, fault.Internal},
+	} {
+		if _, err := invoke.Call[question, string](t.Context(), c.api, "f", question{}); err == nil || fault.From(err).Code != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

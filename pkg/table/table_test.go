@@ -1,0 +1,123 @@
+package table_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// scripted answers each call with the next of its errors; nil succeeds.
+type scripted struct {
+	table.API
+	errs   []error
+	tokens []string
+	puts   []*dynamodb.PutItemInput
+	pages  []*dynamodb.QueryOutput
+	strong []bool
+}
+
+func (s *scripted) next() error {
+	if len(s.errs) == 0 {
+		return nil
+	}
+	err := s.errs[0]
+	s.errs = s.errs[1:]
+	return err
+}
+
+func (s *scripted) TransactWriteItems(_ context.Context, in *dynamodb.TransactWriteItemsInput, _ ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+	s.tokens = append(s.tokens, *in.ClientRequestToken)
+	return &dynamodb.TransactWriteItemsOutput{}, s.next()
+}
+
+func (s *scripted) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	s.puts = append(s.puts, in)
+	return &dynamodb.PutItemOutput{}, s.next()
+}
+
+func (s *scripted) GetItem(_ context.Context, in *dynamodb.GetItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
+	s.strong = append(s.strong, *in.ConsistentRead)
+	return &dynamodb.GetItemOutput{}, s.next()
+}
+
+func (s *scripted) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	s.strong = append(s.strong, *in.ConsistentRead)
+	page := s.pages[0]
+	s.pages = s.pages[1:]
+	return page, s.next()
+}
+
+func cancelled(codes ...string) error {
+	e := &types.TransactionCanceledException{}
+	for _, c := range codes {
+		e.CancellationReasons = append(e.CancellationReasons, types.CancellationReason{Code: aws.String(c)})
+	}
+	return e
+}
+
+func TestAConflictNamesTheFirstOperationThatFailed(t *testing.T) {
+	api := &scripted{errs: []error{cancelled("None", "ConditionalCheckFailed", "ConditionalCheckFailed")}}
+	err := table.Transact(t.Context(), api)
+	if c, ok := errors.AsType[*table.Conflict](err); !ok || c.Op != 1 || len(api.tokens) != 1 {
+		t.Errorf("got %v after %d calls", err, len(api.tokens))
+	}
+}
+
+func TestACollisionIsTriedAgainUnderTheSameToken(t *testing.T) {
+	api := &scripted{errs: []error{cancelled("TransactionConflict", "None"), cancelled("None", "TransactionConflict")}}
+	if err := table.Transact(t.Context(), api); err != nil {
+		t.Fatal(err)
+	}
+	if len(api.tokens) != 3 || api.tokens[0] != api.tokens[1] || api.tokens[1] != api.tokens[2] {
+		t.Errorf("tokens %v", api.tokens)
+	}
+	always := &scripted{errs: []error{cancelled("TransactionConflict"), cancelled("TransactionConflict"), cancelled("TransactionConflict"), cancelled("TransactionConflict"), cancelled("TransactionConflict")}}
+	if err := table.Transact(t.Context(), always); err == nil || len(always.tokens) != 5 {
+		t.Errorf("%v after %d calls", err, len(always.tokens))
+	}
+}
+
+func TestOtherErrorsAreNotTriedAgain(t *testing.T) {
+	down := errors.New("down")
+	api := &scripted{errs: []error{down}}
+	if err := table.Transact(t.Context(), api); !errors.Is(err, down) || len(api.tokens) != 1 {
+		t.Errorf("%v after %d calls", err, len(api.tokens))
+	}
+}
+
+func TestAFailedConditionIsAConflict(t *testing.T) {
+	api := &scripted{errs: []error{&types.ConditionalCheckFailedException{}}}
+	err := table.Table{API: api, Name: "t"}.Create(t.Context(), table.Item{"pk": table.String("a")})
+	if _, ok := errors.AsType[*table.Conflict](err); !ok || *api.puts[0].ConditionExpression != "attribute_not_exists(pk)" {
+		t.Errorf("%v, condition %q", err, *api.puts[0].ConditionExpression)
+	}
+}
+
+func TestReadsAreStrongAndListsGoOnToTheEnd(t *testing.T) {
+	item := func(s string) map[string]types.AttributeValue {
+		return table.Item{"sk": table.String(s), "n": table.Int(7), "b": table.Bytes([]byte{1})}
+	}
+	api := &scripted{pages: []*dynamodb.QueryOutput{
+		{Items: []map[string]types.AttributeValue{item("a")}, LastEvaluatedKey: item("a")}, {Items: []map[string]types.AttributeValue{item("b")}},
+	}}
+	tab := table.Table{API: api, Name: "t"}
+	items, err := tab.List(t.Context(), "x")
+	if err != nil || len(items) != 2 || items[1].Text("sk") != "b" || items[0].Int("n") != 7 || len(items[0].Bytes("b")) != 1 || items[0].Text("n") != "" {
+		t.Errorf("%v, %v", items, err)
+	}
+	if _, err := tab.Get(t.Context(), table.Key{PK: "a", SK: "b"}); !errors.Is(err, table.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := tab.Glance(t.Context(), table.Key{PK: "a", SK: "b"}); !errors.Is(err, table.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if want := []bool{true, true, true, false}; len(api.strong) != 4 || api.strong[0] != want[0] || api.strong[2] != want[2] || api.strong[3] != want[3] {
+		t.Errorf("strong %v", api.strong)
+	}
+}
