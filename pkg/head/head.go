@@ -184,7 +184,9 @@ func parseSigned(b []byte) (*bundle.Signed, error) {
 
 func digest(b []byte) string { d := sha256.Sum256(b); return hex.EncodeToString(d[:]) }
 
-func trustKey(v identity.Version) string { return fmt.Sprintf("trust/%d-%012d.json", v.Epoch, v.Counter) }
+func trustKey(v identity.Version) string {
+	return fmt.Sprintf("trust/%d-%012d.json", v.Epoch, v.Counter)
+}
 
 func policyKey(sha string) string { return "policy/" + sha + ".json" }
 
