@@ -156,7 +156,7 @@ func TestSec_S35_ASignatureIsForOneRequest(t *testing.T) {
 		"two hosts": func(_ *site, e *events.APIGatewayProxyRequest) {
 			e.MultiValueHeaders["Host"] = append(e.MultiValueHeaders["Host"], "b")
 		},
-		"two certificates": func(s *site, e *events.APIGatewayProxyRequest) {
+		"two certificates": func(_ *site, e *events.APIGatewayProxyRequest) {
 			e.MultiValueHeaders[names.HeaderCertificate] = append(e.MultiValueHeaders[names.HeaderCertificate], e.MultiValueHeaders[names.HeaderCertificate][0])
 		},
 		"two signatures": func(_ *site, e *events.APIGatewayProxyRequest) {

@@ -130,7 +130,7 @@ func custom(ctx context.Context, log *slog.Logger, payload json.RawMessage, run 
 		if err != nil {
 			f := fault.From(err)
 			log.LogAttrs(ctx, slog.LevelError, "Run ended", slog.String("detail", f.Message), slog.Any("cause", f.Unwrap()))
-			return id, nil, fmt.Errorf("%s; %s", f.Message, f.Hint) //nolint:errorlint // shown in the stack's events
+			return id, nil, fmt.Errorf("%s; %s", f.Message, f.Hint)
 		}
 		p := published(h)
 		log.LogAttrs(ctx, slog.LevelInfo, "Run ended", slog.Any("published", p))

@@ -90,10 +90,10 @@ func (s *Store) read(ctx context.Context, get getter) (Head, error) {
 
 func parse(i table.Item) Head {
 	version := func(counter string) identity.Version {
-		if i.Int(counter) == 0 {
+		if i.Int(counter) <= 0 {
 			return identity.Version{}
 		}
-		return identity.Version{Epoch: uint64(i.Int("epoch")), Counter: uint64(i.Int(counter))}
+		return identity.Version{Epoch: uint64(max(i.Int("epoch"), 0)), Counter: uint64(i.Int(counter))} //nolint:gosec // not negative
 	}
 	return Head{
 		Trust: version("trust_counter"), Policy: version("policy_counter"), Revocations: version("revocations_counter"),
@@ -202,7 +202,7 @@ func (s *Store) object(ctx context.Context, key string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading document %s: %w", key, err)
 	}
-	defer out.Body.Close()
+	defer func() { _ = out.Body.Close() }()
 	body, err = io.ReadAll(io.LimitReader(out.Body, maxDocument+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading document %s: %w", key, err)

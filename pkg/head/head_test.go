@@ -58,7 +58,7 @@ func (m *memory) PutObject(_ context.Context, in *s3.PutObjectInput, _ ...func(*
 }
 
 // show stores a cluster's documents and gives the head's items as a query sees them.
-func show(t *testing.T, m *memory, s *head.Store, c *stand.Cluster) []map[string]types.AttributeValue {
+func show(t *testing.T, s *head.Store, c *stand.Cluster) []map[string]types.AttributeValue {
 	t.Helper()
 	v, err := c.Fresh(t.Context())
 	if err != nil {
@@ -76,8 +76,10 @@ func show(t *testing.T, m *memory, s *head.Store, c *stand.Cluster) []map[string
 		t.Fatal(err)
 	}
 	return []map[string]types.AttributeValue{
-		table.Item{"pk": table.String("head"), "sk": table.String("head"), "epoch": table.Int(1), "trust_counter": table.Int(v.Head.Trust.Counter),
-			"policy_counter": table.Int(v.Head.Policy.Counter), "policy_sha256": table.String(sha), "revocations_counter": table.Int(v.Head.Revocations.Counter)},
+		table.Item{
+			"pk": table.String("head"), "sk": table.String("head"), "epoch": table.Int(1), "trust_counter": table.Int(v.Head.Trust.Counter),
+			"policy_counter": table.Int(v.Head.Policy.Counter), "policy_sha256": table.String(sha), "revocations_counter": table.Int(v.Head.Revocations.Counter),
+		},
 		table.Item{"pk": table.String("head"), "sk": table.String("revocations"), "document": table.Bytes(revocations)},
 		table.Item{"pk": table.String("head"), "sk": table.String("lease"), "holder": table.String("x")},
 	}
@@ -91,7 +93,7 @@ func newMemory() (*memory, *head.Store) {
 func TestAKeeperGivesVerifiedDocumentsAndFetchesEachOnce(t *testing.T) {
 	m, s := newMemory()
 	c := stand.New(t)
-	m.views = [][]map[string]types.AttributeValue{show(t, m, s, c)}
+	m.views = [][]map[string]types.AttributeValue{show(t, s, c)}
 	k := head.NewKeeper(s, c.ID, true)
 	want, _ := c.Fresh(t.Context())
 	for range 3 {
@@ -111,10 +113,10 @@ func TestAKeeperGivesVerifiedDocumentsAndFetchesEachOnce(t *testing.T) {
 func TestAReadBetweenTwoWritesIsDoneAgain(t *testing.T) {
 	m, s := newMemory()
 	c := stand.New(t)
-	before := show(t, m, s, c)
+	before := show(t, s, c)
 	c.Now = c.Now.Add(time.Minute)
 	c.Publish()
-	after := show(t, m, s, c)
+	after := show(t, s, c)
 	m.views = [][]map[string]types.AttributeValue{{before[0], after[1]}, after}
 	got, err := head.NewKeeper(s, c.ID, true).Fresh(t.Context())
 	if err != nil || got.Head.Policy.Counter != 2 || got.State.Policy.Version.Counter != 2 {
@@ -133,7 +135,7 @@ func TestAKeeperRefusesWhatIsNotSignedNotAddressedOrNotOurs(t *testing.T) {
 			m.objects[key] = bytes.Replace(m.objects[key], []byte("policy"), []byte("policx"), 1)
 			return c.ID
 		},
-		"revocations by another key": func(t *testing.T, m *memory, s *head.Store, c *stand.Cluster, v []map[string]types.AttributeValue) string {
+		"revocations by another key": func(t *testing.T, _ *memory, _ *head.Store, c *stand.Cluster, v []map[string]types.AttributeValue) string {
 			other := stand.New(t)
 			o, _ := other.Fresh(t.Context())
 			b, _ := json.Marshal(o.Revocations)
@@ -147,7 +149,7 @@ func TestAKeeperRefusesWhatIsNotSignedNotAddressedOrNotOurs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m, s := newMemory()
 			c := stand.New(t)
-			v := show(t, m, s, c)
+			v := show(t, s, c)
 			id := spoil(t, m, s, c, v)
 			m.views = [][]map[string]types.AttributeValue{v}
 			if got, err := head.NewKeeper(s, id, true).Fresh(t.Context()); err == nil {

@@ -67,7 +67,7 @@ func named(cluster string, m access.Mapping, c access.IAMIdentity) (person, erro
 func uid(cluster, mapping string, c access.IAMIdentity, own string) string {
 	h := sha256.New()
 	for _, part := range []string{"stile-uid-v1", cluster, mapping, c.Partition, c.Account, c.RoleID, own} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
+		h.Write(fmt.Appendf(nil, "%d:%s", len(part), part))
 	}
 	return "usr_" + hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -203,7 +203,7 @@ func TestSec_S24_EvidenceIsGoodOnceForOneClusterPurposeAndPairOfKeys(t *testing.
 		"keys exchanged": {func(_ *testing.T, _ *people, r *issue.UserRequest) {
 			r.Login.SSHKey, r.Login.TLSKey = r.Login.TLSKey, r.Login.SSHKey
 		}, fault.Denied, "other keys"},
-		"one key twice": {func(t *testing.T, p *people, r *issue.UserRequest) {
+		"one key twice": {func(_ *testing.T, p *people, r *issue.UserRequest) {
 			r.Login.TLSKey = r.Login.SSHKey
 			r.Login.Challenge = p.Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
 		}, fault.BadInput, "same key"},

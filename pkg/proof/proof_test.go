@@ -150,12 +150,18 @@ func TestSec_S22_OnlyARolesSessionIsACaller(t *testing.T) {
 		account, arn, id string
 		want             access.IAMIdentity
 	}{
-		"a role": {account, "arn:aws:sts::111122223333:assumed-role/R/s.1", "AROAEXAMPLEEXAMPLE12:s.1",
-			access.IAMIdentity{Partition: "aws", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s.1"}},
-		"a role in China": {account, "arn:aws-cn:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1",
-			access.IAMIdentity{Partition: "aws-cn", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"}},
-		"a role in GovCloud": {account, "arn:aws-us-gov:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1",
-			access.IAMIdentity{Partition: "aws-us-gov", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"}},
+		"a role": {
+			account, "arn:aws:sts::111122223333:assumed-role/R/s.1", "AROAEXAMPLEEXAMPLE12:s.1",
+			access.IAMIdentity{Partition: "aws", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s.1"},
+		},
+		"a role in China": {
+			account, "arn:aws-cn:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1",
+			access.IAMIdentity{Partition: "aws-cn", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"},
+		},
+		"a role in GovCloud": {
+			account, "arn:aws-us-gov:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1",
+			access.IAMIdentity{Partition: "aws-us-gov", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"},
+		},
 		"a user whose path looks like a role": {account, "arn:aws:iam::111122223333:user/assumed-role/R/s1", "AIDAEXAMPLEEXAMPLE12", access.IAMIdentity{}},
 		"a user":                              {account, "arn:aws:iam::111122223333:user/bob", "AIDAEXAMPLEEXAMPLE12", access.IAMIdentity{}},
 		"a role itself":                       {account, "arn:aws:iam::111122223333:role/assumed-role/R", "AROAEXAMPLEEXAMPLE12", access.IAMIdentity{}},

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
@@ -148,14 +149,11 @@ func (d *Desk) open(c Caller, kind string) (access.Kind, *policy.Set, error) {
 }
 
 func kinds() string {
-	s := ""
-	for i, k := range access.Kinds {
-		if i > 0 {
-			s += ", "
-		}
-		s += k.Name
+	var all []string
+	for _, k := range access.Kinds {
+		all = append(all, k.Name)
 	}
-	return s
+	return strings.Join(all, ", ")
 }
 
 // find looks among what is built in and then what is stored.

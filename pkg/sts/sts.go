@@ -82,7 +82,7 @@ func (c *Client) send(ctx context.Context, r proof.Request) (answer, error) {
 	if err != nil {
 		return answer{}, unavailable(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return answer{}, unavailable(err)
