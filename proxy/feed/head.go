@@ -69,7 +69,7 @@ func (h *Head) Run(ctx context.Context) {
 		}
 		away = err != nil
 		if away {
-			pause(ctx, every) // half as often: whoever is down is not helped by questions
+			pause(ctx, 3*every) // once a second: whoever is down is not helped by questions
 		}
 	}
 }

@@ -1,0 +1,325 @@
+package feed_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/presence"
+	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
+	"github.com/stile-dev/stile/proxy/feed"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// published is a store of documents that can be away.
+type published struct {
+	mu        sync.Mutex
+	documents []bundle.Signed
+	versions  identity.Versions
+	away      error
+	looks     int
+	fetched   int
+}
+
+func (p *published) set(c *tunneltest.Cluster) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.documents, p.versions = c.Documents(), c.Versions()
+}
+
+func (p *published) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = err
+}
+
+func (p *published) Glance(context.Context) (head.Head, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looks++
+	return head.Head{Trust: p.versions.Trust, Policy: p.versions.Policy, Revocations: p.versions.Revocations}, p.away
+}
+
+func (p *published) Trust(context.Context, head.Head) ([]bundle.Signed, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.documents[:1], p.away
+}
+
+func (p *published) Policy(context.Context, head.Head) (bundle.Signed, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fetched++
+	return p.documents[1], p.away
+}
+
+func (p *published) Revocations(context.Context) (bundle.Signed, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.documents[2], p.away
+}
+
+// following runs a head feed in a bubble of time for the length of do.
+func following(t *testing.T, do func(t *testing.T, c *tunneltest.Cluster, p *published, holder *bundle.Holder, refused *[]error, changed *int)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		c := tunneltest.New(t)
+		p, holder := &published{}, c.Holder()
+		p.set(c)
+		var refused []error
+		changed := 0
+		h := &feed.Head{
+			Store: p, Documents: holder, Log: quiet, Changed: func() { changed++ }, Refused: func(err error) { refused = append(refused, err) },
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); h.Run(ctx) }()
+		do(t, c, p, holder, &refused, &changed)
+		cancel()
+		<-over
+	})
+}
+
+func TestNewerDocumentsArriveWithinAThirdOfASecond(t *testing.T) {
+	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *bundle.Holder, refused *[]error, changed *int) {
+		c.SetRoles()
+		c.Lock(bundle.Lock{ID: "lck_1", Target: "user", Value: "ada"})
+		p.set(c)
+		time.Sleep(300 * time.Millisecond)
+		synctest.Wait()
+		if holder.Versions() != c.Versions() || *changed != 1 || len(*refused) != 0 {
+			t.Errorf("holds %+v of %+v, changed %d, refused %v", holder.Versions(), c.Versions(), *changed, *refused)
+		}
+		p.mu.Lock()
+		before := p.fetched
+		p.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if p.fetched != before || p.looks < 40 {
+			t.Errorf("%d documents fetched without a change, %d looks", p.fetched-before, p.looks)
+		}
+	})
+}
+
+func TestTheFeedGoesOnWithWhatItHoldsAndComesBack(t *testing.T) {
+	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *bundle.Holder, refused *[]error, _ *int) {
+		p.fail(errors.New("throttled"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if p.looks > 90 {
+			t.Errorf("%d looks in a minute at a store that is away", p.looks)
+		}
+		c.Lock()
+		p.set(c)
+		p.fail(nil)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if holder.Versions() != c.Versions() || len(*refused) != 0 {
+			t.Errorf("holds %+v, refused %v", holder.Versions(), *refused)
+		}
+	})
+}
+
+func TestOlderAndUnsignedDocumentsAreRefusedAndReported(t *testing.T) {
+	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *bundle.Holder, refused *[]error, _ *int) {
+		before := c.Versions()
+		c.SetRoles()
+		p.set(c)
+		p.mu.Lock()
+		p.documents[1].Signature = []byte("none")
+		p.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if len(*refused) == 0 || !errors.Is((*refused)[0], bundle.ErrSignature) || holder.Versions().Policy != before.Policy {
+			t.Errorf("refused %v, holds %+v", *refused, holder.Versions())
+		}
+		p.set(c)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		*refused = nil
+		p.mu.Lock()
+		p.versions.Policy = before.Policy // somebody put the table back
+		p.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if len(*refused) == 0 || !errors.Is((*refused)[0], bundle.ErrOlder) || holder.Versions().Policy != c.Versions().Policy {
+			t.Errorf("refused %v, holds %+v", *refused, holder.Versions())
+		}
+	})
+}
+
+// tables is presence in memory, with the time of each write.
+type tables struct {
+	mu     sync.Mutex
+	leases map[string]presence.Lease
+	sets   map[int][]presence.Tunnel
+	when   time.Time // of the last set written
+	writes int
+	away   error
+}
+
+func (m *tables) PutLease(_ context.Context, l presence.Lease) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away == nil {
+		m.leases[l.Proxy] = l
+	}
+	return m.away
+}
+
+func (m *tables) DropLease(_ context.Context, proxy string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.leases, proxy)
+	return nil
+}
+
+func (m *tables) PutTunnels(_ context.Context, _ string, shard int, set []presence.Tunnel, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.away != nil {
+		return m.away
+	}
+	m.sets[shard], m.when = slices.Clone(set), time.Now()
+	m.writes++
+	return nil
+}
+
+func (m *tables) Leases(context.Context, time.Time) ([]presence.Lease, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []presence.Lease
+	for _, l := range m.leases {
+		out = append(out, l)
+	}
+	return out, m.away
+}
+
+func (m *tables) agents() (out []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, set := range m.sets {
+		for _, t := range set {
+			out = append(out, t.Agent)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestPresenceFollowsTheTunnels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &tables{leases: map[string]presence.Lease{"prx_2": {Proxy: "prx_2", Expires: time.Now().Add(time.Hour)}}, sets: map[int][]presence.Tunnel{}}
+		var mu sync.Mutex
+		var up []presence.Tunnel
+		told := 0
+		p := &feed.Presence{
+			Table: m, Log: quiet, Lease: func() presence.Lease { return presence.Lease{Proxy: "prx_1", Addr: "a:1"} },
+			Tunnels: func() []presence.Tunnel { mu.Lock(); defer mu.Unlock(); return slices.Clone(up) },
+			Proxies: func(l []presence.Lease) { told = len(l) },
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); p.Run(ctx) }()
+		change := func(agents ...string) {
+			mu.Lock()
+			up = nil
+			for _, a := range agents {
+				up = append(up, presence.Tunnel{Agent: a})
+			}
+			mu.Unlock()
+		}
+		for range 50 { // a crowd costs few writes
+			change("agt_a", "agt_b")
+			p.Changed("agt_a")
+			p.Changed("agt_b")
+		}
+		time.Sleep(250 * time.Millisecond)
+		synctest.Wait()
+		if got := m.agents(); !slices.Equal(got, []string{"agt_a", "agt_b"}) || m.writes > 4 || told != 2 {
+			t.Errorf("agents %v after %d writes, %d proxies", got, m.writes, told)
+		}
+		change("agt_b")
+		lost := time.Now()
+		p.Changed("agt_a")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := m.agents(); !slices.Equal(got, []string{"agt_b"}) || m.when.Sub(lost) > 250*time.Millisecond {
+			t.Errorf("agents %v, %s after the loss", got, m.when.Sub(lost))
+		}
+		m.mu.Lock()
+		m.away = errors.New("throttled")
+		m.mu.Unlock()
+		change()
+		p.Changed("agt_b")
+		time.Sleep(20 * time.Second)
+		m.mu.Lock()
+		m.away = nil
+		m.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		m.mu.Lock()
+		left := time.Until(m.leases["prx_1"].Expires)
+		m.mu.Unlock()
+		if got := m.agents(); len(got) != 0 || left < 7*time.Second || left > presence.LeaseFor {
+			t.Errorf("after an outage: agents %v, the lease is good for %s", got, left)
+		}
+		cancel()
+		<-over
+		if err := p.Withdraw(context.Background()); err != nil || len(m.leases) != 1 {
+			t.Errorf("after withdrawal %d leases, %v", len(m.leases), err)
+		}
+	})
+}
+
+func TestTheProxysEventsReachTheLedgerOnceItIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var held []audit.Event
+		away := errors.New("throttled")
+		e := &feed.Events{
+			Log: quiet, Source: func() (string, string) { return "c", "prx_1" },
+			Append: func(_ context.Context, events ...audit.Event) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if away == nil {
+					held = append(held, events...)
+				}
+				return away
+			},
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); e.Run(ctx) }()
+		denied := audit.New(audit.SessionDenied, rand.Reader, time.Now())
+		denied.Actor, denied.Outcome, denied.Reason = "user/ada", audit.Denied, "locked"
+		e.Record(denied)
+		for range 100 {
+			e.Refused(bundle.ErrOlder)
+		}
+		time.Sleep(30 * time.Second)
+		mu.Lock()
+		away = nil
+		mu.Unlock()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if len(held) != 2 || held[0].Source != "proxy/prx_1" || held[0].Seq != 1 || held[1].Type != audit.DocumentRefused || held[1].Seq != 2 {
+			t.Errorf("the ledger holds %+v", held)
+		}
+		cancel()
+		<-over
+	})
+}
