@@ -155,14 +155,13 @@ func (a *answers) mailbox(ctx context.Context, id string) (string, func(context.
 
 func (a *answers) fetch(ctx context.Context, id string) ([]byte, bool, error) {
 	got, err := a.client.GetObject(ctx, &awss3.GetObjectInput{Bucket: &a.bucket, Key: &id})
-	var absent *types.NoSuchKey
-	if errors.As(err, &absent) {
+	if _, absent := errors.AsType[*types.NoSuchKey](err); absent {
 		return nil, false, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	defer got.Body.Close()
+	defer func() { _ = got.Body.Close() }()
 	raw, err := readAll(got.Body)
 	return raw, err == nil, err
 }

@@ -35,10 +35,10 @@ STILE_STATE names the state directory (default: .stile below -root); STILE_PORTS
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "localstack: %v\n", err)
-		stop()
 		os.Exit(1)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/stile-dev/stile/localstack/account"
@@ -112,8 +113,8 @@ func (s *services) providers() []resource.Provider {
 func (s *services) Close() error {
 	s.supervisor.Release()
 	var faults []error
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		faults = append(faults, s.closers[i]())
+	for _, closer := range slices.Backward(s.closers) {
+		faults = append(faults, closer())
 	}
 	return errors.Join(faults...)
 }

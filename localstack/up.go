@@ -236,7 +236,7 @@ func (u *upping) control(ctx context.Context, what string) error {
 	if err != nil {
 		return u.failed(fmt.Errorf("asking the local AWS: %w", err), serveName)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
 		return u.failed(fmt.Errorf("asking the local AWS for %s: %s", what, strings.TrimSpace(string(text))), serveName)
@@ -265,8 +265,7 @@ func (u *upping) stile(ctx context.Context, args ...string) (exit int, output st
 	env := filepath.Join(u.place.state, u.account.Admin().Env)
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", command, "sh", env}, args...)...)
 	raw, err := cmd.CombinedOutput()
-	var exited *exec.ExitError
-	if errors.As(err, &exited) {
+	if exited, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exited.ExitCode(), string(raw), nil
 	}
 	return 0, string(raw), err
@@ -362,13 +361,13 @@ func (u *upping) summary(out io.Writer, word string) error {
 		names = append(names, agent.Name)
 	}
 	_, err := fmt.Fprintf(out, `stile is %s
-  AWS    %s (us-east-1, account %s)
+  AWS    %s (%s, account %s)
   API    https://%s/%s
   proxy  %s
   nodes  %s
   state  %s (logs in log/)
 . %s && stile login --iam && stile ls && stile ssh %s
-`, word, u.ports.endpoint(), u.account.Account, loopback(u.ports.API), stage, loopback(u.ports.Proxy), strings.Join(names, " "),
+`, word, u.ports.endpoint(), u.account.Region, u.account.Account, loopback(u.ports.API), stage, loopback(u.ports.Proxy), strings.Join(names, " "),
 		u.place.state, u.place.short(u.account.People[0].Env), names[0])
 	return err
 }

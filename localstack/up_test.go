@@ -43,7 +43,7 @@ func withPrograms(m *testing.M) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	programs = dir
 	for name, source := range map[string]string{"fn": "./lambda/testdata/fn", "task": "./ecs/testdata/task"} {
 		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), source)
@@ -295,7 +295,7 @@ func TestATakenPortIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	port := l.Addr().(*net.TCPAddr).Port
 	p := repository(t)
 	if err := p.create(); err != nil {
@@ -339,7 +339,7 @@ func TestEveryTypeThatRunsHasAProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	d, err := template.New(template.Config{Providers: s.providers()})
 	if err != nil {
 		t.Fatal(err)

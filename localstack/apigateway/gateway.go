@@ -69,17 +69,6 @@ func New(c Config) *Gateway {
 	return &Gateway{Config: c, apis: map[string]*api{}, stages: map[string]string{}}
 }
 
-// Stages lists the deployed stages, by name the id of their API.
-func (g *Gateway) Stages() map[string]string {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	stages := map[string]string{}
-	for name, id := range g.stages {
-		stages[name] = id
-	}
-	return stages
-}
-
 // find takes the stage off a request's path and finds the route. The path stays escaped, as REST APIs hand
 // it to functions.
 func (g *Gateway) find(r *http.Request) (a *api, stage, path string, found match, ok bool) {

@@ -57,7 +57,7 @@ func gateway(t *testing.T, f *functions, binary ...any) (*apigateway.Gateway, st
 	t.Helper()
 	g := apigateway.New(apigateway.Config{
 		Account: "111122223333", Region: "us-east-1", Partition: "aws", Invoker: f, Timeout: 200 * time.Millisecond,
-		Now: func() time.Time { return time.UnixMilli(1_700_000_000_000) }, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Now: func() time.Time { return time.UnixMilli(1_700_000_000_000) }, Log: slog.New(slog.DiscardHandler),
 	})
 	api, err := g.Provision(resource.Resource{Type: "AWS::ApiGateway::RestApi", PhysicalID: "abc1234567", Properties: map[string]any{
 		"Name": "stile", "BinaryMediaTypes": binary, "Body": map[string]any{"openapi": "3.0.1", "paths": map[string]any{
@@ -313,7 +313,7 @@ func TestTheCertificateIsTrustedThroughItsRootAlone(t *testing.T) {
 	g, _ := gateway(t, &functions{answer: `{"statusCode":200}`})
 	server := httptest.NewUnstartedServer(g)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{leaf}}
-	server.Config.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelDebug)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	server.StartTLS()
 	defer server.Close()
 	pool := x509.NewCertPool()
@@ -328,7 +328,7 @@ func TestTheCertificateIsTrustedThroughItsRootAlone(t *testing.T) {
 			t.Errorf("trusted %v: %v", c.ok, err)
 		}
 		if err == nil {
-			response.Body.Close()
+			_ = response.Body.Close()
 		}
 		transport.CloseIdleConnections()
 	}

@@ -2,6 +2,7 @@ package apigateway
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -116,8 +117,6 @@ func (n *node) walk(segments []string, method string, parameters map[string]stri
 
 func with(parameters map[string]string, name, value string) map[string]string {
 	out := map[string]string{name: value}
-	for k, v := range parameters {
-		out[k] = v
-	}
+	maps.Copy(out, parameters)
 	return out
 }

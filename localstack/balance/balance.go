@@ -177,7 +177,7 @@ func (p *port) accept() {
 
 // serve carries one connection to the first target that takes it.
 func (p *port) serve(client *net.TCPConn) {
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	targets, header := p.route(client)
 	for _, target := range targets {
 		upstream, err := net.DialTimeout("tcp", target, dialLimit)
@@ -185,7 +185,7 @@ func (p *port) serve(client *net.TCPConn) {
 			p.mark(target, false)
 			continue
 		}
-		defer upstream.Close()
+		defer func() { _ = upstream.Close() }()
 		if _, err := upstream.Write(header); err != nil {
 			return
 		}

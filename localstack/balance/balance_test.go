@@ -63,7 +63,7 @@ func newTarget(t *testing.T, name string) target {
 }
 
 func (s target) serve(conn net.Conn) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	h := sha256.New()
 	_, _ = io.Copy(h, conn) // until the client's half close
 	_, _ = io.WriteString(conn, s.name+" "+hex.EncodeToString(h.Sum(nil))+"\n")
@@ -88,7 +88,7 @@ func start(t *testing.T, proxyProtocol bool, targets ...string) (address string,
 	put(targets...)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- balance.Run(ctx, path, slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	go func() { ended <- balance.Run(ctx, path, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -104,7 +104,7 @@ func send(address string, body []byte) string {
 	if err != nil {
 		return ""
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if _, err := conn.Write(body); err != nil {
 		return ""
 	}
@@ -115,12 +115,14 @@ func send(address string, body []byte) string {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline, tick := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
+	defer tick.Stop()
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			t.Fatalf("never came: %s", what)
+		case <-tick.C:
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -173,7 +175,7 @@ func TestTheHeaderNamesTheClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	headers := make(chan []byte, 16)
 	go func() {
 		for {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -43,7 +42,7 @@ func withTask(m *testing.M) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	bin = dir
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "stile-task"), "./testdata/task")
 	build.Stderr = os.Stderr
@@ -82,7 +81,7 @@ func newWorld(t *testing.T) world {
 	}
 	mux.Handle(ecs.CredentialsPath, roles)
 	run := t.TempDir()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	supervisor := process.NewSupervisor(run, log)
 	t.Cleanup(func() {
 		supervisor.Release()
@@ -108,7 +107,7 @@ func freePort(string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
@@ -176,7 +175,7 @@ func ask(t *testing.T, address string) (a answer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := json.NewDecoder(conn).Decode(&a); err != nil {
 		t.Fatal(err)
 	}
@@ -199,8 +198,8 @@ func TestATaskRunsOnLoopbackWithItsRolesCredentials(t *testing.T) {
 			t.Errorf("the task listens on %s", listen)
 		}
 	}
-	var credentials struct{ RoleArn, AccessKeyId, SecretAccessKey, Token, Expiration string }
-	if err := json.Unmarshal([]byte(a.Credentials), &credentials); err != nil || credentials.RoleArn != role || !strings.HasPrefix(credentials.AccessKeyId, "ASIA") || credentials.Token == "" {
+	var credentials struct{ RoleArn, AccessKeyID, SecretAccessKey, Token, Expiration string }
+	if err := json.Unmarshal([]byte(a.Credentials), &credentials); err != nil || credentials.RoleArn != role || !strings.HasPrefix(credentials.AccessKeyID, "ASIA") || credentials.Token == "" {
 		t.Errorf("%v, credentials %s", err, a.Credentials)
 	}
 	if at, err := time.Parse(time.RFC3339, credentials.Expiration); err != nil || time.Until(at) < time.Hour {
@@ -249,7 +248,7 @@ func TestSec_CredentialsNeedPathAndToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		response.Body.Close()
+		_ = response.Body.Close()
 		if response.StatusCode != c.want {
 			t.Errorf("%s with %q: %d, want %d", c.uri, c.token, response.StatusCode, c.want)
 		}

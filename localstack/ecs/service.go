@@ -131,7 +131,7 @@ type attribute struct{ Key, Value property.Text }
 
 func (h *Host) putBalancer(r resource.Resource) (resource.Outcome, error) {
 	var spec struct {
-		Name, Type, Scheme, IpAddressType                                                             string
+		Name, Type, Scheme, IPAddressType                                                             string
 		LoadBalancerAttributes                                                                        []attribute
 		Subnets, SubnetMappings, SecurityGroups, EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic raw
 	}
@@ -153,7 +153,7 @@ func (h *Host) putBalancer(r resource.Resource) (resource.Outcome, error) {
 
 func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
 	var spec struct {
-		Name, Protocol, TargetType, VpcId, IpAddressType                             string
+		Name, Protocol, TargetType, VpcID, IPAddressType                             string
 		Port                                                                         property.Int
 		TargetGroupAttributes                                                        []attribute
 		HealthCheckEnabled                                                           property.Bool

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,7 +21,7 @@ import (
 // taskSpec is AWS::ECS::TaskDefinition.
 type taskSpec struct {
 	Family                  string
-	Cpu, Memory             property.Text
+	CPU, Memory             property.Text
 	NetworkMode             string
 	RequiresCompatibilities []string
 	RuntimePlatform         raw
@@ -39,7 +40,7 @@ type containerSpec struct {
 	EntryPoint, Command    []string
 	PortMappings           []portSpec
 	StopTimeout            property.Int
-	Cpu, Memory            property.Int
+	CPU, Memory            property.Int
 	MemoryReservation      property.Int
 	User                   property.Text
 	Privileged             property.Bool
@@ -126,15 +127,11 @@ func (h *Host) start(ctx context.Context, service string, n int, t taskDefinitio
 		"PATH": imagePath, "TZ": "UTC", "HOME": home, "SSL_CERT_FILE": h.TrustFile,
 		"AWS_REGION": h.Authority.Region(), "AWS_DEFAULT_REGION": h.Authority.Region(), "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", "AWS_ENDPOINT_URL": h.Endpoint,
 	}
-	for key, value := range closedProxy {
-		env[key] = value
-	}
+	maps.Copy(env, closedProxy)
 	for _, variable := range t.container.Environment {
 		env[string(variable.Name)] = string(variable.Value)
 	}
-	for key, value := range identity {
-		env[key] = value
-	}
+	maps.Copy(env, identity)
 	address, err := h.listen(name, t.container, env)
 	if err != nil {
 		return "", err

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +39,7 @@ func withFunction(m *testing.M) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	bin = dir
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "functions", "fn"), "./testdata/fn")
 	build.Stderr = os.Stderr
@@ -82,7 +82,7 @@ func newWorld(t *testing.T, change func(*lambda.Config)) world {
 	t.Helper()
 	c := lambda.Config{
 		Authority: authority(t), BinDir: bin, LogDir: t.TempDir(), StateDir: t.TempDir(), Endpoint: "http://127.0.0.1:1",
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&c)
@@ -104,9 +104,7 @@ func (w world) put(t *testing.T, name string, more map[string]any) {
 
 func function(name string, more map[string]any) resource.Resource {
 	properties := map[string]any{"FunctionName": name, "Runtime": "provided.al2023", "Handler": "bootstrap", "Role": role, "Timeout": "10", "Code": map[string]any{"S3Bucket": "b", "S3Key": "k"}}
-	for k, v := range more {
-		properties[k] = v
-	}
+	maps.Copy(properties, more)
 	return resource.Resource{Stack: "S", StackID: "id", LogicalID: "L" + name, Type: "AWS::Lambda::Function", Properties: properties, Metadata: map[string]any{"stile:binary": "functions/fn"}}
 }
 
@@ -346,12 +344,14 @@ func TestAServiceNeedsAPermission(t *testing.T) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline, tick := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
+	defer tick.Stop()
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			t.Fatalf("never came: %s", what)
+		case <-tick.C:
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -90,7 +91,7 @@ func (i *instance) boot(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the runtime API: %w", err)
 	}
-	server := &http.Server{Handler: i.runtimeAPI(), BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: slog.NewLogLogger(i.f.host.Log.Handler(), slog.LevelDebug)}
+	server := &http.Server{Handler: i.runtimeAPI(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: slog.NewLogLogger(i.f.host.Log.Handler(), slog.LevelDebug)}
 	go func() { _ = server.Serve(listener) }()
 	cmd := exec.CommandContext(ctx, i.f.Path)
 	cmd.Env = i.environment(credentials, listener.Addr().String())
@@ -101,7 +102,7 @@ func (i *instance) boot(ctx context.Context) error {
 	cmd.WaitDelay = time.Second
 	log, err := openLog(i.f.host.logPath(i.f.Name))
 	if err == nil {
-		defer log.Close()
+		defer func() { _ = log.Close() }()
 		cmd.Stdout, cmd.Stderr = log, log
 		err = cmd.Start()
 	}
@@ -156,9 +157,7 @@ func (i *instance) environment(c iam.Credentials, api string) []string {
 		"AWS_ACCESS_KEY_ID": c.AccessKeyID, "AWS_SECRET_ACCESS_KEY": c.SecretAccessKey, "AWS_SESSION_TOKEN": c.SessionToken,
 		"_HANDLER": i.f.Handler, "LAMBDA_TASK_ROOT": filepath.Dir(i.f.Path), "LAMBDA_RUNTIME_DIR": "/var/runtime",
 	}
-	for name, value := range ClosedProxy() {
-		env[name] = value
-	}
+	maps.Copy(env, ClosedProxy())
 	list := make([]string, 0, len(env)+len(i.f.Env))
 	for name, value := range i.f.Env {
 		if _, reserved := env[name]; !reserved {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,9 +67,7 @@ func (s *tape) Records(ctx context.Context, _, after string, limit int) ([]lambd
 
 func mapTo(name string, more map[string]any) resource.Resource {
 	properties := map[string]any{"EventSourceArn": stream, "FunctionName": name, "StartingPosition": "TRIM_HORIZON", "BatchSize": "10"}
-	for k, v := range more {
-		properties[k] = v
-	}
+	maps.Copy(properties, more)
 	return resource.Resource{Stack: "S", LogicalID: "M", Type: "AWS::Lambda::EventSourceMapping", Properties: properties, PhysicalID: "map-1"}
 }
 

@@ -15,7 +15,7 @@ import (
 type queueSpec struct {
 	QueueName                    string
 	MessageRetentionPeriod       property.Int
-	KmsMasterKeyId               property.Text
+	KmsMasterKeyID               property.Text
 	KmsDataKeyReusePeriodSeconds property.Int
 	SqsManagedSseEnabled         property.Bool
 	VisibilityTimeout            property.Int
@@ -66,7 +66,7 @@ func appendLine(path string, line []byte) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	_, err = f.Write(append(line, '\n'))
 	return err
 }

@@ -53,7 +53,7 @@ func FileHash(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("hashing a program: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	h := sha256.New()
 	if _, err := io.Copy(h, f); err != nil {
 		return "", fmt.Errorf("hashing a program: %w", err)
@@ -161,7 +161,7 @@ func Start(spec Spec, run string) (Record, func() error, error) {
 	if err != nil {
 		return Record{}, nil, fmt.Errorf("starting %s: %w", spec.Name, err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	cmd := exec.Command(spec.Path, spec.Args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = spec.Env, spec.Dir, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

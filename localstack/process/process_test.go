@@ -2,7 +2,6 @@ package process_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,12 +15,14 @@ import (
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline, tick := time.After(20*time.Second), time.NewTicker(5*time.Millisecond)
+	defer tick.Stop()
 	for !ok() {
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			t.Fatalf("never came: %s", what)
+		case <-tick.C:
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -47,7 +48,7 @@ func sleeper(t *testing.T, script string) process.Spec {
 
 func supervisor(t *testing.T, run string) *process.Supervisor {
 	t.Helper()
-	s := process.NewSupervisor(run, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := process.NewSupervisor(run, slog.New(slog.DiscardHandler))
 	t.Cleanup(s.Release)
 	return s
 }

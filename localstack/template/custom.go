@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/stile-dev/stile/localstack/resource"
@@ -19,7 +20,7 @@ type Custom struct {
 	CodeHash func(functionARN string) (string, error)
 	// Mailbox gives a presigned URL for one answer, and the means to fetch it: ok is false until it came.
 	Mailbox func(ctx context.Context, id string) (url string, fetch func(context.Context) (answer []byte, ok bool, err error), err error)
-	// Wait bounds one answer; 0 means two minutes.
+	// Wait bounds one answer; 0 means the resource's ServiceTimeout, else two minutes.
 	Wait time.Duration
 }
 
@@ -28,10 +29,10 @@ type customEvent struct {
 	RequestType           string
 	ServiceToken          string
 	ResponseURL           string
-	StackId               string
-	RequestId             string
-	LogicalResourceId     string
-	PhysicalResourceId    string `json:",omitempty"`
+	StackID               string `json:"StackId"`
+	RequestID             string `json:"RequestId"`
+	LogicalResourceID     string `json:"LogicalResourceId"`
+	PhysicalResourceID    string `json:"PhysicalResourceId,omitempty"`
 	ResourceType          string
 	ResourceProperties    map[string]any
 	OldResourceProperties map[string]any `json:",omitempty"`
@@ -41,10 +42,10 @@ type customEvent struct {
 type customAnswer struct {
 	Status             string
 	Reason             string
-	PhysicalResourceId string
-	StackId            string
-	RequestId          string
-	LogicalResourceId  string
+	PhysicalResourceID string `json:"PhysicalResourceId"`
+	StackID            string `json:"StackId"`
+	RequestID          string `json:"RequestId"`
+	LogicalResourceID  string `json:"LogicalResourceId"`
 	NoEcho             bool
 	Data               map[string]any
 }
@@ -65,21 +66,21 @@ func (r *deployment) custom(ctx context.Context, res resource.Resource, before *
 	if before != nil && before.CodeHash == hash && reflect.DeepEqual(before.Properties, properties) {
 		return before, nil
 	}
-	event := customEvent{RequestType: "Create", ServiceToken: token, LogicalResourceId: res.LogicalID, ResourceType: res.Type, ResourceProperties: properties}
+	event := customEvent{RequestType: "Create", ServiceToken: token, LogicalResourceID: res.LogicalID, ResourceType: res.Type, ResourceProperties: properties}
 	if before != nil {
-		event.RequestType, event.PhysicalResourceId, event.OldResourceProperties = "Update", before.Ref, before.Properties
+		event.RequestType, event.PhysicalResourceID, event.OldResourceProperties = "Update", before.Ref, before.Properties
 	}
 	answer, err := r.ask(ctx, event)
 	if err != nil {
 		return nil, err
 	}
-	return &ResourceState{Type: res.Type, Ref: answer.PhysicalResourceId, Attributes: answer.Data, Properties: properties, CodeHash: hash}, nil
+	return &ResourceState{Type: res.Type, Ref: answer.PhysicalResourceID, Attributes: answer.Data, Properties: properties, CodeHash: hash}, nil
 }
 
 func (r *deployment) deleteCustom(ctx context.Context, id string, gone *ResourceState) error {
 	token, _ := gone.Properties["ServiceToken"].(string)
 	_, err := r.ask(ctx, customEvent{
-		RequestType: "Delete", ServiceToken: token, LogicalResourceId: id, PhysicalResourceId: gone.Ref,
+		RequestType: "Delete", ServiceToken: token, LogicalResourceID: id, PhysicalResourceID: gone.Ref,
 		ResourceType: gone.Type, ResourceProperties: gone.Properties,
 	})
 	return err
@@ -89,13 +90,16 @@ func (r *deployment) deleteCustom(ctx context.Context, id string, gone *Resource
 // once; AWS would wait for its hour.
 func (r *deployment) ask(ctx context.Context, event customEvent) (*customAnswer, error) {
 	wait := r.Custom.Wait
+	if seconds, err := strconv.Atoi(fmt.Sprint(event.ResourceProperties["ServiceTimeout"])); wait == 0 && err == nil && seconds > 0 {
+		wait = time.Duration(seconds) * time.Second
+	}
 	if wait == 0 {
 		wait = 2 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	event.StackId, event.RequestId = r.state.ID, uuid()
-	url, fetch, err := r.Custom.Mailbox(ctx, event.RequestId)
+	event.StackID, event.RequestID = r.state.ID, uuid()
+	url, fetch, err := r.Custom.Mailbox(ctx, event.RequestID)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the answer of a custom resource: %w", err)
 	}
@@ -104,7 +108,7 @@ func (r *deployment) ask(ctx context.Context, event customEvent) (*customAnswer,
 	if err != nil {
 		return nil, fmt.Errorf("writing the event of a custom resource: %w", err)
 	}
-	r.Log.Info("Calling a custom resource", "stack", r.stack.Name, "resource", event.LogicalResourceId, "request_type", event.RequestType)
+	r.Log.Info("Calling a custom resource", "stack", r.stack.Name, "resource", event.LogicalResourceID, "request_type", event.RequestType)
 	finished := make(chan error, 1)
 	go func() { finished <- r.Custom.Invoke(ctx, event.ServiceToken, payload) }()
 	return r.await(ctx, event, fetch, finished)
@@ -140,12 +144,12 @@ func judge(event customEvent, raw []byte) (*customAnswer, error) {
 	if err := json.Unmarshal(raw, &answer); err != nil {
 		return nil, fmt.Errorf("reading the answer of a custom resource: %w", err)
 	}
-	if answer.RequestId != event.RequestId || answer.LogicalResourceId != event.LogicalResourceId || answer.StackId != event.StackId {
+	if answer.RequestID != event.RequestID || answer.LogicalResourceID != event.LogicalResourceID || answer.StackID != event.StackID {
 		return nil, errors.New("the function answered for another request: RequestId, StackId and LogicalResourceId must come back as they were sent")
 	}
 	switch answer.Status {
 	case "SUCCESS":
-		if answer.PhysicalResourceId == "" {
+		if answer.PhysicalResourceID == "" {
 			return nil, errors.New("the function answered without PhysicalResourceId")
 		}
 		return &answer, nil

@@ -163,7 +163,7 @@ func (r *deployment) make(ctx context.Context, res resource.Resource, before *Re
 	var outcome resource.Outcome
 	switch provider := r.providers[res.Type]; {
 	case row.Treatment == Recorded:
-		outcome, err = recorded{r.scope.Pseudo}.provision(res)
+		outcome = recorded{r.scope.Pseudo}.provision(res)
 	case provider == nil:
 		return nil, errors.New("no provider runs this type")
 	default:

@@ -43,7 +43,7 @@ func PhysicalName(stackID, stack, logicalID string) string {
 	return fmt.Sprintf("%s-%s-%s", stack, logicalID, strings.ToUpper(hex.EncodeToString(sum[:6])))
 }
 
-func (p recorded) provision(r resource.Resource) (resource.Outcome, error) {
+func (p recorded) provision(r resource.Resource) resource.Outcome {
 	name := PhysicalName(r.StackID, r.Stack, r.LogicalID)
 	sum := sha256.Sum256([]byte(r.StackID + "\x00" + r.LogicalID))
 	if prefix, ok := prefixes[r.Type]; ok {
@@ -56,7 +56,7 @@ func (p recorded) provision(r resource.Resource) (resource.Outcome, error) {
 	if arn, ok := out.Attributes["Arn"]; ok && strings.HasPrefix(r.Type, "AWS::SNS::") {
 		out.Ref = arn.(string)
 	}
-	return out, nil
+	return out
 }
 
 func (p recorded) attributes(r resource.Resource, name string, to map[string]any) {

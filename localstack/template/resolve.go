@@ -46,7 +46,7 @@ func (s *Scope) Resolve(v any) (any, error) {
 			if err != nil {
 				return nil, fmt.Errorf("[%d]: %w", i, err)
 			}
-			if value != (any)(noValue{}) {
+			if value != any(noValue{}) {
 				list = append(list, value)
 			}
 		}
@@ -80,7 +80,7 @@ func (s *Scope) resolveMap(m map[string]any) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		if value != (any)(noValue{}) {
+		if value != any(noValue{}) {
 			out[key] = value
 		}
 	}

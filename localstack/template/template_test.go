@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -220,7 +221,7 @@ func (f *function) custom() template.Custom {
 				}
 			}, nil
 		},
-		Invoke: func(_ context.Context, arn string, payload []byte) error {
+		Invoke: func(_ context.Context, _ string, payload []byte) error {
 			var event map[string]any
 			if err := json.Unmarshal(payload, &event); err != nil {
 				f.t.Error(err)
@@ -240,9 +241,7 @@ func (f *function) custom() template.Custom {
 
 func reply(event map[string]any, more map[string]any) map[string]any {
 	out := map[string]any{"Status": "SUCCESS", "PhysicalResourceId": "phys", "StackId": event["StackId"], "RequestId": event["RequestId"], "LogicalResourceId": event["LogicalResourceId"], "Data": map[string]any{"Pin": "abc"}}
-	for k, v := range more {
-		out[k] = v
-	}
+	maps.Copy(out, more)
 	return out
 }
 
