@@ -171,13 +171,17 @@ func (s *system) changeTemplate(stack string, change func(map[string]any) error)
 func (s *system) localstack(command string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "bin/localstack"), command, "-root", s.root, "-state", s.state)
-	cmd.Env = append(os.Environ(), "STILE_PORTS=auto", "STILE_STATE="+s.state)
-	out, err := cmd.CombinedOutput()
+	out, err := s.command(ctx, command).CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("localstack %s: %w\n%s", command, err, out)
 	}
 	return string(out), nil
+}
+
+func (s *system) command(ctx context.Context, command string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "bin/localstack"), command, "-root", s.root, "-state", s.state)
+	cmd.Env = append(os.Environ(), "STILE_PORTS=auto", "STILE_STATE="+s.state)
+	return cmd
 }
 
 func (s *system) up() (string, error) { return s.localstack("up") }
@@ -192,7 +196,7 @@ func (s *system) logs() string {
 	var b strings.Builder
 	names, _ := filepath.Glob(filepath.Join(s.state, "log", "*"))
 	for _, name := range names {
-		fmt.Fprintf(&b, "== %s\n%s\n", filepath.Base(name), tail(name, 6<<10))
+		fmt.Fprintf(&b, "== %s\n%s\n", filepath.Base(name), tail(name, 2<<10))
 	}
 	return b.String()
 }

@@ -12,29 +12,44 @@ import (
 
 // expect drives a login shell as a person does, and resizes the terminal in between.
 const expect = `
-set timeout 30
-proc die {what} { puts stderr "expect: $what"; exit 1 }
+set timeout 20
+proc die {what} { puts stderr "expect: $what"; catch {close}; exit 1 }
+proc type {line} { send -- "$line\r" }
+proc until {pattern what} {
+	expect {
+		-re $pattern {}
+		timeout {die "no $what"}
+		eof {die "ended before $what"}
+	}
+}
 set stty_init "rows 24 columns 80"
 spawn stile ssh node-1
-expect { -re {[$#] $} {} timeout {die "no prompt"} eof {die "ended before a prompt"} }
-send "stty size\r"
-expect { "24 80" {} timeout {die "the first size is not 24 80"} }
+until {[$#] $} "prompt"
+type "PS1='re''ady> '"
+until {\n[^\n]*ready> } "prompt of our own"
+type "stty size"
+until {[\r\n]24 80\r\n[^\n]*ready> } "first size"
 stty rows 50 columns 132 < $spawn_out(slave,name)
-send "while ! stty size | grep -q '50 132'; do :; done; stty size\r"
-expect { -re "\n50 132" {} timeout {die "the change of size did not arrive"} }
-send "sleep 60\r"
+type "while ! stty size | grep '50 132'; do :; done"
+until {[\r\n]50 132\r\n[^\n]*ready> } "change of size"
+type "echo be''gun; sleep 60"
+until {[\r\n]begun} "command"
 send "\003"
-send "echo still-\$((40 + 2))\r"
-expect { "still-42" {} timeout {die "Ctrl-C did not end the command"} }
-send "exit 7\r"
-expect { eof {} timeout {die "the shell did not end"} }
+until {\n[^\n]*ready> } "prompt after Ctrl-C"
+type "echo still-\$((40 + 2))"
+until {[\r\n]still-42\r\n[^\n]*ready> } "answer after Ctrl-C"
+type "exit 7"
+expect {
+	eof {}
+	timeout {die "the shell did not end"}
+}
 lassign [wait] pid id oserror status
 exit [expr {$status == 7 ? 0 : 100 + $status}]
 `
 
 func TestAShellInATerminalWithAResize(t *testing.T) {
 	p := shared.person(t, engineer).login(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := p.command(ctx, "expect", "-c", expect)
 	out, err := cmd.CombinedOutput()
@@ -60,7 +75,7 @@ func TestAShellOnAScreen(t *testing.T) {
 		}
 		return string(out)
 	}
-	tmux("new-session", "-d", "-x", "80", "-y", "24", "stile ssh node-1; echo ended with $?; read wait")
+	tmux("new-session", "-d", "-x", "80", "-y", "24", "stile ssh node-1; echo ended with $?; exec sleep 600")
 	t.Cleanup(func() { _ = exec.Command("tmux", "-S", socket, "kill-server").Run() })
 	screen := func(want string) {
 		t.Helper()

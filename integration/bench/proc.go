@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// memory is what a process holds, in MiB.
+type memory struct{ resident, anonymous float64 }
+
+// memoryOf reads a process's memory.
+func memoryOf(pid int) (memory, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return memory{}, err
+	}
+	return parseRollup(string(b))
+}
+
+func parseRollup(text string) (memory, error) {
+	var m memory
+	found := 0
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		kib, _ := strconv.ParseFloat(fields[1], 64)
+		switch fields[0] {
+		case "Rss:":
+			m.resident, found = kib/1024, found+1
+		case "Anonymous:":
+			m.anonymous, found = kib/1024, found+1
+		}
+	}
+	if found != 2 {
+		return m, errors.New("smaps_rollup holds no Rss and Anonymous")
+	}
+	return m, nil
+}
+
+// cpuOf gives the seconds of CPU that a process and the children that it has reaped used.
+func cpuOf(pid int) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseCPU(string(b))
+}
+
+// parseCPU adds utime, stime, cutime and cstime, in ticks of 1/100 s (proc(5)). The name before may hold anything.
+func parseCPU(stat string) (float64, error) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 15 {
+		return 0, errors.New("stat is too short")
+	}
+	var ticks float64
+	for _, f := range fields[11:15] {
+		n, err := strconv.ParseFloat(f, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return ticks / 100, nil
+}
+
+// filesOf counts the files that a process has open.
+func filesOf(pid int) (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	return len(entries), err
+}
+
+// familyOf gives a process and its descendants that run the same program.
+func familyOf(pid int) ([]int, error) {
+	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return nil, err
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	children := map[int][]int{}
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		parent, _ := strconv.Atoi(fields[1])
+		children[parent] = append(children[parent], child)
+	}
+	family := []int{pid}
+	for i := 0; i < len(family); i++ {
+		for _, child := range children[family[i]] {
+			if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child)); err == nil && exe == program {
+				family = append(family, child)
+			}
+		}
+	}
+	return family, nil
+}
+
+// anonymousOf adds up the anonymous memory of a process's family.
+func anonymousOf(pid int) (float64, error) {
+	family, err := familyOf(pid)
+	if err != nil {
+		return 0, err
+	}
+	var sum float64
+	for _, p := range family {
+		m, err := memoryOf(p)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		sum += m.anonymous
+	}
+	return sum, nil
+}
