@@ -378,12 +378,21 @@ func TestWhatIsBuiltInIsReadOnly(t *testing.T) {
 	}
 }
 
-func TestAStoredChangeThatCannotBePublishedIsAWarning(t *testing.T) {
+func TestAStoredChangeThatIsNotInForceIsAWarning(t *testing.T) {
+	for name, hinder := range map[string]func(*shelf){
+		"publishing fails":            func(s *shelf) { s.broken = errors.New("publish is down") },
+		"publishing took older input": func(s *shelf) { s.behind = 1 },
+	} {
+		s := newSite(t)
+		hinder(s.store)
+		status, _, out := s.call(s.user("ada", "editor"), http.MethodPost, "/v1/admin/resources/role/dev", roleDev)
+		if status != http.StatusOK || !strings.Contains(out, "not in force yet") {
+			t.Errorf("%s: %d %s", name, status, out)
+		}
+	}
 	s := newSite(t)
-	s.store.broken = errors.New("publish is down")
-	status, _, out := s.call(s.user("ada", "editor"), http.MethodPost, "/v1/admin/resources/role/dev", roleDev)
-	if status != http.StatusOK || !strings.Contains(out, "not in force yet") {
-		t.Errorf("%d %s", status, out)
+	if _, _, out := s.call(s.user("ada", "editor"), http.MethodPost, "/v1/admin/resources/role/dev", roleDev); strings.Contains(out, "warning") {
+		t.Errorf("a warning without a reason: %s", out)
 	}
 }
 

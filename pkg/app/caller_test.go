@@ -85,6 +85,7 @@ type shelf struct {
 	input     int64
 	published int64
 	broken    error // of publishing
+	behind    int64 // by how much publishing misses the newest change
 	fail      error // of the next commit
 	persisted bool  // which is written all the same
 }
@@ -162,7 +163,7 @@ func (s *shelf) Publish(context.Context) (int64, error) {
 	if s.broken != nil {
 		return 0, s.broken
 	}
-	s.published = s.input
+	s.published = s.input - s.behind
 	return s.published, nil
 }
 

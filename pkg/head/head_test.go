@@ -15,6 +15,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/app/stand"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -133,6 +134,13 @@ func TestAKeeperRefusesWhatIsNotSignedNotAddressedOrNotOurs(t *testing.T) {
 		"a policy altered in place": func(_ *testing.T, m *memory, _ *head.Store, c *stand.Cluster, v []map[string]types.AttributeValue) string {
 			key := "policy/" + table.Item(v[0]).Text("policy_sha256") + ".json"
 			m.objects[key] = bytes.Replace(m.objects[key], []byte("policy"), []byte("policx"), 1)
+			return c.ID
+		},
+		"another policy in the place of the head's, genuine as it is": func(t *testing.T, m *memory, _ *head.Store, c *stand.Cluster, v []map[string]types.AttributeValue) string {
+			c.Publish(access.Role{Metadata: access.Metadata{Name: "more", Scope: "/"}})
+			later, _ := c.Fresh(t.Context())
+			b, _ := json.Marshal(later.Policy)
+			m.objects["policy/"+table.Item(v[0]).Text("policy_sha256")+".json"] = b
 			return c.ID
 		},
 		"revocations by another key": func(t *testing.T, _ *memory, _ *head.Store, c *stand.Cluster, v []map[string]types.AttributeValue) string {

@@ -348,3 +348,21 @@ func TestAHostGetsNothingUnlessItIsWrittenDown(t *testing.T) {
 		}
 	}
 }
+
+func TestALockedAgentGetsNoCertificate(t *testing.T) {
+	m := newMachines(t)
+	mc := &machine{}
+	cred := m.join(t, mc, keyNode, nil)
+	m.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "agent", Value: cred.ID}}})
+	m.refused(t, mc, keyNode, fault.Denied, "locked", nil)
+}
+
+func TestAKeyThatIsNotActiveInTheTrustDocumentSignsNothing(t *testing.T) {
+	m := newMachines(t)
+	m.Keys[names.KeyHostX509] = stand.Key(t)
+	_, err := m.hosts.Issue(t.Context(), m.ask(t, &machine{}, keyNode, nil))
+	wantFault(t, err, fault.Internal, "the host-x509 key of this function is not active")
+	if len(m.store.concluded) != 0 {
+		t.Error("a signature was concluded")
+	}
+}
