@@ -261,9 +261,15 @@ func (u *upping) healthy(ctx context.Context) bool {
 
 // stile runs the product's command line as the administrator.
 func (u *upping) stile(ctx context.Context, args ...string) (exit int, output string, err error) {
-	command := `. "$1"; shift; exec stile "$@"`
-	env := filepath.Join(u.place.state, u.account.Admin().Env)
-	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", command, "sh", env}, args...)...)
+	admin := u.account.Admin()
+	return u.stileAs(ctx, admin, u.place.home(admin.Home), args...)
+}
+
+// stileAs runs the product's command line with a person's identity and a STILE_HOME.
+func (u *upping) stileAs(ctx context.Context, person account.Person, home string, args ...string) (exit int, output string, err error) {
+	command := `. "$1"; export STILE_HOME="$2"; shift 2; exec stile "$@"`
+	env := filepath.Join(u.place.state, person.Env)
+	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", command, "sh", env, home}, args...)...)
 	raw, err := cmd.CombinedOutput()
 	if exited, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exited.ExitCode(), string(raw), nil
@@ -344,7 +350,37 @@ func (u *upping) agents(ctx context.Context) error {
 			return u.failed(fmt.Errorf("%s has no tunnel: %w", agent.Name, err), agent.Name)
 		}
 	}
-	return nil
+	u.tell("waiting until the nodes are listed as online")
+	return u.listed(ctx)
+}
+
+// listed waits until the first person of account.yaml sees every agent online: an agent knows of its tunnel
+// a moment before the inventory does. The login for it lives in a home of its own and leaves nobody logged in.
+func (u *upping) listed(ctx context.Context) error {
+	home := filepath.Join(u.place.run(), "probe")
+	defer func() { _ = os.RemoveAll(home) }()
+	person := u.account.People[0]
+	if exit, output, err := u.stileAs(ctx, person, home, "login", "--iam"); err != nil || exit != 0 {
+		return u.failed(&commandError{[]string{"login", "--iam"}, exit, output, err}, serveName)
+	}
+	list := []string{"ls", "--format", "json"}
+	return poll(ctx, agentLimit, func() (bool, error) {
+		exit, output, err := u.stileAs(ctx, person, home, list...)
+		var nodes []struct {
+			Name   string `json:"name"`
+			Online bool   `json:"online"`
+		}
+		if err != nil || exit != 0 || json.Unmarshal([]byte(output), &nodes) != nil {
+			return false, u.failed(&commandError{list, exit, output, err}, serveName)
+		}
+		online := 0
+		for _, n := range nodes {
+			if n.Online && slices.ContainsFunc(u.account.Agents, func(a account.Agent) bool { return a.Name == n.Name }) {
+				online++
+			}
+		}
+		return online == len(u.account.Agents), nil
+	})
 }
 
 // connected asks an agent whether it has a tunnel.

@@ -59,9 +59,11 @@ func withPrograms(m *testing.M) (int, error) {
 // while it runs.
 const (
 	fakeStile = `#!/bin/sh
+mkdir -p "$STILE_HOME"
 echo "$@" >> "$STILE_HOME/calls"
 case "$1" in
 get) grep -qx "$2" "$STILE_HOME/made" 2>/dev/null || exit 5 ;;
+ls) echo '[{"name": "node-1", "online": true}]' ;;
 create) sed -n 's/^kind: //p; s/^  name: //p' "$3" | paste -sd/ >> "$STILE_HOME/made" ;;
 esac
 `
