@@ -175,7 +175,7 @@ func TestSec_S03_SourceAddress(t *testing.T) {
 	if _, banner, err := b.try(b.me, pinned("198.51.100.1")); err == nil || !strings.Contains(banner, "pinned") {
 		t.Errorf("from another: %v, %q", err, banner)
 	}
-	b.source = netip.AddrPort{}
+	b.source.Store(&netip.AddrPort{})
 	if _, _, err := b.try(b.me, pinned("192.0.2.7")); err == nil {
 		t.Error("let in without an address")
 	}

@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ type bench struct {
 	journal *journal
 	addr    string
 	me      string
-	source  netip.AddrPort // the hint that connections come with
+	source  atomic.Pointer[netip.AddrPort] // the hint that connections come with
 }
 
 func newBench(t testing.TB, changes ...func(*sshd.Config)) *bench {
@@ -72,7 +73,9 @@ func newBench(t testing.TB, changes ...func(*sshd.Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, cluster: tunneltest.New(t), journal: &journal{}, me: me.Username, source: netip.MustParseAddrPort("192.0.2.7:5555")}
+	b := &bench{t: t, cluster: tunneltest.New(t), journal: &journal{}, me: me.Username}
+	source := netip.MustParseAddrPort("192.0.2.7:5555")
+	b.source.Store(&source)
 	node, credential := b.cluster.Agent(nil, "web-1")
 	b.holder = b.cluster.Holder()
 	self := func() identity.Host { return node }
@@ -94,7 +97,7 @@ func newBench(t testing.TB, changes ...func(*sshd.Config)) *bench {
 			if err != nil {
 				return
 			}
-			serving.Go(func() { b.server.Serve(t.Context(), c, sshd.Hint{Target: "web-1", Source: b.source}) })
+			serving.Go(func() { b.server.Serve(t.Context(), c, sshd.Hint{Target: "web-1", Source: *b.source.Load()}) })
 		}
 	})
 	t.Cleanup(func() { _ = l.Close(); serving.Wait() })

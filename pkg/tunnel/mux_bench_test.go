@@ -226,7 +226,7 @@ func (d *delayed) Write(p []byte) (n int, err error) {
 
 func (d *delayed) run() {
 	for p := range d.queue {
-		time.Sleep(time.Until(p.due))
+		<-time.After(time.Until(p.due))
 		if _, err := d.Conn.Write(p.data); err != nil {
 			return
 		}

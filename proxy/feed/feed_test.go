@@ -22,6 +22,12 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
+// pass lets time pass in a bubble and everything come to rest.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 // published is a store of documents that can be away.
 type published struct {
 	mu        sync.Mutex
@@ -96,16 +102,14 @@ func TestNewerDocumentsArriveWithinAThirdOfASecond(t *testing.T) {
 		c.SetRoles()
 		c.Lock(bundle.Lock{ID: "lck_1", Target: "user", Value: "ada"})
 		p.set(c)
-		time.Sleep(300 * time.Millisecond)
-		synctest.Wait()
+		pass(300 * time.Millisecond)
 		if holder.Versions() != c.Versions() || *changed != 1 || len(*refused) != 0 {
 			t.Errorf("holds %+v of %+v, changed %d, refused %v", holder.Versions(), c.Versions(), *changed, *refused)
 		}
 		p.mu.Lock()
 		before := p.fetched
 		p.mu.Unlock()
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
+		pass(10 * time.Second)
 		if p.fetched != before || p.looks < 40 {
 			t.Errorf("%d documents fetched without a change, %d looks", p.fetched-before, p.looks)
 		}
@@ -115,16 +119,14 @@ func TestNewerDocumentsArriveWithinAThirdOfASecond(t *testing.T) {
 func TestTheFeedGoesOnWithWhatItHoldsAndComesBack(t *testing.T) {
 	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *bundle.Holder, refused *[]error, _ *int) {
 		p.fail(errors.New("throttled"))
-		time.Sleep(time.Minute)
-		synctest.Wait()
+		pass(time.Minute)
 		if p.looks > 90 {
 			t.Errorf("%d looks in a minute at a store that is away", p.looks)
 		}
 		c.Lock()
 		p.set(c)
 		p.fail(nil)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		pass(2 * time.Second)
 		if holder.Versions() != c.Versions() || len(*refused) != 0 {
 			t.Errorf("holds %+v, refused %v", holder.Versions(), *refused)
 		}
@@ -139,20 +141,17 @@ func TestOlderAndUnsignedDocumentsAreRefusedAndReported(t *testing.T) {
 		p.mu.Lock()
 		p.documents[1].Signature = []byte("none")
 		p.mu.Unlock()
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		pass(2 * time.Second)
 		if len(*refused) == 0 || !errors.Is((*refused)[0], bundle.ErrSignature) || holder.Versions().Policy != before.Policy {
 			t.Errorf("refused %v, holds %+v", *refused, holder.Versions())
 		}
 		p.set(c)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		pass(2 * time.Second)
 		*refused = nil
 		p.mu.Lock()
 		p.versions.Policy = before.Policy // somebody put the table back
 		p.mu.Unlock()
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		pass(2 * time.Second)
 		if len(*refused) == 0 || !errors.Is((*refused)[0], bundle.ErrOlder) || holder.Versions().Policy != c.Versions().Policy {
 			t.Errorf("refused %v, holds %+v", *refused, holder.Versions())
 		}
@@ -245,16 +244,14 @@ func TestPresenceFollowsTheTunnels(t *testing.T) {
 			p.Changed("agt_a")
 			p.Changed("agt_b")
 		}
-		time.Sleep(250 * time.Millisecond)
-		synctest.Wait()
+		pass(250 * time.Millisecond)
 		if got := m.agents(); !slices.Equal(got, []string{"agt_a", "agt_b"}) || m.writes > 4 || told != 2 {
 			t.Errorf("agents %v after %d writes, %d proxies", got, m.writes, told)
 		}
 		change("agt_b")
 		lost := time.Now()
 		p.Changed("agt_a")
-		time.Sleep(time.Second)
-		synctest.Wait()
+		pass(time.Second)
 		if got := m.agents(); !slices.Equal(got, []string{"agt_b"}) || m.when.Sub(lost) > 250*time.Millisecond {
 			t.Errorf("agents %v, %s after the loss", got, m.when.Sub(lost))
 		}
@@ -263,12 +260,11 @@ func TestPresenceFollowsTheTunnels(t *testing.T) {
 		m.mu.Unlock()
 		change()
 		p.Changed("agt_b")
-		time.Sleep(20 * time.Second)
+		pass(20 * time.Second)
 		m.mu.Lock()
 		m.away = nil
 		m.mu.Unlock()
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		pass(5 * time.Second)
 		m.mu.Lock()
 		left := time.Until(m.leases["prx_1"].Expires)
 		m.mu.Unlock()
@@ -308,12 +304,11 @@ func TestTheProxysEventsReachTheLedgerOnceItIsBack(t *testing.T) {
 		for range 100 {
 			e.Refused(bundle.ErrOlder)
 		}
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		mu.Lock()
 		away = nil
 		mu.Unlock()
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
+		pass(5 * time.Second)
 		mu.Lock()
 		defer mu.Unlock()
 		if len(held) != 2 || held[0].Source != "proxy/prx_1" || held[0].Seq != 1 || held[1].Type != audit.DocumentRefused || held[1].Seq != 2 {

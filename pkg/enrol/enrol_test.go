@@ -1,0 +1,281 @@
+package enrol_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/enrol"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// authority is an API that signs what is asked with a test cluster's keys.
+type authority struct {
+	t       *testing.T
+	cluster *tunneltest.Cluster
+	id      string
+
+	mu      sync.Mutex
+	joins   []wire.JoinTokenRequest
+	refusal error
+	change  func(*wire.HostCredential)
+}
+
+func (a *authority) JoinChallenge(_ context.Context, keys string) (wire.Challenge, error) {
+	return wire.Challenge{Challenge: "challenge for " + keys, Cluster: a.cluster.ID}, nil
+}
+
+func (a *authority) JoinIAM(context.Context, wire.JoinIAMRequest) (wire.HostCredential, error) {
+	return wire.HostCredential{}, errors.New("not asked for here")
+}
+
+func (a *authority) JoinToken(_ context.Context, r wire.JoinTokenRequest) (wire.HostCredential, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.joins = append(a.joins, r)
+	if a.refusal != nil {
+		return wire.HostCredential{}, a.refusal
+	}
+	return a.credential(r.Join), nil
+}
+
+func (a *authority) credential(r wire.JoinRequest) wire.HostCredential {
+	a.t.Helper()
+	key := func(spki []byte) *ecdsa.PublicKey {
+		k, err := certs.ParseKey(spki)
+		if err != nil {
+			a.t.Error(err)
+		}
+		return k
+	}
+	now := time.Now()
+	host := identity.Host{
+		Cluster: a.cluster.ID, Certificate: identity.NewID("crt", rand.Reader, now), Kind: identity.KindAgent, ID: a.id, Names: []string{r.Name},
+		Resources: r.Resources, Scope: "/", Method: "token", Token: r.Token, Versions: a.cluster.Versions(), IssuedAt: now.UTC(),
+	}
+	t, err := certs.HostTemplate(certs.HostRequest{
+		Identity: host, SSHKey: key(r.SSHKey), TLSKey: key(r.TLSKey), From: now, Until: now.Add(24 * time.Hour), Entropy: rand.Reader,
+	})
+	if err != nil {
+		a.t.Error(err)
+	}
+	der, err := certs.SignX509(t.X509, t.TLSKey, a.cluster.Keys[names.KeyHostX509])
+	if err != nil {
+		a.t.Error(err)
+	}
+	if err := certs.SignSSH(t.SSH, a.cluster.Keys[names.KeyHostSSH]); err != nil {
+		a.t.Error(err)
+	}
+	w := wire.HostCredential{
+		Cluster: a.cluster.ID, ID: a.id, Names: host.Names, CertificateID: host.Certificate, TLSCertificate: der, SSHCertificate: t.SSH.Marshal(),
+		ExpiresAt: t.X509.NotAfter, Proxies: []string{"proxy:443"},
+	}
+	for _, s := range a.cluster.Documents() {
+		d := wire.SignedDocument{Kind: string(s.Kind), Body: s.Body, KeyID: s.KeyID, Signature: s.Signature}
+		switch s.Kind {
+		case bundle.KindTrust:
+			w.Trust = append(w.Trust, d)
+		case bundle.KindPolicy:
+			w.Policy = d
+		default:
+			w.Revocations = d
+		}
+	}
+	if a.change != nil {
+		a.change(&w)
+	}
+	return w
+}
+
+// memory is a store of one credential.
+type memory struct {
+	held  bool
+	saved wire.HostCredential
+}
+
+func (m *memory) Load() (wire.HostCredential, bool, error) { return m.saved, m.held, nil }
+func (m *memory) Save(w wire.HostCredential) error         { m.saved, m.held = w, true; return nil }
+
+func newAuthority(t *testing.T) *authority {
+	return &authority{t: t, cluster: tunneltest.New(t), id: identity.NewID("agt", rand.Reader, time.Now())}
+}
+
+// keeper makes a keeper of an agent that joins a by a token's secret.
+func keeper(t *testing.T, a *authority, keys enrol.Keys, documents enrol.Documents, store enrol.Store) *enrol.Keeper {
+	t.Helper()
+	k, err := enrol.NewKeeper(enrol.Config{
+		API: a, Keys: keys, Documents: documents, Store: store,
+		Claim: enrol.Claim{Kind: identity.KindAgent, Method: access.MethodToken, Token: "nodes", Name: "web-1", Resources: []string{"node"},
+			Secret: func() (string, error) { return "the secret", nil }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func newKeys(t *testing.T) enrol.Keys {
+	return enrol.Keys{SSH: tunneltest.Key(t), TLS: tunneltest.Key(t)}
+}
+
+func TestAKeeperJoinsOnceAndRenewsAtTwoThirds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		k := keeper(t, a, newKeys(t), bundle.NewHolder("", ""), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); k.Run(ctx) }()
+		pass(time.Second)
+		first := k.Current()
+		if first == nil || first.Host.ID != a.id || !k.Live() || first.SSH == nil {
+			t.Fatalf("after the join: %+v", first)
+		}
+		pass(13 * time.Hour)
+		if len(a.joins) != 1 {
+			t.Errorf("%d joins before half of its life was over", len(a.joins))
+		}
+		pass(6 * time.Hour)
+		if len(a.joins) != 2 || k.Current() == first {
+			t.Fatalf("%d joins at two thirds and a tenth", len(a.joins))
+		}
+		if a.joins[0].Secret != "the secret" || len(a.joins[0].Join.Prior.Certificate) != 0 {
+			t.Errorf("the join said %+v", a.joins[0])
+		}
+		renewal := a.joins[1]
+		if renewal.Secret != "" {
+			t.Error("a renewal used the secret up")
+		}
+		cert, err := x509.ParseCertificate(renewal.Join.Prior.Certificate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest := certs.RenewDigest(renewal.Join.Challenge, certs.KeysHash(renewal.Join.SSHKey, renewal.Join.TLSKey))
+		if !ecdsa.VerifyASN1(cert.PublicKey.(*ecdsa.PublicKey), digest[:], renewal.Join.Prior.Signature) {
+			t.Error("the renewal does not prove the credential held so far")
+		}
+		cancel()
+		<-over
+	})
+}
+
+// pass lets time pass in a bubble and everything come to rest.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestAFailedRenewalLeavesTheCredentialInForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		k := keeper(t, a, newKeys(t), bundle.NewHolder("", ""), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); k.Run(ctx) }()
+		pass(time.Second)
+		first := k.Current()
+		a.mu.Lock()
+		a.refusal = fault.New(fault.Unavailable, "throttled", "try again")
+		a.mu.Unlock()
+		pass(20 * time.Hour)
+		if k.Current() != first || !k.Live() || len(a.joins) < 3 {
+			t.Errorf("after failures: %d attempts", len(a.joins))
+		}
+		a.mu.Lock()
+		a.refusal = nil
+		a.mu.Unlock()
+		pass(2 * time.Minute)
+		if k.Current() == first {
+			t.Error("not renewed once the API was back")
+		}
+		cancel()
+		<-over
+	})
+}
+
+func TestAQuarantinedHostAsksRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		a.refusal = fault.New(fault.Quarantined, "another agent holds the name", "ask an administrator")
+		k := keeper(t, a, newKeys(t), bundle.NewHolder("", ""), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); k.Run(ctx) }()
+		pass(10 * time.Hour)
+		if n := len(a.joins); n < 60 || n > 400 {
+			t.Errorf("%d attempts in ten hours", n)
+		}
+		if k.Current() != nil || k.Live() {
+			t.Error("it has a credential")
+		}
+		cancel()
+		<-over
+	})
+}
+
+func TestAKeptCredentialIsInForceWithoutTheControlPlane(t *testing.T) {
+	a := newAuthority(t)
+	keys, store, holder := newKeys(t), &memory{}, bundle.NewHolder("", "")
+	if err := keeper(t, a, keys, holder, store).Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	store.saved.Trust = nil // documents are kept elsewhere
+	again := keeper(t, nil, keys, holder, store)
+	if c := again.Current(); c == nil || c.Host.ID != a.id || !again.Live() {
+		t.Errorf("after a restart: %+v", c)
+	}
+	if c := keeper(t, a, newKeys(t), holder, store).Current(); c != nil {
+		t.Error("a credential for other keys is in force")
+	}
+}
+
+func TestAnAnswerThatDoesNotVerifyIsRefused(t *testing.T) {
+	for name, change := range map[string]func(a *authority, w *wire.HostCredential){
+		"another cluster's certificate": func(a *authority, w *wire.HostCredential) {
+			_, c := tunneltest.New(a.t).Agent(nil, "web-1")
+			w.TLSCertificate = c.TLS.Certificate[0]
+		},
+		"another agent's host certificate": func(a *authority, w *wire.HostCredential) {
+			_, c := a.cluster.Agent(nil, "web-1")
+			w.SSHCertificate = c.SSHCert.Marshal()
+		},
+		"a forged trust document": func(_ *authority, w *wire.HostCredential) {
+			w.Trust[0].Body = append(slices.Clone(w.Trust[0].Body), ' ')
+		},
+		"no documents": func(_ *authority, w *wire.HostCredential) { w.Trust = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAuthority(t)
+			a.change = func(w *wire.HostCredential) { change(a, w) }
+			k := keeper(t, a, newKeys(t), bundle.NewHolder("", ""), nil)
+			if err := k.Renew(t.Context()); err == nil || k.Current() != nil {
+				t.Errorf("taken: %v", err)
+			}
+		})
+	}
+}
+
+func TestAPinThatIsNotTheClustersRefusesTheJoin(t *testing.T) {
+	a := newAuthority(t)
+	root := bundle.KeyID(a.cluster.Keys[names.KeyRoot].Public())
+	if err := keeper(t, a, newKeys(t), bundle.NewHolder("", root), nil).Renew(t.Context()); err != nil {
+		t.Errorf("the right pin: %v", err)
+	}
+	err := keeper(t, a, newKeys(t), bundle.NewHolder("", "another"), nil).Renew(t.Context())
+	if !errors.Is(err, bundle.ErrPin) {
+		t.Errorf("another pin: %v", err)
+	}
+}
