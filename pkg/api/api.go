@@ -14,8 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/identity"
-	"github.com/stile-dev/stile/pkg/publication"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -33,9 +33,9 @@ type Call struct {
 
 	// Of a user's or admin's call; zero of an anonymous one.
 	User    identity.User
-	Expires time.Time        // of the certificate
-	Nonce   string           // <key id>#<nonce>: the call's idempotency key
-	View    publication.View // the documents that the caller was judged by
+	Expires time.Time   // of the certificate
+	Nonce   string      // <key id>#<nonce>: the call's idempotency key
+	View    bundle.View // the documents that the caller was judged by
 }
 
 // Handler carries out an operation and gives what to answer, to be written as JSON.
@@ -43,7 +43,7 @@ type Handler func(context.Context, Call) (any, error)
 
 // Documents gives the verified documents that stand at this moment.
 type Documents interface {
-	Fresh(context.Context) (publication.View, error)
+	Fresh(context.Context) (bundle.View, error)
 }
 
 // Config is what a function serves.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/api"
-	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
@@ -37,8 +37,8 @@ func body(r wire.Route) string {
 
 // Every route that the API has, tried by every kind of caller there is. What is not listed as allowed is denied.
 func TestSec_S08_EveryRouteDeniesEveryCallerThatItIsNotFor(t *testing.T) {
-	other := stand.New(t)
-	foreign := stand.New(t)
+	other := clustertest.New(t)
+	foreign := clustertest.New(t)
 	foreign.ID = "ffffffff-6f6a-4c0e-9a53-0d6f3c1f7a11"
 	callers := map[string]struct {
 		make func(*site) credential
@@ -68,7 +68,7 @@ func TestSec_S08_EveryRouteDeniesEveryCallerThatItIsNotFor(t *testing.T) {
 		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
 		"an editor with somebody else's key": {func(s *site) credential {
 			_, d := s.User("ada", "editor")
-			return credential{stand.Key(t), d}
+			return credential{clustertest.Key(t), d}
 		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
 		"a user without a role":  {func(s *site) credential { return s.user("bob") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},
 		"a user with access":     {func(s *site) credential { return s.user("bob", "access") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},

@@ -21,7 +21,7 @@ import (
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
-	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/inventory"
 	"github.com/stile-dev/stile/pkg/issue"
@@ -35,7 +35,7 @@ import (
 
 // site is all functions with an API on one cluster in memory.
 type site struct {
-	*stand.Cluster
+	*clustertest.Cluster
 	t       *testing.T
 	store   *shelf
 	servers map[string]*api.Server
@@ -44,7 +44,7 @@ type site struct {
 }
 
 func newSite(t *testing.T, roles ...access.Role) *site {
-	s := &site{Cluster: stand.New(t, roles...), t: t, store: newShelf(), servers: map[string]*api.Server{}, log: &bytes.Buffer{}}
+	s := &site{Cluster: clustertest.New(t, roles...), t: t, store: newShelf(), servers: map[string]*api.Server{}, log: &bytes.Buffer{}}
 	front := login.New(login.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[issue.UserRequest, wire.UserCredential]{&s.signed}})
 	gate := join.New(join.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[issue.HostRequest, wire.HostCredential]{&s.signed}})
 	nodes := inventory.New(inventory.Config{Nodes: s.store, Watch: s.store})

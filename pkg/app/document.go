@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/cfn"
 
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/dynamo"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/head"
@@ -70,7 +71,7 @@ type Published struct {
 	Input       int64  `json:"input"`
 }
 
-func published(h publication.Head) Published {
+func published(h bundle.Head) Published {
 	return Published{
 		Trust:       fmt.Sprintf("%d.%d", h.Trust.Epoch, h.Trust.Counter),
 		Policy:      fmt.Sprintf("%d.%d", h.Policy.Epoch, h.Policy.Counter),
@@ -85,7 +86,7 @@ type direct struct {
 }
 
 // triggered makes a handler of a run that takes nothing from its event but how to answer.
-func triggered(log *slog.Logger, run func(context.Context) (publication.Head, error)) Invoked {
+func triggered(log *slog.Logger, run func(context.Context) (bundle.Head, error)) Invoked {
 	return func(ctx context.Context, payload json.RawMessage) (any, error) {
 		var event struct {
 			direct
@@ -116,7 +117,7 @@ func triggered(log *slog.Logger, run func(context.Context) (publication.Head, er
 
 // custom answers CloudFormation by the URL in its event. Deleting the resource deletes nothing: documents are
 // retained with the tables.
-func custom(ctx context.Context, log *slog.Logger, payload json.RawMessage, run func(context.Context) (publication.Head, error)) (any, error) {
+func custom(ctx context.Context, log *slog.Logger, payload json.RawMessage, run func(context.Context) (bundle.Head, error)) (any, error) {
 	var event cfn.Event
 	if err := json.Unmarshal(payload, &event); err != nil {
 		return nil, fmt.Errorf("reading CloudFormation's event: %w", err)

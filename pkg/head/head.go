@@ -21,7 +21,6 @@ import (
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/publication"
 	"github.com/stile-dev/stile/pkg/table"
 )
 
@@ -43,7 +42,7 @@ type Config struct {
 }
 
 // Head says which documents are the newest.
-type Head = publication.Head
+type Head = bundle.Head
 
 // ErrNone says that there is no document of this kind yet: the deployment has not run to its end.
 var ErrNone = errors.New("no document published yet")

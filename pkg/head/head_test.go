@@ -16,11 +16,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/head"
-	"github.com/stile-dev/stile/pkg/publication"
 	"github.com/stile-dev/stile/pkg/table"
 )
 
@@ -59,13 +58,13 @@ func (m *memory) PutObject(_ context.Context, in *s3.PutObjectInput, _ ...func(*
 }
 
 // show stores a cluster's documents and gives the head's items as a query sees them.
-func show(t *testing.T, s *head.Store, c *stand.Cluster) []map[string]types.AttributeValue {
+func show(t *testing.T, s *head.Store, c *clustertest.Cluster) []map[string]types.AttributeValue {
 	t.Helper()
 	v, err := c.Fresh(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.PutTrust(t.Context(), v.Head.Trust, v.Trust); err != nil && !errors.Is(err, publication.ErrTaken) {
+	if err := s.PutTrust(t.Context(), v.Head.Trust, v.Trust); err != nil && !errors.Is(err, bundle.ErrTaken) {
 		t.Fatal(err)
 	}
 	sha, err := s.PutPolicy(t.Context(), v.Policy)
@@ -93,7 +92,7 @@ func newMemory() (*memory, *head.Store) {
 
 func TestAKeeperGivesVerifiedDocumentsAndFetchesEachOnce(t *testing.T) {
 	m, s := newMemory()
-	c := stand.New(t)
+	c := clustertest.New(t)
 	m.views = [][]map[string]types.AttributeValue{show(t, s, c)}
 	k := head.NewKeeper(s, c.ID, true)
 	want, _ := c.Fresh(t.Context())
@@ -113,7 +112,7 @@ func TestAKeeperGivesVerifiedDocumentsAndFetchesEachOnce(t *testing.T) {
 
 func TestAReadBetweenTwoWritesIsDoneAgain(t *testing.T) {
 	m, s := newMemory()
-	c := stand.New(t)
+	c := clustertest.New(t)
 	before := show(t, s, c)
 	c.Now = c.Now.Add(time.Minute)
 	c.Publish()
@@ -130,33 +129,33 @@ func TestAReadBetweenTwoWritesIsDoneAgain(t *testing.T) {
 }
 
 func TestAKeeperRefusesWhatIsNotSignedNotAddressedOrNotOurs(t *testing.T) {
-	for name, spoil := range map[string]func(*testing.T, *memory, *head.Store, *stand.Cluster, []map[string]types.AttributeValue) string{
-		"a policy altered in place": func(_ *testing.T, m *memory, _ *head.Store, c *stand.Cluster, v []map[string]types.AttributeValue) string {
+	for name, spoil := range map[string]func(*testing.T, *memory, *head.Store, *clustertest.Cluster, []map[string]types.AttributeValue) string{
+		"a policy altered in place": func(_ *testing.T, m *memory, _ *head.Store, c *clustertest.Cluster, v []map[string]types.AttributeValue) string {
 			key := "policy/" + table.Item(v[0]).Text("policy_sha256") + ".json"
 			m.objects[key] = bytes.Replace(m.objects[key], []byte("policy"), []byte("policx"), 1)
 			return c.ID
 		},
-		"another policy in the place of the head's, genuine as it is": func(t *testing.T, m *memory, _ *head.Store, c *stand.Cluster, v []map[string]types.AttributeValue) string {
+		"another policy in the place of the head's, genuine as it is": func(t *testing.T, m *memory, _ *head.Store, c *clustertest.Cluster, v []map[string]types.AttributeValue) string {
 			c.Publish(access.Role{Metadata: access.Metadata{Name: "more", Scope: "/"}})
 			later, _ := c.Fresh(t.Context())
 			b, _ := json.Marshal(later.Policy)
 			m.objects["policy/"+table.Item(v[0]).Text("policy_sha256")+".json"] = b
 			return c.ID
 		},
-		"revocations by another key": func(t *testing.T, _ *memory, _ *head.Store, c *stand.Cluster, v []map[string]types.AttributeValue) string {
-			other := stand.New(t)
+		"revocations by another key": func(t *testing.T, _ *memory, _ *head.Store, c *clustertest.Cluster, v []map[string]types.AttributeValue) string {
+			other := clustertest.New(t)
 			o, _ := other.Fresh(t.Context())
 			b, _ := json.Marshal(o.Revocations)
 			v[1]["document"] = table.Bytes(b)
 			return c.ID
 		},
-		"another cluster's": func(*testing.T, *memory, *head.Store, *stand.Cluster, []map[string]types.AttributeValue) string {
+		"another cluster's": func(*testing.T, *memory, *head.Store, *clustertest.Cluster, []map[string]types.AttributeValue) string {
 			return "ffffffff-6f6a-4c0e-9a53-0d6f3c1f7a11"
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, s := newMemory()
-			c := stand.New(t)
+			c := clustertest.New(t)
 			v := show(t, s, c)
 			id := spoil(t, m, s, c, v)
 			m.views = [][]map[string]types.AttributeValue{v}
@@ -169,12 +168,12 @@ func TestAKeeperRefusesWhatIsNotSignedNotAddressedOrNotOurs(t *testing.T) {
 
 func TestATrustVersionIsNeverReplaced(t *testing.T) {
 	_, s := newMemory()
-	c := stand.New(t)
+	c := clustertest.New(t)
 	v, _ := c.Fresh(t.Context())
 	if err := s.PutTrust(t.Context(), v.Head.Trust, v.Trust); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.PutTrust(t.Context(), v.Head.Trust, []bundle.Signed{}); !errors.Is(err, publication.ErrTaken) {
+	if err := s.PutTrust(t.Context(), v.Head.Trust, []bundle.Signed{}); !errors.Is(err, bundle.ErrTaken) {
 		t.Errorf("got %v", err)
 	}
 	if got, err := s.Trust(t.Context(), v.Head); err != nil || len(got) != 1 {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/publication"
 )
 
 // Keeper holds the verified documents of a head from one request to the next and looks at each whether there
@@ -20,7 +19,7 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	holder *bundle.Holder
-	view   publication.View
+	view   bundle.View
 }
 
 // NewKeeper makes a keeper for a cluster; without policy it reads trust and revocations alone.
@@ -32,27 +31,27 @@ func NewKeeper(s *Store, cluster string, policy bool) *Keeper {
 const torn = 4
 
 // Fresh gives the documents that stand at this moment, by a strongly consistent read.
-func (k *Keeper) Fresh(ctx context.Context) (publication.View, error) {
+func (k *Keeper) Fresh(ctx context.Context) (bundle.View, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for range torn {
 		h, revocations, err := k.store.Current(ctx)
 		if err != nil {
-			return publication.View{}, err
+			return bundle.View{}, err
 		}
 		if err := k.take(ctx, h, revocations); err != nil {
-			return publication.View{}, err
+			return bundle.View{}, err
 		}
 		// Head and revocations are written in one transaction, but a query may see one without the other.
 		if k.view.State.Revocations.Version == h.Revocations {
 			return k.view, nil
 		}
 	}
-	return publication.View{}, fault.New(fault.Unavailable, "the documents are being published just now", "try again")
+	return bundle.View{}, fault.New(fault.Unavailable, "the documents are being published just now", "try again")
 }
 
 func (k *Keeper) take(ctx context.Context, h Head, revocations *bundle.Signed) error {
-	v := publication.View{Head: h}
+	v := bundle.View{Head: h}
 	var err error
 	if v.Trust, err = k.store.Trust(ctx, h); err != nil {
 		return none(err)

@@ -15,12 +15,11 @@ import (
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/publication"
 	"github.com/stile-dev/stile/pkg/table"
 )
 
 // Lease takes publish's lease until it expires, unless another owner holds it at now: then it is
-// [publication.ErrHeld]. An owner may take it again.
+// [bundle.ErrHeld]. An owner may take it again.
 func (s *Store) Lease(ctx context.Context, owner string, now, until time.Time) error {
 	err := s.table.PutIf(ctx, table.Item{
 		names.PK: table.String(keyLease.PK), names.SK: table.String(keyLease.SK),
@@ -28,7 +27,7 @@ func (s *Store) Lease(ctx context.Context, owner string, now, until time.Time) e
 	}, "attribute_not_exists(pk) OR expires_ms <= :now OR holder = :owner",
 		table.Item{":now": table.Int(now.UnixMilli()), ":owner": table.String(owner)})
 	if _, ok := errors.AsType[*table.Conflict](err); ok {
-		return publication.ErrHeld
+		return bundle.ErrHeld
 	}
 	return err
 }
@@ -56,7 +55,7 @@ func (s *Store) PutPolicy(ctx context.Context, doc bundle.Signed) (string, error
 }
 
 // PutTrust stores a chain of trust documents under the version of its last. A version that is stored already is
-// never replaced, since somebody may have read it: then it is [publication.ErrTaken].
+// never replaced, since somebody may have read it: then it is [bundle.ErrTaken].
 func (s *Store) PutTrust(ctx context.Context, v identity.Version, chain []bundle.Signed) error {
 	body, err := json.Marshal(chain)
 	if err != nil {
@@ -64,7 +63,7 @@ func (s *Store) PutTrust(ctx context.Context, v identity.Version, chain []bundle
 	}
 	err = s.put(ctx, trustKey(v), body, func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") })
 	if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "PreconditionFailed" || api.ErrorCode() == "ConditionalRequestConflict") {
-		return publication.ErrTaken
+		return bundle.ErrTaken
 	}
 	return err
 }
@@ -82,7 +81,7 @@ func (s *Store) put(ctx context.Context, key string, body []byte, more ...func(*
 }
 
 // Advance moves policy and revocations from one head to the next, together with the revocations document, if
-// the head is still where it was; else it is [publication.ErrMoved].
+// the head is still where it was; else it is [bundle.ErrMoved].
 func (s *Store) Advance(ctx context.Context, from, to Head, revocations bundle.Signed) error {
 	body, err := json.Marshal(revocations)
 	if err != nil {
@@ -109,7 +108,7 @@ func (s *Store) Advance(ctx context.Context, from, to Head, revocations bundle.S
 }
 
 // AdvanceTrust moves the trust version from one head to the next if it is still where it was; else it is
-// [publication.ErrMoved].
+// [bundle.ErrMoved].
 func (s *Store) AdvanceTrust(ctx context.Context, from, to Head) error {
 	values := table.Item{":epoch": table.Int(to.Trust.Epoch), ":trust": table.Int(to.Trust.Counter)}
 	condition := "attribute_not_exists(trust_counter)"
@@ -123,7 +122,7 @@ func (s *Store) AdvanceTrust(ctx context.Context, from, to Head) error {
 
 func moved(err error) error {
 	if _, ok := errors.AsType[*table.Conflict](err); ok {
-		return publication.ErrMoved
+		return bundle.ErrMoved
 	}
 	return err
 }

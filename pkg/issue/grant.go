@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
-	"github.com/stile-dev/stile/pkg/publication"
 )
 
 // SecretPrefix begins a token's secret; 32 random bytes in base64url follow.
@@ -30,7 +30,7 @@ func HashSecret(secret string) string {
 }
 
 // authenticate finds the token and runs its method under today's rules.
-func (h *Hosts) authenticate(ctx context.Context, a *arrival, ck proof.Checked, view publication.View) error {
+func (h *Hosts) authenticate(ctx context.Context, a *arrival, ck proof.Checked, view bundle.View) error {
 	if err := h.findToken(ctx, a); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func FleetToken(m access.IAMMatch) access.Token {
 
 // provePrior verifies the credential held so far, if one is shown. It may have lapsed: then it only tells which
 // agent this is, and the method must admit it anew.
-func (a *arrival) provePrior(ck proof.Checked, view publication.View) error {
+func (a *arrival) provePrior(ck proof.Checked, view bundle.View) error {
 	prior := a.request.Join.Prior
 	if len(prior.Certificate) == 0 && len(prior.Signature) == 0 {
 		return nil
@@ -155,7 +155,7 @@ func (a *arrival) kind() string {
 }
 
 // grant gives the host what the token grants of what it claims; a claim beyond it is refused by name.
-func (h *Hosts) grant(a *arrival, view publication.View) error {
+func (h *Hosts) grant(a *arrival, view bundle.View) error {
 	spec, claim := a.token.Spec, a.request.Join
 	for _, kind := range claim.Resources {
 		if !slices.Contains(spec.Resources, kind) {

@@ -8,12 +8,12 @@ import (
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
-	"github.com/stile-dev/stile/pkg/publication"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -142,7 +142,7 @@ func (h *Hosts) judged(ctx context.Context, a *arrival, ck proof.Checked) (wire.
 	return h.credential(a, p, t.X509.NotAfter, view), nil
 }
 
-func (h *Hosts) credential(a *arrival, p pair, until time.Time, view publication.View) wire.HostCredential {
+func (h *Hosts) credential(a *arrival, p pair, until time.Time, view bundle.View) wire.HostCredential {
 	c := wire.HostCredential{
 		Cluster: h.config.Cluster, ID: a.host.ID, Names: a.host.Names, Labels: a.host.Labels, CertificateID: a.host.Certificate,
 		SSHCertificate: p.ssh, TLSCertificate: p.x509, ExpiresAt: until, Trust: documents(view.Trust), Proxies: []string{},

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
@@ -31,14 +31,14 @@ const (
 
 // machines is a signer for hosts with its surroundings.
 type machines struct {
-	*stand.Cluster
+	*clustertest.Cluster
 	store *tables
-	sts   stand.STS
+	sts   clustertest.STS
 	hosts *issue.Hosts
 }
 
 func newMachines(t *testing.T) *machines {
-	m := &machines{Cluster: stand.New(t), store: newTables(), sts: stand.STS{
+	m := &machines{Cluster: clustertest.New(t), store: newTables(), sts: clustertest.STS{
 		keyNode:  {Partition: "aws", Account: account, Role: "demo-node", RoleID: "AROANODENODE1234", Session: "i-0123456789abcdef0"},
 		keyFleet: {Partition: "aws", Account: account, Role: "stile-fleet", RoleID: "AROAFLEETFLEET12", Session: "task"},
 	}}
@@ -65,8 +65,8 @@ type machine struct {
 // ask makes a well-formed join; with a prior credential it is a renewal. Change may alter what is claimed.
 func (m *machines) ask(t *testing.T, mc *machine, key string, change func(*issue.HostRequest)) issue.HostRequest {
 	t.Helper()
-	fresh := stand.Key(t)
-	sshKey, tlsKey := stand.SPKI(t, stand.Key(t)), stand.SPKI(t, fresh)
+	fresh := clustertest.Key(t)
+	sshKey, tlsKey := clustertest.SPKI(t, clustertest.Key(t)), clustertest.SPKI(t, fresh)
 	challenge := m.Challenge(names.PurposeJoin, sshKey, tlsKey)
 	keys := certs.KeysHash(sshKey, tlsKey)
 	r := issue.HostRequest{RequestID: "req-1", SourceIP: "192.0.2.1", Join: wire.JoinRequest{
@@ -288,9 +288,9 @@ func TestSec_S08_APriorCredentialMustBeOurOwnAndProved(t *testing.T) {
 	m.join(t, mc, "", bySecret)
 	renew := func(r *issue.HostRequest) { bySecret(r); r.Secret = "" }
 	for name, forge := range map[string]func(*machine){
-		"another key": func(f *machine) { f.tls = stand.Key(t) },
+		"another key": func(f *machine) { f.tls = clustertest.Key(t) },
 		"another cluster's": func(f *machine) {
-			f.tls, f.cert = stand.New(t).Host(identity.Host{Kind: "agent", ID: agentID, Names: []string{"web-1"}, Token: "secret"}, m.Now.Add(time.Hour))
+			f.tls, f.cert = clustertest.New(t).Host(identity.Host{Kind: "agent", ID: agentID, Names: []string{"web-1"}, Token: "secret"}, m.Now.Add(time.Hour))
 		},
 		"a user's certificate": func(f *machine) { f.tls, f.cert = m.User("alice", "access") },
 		"a proxy's certificate": func(f *machine) {
@@ -359,7 +359,7 @@ func TestALockedAgentGetsNoCertificate(t *testing.T) {
 
 func TestAKeyThatIsNotActiveInTheTrustDocumentSignsNothing(t *testing.T) {
 	m := newMachines(t)
-	m.Keys[names.KeyHostX509] = stand.Key(t)
+	m.Keys[names.KeyHostX509] = clustertest.Key(t)
 	_, err := m.hosts.Issue(t.Context(), m.ask(t, &machine{}, keyNode, nil))
 	wantFault(t, err, fault.Internal, "the host-x509 key of this function is not active")
 	if len(m.store.concluded) != 0 {

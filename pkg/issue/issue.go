@@ -25,13 +25,12 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
-	"github.com/stile-dev/stile/pkg/publication"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // Documents gives the verified documents that stand at this moment.
 type Documents interface {
-	Fresh(context.Context) (publication.View, error)
+	Fresh(context.Context) (bundle.View, error)
 }
 
 // MAC verifies that a front of this cluster made a challenge; anything else is a fault.

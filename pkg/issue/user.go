@@ -11,13 +11,13 @@ import (
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/proof"
-	"github.com/stile-dev/stile/pkg/publication"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -137,7 +137,7 @@ func (u *Users) judged(ctx context.Context, a *attempt, ck proof.Checked) (wire.
 }
 
 // identify turns the AWS identity into a user by the mappings and the user's record.
-func (u *Users) identify(ctx context.Context, a *attempt, view publication.View) error {
+func (u *Users) identify(ctx context.Context, a *attempt, view bundle.View) error {
 	mappings, err := u.config.Store.Mappings(ctx)
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ func (p *person) add(s access.UserSpec) {
 }
 
 // decide says what the user gets: roles that exist, logins, and for how long; locks bar.
-func (u *Users) decide(ctx context.Context, a *attempt, view publication.View) (time.Time, error) {
+func (u *Users) decide(ctx context.Context, a *attempt, view bundle.View) (time.Time, error) {
 	slices.Sort(a.identity.Roles)
 	a.identity.Roles = slices.Compact(a.identity.Roles)
 	stored, err := u.config.Store.Roles(ctx)

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
@@ -31,14 +31,14 @@ const (
 
 // people is a signer for people with its surroundings.
 type people struct {
-	*stand.Cluster
+	*clustertest.Cluster
 	store *tables
-	sts   stand.STS
+	sts   clustertest.STS
 	users *issue.Users
 }
 
 func newPeople(t *testing.T) *people {
-	p := &people{Cluster: stand.New(t), store: newTables(), sts: stand.STS{
+	p := &people{Cluster: clustertest.New(t), store: newTables(), sts: clustertest.STS{
 		keyAlice: {Partition: "aws", Account: account, Role: engineer, RoleID: "AROAENGINEER1234", Session: "alice"},
 		keyAdmin: {Partition: "aws", Account: account, Role: "PlatformAdmin", RoleID: "AROAADMINADMIN12", Session: "whoever"},
 	}}
@@ -58,7 +58,7 @@ func newPeople(t *testing.T) *people {
 // login makes a well-formed login of the holder of an access key.
 func (p *people) login(t *testing.T, key string) issue.UserRequest {
 	t.Helper()
-	sshKey, tlsKey := stand.SPKI(t, stand.Key(t)), stand.SPKI(t, stand.Key(t))
+	sshKey, tlsKey := clustertest.SPKI(t, clustertest.Key(t)), clustertest.SPKI(t, clustertest.Key(t))
 	challenge := p.Challenge(names.PurposeLogin, sshKey, tlsKey)
 	return issue.UserRequest{RequestID: "req-1", SourceIP: "192.0.2.1", Login: wire.LoginIAMRequest{
 		Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey,
@@ -198,7 +198,7 @@ func TestSec_S24_EvidenceIsGoodOnceForOneClusterPurposeAndPairOfKeys(t *testing.
 		says   string
 	}{
 		"another pair of keys": {func(t *testing.T, _ *people, r *issue.UserRequest) {
-			r.Login.TLSKey = stand.SPKI(t, stand.Key(t))
+			r.Login.TLSKey = clustertest.SPKI(t, clustertest.Key(t))
 		}, fault.Denied, "other keys"},
 		"keys exchanged": {func(_ *testing.T, _ *people, r *issue.UserRequest) {
 			r.Login.SSHKey, r.Login.TLSKey = r.Login.TLSKey, r.Login.SSHKey
@@ -211,12 +211,12 @@ func TestSec_S24_EvidenceIsGoodOnceForOneClusterPurposeAndPairOfKeys(t *testing.
 			r.Login.Challenge = p.Challenge(names.PurposeJoin, r.Login.SSHKey, r.Login.TLSKey)
 		}, fault.Denied, "for join"},
 		"another cluster's challenge": {func(t *testing.T, _ *people, r *issue.UserRequest) {
-			other := stand.New(t)
+			other := clustertest.New(t)
 			other.ID = "ffffffff-6f6a-4c0e-9a53-0d6f3c1f7a11"
 			r.Login.Challenge = other.Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
 		}, fault.Denied, "another cluster's"},
 		"a challenge that this cluster did not make": {func(t *testing.T, _ *people, r *issue.UserRequest) {
-			r.Login.Challenge = stand.New(t).Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
+			r.Login.Challenge = clustertest.New(t).Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
 		}, fault.Unauthenticated, "not made by this cluster"},
 		"after a minute": {func(_ *testing.T, p *people, _ *issue.UserRequest) {
 			p.Now = p.Now.Add(61 * time.Second)

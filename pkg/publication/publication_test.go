@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/app/stand"
+	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -27,8 +27,8 @@ import (
 // or after.
 type place struct {
 	mu          sync.Mutex
-	head        publication.Head
-	heads       []publication.Head // every head there was
+	head        bundle.Head
+	heads       []bundle.Head // every head there was
 	objects     map[string]bundle.Signed
 	chains      map[identity.Version][]bundle.Signed
 	revocations bundle.Signed
@@ -58,17 +58,17 @@ func (p *place) faulty(call string, do func() error) error {
 	return errDown
 }
 
-func (p *place) Read(context.Context) (h publication.Head, err error) {
+func (p *place) Read(context.Context) (h bundle.Head, err error) {
 	err = p.faulty("Read", func() error { h = p.head; return nil })
 	return h, err
 }
 
-func (p *place) Trust(_ context.Context, h publication.Head) (c []bundle.Signed, err error) {
+func (p *place) Trust(_ context.Context, h bundle.Head) (c []bundle.Signed, err error) {
 	err = p.faulty("Trust", func() error { c = append(c, p.chains[h.Trust]...); return nil })
 	return c, err
 }
 
-func (p *place) Policy(_ context.Context, h publication.Head) (d bundle.Signed, err error) {
+func (p *place) Policy(_ context.Context, h bundle.Head) (d bundle.Signed, err error) {
 	err = p.faulty("Policy", func() error { d = p.objects[h.PolicySHA256]; return nil })
 	return d, err
 }
@@ -81,7 +81,7 @@ func (p *place) Revocations(context.Context) (d bundle.Signed, err error) {
 func (p *place) Lease(_ context.Context, owner string, now, until time.Time) error {
 	return p.faulty("Lease", func() error {
 		if p.owner != "" && p.owner != owner && p.until.After(now) {
-			return publication.ErrHeld
+			return bundle.ErrHeld
 		}
 		p.owner, p.until = owner, until
 		return nil
@@ -107,10 +107,10 @@ func (p *place) PutPolicy(_ context.Context, d bundle.Signed) (sha string, err e
 	return sha, p.faulty("PutPolicy", func() error { p.objects[sha] = d; return nil })
 }
 
-func (p *place) Advance(_ context.Context, from, to publication.Head, r bundle.Signed) error {
+func (p *place) Advance(_ context.Context, from, to bundle.Head, r bundle.Signed) error {
 	return p.faulty("Advance", func() error {
 		if p.head.Policy != from.Policy || p.head.Revocations != from.Revocations {
-			return publication.ErrMoved
+			return bundle.ErrMoved
 		}
 		p.head.Policy, p.head.PolicySHA256, p.head.Input, p.head.Revocations, p.revocations = to.Policy, to.PolicySHA256, to.Input, to.Revocations, r
 		p.heads = append(p.heads, p.head)
@@ -121,17 +121,17 @@ func (p *place) Advance(_ context.Context, from, to publication.Head, r bundle.S
 func (p *place) PutTrust(_ context.Context, v identity.Version, chain []bundle.Signed) error {
 	return p.faulty("PutTrust", func() error {
 		if _, taken := p.chains[v]; taken {
-			return publication.ErrTaken
+			return bundle.ErrTaken
 		}
 		p.chains[v] = chain
 		return nil
 	})
 }
 
-func (p *place) AdvanceTrust(_ context.Context, from, to publication.Head) error {
+func (p *place) AdvanceTrust(_ context.Context, from, to bundle.Head) error {
 	return p.faulty("AdvanceTrust", func() error {
 		if p.head.Trust != from.Trust {
-			return publication.ErrMoved
+			return bundle.ErrMoved
 		}
 		p.head.Trust = to.Trust
 		return nil
@@ -165,19 +165,19 @@ func (p *place) change(roles ...access.Role) {
 }
 
 type site struct {
-	*stand.Cluster
+	*clustertest.Cluster
 	*place
 	publisher *publication.Publisher
 	rotator   *publication.Rotator
 }
 
 func newSite(t *testing.T) *site {
-	s := &site{Cluster: stand.New(t), place: &place{objects: map[string]bundle.Signed{}, chains: map[identity.Version][]bundle.Signed{}}}
+	s := &site{Cluster: clustertest.New(t), place: &place{objects: map[string]bundle.Signed{}, chains: map[identity.Version][]bundle.Signed{}}}
 	key := func(purpose string) func(context.Context) (crypto.Signer, error) {
 		return func(context.Context) (crypto.Signer, error) { return s.Keys[purpose], nil }
 	}
 	public := map[string]func(context.Context) (crypto.PublicKey, error){}
-	for _, purpose := range stand.Purposes {
+	for _, purpose := range clustertest.Purposes {
 		public[purpose] = func(context.Context) (crypto.PublicKey, error) { return s.Keys[purpose].Public(), nil }
 	}
 	s.publisher = publication.NewPublisher(publication.Config{
@@ -196,7 +196,7 @@ func (s *site) tick() time.Time {
 	return s.Now
 }
 
-func (s *site) rotate(t *testing.T) publication.Head {
+func (s *site) rotate(t *testing.T) bundle.Head {
 	t.Helper()
 	h, err := s.rotator.Rotate(t.Context())
 	if err != nil {
@@ -205,7 +205,7 @@ func (s *site) rotate(t *testing.T) publication.Head {
 	return h
 }
 
-func (s *site) publish(t *testing.T) publication.Head {
+func (s *site) publish(t *testing.T) bundle.Head {
 	t.Helper()
 	h, err := s.publisher.Publish(t.Context())
 	if err != nil {
@@ -349,7 +349,7 @@ func TestPublishingNeedsItsKeyInTheTrustDocument(t *testing.T) {
 		t.Errorf("without a trust document: %v", err)
 	}
 	s.rotate(t)
-	s.Keys[names.KeyPolicy] = stand.Key(t)
+	s.Keys[names.KeyPolicy] = clustertest.Key(t)
 	if _, err := s.publisher.Publish(t.Context()); err == nil || len(s.heads) != 0 {
 		t.Errorf("with another key: %v", err)
 	}
@@ -371,7 +371,7 @@ func TestAReplacedKeyRetiresAndWhatItSignedStaysGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	former := s.Keys[names.KeyUserX509].Public()
-	s.Keys[names.KeyUserX509] = stand.Key(t)
+	s.Keys[names.KeyUserX509] = clustertest.Key(t)
 	h := s.rotate(t)
 	if err := agent.Accept(s.chains[h.Trust]...); err != nil {
 		t.Fatal(err)
@@ -388,7 +388,7 @@ func TestAReplacedKeyRetiresAndWhatItSignedStaysGood(t *testing.T) {
 func TestAnotherRootIsNotSlippedIn(t *testing.T) {
 	s := newSite(t)
 	s.rotate(t)
-	s.Keys[names.KeyRoot] = stand.Key(t)
+	s.Keys[names.KeyRoot] = clustertest.Key(t)
 	if _, err := s.rotator.Rotate(t.Context()); fault.From(err).Code != fault.Conflict {
 		t.Errorf("got %v", err)
 	}

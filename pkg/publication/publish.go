@@ -40,17 +40,17 @@ type Inputs interface {
 
 // Place is where head and documents are kept.
 type Place interface {
-	Read(context.Context) (Head, error)
-	Trust(context.Context, Head) ([]bundle.Signed, error)
-	Policy(context.Context, Head) (bundle.Signed, error)
+	Read(context.Context) (bundle.Head, error)
+	Trust(context.Context, bundle.Head) ([]bundle.Signed, error)
+	Policy(context.Context, bundle.Head) (bundle.Signed, error)
 	Revocations(context.Context) (bundle.Signed, error)
-	// Lease takes the lease until it expires; ErrHeld while another owner has it.
+	// Lease takes the lease until it expires; bundle.ErrHeld while another owner has it.
 	Lease(ctx context.Context, owner string, now, until time.Time) error
 	Release(ctx context.Context, owner string) error
 	// PutPolicy stores the document under the hash of its bytes and gives that hash, in hex.
 	PutPolicy(context.Context, bundle.Signed) (string, error)
-	// Advance moves policy and revocations if the head is still at from; else ErrMoved.
-	Advance(ctx context.Context, from, to Head, revocations bundle.Signed) error
+	// Advance moves policy and revocations if the head is still at from; else bundle.ErrMoved.
+	Advance(ctx context.Context, from, to bundle.Head, revocations bundle.Signed) error
 }
 
 // Config is what publish is given.
@@ -93,10 +93,10 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // Publish makes the documents from what stands now and moves the head, unless the policy is the same: then
 // only the revocations get a new stamp. It gives the head that it left.
-func (p *Publisher) Publish(ctx context.Context) (Head, error) {
+func (p *Publisher) Publish(ctx context.Context) (bundle.Head, error) {
 	owner := identity.NewID("pub", p.config.Entropy, p.config.Now())
 	if err := p.lease(ctx, owner); err != nil {
-		return Head{}, err
+		return bundle.Head{}, err
 	}
 	h, err := p.run(ctx)
 	// The lease runs out by itself; giving it back only spares the next run the wait.
@@ -111,7 +111,7 @@ func (p *Publisher) lease(ctx context.Context, owner string) error {
 	for {
 		now := p.config.Now()
 		err := p.config.Place.Lease(ctx, owner, now, now.Add(leaseFor))
-		if !errors.Is(err, ErrHeld) {
+		if !errors.Is(err, bundle.ErrHeld) {
 			return err
 		}
 		if now.After(deadline) {
@@ -124,19 +124,19 @@ func (p *Publisher) lease(ctx context.Context, owner string) error {
 }
 
 // run publishes once, and again if an input changed meanwhile.
-func (p *Publisher) run(ctx context.Context) (Head, error) {
+func (p *Publisher) run(ctx context.Context) (bundle.Head, error) {
 	for range tries {
 		h, again, err := p.once(ctx)
 		if err != nil || !again {
 			return h, err
 		}
 	}
-	return Head{}, fault.New(fault.Unavailable, "the policy's inputs change faster than they can be published", "try again in a few seconds")
+	return bundle.Head{}, fault.New(fault.Unavailable, "the policy's inputs change faster than they can be published", "try again in a few seconds")
 }
 
 // draft is one run's work.
 type draft struct {
-	from, to    Head
+	from, to    bundle.Head
 	trust       bundle.Trust
 	signer      crypto.Signer
 	policy      bundle.Policy
@@ -144,34 +144,34 @@ type draft struct {
 	changed     bool
 }
 
-func (p *Publisher) once(ctx context.Context) (h Head, again bool, err error) {
+func (p *Publisher) once(ctx context.Context) (h bundle.Head, again bool, err error) {
 	var d draft
 	if d.from, err = p.config.Place.Read(ctx); err != nil {
-		return Head{}, false, err
+		return bundle.Head{}, false, err
 	}
 	if err := p.keys(ctx, &d); err != nil {
-		return Head{}, false, err
+		return bundle.Head{}, false, err
 	}
 	before, err := p.compile(ctx, &d)
 	if err != nil {
-		return Head{}, false, err
+		return bundle.Head{}, false, err
 	}
 	if err := p.seal(ctx, &d); err != nil {
-		return Head{}, false, err
+		return bundle.Head{}, false, err
 	}
 	after, err := p.config.Inputs.Input(ctx)
 	if err != nil {
-		return Head{}, false, err
+		return bundle.Head{}, false, err
 	}
 	if after != before {
-		return Head{}, true, nil
+		return bundle.Head{}, true, nil
 	}
 	err = p.config.Place.Advance(ctx, d.from, d.to, d.revocations)
-	if errors.Is(err, ErrMoved) {
-		return Head{}, true, nil
+	if errors.Is(err, bundle.ErrMoved) {
+		return bundle.Head{}, true, nil
 	}
 	if err != nil {
-		return Head{}, false, err
+		return bundle.Head{}, false, err
 	}
 	return d.to, false, p.tell(ctx, d)
 }

@@ -20,12 +20,12 @@ import (
 
 // Vault is where the trust document is kept.
 type Vault interface {
-	Read(context.Context) (Head, error)
-	Trust(context.Context, Head) ([]bundle.Signed, error)
-	// PutTrust stores a chain under the version of its last; ErrTaken when one of this version is stored.
+	Read(context.Context) (bundle.Head, error)
+	Trust(context.Context, bundle.Head) ([]bundle.Signed, error)
+	// PutTrust stores a chain under the version of its last; bundle.ErrTaken when one of this version is stored.
 	PutTrust(ctx context.Context, v identity.Version, chain []bundle.Signed) error
-	// AdvanceTrust moves the trust version if the head is still at from; else ErrMoved.
-	AdvanceTrust(ctx context.Context, from, to Head) error
+	// AdvanceTrust moves the trust version if the head is still at from; else bundle.ErrMoved.
+	AdvanceTrust(ctx context.Context, from, to bundle.Head) error
 }
 
 // Recorder writes an event.
@@ -60,29 +60,29 @@ func NewRotator(c RotatorConfig) *Rotator {
 
 // Rotate makes the trust document say which keys there are. Without a change it does nothing. A key that is no
 // longer the deployment's is kept as retiring, so that what it signed stays good. It gives the head that stands.
-func (r *Rotator) Rotate(ctx context.Context) (Head, error) {
+func (r *Rotator) Rotate(ctx context.Context) (bundle.Head, error) {
 	for try := range uint64(tries) {
 		// A run that died, or lost, between storing and moving the head leaves its version taken: the next is free.
 		h, err := r.once(ctx, 1+try)
-		if !errors.Is(err, ErrMoved) && !errors.Is(err, ErrTaken) {
+		if !errors.Is(err, bundle.ErrMoved) && !errors.Is(err, bundle.ErrTaken) {
 			return h, err
 		}
 	}
-	return Head{}, fault.New(fault.Unavailable, "the trust document is being made by somebody else", "try again")
+	return bundle.Head{}, fault.New(fault.Unavailable, "the trust document is being made by somebody else", "try again")
 }
 
-func (r *Rotator) once(ctx context.Context, step uint64) (Head, error) {
+func (r *Rotator) once(ctx context.Context, step uint64) (bundle.Head, error) {
 	from, err := r.config.Vault.Read(ctx)
 	if err != nil {
-		return Head{}, err
+		return bundle.Head{}, err
 	}
 	keys, err := r.keys(ctx)
 	if err != nil {
-		return Head{}, err
+		return bundle.Head{}, err
 	}
 	chain, err := r.chain(ctx, from, &keys)
 	if err != nil {
-		return Head{}, err
+		return bundle.Head{}, err
 	}
 	if chain != nil && keys == nil {
 		return from, nil // nothing changed
@@ -91,23 +91,23 @@ func (r *Rotator) once(ctx context.Context, step uint64) (Head, error) {
 	to.Trust = identity.Version{Epoch: max(from.Trust.Epoch, 1), Counter: from.Trust.Counter + step}
 	root, err := r.config.Root(ctx)
 	if err != nil {
-		return Head{}, err
+		return bundle.Head{}, err
 	}
 	doc, err := bundle.Seal(bundle.KindTrust, bundle.Trust{
 		Cluster: r.config.Cluster, Version: to.Trust, IssuedAt: r.config.Now().UTC().Truncate(time.Millisecond), Keys: keys,
 	}, root)
 	if err != nil {
-		return Head{}, err
+		return bundle.Head{}, err
 	}
 	chain = append(chain, doc)
 	if _, err := bundle.OpenTrust(chain, ""); err != nil {
-		return Head{}, fmt.Errorf("checking the new trust document: %w", err)
+		return bundle.Head{}, fmt.Errorf("checking the new trust document: %w", err)
 	}
 	if err := r.config.Vault.PutTrust(ctx, to.Trust, chain); err != nil {
-		return Head{}, err
+		return bundle.Head{}, err
 	}
 	if err := r.config.Vault.AdvanceTrust(ctx, from, to); err != nil {
-		return Head{}, err
+		return bundle.Head{}, err
 	}
 	return to, r.tell(ctx, to, keys)
 }
@@ -136,7 +136,7 @@ func order(keys []bundle.Key) {
 
 // chain gives the documents so far, and adds to keys what they still have to name. Keys becomes nil when the
 // newest document says the same already.
-func (r *Rotator) chain(ctx context.Context, from Head, keys *[]bundle.Key) ([]bundle.Signed, error) {
+func (r *Rotator) chain(ctx context.Context, from bundle.Head, keys *[]bundle.Key) ([]bundle.Signed, error) {
 	if from.Trust == (identity.Version{}) {
 		return nil, nil
 	}
@@ -170,7 +170,7 @@ func (r *Rotator) chain(ctx context.Context, from Head, keys *[]bundle.Key) ([]b
 	return chain, nil
 }
 
-func (r *Rotator) tell(ctx context.Context, to Head, keys []bundle.Key) error {
+func (r *Rotator) tell(ctx context.Context, to bundle.Head, keys []bundle.Key) error {
 	e := audit.New(audit.TrustPublished, r.config.Entropy, r.config.Now())
 	e.Cluster, e.Actor, e.Source = r.config.Cluster, "function/rotate", "function/rotate"
 	e.TargetKind, e.Target = "document", fmt.Sprintf("trust/%d.%d", to.Trust.Epoch, to.Trust.Counter)

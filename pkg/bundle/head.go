@@ -1,9 +1,8 @@
-package publication
+package bundle
 
 import (
 	"errors"
 
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
@@ -22,7 +21,7 @@ func (h Head) Versions() identity.Versions {
 	return identity.Versions{Trust: h.Trust, Policy: h.Policy, Revocations: h.Revocations}
 }
 
-// Sentences that a store of the head says.
+// What a store of the head and its documents says. Match with errors.Is.
 var (
 	ErrHeld  = errors.New("another run holds the lease")
 	ErrMoved = errors.New("the head moved meanwhile")
@@ -32,8 +31,8 @@ var (
 // View is the documents that a head names, verified.
 type View struct {
 	Head        Head
-	State       bundle.State    // the bodies; of those not asked for or not published yet, zero
-	Trust       []bundle.Signed // the chain, oldest first
-	Policy      bundle.Signed   // as stored; zero when not asked for or not published yet
-	Revocations bundle.Signed   // as stored; zero when not published yet
+	State       State    // the bodies; of those not asked for or not published yet, zero
+	Trust       []Signed // the chain, oldest first
+	Policy      Signed   // as stored; zero when not asked for or not published yet
+	Revocations Signed   // as stored; zero when not published yet
 }

@@ -1,8 +1,8 @@
-// Package stand is a cluster in memory for tests: keys, signed documents, certificates, challenges and the
+// Package clustertest is a cluster in memory for tests: keys, signed documents, certificates, challenges and the
 // evidence of AWS identities, all real but for the key store and for AWS. Product code does not import it.
 //
 // Its entry point is [New].
-package stand
+package clustertest
 
 import (
 	"context"
@@ -30,7 +30,6 @@ import (
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
-	"github.com/stile-dev/stile/pkg/publication"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -46,7 +45,7 @@ type Cluster struct {
 	t    testing.TB
 	mac  []byte
 	mu   sync.Mutex
-	view publication.View
+	view bundle.View
 }
 
 // New makes a cluster whose documents hold the presets and the given roles.
@@ -91,7 +90,7 @@ func (c *Cluster) Revoke(r bundle.Revocations, roles ...access.Role) {
 	c.t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v := publication.View{Trust: c.view.Trust, Head: c.view.Head}
+	v := bundle.View{Trust: c.view.Trust, Head: c.view.Head}
 	if v.Trust == nil {
 		v.Head.Trust = identity.Version{Epoch: 1, Counter: 1}
 		v.State.Trust = bundle.Trust{Cluster: c.ID, Version: v.Head.Trust, IssuedAt: c.Now}
@@ -129,7 +128,7 @@ func (c *Cluster) must(err error) {
 }
 
 // Fresh gives the documents that stand.
-func (c *Cluster) Fresh(context.Context) (publication.View, error) {
+func (c *Cluster) Fresh(context.Context) (bundle.View, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.view, nil
