@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -66,6 +67,15 @@ func (p *person) environ() []string {
 	return env
 }
 
+// userName is whose account the tests run in; USER isn't set everywhere.
+func userName() string {
+	me, err := user.Current()
+	if err != nil {
+		return os.Getenv("USER")
+	}
+	return me.Username
+}
+
 // result is how a program ended.
 type result struct {
 	status   int
@@ -92,7 +102,7 @@ func exists(path string) bool {
 // run runs stile to its end.
 func (p *person) run(t *testing.T, in io.Reader, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute) // cleaning up runs programs too
 	defer cancel()
 	cmd := p.command(ctx, "stile", args...)
 	var out, errs bytes.Buffer

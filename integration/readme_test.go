@@ -48,7 +48,7 @@ func TestTheReadmesSessionWorksInAFreshClone(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "USER=" + os.Getenv("USER"), "TERM=dumb", "STILE_PORTS=auto",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "USER=" + userName(), "TERM=dumb", "STILE_PORTS=auto",
 		"GOCACHE=" + goEnv(t, "GOCACHE"), "GOMODCACHE=" + goEnv(t, "GOMODCACHE"), "GOPROXY=" + goEnv(t, "GOPROXY"), "GOFLAGS=" + goEnv(t, "GOFLAGS"),
 		"GIT_CONFIG_COUNT=2",
 		"GIT_CONFIG_KEY_0=url.file://" + source + ".insteadOf", "GIT_CONFIG_VALUE_0=https://github.com/stile-dev/stile",
@@ -75,11 +75,21 @@ func TestTheReadmesSessionWorksInAFreshClone(t *testing.T) {
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	for _, want := range []string{"Logged in as ", "node-1  node  online", "\nHELLO\n"} {
+	for _, want := range []string{"Logged in as ", "node-1  node  ", "\nHELLO\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in what the session printed:\n%s", want, out.String())
 		}
 	}
+
+	eventually(t, 5*time.Second, func() string {
+		ls := exec.CommandContext(ctx, "bash", "-c", ". .stile/env && stile ls")
+		ls.Env, ls.Dir = env, filepath.Join(dir, "stile")
+		out, err := ls.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "node-1  node  online") {
+			return string(out)
+		}
+		return ""
+	})
 
 	t.Run("make demo shows it with its output", func(t *testing.T) {
 		demo := exec.CommandContext(ctx, "make", "--no-print-directory", "demo")

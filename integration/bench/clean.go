@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,13 @@ func clean(dir string) (ran bool, status int, err error) {
 	if err := cmd.Start(); err != nil {
 		return false, 0, fmt.Errorf("no mount namespace (%w): shells read the user's own start-up files, on all sides alike", err)
 	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM) // the terminal sends the first to both
+	go func() {
+		for sig := range signals {
+			_ = cmd.Process.Signal(sig)
+		}
+	}()
 	err = cmd.Wait()
 	if _, ok := errors.AsType[*exec.ExitError](err); ok {
 		err = nil
@@ -67,9 +75,7 @@ func bindPasswd(dir string) error {
 	if err := os.WriteFile(own, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
 		return err
 	}
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("keeping mounts to this program: %w", err)
-	}
+	// The os/exec package has made the namespace's mounts private.
 	if err := syscall.Mount(own, "/etc/passwd", "", syscall.MS_BIND, ""); err != nil {
 		return fmt.Errorf("giving the user a clean home: %w", err)
 	}
