@@ -53,6 +53,13 @@ func (a *authority) JoinToken(_ context.Context, r wire.JoinTokenRequest) (wire.
 	return a.credential(r.Join), nil
 }
 
+// asked gives the requests so far.
+func (a *authority) asked() []wire.JoinTokenRequest {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.joins)
+}
+
 func (a *authority) credential(r wire.JoinRequest) wire.HostCredential {
 	a.t.Helper()
 	key := func(spki []byte) *ecdsa.PublicKey {
@@ -145,17 +152,17 @@ func TestAKeeperJoinsOnceAndRenewsAtTwoThirds(t *testing.T) {
 			t.Fatalf("after the join: %+v", first)
 		}
 		pass(13 * time.Hour)
-		if len(a.joins) != 1 {
-			t.Errorf("%d joins before half of its life was over", len(a.joins))
+		if len(a.asked()) != 1 {
+			t.Errorf("%d joins before half of its life was over", len(a.asked()))
 		}
 		pass(6 * time.Hour)
-		if len(a.joins) != 2 || k.Current() == first {
-			t.Fatalf("%d joins at two thirds and a tenth", len(a.joins))
+		if len(a.asked()) != 2 || k.Current() == first {
+			t.Fatalf("%d joins at two thirds and a tenth", len(a.asked()))
 		}
-		if a.joins[0].Secret != "the secret" || len(a.joins[0].Join.Prior.Certificate) != 0 {
-			t.Errorf("the join said %+v", a.joins[0])
+		if a.asked()[0].Secret != "the secret" || len(a.asked()[0].Join.Prior.Certificate) != 0 {
+			t.Errorf("the join said %+v", a.asked()[0])
 		}
-		renewal := a.joins[1]
+		renewal := a.asked()[1]
 		if renewal.Secret != "" {
 			t.Error("a renewal used the secret up")
 		}
@@ -191,8 +198,8 @@ func TestAFailedRenewalLeavesTheCredentialInForce(t *testing.T) {
 		a.refusal = fault.New(fault.Unavailable, "throttled", "try again")
 		a.mu.Unlock()
 		pass(20 * time.Hour)
-		if k.Current() != first || !k.Live() || len(a.joins) < 3 {
-			t.Errorf("after failures: %d attempts", len(a.joins))
+		if k.Current() != first || !k.Live() || len(a.asked()) < 3 {
+			t.Errorf("after failures: %d attempts", len(a.asked()))
 		}
 		a.mu.Lock()
 		a.refusal = nil
@@ -215,7 +222,7 @@ func TestAQuarantinedHostAsksRarely(t *testing.T) {
 		over := make(chan struct{})
 		go func() { defer close(over); k.Run(ctx) }()
 		pass(10 * time.Hour)
-		if n := len(a.joins); n < 60 || n > 400 {
+		if n := len(a.asked()); n < 60 || n > 400 {
 			t.Errorf("%d attempts in ten hours", n)
 		}
 		if k.Current() != nil || k.Live() {
