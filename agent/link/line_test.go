@@ -53,6 +53,8 @@ type line struct {
 	stop    context.CancelFunc // of the agent
 	stopped chan struct{}
 	me      string
+	silence time.Duration
+	dead    time.Duration
 
 	mu     sync.Mutex
 	ledger []audit.Event
@@ -67,19 +69,20 @@ type proxy struct {
 	kill   func()
 }
 
-const (
-	silence = 100 * time.Millisecond
-	dead    = 300 * time.Millisecond
-)
-
 // newLine starts a line with some proxies and waits for nothing.
 func newLine(t testing.TB, proxies int) *line {
+	t.Helper()
+	return newPatientLine(t, proxies, 0, 0)
+}
+
+// newPatientLine is newLine with other times of silence than the tunnels' own.
+func newPatientLine(t testing.TB, proxies int, silence, dead time.Duration) *line {
 	t.Helper()
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &line{t: t, cluster: tunneltest.New(t), me: me.Username, stopped: make(chan struct{})}
+	l := &line{t: t, cluster: tunneltest.New(t), me: me.Username, stopped: make(chan struct{}), silence: silence, dead: dead}
 	for range proxies {
 		l.proxies = append(l.proxies, l.newProxy())
 	}
@@ -103,7 +106,7 @@ func (l *line) newProxy() *proxy {
 	host, credential := l.cluster.Proxy()
 	p := &proxy{id: host.ID, holder: l.cluster.Holder(), routes: &route.Table{}}
 	me := func() identity.Host { return host }
-	p.links = proxylink.New(proxylink.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Append: l.append, Silence: silence, Dead: dead})
+	p.links = proxylink.New(proxylink.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Append: l.append, Silence: l.silence, Dead: l.dead})
 	connects := connect.New(connect.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Answer: 2 * time.Second,
 		Record: func(e audit.Event) { _ = l.append(context.Background(), e) }})
 	e := edge.New(edge.Config{
@@ -171,7 +174,7 @@ func (l *line) newAgent() {
 			return out
 		},
 		Certificate: func() *tls.Certificate { return credential.TLS },
-		Trust:       l.holder.Trust, Held: l.holder.Versions, Spool: l.spool, Software: "test", Silence: silence, Dead: dead,
+		Trust:       l.holder.Trust, Held: l.holder.Versions, Spool: l.spool, Software: "test", Silence: l.silence, Dead: l.dead,
 		Accept: func(d []bundle.Signed) {
 			if err := l.holder.Accept(d...); err != nil {
 				l.t.Errorf("documents: %v", err)

@@ -130,7 +130,7 @@ func TestALockedAgentIsCutAndKeptOut(t *testing.T) {
 }
 
 func TestAnAgentThatStopsAnsweringIsGone(t *testing.T) {
-	l := newLine(t, 1)
+	l := newPatientLine(t, 1, 200*time.Millisecond, time.Second)
 	l.up(1)
 	node, credential := l.cluster.Agent(nil, "web-2")
 	s, _, err := tunnel.Dial(t.Context(), tunnel.DialConfig{Addr: l.proxies[0].addr, Certificate: credential.TLS, Trust: l.cluster.Holder().Trust()})

@@ -55,7 +55,7 @@ func (k *link) begin(ctx, limit context.Context) error {
 	}
 	k.registered = make(chan struct{})
 	k.control = tunnel.NewControl(tunnel.ControlConfig{
-		Stream: stream, Handle: k.take, Silence: k.links.config.Silence, Dead: k.links.config.Dead,
+		Stream: stream, Handle: k.take, Idle: k.session.Idle, Silence: k.links.config.Silence, Dead: k.links.config.Dead,
 	})
 	over := make(chan error, 1)
 	k.links.serving.Go(func() { over <- k.run(ctx) })

@@ -21,14 +21,18 @@ var ErrDead = errors.New("the other side of the tunnel is silent")
 
 // ControlConfig is a control stream and what to do with its frames.
 type ControlConfig struct {
-	Stream  Stream
-	Handle  func(*frame.Control) error // called by Run, one frame at a time; an error ends Run
-	Silence time.Duration              // 0 is DefaultSilence
-	Dead    time.Duration              // 0 is DefaultDead
+	Stream Stream
+	Handle func(*frame.Control) error // called by Run, one frame at a time; an error ends Run
+	// Idle is the session's: bytes of any stream are signs of life, as bulk may hold up a ping for longer than
+	// Dead. nil goes by this stream's frames alone.
+	Idle    func() (heard, said time.Duration)
+	Silence time.Duration // 0 is DefaultSilence
+	Dead    time.Duration // 0 is DefaultDead
 }
 
-// Control speaks frames on a session's first stream. It answers pings, sends one when the other side has
-// been silent, and gives the stream up when it stays silent. Send is safe for concurrent use.
+// Control speaks frames on a session's first stream. It answers pings, sends one when either side has been
+// silent, and gives the stream up when the other side stays silent. That a side that only listens says
+// something now and then matters as much: whoever sends bulk to it hears nothing else. Send is safe for concurrent use.
 type Control struct {
 	config  ControlConfig
 	writing sync.Mutex
@@ -91,20 +95,31 @@ func (c *Control) take(m *frame.Control) error {
 
 func (c *Control) hear() { c.heard.Store(int64(time.Since(c.started))) }
 
+// idle is for how long the other side and this one said nothing.
+func (c *Control) idle() (heard, said time.Duration) {
+	heard = time.Since(c.started) - time.Duration(c.heard.Load())
+	if c.config.Idle == nil {
+		return heard, heard
+	}
+	h, said := c.config.Idle()
+	return min(heard, h), said
+}
+
 // look runs when the other side may have been silent long enough for a ping, or for good.
 func (c *Control) look(watch *time.Timer) {
-	silent := time.Since(c.started) - time.Duration(c.heard.Load())
-	switch {
-	case silent >= c.config.Dead:
+	heard, said := c.idle()
+	if heard >= c.config.Dead {
 		c.dead.Store(true)
 		_ = c.config.Stream.Close()
 		return
-	case silent < c.config.Silence:
-		watch.Reset(c.config.Silence - silent)
+	}
+	longest := max(heard, said)
+	if longest < c.config.Silence {
+		watch.Reset(min(c.config.Silence-longest, c.config.Dead-heard))
 		return
 	}
-	watch.Reset(min(c.config.Silence, c.config.Dead-silent)) // before writing, which may be stuck
-	if c.writing.TryLock() {                                 // whoever is writing right now speaks as well as a ping would
+	watch.Reset(min(c.config.Silence, c.config.Dead-heard)) // before writing, which may be stuck
+	if c.writing.TryLock() {                                // whoever is writing right now speaks as well as a ping would
 		defer c.writing.Unlock()
 		_ = frame.Write(c.config.Stream, &frame.Control{Body: &frame.Control_Ping{Ping: &frame.Ping{}}})
 	}

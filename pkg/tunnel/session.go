@@ -9,6 +9,7 @@ package tunnel
 import (
 	"context"
 	"net"
+	"time"
 )
 
 // Stream is one of many conversations in a session. Close ends both directions; CloseWrite tells the other
@@ -31,6 +32,8 @@ type Session interface {
 	Close() error
 	// Done is closed when the session is over, for whatever reason.
 	Done() <-chan struct{}
+	// Idle is for how long no byte came, and for how long none went, over the connection as a whole.
+	Idle() (heard, said time.Duration)
 	// Streams is the number of open streams, the control stream included.
 	Streams() int
 }

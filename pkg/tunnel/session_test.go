@@ -199,3 +199,51 @@ func (c *counting) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Bulk fills the connection, so that no ping comes through in time; its bytes are signs of life all the same, and
+// the side that only listens says something now and then.
+func TestABusyTunnelIsNotTakenForDead(t *testing.T) {
+	s, r := pair(t)
+	a, err := s.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := r.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const silent, dead = 100 * time.Millisecond, time.Second
+	mute := &held{Stream: a} // writes of the control stream get stuck, as behind bulk
+	left := tunnel.NewControl(tunnel.ControlConfig{Stream: mute, Idle: s.Idle, Silence: silent, Dead: dead})
+	right := tunnel.NewControl(tunnel.ControlConfig{Stream: b, Idle: r.Idle, Silence: silent, Dead: dead})
+	over := make(chan error, 2)
+	go func() { over <- left.Run() }()
+	go func() { over <- right.Run() }()
+	bulk, err := s.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := r.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, sink) }()
+	for began := time.Now(); time.Since(began) < 3*dead/2; {
+		if _, err := bulk.Write(make([]byte, 1<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-over:
+		t.Fatalf("given up: %v", err)
+	default:
+	}
+	_, _ = a.Close(), b.Close()
+	<-over
+	<-over
+}
+
+// held swallows what is written.
+type held struct{ tunnel.Stream }
+
+func (h *held) Write(p []byte) (int, error) { return len(p), nil }

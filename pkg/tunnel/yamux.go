@@ -40,15 +40,17 @@ func NewSession(conn net.Conn, role Role) (Session, error) {
 	if role == Dialled {
 		make = yamux.Client
 	}
-	inner, err := make(&joined{Conn: conn}, config)
+	j := &joined{Conn: conn, began: time.Now()}
+	inner, err := make(j, config)
 	if err != nil {
 		return nil, fmt.Errorf("beginning session: %w", err)
 	}
-	return &session{inner: inner}, nil
+	return &session{inner: inner, conn: j}, nil
 }
 
 type session struct {
 	inner *yamux.Session
+	conn  *joined
 }
 
 func (s *session) Open(ctx context.Context) (Stream, error) {
@@ -80,6 +82,11 @@ func (s *session) Drain() error {
 func (s *session) Close() error          { return s.inner.Close() }
 func (s *session) Done() <-chan struct{} { return s.inner.CloseChan() }
 func (s *session) Streams() int          { return s.inner.NumStreams() }
+
+func (s *session) Idle() (heard, said time.Duration) {
+	since := time.Since(s.conn.began)
+	return since - time.Duration(s.conn.heard.Load()), since - time.Duration(s.conn.said.Load())
+}
 
 // closed marks the multiplexer's own words for "it is over" as net.ErrClosed, so that callers need not know them.
 func closed(err error) error {
@@ -117,11 +124,29 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// joined puts a frame's header and its body into one write: one TLS record and one packet instead of two.
-// The multiplexer writes from one goroutine only.
+// joined puts a frame's header and its body into one write: one TLS record and one packet instead of two; and
+// it notes when bytes came and went. The multiplexer writes from one goroutine only.
 type joined struct {
 	net.Conn
-	buf []byte
+	buf         []byte
+	began       time.Time
+	heard, said atomic.Int64 // nanoseconds since began
+}
+
+func (j *joined) Read(p []byte) (int, error) {
+	n, err := j.Conn.Read(p)
+	if n > 0 {
+		j.heard.Store(int64(time.Since(j.began)))
+	}
+	return n, err
+}
+
+func (j *joined) write(p []byte) (int, error) {
+	n, err := j.Conn.Write(p)
+	if n > 0 {
+		j.said.Store(int64(time.Since(j.began)))
+	}
+	return n, err
 }
 
 const (
@@ -136,11 +161,11 @@ func (j *joined) Write(p []byte) (int, error) {
 			j.buf = append(j.buf, p...) // the body comes next
 			return len(p), nil
 		}
-		return j.Conn.Write(p)
+		return j.write(p)
 	}
 	n := min(len(p), record-len(j.buf))
 	j.buf = append(j.buf, p[:n]...)
-	_, err := j.Conn.Write(j.buf)
+	_, err := j.write(j.buf)
 	j.buf = j.buf[:0]
 	if err != nil {
 		return 0, err
@@ -148,6 +173,6 @@ func (j *joined) Write(p []byte) (int, error) {
 	if n == len(p) {
 		return n, nil
 	}
-	m, err := j.Conn.Write(p[n:])
+	m, err := j.write(p[n:])
 	return n + m, err
 }

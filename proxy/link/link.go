@@ -88,7 +88,7 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 	n := &link{links: l, agent: agent, session: session, source: c.Source, log: l.config.Log.With("agent", agent.ID, "names", agent.Names)}
 	n.expires = c.ConnectionState().PeerCertificates[0].NotAfter
 	n.control = tunnel.NewControl(tunnel.ControlConfig{
-		Stream: stream, Silence: l.config.Silence, Dead: l.config.Dead,
+		Stream: stream, Idle: session.Idle, Silence: l.config.Silence, Dead: l.config.Dead,
 		Handle: func(m *frame.Control) error { return n.take(ctx, m, c) },
 	})
 	n.run(ctx)
