@@ -11,6 +11,7 @@ export STILE_STATE ?= .stile
 GO       ?= go
 GOBUILD  := $(GO) build -trimpath -ldflags "-s -w"
 T        ?= 10s
+HOSTILE  ?= 20s
 PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./localstack/... ./scripts/...
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
@@ -46,8 +47,11 @@ fmt: ## format all Go files
 generate: ## regenerate what is generated from openapi.yaml
 	$(GO) generate ./pkg/wire
 
-bench: ## measure against ssh and write nothing; see docs/performance.md
-	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+bench: build ## measure against ssh and write nothing (HOSTILE=10m: how long hostile peers are at work)
+	@scripts/need ssh:openssh-client
+	$(GO) test -run '^$$' -bench . -benchmem ./pkg/policy ./pkg/certs ./pkg/frame ./pkg/tunnel ./pkg/signature
+	$(GO) test -run '^$$' -bench Hostile -benchtime $(HOSTILE) ./agent/sshd
+	$(GO) run ./integration/bench -hostile $(HOSTILE)
 
 fuzz: ## run every fuzz target for T each: make fuzz T=1m
 	@scripts/fuzz $(T)
