@@ -18,7 +18,7 @@ import (
 // repository is where the tests run from.
 const repository = ".."
 
-// reader is a role of these tests alone that may read all tables and buckets, to see that nothing changed.
+// reader is a role of these tests alone that may read all tables and buckets, to see that nothing changed, and write items, to put wrong ones there.
 const reader = "IntegrationReader"
 
 // system is one whole system, in directories of its own and on ports of its own.
@@ -124,10 +124,10 @@ func (s *system) admitPeople() error {
 	if err != nil {
 		return err
 	}
-	people := fmt.Sprintf("people:\n  - {env: env.reader, home: reader, role: %s, session: reader}\n"+
+	people := fmt.Sprintf("    admin: true\n  - {env: env.reader, home: reader, role: %s, session: reader}\n"+
 		"  - {env: env.node, home: node, role: demo-node, session: i-0fedcba9876543210}\n"+
 		"  - {env: env.stranger, home: stranger, role: Stranger, session: stranger}\n", reader)
-	if err := os.WriteFile(account, []byte(strings.Replace(string(text), "people:\n", people, 1)), 0o644); err != nil {
+	if err := os.WriteFile(account, []byte(strings.Replace(string(text), "    admin: true\n", people, 1)), 0o644); err != nil {
 		return err
 	}
 	return s.changeTemplate("StileData", func(t map[string]any) error {
@@ -138,7 +138,7 @@ func (s *system) admitPeople() error {
 				"Roles":      []any{reader},
 				"PolicyDocument": map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
 					"Effect":   "Allow",
-					"Action":   []any{"dynamodb:ListTables", "dynamodb:Scan", "dynamodb:GetItem", "s3:ListAllMyBuckets", "s3:ListBucket", "s3:GetObject"},
+					"Action":   []any{"dynamodb:ListTables", "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:PutItem", "s3:ListAllMyBuckets", "s3:ListBucket", "s3:GetObject"},
 					"Resource": "*",
 				}}},
 			},
