@@ -234,7 +234,7 @@ func TestSec_S16_StrangersAreBounded(t *testing.T) {
 		closed(t, p.raw(t))
 	})
 	t.Run("silence after the handshake ends", func(t *testing.T) {
-		p := newPort(t, edge.Limits{Time: 300 * time.Millisecond})
+		p := newPort(t, edge.Limits{Time: 2 * time.Second})
 		c := client(p.raw(t), proto)
 		if err := c.Handshake(); err != nil {
 			t.Fatal(err)
