@@ -105,11 +105,11 @@ func measure(ctx context.Context, o options, s *system, w ways) ([]row, error) {
 	var rows []row
 	for _, step := range []func() ([]row, error){
 		func() ([]row, error) { return idle(w) },
+		func() ([]row, error) { return one(agentsHeld(ctx, s, w, o.agents)) }, // before others leave free memory behind
 		func() ([]row, error) { return connections(ctx, w, o.rounds) },
 		func() ([]row, error) { return streams(ctx, s, w, o.rounds) },
 		func() ([]row, error) { return one(sessionsHeld(ctx, w)) },
 		func() ([]row, error) { return one(list(ctx, s, o.rounds)) },
-		func() ([]row, error) { return one(agentsHeld(ctx, s, w, o.agents)) },
 		func() ([]row, error) {
 			if o.hostile == 0 {
 				return nil, nil

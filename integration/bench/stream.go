@@ -11,7 +11,7 @@ import (
 )
 
 // volume is how much goes one way to measure throughput, in MiB.
-const volume = 256
+const volume = 192
 
 // streams measures what passes on an open connection.
 func streams(ctx context.Context, s *system, w ways, rounds int) ([]row, error) {
@@ -94,7 +94,7 @@ func echoes(ctx context.Context, w ways, rounds int) ([]row, error) {
 	return []row{p50, p99}, nil
 }
 
-// transfer gives the MiB per second of a whole process, its start included.
+// transfer gives the MiB per second of a whole process, without what the same process takes for nothing.
 func transfer(ctx context.Context, w *way, command, in string) (float64, error) {
 	input, err := os.Open(in)
 	if err != nil {
@@ -109,7 +109,11 @@ func transfer(ctx context.Context, w *way, command, in string) (float64, error) 
 	cmd := w.command(ctx, command)
 	cmd.Stdin, cmd.Stdout = input, sink
 	d, err := whole(cmd)
-	return volume / d.Seconds(), err
+	if err != nil {
+		return 0, err
+	}
+	empty, err := whole(w.command(ctx, "true"))
+	return volume / (d - empty).Seconds(), err
 }
 
 // distant measures one stream down with 100 ms of round trip between client and proxy.
