@@ -55,7 +55,7 @@ var functions = []function{
 		may: func() []statement {
 			return []statement{
 				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent, names.Input, names.Head),
-				items(tableState, "PutState", putting, names.Role, names.User, names.Mapping, names.Token),
+				items(tableState, "PutState", putting, names.Role, names.User, names.Mapping, names.Token, names.Lock),
 				items(tableState, "CountInputs", updating, names.Input),
 				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent),
 				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),

@@ -23,6 +23,7 @@ import (
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/inventory"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/join"
@@ -82,6 +83,7 @@ type shelf struct {
 	nonces    map[string]bool
 	hashes    map[string]string // token → secret's hash
 	events    []audit.Event
+	revoked   []bundle.Lock // by each change that revokes
 	input     int64
 	published int64
 	broken    error // of publishing
@@ -151,6 +153,9 @@ func (s *shelf) commit(c resource.Change) error {
 	s.events = append(s.events, c.Event)
 	if c.Secret != nil {
 		s.hashes[c.Resource.Metadata.Name] = c.Secret.SHA256
+	}
+	if c.Revoke != nil {
+		s.revoked = append(s.revoked, *c.Revoke)
 	}
 	s.resources[key] = c.Resource
 	if c.Delete {

@@ -94,7 +94,8 @@ type Lock struct {
 
 // Before refuses certificates of a subject that were issued before a policy version.
 type Before struct {
-	Target  string           `json:"target"` // uid (a user's) | agent | certificate | request
+	ID      string           `json:"id"`     // lck_<ulid>
+	Target  string           `json:"target"` // user | uid | agent | certificate | request
 	Value   string           `json:"value"`
 	Version identity.Version `json:"version"`
 }

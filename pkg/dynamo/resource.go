@@ -112,7 +112,7 @@ func (s *Store) change(c resource.Change) (table.Op, error) {
 }
 
 // beside are the items that come and go with a resource: a token's secret, the record of the agent that held
-// a name.
+// a name, the entry that revokes what was issued before.
 func (s *Store) beside(c resource.Change) []table.Op {
 	var ops []table.Op
 	switch {
@@ -129,6 +129,9 @@ func (s *Store) beside(c resource.Change) []table.Op {
 		ops = append(ops,
 			s.state.DeleteOp(table.Key{PK: names.Agent, SK: c.ForgetAgent}, "", nil),
 			s.state.DeleteOp(table.Key{PK: names.Agent, SK: "quarantined#" + c.Resource.Metadata.Name}, "", nil))
+	}
+	if c.Revoke != nil {
+		ops = append(ops, s.state.CreateOp(beforeItem(*c.Revoke, c.Event.Time)))
 	}
 	return ops
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -36,6 +37,8 @@ type place struct {
 	until       time.Time
 	input       int64
 	roles       []access.Role
+	locks       []bundle.Lock
+	revoked     []bundle.Lock
 	events      []audit.Event
 
 	fail      string
@@ -150,6 +153,14 @@ func (p *place) Roles(context.Context) (r []access.Role, err error) {
 		p.meanwhile = nil
 	}
 	return r, err
+}
+
+func (p *place) Locks(context.Context) (locks, revoked []bundle.Lock, err error) {
+	err = p.faulty("Locks", func() error {
+		locks, revoked = slices.Clone(p.locks), slices.Clone(p.revoked)
+		return nil
+	})
+	return locks, revoked, err
 }
 
 func (p *place) Record(_ context.Context, e audit.Event) error {
@@ -278,24 +289,8 @@ func TestAnInputThatChangesWhileItSignsIsTakenIn(t *testing.T) {
 	}
 }
 
-func TestLocksAreCarriedOver(t *testing.T) {
-	s := newSite(t)
-	s.rotate(t)
-	h := s.publish(t)
-	lock := bundle.Lock{ID: "lck_1", Target: "user", Value: "eve"}
-	doc, err := bundle.Seal(bundle.KindRevocations, bundle.Revocations{Cluster: s.ID, Version: h.Revocations, IssuedAt: s.Now, Trust: h.Trust, Policy: h.Policy, Locks: []bundle.Lock{lock}}, s.Keys[names.KeyPolicy])
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.revocations = doc
-	s.publish(t)
-	if d := cmp.Diff([]bundle.Lock{lock}, s.accept(t, bundle.NewHolder(s.ID, "")).Revocations.Locks); d != "" {
-		t.Error(d)
-	}
-}
-
 func TestAFailureAnywhereLeavesAHeadThatAgentsAccept(t *testing.T) {
-	for _, call := range []string{"Read", "Trust", "Policy", "Revocations", "Lease", "Release", "PutPolicy", "Advance", "Input", "Roles", "Record"} {
+	for _, call := range []string{"Read", "Trust", "Policy", "Revocations", "Lease", "Release", "PutPolicy", "Advance", "Input", "Roles", "Locks", "Record"} {
 		for _, persisted := range []bool{false, true} {
 			s := newSite(t)
 			s.rotate(t)
@@ -304,6 +299,7 @@ func TestAFailureAnywhereLeavesAHeadThatAgentsAccept(t *testing.T) {
 			agent := bundle.NewHolder(s.ID, "")
 			s.accept(t, agent)
 			s.change(role("dev"), role("more"))
+			s.revoke("lck_1", "user", "eve")
 			s.fail, s.persisted = call, persisted
 			_, err := s.publisher.Publish(t.Context())
 			if err != nil && !errors.Is(err, errDown) {
@@ -311,8 +307,8 @@ func TestAFailureAnywhereLeavesAHeadThatAgentsAccept(t *testing.T) {
 			}
 			s.accept(t, agent)
 			h := s.publish(t)
-			if state := s.accept(t, agent); h.Input != 2 || len(state.Policy.Roles) != len(access.Presets())+2 {
-				t.Errorf("%s (%v): input %d, %d roles after the next run", call, persisted, h.Input, len(state.Policy.Roles))
+			if state := s.accept(t, agent); h.Input != 3 || len(state.Policy.Roles) != len(access.Presets())+2 || !revoked(state, 1) || revoked(state, h.Policy.Counter) {
+				t.Errorf("%s (%v): input %d, %d roles, %+v after the next run", call, persisted, h.Input, len(state.Policy.Roles), state.Revocations.Before)
 			}
 		}
 	}

@@ -35,6 +35,9 @@ type Inputs interface {
 	// Input gives the counter that every change adds to; it is read before and after the rest.
 	Input(context.Context) (int64, error)
 	Roles(context.Context) ([]access.Role, error)
+	// Locks gives the locks, and beside them those who are revoked: what was issued to them before the publication
+	// that takes the entry up first.
+	Locks(context.Context) (locks, revoked []bundle.Lock, err error)
 	Record(context.Context, audit.Event) error
 }
 
@@ -140,6 +143,7 @@ type draft struct {
 	trust       bundle.Trust
 	signer      crypto.Signer
 	policy      bundle.Policy
+	barred      barred
 	revocations bundle.Signed
 	changed     bool
 }
@@ -211,6 +215,9 @@ func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err e
 	if err != nil {
 		return 0, err
 	}
+	if d.barred, err = p.bar(ctx); err != nil {
+		return 0, err
+	}
 	roles := append(access.Presets(), stored...)
 	for i := range roles {
 		roles[i].Metadata.Revision = 0 // says nothing about what anybody may do
@@ -225,7 +232,8 @@ func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err e
 	return counter, nil
 }
 
-// seal signs what changed: the policy if it did, the revocations always. Versions count on from the head.
+// seal signs what changed: the policy if it did or if somebody is newly revoked, the revocations always. Versions
+// count on from the head.
 func (p *Publisher) seal(ctx context.Context, d *draft) error {
 	d.to = d.from
 	now := p.config.Now().UTC().Truncate(time.Millisecond)
@@ -233,27 +241,27 @@ func (p *Publisher) seal(ctx context.Context, d *draft) error {
 	if err != nil {
 		return err
 	}
-	if !same {
-		d.changed = true
-		d.to.Policy = next(d.from.Trust, d.from.Policy)
-		d.to.Input = d.policy.Input
-		d.policy.Version, d.policy.IssuedAt = d.to.Policy, now
-		doc, err := bundle.Seal(bundle.KindPolicy, d.policy, d.signer)
-		if err != nil {
-			return err
-		}
-		if d.to.PolicySHA256, err = p.config.Place.PutPolicy(ctx, doc); err != nil {
-			return err
-		}
+	given, err := p.given(ctx, d)
+	if err != nil {
+		return err
+	}
+	if d.changed = !same || d.barred.news(given); d.changed {
+		d.to.Policy, d.to.Input = next(d.from.Trust, d.from.Policy), d.policy.Input
 	}
 	d.to.Revocations = next(d.from.Trust, d.from.Revocations)
 	body := bundle.Revocations{
 		Cluster: p.config.Cluster, Version: d.to.Revocations, IssuedAt: now, Trust: d.to.Trust, Policy: d.to.Policy,
+		Locks: d.barred.locks, Before: d.barred.before(given, d.to.Policy),
 	}
-	if err := p.carry(ctx, d, &body); err != nil {
+	if d.revocations, err = sealed(body, d.signer); err != nil || !d.changed {
 		return err
 	}
-	d.revocations, err = bundle.Seal(bundle.KindRevocations, body, d.signer)
+	d.policy.Version, d.policy.IssuedAt = d.to.Policy, now
+	doc, err := bundle.Seal(bundle.KindPolicy, d.policy, d.signer)
+	if err != nil {
+		return err
+	}
+	d.to.PolicySHA256, err = p.config.Place.PutPolicy(ctx, doc)
 	return err
 }
 
@@ -285,23 +293,6 @@ func normal(roles []access.Role) string {
 	return b.String()
 }
 
-// carry takes over locks and entries that stand: nobody writes them anew yet, and none may get lost.
-func (p *Publisher) carry(ctx context.Context, d *draft, body *bundle.Revocations) error {
-	if d.from.Revocations == (identity.Version{}) {
-		return nil
-	}
-	doc, err := p.config.Place.Revocations(ctx)
-	if err != nil {
-		return err
-	}
-	have, err := d.trust.OpenRevocations(doc)
-	if err != nil {
-		return fmt.Errorf("opening the revocations in force: %w", err)
-	}
-	body.Locks, body.Before = have.Locks, have.Before
-	return nil
-}
-
 // next counts a document on, in the epoch of the trust document.
 func next(trust, have identity.Version) identity.Version {
 	return identity.Version{Epoch: trust.Epoch, Counter: have.Counter + 1}
@@ -316,7 +307,8 @@ func (p *Publisher) tell(ctx context.Context, d draft) error {
 	e.TargetKind, e.Target = "document", "policy/"+d.to.PolicySHA256
 	e.Data = map[string]string{
 		"version": fmt.Sprintf("%d.%d", d.to.Policy.Epoch, d.to.Policy.Counter), "input": fmt.Sprint(d.to.Input),
-		"roles": fmt.Sprint(len(d.policy.Roles)), "key": bundle.KeyID(d.signer.Public()),
+		"roles": fmt.Sprint(len(d.policy.Roles)), "locks": fmt.Sprint(len(d.barred.locks)), "revoked": fmt.Sprint(len(d.barred.revoked)),
+		"key": bundle.KeyID(d.signer.Public()),
 	}
 	return p.config.Inputs.Record(ctx, e)
 }

@@ -79,13 +79,15 @@ func (d *Desk) Update(ctx context.Context, c Caller, r access.Resource) (Outcome
 		return Outcome{}, moved(r)
 	}
 	r.Metadata.Revision = was.Metadata.Revision + 1
-	return d.commit(ctx, Change{
-		Resource: r, Was: was.Metadata.Revision, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r),
-	}, "", moved(r))
+	change := Change{Resource: r, Was: was.Metadata.Revision, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
+	if downgrades(was.Spec, r.Spec) {
+		d.revoke(&change, "user", r.Metadata.Name)
+	}
+	return d.commit(ctx, change, "", moved(r))
 }
 
-// Delete removes a resource and gives what it was. Of a node it gives the name free: the agent that held it
-// can't renew, and whoever the token admits next gets the name.
+// Delete removes a resource and gives what it was. Of a node it gives the name free: the agent that held it is
+// revoked, and whoever the token admits next gets the name. What a deleted user's record gave ends with it.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
 	k, set, err := d.open(c, kind)
 	if err != nil {
@@ -109,6 +111,9 @@ func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome
 		}
 	case *access.NodeSpec:
 		change.ForgetAgent = spec.Agent
+		d.revoke(&change, "agent", spec.Agent)
+	case *access.UserSpec:
+		d.revoke(&change, "user", name)
 	}
 	return d.commit(ctx, change, "", moved(was))
 }

@@ -60,6 +60,8 @@ type Change struct {
 	Secret       *Secret // of a token that is created: kept as a hash
 	ForgetSecret string  // hash of a deleted token's secret
 	ForgetAgent  string  // id of the agent that held a deleted node's name
+
+	Revoke *bundle.Lock // names whose certificates from before this change end with it; expires when none can live any more
 }
 
 // Secret is what is kept of a token's secret.

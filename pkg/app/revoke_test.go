@@ -1,0 +1,69 @@
+package app_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/certs"
+)
+
+// What is issued lives on by itself: a change that takes something away must end it, and no other may.
+func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
+	eve := `{"kind":"user","metadata":{"name":"eve"},"spec":{"mapping":"engineers","roles":["dev","dba"],"traits":{"logins":["ubuntu","postgres"]}}}`
+	user := func(change ...string) string { return strings.NewReplacer(change...).Replace(eve) }
+	const path = "/v1/admin/resources/user/eve"
+	for name, c := range map[string]struct {
+		method, path, body string
+		target, value      string // "" for no revocation
+		life               time.Duration
+	}{
+		"a user's record is deleted":  {http.MethodDelete, path, "", "user", "eve", certs.MaxUserLife},
+		"a role is taken away":        {http.MethodPut, path, user(`,"dba"`, ""), "user", "eve", certs.MaxUserLife},
+		"one role replaces another":   {http.MethodPut, path, user(`"dba"`, `"dbb"`), "user", "eve", certs.MaxUserLife},
+		"all roles are taken away":    {http.MethodPut, path, user(`"roles":["dev","dba"],`, ""), "user", "eve", certs.MaxUserLife},
+		"a trait's value goes":        {http.MethodPut, path, user(`,"postgres"`, ""), "user", "eve", certs.MaxUserLife},
+		"a trait goes":                {http.MethodPut, path, user(`"logins"`, `"groups"`), "user", "eve", certs.MaxUserLife},
+		"another mapping":             {http.MethodPut, path, user("engineers", "contractors"), "user", "eve", certs.MaxUserLife},
+		"a node's name is given free": {http.MethodDelete, "/v1/admin/resources/node/node-1", "", "agent", agentOnline, certs.MaxHostLife},
+		"nothing changes":             {http.MethodPut, path, user(), "", "", 0},
+		"the order changes":           {http.MethodPut, path, user(`"dev","dba"`, `"dba","dev"`), "", "", 0},
+		"a role is added":             {http.MethodPut, path, user(`"dba"`, `"dba","ops"`), "", "", 0},
+		"a trait's value is added":    {http.MethodPut, path, user(`"postgres"`, `"postgres","root"`), "", "", 0},
+		"a role is deleted":           {http.MethodDelete, "/v1/admin/resources/role/dev", "", "", "", 0},
+		"a user's record is made":     {http.MethodPost, "/v1/admin/resources/user/new", user("eve", "new"), "", "", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			record, err := access.DecodeJSON("user", []byte(eve))
+			if err != nil {
+				t.Fatal(err)
+			}
+			record.Metadata.Revision = 1
+			s.store.resources["user/eve"] = record
+			s.store.resources["role/dev"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "dev", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+			s.store.resources["node/node-1"] = access.Resource{Kind: "node", Metadata: access.Metadata{Name: "node-1", Scope: "/"}, Spec: &access.NodeSpec{Agent: agentOnline}}
+			if status, p, _ := s.call(s.user("ada", "editor"), c.method, c.path, c.body); status != http.StatusOK {
+				t.Fatalf("%d %+v", status, p)
+			}
+			if c.target == "" {
+				if len(s.store.revoked) != 0 {
+					t.Errorf("revoked %+v", s.store.revoked)
+				}
+				return
+			}
+			if len(s.store.revoked) != 1 {
+				t.Fatalf("revoked %+v", s.store.revoked)
+			}
+			got := s.store.revoked[0]
+			if got.Target != c.target || got.Value != c.value || !strings.HasPrefix(got.ID, "lck_") || !got.Expires.After(s.Now.Add(c.life)) {
+				t.Errorf("revoked %+v until %v", got, got.Expires)
+			}
+			if said := s.store.events[len(s.store.events)-1].Data["revoked"]; said != c.target+" "+c.value {
+				t.Errorf("the event says %q", said)
+			}
+		})
+	}
+}

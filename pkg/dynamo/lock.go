@@ -1,0 +1,49 @@
+package dynamo
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// Kinds of items of entity lock: a lock bars its target while it stands; the other bars what was issued before.
+const (
+	lockStands = "lock"
+	lockBefore = "before"
+)
+
+func beforeItem(l bundle.Lock, at time.Time) table.Item {
+	return table.Item{
+		names.PK: table.String(names.Lock), names.SK: table.String(l.ID), "kind": table.String(lockBefore),
+		"target": table.String(l.Target), "value": table.String(l.Value), "at_ms": table.Int(at.UnixMilli()),
+		"expires_ms": table.Int(l.Expires.UnixMilli()), names.Expires: table.Int(l.Expires.Add(time.Hour).Unix()),
+	}
+}
+
+// Locks gives the locks as they stand now, and beside them those who are revoked. Some may have expired.
+func (s *Store) Locks(ctx context.Context) (locks, revoked []bundle.Lock, err error) {
+	items, err := s.state.List(ctx, names.Lock)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, i := range items {
+		l := bundle.Lock{ID: i.Text(names.SK), Target: i.Text("target"), Value: i.Text("value"), Reason: i.Text("reason")}
+		if ms := i.Int("expires_ms"); ms != 0 {
+			until := time.UnixMilli(ms).UTC()
+			l.Expires = &until
+		}
+		switch kind := i.Text("kind"); kind {
+		case lockStands:
+			locks = append(locks, l)
+		case lockBefore:
+			revoked = append(revoked, l)
+		default:
+			return nil, nil, fmt.Errorf("reading %s: its kind %q is unknown", l.ID, kind)
+		}
+	}
+	return locks, revoked, nil
+}
