@@ -118,7 +118,7 @@ func (d *Decider) barred(state bundle.State, user identity.User, login, session 
 		return fault.Newf(fault.Denied, "ask an administrator about lock "+lock.ID, "locked: %s %s%s", lock.Target, lock.Value, reason)
 	}
 	if before, ok := state.Revoked(user); ok {
-		return fault.Newf(fault.Denied, "log in again with stile login", "the certificate was revoked: %s %s changed since it was issued", before.Target, before.Value)
+		return fault.Newf(fault.Denied, "log in again with: stile login --iam", "the certificate was revoked: %s %s changed since it was issued", before.Target, before.Value)
 	}
 	return nil
 }

@@ -51,7 +51,7 @@ func standing(c *Call) error {
 		return fault.Newf(fault.Denied, "ask an administrator about lock "+l.ID, "%s %s is locked", l.Target, l.Value)
 	}
 	if b, revoked := state.Revoked(c.User); revoked {
-		return fault.Newf(fault.Unauthenticated, "log in again with: stile login", "certificates of this %s from before policy %d.%d are revoked",
+		return fault.Newf(fault.Unauthenticated, "log in again with: stile login --iam", "certificates of this %s from before policy %d.%d are revoked",
 			b.Target, b.Version.Epoch, b.Version.Counter)
 	}
 	return nil

@@ -99,7 +99,7 @@ func (h *Handler) user(c *edge.Conn) (identity.User, error) {
 		return user, h.denied(c, user, fault.Newf(fault.Denied, "ask an administrator about lock "+lock.ID, "locked: %s %s", lock.Target, lock.Value))
 	}
 	if before, ok := state.Revoked(user); ok {
-		return user, h.denied(c, user, fault.Newf(fault.Denied, "log in again with stile login",
+		return user, h.denied(c, user, fault.Newf(fault.Denied, "log in again with: stile login --iam",
 			"the certificate was revoked: %s %s changed since it was issued", before.Target, before.Value))
 	}
 	return user, nil

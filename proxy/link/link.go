@@ -109,7 +109,7 @@ func barred(state bundle.State, agent identity.Host, now time.Time) error {
 		return fault.Newf(fault.Denied, "ask an administrator about lock "+lock.ID, "locked: %s %s", lock.Target, lock.Value)
 	}
 	if before, ok := state.Revoked(agent); ok {
-		return fault.Newf(fault.Denied, "let the agent join again", "the agent's certificate was revoked: %s %s", before.Target, before.Value)
+		return fault.Newf(fault.Denied, "empty the agent's state directory and start it again: then it joins anew", "the agent's certificate was revoked: %s %s", before.Target, before.Value)
 	}
 	return nil
 }

@@ -1,0 +1,193 @@
+package integration_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// cutWithin is how long an open session may go on after its user or node was revoked, on a machine that is busy with
+// other tests.
+const cutWithin = 10 * time.Second
+
+// open is a session that nobody ends from this side.
+type open struct {
+	cmd   *exec.Cmd
+	err   bytes.Buffer
+	ended chan struct{}
+}
+
+// session opens one and waits until its command runs.
+func (p *person) session(t *testing.T, node string) *open {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	o := &open{cmd: p.command(ctx, "stile", "ssh", node, "--", "echo open; exec sleep 600"), ended: make(chan struct{})}
+	o.cmd.Stderr = &o.err
+	out, err := o.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	word := make([]byte, len("open\n"))
+	_, err = io.ReadFull(out, word)
+	go func() {
+		_, _ = io.Copy(io.Discard, out)
+		_ = o.cmd.Wait()
+		close(o.ended)
+	}()
+	t.Cleanup(func() { cancel(); <-o.ended })
+	if err != nil || string(word) != "open\n" {
+		t.Fatalf("the session says %q: %v", word, err)
+	}
+	return o
+}
+
+func (o *open) lives() bool {
+	select {
+	case <-o.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// cut waits until the session was ended from the other side, with a reason.
+func (o *open) cut(t *testing.T, words ...string) {
+	t.Helper()
+	select {
+	case <-o.ended:
+	case <-time.After(cutWithin):
+		t.Fatalf("the session still lives after %s", cutWithin)
+	}
+	if status := o.cmd.ProcessState.ExitCode(); status != 255 {
+		t.Errorf("the session ended with %d", status)
+	}
+	for _, word := range words {
+		if !strings.Contains(o.err.String(), word) {
+			t.Errorf("%q is not in what the session said last: %q", word, o.err.String())
+		}
+	}
+}
+
+// record is a user's record with these roles beside those of the mapping.
+func record(name, roles string) string {
+	return "kind: user\nmetadata: {name: " + name + "}\nspec: {mapping: engineers, roles: [" + roles + "]}\n"
+}
+
+func TestWhatAUsersRecordGaveEndsWithIt(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	boss.create(t, record("alice", "auditor"))
+	t.Cleanup(func() { boss.run(t, nil, "rm", "user/alice") }) // if the story stopped halfway
+	p := shared.person(t, engineer).login(t)
+	if got := p.must(t, "status"); !strings.Contains(got, "auditor") {
+		t.Fatalf("the record gives nothing: %s", got)
+	}
+	refused := func() {
+		t.Helper()
+		p.run(t, nil, "ls").refused(t, 3, "revoked", "stile login --iam")
+		p.run(t, nil, "ssh", "node-1", "--", "true").refused(t, 255, "revoked", "stile login --iam")
+	}
+
+	session := p.session(t, "node-1")
+	boss.must(t, "create", "--replace", "-f", boss.file(t, record("alice", "auditor, access")))
+	p.must(t, "ssh", "node-1", "--", "true")
+	p.must(t, "ls")
+	if !session.lives() {
+		t.Fatalf("a role that was added ended the session: %s", session.err.String())
+	}
+	boss.must(t, "create", "--replace", "-f", boss.file(t, record("alice", "access")))
+	session.cut(t, "revoked", "stile login --iam")
+	refused()
+
+	p.login(t)
+	session = p.session(t, "node-1")
+	boss.must(t, "rm", "user/alice")
+	session.cut(t, "revoked", "stile login --iam")
+	refused()
+	boss.must(t, "get", "users")
+
+	p.login(t)
+	if got := p.must(t, "status"); strings.Contains(got, "auditor") {
+		t.Errorf("the record still gives: %s", got)
+	}
+	p.must(t, "ls")
+	p.must(t, "ssh", "node-1", "--", "true")
+}
+
+func TestARemovedNodeIsGoneUntilItJoinsAnew(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	p := shared.person(t, engineer).login(t)
+	removed := shared.agent(t, enrol{name: "node-removed"})
+	eventually(t, 30*time.Second, p.online(t, "node-removed", true))
+	session := p.session(t, "node-removed")
+	boss.must(t, "rm", "node/node-removed")
+	session.cut(t)
+	removed.logs(t, "the agent's certificate was revoked")
+	gone := func() {
+		t.Helper()
+		if got := p.must(t, "ls"); strings.Contains(got, "node-removed") {
+			t.Errorf("it is still listed: %s", got)
+		}
+		p.run(t, nil, "ssh", "node-removed", "--", "true").refused(t, 255, "node-removed")
+	}
+	gone()
+
+	if err := removed.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-removed.ended
+	again := shared.agent(t, enrol{name: "node-removed", state: removed.state})
+	again.logs(t, "the agent's certificate was revoked")
+	gone()
+
+	shared.agent(t, enrol{name: "node-removed"})
+	eventually(t, 30*time.Second, p.online(t, "node-removed", true))
+	p.must(t, "ssh", "node-removed", "--", "true")
+	boss.must(t, "rm", "node/node-removed")
+}
+
+func TestARemovedNodesCredentialIsNotRenewed(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	p := shared.person(t, "env.node")
+	held, r := p.join(t, "node-renewed", nil)
+	credential, err := held.api.JoinIAM(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renew := func() (wire.HostCredential, *attempt, error) {
+		a, r := p.join(t, "node-renewed", nil)
+		digest := certs.RenewDigest(r.Join.Challenge, certs.KeysHash(r.Join.SSHKey, r.Join.TLSKey))
+		signature, err := ecdsa.SignASN1(rand.Reader, held.tls, digest[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Join.Prior = wire.PriorCredential{Certificate: credential.TLSCertificate, Signature: signature}
+		c, err := a.api.JoinIAM(t.Context(), r)
+		return c, a, err
+	}
+	renewed, a, err := renew()
+	if err != nil || renewed.ID != credential.ID {
+		t.Fatalf("the right renewal gives %s instead of %s: %v", renewed.ID, credential.ID, err)
+	}
+	credential, held = renewed, a
+	boss.must(t, "rm", "node/node-renewed")
+	before := shared.snapshot(t, p)
+	_, _, err = renew()
+	refusedAs(t, err, fault.Unauthenticated)
+	if !strings.Contains(fault.From(err).Message, "revoked") {
+		t.Errorf("refused as %q", fault.From(err).Message)
+	}
+	shared.unchanged(t, p, before)
+}
