@@ -138,7 +138,7 @@ func (f *faults) find(matches func(*Fault) bool) *Fault {
 	defer f.mu.Unlock()
 	for _, one := range f.list {
 		spent := one.Count > 0 && one.Hits >= one.Count
-		//nolint:gosec // chance decides about a fault, not about a secret
+
 		if spent || !matches(one) || one.Probability > 0 && rand.Float64() >= one.Probability {
 			continue
 		}

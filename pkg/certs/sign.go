@@ -49,7 +49,7 @@ func KeysHash(sshSPKI, tlsSPKI []byte) string {
 	h := sha256.New()
 	h.Write([]byte("stile-keys-v1\n"))
 	for _, k := range [][]byte{sshSPKI, tlsSPKI} {
-		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(k)))) //nolint:gosec // keys are some hundred bytes
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(k))))
 		h.Write(k)
 	}
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))

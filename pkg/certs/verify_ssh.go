@@ -102,7 +102,7 @@ func times(cert *ssh.Certificate) (from, until time.Time, ok bool) {
 	if cert.ValidAfter > cert.ValidBefore || cert.ValidBefore > 1<<40 {
 		return from, until, false
 	}
-	return time.Unix(int64(cert.ValidAfter), 0), time.Unix(int64(cert.ValidBefore), 0), true //nolint:gosec // both are below 1<<40
+	return time.Unix(int64(cert.ValidAfter), 0), time.Unix(int64(cert.ValidBefore), 0), true
 }
 
 // vouches compares byte for byte with plain keys. A signature key that is itself a certificate, which embeds

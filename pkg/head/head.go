@@ -92,7 +92,7 @@ func parse(i table.Item) Head {
 		if i.Int(counter) <= 0 {
 			return identity.Version{}
 		}
-		return identity.Version{Epoch: uint64(max(i.Int("epoch"), 0)), Counter: uint64(i.Int(counter))} //nolint:gosec // not negative
+		return identity.Version{Epoch: uint64(max(i.Int("epoch"), 0)), Counter: uint64(i.Int(counter))}
 	}
 	return Head{
 		Trust: version("trust_counter"), Policy: version("policy_counter"), Revocations: version("revocations_counter"),
