@@ -47,7 +47,7 @@ fmt: ## format all Go files
 generate: ## regenerate what is generated from openapi.yaml
 	$(GO) generate ./pkg/wire
 
-bench: build ## measure against ssh and write nothing (HOSTILE=10m: how long hostile peers are at work)
+bench: build ## measure beside ssh, as docs/performance.md says (HOSTILE=10m make bench: hostile peers for 10 minutes)
 	@scripts/need ssh:openssh-client
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/policy ./pkg/certs ./pkg/frame ./pkg/tunnel ./pkg/signature
 	$(GO) test -run '^$$' -bench Hostile -benchtime $(HOSTILE) ./agent/sshd

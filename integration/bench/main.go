@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -25,7 +27,8 @@ func main() {
 	flag.StringVar(&o.root, "root", ".", "the repository, with its programs built")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each measure; some take a multiple")
 	flag.IntVar(&o.agents, "agents", 200, "idle agents at the proxy, at most 1000")
-	flag.DurationVar(&o.hostile, "hostile", 20*time.Second, "how long hostile peers are at work; 0 leaves them out")
+	flag.DurationVar(&o.hostile, "hostile", 20*time.Second, "how long hostile peers are at work")
+	flag.StringVar(&o.only, "only", "", "these steps alone, with commas: idle, agents, connections, streams, sessions, ls, hostile")
 	flag.Parse()
 	status, err := start(o)
 	if err != nil {
@@ -41,6 +44,7 @@ type options struct {
 	rounds  int
 	agents  int
 	hostile time.Duration
+	only    string
 }
 
 // start gives the run a directory of its own, and the user a clean home where it can.
@@ -100,24 +104,28 @@ func run(o options, dir string) (err error) {
 	return errors.Join(err, print(os.Stdout, append(more, rows...)))
 }
 
-// measure goes through everything; what was measured before something failed is given too.
+// step is a part of the run that -only names.
+type step struct {
+	name string
+	run  func() ([]row, error)
+}
+
+// measure goes through the steps that were asked for; what was measured before one failed is given too.
 func measure(ctx context.Context, o options, s *system, w ways) ([]row, error) {
 	var rows []row
-	for _, step := range []func() ([]row, error){
-		func() ([]row, error) { return idle(w) },
-		func() ([]row, error) { return one(agentsHeld(ctx, s, w, o.agents)) }, // before others leave free memory behind
-		func() ([]row, error) { return connections(ctx, w, o.rounds) },
-		func() ([]row, error) { return streams(ctx, s, w, o.rounds) },
-		func() ([]row, error) { return one(sessionsHeld(ctx, w)) },
-		func() ([]row, error) { return one(list(ctx, s, o.rounds)) },
-		func() ([]row, error) {
-			if o.hostile == 0 {
-				return nil, nil
-			}
-			return besiege(ctx, s, w, o.hostile)
-		},
+	for _, part := range []step{
+		{"idle", func() ([]row, error) { return idle(w) }},
+		{"agents", func() ([]row, error) { return one(agentsHeld(ctx, s, w, o.agents)) }}, // before others leave free memory behind
+		{"connections", func() ([]row, error) { return connections(ctx, w, o.rounds) }},
+		{"streams", func() ([]row, error) { return streams(ctx, s, w, o.rounds) }},
+		{"sessions", func() ([]row, error) { return one(sessionsHeld(ctx, w)) }},
+		{"ls", func() ([]row, error) { return one(list(ctx, s, o.rounds)) }},
+		{"hostile", func() ([]row, error) { return besiege(ctx, s, w, o.hostile) }},
 	} {
-		got, err := step()
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), part.name) {
+			continue
+		}
+		got, err := part.run()
 		rows = append(rows, got...)
 		if err != nil {
 			return rows, err
