@@ -52,7 +52,7 @@ func (a *app) create() *cobra.Command {
 			}
 			made = append(made, created)
 			if f == output.Table {
-				if err := a.report(created, replace); err != nil {
+				if err := a.report(created, written(created, replace)); err != nil {
 					return err
 				}
 			}
@@ -131,12 +131,16 @@ func write(ctx context.Context, s session, r wire.Resource, replace bool) (wire.
 	return s.client.CreateResource(ctx, r)
 }
 
-// report says what was done; a secret goes to the standard output, a warning to the other one.
-func (a *app) report(c wire.Created, replace bool) error {
-	verb := "created"
+// written says what came of a write: one that replaces may have found nothing to replace.
+func written(c wire.Created, replace bool) string {
 	if replace && c.Resource.Metadata.Revision > 1 {
-		verb = "replaced"
+		return "replaced"
 	}
+	return "created"
+}
+
+// report says what was done; a secret goes to the standard output, a warning to the other one.
+func (a *app) report(c wire.Created, verb string) error {
 	if err := a.say(c.Resource.Kind, c.Resource.Metadata.Name, verb); err != nil {
 		return err
 	}

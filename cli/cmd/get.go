@@ -87,7 +87,7 @@ func reference(text string) (kind, name string, one bool, err error) {
 func (a *app) rm() *cobra.Command {
 	return &cobra.Command{
 		Use:     "rm KIND/NAME...",
-		Short:   "Delete resources; a node's name becomes free",
+		Short:   "Delete resources and revoke what they gave; a node's name becomes free",
 		Example: "  stile rm role/developer",
 		Args:    atLeast(1, "stile rm role/developer"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -108,10 +108,11 @@ func (a *app) rm() *cobra.Command {
 				return err
 			}
 			for _, t := range targets {
-				if _, err := s.client.DeleteResource(c.Context(), t.kind, t.name); err != nil {
+				was, err := s.client.DeleteResource(c.Context(), t.kind, t.name)
+				if err != nil {
 					return silence(err)
 				}
-				if err := a.say(t.kind, t.name, "deleted"); err != nil {
+				if err := a.report(was, "deleted"); err != nil {
 					return err
 				}
 			}

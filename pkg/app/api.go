@@ -120,11 +120,7 @@ func AdminHandlers(d *resource.Desk) map[string]api.Handler {
 		"createResource": written(d.Create),
 		"updateResource": written(d.Update),
 		"deleteResource": func(ctx context.Context, c api.Call) (any, error) {
-			out, err := d.Delete(ctx, caller(c), c.Params["kind"], c.Params["name"])
-			if err != nil {
-				return nil, err
-			}
-			return outside(out.Resource)
+			return told(d.Delete(ctx, caller(c), c.Params["kind"], c.Params["name"]))
 		},
 	}
 }
@@ -140,18 +136,23 @@ func written(change func(context.Context, resource.Caller, access.Resource) (res
 			return nil, fault.New(fault.BadInput, "the path and the body name different resources", "write the same name in both").
 				With("metadata.name", "not the path's")
 		}
-		out, err := change(ctx, caller(c), r)
-		if err != nil {
-			return nil, err
-		}
-		w, err := outside(out.Resource)
-		return wire.Created{Resource: w, Secret: out.Secret, Warning: out.Warning}, err
+		return told(change(ctx, caller(c), r))
 	}
+}
+
+// told gives what a change came to.
+func told(out resource.Outcome, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	w, err := outside(out.Resource)
+	return wire.Created{Resource: w, Secret: out.Secret, Warning: out.Warning}, err
 }
 
 func caller(c api.Call) resource.Caller {
 	return resource.Caller{
-		User: c.User, Policy: c.View.State.Policy, Nonce: c.Nonce, RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now,
+		User: c.User, Policy: c.View.State.Policy, Revocations: c.View.State.Revocations, Nonce: c.Nonce,
+		RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now,
 	}
 }
 

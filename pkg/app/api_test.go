@@ -385,9 +385,11 @@ func TestAStoredChangeThatIsNotInForceIsAWarning(t *testing.T) {
 	} {
 		s := newSite(t)
 		hinder(s.store)
-		status, _, out := s.call(s.user("ada", "editor"), http.MethodPost, "/v1/admin/resources/role/dev", roleDev)
-		if status != http.StatusOK || !strings.Contains(out, "not in force yet") {
-			t.Errorf("%s: %d %s", name, status, out)
+		for _, r := range []struct{ method, body string }{{http.MethodPost, roleDev}, {http.MethodPut, roleDev}, {http.MethodDelete, ""}} {
+			status, _, out := s.call(s.user("ada", "editor"), r.method, "/v1/admin/resources/role/dev", r.body)
+			if status != http.StatusOK || !strings.Contains(out, "not in force yet") {
+				t.Errorf("%s, %s: %d %s", name, r.method, status, out)
+			}
 		}
 	}
 	s := newSite(t)

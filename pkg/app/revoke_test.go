@@ -1,13 +1,16 @@
 package app_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/identity"
 )
 
 // What is issued lives on by itself: a change that takes something away must end it, and no other may.
@@ -63,6 +66,37 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 			}
 			if said := s.store.events[len(s.store.events)-1].Data["revoked"]; said != c.target+" "+c.value {
 				t.Errorf("the event says %q", said)
+			}
+		})
+	}
+}
+
+// A list that is full can't be published, and with it nothing can: what would fill it is refused before it is written.
+func TestARevocationThatHasNoRoomIsRefusedAndChangesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		entries    int
+		node, user int
+	}{
+		"some":              {300, 200, 200},
+		"room for a user":   {420, 413, 200},
+		"room for nobody":   {480, 413, 413},
+		"none, as at first": {0, 200, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			var r bundle.Revocations
+			for i := range c.entries {
+				r.Before = append(r.Before, bundle.Before{ID: fmt.Sprintf("lck_%026d", i), Target: "agent", Value: fmt.Sprintf("agt_%026d", i), Version: identity.Version{Epoch: 1, Counter: 1}})
+			}
+			s.Revoke(r)
+			s.store.resources["user/eve"] = access.Resource{Kind: "user", Metadata: access.Metadata{Name: "eve", Scope: "/"}, Spec: &access.UserSpec{Mapping: "engineers"}}
+			s.store.resources["node/node-1"] = access.Resource{Kind: "node", Metadata: access.Metadata{Name: "node-1", Scope: "/"}, Spec: &access.NodeSpec{Agent: agentOnline}}
+			for path, want := range map[string]int{"node/node-1": c.node, "user/eve": c.user} {
+				status, p, _ := s.call(s.user("ada", "editor"), http.MethodDelete, "/v1/admin/resources/"+path, "")
+				_, there := s.store.resources[path]
+				if status != want || there != (want != http.StatusOK) {
+					t.Errorf("%s: %d %+v, still there: %v", path, status, p, there)
+				}
 			}
 		})
 	}

@@ -67,9 +67,9 @@ func (c *Client) UpdateResource(ctx context.Context, r wire.Resource) (wire.Crea
 	return resource[wire.Created](ctx, c, http.MethodPut, r, r.Kind, r.Metadata.Name)
 }
 
-// DeleteResource deletes a resource and gives what it was.
-func (c *Client) DeleteResource(ctx context.Context, kind, name string) (wire.Resource, error) {
-	return resource[wire.Resource](ctx, c, http.MethodDelete, nil, kind, name)
+// DeleteResource deletes a resource and gives what it was, with a warning if what it revokes is not in force yet.
+func (c *Client) DeleteResource(ctx context.Context, kind, name string) (wire.Created, error) {
+	return resource[wire.Created](ctx, c, http.MethodDelete, nil, kind, name)
 }
 
 func post[T any](ctx context.Context, c *Client, body any, path ...string) (T, error) {

@@ -81,7 +81,9 @@ func (d *Desk) Update(ctx context.Context, c Caller, r access.Resource) (Outcome
 	r.Metadata.Revision = was.Metadata.Revision + 1
 	change := Change{Resource: r, Was: was.Metadata.Revision, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
 	if downgrades(was.Spec, r.Spec) {
-		d.revoke(&change, "user", r.Metadata.Name)
+		if err := d.revoke(c, &change, "user", r.Metadata.Name); err != nil {
+			return Outcome{}, err
+		}
 	}
 	return d.commit(ctx, change, "", moved(r))
 }
@@ -106,14 +108,15 @@ func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome
 	change := Change{Resource: was, Was: was.Metadata.Revision, Delete: true, Nonce: c.Nonce, Event: d.event(c, audit.ResourceDeleted, was)}
 	switch spec := was.Spec.(type) {
 	case *access.TokenSpec:
-		if change.ForgetSecret, err = d.config.Store.Secret(ctx, name); err != nil {
-			return Outcome{}, err
-		}
+		change.ForgetSecret, err = d.config.Store.Secret(ctx, name)
 	case *access.NodeSpec:
 		change.ForgetAgent = spec.Agent
-		d.revoke(&change, "agent", spec.Agent)
+		err = d.revoke(c, &change, "agent", spec.Agent)
 	case *access.UserSpec:
-		d.revoke(&change, "user", name)
+		err = d.revoke(c, &change, "user", name)
+	}
+	if err != nil {
+		return Outcome{}, err
 	}
 	return d.commit(ctx, change, "", moved(was))
 }

@@ -73,12 +73,13 @@ type Secret struct {
 
 // Caller is who asks, as the API established it.
 type Caller struct {
-	User      identity.User
-	Policy    bundle.Policy // in force
-	Nonce     string        // of the call; needed for changes
-	RequestID string
-	SourceIP  string
-	Now       time.Time
+	User        identity.User
+	Policy      bundle.Policy      // in force
+	Revocations bundle.Revocations // in force
+	Nonce       string             // of the call; needed for changes
+	RequestID   string
+	SourceIP    string
+	Now         time.Time
 }
 
 // Config is what the use case is given.

@@ -1,12 +1,15 @@
 package resource
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
@@ -17,12 +20,25 @@ const slack = time.Hour
 // lives says how long at most what was issued to a target of a revocation lives.
 var lives = map[string]time.Duration{"agent": certs.MaxHostLife, "user": certs.MaxUserLife}
 
+// roomFor is how large the revocations in force may be for one more of a target, in bytes. Deleting nodes leaves room
+// for users, and users for what is being written at the same time: were it too much, nothing could be published.
+var roomFor = map[string]int{"agent": bundle.MaxRevocations * 3 / 4, "user": bundle.MaxRevocations * 15 / 16}
+
 // revoke has the certificates end with the change that were issued to the target before it.
-func (d *Desk) revoke(change *Change, target, value string) {
+func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
+	held, err := json.Marshal(c.Revocations)
+	if err != nil {
+		return fmt.Errorf("measuring the revocations: %w", err)
+	}
+	if len(held) > roomFor[target] {
+		return fault.Newf(fault.TooLarge, "remove locks that are not needed, or try again later: what was revoked leaves the list by itself within a day or so",
+			"the list of revocations has no room for %s %s", target, value)
+	}
 	now := change.Event.Time
 	until := now.Add(lives[target] + slack)
 	change.Revoke = &bundle.Lock{ID: identity.NewID("lck", d.config.Entropy, now), Target: target, Value: value, Expires: &until}
 	change.Event.Data["revoked"] = target + " " + value
+	return nil
 }
 
 // downgrades reports whether an update takes something away from somebody: a role, a trait's value, or all, by coming
