@@ -78,22 +78,30 @@ func newLine(t testing.TB, proxies int) *line {
 // newPatientLine is newLine with other times of silence than the tunnels' own.
 func newPatientLine(t testing.TB, proxies int, silence, dead time.Duration) *line {
 	t.Helper()
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &line{t: t, cluster: tunneltest.New(t), me: me.Username, stopped: make(chan struct{}), silence: silence, dead: dead}
+	l := newIdleLine(t)
+	l.silence, l.dead = silence, dead
 	for range proxies {
 		l.proxies = append(l.proxies, l.newProxy())
 	}
 	l.newAgent()
-	l.tellProxies()
+	l.tell(l.proxies...)
 	return l
 }
 
-func (l *line) tellProxies() {
+// newIdleLine is a line without anybody.
+func newIdleLine(t testing.TB) *line {
+	t.Helper()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &line{t: t, cluster: tunneltest.New(t), me: me.Username, stopped: make(chan struct{})}
+}
+
+// tell says to all proxies that these live.
+func (l *line) tell(proxies ...*proxy) {
 	var list []*frame.Proxies_Proxy
-	for _, p := range l.proxies {
+	for _, p := range proxies {
 		list = append(list, &frame.Proxies_Proxy{Id: p.id, Addr: p.addr})
 	}
 	for _, p := range l.proxies {

@@ -36,7 +36,7 @@ type place struct {
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	c := tunneltest.New(t)
-	p := &place{cluster: c, asked: make(chan *frame.ConnectRequest, 8)}
+	p := &place{cluster: c, asked: make(chan *frame.ConnectRequest, 64)}
 	_, p.edge = c.Proxy()
 	_, node := c.Agent(nil, "node-1")
 	var err error

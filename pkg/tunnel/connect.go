@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/bundle"
@@ -31,19 +30,31 @@ type ConnectConfig struct {
 // DialConnect gives a connection to the target that a proxy splices to the target's agent. It returns after
 // the TLS handshake; the request goes out together with the first Write (or alone at the first Read), and
 // its answer is read by the first Read: a refusal is the *fault.Fault that Read returns, so nothing costs a
-// round trip of its own. The connection has CloseWrite. What runs inside must authenticate the target
-// itself: for SSH by certs.VerifySSHHost.
+// round trip of its own. Many proxies may stand behind one address, and one of them may lack the target's
+// tunnel: what that one refuses is asked of another. The connection has CloseWrite. What runs inside must
+// authenticate the target itself: for SSH by certs.VerifySSHHost.
 func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {
+	request, err := frame.Append(nil, &frame.ConnectRequest{
+		Version: frame.Protocol, Target: &frame.Target{Kind: c.Kind, Name: c.Name}, TraceId: c.TraceID,
+	})
+	if err != nil {
+		return nil, fault.New(fault.BadInput, "the target's name is too long", "use the name that stile ls shows").Because(err)
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newConnected(conn, request, c.dial), nil
+}
+
+// dial gives a connection to the first proxy that answers.
+func (c ConnectConfig) dial(ctx context.Context) (*tls.Conn, error) {
 	config := clientTLS(names.ALPNConnect, c.Certificate, verifyProxy(c.Trust, c.Now, func(identity.Host) {}))
 	var last error = fault.New(fault.Unreachable, "no proxy is known", "ask your administrator whether the cluster's proxies run")
 	for _, addr := range c.Addrs {
 		conn, err := handshake(ctx, c.Dial, addr, config)
 		if err == nil {
-			return &connected{Conn: conn, request: &frame.ConnectRequest{
-				Version: frame.Protocol,
-				Target:  &frame.Target{Kind: c.Kind, Name: c.Name},
-				TraceId: c.TraceID,
-			}}, nil
+			return conn, nil
 		}
 		last = err
 		if ctx.Err() != nil {
@@ -51,70 +62,6 @@ func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {
 		}
 	}
 	return nil, last
-}
-
-// connected sends its request with the first bytes and takes the answer off before the first bytes.
-type connected struct {
-	*tls.Conn
-	writing sync.Mutex
-	request *frame.ConnectRequest // nil once sent
-	reading sync.Mutex
-	decided bool
-	refusal error
-}
-
-func (c *connected) Write(p []byte) (int, error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	return c.write(p)
-}
-
-// flush sends the request alone if nothing has been written yet.
-func (c *connected) flush() error {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	if c.request == nil {
-		return nil
-	}
-	_, err := c.write(nil)
-	return err
-}
-
-func (c *connected) write(p []byte) (int, error) {
-	if c.request == nil {
-		return c.Conn.Write(p)
-	}
-	b, err := frame.Append(nil, c.request)
-	if err != nil {
-		return 0, fault.New(fault.BadInput, "the target's name is too long", "use the name that stile ls shows").Because(err)
-	}
-	c.request = nil
-	n, err := c.Conn.Write(append(b, p...))
-	return max(0, n-len(b)), err
-}
-
-func (c *connected) Read(p []byte) (int, error) {
-	c.reading.Lock()
-	defer c.reading.Unlock()
-	if !c.decided {
-		if err := c.flush(); err != nil {
-			return 0, err
-		}
-		c.refusal = answered(frame.ReadAnswer(c.Conn))
-		c.decided = true
-	}
-	if c.refusal != nil {
-		return 0, c.refusal
-	}
-	return c.Conn.Read(p)
-}
-
-// CloseWrite ends this side's bytes; an empty session's request goes out before.
-func (c *connected) CloseWrite() error {
-	if err := c.flush(); err != nil {
-		return err
-	}
-	return c.Conn.CloseWrite()
 }
 
 // answered leaves refusals as they are and names what a broken connection means to the user.
