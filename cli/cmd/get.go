@@ -87,7 +87,7 @@ func reference(text string) (kind, name string, one bool, err error) {
 func (a *app) rm() *cobra.Command {
 	return &cobra.Command{
 		Use:     "rm KIND/NAME...",
-		Short:   "Delete resources and revoke what they gave; a node's name becomes free",
+		Short:   "Delete resources; nodes and users lose at once what they were issued",
 		Example: "  stile rm role/developer",
 		Args:    atLeast(1, "stile rm role/developer"),
 		RunE: func(c *cobra.Command, args []string) error {
