@@ -38,6 +38,8 @@ type Config struct {
 	Stamp   func() Stamp    // whose events these are, asked for each event
 	Epoch   string          // changes when the agent starts
 	OnError func(err error) // told about failed syncs; nil logs
+	// Allocate takes disk space for the reserve; nil is [Allocate].
+	Allocate func(path string, size int64) error
 }
 
 // Stamp is what the spool adds to each event.
@@ -58,6 +60,7 @@ type Spool struct {
 	dirty    *time.Timer // nil when synced
 	ready    chan struct{}
 	closed   bool
+	reserved bool // the reserve takes its space on disk
 }
 
 type segment struct {
@@ -81,6 +84,9 @@ func Open(c Config) (*Spool, error) {
 	if c.OnError == nil {
 		c.OnError = func(err error) { slog.Error("Audit spool not synced", "error", err) }
 	}
+	if c.Allocate == nil {
+		c.Allocate = Allocate
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the audit spool: %w", err)
 	}
@@ -90,6 +96,9 @@ func Open(c Config) (*Spool, error) {
 	}
 	if s.behind() {
 		s.wake()
+	}
+	if err := s.hold(); err != nil {
+		c.OnError(fmt.Errorf("reserving disk space: %w", err)) // Room says it to whoever wants a session
 	}
 	return s, nil
 }
@@ -168,17 +177,6 @@ func (s *Spool) begin(number uint64) error {
 	return err
 }
 
-// Room fails when the spool is full: what happens in a new session could not be told to anybody.
-func (s *Spool) Room() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.size() < s.config.Limit {
-		return nil
-	}
-	return fault.New(fault.Unavailable, "the node's audit spool is full, so no new session may begin",
-		"restore the agent's connection to a proxy, and the proxy's to the control plane")
-}
-
 func (s *Spool) size() (n int64) {
 	for _, g := range s.segments {
 		n += g.size
@@ -204,10 +202,14 @@ func (s *Spool) Record(e audit.Event) error {
 		return fmt.Errorf("recording %s: %w", e.Type, err)
 	}
 	if s.size()+int64(len(line)) > s.config.Limit+s.config.Limit/8 {
-		return fmt.Errorf("recording %s: the audit spool is full", e.Type)
+		return fault.New(fault.Unavailable, "the node's audit spool is full", "restore the agent's connection to a proxy, and the proxy's to the control plane")
 	}
-	if err := s.append(append(line, '\n')); err != nil {
-		return fmt.Errorf("recording %s: %w", e.Type, err)
+	line = append(line, '\n')
+	if err = s.append(line); err != nil && s.release() {
+		err = s.append(line)
+	}
+	if err != nil {
+		return s.noDisk(fmt.Errorf("recording %s: %w", e.Type, err))
 	}
 	s.seq++
 	s.wake()
@@ -240,6 +242,7 @@ func (s *Spool) sync() {
 	}
 	s.dirty = nil
 	if err := s.file.Sync(); err != nil {
+		s.release()
 		s.config.OnError(err)
 	}
 }

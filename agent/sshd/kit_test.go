@@ -29,7 +29,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type journal struct {
 	mu     sync.Mutex
 	events []audit.Event
-	full   error
+	full   error // of Room
+	broken error // of Record
 }
 
 func (j *journal) Room() error {
@@ -45,6 +46,9 @@ func (j *journal) Record(e audit.Event) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.broken != nil {
+		return j.broken
+	}
 	j.events = append(j.events, e)
 	return nil
 }

@@ -12,12 +12,8 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// launch starts the login's shell, as a login shell or with a command.
-func (s *session) launch(command string) (*process, error) {
-	a, err := s.account()
-	if err != nil {
-		return nil, err
-	}
+// launch starts the account's shell, as a login shell or with a command.
+func (s *session) launch(a account.Account, command string) (*process, error) {
 	own := s.owner(a)
 	p, err := begin(s.command(a, command, home(a)), s.terminal, own)
 	if errors.Is(err, os.ErrPermission) { // root sees a home that its owner may not enter

@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -134,27 +135,33 @@ func (s *session) resize(payload []byte) bool {
 	return s.process == nil || s.process.resize(size) == nil
 }
 
-// start begins the one shell or command of the session. A failure of ours is told on stderr.
+// start begins the one shell or command of the session. A failure of ours is told on stderr. Nothing starts before
+// the journal holds that it does.
 func (s *session) start(kind, command string) (bool, func()) {
 	if s.process != nil {
 		return false, nil
 	}
-	p, err := s.launch(command)
+	s.process = &process{} // whatever comes of it, nothing more may be started here
+	a, err := s.account()
+	if err == nil {
+		err = s.begin(kind, command)
+	}
 	if err != nil {
-		f := fault.From(err)
-		s.connection.server.config.Log.Warn("Session not started", "session_id", s.id, "login", s.connection.login, "error", err, "cause", f.Unwrap())
-		s.process = &process{} // nothing more may be started here
-		return true, func() { s.fail(f) }
+		return true, func() { s.fail(audit.SessionDenied, audit.Denied, fault.From(err)) }
+	}
+	p, err := s.launch(a, command)
+	if err != nil {
+		return true, func() { s.fail(audit.SessionEnd, audit.Failure, fault.From(err)) }
 	}
 	s.process = p
-	s.begin(kind, command)
 	return true, s.run
 }
 
-// fail shows why nothing was started.
-func (s *session) fail(f *fault.Fault) {
-	event := s.event(audit.SessionDenied)
-	event.Outcome, event.Reason, event.DecisionID = audit.Denied, f.Message, f.DecisionID
+// fail shows why nothing was started and records it.
+func (s *session) fail(kind audit.Type, outcome audit.Outcome, f *fault.Fault) {
+	s.connection.server.config.Log.Warn("Session not started", "session_id", s.id, "login", s.connection.login, "reason", f.Message, "cause", f.Unwrap())
+	event := s.event(kind)
+	event.Outcome, event.Reason, event.DecisionID = outcome, f.Message, f.DecisionID
 	s.connection.server.record(event)
 	_, _ = s.channel.Stderr().Write([]byte(sentence(f)))
 	s.exit(status{code: ownFailure})
@@ -180,14 +187,21 @@ func (s *session) run() {
 	s.connection.server.record(event)
 }
 
-// begin records that the session runs.
-func (s *session) begin(kind, command string) {
+// begin records that the session runs, and fails when that can't be kept.
+func (s *session) begin(kind, command string) error {
 	event := s.event(audit.SessionStart)
 	event.Data["kind"], event.Data["pty"] = kind, strconv.FormatBool(s.terminal != nil)
 	if command != "" {
 		event.Data["command"] = clip(command, 4<<10)
 	}
-	s.connection.server.record(event)
+	err := s.connection.server.config.Journal.Record(event)
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*fault.Fault](err); ok {
+		return err
+	}
+	return fault.New(fault.Unavailable, "the node can't keep audit events, so no session may begin", "look at the agent's log on the node").Because(err)
 }
 
 func (s *session) event(kind audit.Type) audit.Event {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,7 +18,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/stile-dev/stile/agent/account"
+	"github.com/stile-dev/stile/agent/sshd"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
 )
 
@@ -307,5 +311,39 @@ func TestAFullSpoolStopsNewSessions(t *testing.T) {
 	b.journal.full = errors.New("full")
 	if _, _, err := b.try(b.me, signer(t, b.user())); err == nil {
 		t.Error("let in")
+	}
+}
+
+func TestASessionWhoseBeginningCannotBeKeptRunsNothing(t *testing.T) {
+	b := newBench(t)
+	c := b.login()
+	b.journal.mu.Lock()
+	b.journal.broken = fault.New(fault.Unavailable, "the disk is full", "free some")
+	b.journal.mu.Unlock()
+	trace := filepath.Join(t.TempDir(), "ran")
+	out, errs, status := run(t, c, "touch "+trace+"; echo ran")
+	if out != "" || status != 255 || !strings.Contains(errs, "stile: error: the disk is full") || !strings.Contains(errs, "free some") {
+		t.Errorf("status %d, %q, %q", status, out, errs)
+	}
+	if _, err := os.Stat(trace); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it ran: %v", err)
+	}
+}
+
+func TestASessionWhoseShellDoesNotStartHasABeginningAndAnEnd(t *testing.T) {
+	passwd := filepath.Join(t.TempDir(), "passwd")
+	b := newBench(t, func(c *sshd.Config) { c.Accounts = account.Tables{Passwd: passwd} })
+	line := fmt.Sprintf("%s:x:%d:%d::/:/no/such/shell\n", b.me, os.Getuid(), os.Getgid())
+	if err := os.WriteFile(passwd, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errs, status := run(t, b.login(), "true")
+	if status != 255 || !strings.Contains(errs, "/no/such/shell") {
+		t.Errorf("status %d, %q", status, errs)
+	}
+	until(t, "the end", func() bool { return len(b.journal.of(audit.SessionEnd)) == 1 })
+	end := b.journal.of(audit.SessionEnd)[0]
+	if begin := b.journal.of(audit.SessionStart); len(begin) != 1 || begin[0].SessionID != end.SessionID || end.Outcome != audit.Failure {
+		t.Errorf("begin %+v, end %+v", begin, end)
 	}
 }

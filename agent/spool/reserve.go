@@ -1,0 +1,76 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// reserveSize is disk space held back for what sessions that run have yet to say when the disk fills up under them:
+// some hundred ends.
+const reserveSize = 256 << 10
+
+const reserveName = "reserve"
+
+// Allocate makes path a file that takes size bytes of disk.
+func Allocate(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		_, err = f.Write(make([]byte, size))
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = os.Remove(path)
+	}
+	return err
+}
+
+// hold takes the reserve, or fails for want of disk.
+func (s *Spool) hold() error {
+	if s.reserved {
+		return nil
+	}
+	if err := s.config.Allocate(filepath.Join(s.config.Dir, reserveName), reserveSize); err != nil {
+		return err
+	}
+	s.reserved = true
+	return nil
+}
+
+// release gives the reserve to the write that found no disk left, and reports whether there was one.
+func (s *Spool) release() bool {
+	if !s.reserved {
+		return false
+	}
+	s.reserved = false
+	return os.Remove(filepath.Join(s.config.Dir, reserveName)) == nil
+}
+
+// Room fails when what happens in a new session could not be told to anybody: the spool holds all that it may, or
+// the disk took no more and has no room for the reserve yet.
+func (s *Spool) Room() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.size() >= s.config.Limit {
+		return fault.New(fault.Unavailable, "the node's audit spool is full, so no new session may begin",
+			"restore the agent's connection to a proxy, and the proxy's to the control plane")
+	}
+	if err := s.hold(); err != nil {
+		return s.noDisk(err)
+	}
+	return nil
+}
+
+// noDisk says what a disk that takes no audit events means.
+func (s *Spool) noDisk(cause error) error {
+	return fault.New(fault.Unavailable, "the node can't keep audit events on its disk, so no session may begin",
+		fmt.Sprintf("free disk space on the node where %s lies; the agent's log has the cause", s.config.Dir)).Because(cause)
+}
