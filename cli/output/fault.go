@@ -3,6 +3,7 @@ package output
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
@@ -21,7 +22,9 @@ func Fault(w io.Writer, err error) {
 	}
 	line(w, "error", message)
 	for _, field := range f.Fields {
-		line(w, "error", field.Path+": "+field.Reason)
+		if text := strings.TrimPrefix(field.Path+": "+field.Reason, ": "); !says(message, text) {
+			line(w, "error", text)
+		}
 	}
 	if f.DecisionID != "" {
 		line(w, "error", "decision "+f.DecisionID)
@@ -32,6 +35,12 @@ func Fault(w io.Writer, err error) {
 	if f.RetryAfter > 0 {
 		line(w, "hint", fmt.Sprintf("try again in %s", f.RetryAfter.Round(time.Second)))
 	}
+}
+
+// says reports whether the message is the field's text, or that with how many more there are.
+func says(message, field string) bool {
+	rest, ok := strings.CutPrefix(message, field)
+	return ok && (rest == "" || strings.HasPrefix(rest, " (and "))
 }
 
 func line(w io.Writer, kind, text string) {
