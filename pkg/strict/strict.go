@@ -109,7 +109,15 @@ func tooLarge(size, limit int) error {
 	if size <= limit {
 		return nil
 	}
-	return fault.Newf(fault.TooLarge, "make it smaller or split it", "the document has %d bytes; %d are allowed", size, limit)
+	// Readers stop behind the limit, so that the size is not the document's.
+	return fault.Newf(fault.TooLarge, "make it smaller or split it", "the document has more than %d bytes; %s are allowed", limit, amount(limit))
+}
+
+func amount(bytes int) string {
+	if bytes%(1<<10) == 0 {
+		return fmt.Sprintf("%d KiB", bytes>>10)
+	}
+	return fmt.Sprintf("%d bytes", bytes)
 }
 
 func child(path, key string) string {
