@@ -50,7 +50,7 @@ func VerifyX509Host(chain [][]byte, ca identity.Authority, now time.Time, kind s
 		return identity.Host{}, refused("the certificate holds no agent's or proxy's identity", err)
 	}
 	if h.Kind != kind {
-		return identity.Host{}, refused(fmt.Sprintf("the certificate is for %s %s, not for an %s", h.Kind, h.ID, kind), nil)
+		return identity.Host{}, refused(fmt.Sprintf("the certificate is for %s %s, which is no %s", h.Kind, h.ID, kind), nil)
 	}
 	if err := same(cert, h.URI(), h.Cluster, ca.Cluster); err != nil {
 		return identity.Host{}, err
