@@ -17,7 +17,9 @@ import (
 func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 	eve := `{"kind":"user","metadata":{"name":"eve"},"spec":{"mapping":"engineers","roles":["dev","dba"],"traits":{"logins":["ubuntu","postgres"]}}}`
 	user := func(change ...string) string { return strings.NewReplacer(change...).Replace(eve) }
-	const path = "/v1/admin/resources/user/eve"
+	const path, mapping = "/v1/admin/resources/user/eve", "/v1/admin/resources/iam_mapping/engineers"
+	engineers := `{"kind":"iam_mapping","metadata":{"name":"engineers"},"spec":{"match":{"account":"111122223333","role":"Engineer"},"user":"team","roles":["dev","dba"]}}`
+	team := func(change ...string) string { return strings.NewReplacer(change...).Replace(engineers) }
 	for name, c := range map[string]struct {
 		method, path, body string
 		target, value      string // "" for no revocation
@@ -30,12 +32,16 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 		"a trait's value goes":        {http.MethodPut, path, user(`,"postgres"`, ""), "user", "eve", certs.MaxUserLife},
 		"a trait goes":                {http.MethodPut, path, user(`"logins"`, `"groups"`), "user", "eve", certs.MaxUserLife},
 		"another mapping":             {http.MethodPut, path, user("engineers", "contractors"), "user", "eve", certs.MaxUserLife},
+		"a mapping is deleted":        {http.MethodDelete, mapping, "", "mapping", "engineers", certs.MaxUserLife},
+		"a mapping gives less":        {http.MethodPut, mapping, team(`,"dba"`, ""), "mapping", "engineers", certs.MaxUserLife},
+		"a mapping is for others":     {http.MethodPut, mapping, team("Engineer", "Contractor"), "mapping", "engineers", certs.MaxUserLife},
+		"a mapping gives more":        {http.MethodPut, mapping, team(`"dba"`, `"dba","ops"`), "", "", 0},
 		"a node's name is given free": {http.MethodDelete, "/v1/admin/resources/node/node-1", "", "agent", agentOnline, certs.MaxHostLife},
 		"nothing changes":             {http.MethodPut, path, user(), "", "", 0},
 		"the order changes":           {http.MethodPut, path, user(`"dev","dba"`, `"dba","dev"`), "", "", 0},
 		"a role is added":             {http.MethodPut, path, user(`"dba"`, `"dba","ops"`), "", "", 0},
 		"a trait's value is added":    {http.MethodPut, path, user(`"postgres"`, `"postgres","root"`), "", "", 0},
-		"a role is deleted":           {http.MethodDelete, "/v1/admin/resources/role/dev", "", "", "", 0},
+		"a role is deleted":           {http.MethodDelete, "/v1/admin/resources/role/spare", "", "", "", 0},
 		"a user's record is made":     {http.MethodPost, "/v1/admin/resources/user/new", user("eve", "new"), "", "", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -46,7 +52,12 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 			}
 			record.Metadata.Revision = 1
 			s.store.resources["user/eve"] = record
-			s.store.resources["role/dev"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "dev", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+			if record, err = access.DecodeJSON("iam_mapping", []byte(engineers)); err != nil {
+				t.Fatal(err)
+			}
+			record.Metadata.Revision = 1
+			s.store.resources["iam_mapping/engineers"] = record
+			s.store.resources["role/spare"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "spare", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
 			s.store.resources["node/node-1"] = access.Resource{Kind: "node", Metadata: access.Metadata{Name: "node-1", Scope: "/"}, Spec: &access.NodeSpec{Agent: agentOnline}}
 			if status, p, _ := s.call(s.user("ada", "editor"), c.method, c.path, c.body); status != http.StatusOK {
 				t.Fatalf("%d %+v", status, p)
@@ -99,5 +110,31 @@ func TestARevocationThatHasNoRoomIsRefusedAndChangesNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A role that somebody is given must not go: nobody of theirs could log in any more, since a missing role might have denied something.
+func TestARoleThatIsGivenIsNotDeletedAndOneThatIsMissingIsWarnedOf(t *testing.T) {
+	s := newSite(t)
+	admin := s.user("ada", "editor")
+	const mapping = "/v1/admin/resources/iam_mapping/engineers"
+	give := func(role string) string {
+		return fmt.Sprintf(`{"kind":"iam_mapping","metadata":{"name":"engineers"},"spec":{"match":{"account":"111122223333","role":"Engineer"},"user":"team","roles":["access","%s"]}}`, role)
+	}
+	status, _, body := s.call(admin, http.MethodPost, mapping, give("dev"))
+	if status != http.StatusOK || !strings.Contains(string(body), "there is no role dev yet") {
+		t.Errorf("a mapping with a missing role: %d %s", status, body)
+	}
+	s.store.resources["role/dev"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "dev", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+	status, p, _ := s.call(admin, http.MethodDelete, "/v1/admin/resources/role/dev", "")
+	if status != http.StatusConflict || !strings.Contains(p.Detail, "iam_mapping/engineers") || p.Hint == "" {
+		t.Errorf("a role that is given was deleted: %d %+v", status, p)
+	}
+	status, _, body = s.call(admin, http.MethodPut, mapping, give("access"))
+	if status != http.StatusOK || strings.Contains(string(body), "warning") {
+		t.Errorf("a mapping with a preset role: %d %s", status, body)
+	}
+	if status, p, _ := s.call(admin, http.MethodDelete, "/v1/admin/resources/role/dev", ""); status != http.StatusOK {
+		t.Errorf("a role that nobody is given: %d %+v", status, p)
 	}
 }

@@ -95,7 +95,7 @@ type Lock struct {
 // Before refuses certificates of a subject that were issued before a policy version.
 type Before struct {
 	ID      string           `json:"id"`     // lck_<ulid>
-	Target  string           `json:"target"` // user | uid | agent | certificate | request
+	Target  string           `json:"target"` // user | uid | mapping | agent | certificate | request
 	Value   string           `json:"value"`
 	Version identity.Version `json:"version"`
 }

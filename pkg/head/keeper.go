@@ -70,7 +70,9 @@ func (k *Keeper) take(ctx context.Context, h Head, revocations *bundle.Signed) e
 		documents = append(documents, v.Revocations)
 	}
 	if err := k.holder.Accept(documents...); err != nil {
-		return fmt.Errorf("verifying the documents of the head: %w", err)
+		return fault.New(fault.Unavailable, "the documents that decisions rest on do not verify, so nothing is decided",
+			"tell an administrator: somebody wrote to the head item or the documents bucket; the next publication, within a minute, mends what is newer").
+			Because(fmt.Errorf("verifying the documents of the head: %w", err))
 	}
 	v.State = k.holder.State()
 	k.view = v

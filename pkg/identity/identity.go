@@ -39,6 +39,7 @@ type User struct {
 	Cluster       string              `json:"cluster"`             // cluster id, UUID
 	Certificate   string              `json:"certificate"`         // crt_<ulid>, the same in the SSH and the X.509 certificate
 	Name          string              `json:"name"`                // unique name of the user
+	Mapping       string              `json:"mapping,omitempty"`   // iam_mapping that let the user in
 	UID           string              `json:"uid"`                 // immutable: usr_<hex>, survives renames
 	Roles         []string            `json:"roles"`               // sorted
 	Traits        map[string][]string `json:"traits,omitempty"`    //

@@ -2,13 +2,16 @@ package identity
 
 // Ref is something that a lock or a revocation can name.
 type Ref struct {
-	Target string // user | uid | role | login | agent | resource | device | certificate | request | session
+	Target string // user | uid | mapping | role | login | agent | resource | device | certificate | request | session
 	Value  string
 }
 
-// Refs lists what a lock on this user can name: the name, the uid, each role, the certificate, each request, the device.
+// Refs lists what a lock on this user can name: the name, the uid, the mapping, each role, the certificate, each request, the device.
 func (u User) Refs() []Ref {
 	refs := []Ref{{"user", u.Name}, {"uid", u.UID}, {"certificate", u.Certificate}}
+	if u.Mapping != "" {
+		refs = append(refs, Ref{"mapping", u.Mapping})
+	}
 	for _, r := range u.Roles {
 		refs = append(refs, Ref{"role", r})
 	}

@@ -157,7 +157,7 @@ func (u *Users) identify(ctx context.Context, a *attempt, view bundle.View) erro
 		a.person.add(record.Spec)
 	}
 	a.identity = identity.User{
-		Cluster: u.config.Cluster, Certificate: identity.NewID("crt", u.entropy, a.now), Name: a.person.name, UID: a.person.uid,
+		Cluster: u.config.Cluster, Certificate: identity.NewID("crt", u.entropy, a.now), Name: a.person.name, Mapping: a.person.mapping, UID: a.person.uid,
 		Roles: a.person.roles, Traits: a.person.traits, Versions: view.Head.Versions(), IssuedAt: a.now.UTC().Truncate(time.Second),
 	}
 	return nil

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
@@ -80,8 +82,8 @@ func (d *Desk) Update(ctx context.Context, c Caller, r access.Resource) (Outcome
 	}
 	r.Metadata.Revision = was.Metadata.Revision + 1
 	change := Change{Resource: r, Was: was.Metadata.Revision, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
-	if downgrades(was.Spec, r.Spec) {
-		if err := d.revoke(c, &change, "user", r.Metadata.Name); err != nil {
+	if target := downgraded(was.Spec, r.Spec); target != "" {
+		if err := d.revoke(c, &change, target, r.Metadata.Name); err != nil {
 			return Outcome{}, err
 		}
 	}
@@ -89,7 +91,8 @@ func (d *Desk) Update(ctx context.Context, c Caller, r access.Resource) (Outcome
 }
 
 // Delete removes a resource and gives what it was. Of a node it gives the name free: the agent that held it is
-// revoked, and whoever the token admits next gets the name. What a deleted user's record gave ends with it.
+// revoked, and whoever the token admits next gets the name. What a deleted user's record or mapping gave ends with it.
+// A role that a mapping or a user's record names is not deleted: nobody of theirs could log in any more.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
 	k, set, err := d.open(c, kind)
 	if err != nil {
@@ -114,6 +117,10 @@ func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome
 		err = d.revoke(c, &change, "agent", spec.Agent)
 	case *access.UserSpec:
 		err = d.revoke(c, &change, "user", name)
+	case *access.MappingSpec:
+		err = d.revoke(c, &change, "mapping", name)
+	case *access.RoleSpec:
+		err = d.unheld(ctx, name)
 	}
 	if err != nil {
 		return Outcome{}, err
@@ -182,7 +189,17 @@ func (d *Desk) commit(ctx context.Context, change Change, secret string, conflic
 	case err != nil:
 		return Outcome{}, err
 	}
-	return Outcome{Resource: change.Resource, Secret: secret, Warning: d.publish(ctx)}, nil
+	return Outcome{Resource: change.Resource, Secret: secret, Warning: d.warnings(ctx, change)}, nil
+}
+
+// warnings says what is stored but not in force, or can't come into force as it stands; "" when all is well.
+func (d *Desk) warnings(ctx context.Context, change Change) string {
+	var all []string
+	if !change.Delete {
+		all = append(all, d.unknownRoles(ctx, change.Resource.Spec))
+	}
+	all = append(all, d.publish(ctx))
+	return strings.Join(slices.DeleteFunc(all, func(s string) bool { return s == "" }), "; ")
 }
 
 func (d *Desk) publish(ctx context.Context) string {

@@ -18,11 +18,13 @@ import (
 const slack = time.Hour
 
 // lives says how long at most what was issued to a target of a revocation lives.
-var lives = map[string]time.Duration{"agent": certs.MaxHostLife, "user": certs.MaxUserLife}
+var lives = map[string]time.Duration{"agent": certs.MaxHostLife, "user": certs.MaxUserLife, "mapping": certs.MaxUserLife}
 
 // roomFor is how large the revocations in force may be for one more of a target, in bytes. Deleting nodes leaves room
 // for users, and users for what is being written at the same time: were it too much, nothing could be published.
-var roomFor = map[string]int{"agent": bundle.MaxRevocations * 3 / 4, "user": bundle.MaxRevocations * 15 / 16}
+var roomFor = map[string]int{
+	"agent": bundle.MaxRevocations * 3 / 4, "user": bundle.MaxRevocations * 15 / 16, "mapping": bundle.MaxRevocations * 15 / 16,
+}
 
 // revoke has the certificates end with the change that were issued to the target before it.
 func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
@@ -41,19 +43,27 @@ func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
 	return nil
 }
 
-// downgrades reports whether an update takes something away from somebody: a role, a trait's value, or all, by coming
-// through another mapping. What is only added waits for the next login.
-func downgrades(was, now access.Spec) bool {
-	had, ok := was.(*access.UserSpec)
-	if !ok {
-		return false
+// downgraded says whose certificates an update takes something away from: a role, a trait's value, or all, by coming in
+// otherwise than before. "" when nobody loses anything: what is only added waits for the next login.
+func downgraded(was, now access.Spec) (target string) {
+	switch had := was.(type) {
+	case *access.UserSpec:
+		has, ok := now.(*access.UserSpec)
+		if !ok || had.Mapping != has.Mapping || lacks(has.Roles, had.Roles) || loses(has.Traits, had.Traits) {
+			return "user"
+		}
+	case *access.MappingSpec:
+		has, ok := now.(*access.MappingSpec)
+		if !ok || had.Match != has.Match || had.User != has.User || lacks(has.Roles, had.Roles) || loses(has.Traits, had.Traits) {
+			return "mapping"
+		}
 	}
-	has, ok := now.(*access.UserSpec)
-	if !ok || had.Mapping != has.Mapping || lacks(has.Roles, had.Roles) {
-		return true
-	}
-	for trait, values := range had.Traits {
-		if lacks(has.Traits[trait], values) {
+	return ""
+}
+
+func loses(has, had map[string][]string) bool {
+	for trait, values := range had {
+		if lacks(has[trait], values) {
 			return true
 		}
 	}

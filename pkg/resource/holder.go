@@ -1,0 +1,71 @@
+package resource
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// rolesOf are the roles that a mapping or a user's record gives; none for other kinds.
+func rolesOf(s access.Spec) []string {
+	switch spec := s.(type) {
+	case *access.MappingSpec:
+		return spec.Roles
+	case *access.UserSpec:
+		return spec.Roles
+	}
+	return nil
+}
+
+// unheld refuses to go on with a role that somebody is given, naming who.
+func (d *Desk) unheld(ctx context.Context, role string) error {
+	var holders []string
+	for _, kind := range []string{"iam_mapping", "user"} {
+		all, err := d.config.Store.List(ctx, kind)
+		if err != nil {
+			return err
+		}
+		for _, r := range all {
+			if slices.Contains(rolesOf(r.Spec), role) {
+				holders = append(holders, kind+"/"+r.Metadata.Name)
+			}
+		}
+	}
+	if len(holders) == 0 {
+		return nil
+	}
+	return fault.Newf(fault.Conflict, "take the role out of them first, or delete them", "role %s is given by %s", role, summary(holders))
+}
+
+// unknownRoles warns of roles that a mapping or user's record gives and that don't exist: until they do, nobody of
+// theirs can log in. It is no refusal, because a file may hold the mapping before the role; a role that can't be looked
+// up just now is not warned of.
+func (d *Desk) unknownRoles(ctx context.Context, s access.Spec) string {
+	var missing []string
+	for _, role := range rolesOf(s) {
+		if slices.ContainsFunc(builtin("role", d.config.Bootstrap), func(r access.Resource) bool { return r.Metadata.Name == role }) {
+			continue
+		}
+		_, found, err := d.config.Store.Get(ctx, "role", role)
+		if err == nil && !found {
+			missing = append(missing, role)
+		}
+	}
+	if len(missing) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("there is no role %s yet: until it is created, nobody who is given it can log in", summary(missing))
+}
+
+// summary lists a few names and says how many more there are.
+func summary(names []string) string {
+	const few = 5
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+}
