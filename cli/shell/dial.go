@@ -10,7 +10,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -35,47 +34,15 @@ type Config struct {
 	TLSKey         *ecdsa.PrivateKey
 	TLSCertificate []byte // DER
 	Trust          bundle.Trust
-	Proxies        []string         // host:port, tried in order
+	Proxies        []string         // host:port, tried in order, as [Dial] says
 	Timeout        time.Duration    // for connecting and authenticating, by each proxy; 0 is 15 s
 	Now            func() time.Time // nil: time.Now
-	Banner         io.Writer        // where a node's banner goes; nil drops it
+	Banner         io.Writer        // where a node's banner goes, made safe for a terminal; nil drops it
+	Warn           func(string)     // told of each address that is not the cluster's, when there is more to tell than that; may be nil
 }
 
-const defaultTimeout = 15 * time.Second
-
-// Dial connects and authenticates. Errors are faults; the caller closes the client.
-func Dial(ctx context.Context, c Config) (*ssh.Client, error) {
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.Timeout <= 0 {
-		c.Timeout = defaultTimeout
-	}
-	auth, err := signer(c.SSHKey, c.SSHCertificate)
-	if err != nil {
-		return nil, err
-	}
-	var last error = fault.New(fault.Unreachable, "no proxy is known", "run stile ls, or log in again, while the API can be reached")
-	for _, addr := range c.Proxies {
-		client, err := c.through(ctx, addr, auth)
-		if err == nil {
-			return client, nil
-		}
-		last = err
-		if !elsewhere(err) || ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, last
-}
-
-// elsewhere reports whether another proxy might do better: this one is down, or holds no tunnel to the node.
-func elsewhere(err error) bool {
-	return fault.Is(err, fault.Unreachable) || fault.Is(err, fault.Unavailable) || fault.Is(err, fault.NotFound) || fault.Is(err, fault.RateLimited)
-}
-
-// through makes one attempt by one proxy.
-func (c Config) through(ctx context.Context, addr string, auth ssh.Signer) (*ssh.Client, error) {
+// through makes one attempt by one proxy. A client or a failure comes back.
+func (c Config) through(ctx context.Context, addr string, auth ssh.Signer) (*ssh.Client, *failure) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	raw, err := tunnel.DialConnect(ctx, tunnel.ConnectConfig{
@@ -88,7 +55,7 @@ func (c Config) through(ctx context.Context, addr string, auth ssh.Signer) (*ssh
 		Now:         c.Now,
 	})
 	if err != nil {
-		return nil, err
+		return nil, unconnected(err)
 	}
 	conn := &watched{Conn: raw}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
@@ -106,8 +73,8 @@ func (c Config) through(ctx context.Context, addr string, auth ssh.Signer) (*ssh
 		_ = raw.Close()
 		return nil, c.explain(ctx, conn, err, said.String())
 	}
-	if c.Banner != nil && said.String() != "" {
-		_, _ = io.WriteString(c.Banner, said.String())
+	if c.Banner != nil {
+		said.show(c.Banner)
 	}
 	return ssh.NewClient(sc, chans, reqs), nil
 }
@@ -128,25 +95,22 @@ func (c Config) verifyHost(_ string, _ net.Addr, key ssh.PublicKey) error {
 
 // explain finds the fault behind a failed handshake: the proxy's refusal, our own refusal of the host, the
 // node's words, or what the failure means.
-func (c Config) explain(ctx context.Context, conn *watched, err error, said string) error {
+func (c Config) explain(ctx context.Context, conn *watched, err error, said string) *failure {
 	if refusal := conn.refusal(); refusal != nil {
-		return refusal
+		return refused(refusal)
 	}
 	if f, ok := errors.AsType[*fault.Fault](err); ok {
-		return f
+		return &failure{f, wrongNode}
 	}
 	if ctx.Err() != nil {
-		return fault.Newf(fault.Unreachable, "try again; run stile ls to see whether it is online", "node %s did not answer within %s", c.Node, c.Timeout).Because(err)
+		return &failure{fault.Newf(fault.Unreachable, "try again; run stile ls to see whether it is online",
+			"node %s did not answer within %s", c.Node, c.Timeout).Because(err), silent}
 	}
 	if _, ok := errors.AsType[*ssh.ServerAuthError](err); ok || strings.Contains(err.Error(), "unable to authenticate") {
-		message := fmt.Sprintf("node %s refused login %s", c.Node, c.Login)
-		if said = strings.TrimSpace(said); said != "" {
-			message += ": " + said
-		}
-		return fault.New(fault.Denied, message, "run stile ls to see the logins that you may use there; log in again if your roles changed").Because(err)
+		return &failure{c.refusedLogin(said).Because(err), final}
 	}
-	return fault.Newf(fault.Unreachable, "try again; if it stays, ask your administrator to look at the agent's log",
-		"the SSH connection to node %s broke", c.Node).Because(err)
+	return &failure{fault.Newf(fault.Unreachable, "try again; if it stays, ask your administrator to look at the agent's log",
+		"the SSH connection to node %s broke", c.Node).Because(err), silent}
 }
 
 // signer proves the ssh key's certificate.
@@ -190,11 +154,8 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (w *watched) refusal() error {
+func (w *watched) refusal() *fault.Fault {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.fault == nil {
-		return nil
-	}
 	return w.fault
 }

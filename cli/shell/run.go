@@ -18,6 +18,7 @@ import (
 type Request struct {
 	Command string      // "" is a login shell
 	TTY     bool        // whether the command gets a terminal
+	Escapes bool        // whether ~. ~? and ~~ at the beginning of a line are ours, as with a person at the keys
 	Term    string      // its type, TERM
 	Env     [][2]string // offered to the node, which takes what its own list allows
 	In      io.Reader
@@ -31,7 +32,8 @@ const (
 	keepaliveMax = 3
 )
 
-// Run runs the command and gives its exit status. An error means that the status is not known.
+// Run runs the command and gives its exit status. An error means that the status is not known: a fault, or
+// the cause that ctx was cancelled with.
 func Run(ctx context.Context, client *ssh.Client, r Request) (int, error) {
 	session, err := client.NewSession()
 	if err != nil {
@@ -49,25 +51,45 @@ func Run(ctx context.Context, client *ssh.Client, r Request) (int, error) {
 	}
 	session.Stdout, session.Stderr = r.Out, r.Err
 	if r.TTY {
-		restore, err := terminal(session, r)
+		if err := askTerminal(session, r); err != nil {
+			return 0, err
+		}
+	}
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
+	defer stop()
+	done := make(chan struct{})
+	defer close(done)
+	go relay{session, r.TTY, leave}.forward(done, caught())
+	go watch(done, client)
+	status, err := r.converse(session, stdin, leave)
+	if why := context.Cause(ctx); err != nil && why != nil {
+		return 0, why
+	}
+	return status, err
+}
+
+// converse starts the command and carries the streams until it ends.
+func (r Request) converse(session *ssh.Session, stdin io.WriteCloser, leave context.CancelCauseFunc) (int, error) {
+	if err := start(session, r.Command); err != nil {
+		return 0, err
+	}
+	if r.TTY {
+		restore, err := raw(session, r)
 		if err != nil {
 			return 0, err
 		}
 		defer restore()
 	}
-	if err := start(session, r.Command); err != nil {
-		return 0, err
-	}
-	done := make(chan struct{})
-	defer close(done)
-	go forward(done, session, r.TTY, client)
-	go watch(done, client)
 	go func() {
-		_, _ = io.Copy(stdin, r.In)
+		if !r.Escapes {
+			_, _ = io.Copy(stdin, r.In)
+		} else if errors.Is((&escapes{help: r.Err}).copy(stdin, r.In), errLeft) {
+			leave(errLeft)
+		}
 		_ = stdin.Close()
 	}()
-	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
-	defer stop()
 	return status(session.Wait())
 }
 

@@ -1,11 +1,14 @@
 package shell
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/pkg/fault"
 )
 
 // forwarded are the signals that a command without a terminal gets from us; RFC 4254 names them.
@@ -18,13 +21,25 @@ var forwarded = map[os.Signal]ssh.Signal{
 	syscall.SIGUSR2: ssh.SIGUSR2,
 }
 
-// forward hands signals to the command until done. With a terminal the keys go through it as bytes, so that
-// a signal to us means: leave. Without one, the second of the same kind means that too.
-func forward(done <-chan struct{}, session *ssh.Session, tty bool, client *ssh.Client) {
+// relay is between our signals and a session.
+type relay struct {
+	session *ssh.Session
+	tty     bool // whether the session has a terminal
+	leave   context.CancelCauseFunc
+}
+
+// caught gets the signals from now on; forward gives them back.
+func caught() chan os.Signal {
 	got := make(chan os.Signal, 4)
 	for s := range forwarded {
 		signal.Notify(got, s)
 	}
+	return got
+}
+
+// forward hands signals to the command until done. With a terminal the keys go through it as bytes, so that
+// a signal to us means: leave. Without one, the second of the same kind means that too.
+func (r relay) forward(done <-chan struct{}, got chan os.Signal) {
 	defer signal.Stop(got)
 	seen := map[os.Signal]bool{}
 	for {
@@ -33,12 +48,12 @@ func forward(done <-chan struct{}, session *ssh.Session, tty bool, client *ssh.C
 			return
 		case s := <-got:
 			leaves := s != syscall.SIGUSR1 && s != syscall.SIGUSR2
-			if leaves && (tty || seen[s]) {
-				_ = client.Close()
+			if leaves && (r.tty || seen[s]) {
+				r.leave(fault.Newf(fault.Unreachable, "connect again with stile ssh", "stile was ended by SIG%s", forwarded[s]))
 				return
 			}
 			seen[s] = true
-			_ = session.Signal(forwarded[s])
+			_ = r.session.Signal(forwarded[s])
 		}
 	}
 }

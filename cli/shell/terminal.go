@@ -27,9 +27,8 @@ func IsTerminal(stream any) bool {
 	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
-// terminal asks for one at the node, puts ours into raw mode and keeps their sizes equal. The caller calls
-// restore when the command is over.
-func terminal(session *ssh.Session, r Request) (restore func(), err error) {
+// askTerminal has the node give the command one.
+func askTerminal(session *ssh.Session, r Request) error {
 	width, height := size(r)
 	kind := r.Term
 	if kind == "" {
@@ -38,10 +37,16 @@ func terminal(session *ssh.Session, r Request) (restore func(), err error) {
 	modes := ssh.TerminalModes{ssh.ECHO: 1, ssh.TTY_OP_ISPEED: 38400, ssh.TTY_OP_OSPEED: 38400, iutf8: 1}
 	if err := session.RequestPty(kind, height, width, modes); err != nil {
 		if !saidNo(err) {
-			return nil, broken("asking for a terminal", err)
+			return broken("asking for a terminal", err)
 		}
-		return nil, fault.New(fault.Denied, "the node gave no terminal", "run the command without a terminal: stile ssh -T").Because(err)
+		return fault.New(fault.Denied, "the node gave no terminal", "run the command without a terminal: stile ssh -T").Because(err)
 	}
+	return nil
+}
+
+// raw puts our terminal into raw mode and keeps the size of the node's equal to it. It comes last, for until
+// then Ctrl-C is ours. The caller calls restore when the command is over.
+func raw(session *ssh.Session, r Request) (restore func(), err error) {
 	if !IsTerminal(r.In) {
 		return func() {}, nil
 	}
