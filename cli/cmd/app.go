@@ -1,6 +1,9 @@
 package cmd
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/output"
@@ -45,12 +48,18 @@ func (a *app) session() (session, error) {
 	return session{profile: p, credential: cred, client: cl}, nil
 }
 
+// warn tells of something that doesn't keep the command from its work.
+func (a *app) warn(text string) {
+	_, _ = fmt.Fprintf(a.Err, "stile: warning: %s\n", output.Escape(text))
+}
+
 // formatFlag adds --format and gives a reader of it.
 func formatFlag(c *cobra.Command, standard output.Format, allowed ...output.Format) func() (output.Format, error) {
-	help := string(allowed[0])
-	for _, f := range allowed[1:] {
-		help += ", " + string(f)
+	words := make([]string, len(allowed))
+	for i, f := range allowed {
+		words[i] = string(f)
 	}
-	value := c.Flags().String("format", string(standard), "how to print: "+help)
+	value := c.Flags().String("format", string(standard), "how to print: "+strings.Join(words, ", "))
+	offer(c, "format", words...)
 	return func() (output.Format, error) { return output.Parse(*value, allowed...) }
 }

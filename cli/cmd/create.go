@@ -145,9 +145,7 @@ func (a *app) report(c wire.Created, verb string) error {
 		return err
 	}
 	if c.Warning != "" {
-		if _, err := fmt.Fprintf(a.Err, "stile: warning: %s\n", output.Escape(c.Warning)); err != nil {
-			return err
-		}
+		a.warn(c.Warning)
 	}
 	if c.Secret == "" {
 		return nil

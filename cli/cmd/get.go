@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,8 @@ func (a *app) get() *cobra.Command {
 		Short:   "Show resources: role, user, iam_mapping, token, node",
 		Example: "  stile get roles\n  stile get role/developer > developer.yaml",
 		Args:    exactly(1, "stile get roles, or stile get role/developer"),
+
+		ValidArgsFunction: completeKinds("", 1),
 	}
 	format := formatFlag(c, "", output.Formats...)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -90,6 +93,8 @@ func (a *app) rm() *cobra.Command {
 		Short:   "Delete resources; nodes and users lose at once what they were issued",
 		Example: "  stile rm role/developer",
 		Args:    atLeast(1, "stile rm role/developer"),
+
+		ValidArgsFunction: completeKinds("/", math.MaxInt),
 		RunE: func(c *cobra.Command, args []string) error {
 			type target struct{ kind, name string }
 			var targets []target

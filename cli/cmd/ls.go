@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -30,7 +31,7 @@ func (a *app) ls() *cobra.Command {
 			return silence(err)
 		}
 		if err := s.profile.SetProxies(list.Proxies); err != nil {
-			return err
+			a.warn("the addresses of proxies are not kept: " + fault.From(err).Message)
 		}
 		if list.Nodes == nil {
 			list.Nodes = []wire.Node{}

@@ -69,12 +69,19 @@ func (a *app) root() *cobra.Command {
 		Args:              unknownCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 		DisableAutoGenTag: true,
+		Version:           build(),
 	}
+	c.SetVersionTemplate("stile {{.Version}}\n")
 	c.PersistentFlags().StringVar(&a.api, "api", a.Getenv("STILE_API"), "URL of the API with its stage (STILE_API)")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fault.New(fault.BadInput, err.Error(), "see: "+c.CommandPath()+" --help")
 	})
 	c.AddCommand(a.login(), a.logout(), a.statusCommand(), a.ls(), a.ssh(), a.get(), a.create(), a.rm(), a.version())
+	for _, sub := range c.Commands() {
+		if sub.ValidArgsFunction == nil {
+			sub.ValidArgsFunction = cobra.NoFileCompletions
+		}
+	}
 	c.InitDefaultHelpCmd()
 	c.InitDefaultCompletionCmd()
 	for _, sub := range c.Commands() {

@@ -2,20 +2,16 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/shell"
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/names"
 )
-
-// lookup is how long ssh waits for the API when it would like to know a node's logins; sessions work without.
-const lookup = 2 * time.Second
 
 func (a *app) ssh() *cobra.Command {
 	var tty int
@@ -29,6 +25,8 @@ func (a *app) ssh() *cobra.Command {
 			"-o takes these options of OpenSSH: " + strings.Join(optionNames(), ", ") + ".",
 		Example: "  stile ssh web-1\n  stile ssh ubuntu@web-1 -- uptime\n  tar c . | stile ssh web-1 -- tar x -C /tmp",
 		Args:    atLeast(1, "stile ssh [LOGIN@]NODE [-- COMMAND...]"),
+
+		ValidArgsFunction: a.completeNodes,
 	}
 	c.Flags().SetInterspersed(false)
 	c.Flags().CountVarP(&tty, "tty", "t", "give the command a terminal; twice: even if there is none here")
@@ -44,6 +42,9 @@ func (a *app) ssh() *cobra.Command {
 		}
 		if noTTY {
 			o.tty = -1
+		}
+		if o.tty == 1 && !shell.IsTerminal(a.In) {
+			a.warn("there is no terminal here to give to the command; -tt gives it one nevertheless")
 		}
 		command := args[1:]
 		if len(command) > 0 && command[0] == "--" {
@@ -72,22 +73,26 @@ func (a *app) runSSH(ctx context.Context, target, command string, o options) err
 	if err != nil {
 		return err
 	}
-	proxies, err := s.profile.Proxies()
+	proxies, err := s.proxies(ctx)
 	if err != nil {
-		return err
+		return silence(err)
 	}
 	client, err := shell.Dial(ctx, shell.Config{
 		Node: node, Login: login,
 		SSHKey: s.credential.Keys.SSH, SSHCertificate: s.credential.SSHCertificate,
 		TLSKey: s.credential.Keys.TLS, TLSCertificate: s.credential.TLSCertificate,
-		Trust: trust, Proxies: proxies, Timeout: o.timeout, Now: a.Now, Banner: a.Err,
+		Trust: trust, Proxies: proxies, Timeout: o.timeout, Now: a.Now, Banner: a.Err, Warn: a.warn,
 	})
+	if errors.Is(err, shell.ErrNoTunnel) {
+		err = s.missing(ctx, node, err)
+	}
 	if err != nil {
 		return silence(err)
 	}
 	defer func() { _ = client.Close() }()
+	tty := a.wantsTTY(o.tty, command)
 	a.status, err = shell.Run(ctx, client, shell.Request{
-		Command: command, TTY: a.wantsTTY(o.tty, command), Term: a.Getenv("TERM"), Env: o.environment(a.Getenv),
+		Command: command, TTY: tty, Escapes: tty && shell.IsTerminal(a.In), Term: a.Getenv("TERM"), Env: o.environment(a.Getenv),
 		In: a.In, Out: a.Out, Err: a.Err,
 	})
 	return silence(err)
@@ -117,9 +122,13 @@ func (a *app) wantsTTY(asked int, command string) bool {
 // defaultLogin is the only login that may be used on the node, else the local user's name if it is one of them.
 func (a *app) defaultLogin(ctx context.Context, s session, node string) (string, error) {
 	logins := s.credential.Logins
+	absent := false
 	if len(logins) > 1 {
-		if there, ok := loginsAt(ctx, s, node); ok {
-			logins = there
+		if list, err := s.nodes(ctx); err == nil {
+			n, ok := find(list, node)
+			if absent = !ok; ok {
+				logins = slices.DeleteFunc(n.Logins, func(l string) bool { return !s.credential.Allows(l) })
+			}
 		}
 	}
 	if len(logins) == 1 {
@@ -128,27 +137,13 @@ func (a *app) defaultLogin(ctx context.Context, s session, node string) (string,
 	if user := a.Getenv("USER"); user != "" && slices.Contains(logins, user) {
 		return user, nil
 	}
+	if absent {
+		return "", unknown(node)
+	}
 	if len(logins) == 0 {
 		return "", fault.Newf(fault.Denied, "ask an administrator for a role that allows a login there, then log in again",
 			"your roles allow no login on node %s", node)
 	}
 	return "", fault.Newf(fault.BadInput, fmt.Sprintf("name one of them: stile ssh %s@%s", logins[0], node),
 		"several logins may be used on node %s: %s", node, strings.Join(logins, ", "))
-}
-
-// loginsAt asks the API which of the logins may be used there, and goes on without it if it doesn't answer at once.
-func loginsAt(ctx context.Context, s session, node string) ([]string, bool) {
-	ctx, cancel := context.WithTimeout(ctx, lookup)
-	defer cancel()
-	list, err := s.client.ListNodes(ctx)
-	if err != nil {
-		return nil, false
-	}
-	_ = s.profile.SetProxies(list.Proxies)
-	for _, n := range list.Nodes {
-		if n.Kind == names.Node && n.Name == node {
-			return slices.DeleteFunc(n.Logins, func(l string) bool { return !s.credential.Allows(l) }), true
-		}
-	}
-	return nil, false
 }

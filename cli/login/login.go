@@ -42,8 +42,20 @@ type Config struct {
 	Now     func() time.Time
 }
 
-// IAM logs in. On an error the profile is as it was.
+// IAM logs in. On an error the profile is as it was, but for newer trust documents that it may keep.
 func IAM(ctx context.Context, c Config) (profile.Credential, error) {
+	undo, err := c.Profile.Prepare()
+	if err != nil {
+		return profile.Credential{}, err
+	}
+	cred, err := c.iam(ctx)
+	if err != nil {
+		undo()
+	}
+	return cred, err
+}
+
+func (c Config) iam(ctx context.Context) (profile.Credential, error) {
 	keys, err := profile.NewKeys()
 	if err != nil {
 		return profile.Credential{}, err

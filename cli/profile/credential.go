@@ -82,10 +82,10 @@ func (p *Profile) Save(c Credential) error {
 	if err != nil {
 		return fmt.Errorf("encoding credential: %w", err)
 	}
-	if err := write(filepath.Join(p.dir, fileCredential), b); err != nil {
+	if err := p.write(filepath.Join(p.dir, fileCredential), b); err != nil {
 		return err
 	}
-	return write(filepath.Join(p.home, fileAPI), []byte(p.api+"\n"))
+	return p.write(filepath.Join(p.home, fileAPI), []byte(p.api+"\n"))
 }
 
 // Load reads the credential; Unauthenticated when there is none, however old it is otherwise.
@@ -95,7 +95,7 @@ func (p *Profile) Load() (Credential, error) {
 		return Credential{}, fault.Newf(fault.Unauthenticated, "run: stile login --iam", "not logged in at %s", p.api)
 	}
 	if err != nil {
-		return Credential{}, err
+		return Credential{}, p.unusable(err)
 	}
 	var s stored
 	if err := json.Unmarshal(b, &s); err != nil {
@@ -130,7 +130,7 @@ func (p *Profile) Remove() (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("removing credential: %w", err)
+		return false, p.unusable(fmt.Errorf("removing credential: %w", err))
 	}
 	return true, syncDir(p.dir)
 }

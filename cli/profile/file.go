@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/stile-dev/stile/pkg/fault"
 )
+
+// write is the function of that name, with a fault where the place is at fault.
+func (p *Profile) write(path string, content []byte) error { return p.unusable(write(path, content)) }
 
 // write puts a file in place whole: a reader sees the old bytes or the new ones, and nobody else sees either.
 func write(path string, content []byte) (err error) {
@@ -67,20 +69,18 @@ func readPrivate(path string) ([]byte, error) {
 	return b, nil
 }
 
-// Proxies are the addresses, host:port, that were live when last told; none when never told.
-func (p *Profile) Proxies() ([]string, error) {
+// Proxies are the addresses, host:port, that were live when last told; none when never told, and when the file
+// is of no use, for the API tells them anew.
+func (p *Profile) Proxies() []string {
 	b, err := os.ReadFile(filepath.Join(p.dir, fileProxies))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, fmt.Errorf("reading proxies: %w", err)
+		return nil
 	}
 	var list []string
-	if err := json.Unmarshal(b, &list); err != nil {
-		return nil, fmt.Errorf("reading proxies: %w", err)
+	if json.Unmarshal(b, &list) != nil {
+		return nil
 	}
-	return list, nil
+	return list
 }
 
 // SetProxies keeps the addresses of live proxies; an empty list is not kept, for old addresses are better than none.
@@ -92,5 +92,5 @@ func (p *Profile) SetProxies(list []string) error {
 	if err != nil {
 		return fmt.Errorf("writing proxies: %w", err)
 	}
-	return write(filepath.Join(p.dir, fileProxies), b)
+	return p.write(filepath.Join(p.dir, fileProxies), b)
 }

@@ -7,6 +7,7 @@ package profile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -47,7 +48,7 @@ func API(home, asked string) (string, error) {
 		return "", fault.New(fault.BadInput, "which API to talk to is not known", "set STILE_API, or pass --api, with the URL that your administrator gave you")
 	}
 	if err != nil {
-		return "", fault.New(fault.Internal, "the API of the last login cannot be read", "set STILE_API").Because(err)
+		return "", unusable(home, fmt.Errorf("reading the API of the last login: %w", err))
 	}
 	return strings.TrimSpace(string(b)), nil
 }

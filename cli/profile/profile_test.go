@@ -152,9 +152,25 @@ func TestProxiesAreKeptUntilOthersAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := p.Proxies()
-	if diff := cmp.Diff([]string{"a:443", "b:443"}, got); diff != "" || err != nil {
-		t.Error(diff, err)
+	if diff := cmp.Diff([]string{"a:443", "b:443"}, p.Proxies()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestACutFileOfProxiesCountsAsNone(t *testing.T) {
+	for _, content := range []string{"", "[", `["a:443"`, "null", "[]", `{"a":1}`, `[1]`, "\x00\x00"} {
+		p, home := open(t)
+		if err := p.SetProxies([]string{"a:443"}); err != nil {
+			t.Fatal(err)
+		}
+		for path := range tree(t, home) {
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := p.Proxies(); len(got) != 0 {
+			t.Errorf("%q: got %q", content, got)
+		}
 	}
 }
 

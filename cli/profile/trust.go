@@ -31,7 +31,7 @@ func (p *Profile) Judge(documents []bundle.Signed) (bundle.Trust, error) {
 		return bundle.Trust{}, err
 	}
 	if err := h.Accept(documents...); err != nil {
-		return bundle.Trust{}, refusedDocuments(err)
+		return bundle.Trust{}, p.refusedDocuments(err)
 	}
 	return h.Trust(), nil
 }
@@ -40,10 +40,10 @@ func (p *Profile) Judge(documents []bundle.Signed) (bundle.Trust, error) {
 func (p *Profile) Keep(documents []bundle.Signed) error {
 	s, err := shelf.Open(p.Trust(), "", "")
 	if err != nil {
-		return damagedDocuments(err)
+		return p.damagedDocuments(err)
 	}
 	if err := s.Accept(documents...); err != nil {
-		return refusedDocuments(err)
+		return p.refusedDocuments(err)
 	}
 	return nil
 }
@@ -59,21 +59,27 @@ func (p *Profile) holder() (*bundle.Holder, error) {
 	}
 	s, err := shelf.Open(p.Trust(), "", "")
 	if err != nil {
-		return nil, damagedDocuments(err)
+		return nil, p.damagedDocuments(err)
 	}
 	return s.Holder, nil
 }
 
 const forget = "if the cluster was set up anew at this address, run: stile logout --forget; otherwise tell your administrator"
 
-func refusedDocuments(err error) error {
+func (p *Profile) refusedDocuments(err error) error {
+	if f := placeFault(p.home, err); f != nil {
+		return f
+	}
 	if errors.Is(err, bundle.ErrCluster) || errors.Is(err, bundle.ErrRetired) {
 		return fault.New(fault.Unauthenticated, "the API now shows the keys of another cluster than at your last login", forget).Because(err)
 	}
 	return fault.New(fault.Unauthenticated, "the API's trust document is refused: "+err.Error(), forget).Because(err)
 }
 
-func damagedDocuments(err error) error {
+func (p *Profile) damagedDocuments(err error) error {
+	if f := placeFault(p.home, err); f != nil {
+		return f
+	}
 	return fault.New(fault.Unauthenticated, "the trust documents on this machine cannot be used: "+err.Error(),
 		"run: stile logout --forget, then stile login --iam").Because(err)
 }

@@ -1,0 +1,70 @@
+package cmd
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// lookup is how long a command waits for the API when it only would like to know; sessions work without.
+const lookup = 3 * time.Second
+
+// nodes asks the API what may be reached, and goes on without it if it doesn't answer at once. The proxies that
+// it tells are kept.
+func (s session) nodes(ctx context.Context) (wire.NodeList, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookup)
+	defer cancel()
+	list, err := s.client.ListNodes(ctx)
+	if err == nil {
+		_ = s.profile.SetProxies(list.Proxies) // what was known before serves as well
+	}
+	return list, err
+}
+
+// find gives the node of that name, if it is among those that may be reached.
+func find(list wire.NodeList, name string) (wire.Node, bool) {
+	i := slices.IndexFunc(list.Nodes, func(n wire.Node) bool { return n.Kind == names.Node && n.Name == name })
+	if i < 0 {
+		return wire.Node{}, false
+	}
+	return list.Nodes[i], true
+}
+
+// unknown tells no more than stile ls does: a node that may not be reached is as one that doesn't exist.
+func unknown(node string) error {
+	return fault.Newf(fault.NotFound, "run stile ls to see what you may reach; for another node, ask an administrator for a role",
+		"there is no node %s that you may reach", node)
+}
+
+// missing tells a node that is offline from one that isn't there, since no proxy knows that. Without the API
+// it stays with what the proxy said.
+func (s session) missing(ctx context.Context, node string, err error) error {
+	list, asked := s.nodes(ctx)
+	if asked != nil {
+		return err
+	}
+	switch n, ok := find(list, node); {
+	case !ok:
+		return unknown(node)
+	case !n.Online:
+		return fault.Newf(fault.Unreachable, "wait until stile ls shows it online; if it stays away, look at its agent", "node %s is offline", node).Because(err)
+	default:
+		return fault.Newf(fault.Unreachable, "try again in some seconds", "node %s is online, but no proxy that answers here leads to it", node).Because(err)
+	}
+}
+
+// proxies are those known here, else those that the API tells.
+func (s session) proxies(ctx context.Context) ([]string, error) {
+	if known := s.profile.Proxies(); len(known) > 0 {
+		return known, nil
+	}
+	list, err := s.nodes(ctx)
+	if len(list.Proxies) > 0 {
+		return list.Proxies, nil
+	}
+	return nil, fault.New(fault.Unreachable, "no proxy is known on this machine", "log in again: stile login --iam").Because(err)
+}
