@@ -49,7 +49,7 @@ func (d *Desk) Create(ctx context.Context, c Caller, r access.Resource) (Outcome
 	if err != nil {
 		return Outcome{}, err
 	}
-	return d.commit(ctx, change, secret, fault.Newf(fault.Conflict, "change it with: stile edit, or replace it by its revision", "%s %s exists already", k.Name, r.Metadata.Name))
+	return d.commit(ctx, change, secret, fault.Newf(fault.Conflict, "replace it with: stile create -f FILE --replace", "%s %s exists already", k.Name, r.Metadata.Name))
 }
 
 // Update replaces a resource; with a revision only if it is still that one.
