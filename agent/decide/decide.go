@@ -68,18 +68,23 @@ func (d *Decider) Arrived() {
 	d.arrived = make(chan struct{})
 }
 
-// Verify says whose certificate this is, for a login, from an address that is only a hint: a certificate that is
-// pinned to addresses is refused when the hint is not among them, so a proxy that lies about it can only refuse
-// or let through what holds everywhere else.
-func (d *Decider) Verify(cert *ssh.Certificate, login string, source netip.Addr) (identity.User, error) {
+// Identify says whose certificate this is, by the cluster's keys, its validity and its shape. Nothing is decided yet.
+func (d *Decider) Identify(cert *ssh.Certificate) (identity.User, error) {
 	state := d.config.Documents.State()
-	return certs.VerifySSHUser(cert, state.Trust.CA(names.KeyUserSSH),
-		certs.SSHUse{Login: login, Source: source, Now: state.Now(d.config.Now())})
+	return certs.IdentifySSHUser(cert, state.Trust.CA(names.KeyUserSSH), state.Now(d.config.Now()))
 }
 
-// Admit decides whether a proven user may use a login on this node: documents new enough, no lock, and roles
-// that allow it. A refusal is a [Denial] with a decision id.
-func (d *Decider) Admit(user identity.User, login string) error {
+// Admit decides whether the user who proved to hold a certificate may use a login on this node: a certificate that
+// names it and is not pinned elsewhere, documents new enough, no lock, and roles that allow it. The address is only
+// a hint: a proxy that lies about it can only refuse or let through what holds everywhere else. A refusal is a
+// [Denial] with a decision id.
+func (d *Decider) Admit(cert *ssh.Certificate, login string, source netip.Addr) error {
+	state := d.config.Documents.State()
+	user, err := certs.VerifySSHUser(cert, state.Trust.CA(names.KeyUserSSH),
+		certs.SSHUse{Login: login, Source: source, Now: state.Now(d.config.Now())})
+	if err != nil {
+		return d.refuse(fault.From(err), nil)
+	}
 	state, set, err := d.fresh(user)
 	if err != nil {
 		return d.refuse(fault.From(err), nil)

@@ -12,16 +12,22 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
-// provenKey marks the identity in the Permissions of a finished authentication.
+// provenKey marks the holder in the Permissions of an authentication.
 type provenKey struct{}
 
-// proven gives the user whose key was proven, which need not be the last one offered (CVE-2024-45337).
-func proven(p *ssh.Permissions) (identity.User, bool) {
+// holder is a certificate and who it says that its holder is.
+type holder struct {
+	cert *ssh.Certificate
+	user identity.User
+}
+
+// proven gives the holder whose key was proven, which need not be the last one offered (CVE-2024-45337).
+func proven(p *ssh.Permissions) (holder, bool) {
 	if p == nil {
-		return identity.User{}, false
+		return holder{}, false
 	}
-	u, ok := p.ExtraData[provenKey{}].(identity.User)
-	return u, ok
+	h, ok := p.ExtraData[provenKey{}].(holder)
+	return h, ok
 }
 
 // serverConfig is made for each connection: its callbacks know the connection's hint, its key is the newest.
@@ -41,8 +47,8 @@ func (s *Server) serverConfig(hint Hint) (*ssh.ServerConfig, error) {
 		PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoECDSA256},
 		MaxAuthTries:            authTries,
 		ServerVersion:           "SSH-2.0-Stile",
-		PublicKeyCallback: func(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			return s.offered(m.User(), key, hint)
+		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			return s.offered(key)
 		},
 		VerifiedPublicKeyCallback: func(m ssh.ConnMetadata, _ ssh.PublicKey, p *ssh.Permissions, _ string) (*ssh.Permissions, error) {
 			return s.admit(m.User(), p, hint)
@@ -52,41 +58,43 @@ func (s *Server) serverConfig(hint Hint) (*ssh.ServerConfig, error) {
 	return c, nil
 }
 
-// offered looks at a key that was offered but not proven: it must be a certificate that could serve.
-func (s *Server) offered(login string, key ssh.PublicKey, hint Hint) (*ssh.Permissions, error) {
+// offered looks at a key that was offered but not proven: it must be a certificate of this cluster, in force. What it
+// is offered for is judged by admit, so that a refusal of somebody who is known is an event, while nobody can have
+// events written in the name of a certificate that he does not hold.
+func (s *Server) offered(key ssh.PublicKey) (*ssh.Permissions, error) {
 	cert, ok := key.(*ssh.Certificate)
 	if !ok {
 		return nil, errors.New("a plain key was offered; only certificates are taken")
 	}
-	user, err := s.config.Gate.Verify(cert, login, hint.Source.Addr())
+	user, err := s.config.Gate.Identify(cert)
 	if err != nil {
 		return nil, banner(err)
 	}
-	return &ssh.Permissions{ExtraData: map[any]any{provenKey{}: user}}, nil
+	return &ssh.Permissions{ExtraData: map[any]any{provenKey{}: holder{cert, user}}}, nil
 }
 
 // admit decides, once the key was proven, and keeps the permissions of that very key.
 func (s *Server) admit(login string, p *ssh.Permissions, hint Hint) (*ssh.Permissions, error) {
-	user, ok := proven(p)
+	who, ok := proven(p)
 	if !ok {
 		return nil, errors.New("nobody was proven")
 	}
 	err := s.config.Journal.Room()
 	if err == nil {
-		err = s.config.Gate.Admit(user, login)
+		err = s.config.Gate.Admit(who.cert, login, hint.Source.Addr())
 	}
 	if err == nil {
 		return p, nil
 	}
 	f := fault.From(err)
-	event := s.event(audit.SessionDenied, user, hint)
+	event := s.event(audit.SessionDenied, who.user, hint)
 	event.DecisionID, event.Outcome, event.Reason = f.DecisionID, audit.Denied, f.Message
 	event.Data["login"] = clip(login, 64)
 	if d, ok := errors.AsType[detailed](err); ok {
 		maps.Copy(event.Data, d.Details())
 	}
 	s.record(event)
-	s.config.Log.Info("Session denied", "decision_id", f.DecisionID, "user", user.Name, "login", clip(login, 64), "code", string(f.Code), "reason", f.Message)
+	s.config.Log.Info("Session denied", "decision_id", f.DecisionID, "user", who.user.Name, "login", clip(login, 64), "code", string(f.Code), "reason", f.Message)
 	return nil, banner(f)
 }
 

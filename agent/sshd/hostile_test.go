@@ -203,6 +203,35 @@ func TestSec_S04_NoSecondWayIn(t *testing.T) {
 	}
 }
 
+// TestARefusedLoginThatTheCertificateDoesNotNameIsAnEvent: who proved the key gets a decision that can be explained;
+// who only offers somebody's certificate has nothing written.
+func TestARefusedLoginThatTheCertificateDoesNotNameIsAnEvent(t *testing.T) {
+	b := newBench(t)
+	own := b.user()
+	_, banner, err := b.try("nobody", signer(t, own))
+	if err == nil || !strings.Contains(banner, `not for "nobody"`) || !strings.Contains(banner, "(dec_") {
+		t.Errorf("%v, %q", err, banner)
+	}
+	denied := b.journal.of(audit.SessionDenied)
+	if len(denied) != 1 || !strings.HasPrefix(denied[0].DecisionID, "dec_") || !strings.Contains(banner, denied[0].DecisionID) ||
+		denied[0].Data["login"] != "nobody" || denied[0].Actor != "user/ada" || denied[0].Data["certificate"] != own.SSHCert.KeyId {
+		t.Errorf("events %+v", denied)
+	}
+	pinned := b.cluster.User(tunneltest.User{Identity: identity.User{SourceAddress: "198.51.100.1"}, Logins: []string{b.me}})
+	if _, _, err := b.try(b.me, signer(t, pinned)); err == nil {
+		t.Error("let in from another address")
+	}
+	if denied = b.journal.of(audit.SessionDenied); len(denied) != 2 || denied[1].DecisionID == "" {
+		t.Errorf("events after a pinned one %+v", denied)
+	}
+	if _, _, err := b.try("nobody", mixed{signer(t, b.user()), own.SSHCert}); err == nil {
+		t.Error("a signature of another key was taken")
+	}
+	if n := len(b.journal.of(audit.SessionDenied)); n != 2 {
+		t.Errorf("%d events after one who only offered", n)
+	}
+}
+
 // TestSec_S05_S06_PrincipalsAreComparedWhole: lists inside a principal, prefixes, and no principals at all.
 func TestSec_S05_S06_PrincipalsAreComparedWhole(t *testing.T) {
 	b := newBench(t)

@@ -33,11 +33,11 @@ const (
 
 // Gate judges users. Its errors are faults whose sentences the user sees.
 type Gate interface {
-	// Verify says whose certificate this is, for one login, from an address that is only a hint. Nothing is proven yet.
-	Verify(cert *ssh.Certificate, login string, source netip.Addr) (identity.User, error)
-	// Admit decides whether the user, who has proven to hold the certificate, may use the login on this node. A denial
-	// carries a decision id.
-	Admit(user identity.User, login string) error
+	// Identify says whose certificate this is, whatever it is offered for. Nothing is proven yet.
+	Identify(cert *ssh.Certificate) (identity.User, error)
+	// Admit decides whether the user, who has proven to hold the certificate, may use the login on this node, from an
+	// address that is only a hint. A denial carries a decision id.
+	Admit(cert *ssh.Certificate, login string, source netip.Addr) error
 	// Barred says whether a lock or revocation now ends what was admitted.
 	Barred(user identity.User, login, session string) error
 }
@@ -127,12 +127,12 @@ func (s *Server) handshake(ctx context.Context, conn net.Conn, hint Hint) (*conn
 	if err != nil {
 		return nil, fmt.Errorf("authenticating: %w", err)
 	}
-	user, ok := proven(sc.Permissions)
+	who, ok := proven(sc.Permissions)
 	if !ok {
 		_ = sc.Close()
 		return nil, errors.New("authenticating: nobody was proven")
 	}
-	return &connection{server: s, ssh: sc, channels: channels, requests: requests, user: user, login: sc.User(), hint: hint}, nil
+	return &connection{server: s, ssh: sc, channels: channels, requests: requests, user: who.user, login: sc.User(), hint: hint}, nil
 }
 
 func (s *Server) add(c *connection) {

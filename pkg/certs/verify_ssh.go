@@ -21,10 +21,23 @@ const sourceAddress = "source-address"
 // VerifySSHUser verifies the SSH certificate that a user's client proved to hold, for one login and the
 // address that it comes from.
 func VerifySSHUser(cert *ssh.Certificate, ca identity.Authority, use SSHUse) (identity.User, error) {
-	if err := verifySSH(cert, ca, ssh.UserCert, use.Login, use.Now); err != nil {
+	u, err := IdentifySSHUser(cert, ca, use.Now)
+	if err != nil {
+		return identity.User{}, err
+	}
+	if err := namesPrincipal(cert, use.Login); err != nil {
 		return identity.User{}, err
 	}
 	if err := sourceAllowed(cert, use.Source); err != nil {
+		return identity.User{}, err
+	}
+	return u, nil
+}
+
+// IdentifySSHUser says whose certificate this is, by authority, validity and shape alone. It is good for nothing
+// until VerifySSHUser has seen what it is used for.
+func IdentifySSHUser(cert *ssh.Certificate, ca identity.Authority, now time.Time) (identity.User, error) {
+	if err := verifySSH(cert, ca, ssh.UserCert, now); err != nil {
 		return identity.User{}, err
 	}
 	u, err := identity.ParseUser([]byte(cert.Extensions[names.SSHIdentity]))
@@ -34,7 +47,10 @@ func VerifySSHUser(cert *ssh.Certificate, ca identity.Authority, use SSHUse) (id
 	if u.SourceAddress != cert.CriticalOptions[sourceAddress] {
 		return identity.User{}, refused("the certificate's source address and identity disagree", nil)
 	}
-	return u, agree(cert, u.Cluster, ca.Cluster, u.Certificate)
+	if err := agree(cert, u.Cluster, ca.Cluster, u.Certificate); err != nil {
+		return identity.User{}, err
+	}
+	return u, nil
 }
 
 // SSHUse is what a user's SSH certificate is presented for.
@@ -46,7 +62,10 @@ type SSHUse struct {
 
 // VerifySSHHost verifies a node's SSH host certificate for one principal: an agent id or a node name.
 func VerifySSHHost(cert *ssh.Certificate, ca identity.Authority, principal string, now time.Time) (identity.Host, error) {
-	if err := verifySSH(cert, ca, ssh.HostCert, principal, now); err != nil {
+	if err := verifySSH(cert, ca, ssh.HostCert, now); err != nil {
+		return identity.Host{}, err
+	}
+	if err := namesPrincipal(cert, principal); err != nil {
 		return identity.Host{}, err
 	}
 	if len(cert.CriticalOptions) > 0 {
@@ -63,7 +82,7 @@ func VerifySSHHost(cert *ssh.Certificate, ca identity.Authority, principal strin
 }
 
 // verifySSH checks what all SSH certificates have in common.
-func verifySSH(cert *ssh.Certificate, ca identity.Authority, kind uint32, principal string, now time.Time) error {
+func verifySSH(cert *ssh.Certificate, ca identity.Authority, kind uint32, now time.Time) error {
 	if cert == nil || cert.Key == nil || cert.SignatureKey == nil || cert.Signature == nil {
 		return refused("no certificate was presented", nil)
 	}
@@ -80,9 +99,6 @@ func verifySSH(cert *ssh.Certificate, ca identity.Authority, kind uint32, princi
 	if len(cert.ValidPrincipals) == 0 {
 		return refused("the certificate names nobody", nil)
 	}
-	if principal == "" || !slices.Contains(cert.ValidPrincipals, principal) {
-		return fault.Newf(fault.Denied, "use one of: "+strings.Join(cert.ValidPrincipals, ", "), "the certificate is not for %q", principal)
-	}
 	from, until, ok := times(cert)
 	if !ok {
 		return refused("the certificate's validity is malformed", nil)
@@ -91,8 +107,16 @@ func verifySSH(cert *ssh.Certificate, ca identity.Authority, kind uint32, princi
 		return err
 	}
 	checker := ssh.CertChecker{SupportedCriticalOptions: []string{sourceAddress}, Clock: func() time.Time { return now }}
-	if err := checker.CheckCert(principal, cert); err != nil {
+	if err := checker.CheckCert(cert.ValidPrincipals[0], cert); err != nil {
 		return refused("the certificate is not valid", err)
+	}
+	return nil
+}
+
+// namesPrincipal compares a principal whole with those of the certificate.
+func namesPrincipal(cert *ssh.Certificate, principal string) error {
+	if principal == "" || !slices.Contains(cert.ValidPrincipals, principal) {
+		return fault.Newf(fault.Denied, "use one of: "+strings.Join(cert.ValidPrincipals, ", "), "the certificate is not for %q", principal)
 	}
 	return nil
 }
