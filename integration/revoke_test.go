@@ -7,9 +7,12 @@ import (
 	"crypto/rand"
 	"io"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -190,4 +193,36 @@ func TestARemovedNodesCredentialIsNotRenewed(t *testing.T) {
 		t.Errorf("refused as %q", fault.From(err).Message)
 	}
 	shared.unchanged(t, p, before)
+}
+
+// A lock in the table is published by the table's own stream: whatever writes it needs no right beside that.
+func TestALockInTheTableBarsUntilItExpires(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	p := shared.person(t, engineer).login(t)
+	session := p.session(t, "node-1")
+	v := newVandal(t)
+	lock := func(until time.Time) {
+		text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+		v.put(t, item{
+			"pk": text("lock"), "sk": text("lck_01m7wq55dvk036fywzsz7r7z9r"), "kind": text("lock"), "target": text("user"), "value": text("alice"),
+			"expires_ms": &types.AttributeValueMemberN{Value: strconv.FormatInt(until.UnixMilli(), 10)},
+		})
+	}
+	t.Cleanup(func() { lock(time.UnixMilli(1)) })
+	lock(time.Now().Add(time.Hour))
+	session.cut(t, "locked: user alice")
+	p.run(t, nil, "ls").refused(t, 4, "lck_01m7wq55dvk036fywzsz7r7z9r")
+	p.run(t, nil, "ssh", "node-1", "--", "true").refused(t, 255, "lck_01m7wq55dvk036fywzsz7r7z9r")
+	p.run(t, nil, "login", "--iam").refused(t, 4, "lck_01m7wq55dvk036fywzsz7r7z9r")
+	boss.must(t, "get", "roles")
+
+	lock(time.UnixMilli(1))
+	for _, args := range [][]string{{"ls"}, {"ssh", "node-1", "--", "true"}} {
+		eventually(t, 30*time.Second, func() string {
+			if r := p.run(t, nil, args...); r.status != 0 {
+				return r.err
+			}
+			return ""
+		})
+	}
 }
