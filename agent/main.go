@@ -77,6 +77,9 @@ func misused(message string) error {
 }
 
 func run(ctx context.Context, file string) error {
+	if err := keepInherited(); err != nil {
+		return err
+	}
 	c, err := config.Read(file)
 	if err != nil {
 		return err
