@@ -318,3 +318,44 @@ func TestTheProxysEventsReachTheLedgerOnceItIsBack(t *testing.T) {
 		<-over
 	})
 }
+
+// lasting notes until when each shard counts.
+type lasting struct {
+	*tables
+	at    sync.Mutex
+	until map[int]time.Time
+}
+
+func (l *lasting) PutTunnels(ctx context.Context, proxy string, shard int, set []presence.Tunnel, until time.Time) error {
+	l.at.Lock()
+	l.until[shard] = until
+	l.at.Unlock()
+	return l.tables.PutTunnels(ctx, proxy, shard, set, until)
+}
+
+func TestAgentsOfAQuietProxyDoNotVanishFromTheInventoryAfterADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &lasting{tables: &tables{leases: map[string]presence.Lease{}, sets: map[int][]presence.Tunnel{}}, until: map[int]time.Time{}}
+		p := &feed.Presence{
+			Table: m, Log: quiet, Lease: func() presence.Lease { return presence.Lease{Proxy: "prx_1", Addr: "a:1"} },
+			Tunnels: func() []presence.Tunnel { return []presence.Tunnel{{Agent: "agt_a"}} }, Proxies: func([]presence.Lease) {},
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		go func() { defer close(over); p.Run(ctx) }()
+		p.Changed("agt_a")
+		pass(30 * time.Hour)
+		m.at.Lock()
+		for shard, until := range m.until {
+			if left := time.Until(until); left < 22*time.Hour {
+				t.Errorf("shard %d counts for %s", shard, left)
+			}
+		}
+		if len(m.until) != presence.Shards || !slices.Equal(m.agents(), []string{"agt_a"}) {
+			t.Errorf("%d shards, agents %v", len(m.until), m.agents())
+		}
+		m.at.Unlock()
+		cancel()
+		<-over
+	})
+}

@@ -19,6 +19,8 @@ const (
 	again = 2 * time.Second
 	// setFor is how long a shard counts by itself; the lease bounds it sooner.
 	setFor = 24 * time.Hour
+	// rewrite is how often each shard is written even if nothing changed, long before it stops to count.
+	rewrite = time.Hour
 	// writeLimit bounds one write.
 	writeLimit = 2 * time.Second
 )
@@ -80,9 +82,16 @@ func (p *Presence) Run(ctx context.Context) {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	parts.Go(func() { p.lease(ctx) })
-	for {
+	turn := time.NewTicker(rewrite / presence.Shards) // one shard at a time, so that the writes are spread
+	defer turn.Stop()
+	for next := 0; ; {
 		select {
 		case <-p.wake:
+		case <-turn.C:
+			p.mu.Lock()
+			p.dirty[next%presence.Shards] = true
+			p.mu.Unlock()
+			next++
 		case <-ctx.Done():
 			return
 		}
