@@ -191,3 +191,20 @@ func parse(kind Kind, body []byte, v any) error {
 	}
 	return nil
 }
+
+// Outlived reports whether every refusal in err, such as Holder.Accept's, is of a document that time has passed: older
+// than the one held, or signed by a key that was retired since. What is in force then stands without it.
+func Outlived(err error) bool {
+	if errors.Is(err, ErrPin) {
+		return false
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range many.Unwrap() {
+			if !Outlived(one) {
+				return false
+			}
+		}
+		return true
+	}
+	return errors.Is(err, ErrOlder) || errors.Is(err, ErrRetired)
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -284,5 +285,29 @@ func TestAPinThatIsNotTheClustersRefusesTheJoin(t *testing.T) {
 	err := keeper(t, a, newKeys(t), bundle.NewHolder("", "another"), nil).Renew(t.Context())
 	if !errors.Is(err, bundle.ErrPin) {
 		t.Errorf("another pin: %v", err)
+	}
+}
+
+func TestAnAgentStartsOnAnAnswerWhosePolicyKeyWasRetired(t *testing.T) {
+	a := newAuthority(t)
+	retired := tunneltest.Key(t)
+	a.change = func(w *wire.HostCredential) {
+		var policy bundle.Policy
+		err := json.Unmarshal(w.Policy.Body, &policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := bundle.Seal(bundle.KindPolicy, policy, retired)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Policy = wire.SignedDocument{Kind: string(s.Kind), Body: s.Body, KeyID: s.KeyID, Signature: s.Signature}
+	}
+	holder := bundle.NewHolder("", "")
+	if err := keeper(t, a, newKeys(t), holder, nil).Renew(t.Context()); err != nil {
+		t.Errorf("the credential was refused: %v", err)
+	}
+	if holder.Policy().Version != (identity.Version{}) || holder.Revocations().Version == (identity.Version{}) {
+		t.Errorf("in force: %+v", holder.Versions())
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/strict"
 )
 
@@ -49,12 +50,18 @@ func Open(dir, cluster, pin string) (*Shelf, error) {
 	}
 	var documents []bundle.Signed
 	if err := strict.JSON(data, maxFile, &documents); err != nil {
-		return nil, fmt.Errorf("reading %s: %w; remove it to fetch the documents anew", s.path, err)
+		return nil, damaged(s.path, err)
 	}
-	if err := s.Holder.Accept(documents...); err != nil {
-		return nil, fmt.Errorf("verifying %s: %w; remove it to fetch the documents anew", s.path, err)
+	// A policy key may have been retired since: what it signed is not in force, and newer documents come by the feed.
+	if err := s.Holder.Accept(documents...); err != nil && !bundle.Outlived(err) {
+		return nil, damaged(s.path, err)
 	}
 	return s, nil
+}
+
+func damaged(path string, err error) error {
+	return fault.Newf(fault.BadInput, "remove the file, and the documents are fetched anew; if the pin of the root key was changed, check it first",
+		"the signed documents kept in %s can't be taken: %v", path, err).Because(err)
 }
 
 // Accept is bundle.Holder.Accept, and keeps what is new before it returns. When keeping fails the documents are
