@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stile-dev/stile/integration/clean"
 )
 
 // repository is where the tests run from.
@@ -30,14 +32,33 @@ type system struct {
 // shared is the system that most tests use. Whoever stops a part of it brings it back.
 var shared *system
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { os.Exit(start(m)) }
 
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "stile-integration-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+// start gives the tests a directory of their own, and the user a clean home where it can: what somebody's login shell
+// reads at its start is not ours to wait for.
+func start(m *testing.M) int {
+	dir, err := clean.Dir(), error(nil)
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "stile-integration-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
+	ran, status, err := clean.Run(dir)
+	if ran {
+		_ = os.RemoveAll(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "note:", err)
+	}
+	if ran {
+		return status
+	}
+	return run(m, dir)
+}
+
+func run(m *testing.M, dir string) int {
+	var err error
 	shared, err = newSystem(dir)
 	if err == nil {
 		_, err = shared.up()
@@ -56,6 +77,9 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
+	}
+	if clean.Dir() != "" {
+		return code // who started this process removes the directory
 	}
 	if err := os.RemoveAll(dir); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)

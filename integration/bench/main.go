@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/stile-dev/stile/integration/clean"
 )
 
 func main() {
@@ -49,8 +51,8 @@ type options struct {
 
 // start gives the run a directory of its own, and the user a clean home where it can.
 func start(o options) (int, error) {
-	if dir := os.Getenv(cleaned); dir != "" {
-		if _, _, err := clean(dir); err != nil {
+	if dir := clean.Dir(); dir != "" {
+		if _, _, err := clean.Run(dir); err != nil {
 			return 1, err
 		}
 		return 0, run(o, dir)
@@ -60,7 +62,7 @@ func start(o options) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
-	ran, status, err := clean(dir)
+	ran, status, err := clean.Run(dir)
 	if ran {
 		return status, err
 	}

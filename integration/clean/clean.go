@@ -1,4 +1,8 @@
-package main
+// Package clean runs a program again where its user's home is an empty directory, so that what a login shell reads
+// at its start (which may take seconds, or wait for a lock) neither fails a test nor enters a measure.
+//
+// It needs root and a mount namespace, and touches nothing outside of it. Its entry point is [Run].
+package clean
 
 import (
 	"errors"
@@ -13,17 +17,21 @@ import (
 )
 
 // cleaned marks the process that already runs with a clean home.
-const cleaned = "STILE_BENCH_CLEANED"
+const cleaned = "STILE_INTEGRATION_CLEANED"
 
-// clean runs this program again where the user's home, as /etc/passwd names it, is an empty directory: a .bashrc, which
-// bash reads when it is run by an SSH server, would cost more than what is measured. It takes a mount namespace, so root;
-// the machine's own file is not touched. It reports whether the program ran, and how it ended.
-func clean(dir string) (ran bool, status int, err error) {
-	if os.Getenv(cleaned) != "" {
+// Dir is the directory below which the clean home of this process is; "" when it has none yet.
+func Dir() string { return os.Getenv(cleaned) }
+
+// Run runs this program again where the user's home, as /etc/passwd names it, is an empty directory below dir: bash
+// reads .bashrc when an SSH server runs it. It takes a mount namespace, so root; the machine's own file is not touched.
+// It reports whether the program ran, and how it ended; when it did not, the caller goes on itself, and the error, if
+// there is one, says why the home is what it was.
+func Run(dir string) (ran bool, status int, err error) {
+	if Dir() != "" {
 		return false, 0, bindPasswd(dir)
 	}
 	if os.Geteuid() != 0 {
-		return false, 0, errors.New("not root: shells read the user's own start-up files, on all sides alike")
+		return false, 0, errors.New("not root: shells read the user's own start-up files, as everywhere here")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -34,10 +42,10 @@ func clean(dir string) (ran bool, status int, err error) {
 	cmd.Env = append(os.Environ(), cleaned+"="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if err := cmd.Start(); err != nil {
-		return false, 0, fmt.Errorf("no mount namespace (%w): shells read the user's own start-up files, on all sides alike", err)
+		return false, 0, fmt.Errorf("no mount namespace (%w): shells read the user's own start-up files, as everywhere here", err)
 	}
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM) // the terminal sends the first to both
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT) // the terminal sends the first to both
 	go func() {
 		for sig := range signals {
 			_ = cmd.Process.Signal(sig)
