@@ -288,8 +288,15 @@ func TestSec_S47_EveryRouteRefusesWhoHasNoRightToIt(t *testing.T) {
 	p := shared.person(t, engineer).login(t)
 	before := shared.snapshot(t, p)
 	for _, args := range [][]string{
-		{"get", "roles"}, {"get", "users"}, {"get", "iam_mappings"}, {"get", "tokens"}, {"get", "role/editor"},
-		{"rm", "role/access"}, {"rm", "node/node-1"}, {"rm", "token/demo-nodes"}, {"rm", "iam_mapping/engineers"},
+		{"get", "roles"},
+		{"get", "users"},
+		{"get", "iam_mappings"},
+		{"get", "tokens"},
+		{"get", "role/editor"},
+		{"rm", "role/access"},
+		{"rm", "node/node-1"},
+		{"rm", "token/demo-nodes"},
+		{"rm", "iam_mapping/engineers"},
 		{"create", "-f", p.file(t, "kind: role\nmetadata: {name: mine}\nspec:\n  allow: {logins: [root], node_labels: {'*': '*'}}\n")},
 		{"create", "--replace", "-f", p.file(t, mapping("engineers", "editor", "root"))},
 	} {

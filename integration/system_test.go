@@ -37,12 +37,14 @@ func TestMain(m *testing.M) { os.Exit(start(m)) }
 // start gives the tests a directory of their own, and the user a clean home where it can: what somebody's login shell
 // reads at its start is not ours to wait for.
 func start(m *testing.M) int {
-	dir, err := clean.Dir(), error(nil)
+	dir := clean.Dir()
 	if dir == "" {
-		if dir, err = os.MkdirTemp("", "stile-integration-"); err != nil {
+		made, err := os.MkdirTemp("", "stile-integration-")
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+		dir = made
 	}
 	ran, status, err := clean.Run(dir)
 	if ran {

@@ -121,7 +121,7 @@ func (t Tables) served(database string) bool {
 		if name != database && (database != "initgroups" || name != "group") {
 			continue
 		}
-		for _, s := range strings.Fields(services) {
+		for s := range strings.FieldsSeq(services) {
 			if !slices.Contains([]string{"files", "compat", "db", "systemd"}, s) && !strings.HasPrefix(s, "[") {
 				return true
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -115,8 +116,10 @@ func (l *line) newProxy() *proxy {
 	p := &proxy{id: host.ID, holder: l.cluster.Holder(), routes: &route.Table{}}
 	me := func() identity.Host { return host }
 	p.links = proxylink.New(proxylink.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Append: l.append, Silence: l.silence, Dead: l.dead})
-	connects := connect.New(connect.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Answer: 2 * time.Second,
-		Record: func(e audit.Event) { _ = l.append(context.Background(), e) }})
+	connects := connect.New(connect.Config{
+		Documents: p.holder, Routes: p.routes, Proxy: me, Answer: 2 * time.Second,
+		Record: func(e audit.Event) { _ = l.append(context.Background(), e) },
+	})
 	e := edge.New(edge.Config{
 		TLS:      tunnel.ServerTLS(func() *tls.Certificate { return credential.TLS }, names.ALPNTunnel, names.ALPNConnect),
 		Handlers: map[string]edge.Handler{names.ALPNTunnel: p.links.Serve, names.ALPNConnect: connects.Serve},
@@ -296,7 +299,7 @@ func TestACommandRunsThroughTheTunnel(t *testing.T) {
 	var out, errs bytes.Buffer
 	s.Stdout, s.Stderr = &out, &errs
 	err := s.Run("echo out; echo err >&2; echo $STILE_USER; exit 7")
-	exit, ok := err.(*ssh.ExitError)
+	exit, ok := errors.AsType[*ssh.ExitError](err)
 	if !ok || exit.ExitStatus() != 7 {
 		t.Errorf("ended with %v", err)
 	}

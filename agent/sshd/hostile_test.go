@@ -482,8 +482,10 @@ func TestSec_S48_OnlySessionsAreServed(t *testing.T) {
 		name    string
 		payload any
 	}{
-		{"subsystem", struct{ Name string }{"sftp"}}, {"subsystem", struct{ Name string }{"netconf"}},
-		{"auth-agent-req@openssh.com", struct{ Flag bool }{}}, {"x11-req", struct {
+		{"subsystem", struct{ Name string }{"sftp"}},
+		{"subsystem", struct{ Name string }{"netconf"}},
+		{"auth-agent-req@openssh.com", struct{ Flag bool }{}},
+		{"x11-req", struct {
 			Single         bool
 			Protocol, Auth string
 			Screen         uint32

@@ -78,7 +78,7 @@ func (p *process) connect(t *terminal, own *owner) ([]*os.File, error) {
 		return []*os.File{slave}, nil
 	}
 	var theirs []*os.File
-	pipe := func() (r, w *os.File, err error) { return os.Pipe() }
+	pipe := os.Pipe
 	in, stdin, err := pipe()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -174,11 +175,11 @@ func (a *app) say(kind, name, verb string) error {
 func kindOf(word string) (string, error) {
 	k, ok := access.KindOf(word)
 	if !ok {
-		kinds := access.Kinds[0].Name
-		for _, k := range access.Kinds[1:] {
-			kinds += ", " + k.Name
+		var kinds []string
+		for _, k := range access.Kinds {
+			kinds = append(kinds, k.Name)
 		}
-		return "", fault.Newf(fault.BadInput, "the kinds are "+kinds, "there is no kind %q", word)
+		return "", fault.Newf(fault.BadInput, "the kinds are "+strings.Join(kinds, ", "), "there is no kind %q", word)
 	}
 	return k.Name, nil
 }

@@ -103,23 +103,28 @@ func TestASingleFaultyFieldIsNotPrintedTwice(t *testing.T) {
 		want    string
 	}{
 		"the message is the field": {
-			"line 1, column 7: unknown key", []fault.Field{{Path: "line 1, column 7", Reason: "unknown key"}},
+			"line 1, column 7: unknown key",
+			[]fault.Field{{Path: "line 1, column 7", Reason: "unknown key"}},
 			"stile: error: line 1, column 7: unknown key\n",
 		},
 		"a field of no place": {
-			"the file is not valid UTF-8", []fault.Field{{Reason: "the file is not valid UTF-8"}},
+			"the file is not valid UTF-8",
+			[]fault.Field{{Reason: "the file is not valid UTF-8"}},
 			"stile: error: the file is not valid UTF-8\n",
 		},
 		"a field of no place that the message leaves out": {
-			"the file is refused", []fault.Field{{Reason: "it is not valid UTF-8"}},
+			"the file is refused",
+			[]fault.Field{{Reason: "it is not valid UTF-8"}},
 			"stile: error: the file is refused\nstile: error: it is not valid UTF-8\n",
 		},
 		"the message is the first of several": {
-			"a: b (and 1 more)", []fault.Field{{Path: "a", Reason: "b"}, {Path: "c", Reason: "d"}},
+			"a: b (and 1 more)",
+			[]fault.Field{{Path: "a", Reason: "b"}, {Path: "c", Reason: "d"}},
 			"stile: error: a: b (and 1 more)\nstile: error: c: d\n",
 		},
 		"the message only begins like a field": {
-			"a: better", []fault.Field{{Path: "a", Reason: "b"}},
+			"a: better",
+			[]fault.Field{{Path: "a", Reason: "b"}},
 			"stile: error: a: better\nstile: error: a: b\n",
 		},
 	} {

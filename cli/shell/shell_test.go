@@ -236,9 +236,7 @@ func TestSec_S01_OnlyTheClustersCertificateForThisNodeIsTakenForIt(t *testing.T)
 			}
 			return s
 		},
-		"a certificate signed by a certificate that embeds the authority's key": func(t *testing.T, p *place) ssh.Signer {
-			return signedByCertificate(t, p)
-		},
+		"a certificate signed by a certificate that embeds the authority's key": signedByCertificate,
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)

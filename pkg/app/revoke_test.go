@@ -122,7 +122,7 @@ func TestARoleThatIsGivenIsNotDeletedAndOneThatIsMissingIsWarnedOf(t *testing.T)
 		return fmt.Sprintf(`{"kind":"iam_mapping","metadata":{"name":"engineers"},"spec":{"match":{"account":"111122223333","role":"Engineer"},"user":"team","roles":["access","%s"]}}`, role)
 	}
 	status, _, body := s.call(admin, http.MethodPost, mapping, give("dev"))
-	if status != http.StatusOK || !strings.Contains(string(body), "there is no role dev yet") {
+	if status != http.StatusOK || !strings.Contains(body, "there is no role dev yet") {
 		t.Errorf("a mapping with a missing role: %d %s", status, body)
 	}
 	s.store.resources["role/dev"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "dev", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
@@ -131,7 +131,7 @@ func TestARoleThatIsGivenIsNotDeletedAndOneThatIsMissingIsWarnedOf(t *testing.T)
 		t.Errorf("a role that is given was deleted: %d %+v", status, p)
 	}
 	status, _, body = s.call(admin, http.MethodPut, mapping, give("access"))
-	if status != http.StatusOK || strings.Contains(string(body), "warning") {
+	if status != http.StatusOK || strings.Contains(body, "warning") {
 		t.Errorf("a mapping with a preset role: %d %s", status, body)
 	}
 	if status, p, _ := s.call(admin, http.MethodDelete, "/v1/admin/resources/role/dev", ""); status != http.StatusOK {

@@ -127,8 +127,10 @@ func keeper(t *testing.T, a *authority, keys enrol.Keys, documents enrol.Documen
 	t.Helper()
 	k, err := enrol.NewKeeper(enrol.Config{
 		API: a, Keys: keys, Documents: documents, Store: store,
-		Claim: enrol.Claim{Kind: identity.KindAgent, Method: access.MethodToken, Token: "nodes", Name: "web-1", Resources: []string{"node"},
-			Secret: func() (string, error) { return "the secret", nil }},
+		Claim: enrol.Claim{
+			Kind: identity.KindAgent, Method: access.MethodToken, Token: "nodes", Name: "web-1", Resources: []string{"node"},
+			Secret: func() (string, error) { return "the secret", nil },
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

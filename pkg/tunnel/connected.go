@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,7 +74,7 @@ func (c *connected) keep(p []byte) ([]byte, *tls.Conn) {
 	defer c.mu.Unlock()
 	b := p
 	if c.request != nil {
-		b = append(c.request, p...)
+		b = slices.Concat(c.request, p)
 		c.request = nil
 	}
 	if c.keeping = c.keeping && len(c.kept)+len(b) <= askKept; c.keeping {

@@ -169,8 +169,10 @@ func TestASilentSideIsDead(t *testing.T) {
 func TestPingsKeepAQuietTunnel(t *testing.T) {
 	a, b := streams(t)
 	heard := make(chan *frame.Control, 1)
-	left := tunnel.NewControl(tunnel.ControlConfig{Stream: a, Silence: 20 * time.Millisecond, Dead: 10 * time.Second,
-		Handle: func(m *frame.Control) error { heard <- m; return nil }})
+	left := tunnel.NewControl(tunnel.ControlConfig{
+		Stream: a, Silence: 20 * time.Millisecond, Dead: 10 * time.Second,
+		Handle: func(m *frame.Control) error { heard <- m; return nil },
+	})
 	right := tunnel.NewControl(tunnel.ControlConfig{Stream: &counting{Stream: b, want: 5, after: func() {
 		_ = frame.Write(b, &frame.Control{Body: &frame.Control_GoAway{GoAway: &frame.GoAway{Grace: 7}}})
 	}}, Silence: time.Hour, Dead: 2 * time.Hour})

@@ -45,7 +45,7 @@ func readHeader(r io.Reader, peer netip.AddrPort) (netip.AddrPort, error) {
 
 // address reads the source of a TCP connection.
 func address(family byte, body []byte) (netip.AddrPort, error) {
-	size := 0
+	var size int
 	switch family {
 	case 0x11: // TCP over IPv4
 		size = 4
