@@ -32,7 +32,7 @@ until {[\r\n]24 80\r\n[^\n]*ready> } "first size"
 stty rows 50 columns 132 < $spawn_out(slave,name)
 type "while ! stty size | grep '50 132'; do :; done"
 until {[\r\n]50 132\r\n[^\n]*ready> } "change of size"
-type "echo be''gun; sleep 60"
+type "sh -c 'echo be\"\"gun; exec sleep 60'"
 until {[\r\n]begun} "command"
 send "\003"
 until {\n[^\n]*ready> } "prompt after Ctrl-C"

@@ -156,7 +156,12 @@ func (c *Credential) prove(challenge, keys string) (wire.PriorCredential, error)
 // expired one opens too when lapsed is set: it still says who the host was.
 func Open(w wire.HostCredential, kind string, keys Keys, documents Documents, now time.Time, lapsed bool) (*Credential, error) {
 	if err := documents.Accept(client.Documents(append(append([]wire.SignedDocument{}, w.Trust...), w.Policy, w.Revocations)...)...); err != nil && !bundle.Outlived(err) {
-		return nil, fmt.Errorf("opening the documents that came with the credential: %w", err)
+		err = fmt.Errorf("opening the documents that came with the credential: %w", err)
+		if errors.Is(err, bundle.ErrPin) {
+			return nil, fault.New(fault.Denied, "ca_pin is not the root key of the cluster that answered",
+				"compare ca_pin and api with the cluster's; then have an administrator free the name that was claimed (stile rm node/NAME) and, for method token, make a new token").Because(err)
+		}
+		return nil, err
 	}
 	cert, err := x509.ParseCertificate(w.TLSCertificate)
 	if err != nil {
