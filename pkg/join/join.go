@@ -66,15 +66,7 @@ func (f *Front) Challenge(ctx context.Context, c Call, r wire.ChallengeRequest) 
 	if err != nil {
 		return wire.Challenge{}, err
 	}
-	text, err := ch.Text()
-	if err != nil {
-		return wire.Challenge{}, err
-	}
-	mac, err := f.config.MAC.Generate(ctx, proof.Authenticated(text))
-	if err != nil {
-		return wire.Challenge{}, err
-	}
-	return wire.Challenge{Challenge: proof.Join(text, mac), Cluster: f.config.Cluster, ExpiresAt: ch.Expires()}, nil
+	return ch.Seal(func(message []byte) ([]byte, error) { return f.config.MAC.Generate(ctx, message) })
 }
 
 // IAM joins, or renews, with a signed sts:GetCallerIdentity request.

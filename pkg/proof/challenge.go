@@ -11,6 +11,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/strict"
+	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // ChallengeLife is how long a challenge is good for.
@@ -67,6 +68,19 @@ func Authenticated(text string) []byte { return []byte("stile-challenge-v1\n" + 
 // Join puts text and MAC together into what the caller gets.
 func Join(text string, mac []byte) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac)
+}
+
+// Seal puts the challenge under a MAC, which generate makes over a message: what the caller gets.
+func (c Challenge) Seal(generate func(message []byte) ([]byte, error)) (wire.Challenge, error) {
+	text, err := c.Text()
+	if err != nil {
+		return wire.Challenge{}, err
+	}
+	mac, err := generate(Authenticated(text))
+	if err != nil {
+		return wire.Challenge{}, err
+	}
+	return wire.Challenge{Challenge: Join(text, mac), Cluster: c.Cluster, ExpiresAt: c.Expires()}, nil
 }
 
 // Opened is a challenge as it came back. Nothing of it is to be believed before the MAC over Message is verified.

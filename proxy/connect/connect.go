@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"io"
 	"log/slog"
 	"time"
@@ -187,7 +186,7 @@ func (a *answered) Read(p []byte) (int, error) {
 	}
 	var b bytes.Buffer
 	cause := fault.Newf(fault.Unreachable, "try again; if it stays, restart the agent there", "the agent of %s did not answer", a.target).Because(err)
-	if errors.Is(frame.WriteRefusal(&b, cause), nil) {
+	if frame.WriteRefusal(&b, cause) == nil {
 		a.instead = bytes.NewReader(b.Bytes())
 		return a.instead.Read(p)
 	}

@@ -209,11 +209,9 @@ func (c *Cluster) Challenge(purpose string, ssh, tls []byte) string {
 	c.t.Helper()
 	ch, err := proof.NewChallenge(purpose, c.ID, certs.KeysHash(ssh, tls), c.Now, rand.Reader)
 	c.must(err)
-	text, err := ch.Text()
+	sealed, err := ch.Seal(func(message []byte) ([]byte, error) { return c.Generate(c.t.Context(), message) })
 	c.must(err)
-	mac, err := c.Generate(c.t.Context(), proof.Authenticated(text))
-	c.must(err)
-	return proof.Join(text, mac)
+	return sealed.Challenge
 }
 
 // STSRequest signs evidence with made-up credentials, which [STS] knows by their key id.
