@@ -88,7 +88,9 @@ func run(ctx context.Context, file string) error {
 	if err := level.UnmarshalText([]byte(c.Log)); err != nil {
 		return misused("log: " + err.Error())
 	}
-	return serve.Run(ctx, c, software(), slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})))
+	return serve.Run(ctx, c, serve.Options{
+		Software: software(), Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+	})
 }
 
 // show prints the status as one line of JSON.

@@ -22,6 +22,7 @@ import (
 type vandal struct {
 	db       *dynamodb.Client
 	table    string
+	ledger   string
 	replaced []item // what stood where the bad document was put last
 }
 
@@ -36,9 +37,12 @@ func newVandal(t *testing.T) *vandal {
 		if strings.Contains(strings.ToLower(name), "state") {
 			v.table = name
 		}
+		if strings.Contains(strings.ToLower(name), "ledger") {
+			v.ledger = name
+		}
 	}
-	if v.table == "" {
-		t.Fatalf("no state table among %v", tables.TableNames)
+	if v.table == "" || v.ledger == "" {
+		t.Fatalf("no state table or no ledger among %v", tables.TableNames)
 	}
 	return v
 }

@@ -17,7 +17,7 @@ func (p *person) join(t *testing.T, name string, change func(*evidence.Request))
 	return a, wire.JoinIAMRequest{
 		Join: wire.JoinRequest{
 			Challenge: a.request.Challenge, SSHKey: a.request.SSHKey, TLSKey: a.request.TLSKey,
-			Token: "demo-nodes", Name: name, Resources: []string{"node"}, Labels: map[string]string{},
+			Token: "demo-nodes", Targets: []string{"node/" + name}, Labels: map[string]string{},
 		},
 		STS: a.request.STS,
 	}
@@ -28,18 +28,19 @@ func TestAJoinGetsWhatItsTokenGrantsAndNothingElse(t *testing.T) {
 	refused := []fault.Code{fault.Unauthenticated, fault.BadInput, fault.Denied, fault.NotFound, fault.Conflict}
 	before := shared.snapshot(t, p)
 	for name, bend := range map[string]func(*wire.JoinIAMRequest){
-		"a name that the token doesn't grant":    func(r *wire.JoinIAMRequest) { r.Join.Name = "database-1" },
-		"no name":                                func(r *wire.JoinIAMRequest) { r.Join.Name = "" },
-		"a name with a comma":                    func(r *wire.JoinIAMRequest) { r.Join.Name = "node-2,database-1" },
-		"a label that the token doesn't offer":   func(r *wire.JoinIAMRequest) { r.Join.Labels = map[string]string{"team": "root"} },
-		"another value of a pinned label":        func(r *wire.JoinIAMRequest) { r.Join.Labels = map[string]string{"env": "prod"} },
-		"a kind of resource that is not granted": func(r *wire.JoinIAMRequest) { r.Join.Resources = []string{"node", "db"} },
-		"an unknown token":                       func(r *wire.JoinIAMRequest) { r.Join.Token = "no-such-token" },
-		"the fleet's token":                      func(r *wire.JoinIAMRequest) { r.Join.Token = "fleet"; r.Join.Name = "" },
-		"another key":                            func(r *wire.JoinIAMRequest) { r.Join.TLSKey = spki(t, newKey(t)) },
-		"a host that is not STS":                 func(r *wire.JoinIAMRequest) { r.STS.Host = "evil.example" },
-		"an altered challenge":                   func(r *wire.JoinIAMRequest) { r.Join.Challenge = flip(r.Join.Challenge) },
-		"an altered signature":                   func(r *wire.JoinIAMRequest) { r.STS.Authorization = flip(r.STS.Authorization) },
+		"a name that the token doesn't grant":  func(r *wire.JoinIAMRequest) { r.Join.Targets = []string{"node/database-1"} },
+		"nothing to serve":                     func(r *wire.JoinIAMRequest) { r.Join.Targets = nil },
+		"a name with a comma":                  func(r *wire.JoinIAMRequest) { r.Join.Targets = []string{"node/node-2,database-1"} },
+		"a label that the token doesn't offer": func(r *wire.JoinIAMRequest) { r.Join.Labels = map[string]string{"team": "root"} },
+		"another value of a pinned label":      func(r *wire.JoinIAMRequest) { r.Join.Labels = map[string]string{"env": "prod"} },
+		"a kind that is not granted":           func(r *wire.JoinIAMRequest) { r.Join.Targets = append(r.Join.Targets, "db/node-refused") },
+		"a name that ends as full names do":    func(r *wire.JoinIAMRequest) { r.Join.Targets = []string{"node/node-2.stile"} },
+		"an unknown token":                     func(r *wire.JoinIAMRequest) { r.Join.Token = "no-such-token" },
+		"the fleet's token":                    func(r *wire.JoinIAMRequest) { r.Join.Token = "fleet"; r.Join.Targets = nil },
+		"another key":                          func(r *wire.JoinIAMRequest) { r.Join.TLSKey = spki(t, newKey(t)) },
+		"a host that is not STS":               func(r *wire.JoinIAMRequest) { r.STS.Host = "evil.example" },
+		"an altered challenge":                 func(r *wire.JoinIAMRequest) { r.Join.Challenge = flip(r.Join.Challenge) },
+		"an altered signature":                 func(r *wire.JoinIAMRequest) { r.STS.Authorization = flip(r.STS.Authorization) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, r := p.join(t, "node-refused", nil)

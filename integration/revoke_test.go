@@ -137,7 +137,7 @@ func TestARemovedNodeIsGoneUntilItJoinsAnew(t *testing.T) {
 	session := p.session(t, "node-removed")
 	boss.must(t, "rm", "node/node-removed")
 	session.cut(t)
-	removed.logs(t, "the agent's certificate was revoked")
+	removed.logs(t, "the certificate was revoked")
 	gone := func() {
 		t.Helper()
 		if got := p.must(t, "ls"); strings.Contains(got, "node-removed") {
@@ -152,7 +152,7 @@ func TestARemovedNodeIsGoneUntilItJoinsAnew(t *testing.T) {
 	}
 	<-removed.ended
 	again := shared.agent(t, enrol{name: "node-removed", state: removed.state})
-	again.logs(t, "the agent's certificate was revoked")
+	again.logs(t, "the certificate was revoked")
 	gone()
 
 	shared.agent(t, enrol{name: "node-removed"})

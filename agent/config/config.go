@@ -21,6 +21,7 @@ import (
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 // maxFile bounds the file.
@@ -33,14 +34,31 @@ type Config struct {
 	Method     string            `yaml:"method"`      // iam | token; iam by default
 	Token      string            `yaml:"token"`       // name of the join token
 	SecretFile string            `yaml:"secret_file"` // of method token: a file that holds the token's secret
-	Name       string            `yaml:"name"`        // node name; the host name by default
-	Resources  []string          `yaml:"resources"`   // kinds that it serves: [node] by default
+	Name       string            `yaml:"name"`        // short for the target node/<name>; the host name by default, if targets names no other
+	Targets    []string          `yaml:"targets"`     // what it serves, as kind/name
 	Labels     map[string]string `yaml:"labels"`      // that it claims; the token says which it gets
 	State      string            `yaml:"state"`       // directory; /var/lib/stile-agent by default
 	CAPin      string            `yaml:"ca_pin"`      // key id of the cluster's root key
 	Region     string            `yaml:"region"`      // AWS Region of method iam; the environment's by default
 	TTL        string            `yaml:"ttl"`         // asked life of a credential, such as 12h; the API's by default
 	Log        string            `yaml:"log"`         // debug | info | warn | error; info by default
+}
+
+// Serves lists what the agent is to serve: the targets, and name as a node.
+func (c Config) Serves() []identity.Target {
+	var all []identity.Target
+	add := func(t identity.Target, err error) {
+		if err == nil && !slices.Contains(all, t) {
+			all = append(all, t)
+		}
+	}
+	if c.Name != "" {
+		add(identity.Target{Kind: names.KindNode, Name: c.Name}, nil)
+	}
+	for _, s := range c.Targets {
+		add(identity.ParseTarget(s))
+	}
+	return all
 }
 
 // Life is TTL as a duration, 0 when not set.
@@ -92,12 +110,9 @@ func (c *Config) orDefaults() {
 	set(&c.Method, access.MethodIAM)
 	set(&c.State, "/var/lib/stile-agent")
 	set(&c.Log, "info")
-	if c.Name == "" {
+	if c.Name == "" && len(c.Targets) == 0 {
 		host, _ := os.Hostname()
 		c.Name, _, _ = strings.Cut(strings.ToLower(host), ".")
-	}
-	if len(c.Resources) == 0 {
-		c.Resources = []string{"node"}
 	}
 }
 
@@ -119,9 +134,10 @@ func (c Config) Validate() error {
 	need(c.Method == access.MethodIAM || c.Method == access.MethodToken, "method", "must be iam or token")
 	need(c.Token != "", "token", "must name the join token")
 	need(c.Method != access.MethodToken || c.SecretFile != "", "secret_file", "must name the file with the token's secret")
-	need(identity.ValidNodeName(c.Name), "name", "must be lower-case letters, digits, dots and hyphens, at most 63")
-	for i, r := range c.Resources {
-		need(r == "node", fmt.Sprintf("resources[%d]", i), "must be node")
+	need(c.Name == "" && len(c.Targets) > 0 || identity.ValidTargetName(c.Name), "name", "must be lower-case letters, digits, dots and hyphens, at most 63")
+	for i, s := range c.Targets {
+		_, err := identity.ParseTarget(s)
+		need(err == nil, fmt.Sprintf("targets[%d]", i), "must be kind/name, such as node/web-1")
 	}
 	need(filepath.IsAbs(c.State), "state", "must be an absolute path")
 	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log", "must be debug, info, warn or error")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stile-dev/stile/agent/config"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 )
 
 const whole = `api: https://api.example.com/prod
@@ -16,6 +17,7 @@ method: token
 token: demo-nodes
 secret_file: /etc/stile/secret
 name: web-1
+targets: [db/orders]
 labels: {role: shell}
 state: /var/lib/stile
 ca_pin: abc
@@ -31,7 +33,7 @@ func TestAWholeFileIsRead(t *testing.T) {
 	}
 	want := config.Config{
 		API: "https://api.example.com/prod", Proxy: "proxy.example.com:443", Method: "token", Token: "demo-nodes",
-		SecretFile: "/etc/stile/secret", Name: "web-1", Resources: []string{"node"}, Labels: map[string]string{"role": "shell"},
+		SecretFile: "/etc/stile/secret", Name: "web-1", Targets: []string{"db/orders"}, Labels: map[string]string{"role": "shell"},
 		State: "/var/lib/stile", CAPin: "abc", Region: "eu-central-1", TTL: "12h", Log: "debug",
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -57,13 +59,27 @@ func TestFaultsOfTheTextNameTheirPlace(t *testing.T) {
 }
 
 func TestFaultsOfMeaningAreReportedTogether(t *testing.T) {
-	_, err := config.Parse([]byte("api: http://api\nproxy: nowhere\nmethod: magic\nname: UP\nresources: [db]\nstate: here\nlog: loud\nttl: soon\n"))
+	_, err := config.Parse([]byte("api: http://api\nproxy: nowhere\nmethod: magic\nname: UP\ntargets: [db]\nstate: here\nlog: loud\nttl: soon\n"))
 	f := fault.From(err)
 	var paths []string
 	for _, field := range f.Fields {
 		paths = append(paths, field.Path)
 	}
-	if d := cmp.Diff([]string{"api", "proxy", "method", "token", "name", "resources[0]", "state", "log", "ttl"}, paths); d != "" {
+	if d := cmp.Diff([]string{"api", "proxy", "method", "token", "name", "targets[0]", "state", "log", "ttl"}, paths); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestANameIsShortForANode(t *testing.T) {
+	for text, want := range map[string][]identity.Target{
+		"name: web-1\n":                                  {{Kind: "node", Name: "web-1"}},
+		"targets: [node/web-1]\n":                        {{Kind: "node", Name: "web-1"}},
+		"name: web-1\ntargets: [db/web-1, node/web-1]\n": {{Kind: "node", Name: "web-1"}, {Kind: "db", Name: "web-1"}},
+		"targets: [db/orders]\n":                         {{Kind: "db", Name: "orders"}},
+	} {
+		c, err := config.Parse([]byte("api: https://api\ntoken: t\n" + text))
+		if d := cmp.Diff(want, c.Serves()); err != nil || d != "" {
+			t.Errorf("%q: %v %s", text, err, d)
+		}
 	}
 }

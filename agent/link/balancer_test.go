@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"github.com/stile-dev/stile/pkg/identity"
 )
 
 // balancer is one address in front of several proxies. It sends each connection where choose says, as often as not
@@ -72,7 +74,10 @@ func newLineBehind(t *testing.T, proxies int, choose func(n int, all []string) s
 	return l
 }
 
-func (p *proxy) hasRoute() bool { _, ok := p.routes.Find("node", "web-1"); return ok }
+func (p *proxy) hasRoute() bool {
+	_, ok := p.routes.Find(identity.Target{Kind: "node", Name: "web-1"})
+	return ok
+}
 
 // runs runs a command through whatever proxy answers at an address.
 func (l *line) runs(addr string) {
@@ -87,7 +92,7 @@ func (l *line) runs(addr string) {
 		l.t.Fatal(err)
 	}
 	defer client.Close()
-	if err := session(l.t, client).Run("true"); err != nil {
+	if err := open(l.t, client).Run("true"); err != nil {
 		l.t.Error(err)
 	}
 }
@@ -148,7 +153,7 @@ func TestAProxyThatDiesBeforeItAnswersIsNotTheEndOfAConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if err := session(t, client).Run("true"); err != nil {
+	if err := open(t, client).Run("true"); err != nil {
 		t.Error(err)
 	}
 }

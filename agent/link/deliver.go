@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
 const (
@@ -41,36 +43,73 @@ func (l *Links) deliver(ctx context.Context) {
 	}
 }
 
-// send hands one batch to a proxy and waits for its acknowledgement.
+// send hands one batch to a proxy, on a stream of its own, and waits for the acknowledgement.
 func (l *Links) send(ctx context.Context, batch uint64, events [][]byte) bool {
 	k := l.any()
 	if k == nil {
 		return false
 	}
-	held := make(chan struct{})
-	k.mu.Lock()
-	k.heldBatch = func(b uint64) {
-		if b == batch {
-			k.mu.Lock()
-			k.heldBatch = nil
-			k.mu.Unlock()
-			close(held)
+	limit, cancel := context.WithTimeout(ctx, batchPatience)
+	defer cancel()
+	if err := k.hand(limit, &frame.Events{Batch: batch, Events: events}); err != nil {
+		if ctx.Err() == nil {
+			k.log.DebugContext(ctx, "Audit events not held", "error", err)
 		}
-	}
-	k.mu.Unlock()
-	if k.control.Send(&frame.Control{Body: &frame.Control_Events{Events: &frame.Events{Batch: batch, Events: events}}}) != nil {
 		return false
 	}
-	limit := time.NewTimer(batchPatience)
-	defer limit.Stop()
-	select {
-	case <-held:
-		return true
-	case <-k.session.Done():
-	case <-limit.C:
-	case <-ctx.Done():
+	return true
+}
+
+// hand writes a batch and reads until the proxy says that it is held. A stream on which that went wrong is given up.
+func (k *link) hand(limit context.Context, batch *frame.Events) (err error) {
+	if k.events == nil {
+		if k.events, err = k.upstream(limit, names.StreamEvents); err != nil {
+			return err
+		}
 	}
-	return false
+	s := k.events
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+			k.events = nil
+		}
+	}()
+	until, _ := limit.Deadline()
+	_ = s.SetDeadline(until)
+	stop := context.AfterFunc(limit, func() { _ = s.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if err := frame.Write(s, batch); err != nil {
+		return err
+	}
+	for {
+		var held frame.EventsHeld
+		if err := frame.Read(s, &held); err != nil {
+			return err
+		}
+		if held.GetBatch() == batch.GetBatch() {
+			return nil
+		}
+	}
+}
+
+// upstream opens a stream to the proxy for a purpose.
+func (k *link) upstream(limit context.Context, purpose string) (tunnel.Stream, error) {
+	s, err := k.session.Open(limit)
+	if err != nil {
+		return nil, err
+	}
+	if until, ok := limit.Deadline(); ok {
+		_ = s.SetDeadline(until)
+	}
+	if err = frame.Write(s, &frame.Purpose{Name: purpose}); err == nil {
+		err = frame.ReadAnswer(s)
+	}
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	_ = s.SetDeadline(time.Time{})
+	return s, nil
 }
 
 // any gives a tunnel, one that stays if there is one.

@@ -22,6 +22,7 @@ import (
 
 	"github.com/stile-dev/stile/agent/decide"
 	"github.com/stile-dev/stile/agent/link"
+	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/agent/spool"
 	"github.com/stile-dev/stile/agent/sshd"
 	"github.com/stile-dev/stile/pkg/audit"
@@ -174,8 +175,8 @@ func (l *line) newAgent() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	gate := decide.New(decide.Config{Documents: l.holder, Node: me})
-	l.server = sshd.New(sshd.Config{HostKey: credential.Signer, Gate: gate, Journal: l.spool, Node: me})
+	sessions := session.New(session.Config{Gate: decide.New(decide.Config{Documents: l.holder, Host: me}), Journal: l.spool, Host: me})
+	l.server = sshd.New(sshd.Config{HostKey: credential.Signer, Documents: l.holder, Sessions: sessions})
 	l.links = link.New(link.Config{
 		Addrs: func() []string {
 			var out []string
@@ -190,15 +191,14 @@ func (l *line) newAgent() {
 			if err := l.holder.Accept(d...); err != nil {
 				l.t.Errorf("documents: %v", err)
 			}
-			gate.Arrived()
-			l.server.Recheck()
+			sessions.Recheck()
 		},
 		Serve: func(ctx context.Context, s tunnel.Stream, open *frame.Open) {
 			if frame.WriteOpen(s) != nil {
 				return
 			}
 			source, _ := netip.ParseAddrPort(open.GetSource())
-			l.server.Serve(ctx, s, sshd.Hint{Target: open.GetTarget().GetName(), Source: source, TraceID: open.GetTraceId(), Proxy: open.GetProxy()})
+			l.server.Serve(ctx, s, session.Hint{Target: identity.Target{Kind: "node", Name: open.GetTarget().GetName()}, Source: source, TraceID: open.GetTraceId(), Proxy: open.GetProxy()})
 		},
 		Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
 	})
@@ -233,7 +233,7 @@ func (l *line) user() tunneltest.Credential {
 // dial opens a connection to a target through a proxy.
 func (l *line) dial(c tunneltest.Credential, target string, through *proxy) (net.Conn, error) {
 	return tunnel.DialConnect(l.t.Context(), tunnel.ConnectConfig{
-		Addrs: []string{through.addr}, Certificate: c.TLS, Trust: l.cluster.Holder().Trust(), Kind: "node", Name: target, TraceID: "t1",
+		Addrs: []string{through.addr}, Certificate: c.TLS, Trust: l.cluster.Holder().Trust(), Target: identity.Target{Kind: "node", Name: target}, TraceID: "t1",
 	})
 }
 
@@ -282,7 +282,7 @@ func (l *line) login() *ssh.Client {
 	return c
 }
 
-func session(t testing.TB, c *ssh.Client) *ssh.Session {
+func open(t testing.TB, c *ssh.Client) *ssh.Session {
 	t.Helper()
 	s, err := c.NewSession()
 	if err != nil {
@@ -295,7 +295,7 @@ func session(t testing.TB, c *ssh.Client) *ssh.Session {
 func TestACommandRunsThroughTheTunnel(t *testing.T) {
 	l := newLine(t, 1)
 	l.up(1)
-	s := session(t, l.login())
+	s := open(t, l.login())
 	var out, errs bytes.Buffer
 	s.Stdout, s.Stderr = &out, &errs
 	err := s.Run("echo out; echo err >&2; echo $STILE_USER; exit 7")
@@ -316,7 +316,7 @@ func TestACommandRunsThroughTheTunnel(t *testing.T) {
 func TestTwentyMegabytesComeBackAsTheyWent(t *testing.T) {
 	l := newLine(t, 1)
 	l.up(1)
-	s := session(t, l.login())
+	s := open(t, l.login())
 	sent := make([]byte, 20<<20)
 	_, _ = rand.Read(sent)
 	var out bytes.Buffer
@@ -338,7 +338,7 @@ func TestAnUnknownTargetIsUnreachable(t *testing.T) {
 	}
 	defer conn.Close()
 	_, err = io.ReadAll(conn)
-	if f := fault.From(err); f.Code != fault.Unreachable || !strings.Contains(f.Message, "web-2") || f.Hint == "" {
+	if f := fault.From(err); f.Code != fault.NoTunnel || !strings.Contains(f.Message, "web-2") || f.Hint == "" {
 		t.Errorf("got %v: %+v", err, f)
 	}
 }
@@ -364,7 +364,7 @@ func TestADeniedLoginSaysWhyAndIsRecorded(t *testing.T) {
 func TestALockCutsOpenSessions(t *testing.T) {
 	l := newLine(t, 1)
 	l.up(1)
-	s := session(t, l.login())
+	s := open(t, l.login())
 	var errs bytes.Buffer
 	s.Stderr = &errs
 	in, _ := s.StdinPipe()
@@ -397,12 +397,12 @@ func TestAnAgentHoldsTunnelsToTwoProxiesAndOutlivesOne(t *testing.T) {
 	l := newLine(t, 2)
 	l.up(2)
 	for _, p := range l.proxies {
-		until(t, "a route", func() bool { _, ok := p.routes.Find("node", "web-1"); return ok })
+		until(t, "a route", func() bool { _, ok := p.routes.Find(identity.Target{Kind: "node", Name: "web-1"}); return ok })
 	}
 	l.proxies[0].kill()
 	until(t, "one tunnel", func() bool { return l.links.Up() == 1 })
 	l.proxies = slices.Delete(l.proxies, 0, 1)
-	s := session(t, l.login())
+	s := open(t, l.login())
 	if err := s.Run("true"); err != nil {
 		t.Error(err)
 	}
@@ -412,16 +412,16 @@ func TestAStoppedAgentIsGoneSoonAndComesBack(t *testing.T) {
 	l := newLine(t, 1)
 	l.up(1)
 	p := l.proxies[0]
-	until(t, "a route", func() bool { _, ok := p.routes.Find("node", "web-1"); return ok })
+	until(t, "a route", func() bool { _, ok := p.routes.Find(identity.Target{Kind: "node", Name: "web-1"}); return ok })
 	l.stop()
-	until(t, "no route", func() bool { _, ok := p.routes.Find("node", "web-1"); return !ok })
+	until(t, "no route", func() bool { _, ok := p.routes.Find(identity.Target{Kind: "node", Name: "web-1"}); return !ok })
 }
 
 func TestSessionsOutliveARenewal(t *testing.T) {
 	l := newLine(t, 1)
 	l.up(1)
 	c := l.login()
-	s := session(t, c)
+	s := open(t, c)
 	in, _ := s.StdinPipe()
 	out, _ := s.StdoutPipe()
 	if err := s.Start("cat"); err != nil {
@@ -444,7 +444,7 @@ func TestADrainingProxyHandsItsAgentsOver(t *testing.T) {
 	l := newLine(t, 2)
 	l.up(2)
 	first := l.proxies[0]
-	s := session(t, l.login())
+	s := open(t, l.login())
 	in, _ := s.StdinPipe()
 	if err := s.Start("cat"); err != nil {
 		t.Fatal(err)

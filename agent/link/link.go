@@ -34,7 +34,7 @@ const most = 2
 const (
 	backoffFirst = 250 * time.Millisecond
 	backoffMost  = 10 * time.Second
-	// denied is how long the wait is after a denial: only a person changes that.
+	// denied is how long the wait is after a denial, or after what says so itself: only a person changes that.
 	denied = time.Minute
 	// seekMost is the longest wait of one who has a tunnel and looks for another proxy behind an address that many
 	// share: each attempt may end at the proxy that it has.
@@ -182,7 +182,7 @@ func (l *Links) failed(ctx context.Context, err error, wait time.Duration) (now,
 	if !seen {
 		l.config.Log.WarnContext(ctx, "No tunnel", "reason", f.Message, "hint", f.Hint, "cause", f.Unwrap())
 	}
-	if f.Code == fault.Denied {
+	if f.Code == fault.Denied || f.RetryAfter >= denied {
 		return denied, denied
 	}
 	return min(wait, backoffMost), backoffMost

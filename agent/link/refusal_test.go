@@ -110,7 +110,7 @@ func TestSec_S15_AProxyMustBeOne(t *testing.T) {
 	l := newLine(t, 1)
 	other := tunneltest.New(t) // the client's cluster is another
 	_, err := tunnel.DialConnect(t.Context(), tunnel.ConnectConfig{
-		Addrs: []string{l.proxies[0].addr}, Certificate: l.user().TLS, Trust: other.Holder().Trust(), Kind: "node", Name: "web-1",
+		Addrs: []string{l.proxies[0].addr}, Certificate: l.user().TLS, Trust: other.Holder().Trust(), Target: identity.Target{Kind: "node", Name: "web-1"},
 	})
 	if f := fault.From(err); f.Code != fault.Unauthenticated || !strings.Contains(f.Message, "could not prove") {
 		t.Errorf("got %v", err)
@@ -146,9 +146,9 @@ func TestAnAgentThatStopsAnsweringIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	routes := l.proxies[0].routes
-	until(t, "a route", func() bool { _, ok := routes.Find("node", "web-2"); return ok })
+	until(t, "a route", func() bool { _, ok := routes.Find(identity.Target{Kind: "node", Name: "web-2"}); return ok })
 	// From here on it answers nothing, as a stopped process: pings come to nothing.
-	until(t, "the route gone", func() bool { _, ok := routes.Find("node", node.ID); return !ok })
+	until(t, "the route gone", func() bool { _, ok := routes.Find(identity.Target{Kind: "node", Name: node.ID}); return !ok })
 }
 
 func TestAnAgentThatDoesNotAnswerAStreamIsNamed(t *testing.T) {
@@ -166,7 +166,10 @@ func TestAnAgentThatDoesNotAnswerAStreamIsNamed(t *testing.T) {
 	over := make(chan struct{})
 	go func() { defer close(over); deaf.Run(ctx) }()
 	defer func() { cancel(); <-over }()
-	until(t, "a route", func() bool { _, ok := l.proxies[0].routes.Find("node", "web-3"); return ok })
+	until(t, "a route", func() bool {
+		_, ok := l.proxies[0].routes.Find(identity.Target{Kind: "node", Name: "web-3"})
+		return ok
+	})
 	conn, err := l.dial(l.user(), "web-3", l.proxies[0])
 	if err != nil {
 		t.Fatal(err)

@@ -42,8 +42,7 @@ type link struct {
 	registered chan struct{}
 	once       sync.Once
 	chunks     frame.Assembler // used by the control stream's reader alone
-	mu         sync.Mutex
-	heldBatch  func(uint64) // who waits for the ledger
+	events     tunnel.Stream   // for audit events, opened when there are some; used by who delivers alone
 }
 
 // begin registers the tunnel and leaves it running. limit bounds the registration.
@@ -104,13 +103,6 @@ func (k *link) take(m *frame.Control) error {
 		k.links.proxies(m.GetProxies())
 	case m.GetGoAway() != nil:
 		k.goAway()
-	case m.GetEventsHeld() != nil:
-		k.mu.Lock()
-		held := k.heldBatch
-		k.mu.Unlock()
-		if held != nil {
-			held(m.GetEventsHeld().GetBatch())
-		}
 	case m.GetFault() != nil:
 		return m.GetFault().Err()
 	}

@@ -1,4 +1,4 @@
-// Package serve puts an agent together: state, credential, documents, tunnels and the SSH server.
+// Package serve puts an agent together: state, credential, documents, tunnels, sessions and services.
 //
 // It decides nothing itself. Its entry point is [Run].
 package serve
@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 	"github.com/stile-dev/stile/agent/config"
 	"github.com/stile-dev/stile/agent/decide"
 	"github.com/stile-dev/stile/agent/link"
+	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/agent/spool"
 	"github.com/stile-dev/stile/agent/sshd"
 	"github.com/stile-dev/stile/agent/state"
@@ -34,36 +34,69 @@ import (
 	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/enrol"
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/shelf"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
+// Parts are what services are made of. They are ready when an agent asks for its services, and live as long as it.
+type Parts struct {
+	Documents   bundle.Feed
+	Sessions    *session.Register
+	HostKey     func() (ssh.Signer, error) // the newest SSH host certificate's
+	Certificate func() *tls.Certificate    // the newest X.509 certificate, for the inner TLS
+	Log         *slog.Logger
+}
+
+// Services makes an agent's services, by the kind of target that each serves.
+type Services func(Parts) map[string]session.Service
+
+// Product are the services of stile-agent. A new kind of target gets its line here.
+func Product(p Parts) map[string]session.Service {
+	return map[string]session.Service{
+		names.KindNode: sshd.New(sshd.Config{HostKey: p.HostKey, Documents: p.Documents, Sessions: p.Sessions, Log: p.Log}),
+	}
+}
+
+// Options are what a program brings beside its configuration.
+type Options struct {
+	Software string   // name and version
+	Services Services // nil is Product
+	Log      *slog.Logger
+}
+
 // agent is all the parts.
 type agent struct {
 	config   config.Config
-	software string
+	options  Options
 	log      *slog.Logger
 	dir      *state.Dir
 	shelf    *shelf.Shelf
 	keeper   *enrol.Keeper
 	spool    *spool.Spool
-	decider  *decide.Decider
-	server   *sshd.Server
+	sessions *session.Register
+	services map[string]session.Service
 	links    *link.Links
 	refusals refusals
 }
 
-// Run runs an agent until the context ends. It fails when its state can't be opened; what fails later is retried.
-func Run(ctx context.Context, c config.Config, software string, log *slog.Logger) error {
+// Run runs an agent until the context ends. It fails when its state can't be opened, or it is to serve what it has no
+// service for; what fails later is retried.
+func Run(ctx context.Context, c config.Config, o Options) error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Services == nil {
+		o.Services = Product
+	}
 	syscall.Umask(0o022) // what a login starts with; our own files say their modes
 	dir, err := state.Open(c.State)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	a := &agent{config: c, software: software, log: log, dir: dir}
+	a := &agent{config: c, options: o, log: o.Log, dir: dir}
 	if err := a.open(); err != nil {
 		return err
 	}
@@ -96,13 +129,25 @@ func (a *agent) open() error {
 	if err != nil {
 		return err
 	}
-	a.decider = decide.New(decide.Config{Documents: a.shelf, Node: a.node})
-	a.server = sshd.New(sshd.Config{HostKey: a.hostKey, Gate: a.decider, Journal: a.spool, Node: a.node, Log: a.log})
+	a.sessions = session.New(session.Config{
+		Gate: decide.New(decide.Config{Documents: a.shelf, Host: a.host}), Journal: a.spool, Host: a.host, Cages: newCages(a.log), Log: a.log,
+	})
+	if err := a.offer(); err != nil {
+		return err
+	}
 	a.links = link.New(link.Config{
-		Addrs: a.addrs, Certificate: func() *tls.Certificate { return a.keeper.Current().TLS }, Trust: a.shelf.Trust,
-		Held: a.shelf.Versions, Accept: a.accept, Serve: a.serve, Spool: a.spool, Software: a.software, Log: a.log,
+		Addrs: a.addrs, Certificate: a.certificate, Trust: a.shelf.Trust,
+		Held: a.shelf.Versions, Accept: a.accept, Serve: switchboard{a.services, a.host}.serve, Spool: a.spool, Software: a.options.Software, Log: a.log,
 	})
 	return nil
+}
+
+// offer makes the services and holds the configuration against them.
+func (a *agent) offer() error {
+	a.services = a.options.Services(Parts{
+		Documents: a.shelf, Sessions: a.sessions, HostKey: a.hostKey, Certificate: a.certificate, Log: a.log,
+	})
+	return switchboard{a.services, a.host}.unserved(a.config.Serves())
 }
 
 // transport reaches the API directly, or through a proxy's port; TLS to the API is verified either way.
@@ -119,7 +164,7 @@ func transport(proxy string) *http.Transport {
 func (a *agent) claim() enrol.Claim {
 	c := a.config
 	return enrol.Claim{
-		Kind: identity.KindAgent, Method: c.Method, Token: c.Token, Name: c.Name, Resources: c.Resources, Labels: c.Labels, TTL: c.Life(),
+		Kind: identity.KindAgent, Method: c.Method, Token: c.Token, Targets: c.Serves(), Labels: c.Labels, TTL: c.Life(),
 		AWS: func(ctx context.Context) (aws.Config, error) {
 			var options []func(*awsconfig.LoadOptions) error
 			if c.Region != "" {
@@ -142,7 +187,7 @@ func secret(path string) (string, error) {
 
 // run waits for a credential, then keeps tunnels until the context ends.
 func (a *agent) run(ctx context.Context) error {
-	a.log.InfoContext(ctx, "Agent starts", "software", a.software, "api", a.config.API, "name", a.config.Name, "state", a.config.State, "root", os.Geteuid() == 0)
+	a.log.InfoContext(ctx, "Agent starts", "software", a.options.Software, "api", a.config.API, "targets", a.config.Serves(), "state", a.config.State, "root", os.Geteuid() == 0)
 	if os.Geteuid() != 0 {
 		a.log.WarnContext(ctx, "The agent does not run as root: it serves only its own user")
 	}
@@ -163,7 +208,7 @@ func (a *agent) run(ctx context.Context) error {
 	parts.Go(func() { a.links.Run(ctx) })
 	select {
 	case <-ctx.Done():
-		a.log.Info("Agent stops", "sessions", a.server.Connections())
+		a.log.Info("Agent stops", "users", a.sessions.Users())
 		return nil
 	case err := <-failed:
 		if ctx.Err() != nil {
@@ -195,11 +240,8 @@ func (a *agent) renewed(*enrol.Credential) {
 }
 
 func (a *agent) documentsArrived() {
-	if a.decider != nil {
-		a.decider.Arrived()
-	}
-	if a.server != nil {
-		a.server.Recheck()
+	if a.sessions != nil {
+		a.sessions.Recheck()
 	}
 }
 
@@ -215,7 +257,7 @@ func (a *agent) accept(documents []bundle.Signed) {
 		return
 	}
 	e := audit.New(audit.DocumentRefused, rand.Reader, time.Now())
-	e.Actor, e.Outcome, e.Reason = "agent/"+a.node().ID, audit.Denied, err.Error()
+	e.Actor, e.Outcome, e.Reason = "agent/"+a.host().ID, audit.Denied, err.Error()
 	if err := a.spool.Record(e); err != nil {
 		a.log.Error("Audit event not kept", "type", string(e.Type), "error", err)
 	}
@@ -244,36 +286,6 @@ func (r *refusals) first(err error) bool {
 	return true
 }
 
-// serve answers one stream that a proxy opened. The target must be one of this agent's.
-func (a *agent) serve(ctx context.Context, s tunnel.Stream, open *frame.Open) {
-	target := open.GetTarget()
-	if err := a.serves(target); err != nil {
-		_ = frame.WriteRefusal(s, err)
-		_ = s.CloseWrite()
-		return
-	}
-	if err := frame.WriteOpen(s); err != nil {
-		return
-	}
-	source, err := netip.ParseAddrPort(open.GetSource())
-	if err != nil {
-		source = netip.AddrPort{}
-	}
-	a.server.Serve(ctx, s, sshd.Hint{Target: target.GetName(), Source: source, TraceID: open.GetTraceId(), Proxy: open.GetProxy()})
-}
-
-func (a *agent) serves(target *frame.Target) error {
-	node := a.node()
-	if target.GetKind() == "node" {
-		for _, name := range append([]string{node.ID}, node.Names...) {
-			if name == target.GetName() {
-				return nil
-			}
-		}
-	}
-	return fault.Newf(fault.NotFound, "see with stile ls what there is", "agent %s does not serve %s %q", node.ID, target.GetKind(), target.GetName())
-}
-
 // addrs are the proxies known from the configuration and from the last join.
 func (a *agent) addrs() []string {
 	out := append([]string{}, a.keeper.Current().Proxies...)
@@ -292,7 +304,15 @@ func (a *agent) hostKey() (ssh.Signer, error) {
 	return c.SSH, nil
 }
 
-func (a *agent) node() identity.Host {
+// certificate is the newest X.509 certificate, nil before the first join.
+func (a *agent) certificate() *tls.Certificate {
+	if c := a.keeper.Current(); c != nil {
+		return c.TLS
+	}
+	return nil
+}
+
+func (a *agent) host() identity.Host {
 	if c := a.keeper.Current(); c != nil {
 		return c.Host
 	}
@@ -300,14 +320,14 @@ func (a *agent) node() identity.Host {
 }
 
 func (a *agent) stamp() spool.Stamp {
-	n := a.node()
-	return spool.Stamp{Cluster: n.Cluster, Source: "agent/" + n.ID}
+	h := a.host()
+	return spool.Stamp{Cluster: h.Cluster, Source: "agent/" + h.ID}
 }
 
 func (a *agent) status() status.Status {
-	s := status.Status{Tunnels: a.links.Up(), Sessions: a.server.Connections(), Versions: a.shelf.Versions(), Software: a.software}
+	s := status.Status{Tunnels: a.links.Up(), Users: a.sessions.Users(), Versions: a.shelf.Versions(), Software: a.options.Software}
 	if c := a.keeper.Current(); c != nil {
-		s.ID, s.Names, s.Expires = c.Host.ID, c.Host.Names, &c.Until
+		s.ID, s.Targets, s.Expires = c.Host.ID, c.Host.Targets, &c.Until
 	}
 	return s
 }

@@ -1,15 +1,19 @@
 package sshd
 
 import (
+	"context"
 	"errors"
-	"maps"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/agent/session"
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/policy"
 )
 
 // provenKey marks the holder in the Permissions of an authentication.
@@ -30,15 +34,15 @@ func proven(p *ssh.Permissions) (holder, bool) {
 	return h, ok
 }
 
-// serverConfig is made for each connection: its callbacks know the connection's hint, its key is the newest.
+// serverConfig is made for each connection: its callbacks know the connection, its key is the newest.
 // Of ciphers only AES-GCM is offered: it has nothing for Terrapin (CVE-2023-48795) to cut, strict key
 // exchange or not.
-func (s *Server) serverConfig(hint Hint) (*ssh.ServerConfig, error) {
+func (s *Server) serverConfig(ctx context.Context, c *connection) (*ssh.ServerConfig, error) {
 	key, err := s.config.HostKey()
 	if err != nil {
 		return nil, err
 	}
-	c := &ssh.ServerConfig{
+	config := &ssh.ServerConfig{
 		Config: ssh.Config{
 			KeyExchanges: []string{ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519, ssh.KeyExchangeECDHP256},
 			Ciphers:      []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM},
@@ -51,11 +55,11 @@ func (s *Server) serverConfig(hint Hint) (*ssh.ServerConfig, error) {
 			return s.offered(key)
 		},
 		VerifiedPublicKeyCallback: func(m ssh.ConnMetadata, _ ssh.PublicKey, p *ssh.Permissions, _ string) (*ssh.Permissions, error) {
-			return s.admit(m.User(), p, hint)
+			return c.admit(ctx, m.User(), p)
 		},
 	}
-	c.AddHostKey(key)
-	return c, nil
+	config.AddHostKey(key)
+	return config, nil
 }
 
 // offered looks at a key that was offered but not proven: it must be a certificate of this cluster, in force. What it
@@ -66,42 +70,36 @@ func (s *Server) offered(key ssh.PublicKey) (*ssh.Permissions, error) {
 	if !ok {
 		return nil, errors.New("a plain key was offered; only certificates are taken")
 	}
-	user, err := s.config.Gate.Identify(cert)
+	state := s.config.Documents.State()
+	user, err := certs.IdentifySSHUser(cert, state.Trust.CA(names.KeyUserSSH), state.Now(s.config.Now()))
 	if err != nil {
 		return nil, banner(err)
 	}
 	return &ssh.Permissions{ExtraData: map[any]any{provenKey{}: holder{cert, user}}}, nil
 }
 
-// admit decides, once the key was proven, and keeps the permissions of that very key.
-func (s *Server) admit(login string, p *ssh.Permissions, hint Hint) (*ssh.Permissions, error) {
+// admit decides, once the key was proven, and keeps the permissions of that very key. The address that a certificate
+// may be pinned to is only a hint here: a proxy that lies about it can only refuse or let through what holds everywhere
+// else.
+func (c *connection) admit(ctx context.Context, login string, p *ssh.Permissions) (*ssh.Permissions, error) {
 	who, ok := proven(p)
-	if !ok {
+	if !ok || c.access != nil {
 		return nil, errors.New("nobody was proven")
 	}
-	err := s.config.Journal.Room()
-	if err == nil {
-		err = s.config.Gate.Admit(who.cert, login, hint.Source.Addr())
+	request := session.Request{
+		User: who.user, Expires: time.Unix(int64(who.cert.ValidBefore), 0), Hint: c.hint,
+		Use: policy.Login(clip(login, 64)), Cut: c.end,
 	}
-	if err == nil {
-		return p, nil
+	state := c.server.config.Documents.State()
+	_, err := certs.VerifySSHUser(who.cert, state.Trust.CA(names.KeyUserSSH),
+		certs.SSHUse{Login: login, Source: c.hint.Source.Addr(), Now: state.Now(c.server.config.Now())})
+	if err != nil {
+		return nil, banner(c.server.config.Sessions.Refuse(request, err))
 	}
-	f := fault.From(err)
-	event := s.event(audit.SessionDenied, who.user, hint)
-	event.DecisionID, event.Outcome, event.Reason = f.DecisionID, audit.Denied, f.Message
-	event.Data["login"] = clip(login, 64)
-	if d, ok := errors.AsType[detailed](err); ok {
-		maps.Copy(event.Data, d.Details())
+	if c.access, err = c.server.config.Sessions.Admit(ctx, request); err != nil {
+		return nil, banner(err)
 	}
-	s.record(event)
-	s.config.Log.Info("Session denied", "decision_id", f.DecisionID, "user", who.user.Name, "login", clip(login, 64), "code", string(f.Code), "reason", f.Message)
-	return nil, banner(f)
-}
-
-// detailed is an error that knows more than the user needs: what the decision rests on.
-type detailed interface {
-	error
-	Details() map[string]string
+	return p, nil
 }
 
 // banner shows a fault to the user before the refusal, in the words of the command line.

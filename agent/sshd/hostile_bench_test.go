@@ -19,7 +19,7 @@ func BenchmarkHostile(b *testing.B) {
 	x := newBench(b)
 	good := signer(b, x.user())
 	bad := signer(b, tunneltest.New(b).User(tunneltest.User{Logins: []string{x.me}}))
-	idle := func() { until(b, "the connections gone", func() bool { return x.server.Connections() == 0 }) }
+	idle := func() { until(b, "the connections gone", func() bool { return x.sessions.Users() == 0 }) }
 	round := func() {
 		leaveInTheMiddle(b, x.addr)
 		if c, err := dial(x, bad); err == nil {

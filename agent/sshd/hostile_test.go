@@ -25,7 +25,7 @@ import (
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
-	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
@@ -242,7 +242,7 @@ func TestSec_S05_S06_PrincipalsAreComparedWhole(t *testing.T) {
 			c := b.user()
 			cert := *c.SSHCert
 			cert.ValidPrincipals = principals
-			if err := certs.SignSSH(&cert, b.cluster.Keys[names.KeyUserSSH]); err != nil {
+			if err := certstest.SignSSH(&cert, b.cluster.Keys[names.KeyUserSSH]); err != nil {
 				t.Fatal(err)
 			}
 			c.SSHCert = &cert
@@ -260,7 +260,7 @@ func TestSec_S07_UnknownCriticalOption(t *testing.T) {
 		c := b.user()
 		cert := *c.SSHCert
 		change(&cert)
-		if err := certs.SignSSH(&cert, b.cluster.Keys[names.KeyUserSSH]); err != nil {
+		if err := certstest.SignSSH(&cert, b.cluster.Keys[names.KeyUserSSH]); err != nil {
 			t.Fatal(err)
 		}
 		c.SSHCert = &cert
@@ -316,10 +316,10 @@ func TestADenyInARoleWins(t *testing.T) {
 
 func TestALockEndsSessionsAndKeepsNewOnesOut(t *testing.T) {
 	b := newBench(t)
-	for _, target := range []string{"user ada", "login " + b.me, "resource web-1"} {
+	for _, target := range []string{"user ada", "login " + b.me, "target node/web-1"} {
 		kind, value, _ := strings.Cut(target, " ")
 		t.Run(kind, func(t *testing.T) {
-			s := session(t, b.login())
+			s := open(t, b.login())
 			in, _ := s.StdinPipe()
 			defer in.Close()
 			if err := s.Start("cat"); err != nil {
@@ -329,7 +329,7 @@ func TestALockEndsSessionsAndKeepsNewOnesOut(t *testing.T) {
 			if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
 				t.Fatal(err)
 			}
-			b.server.Recheck()
+			b.sessions.Recheck()
 			if err := s.Wait(); err == nil {
 				t.Error("the command ended well")
 			}
@@ -382,7 +382,7 @@ func TestSec_S13_AHostilePeerGainsNothing(t *testing.T) {
 	warm := b.login()
 	run(t, warm, "true")
 	_ = warm.Close()
-	until(t, "the first connection gone", func() bool { return b.server.Connections() == 0 })
+	until(t, "the first connection gone", func() bool { return b.sessions.Users() == 0 })
 	before, heap := runtime.NumGoroutine(), inUse()
 	for range 5 {
 		c := b.login()
@@ -408,7 +408,7 @@ func TestSec_S13_AHostilePeerGainsNothing(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	until(t, "the connections gone", func() bool { return b.server.Connections() == 0 })
+	until(t, "the connections gone", func() bool { return b.sessions.Users() == 0 })
 	until(t, "the goroutines gone", func() bool { return runtime.NumGoroutine() <= before+2 })
 	if grown := inUse() - heap; grown > 16<<20 {
 		t.Errorf("%d MiB stay", grown>>20)
@@ -477,7 +477,7 @@ func TestSec_S48_OnlySessionsAreServed(t *testing.T) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}
-	s := session(t, c)
+	s := open(t, c)
 	for _, request := range []struct {
 		name    string
 		payload any
@@ -503,7 +503,7 @@ func TestSec_S48_OnlySessionsAreServed(t *testing.T) {
 func TestTerminalRequestsOfAnyShapeAreSurvived(t *testing.T) {
 	c := newBench(t).login()
 	for i, modes := range []string{"", "\x00", "\x35", "\x35\x00\x00\x00", "\xff\xff", strings.Repeat("\x35\x00\x00\x00\x01", 300)} {
-		s := session(t, c)
+		s := open(t, c)
 		ok, err := s.SendRequest("pty-req", true, ssh.Marshal(struct {
 			Term                         string
 			Columns, Rows, Width, Height uint32
@@ -514,7 +514,7 @@ func TestTerminalRequestsOfAnyShapeAreSurvived(t *testing.T) {
 		}
 	}
 	for _, term := range []string{"../../etc", "a b", "x\x1b[2J", strings.Repeat("x", 65), "x\x00"} {
-		s := session(t, c)
+		s := open(t, c)
 		if err := s.RequestPty(term, 1, 1, nil); err == nil {
 			t.Errorf("TERM %q was taken", term)
 		}

@@ -15,7 +15,9 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/stile-dev/stile/agent/cgroup"
 	"github.com/stile-dev/stile/agent/decide"
+	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/agent/sshd"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
@@ -61,14 +63,15 @@ func (j *journal) of(kind audit.Type) []audit.Event {
 
 // bench is a server on loopback and the cluster that it belongs to.
 type bench struct {
-	t       testing.TB
-	cluster *tunneltest.Cluster
-	holder  *bundle.Holder
-	server  *sshd.Server
-	journal *journal
-	addr    string
-	me      string
-	source  atomic.Pointer[netip.AddrPort] // the hint that connections come with
+	t        testing.TB
+	cluster  *tunneltest.Cluster
+	holder   *bundle.Holder
+	server   *sshd.Server
+	sessions *session.Register
+	journal  *journal
+	addr     string
+	me       string
+	source   atomic.Pointer[netip.AddrPort] // the hint that connections come with
 }
 
 func newBench(t testing.TB, changes ...func(*sshd.Config)) *bench {
@@ -83,8 +86,10 @@ func newBench(t testing.TB, changes ...func(*sshd.Config)) *bench {
 	node, credential := b.cluster.Agent(nil, "web-1")
 	b.holder = b.cluster.Holder()
 	self := func() identity.Host { return node }
-	gate := decide.New(decide.Config{Documents: b.holder, Node: self})
-	config := sshd.Config{HostKey: credential.Signer, Gate: gate, Journal: b.journal, Node: self}
+	b.sessions = session.New(session.Config{
+		Gate: decide.New(decide.Config{Documents: b.holder, Host: self}), Journal: b.journal, Host: self, Cages: cages{},
+	})
+	config := sshd.Config{HostKey: credential.Signer, Documents: b.holder, Sessions: b.sessions}
 	for _, change := range changes {
 		change(&config)
 	}
@@ -101,12 +106,19 @@ func newBench(t testing.TB, changes ...func(*sshd.Config)) *bench {
 			if err != nil {
 				return
 			}
-			serving.Go(func() { b.server.Serve(t.Context(), c, sshd.Hint{Target: "web-1", Source: *b.source.Load()}) })
+			serving.Go(func() {
+				b.server.Serve(t.Context(), c, session.Hint{Target: identity.Target{Kind: "node", Name: "web-1"}, Source: *b.source.Load()})
+			})
 		}
 	})
 	t.Cleanup(func() { _ = l.Close(); serving.Wait() })
 	return b
 }
+
+// cages hold sessions as the agent's do on a machine that has no cgroup for it.
+type cages struct{}
+
+func (cages) New(name string) (session.Cage, error) { return cgroup.NewKin(name) }
 
 // user is somebody who may log in as whoever runs the test.
 func (b *bench) user() tunneltest.Credential {
@@ -145,7 +157,7 @@ func (b *bench) login() *ssh.Client {
 	return c
 }
 
-func session(t testing.TB, c *ssh.Client) *ssh.Session {
+func open(t testing.TB, c *ssh.Client) *ssh.Session {
 	t.Helper()
 	s, err := c.NewSession()
 	if err != nil {
@@ -158,7 +170,7 @@ func session(t testing.TB, c *ssh.Client) *ssh.Session {
 // run runs a command and gives what it wrote and how it ended.
 func run(t testing.TB, c *ssh.Client, command string) (stdout, stderr string, status int) {
 	t.Helper()
-	s := session(t, c)
+	s := open(t, c)
 	var out, errs bytes.Buffer
 	s.Stdout, s.Stderr = &out, &errs
 	err := s.Run(command)

@@ -13,21 +13,36 @@ import (
 )
 
 // launch starts the account's shell, as a login shell or with a command.
-func (s *session) launch(a account.Account, command string) (*process, error) {
+func (s *channel) launch(a account.Account, command string) (*process, error) {
 	own := s.owner(a)
-	p, err := begin(s.command(a, command, home(a)), s.terminal, own)
+	p, err := s.begin(s.command(a, command, home(a)), own)
 	if errors.Is(err, os.ErrPermission) { // root sees a home that its owner may not enter
-		p, err = begin(s.command(a, command, "/"), s.terminal, own)
+		p, err = s.begin(s.command(a, command, "/"), own)
 	}
 	if err != nil {
+		if f, ok := errors.AsType[*fault.Fault](err); ok {
+			return nil, f
+		}
 		return nil, fault.Newf(fault.Unavailable, "look at the account's shell and home on the node",
 			"%s could not be started for %s", a.Shell, a.Name).Because(err)
 	}
 	return p, nil
 }
 
+// begin starts the command in the session's cage.
+func (s *channel) begin(cmd *exec.Cmd, own *owner) (*process, error) {
+	if err := s.session.Configure(cmd.SysProcAttr); err != nil {
+		return nil, err
+	}
+	p, err := begin(cmd, s.terminal, own)
+	if err == nil {
+		s.session.Started(cmd.Process.Pid)
+	}
+	return p, err
+}
+
 // account finds the login on this machine. Unless it is root, the agent cannot become anybody else.
-func (s *session) account() (account.Account, error) {
+func (s *channel) account() (account.Account, error) {
 	login := s.connection.login
 	a, err := s.connection.server.config.Accounts.Lookup(login)
 	if errors.Is(err, account.ErrUnknown) {
@@ -44,7 +59,7 @@ func (s *session) account() (account.Account, error) {
 }
 
 // owner gives the terminal to the user when the agent is root.
-func (s *session) owner(a account.Account) *owner {
+func (s *channel) owner(a account.Account) *owner {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -62,7 +77,7 @@ func home(a account.Account) string {
 	return "/"
 }
 
-func (s *session) command(a account.Account, command, dir string) *exec.Cmd {
+func (s *channel) command(a account.Account, command, dir string) *exec.Cmd {
 	cmd := &exec.Cmd{
 		Path: a.Shell, Args: []string{"-" + filepath.Base(a.Shell)}, Dir: dir,
 		Env:         s.environment(a),
@@ -79,7 +94,7 @@ func (s *session) command(a account.Account, command, dir string) *exec.Cmd {
 
 // environment is the account's, what the client may set, and what the session is. The address is what the proxy
 // said: a hint, as SSH_CONNECTION always was to whoever reads it.
-func (s *session) environment(a account.Account) []string {
+func (s *channel) environment(a account.Account) []string {
 	env := append(a.Environment(), s.env...)
 	if s.terminal != nil {
 		env = append(env, "TERM="+s.terminal.name)
@@ -90,5 +105,5 @@ func (s *session) environment(a account.Account) []string {
 			env = append(env, "SSH_CONNECTION="+host+" "+port+" 0.0.0.0 0", "SSH_CLIENT="+host+" "+port+" 0")
 		}
 	}
-	return append(env, "STILE_SESSION_ID="+s.id, "STILE_USER="+s.connection.user.Name)
+	return append(env, "STILE_SESSION_ID="+s.session.ID(), "STILE_USER="+s.connection.access.User().Name)
 }

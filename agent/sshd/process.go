@@ -10,15 +10,14 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
 const (
-	// grace is how long a process that was hung up may take to end by itself, and how long what it left behind
-	// may go on holding the session's output after that.
+	// grace is how long a process that was hung up may take to end by itself, and what it left behind may go on holding
+	// the session's output, before the session ends without it.
 	grace = 3 * time.Second
 	// quiet is for how long a terminal must have nothing more to say after its process ended.
 	quiet = 50 * time.Millisecond
@@ -34,6 +33,7 @@ type process struct {
 	pty    bool
 
 	exited  chan struct{} // closed when the child has ended
+	left    chan struct{} // closed when the child is left to itself
 	over    chan struct{} // closed when it has been reaped
 	hanging sync.Once
 }
@@ -43,12 +43,13 @@ type status struct {
 	code           int
 	signal         string // without SIG; "" when it exited
 	core           bool
+	left           bool  // it lives on without its client
 	received, sent int64 // bytes from and to the client
 }
 
 // begin starts cmd with pipes or, given a terminal, on it.
 func begin(cmd *exec.Cmd, t *terminal, own *owner) (*process, error) {
-	p := &process{cmd: cmd, pty: t != nil, exited: make(chan struct{}), over: make(chan struct{})}
+	p := &process{cmd: cmd, pty: t != nil, exited: make(chan struct{}), left: make(chan struct{}), over: make(chan struct{})}
 	theirs, err := p.connect(t, own)
 	if err == nil {
 		err = cmd.Start()
@@ -110,12 +111,18 @@ func (p *process) watch() {
 	}
 }
 
-// run moves bytes between the channel and the process until the process has ended and all that it and its
-// children wrote has been passed on; then it reaps it.
-func (p *process) run(channel ssh.Channel) status {
+// streams are the client's ends of a process's.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// run moves bytes between the client and the process until the process has ended and all that it and its
+// children wrote has been passed on; then it reaps it. A process that is left to itself is reaped whenever it ends.
+func (p *process) run(client streams) status {
 	var received atomic.Int64
 	go func() { // ends at the latest when the channel does
-		n, _ := tunnel.Copy(p.stdin, channel)
+		n, _ := tunnel.Copy(p.stdin, client.in)
 		received.Store(n)
 		if !p.pty {
 			_ = p.stdin.Close() // the client has no more: so says end-of-file
@@ -123,19 +130,29 @@ func (p *process) run(channel ssh.Channel) status {
 	}()
 	var sent atomic.Int64
 	var output sync.WaitGroup
-	output.Go(func() { sent.Add(p.pass(channel, p.stdout)) })
+	output.Go(func() { sent.Add(p.pass(client.out, p.stdout)) })
 	if p.stderr != nil {
-		output.Go(func() { sent.Add(p.pass(channel.Stderr(), p.stderr)) })
+		output.Go(func() { sent.Add(p.pass(client.err, p.stderr)) })
 	}
-	<-p.exited
+	select {
+	case <-p.exited:
+	case <-p.left:
+		output.Wait()
+		go func() { <-p.exited; p.reap() }()
+		return status{received: received.Load(), sent: sent.Load(), left: true, code: ownFailure}
+	}
 	if p.pty {
 		_ = p.stdout.SetReadDeadline(time.Now().Add(quiet)) // wakes a pending read; what is there is still read
 	}
 	output.Wait()
-	_ = p.cmd.Wait()
-	close(p.over)
+	p.reap()
 	p.closeFiles()
 	return p.result(received.Load(), sent.Load())
+}
+
+func (p *process) reap() {
+	_ = p.cmd.Wait()
+	close(p.over)
 }
 
 // pass copies output until it ends. A terminal also ends when its process has and it stays quiet: a child in
@@ -180,8 +197,9 @@ func (p *process) signal(s syscall.Signal) error {
 	}
 }
 
-// hangUp ends the process because its client is gone: SIGHUP, after a grace SIGKILL, and at last the files
-// that something in another process group may still hold open.
+// hangUp tells the process that its client is gone, as a terminal that is hung up does. What ignores it lives on, as
+// after nohup(1); after a grace its files are closed, which also lets go what something that the process left behind
+// holds open, and the session ends without it.
 func (p *process) hangUp() {
 	if p.cmd == nil {
 		return
@@ -196,13 +214,12 @@ func (p *process) hangUp() {
 			return
 		case <-limit.C:
 		}
-		_ = p.signal(syscall.SIGKILL)
-		limit.Reset(grace)
 		select {
-		case <-p.over:
-		case <-limit.C:
-			p.closeFiles()
+		case <-p.exited: // what it left behind holds the output
+		default:
+			close(p.left)
 		}
+		p.closeFiles()
 	})
 }
 

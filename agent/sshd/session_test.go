@@ -3,6 +3,7 @@ package sshd_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +21,11 @@ import (
 
 	"github.com/stile-dev/stile/agent/account"
 	"github.com/stile-dev/stile/agent/sshd"
+	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
 )
 
@@ -34,7 +38,7 @@ func TestStdoutStderrAndStatusAreTheCommands(t *testing.T) {
 }
 
 func TestADeathBySignalIsReported(t *testing.T) {
-	s := session(t, newBench(t).login())
+	s := open(t, newBench(t).login())
 	err := s.Run("kill -TERM $$")
 	exit, ok := errors.AsType[*ssh.ExitError](err)
 	if !ok || exit.Signal() != "TERM" {
@@ -43,7 +47,7 @@ func TestADeathBySignalIsReported(t *testing.T) {
 }
 
 func TestTheEndOfInputIsPassedOn(t *testing.T) {
-	s := session(t, newBench(t).login())
+	s := open(t, newBench(t).login())
 	s.Stdin = strings.NewReader("one\ntwo\n")
 	var out bytes.Buffer
 	s.Stdout = &out
@@ -62,7 +66,7 @@ func TestOutputOfWhatACommandLeavesBehindIsWaitedFor(t *testing.T) {
 func TestALoginBeginsLikeALogin(t *testing.T) {
 	b := newBench(t)
 	c := b.login()
-	s := session(t, c)
+	s := open(t, c)
 	for name, value := range map[string]string{"LANG": "C.UTF-8", "LC_TIME": "C", "COLORTERM": "truecolor"} {
 		if err := s.Setenv(name, value); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -108,7 +112,7 @@ func TestALoginBeginsLikeALogin(t *testing.T) {
 // shell starts a login shell on a terminal.
 func shell(t *testing.T, c *ssh.Client) (s *ssh.Session, in io.Writer, out *bufio.Reader) {
 	t.Helper()
-	s = session(t, c)
+	s = open(t, c)
 	modes := ssh.TerminalModes{ssh.ECHO: 0, ssh.VERASE: 8}
 	if err := s.RequestPty("xterm-256color", 24, 80, modes); err != nil {
 		t.Fatal(err)
@@ -183,7 +187,7 @@ func TestATerminalIsGivenUpWhenItsShellEnds(t *testing.T) {
 }
 
 func TestASignalReachesTheCommand(t *testing.T) {
-	s := session(t, newBench(t).login())
+	s := open(t, newBench(t).login())
 	out, _ := s.StdoutPipe()
 	if err := s.Start(`trap 'echo got; exit 9' USR1; echo ready; while :; do sleep 0.05; done`); err != nil {
 		t.Fatal(err)
@@ -200,34 +204,97 @@ func TestASignalReachesTheCommand(t *testing.T) {
 	}
 }
 
-func TestNothingRunsOnWhenTheClientHasGone(t *testing.T) {
+// number starts a command that prints the number of a process first, and returns it.
+func number(t *testing.T, c *ssh.Client, command string) int {
+	t.Helper()
+	s := open(t, c)
+	out, _ := s.StdoutPipe()
+	if err := s.Start(command); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// gone says whether there is no process of this number, or group of it if it is negative.
+func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
+
+func TestWhatTheClientLeftIsHungUp(t *testing.T) {
 	b := newBench(t)
 	for name, command := range map[string]string{
 		"an obedient one":     `echo $$; sleep 60`,
-		"one that ignores":    `trap '' HUP; echo $$; while :; do sleep 1; done`,
 		"with a child":        `sleep 60 & echo $$; wait`,
 		"one that is stopped": `echo $$; kill -STOP $$`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := b.login()
-			s := session(t, c)
-			out, _ := s.StdoutPipe()
-			if err := s.Start(command); err != nil {
-				t.Fatal(err)
-			}
-			line, err := bufio.NewReader(out).ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
-			group, err := strconv.Atoi(strings.TrimSpace(line))
-			if err != nil {
-				t.Fatal(err)
-			}
+			group := number(t, c, command)
 			_ = c.Close()
-			until(t, "the process group gone", func() bool { return errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) })
+			until(t, "the process group gone", func() bool { return gone(-group) })
+		})
+	}
+	until(t, "the ends of all sessions", func() bool { return len(b.journal.of(audit.SessionEnd)) == 3 })
+}
+
+func TestWhatIgnoresThatTheClientLeftLivesOn(t *testing.T) {
+	b := newBench(t)
+	for name, command := range map[string]string{
+		"the command itself":    `trap '' HUP; echo $$; while :; do sleep 1; done`,
+		"a job behind nohup":    `nohup sleep 60 >/dev/null 2>&1 & echo $!; wait`,
+		"a session of its own":  `setsid sh -c 'echo $$; exec sleep 60' & wait`,
+		"one with open outputs": `nohup sh -c 'echo $$; exec sleep 60' & wait`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := len(b.journal.of(audit.SessionEnd))
+			c := b.login()
+			pid := number(t, c, command)
+			t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+			_ = c.Close()
+			until(t, "the end of the session", func() bool { return len(b.journal.of(audit.SessionEnd)) == before+1 })
+			if gone(pid) {
+				t.Error("it was killed")
+			}
+		})
+	}
+}
+
+// TestACutLeavesNothingBehind: a lock ends what would live on after its user has only left.
+func TestACutLeavesNothingBehind(t *testing.T) {
+	b := newBench(t)
+	for name, command := range map[string]string{
+		"one that ignores all":   `trap '' HUP TERM INT; echo $$; while :; do sleep 1; done`,
+		"a job behind nohup":     `nohup sleep 60 >/dev/null 2>&1 & echo $!; wait`,
+		"a session of its own":   `setsid sh -c 'echo $$; exec sleep 60' & wait`,
+		"one that has a new one": `setsid sh -c 'setsid sh -c "echo \$\$; exec sleep 60" & exit' & wait`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			pid := number(t, b.login(), command)
+			b.cluster.Lock(bundle.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: "user", Value: "ada", Reason: "left the company"})
+			if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
+				t.Fatal(err)
+			}
+			b.sessions.Recheck()
+			until(t, "the process gone", func() bool { return gone(pid) })
+			until(t, "the user gone", func() bool { return b.sessions.Users() == 0 })
+			b.cluster.Lock()
+			if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 	until(t, "the ends of all sessions", func() bool { return len(b.journal.of(audit.SessionEnd)) == 4 })
+	for _, e := range b.journal.of(audit.SessionEnd) {
+		if !strings.Contains(e.Reason, "left the company") {
+			t.Errorf("the end gives no reason: %+v", e)
+		}
+	}
 }
 
 func TestBeingSwitchedIsTheSameAsBySystemMeans(t *testing.T) {
@@ -345,5 +412,73 @@ func TestASessionWhoseShellDoesNotStartHasABeginningAndAnEnd(t *testing.T) {
 	end := b.journal.of(audit.SessionEnd)[0]
 	if begin := b.journal.of(audit.SessionStart); len(begin) != 1 || begin[0].SessionID != end.SessionID || end.Outcome != audit.Failure {
 		t.Errorf("begin %+v, end %+v", begin, end)
+	}
+}
+
+// What a role forbids is what the agent refuses: none of it is served to anybody yet, so only "no" can be written.
+func TestWhatARoleForbidsIsRefused(t *testing.T) {
+	no := false
+	b := newBench(t)
+	b.cluster.SetRoles(access.Role{Metadata: access.Metadata{Name: "narrow"}, Spec: access.RoleSpec{
+		Options: access.RoleOptions{ForwardAgent: &no, PortForwarding: &no, Record: access.RecordOff},
+		Allow:   access.RoleBlock{Logins: []string{b.me}, NodeLabels: access.Labels{"*": {"*"}}},
+	}})
+	if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
+		t.Fatal(err)
+	}
+	c, banner, err := b.try(b.me, signer(t, b.cluster.User(tunneltest.User{Identity: identity.User{Roles: []string{"narrow"}}, Logins: []string{b.me}})))
+	if err != nil {
+		t.Fatalf("%v; %q", err, banner)
+	}
+	if conn, err := c.Dial("tcp", "127.0.0.1:22"); err == nil {
+		_ = conn.Close()
+		t.Error("a port was forwarded")
+	}
+	if l, err := c.Listen("tcp", "127.0.0.1:0"); err == nil {
+		_ = l.Close()
+		t.Error("a port was forwarded backwards")
+	}
+	s := open(t, c)
+	if ok, err := s.SendRequest("auth-agent-req@openssh.com", true, nil); ok || err != nil {
+		t.Errorf("an agent was forwarded: %v", err)
+	}
+	if out, _, status := run(t, c, "echo ran"); out != "ran\n" || status != 0 {
+		t.Errorf("%q, %d", out, status)
+	}
+}
+
+// life opens a session under a certificate of two seconds and says whether it lives on after that.
+func life(t *testing.T, options access.RoleOptions) (cut bool, banner string) {
+	t.Helper()
+	b := newBench(t)
+	b.cluster.SetRoles(access.Role{Metadata: access.Metadata{Name: "short"}, Spec: access.RoleSpec{
+		Options: options, Allow: access.RoleBlock{Logins: []string{b.me}, NodeLabels: access.Labels{"*": {"*"}}},
+	}})
+	if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := b.try(b.me, signer(t, b.cluster.User(tunneltest.User{
+		Identity: identity.User{Roles: []string{"short"}}, Logins: []string{b.me}, TTL: 2 * time.Second,
+	})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, c)
+	var errs bytes.Buffer
+	s.Stderr = &errs
+	err = s.Run("sleep 3; echo survived")
+	return err != nil, errs.String()
+}
+
+func TestASessionEndsWithItsCertificate(t *testing.T) {
+	if cut, said := life(t, access.RoleOptions{}); !cut || !strings.Contains(said, "the certificate expired") {
+		t.Errorf("cut %v, said %q", cut, said)
+	}
+}
+
+func TestASessionOutlivesItsCertificateWhereItsRolesLetIt(t *testing.T) {
+	no := false
+	if cut, said := life(t, access.RoleOptions{DisconnectExpiredCert: &no}); cut {
+		t.Errorf("it was cut: %q", said)
 	}
 }

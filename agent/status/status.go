@@ -20,9 +20,9 @@ import (
 // Status is what an agent says of itself.
 type Status struct {
 	ID       string            `json:"id"` // "" before it joined
-	Names    []string          `json:"names"`
-	Tunnels  int               `json:"tunnels"`  // that are up
-	Sessions int               `json:"sessions"` // users connected
+	Targets  []identity.Target `json:"targets"`
+	Tunnels  int               `json:"tunnels"` // that are up
+	Users    int               `json:"users"`   // connected
 	Expires  *time.Time        `json:"expires_at,omitempty"`
 	Versions identity.Versions `json:"versions"` // of the documents held
 	Software string            `json:"software"`

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/names"
 )
 
 // completeKinds offers the kinds for the first most arguments; a name may follow, so no space does.
@@ -40,10 +39,8 @@ func (a *app) completeNodes(c *cobra.Command, args []string, typed string) ([]co
 	}
 	login := typed[:strings.LastIndexByte(typed, '@')+1]
 	var out []cobra.Completion
-	for _, n := range list.Nodes {
-		if n.Kind == names.Node {
-			out = append(out, login+output.Escape(n.Name))
-		}
+	for _, n := range list.Targets {
+		out = append(out, login+output.Escape(n.Name))
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp
 }

@@ -15,10 +15,10 @@ const lookup = 3 * time.Second
 
 // nodes asks the API what may be reached, and goes on without it if it doesn't answer at once. The proxies that
 // it tells are kept.
-func (s session) nodes(ctx context.Context) (wire.NodeList, error) {
+func (s session) nodes(ctx context.Context) (wire.TargetList, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookup)
 	defer cancel()
-	list, err := s.client.ListNodes(ctx)
+	list, err := s.client.ListTargets(ctx, names.KindNode)
 	if err == nil {
 		_ = s.profile.SetProxies(list.Proxies) // what was known before serves as well
 	}
@@ -26,12 +26,12 @@ func (s session) nodes(ctx context.Context) (wire.NodeList, error) {
 }
 
 // find gives the node of that name, if it is among those that may be reached.
-func find(list wire.NodeList, name string) (wire.Node, bool) {
-	i := slices.IndexFunc(list.Nodes, func(n wire.Node) bool { return n.Kind == names.Node && n.Name == name })
+func find(list wire.TargetList, name string) (wire.Target, bool) {
+	i := slices.IndexFunc(list.Targets, func(n wire.Target) bool { return n.Kind == names.KindNode && n.Name == name })
 	if i < 0 {
-		return wire.Node{}, false
+		return wire.Target{}, false
 	}
-	return list.Nodes[i], true
+	return list.Targets[i], true
 }
 
 // unknown tells no more than stile ls does: a node that may not be reached is as one that doesn't exist.

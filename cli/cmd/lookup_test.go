@@ -23,7 +23,7 @@ import (
 )
 
 // lookup is a login at an API that answers with list, and the API itself.
-func lookup(t *testing.T, list wire.NodeList) (cmd.Lookup, *httptest.Server) {
+func lookup(t *testing.T, list wire.TargetList) (cmd.Lookup, *httptest.Server) {
 	t.Helper()
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := json.NewEncoder(w).Encode(list); err != nil {
@@ -53,7 +53,7 @@ func lookup(t *testing.T, list wire.NodeList) (cmd.Lookup, *httptest.Server) {
 
 func TestAnUnknownNodeAndAnOfflineOneAreTwoCases(t *testing.T) {
 	said := fault.New(fault.Unreachable, "no tunnel for node x at this proxy", "see with stile ls")
-	l, api := lookup(t, wire.NodeList{Nodes: []wire.Node{
+	l, api := lookup(t, wire.TargetList{Targets: []wire.Target{
 		{Kind: "node", Name: "away"}, {Kind: "node", Name: "here", Online: true}, {Kind: "other", Name: "thing"},
 	}})
 	for node, want := range map[string]struct {
@@ -78,14 +78,14 @@ func TestAnUnknownNodeAndAnOfflineOneAreTwoCases(t *testing.T) {
 
 func TestWithoutKnownProxiesTheAPIIsAskedElseALoginIsAdvised(t *testing.T) {
 	told := []string{"a:443", "b:443"}
-	l, api := lookup(t, wire.NodeList{Proxies: told})
+	l, api := lookup(t, wire.TargetList{Proxies: told})
 	for _, when := range []string{"never told", "told just now"} {
 		if got, err := l.Proxies(t.Context()); err != nil || cmp.Diff(told, got) != "" {
 			t.Errorf("%s: got %q, %v", when, got, err)
 		}
 		api.Close() // the second time needs no API
 	}
-	l, api = lookup(t, wire.NodeList{})
+	l, api = lookup(t, wire.TargetList{})
 	for _, when := range []string{"the API knows none", "nor is there an API"} {
 		_, err := l.Proxies(t.Context())
 		if f := fault.From(err); f == nil || f.Code != fault.Unreachable || !strings.Contains(f.Hint, "stile login --iam") {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -26,29 +27,29 @@ func (a *app) ls() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		list, err := s.client.ListNodes(c.Context())
+		list, err := s.client.ListTargets(c.Context(), names.KindNode)
 		if err != nil {
 			return silence(err)
 		}
 		if err := s.profile.SetProxies(list.Proxies); err != nil {
 			a.warn("the addresses of proxies are not kept: " + fault.From(err).Message)
 		}
-		if list.Nodes == nil {
-			list.Nodes = []wire.Node{}
+		if list.Targets == nil {
+			list.Targets = []wire.Target{}
 		}
-		return output.Print(a.Out, f, list.Nodes, nodeRows(list.Nodes))
+		return output.Print(a.Out, f, list.Targets, rows(list.Targets))
 	}
 	return c
 }
 
-func nodeRows(nodes []wire.Node) output.Rows {
-	rows := output.Rows{Header: []string{"NAME", "KIND", "STATE", "LOGINS", "LABELS"}}
-	for _, n := range nodes {
+func rows(targets []wire.Target) output.Rows {
+	out := output.Rows{Header: []string{"NAME", "KIND", "STATE", "LOGINS", "LABELS"}}
+	for _, n := range targets {
 		state := "offline"
 		if n.Online {
 			state = "online"
 		}
-		rows.Lines = append(rows.Lines, []string{n.Name, n.Kind, state, strings.Join(n.Logins, ","), output.Labels(n.Labels)})
+		out.Lines = append(out.Lines, []string{n.Name, n.Kind, state, strings.Join(n.Logins, ","), output.Labels(n.Labels)})
 	}
-	return rows
+	return out
 }

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -83,7 +82,7 @@ func (a *app) runSSH(ctx context.Context, target, command string, o options) err
 		TLSKey: s.credential.Keys.TLS, TLSCertificate: s.credential.TLSCertificate,
 		Trust: trust, Proxies: proxies, Timeout: o.timeout, Now: a.Now, Banner: a.Err, Warn: a.warn,
 	})
-	if errors.Is(err, shell.ErrNoTunnel) {
+	if fault.Is(err, fault.NoTunnel) || fault.Is(err, fault.NotFound) {
 		err = s.missing(ctx, node, err)
 	}
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -53,7 +54,7 @@ func issue(t *testing.T, c *tunneltest.Cluster, sshKey, tlsKey []byte) wire.User
 	now := time.Now()
 	id := identity.User{
 		Cluster: c.ID, Certificate: identity.NewID("crt", rand.Reader, now), Name: "ada", UID: "usr_0123456789abcdef",
-		Roles: []string{"access"}, Versions: c.Versions(), IssuedAt: now.UTC(),
+		Roles: []string{"access"}, Versions: c.Versions(), IssuedAt: now.UTC(), SourceAddress: "192.0.2.7", // as a role with pin_source_ip has it
 	}
 	sshPub, errSSH := certs.ParseKey(sshKey)
 	tlsPub, errTLS := certs.ParseKey(tlsKey)
@@ -63,9 +64,9 @@ func issue(t *testing.T, c *tunneltest.Cluster, sshKey, tlsKey []byte) wire.User
 	if errSSH != nil || errTLS != nil || err != nil {
 		t.Fatal(errSSH, errTLS, err)
 	}
-	der, err := certs.SignX509(tmpl.X509, tmpl.TLSKey, c.Keys[names.KeyUserX509])
+	der, err := certstest.SignX509(tmpl.X509, tmpl.TLSKey, c.Keys[names.KeyUserX509])
 	if err == nil {
-		err = certs.SignSSH(tmpl.SSH, c.Keys[names.KeyUserSSH])
+		err = certstest.SignSSH(tmpl.SSH, c.Keys[names.KeyUserSSH])
 	}
 	if err != nil {
 		t.Fatal(err)

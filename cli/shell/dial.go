@@ -21,6 +21,7 @@ import (
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
@@ -49,8 +50,7 @@ func (c Config) through(ctx context.Context, addr string, auth ssh.Signer) (*ssh
 		Addrs:       []string{addr},
 		Certificate: &tls.Certificate{Certificate: [][]byte{c.TLSCertificate}, PrivateKey: c.TLSKey},
 		Trust:       c.Trust,
-		Kind:        names.Node,
-		Name:        c.Node,
+		Target:      identity.Target{Kind: names.KindNode, Name: c.Node},
 		TraceID:     traceID(),
 		Now:         c.Now,
 	})

@@ -2,8 +2,6 @@ package shell
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -12,9 +10,6 @@ import (
 )
 
 const defaultTimeout = 15 * time.Second
-
-// ErrNoTunnel is in the chain of Dial's error when proxies answered and none of them holds a tunnel to the node.
-var ErrNoTunnel = errors.New("no proxy holds a tunnel to the node")
 
 // Dial connects and authenticates. It goes through all proxies, for one that is down, or something else at its
 // address, must not keep anybody from the others; what the node itself answers is final. When all fail it gives
@@ -88,14 +83,9 @@ func unconnected(err error) *failure {
 // refused ranks what a proxy answered, or what its connection ended with.
 func refused(f *fault.Fault) *failure {
 	switch f.Code {
-	case fault.Unreachable, fault.NotFound:
-		// On the wire only the words tell a missing tunnel from one whose agent is silent.
-		if f.Code == fault.NotFound || strings.HasPrefix(f.Message, "no tunnel ") {
-			tagged := *f
-			return &failure{tagged.Because(ErrNoTunnel), noTunnel}
-		}
-		return &failure{f, silent}
-	case fault.Unavailable, fault.RateLimited:
+	case fault.NoTunnel, fault.NotFound:
+		return &failure{f, noTunnel}
+	case fault.Unreachable, fault.Unavailable, fault.RateLimited:
 		return &failure{f, silent}
 	default:
 		return &failure{f, final}

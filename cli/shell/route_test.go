@@ -1,7 +1,6 @@
 package shell_test
 
 import (
-	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -12,7 +11,7 @@ import (
 
 // noTunnel is what a proxy says that doesn't hold the node's tunnel.
 func noTunnel() error {
-	return fault.New(fault.Unreachable, "no tunnel for node node-1 at this proxy: it is offline, or there is no such node", "see with stile ls")
+	return fault.New(fault.NoTunnel, "no tunnel for node node-1 at this proxy: it is offline, or there is no such node", "see with stile ls")
 }
 
 // beside is another proxy of p's cluster.
@@ -48,7 +47,7 @@ func TestTheNextProxyIsTriedWhenOneIsDownOrHoldsNoTunnel(t *testing.T) {
 	if _, err := dial(t, p.config(down, empty.listen(t), p.listen(t))); err != nil {
 		t.Errorf("the third proxy works, and yet: %v", err)
 	}
-	if _, err := dial(t, p.config(empty.listen(t), down)); !errors.Is(err, shell.ErrNoTunnel) || !strings.HasPrefix(fault.From(err).Message, "no tunnel") {
+	if _, err := dial(t, p.config(empty.listen(t), down)); !fault.Is(err, fault.NoTunnel) || !strings.HasPrefix(fault.From(err).Message, "no tunnel") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := dial(t, p.config()); !fault.Is(err, fault.Unreachable) || !strings.Contains(fault.From(err).Hint, "stile login") {

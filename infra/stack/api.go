@@ -112,8 +112,8 @@ func readOperation(path string, raw any) (operation, error) {
 	if !slices.Contains(fronts, function) {
 		return operation{}, fmt.Errorf("tag %q is no function that the API may reach; the fronts are %s", function, strings.Join(fronts, ", "))
 	}
-	if caller, _ := fields["x-stile-caller"].(string); !slices.Contains([]string{"anonymous", "user", "admin"}, caller) {
-		return operation{}, fmt.Errorf("x-stile-caller must say who may call it: anonymous, user or admin")
+	if caller, _ := fields["x-stile-caller"].(string); !slices.Contains([]string{"anonymous", "user", "admin", "host"}, caller) {
+		return operation{}, fmt.Errorf("x-stile-caller must say who may call it: anonymous, user, admin or host")
 	}
 	op := operation{id: id, function: function}
 	for _, m := range pathParameter.FindAllStringSubmatch(path, -1) {

@@ -38,6 +38,12 @@ func parameters(s awscdk.Stack) {
 		AllowedPattern:        new(`^\{.*\}$`),
 		ConstraintDescription: new("a JSON object with account and role, and optionally partition, role_id and session"),
 	})
+	awscdk.NewCfnParameter(s, new("ClusterName"), &awscdk.CfnParameterProps{
+		Description:           new("What people call the cluster: the last part of a node's full name, as in web-1.stile. The first deployment fixes it"),
+		Default:               "stile",
+		AllowedPattern:        new(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`),
+		ConstraintDescription: new("1 to 63 lower-case letters, digits, dots and hyphens"),
+	})
 	awscdk.NewCfnParameter(s, new(exportAPI), &awscdk.CfnParameterProps{
 		Description:           new("URL of the API under a domain of your own, without a slash at the end; empty for API Gateway's own URL"),
 		Default:               "",

@@ -54,10 +54,10 @@ var functions = []function{
 		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent, names.Input, names.Head),
+				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Input, names.Head),
 				items(tableState, "PutState", putting, names.Role, names.User, names.Mapping, names.Token, names.Lock),
 				items(tableState, "CountInputs", updating, names.Input),
-				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Node, names.Agent),
+				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent),
 				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),
 				items(tableSecrets, "DeleteTokenHashes", deleting, names.TokenHash),
 				items(tableLedger, "PutEvents", putting, names.Event),
@@ -71,7 +71,7 @@ var functions = []function{
 		tables: []string{tableState, tableLedger, tablePresence},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "ReadState", reading, names.Head, names.Node, names.Agent),
+				items(tableState, "ReadState", reading, names.Head, names.Target, names.Agent),
 				items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
 				items(tableLedger, "PutEvents", putting, names.Event),
 				objects("ReadDocuments", "s3:GetObject", ""),
@@ -126,6 +126,7 @@ var functions = []function{
 	{
 		name: fnRotate, does: "signs the trust document", memory: 256, timeout: 120,
 		tables: []string{tableState, tableLedger}, keys: caKeys,
+		env: map[string]func() *string{names.EnvClusterName: clusterName},
 		may: func() []statement {
 			return []statement{
 				keyUse("SignTrust", signAction, signing, names.KeyRoot),
@@ -147,8 +148,8 @@ var functions = []function{
 				keyUse("CheckChallenges", "kms:VerifyMac", macing, names.KeyChallenge),
 				keyUse("SignCertificates", signAction, signing, names.KeyHostSSH, names.KeyHostX509),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyHostSSH, names.KeyHostX509),
-				items(tableState, "ReadState", reading, names.Token, names.Head, names.Lock, names.Node, names.Agent),
-				items(tableState, "PutHosts", putting, names.Node, names.Agent),
+				items(tableState, "ReadState", reading, names.Token, names.Head, names.Lock, names.Target, names.Agent),
+				items(tableState, "PutHosts", putting, names.Target, names.Agent),
 				items(tableSecrets, "UseTokens", updating, names.TokenHash),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
 				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
@@ -168,11 +169,13 @@ var functions = []function{
 				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Lock, names.Head),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
 				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
-				objects("ReadTrust", "s3:GetObject", "trust/"),
+				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},
 	},
 }
+
+func clusterName() *string { return ref("ClusterName") }
 
 func bootstrapAdmin() *string { return ref("BootstrapAdmin") }
 

@@ -56,8 +56,8 @@ func partitionFilter(entities []string) string {
 	return string(raw)
 }
 
-// custom declares a custom resource that its function answers. It runs again when a key is another one, or
-// the function is.
+// custom declares a custom resource that its function answers. It runs again when a key is another one, the
+// function is, or the name of the cluster, which is refused after the first time.
 func custom(s awscdk.Stack, id, function string, build *string) awscdk.CfnResource {
 	keys := map[string]any{}
 	for _, purpose := range caKeys {
@@ -69,6 +69,7 @@ func custom(s awscdk.Stack, id, function string, build *string) awscdk.CfnResour
 			"ServiceToken":   awscdk.Fn_GetAtt(new(functionID(function)), new("Arn")),
 			"ServiceTimeout": "300",
 			"Cluster":        imported(Data, "ClusterId"),
+			"ClusterName":    clusterName(),
 			"Keys":           keys,
 			"Build":          build,
 		},

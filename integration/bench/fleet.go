@@ -24,6 +24,7 @@ import (
 	"github.com/stile-dev/stile/pkg/enrol"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
@@ -57,8 +58,8 @@ func join(ctx context.Context, s *system, many int) (*fleet, error) {
 				return err
 			}
 			answer, err := enrol.Join(ctx, api, enrol.Claim{
-				Kind: identity.KindAgent, Method: access.MethodToken, Token: "bench", Name: fmt.Sprintf("bench-%d", i),
-				Resources: []string{"node"}, Secret: func() (string, error) { return secret, nil },
+				Kind: identity.KindAgent, Method: access.MethodToken, Token: "bench",
+				Targets: []identity.Target{{Kind: names.KindNode, Name: fmt.Sprintf("bench-%d", i)}}, Secret: func() (string, error) { return secret, nil },
 			}, keys, nil)
 			if err != nil {
 				return err

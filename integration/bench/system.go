@@ -21,6 +21,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/shelf"
 	"github.com/stile-dev/stile/pkg/tunnel"
@@ -194,7 +195,7 @@ func (s *system) way() (*way, error) {
 // connect opens the bytes to the node through the proxy; dial may lead them over something slow.
 func (s *system) connect(ctx context.Context, dial tunnel.DialFunc) (net.Conn, error) {
 	return tunnel.DialConnect(ctx, tunnel.ConnectConfig{
-		Addrs: s.user.proxies, Certificate: s.user.tls, Trust: s.user.trust, Kind: names.Node, Name: node, TraceID: "bench", Dial: dial,
+		Addrs: s.user.proxies, Certificate: s.user.tls, Trust: s.user.trust, Target: identity.Target{Kind: names.KindNode, Name: node}, TraceID: "bench", Dial: dial,
 	})
 }
 

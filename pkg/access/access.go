@@ -14,10 +14,14 @@ type Metadata struct {
 	Revision int64  `json:"revision,omitempty"` // set by the API; sent back, it makes an update compare-and-swap
 }
 
-// Role allows and denies. See DESIGN section 4 for the semantics.
+// Role allows and denies: default deny, roles add up, any deny wins; in a deny block what stands together for one kind of
+// target must all match.
 type Role struct {
 	Metadata Metadata `json:"metadata"`
 	Spec     RoleSpec `json:"spec"`
+	// Critical names, in the policy document alone, the fields of this role without which it would give more: whoever
+	// doesn't know one of them bars the role's holders.
+	Critical []string `json:"critical,omitempty"`
 }
 
 // RoleSpec is the body of a role.
@@ -27,28 +31,42 @@ type RoleSpec struct {
 	Deny    RoleBlock   `json:"deny,omitzero"`
 }
 
-// RoleOptions are folded over the roles that matched: shortest TTL, strictest recording, OR of require_session_mfa, AND of the permissions.
+// RoleOptions hold for whoever has the role: the shortest max_session_ttl, OR of fresh and pin_source_ip over all roles;
+// disconnect_expired_cert over the roles that let somebody in. A value that nothing enforces yet is refused when a role
+// is written, and a stored role that has one bars its holders.
 type RoleOptions struct {
-	MaxSessionTTL     Duration `json:"max_session_ttl,omitzero"` // 0: no limit of the role's own
-	ForwardAgent      *bool    `json:"forward_agent,omitempty"`
-	PortForwarding    *bool    `json:"port_forwarding,omitempty"`
-	RequireSessionMFA bool     `json:"require_session_mfa,omitempty"`
-	Record            string   `json:"record,omitempty"` // off | best_effort | strict; "" is best_effort
-	Fresh             bool     `json:"fresh,omitempty"`  // max_policy_age 5 min instead of 24 h
+	MaxSessionTTL         Duration `json:"max_session_ttl,omitzero"` // of a certificate; 0: no limit of the role's own
+	ForwardAgent          *bool    `json:"forward_agent,omitempty"`  // only false is taken so far, as are the next two
+	PortForwarding        *bool    `json:"port_forwarding,omitempty"`
+	RequireSessionMFA     bool     `json:"require_session_mfa,omitempty"`
+	Record                string   `json:"record,omitempty"`                  // only off is taken so far
+	Fresh                 bool     `json:"fresh,omitempty"`                   // max_policy_age 5 min instead of 24 h
+	PinSourceIP           bool     `json:"pin_source_ip,omitempty"`           // certificates are good only from the address that logged in
+	DisconnectExpiredCert *bool    `json:"disconnect_expired_cert,omitempty"` // false lets sessions outlive the certificate; true by default
 }
 
-// RoleBlock is one side of a role.
+// Labels selects targets by their labels: keys ANDed, values ORed; '*': ['*'] is everything; a single string is
+// accepted as a list of one.
+type Labels map[string][]string
+
+// RoleBlock is one side of a role. Which fields count for which kind of target stands in [TargetKinds].
 type RoleBlock struct {
-	Logins     []string            `json:"logins,omitempty"`      // literals or {{internal.<trait>}}
-	NodeLabels map[string][]string `json:"node_labels,omitempty"` // keys ANDed, values ORed; '*': ['*'] is everything; a single string is accepted as a list of one
-	Rules      []Rule              `json:"rules,omitempty"`
+	Logins           []string `json:"logins,omitempty"` // literals or {{internal.<trait>}}
+	NodeLabels       Labels   `json:"node_labels,omitempty"`
+	DBLabels         Labels   `json:"db_labels,omitempty"`
+	DBNames          []string `json:"db_names,omitempty"`
+	DBUsers          []string `json:"db_users,omitempty"`
+	AppLabels        Labels   `json:"app_labels,omitempty"`
+	KubernetesLabels Labels   `json:"kubernetes_labels,omitempty"`
+	KubernetesGroups []string `json:"kubernetes_groups,omitempty"`
+	Rules            []Rule   `json:"rules,omitempty"`
 }
 
 // Rule is about resources of the API itself.
 type Rule struct {
-	Resources []string `json:"resources"` // role, user, iam_mapping, token, node, session, … or *
-	Verbs     []string `json:"verbs"`     // list, read, create, update, delete or *
-	Where     string   `json:"where,omitempty"`
+	Resources []string `json:"resources"`       // kinds of resources, or *
+	Verbs     []string `json:"verbs"`           // list, read, create, update, delete or *
+	Where     string   `json:"where,omitempty"` // refused: there are no conditions yet
 }
 
 // User is a record that adds roles and traits to somebody whom a mapping lets in.
@@ -104,7 +122,7 @@ type Token struct {
 type TokenSpec struct {
 	Method      string              `json:"method"`                 // iam | token
 	Allow       []IAMMatch          `json:"allow,omitempty"`        // method iam: any of them
-	Resources   []string            `json:"resources"`              // kinds that it may serve: node
+	Resources   []string            `json:"resources"`              // kinds of targets that it may serve, such as node; with names, the product is granted
 	Names       []string            `json:"names"`                  // names that it may claim: literals or globs
 	Labels      map[string]string   `json:"labels,omitempty"`       // pinned labels that it gets
 	LabelChoice map[string][]string `json:"label_choice,omitempty"` // labels that it may claim, with the values allowed (literals or globs)

@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -10,33 +11,54 @@ import (
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 const backend = `kind: role
 metadata: {name: backend-developer, scope: /payments}
 spec:
-  options: {max_session_ttl: 8h, forward_agent: false, port_forwarding: true, require_session_mfa: false, record: strict}
+  options: {max_session_ttl: 8h, forward_agent: false, port_forwarding: false, require_session_mfa: false, record: 'off', fresh: true, pin_source_ip: true, disconnect_expired_cert: false}
   allow:
     logins: ['ubuntu', '{{internal.logins}}']
     node_labels: {env: [dev, staging], team: backend}
-    rules: [{resources: [session], verbs: [list, read], where: own}]
+    db_labels: {env: dev}
+    db_names: '*'
+    db_users: [app, '{{internal.db_user}}_ro']
+    app_labels: {'*': '*'}
+    kubernetes_labels: {region: [eu, us]}
+    kubernetes_groups: system:masters
+    rules: [{resources: [role, db], verbs: [list, read]}]
   deny:
     logins: root
     node_labels: {env: prod}
+    db_names: [postgres]
+    db_users: '*'
+    kubernetes_groups: ['*']
 `
 
 func TestARoleIsReadAsItIsWritten(t *testing.T) {
-	no, yes := false, true
+	no := false
 	want := access.Role{
 		Metadata: access.Metadata{Name: "backend-developer", Scope: "/payments"},
 		Spec: access.RoleSpec{
-			Options: access.RoleOptions{MaxSessionTTL: access.Duration(8 * time.Hour), ForwardAgent: &no, PortForwarding: &yes, Record: "strict"},
-			Allow: access.RoleBlock{
-				Logins:     []string{"ubuntu", "{{internal.logins}}"},
-				NodeLabels: map[string][]string{"env": {"dev", "staging"}, "team": {"backend"}},
-				Rules:      []access.Rule{{Resources: []string{"session"}, Verbs: []string{"list", "read"}, Where: "own"}},
+			Options: access.RoleOptions{
+				MaxSessionTTL: access.Duration(8 * time.Hour), ForwardAgent: &no, PortForwarding: &no, Record: "off", Fresh: true, PinSourceIP: true, DisconnectExpiredCert: &no,
 			},
-			Deny: access.RoleBlock{Logins: []string{"root"}, NodeLabels: map[string][]string{"env": {"prod"}}},
+			Allow: access.RoleBlock{
+				Logins:           []string{"ubuntu", "{{internal.logins}}"},
+				NodeLabels:       map[string][]string{"env": {"dev", "staging"}, "team": {"backend"}},
+				DBLabels:         map[string][]string{"env": {"dev"}},
+				DBNames:          []string{"*"},
+				DBUsers:          []string{"app", "{{internal.db_user}}_ro"},
+				AppLabels:        map[string][]string{"*": {"*"}},
+				KubernetesLabels: map[string][]string{"region": {"eu", "us"}},
+				KubernetesGroups: []string{"system:masters"},
+				Rules:            []access.Rule{{Resources: []string{"role", "db"}, Verbs: []string{"list", "read"}}},
+			},
+			Deny: access.RoleBlock{
+				Logins: []string{"root"}, NodeLabels: map[string][]string{"env": {"prod"}}, DBNames: []string{"postgres"}, DBUsers: []string{"*"}, KubernetesGroups: []string{"*"},
+			},
 		},
 	}
 	for _, kind := range []string{"", "role", "roles"} {
@@ -100,7 +122,7 @@ metadata: {name: web}
 spec:
   method: iam
   allow: [{account: '123456789012', role: web}]
-  resources: node
+  resources: [node, db]
   names: [web-*, bastion]
   labels: {env: prod}
   label_choice: {tier: [front, 'back-*']}
@@ -132,8 +154,8 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 	}{
 		"an unknown key": {role("  alow: {}\n"), []string{"line 4, column 3: spec.alow: unknown key; known here: allow, deny, options"}},
 		"an unknown key far below": {
-			role("  allow:\n    logins: [a]\n    db_labels: {a: b}\n"),
-			[]string{"line 6, column 5: spec.allow.db_labels: unknown key; known here: logins, node_labels, rules"},
+			role("  allow:\n    logins: [a]\n    db_label: {a: b}\n"),
+			[]string{"line 6, column 5: spec.allow.db_label: unknown key; known here: app_labels, db_labels, db_names, db_users, kubernetes_groups, kubernetes_labels, logins, node_labels, rules"},
 		},
 		"wrong types": {role("  options: {max_session_ttl: 8, forward_agent: 'yes'}\n  allow:\n    logins: {a: b}\n    node_labels: [env]\n"), []string{
 			"line 4, column 30: spec.options.max_session_ttl: this is a number; write a string",
@@ -148,13 +170,24 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		},
 		"values out of range": {role("  options: {max_session_ttl: 13h, record: always}\n"), []string{
 			"line 4, column 13: spec.options.max_session_ttl: 13h0m0s is out of range",
-			"line 4, column 35: spec.options.record: \"always\" is no recording mode",
+			"line 4, column 35: spec.options.record: sessions are not recorded yet, so \"always\" is not accepted",
 		}},
 		"logins": {role("  allow:\n    logins: ['*', 'a b', '{{internal.logins', '{{email}}', '{{internal.a}}{{internal.b}}', '{{internal.x-}}-ok', '{{internal.a|b}}', 'a,{{internal.b}}']\n"), []string{
 			`spec.allow.logins[0]: "*" can't be a login`, `spec.allow.logins[1]: "a b" can't be a login`,
 			`spec.allow.logins[2]: "{{internal.logins" opens {{`, `spec.allow.logins[3]: "{{email}}" is no template`,
 			`spec.allow.logins[4]: "{{internal.a}}{{internal.b}}" holds more than one`,
 			`spec.allow.logins[6]: "{{internal.a|b}}" is no template`, `spec.allow.logins[7]: "a," can't be a login`,
+		}},
+		"what databases and clusters are used by": {role("  allow:\n    db_names: ['*', '', 'a b', 'a*', '{{internal.a', '{{internal.a}}_{{internal.b}}', '{{other.a}}']\n    db_users: ['*', 'a{b']\n    kubernetes_groups: ['*', \"a\\tb\"]\n  deny:\n    db_names: ['*', '?', 'a*']\n    db_users: ['*', '{{internal.}}']\n    kubernetes_groups: ['*', '*x']\n"), []string{
+			`spec.allow.db_names[1]: "" can't stand here`, `spec.allow.db_names[2]: "a b" can't stand here`, `spec.allow.db_names[3]: "a*" can't stand here`,
+			`spec.allow.db_names[4]: "{{internal.a" opens {{`, `spec.allow.db_names[5]: "{{internal.a}}_{{internal.b}}" holds more than one`, `spec.allow.db_names[6]: "{{other.a}}" is no template`,
+			`spec.allow.db_users[0]: "*" can't stand here`, `spec.allow.db_users[1]: "a{b" can't stand here`,
+			`spec.allow.kubernetes_groups[0]: "*" can't stand here`, `spec.allow.kubernetes_groups[1]: "a\tb" can't stand here`,
+			`spec.deny.db_names[2]: "a*" can't stand here`, `spec.deny.db_users[1]: "{{internal.}}" is no template`, `spec.deny.kubernetes_groups[1]: "*x" can't stand here`,
+		}},
+		"selectors of every kind of target": {role("  allow: {db_labels: {a: 'b*'}, app_labels: {'*': x}, kubernetes_labels: {a: []}}\n  deny: {db_labels: {a: '^b'}, app_labels: {'a b': c}, kubernetes_labels: {a: '{{internal.x}}'}}\n"), []string{
+			"line 4, column 23: spec.allow.db_labels.a[0]: \"b*\" looks like a glob", "spec.allow.app_labels.*: the key * goes with", "spec.allow.kubernetes_labels.a: there is no value",
+			"spec.deny.db_labels.a[0]: \"^b\" looks like a regular", "spec.deny.app_labels.a b: \"a b\" can't be the key", "spec.deny.kubernetes_labels.a[0]: \"{{internal.x}}\" looks like a template",
 		}},
 		"selectors that are not supported": {role("  deny:\n    node_labels: {env: 'pro*', a: '^x$', b: 'x?', c: '[ab]', d: '{{internal.team}}', e: [], f: '', '*': x, 'a b': c, g: '^x', h: 'x$'}\n"), []string{
 			"spec.deny.node_labels.*: the key * goes with the value * alone", "spec.deny.node_labels.a[0]: \"^x$\" looks like a regular expression",
@@ -165,14 +198,14 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		}},
 		"rules": {role("  allow: {rules: [{resources: [rolle], verbs: [write]}, {where: mine}]}\n  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n"), []string{
 			"spec.allow.rules[0].resources[0]: \"rolle\" is unknown", "spec.allow.rules[0].verbs[0]: \"write\" is unknown",
-			"spec.allow.rules[1].resources: there is none", "spec.allow.rules[1].verbs: there is none", "spec.allow.rules[1].where: \"mine\" is no condition",
-			"spec.deny.rules[0].where: a deny rule has no condition",
+			"spec.allow.rules[1].resources: there is none", "spec.allow.rules[1].verbs: there is none", "spec.allow.rules[1].where: there are no conditions yet",
+			"spec.deny.rules[0].where: there are no conditions yet",
 		}},
 		"metadata": {"kind: role\nmetadata: {name: Über, scope: payments, revision: -1}\nspec: {}\n", []string{
 			"line 2, column 12: metadata.name: \"Über\" can't be the name of a role", "line 2, column 24: metadata.scope: \"payments\" is not a scope", "metadata.revision: a revision",
 		}},
 		"no name":         {"kind: role\nspec: {}\n", []string{"line 1, column 1: metadata.name: \"\" can't be the name"}},
-		"no kind":         {"metadata: {name: r}\n", []string{"line 1, column 1: kind: write kind: and one of role, user, iam_mapping, token, node"}},
+		"no kind":         {"metadata: {name: r}\n", []string{"line 1, column 1: kind: write kind: and one of role, user, iam_mapping, token, node, db, app, kube"}},
 		"an unknown kind": {"kind: rolle\n", []string{"line 1, column 1: kind: there is no kind \"rolle\""}},
 		"a user": {"kind: user\nmetadata: {name: a}\nspec: {roles: [A], traits: {'a.b': [c], d: ['']}}\n", []string{
 			"spec.mapping: name the iam_mapping", "spec.roles[0]: \"A\" can't be the name of a role", "spec.traits.a.b: \"a.b\" can't be the name of a trait", "spec.traits.d[0]: a trait's value",
@@ -186,14 +219,16 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		"an account as a number": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {account: 123456789012, role: a}}\n", []string{"spec.match.account: this is a number; write a string, in quotes if need be"}},
 		"a role with a path":     {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {account: '123456789012', role: x/ci}}\n", []string{"spec.match.role: \"x/ci\" is no role name"}},
 		"a token by iam": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, uses: 2, expires: 2026-11-20T13:00:00Z, resources: [proxy]}\n", []string{
-			"spec.allow: list the AWS identities", "spec.uses: only method token counts uses", "spec.expires: only method token expires", "spec.resources: write [node]", "spec.names: list the names",
+			"spec.allow: list the AWS identities", "spec.uses: only method token counts uses", "spec.expires: only method token expires", "spec.resources[0]: \"proxy\" is no kind of target; the kinds are node, db, app, kube", "spec.names: list the names",
 		}},
 		"a token by secret": {"kind: token\nmetadata: {name: a}\nspec: {method: token, allow: [{account: '123456789012', role: a}], uses: 1001, resources: [node], names: ['*', 'Web', 'a b'], labels: {a: b, '': c}, label_choice: {a: [b], c: []}}\n", []string{
-			"spec.allow: only method iam", "spec.uses: 1001 is out of range", "spec.names[1]: \"Web\" can't be a node's name", "spec.names[2]: \"a b\" can't be",
+			"spec.allow: only method iam", "spec.uses: 1001 is out of range", "spec.names[1]: \"Web\" can't be a target's name", "spec.names[2]: \"a b\" can't be",
 			"spec.labels.: \"\" can't be the key", "spec.label_choice.a: the label is pinned", "spec.label_choice.c: list the values",
 		}},
 		"a method that is none": {"kind: token\nmetadata: {name: a}\nspec: {resources: [node], names: [a]}\n", []string{"spec.method: \"\" is no method of joining"}},
+		"no resources":          {"kind: token\nmetadata: {name: a}\nspec: {method: token, names: [a]}\n", []string{"spec.resources: list the kinds of targets"}},
 		"a node":                {"kind: node\nmetadata: {name: node-1}\nspec: {agent: x}\n", []string{"spec.agent: \"x\" is no agent id"}},
+		"a database":            {"kind: db\nmetadata: {name: Orders}\nspec: {agent: x}\n", []string{"metadata.name: \"Orders\" can't be the name of a db: 1–63 lower-case letters, digits, dots and hyphens", "spec.agent: \"x\" is no agent id"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := access.Decode("", []byte(c.doc))
@@ -286,7 +321,7 @@ func TestPresetsAreValidAndReserved(t *testing.T) {
 }
 
 func TestEveryKindIsFoundByItsWords(t *testing.T) {
-	for word, want := range map[string]string{"role": "role", "Roles": "role", "iam-mapping": "iam_mapping", "mappings": "iam_mapping", "tokens": "token", "nodes": "node", "users": "user"} {
+	for word, want := range map[string]string{"role": "role", "Roles": "role", "iam-mapping": "iam_mapping", "mappings": "iam_mapping", "tokens": "token", "nodes": "node", "users": "user", "db": "db", "dbs": "db", "Apps": "app", "kubes": "kube"} {
 		if k, ok := access.KindOf(word); !ok || k.Name != want {
 			t.Errorf("%s is %s", word, k.Name)
 		}
@@ -298,6 +333,132 @@ func TestEveryKindIsFoundByItsWords(t *testing.T) {
 		if k.Summary == "" || k.Plural == "" || !k.ValidName("a") || k.ValidName("") || k.ValidName("a b") || k.ValidName("../a") {
 			t.Errorf("the row of %s is not complete", k.Name)
 		}
+	}
+}
+
+// Every field of a role's block that selects or names is some kind's: one that no kind reads would be accepted and ignored.
+func TestEveryKindOfTargetIsAResourceAndReadsItsFieldsOfARole(t *testing.T) {
+	fields := map[string]bool{"rules": false}
+	block := reflect.TypeFor[access.RoleBlock]()
+	for i := range block.NumField() {
+		name, _, _ := strings.Cut(block.Field(i).Tag.Get("json"), ",")
+		fields[name] = name == "rules"
+	}
+	for _, k := range access.TargetKinds {
+		if !access.IsTargetKind(k.Name) || !identity.ValidTargetKind(k.Name) || k.Plural == "" || k.Summary == "" || len(k.Uses) > access.MaxUses {
+			t.Errorf("the row of %s is not complete", k.Name)
+		}
+		kind, ok := access.KindOf(k.Plural)
+		if !ok || kind.Name != k.Name || !kind.Target || kind.Writable || kind.Policy || kind.Partition() != names.Target+"#"+k.Name {
+			t.Errorf("%s is the resource %+v in partition %s", k.Name, kind, kind.Partition())
+		}
+		read := func(field, value string) (access.Labels, [][]string) {
+			t.Helper()
+			r, err := access.Decode("role", []byte(role("  deny: {"+field+": "+value+"}\n")))
+			if err != nil {
+				t.Fatalf("%s: %v", field, err)
+			}
+			fields[field] = true
+			return k.Of(&r.Spec.(*access.RoleSpec).Deny)
+		}
+		if labels, _ := read(k.Labels, "{a: b}"); len(labels) != 1 {
+			t.Errorf("%s is not what selects a %s", k.Labels, k.Name)
+		}
+		for i, u := range k.Uses {
+			if _, uses := read(u.Field, "[x]"); len(uses) != len(k.Uses) || !cmp.Equal(uses[i], []string{"x"}) {
+				t.Errorf("%s is not what names a %s's %s: %q", u.Field, k.Name, u.Name, uses)
+			}
+		}
+	}
+	for field, read := range fields {
+		if !read {
+			t.Errorf("no kind of target reads %s", field)
+		}
+	}
+	for _, word := range []string{"role", "user", "token", "iam_mapping"} {
+		k, ok := access.KindOf(word)
+		if !ok || k.Target || k.Partition() != word || access.IsTargetKind(word) {
+			t.Errorf("%s is a target: %+v in %s", word, k, k.Partition())
+		}
+	}
+}
+
+func TestADatabaseAndANodeOfOneNameAreTwoResources(t *testing.T) {
+	var kinds []access.Kind
+	for kind, other := range map[string]string{"node": "db", "db": "node"} {
+		doc := []byte("kind: " + kind + "\nmetadata: {name: orders}\nspec: {agent: agt_01hv0000000000000000000000}\n")
+		if r, err := access.Decode(kind, doc); err != nil || r.Kind != kind {
+			t.Errorf("%+v %v", r, err)
+		}
+		if _, err := access.Decode(other, doc); !fault.Is(err, fault.BadInput) {
+			t.Errorf("a %s is taken for a %s: %v", kind, other, err)
+		}
+		k, _ := access.KindOf(kind)
+		kinds = append(kinds, k)
+	}
+	if kinds[0].Partition() == kinds[1].Partition() {
+		t.Errorf("both stand in %s", kinds[0].Partition())
+	}
+	one := access.TokenSpec{Resources: []string{"node"}, Names: []string{"orders"}}
+	if !one.Grants(identity.Target{Kind: "node", Name: "orders"}) || one.Grants(identity.Target{Kind: "db", Name: "orders"}) {
+		t.Error("a token for a node grants a database of its name, or not the node")
+	}
+}
+
+// An option that is accepted is enforced: what nothing enforces yet is refused where it is written, by name.
+func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
+	for name, c := range map[string]struct{ spec, field, reason string }{
+		"agents that are forwarded":   {"  options: {forward_agent: true}\n", "line 4, column 13: spec.options.forward_agent", "write false"},
+		"ports that are forwarded":    {"  options:\n    fresh: true\n    port_forwarding: true\n", "line 6, column 5: spec.options.port_forwarding", "write false"},
+		"a second factor":             {"  options: {require_session_mfa: true}\n", "line 4, column 13: spec.options.require_session_mfa", "nothing enforces it yet"},
+		"recording as well as can be": {"  options: {record: best_effort}\n", "line 4, column 13: spec.options.record", `so "best_effort" is not accepted`},
+		"recording or nothing":        {"  options: {record: strict}\n", "line 4, column 13: spec.options.record", "write off"},
+		"recording by a bare on":      {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "not recorded yet"},
+		"a condition":                 {"  allow:\n    rules:\n      - {resources: [role], verbs: [read], where: own}\n", "line 6, column 44: spec.allow.rules[0].where", `not what "own" says`},
+		"a condition of a denial":     {"  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 47: spec.deny.rules[0].where", "there are no conditions yet"},
+		"a rule about sessions":       {"  allow: {rules: [{resources: [session], verbs: [list]}]}\n", "line 4, column 32: spec.allow.rules[0].resources[0]", `"session" is unknown`},
+		"a rule about events":         {"  allow: {rules: [{resources: [role, event], verbs: [list]}]}\n", "line 4, column 38: spec.allow.rules[0].resources[1]", `"event" is unknown`},
+		"a denial about locks":        {"  deny: {rules: [{resources: [lock], verbs: ['*']}]}\n", "line 4, column 31: spec.deny.rules[0].resources[0]", `"lock" is unknown`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := access.Decode("role", []byte(role(c.spec)))
+			f := fault.From(err)
+			if f == nil {
+				t.Fatalf("taken as %+v", r.Spec)
+			}
+			if len(f.Fields) != 1 || f.Code != fault.BadInput || f.Fields[0].Path != c.field || !strings.Contains(f.Fields[0].Reason, c.reason) {
+				t.Errorf("%s: %q", f.Code, f.Fields)
+			}
+		})
+	}
+	for name, spec := range map[string]string{
+		"nothing at all":                       "  options: {}\n",
+		"what is off":                          "  options: {forward_agent: false, port_forwarding: false, require_session_mfa: false, record: 'off'}\n",
+		"what is enforced":                     "  options: {fresh: true, pin_source_ip: true, disconnect_expired_cert: false, max_session_ttl: 1h}\n",
+		"sessions that end, which is usual":    "  options: {disconnect_expired_cert: true}\n",
+		"rules about every kind of resource":   "  allow: {rules: [{resources: [" + strings.Join(access.RuleResources(), ", ") + ", '*'], verbs: [list, read, create, update, delete, '*']}]}\n",
+		"a rule about nodes, dbs and clusters": "  allow: {rules: [{resources: [node, db, app, kube], verbs: delete}]}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := access.Decode("role", []byte(role(spec))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A stored role stays readable when the rules get stricter; package policy then bars its holders.
+func TestAStoredRoleWithAnOptionThatIsRefusedNowIsReadAndDoesNotValidate(t *testing.T) {
+	r, err := access.DecodeSpec("role", access.Metadata{Name: "old", Scope: "/"}, []byte(`{"options":{"record":"strict","port_forwarding":true},"allow":{"rules":[{"resources":["session"],"verbs":["list"],"where":"own"}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, f := range r.Validate() {
+		paths = append(paths, f.Path)
+	}
+	if d := cmp.Diff([]string{"spec.options.port_forwarding", "spec.options.record", "spec.allow.rules[0].resources[0]", "spec.allow.rules[0].where"}, paths); d != "" {
+		t.Error(d)
 	}
 }
 
@@ -340,10 +501,21 @@ func TestIAMMatchComparesEveryPartWhole(t *testing.T) {
 }
 
 func TestATokenGrantsOnlyWhatItNames(t *testing.T) {
-	s := access.TokenSpec{Names: []string{"web-*", "bastion"}, Labels: map[string]string{"env": "prod"}, LabelChoice: map[string][]string{"tier": {"front", "back-*"}, "any": {"*"}}}
+	s := access.TokenSpec{
+		Resources: []string{"node", "db"}, Names: []string{"web-*", "bastion"},
+		Labels: map[string]string{"env": "prod"}, LabelChoice: map[string][]string{"tier": {"front", "back-*"}, "any": {"*"}},
+	}
 	for name, want := range map[string]bool{"web-1": true, "web-": false, "web": false, "bastion": true, "bastion2": false, "xweb-1": false, "web-A": false, "web-1/x": false, "": false} {
-		if s.GrantsName(name) != want {
-			t.Errorf("GrantsName(%q) is not %t", name, want)
+		// Resources and names are a product: each kind with each name, and no kind but those.
+		for kind, granted := range map[string]bool{"node": true, "db": true, "app": false, "kube": false, "Node": false, "nod": false, "*": false, "": false} {
+			if target := (identity.Target{Kind: kind, Name: name}); s.Grants(target) != (want && granted) {
+				t.Errorf("Grants(%q) is not %t", target, want && granted)
+			}
+		}
+	}
+	for what, none := range map[string]access.TokenSpec{"resources": {Names: []string{"*"}}, "names": {Resources: []string{"node"}}} {
+		if none.Grants(identity.Target{Kind: "node", Name: "web-1"}) {
+			t.Errorf("a token without %s grants something", what)
 		}
 	}
 	got, err := s.GrantLabels(map[string]string{"tier": "back-2", "env": "prod", "any": "thing"})
@@ -423,7 +595,7 @@ func TestTemplatesExpandFromTraits(t *testing.T) {
 		"{{internal.nothing}}":     nil,
 		"pre-{{internal.nothing}}": nil,
 	} {
-		p, err := access.ParseTemplate(text)
+		p, err := use(t, "node", "login").Parse(text)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -433,13 +605,35 @@ func TestTemplatesExpandFromTraits(t *testing.T) {
 			t.Errorf("%s: %s", text, d)
 		}
 	}
-	p, err := access.ParseTemplate("{{internal.logins}}")
+	p, err := use(t, "node", "login").Parse("{{internal.logins}}")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, dropped := p.Expand(traits); cmp.Diff([]string{"root,admin", "", "*"}, dropped) != "" {
 		t.Errorf("dropped %q", dropped)
 	}
+	// What is no login may be the user of a database, which is compared whole: nothing splits it at a comma.
+	if p, err = use(t, "db", "user").Parse("{{internal.logins}}"); err != nil {
+		t.Fatal(err)
+	}
+	values, dropped := p.Expand(traits)
+	if cmp.Diff([]string{"alice", "root,admin", "bob"}, values) != "" || cmp.Diff([]string{"", "*"}, dropped) != "" {
+		t.Errorf("gave %q and dropped %q", values, dropped)
+	}
+}
+
+// use finds what a session says about how it uses a kind of target.
+func use(t testing.TB, kind, name string) access.Use {
+	t.Helper()
+	for _, k := range access.TargetKinds {
+		for _, u := range k.Uses {
+			if k.Name == kind && u.Name == name {
+				return u
+			}
+		}
+	}
+	t.Fatalf("a %s is not used by %s", kind, name)
+	return access.Use{}
 }
 
 // FuzzRoleYAML: whatever is taken for a role is valid, and is the same role after it was stored.
@@ -473,24 +667,31 @@ func FuzzRoleYAML(f *testing.F) {
 	})
 }
 
-// FuzzTemplate: an expression that is taken only ever gives legal logins, which begin and end as it says.
+// FuzzTemplate: an expression that is taken only ever gives legal logins, or users of databases, which begin and end as
+// it says.
 func FuzzTemplate(f *testing.F) {
 	for _, seed := range []string{"ubuntu", "{{internal.logins}}", "a{{external.x}}b", "{{", "}}", "{{internal.}}", "{{internal.x}}{{internal.y}}", "{{{internal.x}}}", "{{internal.x}}}}", "a,b"} {
 		f.Add(seed, "alice")
 		f.Add(seed, "a,b")
 	}
 	f.Fuzz(func(t *testing.T, text, value string) {
-		p, err := access.ParseTemplate(text)
-		if err != nil {
-			return
-		}
-		logins, dropped := p.Expand(map[string][]string{p.Trait: {value}})
-		if len(logins)+len(dropped) != 1 {
-			t.Fatalf("%q with %q gave %q and dropped %q", text, value, logins, dropped)
-		}
-		for _, l := range logins {
-			if l == "" || len(l) > 64 || strings.ContainsAny(l, ",*?@ \t\r\n\x00{}") || !strings.HasPrefix(l, p.Prefix) || !strings.HasSuffix(l, p.Suffix) {
-				t.Fatalf("%q with %q gave %q", text, value, l)
+		for _, c := range []struct {
+			use    access.Use
+			most   int
+			banned string
+		}{{use(t, "node", "login"), 64, ",*?@ \t\r\n\x00{}"}, {use(t, "db", "user"), 128, "* \t\r\n\x00{}"}} {
+			p, err := c.use.Parse(text)
+			if err != nil {
+				continue
+			}
+			values, dropped := p.Expand(map[string][]string{p.Trait: {value}})
+			if len(values)+len(dropped) != 1 {
+				t.Fatalf("%q with %q gave %q and dropped %q", text, value, values, dropped)
+			}
+			for _, v := range values {
+				if v == "" || len(v) > c.most || strings.ContainsAny(v, c.banned) || !strings.HasPrefix(v, p.Prefix) || !strings.HasSuffix(v, p.Suffix) || !p.Legal(v) {
+					t.Fatalf("%q with %q gave %q for a %s", text, value, v, c.use.Name)
+				}
 			}
 		}
 	})

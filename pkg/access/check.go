@@ -10,6 +10,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 // Validate reports everything that is wrong with the resource, with paths such as spec.allow.logins[0].
@@ -39,10 +40,10 @@ func (r Resource) Validate() []fault.Field {
 }
 
 func nameRule(k Kind) string {
-	switch k.Name {
-	case "user":
+	switch {
+	case k.Name == names.User:
 		return "1–64 letters, digits and _ . @ + = -, beginning with a letter or digit"
-	case "node":
+	case k.Target:
 		return "1–63 lower-case letters, digits, dots and hyphens"
 	}
 	return "1–63 lower-case letters, digits and _ . @ -, beginning with a letter or digit"
@@ -64,7 +65,6 @@ var (
 
 func validName(s string) bool { return nameShape.MatchString(s) }
 func validUser(s string) bool { return identity.ValidUserName(s) }
-func validNode(s string) bool { return identity.ValidNodeName(s) }
 
 // ValidScope reports whether s is / or a path such as /payments/prod of at most eight parts.
 func ValidScope(s string) bool { return scopeShape.MatchString(s) }
@@ -81,9 +81,7 @@ func (s *RoleSpec) check(c *checker) {
 	if ttl := time.Duration(s.Options.MaxSessionTTL); ttl != 0 && (ttl < time.Second || ttl > MaxSessionTTL) {
 		c.add("spec.options.max_session_ttl", "%s is out of range; between 1s and %s is allowed", ttl, hours(MaxSessionTTL))
 	}
-	if r := s.Options.Record; !slices.Contains([]string{"", RecordOff, RecordBestEffort, RecordStrict}, r) {
-		c.add("spec.options.record", "%q is no recording mode; write off, best_effort or strict", r)
-	}
+	s.Options.unserved(c)
 	s.Allow.check(c, "spec.allow", false)
 	s.Deny.check(c, "spec.deny", true)
 }
@@ -91,33 +89,44 @@ func (s *RoleSpec) check(c *checker) {
 // MaxSessionTTL is the longest life of a user's certificate.
 const MaxSessionTTL = 12 * time.Hour
 
-// Recording modes, from the laxest.
-const (
-	RecordOff        = "off"
-	RecordBestEffort = "best_effort"
-	RecordStrict     = "strict"
-)
+// unserved refuses what nothing would keep: an option that is accepted is enforced.
+func (o RoleOptions) unserved(c *checker) {
+	const later = "nothing enforces it yet, so it is not accepted; leave it out"
+	if o.ForwardAgent != nil && *o.ForwardAgent {
+		c.add("spec.options.forward_agent", "agents are not forwarded yet; leave it out or write false")
+	}
+	if o.PortForwarding != nil && *o.PortForwarding {
+		c.add("spec.options.port_forwarding", "ports are not forwarded yet; leave it out or write false")
+	}
+	if o.RequireSessionMFA {
+		c.add("spec.options.require_session_mfa", "there is no second factor yet: %s", later)
+	}
+	if o.Record != "" && o.Record != RecordOff {
+		c.add("spec.options.record", "sessions are not recorded yet, so %q is not accepted; leave it out or write off", o.Record)
+	}
+}
+
+// RecordOff is the recording mode of sessions that are not recorded.
+const RecordOff = "off"
 
 func hours(d time.Duration) string { return fmt.Sprintf("%dh", int(d.Hours())) }
 
 func (b *RoleBlock) check(c *checker, path string, deny bool) {
-	for i, l := range b.Logins {
-		at := fmt.Sprintf("%s.logins[%d]", path, i)
-		if l == "*" && deny {
-			continue
-		}
-		if _, err := ParseTemplate(l); err != nil {
-			c.add(at, "%s", err)
+	for i := range TargetKinds {
+		k := &TargetKinds[i]
+		labels, uses := k.of(b)
+		checkSelector(c, path+"."+k.Labels, labels)
+		for n, u := range k.Uses {
+			u.check(c, path+"."+u.Field, uses[n], deny)
 		}
 	}
-	checkSelector(c, path+".node_labels", b.NodeLabels)
 	for i, r := range b.Rules {
-		r.check(c, fmt.Sprintf("%s.rules[%d]", path, i), deny)
+		r.check(c, fmt.Sprintf("%s.rules[%d]", path, i))
 	}
 }
 
 // checkSelector takes keys with the values that they may have, and '*': '*' alone.
-func checkSelector(c *checker, path string, selector map[string][]string) {
+func checkSelector(c *checker, path string, selector Labels) {
 	for _, key := range slices.Sorted(maps.Keys(selector)) {
 		values, at := selector[key], path+"."+key
 		switch {
@@ -159,23 +168,17 @@ func badLabelValue(v string) string {
 	return ""
 }
 
-// RuleResources are what a rule may be about, beside *: the kinds of resources and what the system itself keeps.
-func RuleResources() []string {
-	return append(kindNames(), "session", "event", "recording", "request", "lock")
-}
+// RuleResources are what a rule may be about, beside *.
+func RuleResources() []string { return kindNames() }
 
 // Verbs are what a rule may allow, beside *.
 var Verbs = []string{"list", "read", "create", "update", "delete"}
 
-func (r Rule) check(c *checker, path string, deny bool) {
+func (r Rule) check(c *checker, path string) {
 	checkWords(c, path+".resources", r.Resources, RuleResources())
 	checkWords(c, path+".verbs", r.Verbs, Verbs)
-	switch {
-	case r.Where == "":
-	case r.Where != "own":
-		c.add(path+".where", "%q is no condition; write own or leave it out", r.Where)
-	case deny:
-		c.add(path+".where", "a deny rule has no condition; leave it out")
+	if r.Where != "" {
+		c.add(path+".where", "there are no conditions yet, and a rule that holds everywhere is not what %q says; leave the rule out", r.Where)
 	}
 }
 
@@ -212,19 +215,5 @@ func checkGrants(c *checker, roles []string, traits map[string][]string) {
 				c.add(fmt.Sprintf("spec.traits.%s[%d]", key, i), "a trait's value has 1–256 bytes without control characters")
 			}
 		}
-	}
-}
-
-// NodeSpec says who holds a node's name. People only read and delete it.
-type NodeSpec struct {
-	Agent  string            `json:"agent"`            // agt_<ulid>
-	Labels map[string]string `json:"labels,omitempty"` // as in the agent's certificate
-	Token  string            `json:"token,omitempty"`  // that it joined with
-	AWS    string            `json:"aws,omitempty"`    // as in the agent's certificate
-}
-
-func (s *NodeSpec) check(c *checker) {
-	if !identity.ValidID("agt", s.Agent) {
-		c.add("spec.agent", "%q is no agent id", s.Agent)
 	}
 }

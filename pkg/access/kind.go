@@ -4,11 +4,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
 // Spec is the body of a resource of some kind: a pointer to [RoleSpec], [UserSpec], [MappingSpec],
-// [TokenSpec] or [NodeSpec].
+// [TokenSpec] or [TargetSpec].
 type Spec interface {
 	check(c *checker)
 }
@@ -22,6 +23,7 @@ type Kind struct {
 	Summary  string   // one line for help and documentation
 	Writable bool     // may be created and updated; any kind may be listed, read and deleted
 	Policy   bool     // its changes are inputs of the policy document
+	Target   bool     // sessions reach it; an agent's join makes it
 
 	spec     func() Spec
 	named    func(string) bool
@@ -46,14 +48,28 @@ var Kinds = []Kind{
 		spec:     func() Spec { return new(MappingSpec) }, named: validName, reserved: []string{BootstrapMapping},
 	},
 	{
-		Name: names.Token, Plural: "tokens", Summary: "who may enrol as a node, and under which names and labels",
+		Name: names.Token, Plural: "tokens", Summary: "who may enrol as what, and under which names and labels",
 		Writable: true,
 		spec:     func() Spec { return new(TokenSpec) }, named: validName, reserved: []string{FleetToken},
 	},
-	{
-		Name: names.Node, Plural: "nodes", Summary: "which agent holds a node's name",
-		spec: func() Spec { return new(NodeSpec) }, named: validNode,
-	},
+}
+
+// Every kind of target is a kind of resource as well: who holds its names can be listed, and freed by deleting.
+func init() {
+	for _, t := range TargetKinds {
+		Kinds = append(Kinds, Kind{
+			Name: t.Name, Plural: t.Plural, Summary: t.Summary, Target: true,
+			spec: func() Spec { return new(TargetSpec) }, named: identity.ValidTargetName,
+		})
+	}
+}
+
+// Partition is the partition key under which resources of the kind are stored, in table state.
+func (k Kind) Partition() string {
+	if k.Target {
+		return names.Target + "#" + k.Name
+	}
+	return k.Name
 }
 
 // Names that the deployment's configuration gives; nobody writes resources of these names.

@@ -104,15 +104,20 @@ func (s *TokenSpec) check(c *checker) {
 	if s.Uses < 0 || s.Uses > 1000 {
 		c.add("spec.uses", "%d is out of range; between 1 and 1000 is allowed", s.Uses)
 	}
-	if !slices.Equal(s.Resources, []string{"node"}) {
-		c.add("spec.resources", "write [node]; nothing else can be served yet")
+	if len(s.Resources) == 0 {
+		c.add("spec.resources", "list the kinds of targets that an agent may serve, such as [node]")
+	}
+	for i, k := range s.Resources {
+		if !IsTargetKind(k) {
+			c.add(fmt.Sprintf("spec.resources[%d]", i), "%q is no kind of target; the kinds are %s", k, strings.Join(targetKindNames(), ", "))
+		}
 	}
 	if len(s.Names) == 0 {
-		c.add("spec.names", "list the names that a node may claim, such as web-1 or web-*")
+		c.add("spec.names", "list the names that an agent may claim, such as web-1 or web-*")
 	}
 	for i, n := range s.Names {
-		if !identity.ValidNodeName(strings.ReplaceAll(n, "*", "x")) {
-			c.add(fmt.Sprintf("spec.names[%d]", i), "%q can't be a node's name: lower-case letters, digits, dots, hyphens and * for any of them", n)
+		if !identity.ValidTargetName(strings.ReplaceAll(n, "*", "x")) {
+			c.add(fmt.Sprintf("spec.names[%d]", i), "%q can't be a target's name: lower-case letters, digits, dots, hyphens and * for any of them", n)
 		}
 	}
 	s.checkLabels(c)
@@ -151,7 +156,7 @@ func (s *TokenSpec) checkLabels(c *checker) {
 			c.add(at, "the label is pinned under labels; take it out of one of them")
 		}
 		if len(s.LabelChoice[key]) == 0 {
-			c.add(at, "list the values that a node may choose from")
+			c.add(at, "list the values that an agent may choose from")
 		}
 		for i, v := range s.LabelChoice[key] {
 			if reason := badLabelValue(v); reason != "" {
@@ -180,11 +185,6 @@ func Glob(pattern, s string) bool {
 		s = s[i+len(p):]
 	}
 	return strings.HasSuffix(s, parts[len(parts)-1])
-}
-
-// GrantsName reports whether an agent that joins by this token may claim a node name.
-func (s TokenSpec) GrantsName(name string) bool {
-	return identity.ValidNodeName(name) && slices.ContainsFunc(s.Names, func(p string) bool { return Glob(p, name) })
 }
 
 // GrantLabels gives the labels of an agent that claims some: those pinned, and those claimed that may be

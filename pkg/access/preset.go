@@ -13,7 +13,7 @@ func Presets() []Role {
 		{
 			Metadata: Metadata{Name: "auditor", Scope: "/"},
 			Spec: RoleSpec{Allow: RoleBlock{Rules: []Rule{
-				{Resources: []string{"session", "event", "node"}, Verbs: []string{"list", "read"}},
+				{Resources: targetKindNames(), Verbs: []string{"list", "read"}},
 			}}},
 		},
 		{

@@ -23,7 +23,7 @@ func (r Resource) Role() (Role, bool) {
 	if !ok {
 		return Role{}, false
 	}
-	return Role{r.Metadata, *s}, true
+	return Role{Metadata: r.Metadata, Spec: *s}, true
 }
 
 // SpecJSON writes the body alone, as it is stored.

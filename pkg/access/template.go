@@ -3,27 +3,26 @@ package access
 import (
 	"fmt"
 	"strings"
-
-	"github.com/stile-dev/stile/pkg/identity"
 )
 
-// Template is a login as a role writes it. The only legal shapes are a literal, such as ubuntu, and one
+// Template is a login or another use as a role writes it. The only legal shapes are a literal, such as ubuntu, and one
 // {{internal.<trait>}} or {{external.<trait>}}, with or without letters before and after it.
 type Template struct {
 	Literal string // when Trait is ""
 	Prefix  string
 	Trait   string // its values each make a login
 	Suffix  string
+	legal   func(string) bool
 }
 
-// ParseTemplate reads a login. The error is a sentence for whoever wrote it.
-func ParseTemplate(s string) (Template, error) {
+// Parse reads a value of the use as a role writes it. The error is a sentence for whoever wrote it.
+func (u Use) Parse(s string) (Template, error) {
 	prefix, rest, found := strings.Cut(s, "{{")
 	if !found {
-		if !identity.ValidLogin(s) {
-			return Template{}, badLogin(s)
+		if !u.legal(s) {
+			return Template{}, u.bad(s)
 		}
-		return Template{Literal: s}, nil
+		return Template{Literal: s, legal: u.legal}, nil
 	}
 	inside, suffix, closed := strings.Cut(rest, "}}")
 	if !closed {
@@ -36,28 +35,29 @@ func ParseTemplate(s string) (Template, error) {
 	if !dotted || source != "internal" && source != "external" || !traitKey.MatchString(trait) {
 		return Template{}, fmt.Errorf("%q is no template; write {{internal.<trait>}} or {{external.<trait>}}", s)
 	}
-	if prefix != "" && !identity.ValidLogin(prefix) || suffix != "" && !identity.ValidLogin("x"+suffix) {
-		return Template{}, badLogin(prefix + suffix)
+	if prefix != "" && !u.legal(prefix) || suffix != "" && !u.legal("x"+suffix) {
+		return Template{}, u.bad(prefix + suffix)
 	}
-	return Template{Prefix: prefix, Trait: trait, Suffix: suffix}, nil
+	return Template{Prefix: prefix, Trait: trait, Suffix: suffix, legal: u.legal}, nil
 }
 
-func badLogin(s string) error {
-	return fmt.Errorf("%q can't be a login: 1–64 letters, digits and _ . + $ - are allowed, beginning with a letter, digit or _", s)
-}
+func (u Use) bad(s string) error { return fmt.Errorf("%q %s", s, u.rule) }
 
-// Expand gives the logins that the template stands for with these traits, and the values that were dropped
-// because no legal login came of them.
-func (t Template) Expand(traits map[string][]string) (logins, dropped []string) {
+// Expand returns the values that the template stands for with these traits, and the traits' values that were dropped
+// because nothing legal came of them.
+func (t Template) Expand(traits map[string][]string) (values, dropped []string) {
 	if t.Trait == "" {
 		return []string{t.Literal}, nil
 	}
 	for _, v := range traits[t.Trait] {
-		if l := t.Prefix + v + t.Suffix; identity.ValidLogin(l) {
-			logins = append(logins, l)
+		if l := t.Prefix + v + t.Suffix; t.legal(l) {
+			values = append(values, l)
 		} else {
 			dropped = append(dropped, v)
 		}
 	}
-	return logins, dropped
+	return values, dropped
 }
+
+// Legal reports whether a value has the shape that the template's use takes.
+func (t Template) Legal(s string) bool { return t.legal(s) }

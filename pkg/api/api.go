@@ -31,8 +31,10 @@ type Call struct {
 	SourceIP  string // as API Gateway saw it
 	Now       time.Time
 
-	// Of a user's or admin's call; zero of an anonymous one.
+	// Of a user's or admin's call User is who calls, of a host's Host; what follows holds for both, and is zero of an
+	// anonymous call.
 	User    identity.User
+	Host    identity.Host
 	Expires time.Time   // of the certificate
 	Nonce   string      // <key id>#<nonce>: the call's idempotency key
 	View    bundle.View // the documents that the caller was judged by

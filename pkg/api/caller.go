@@ -3,10 +3,15 @@ package api
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/x509"
 	"encoding/base64"
+	"net/netip"
+	"time"
 
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/signature"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -25,10 +30,46 @@ func (s *Server) establish(ctx context.Context, c *Call, r request) error {
 	if c.View, err = s.config.Documents.Fresh(ctx); err != nil {
 		return err
 	}
-	user, cert, err := certs.VerifyX509User([][]byte{der}, c.View.State.Trust.CA(names.KeyUserX509), c.View.State.Now(c.Now))
-	if err != nil {
-		return err
+	state, now := c.View.State, c.View.State.Now(c.Now)
+	var cert *x509.Certificate
+	var who bundle.Subject
+	if c.Route.Caller == wire.CallerHost {
+		c.Host, cert, err = host(der, state.Trust.CA(names.KeyHostX509), now)
+		who = c.Host
+	} else {
+		c.User, cert, err = certs.VerifyX509User([][]byte{der}, state.Trust.CA(names.KeyUserX509), now)
+		who = c.User
 	}
+	if err == nil {
+		err = s.signed(c, r, cert)
+	}
+	if err == nil {
+		err = state.Standing(who, bundle.Use{Now: c.Now})
+	}
+	if err == nil && c.Route.Caller != wire.CallerHost {
+		err = pinned(c)
+	}
+	if err != nil {
+		c.User, c.Host = identity.User{}, identity.Host{} // nobody is established
+	}
+	return err
+}
+
+// host verifies an agent's certificate or else a proxy's.
+func host(der []byte, ca identity.Authority, now time.Time) (identity.Host, *x509.Certificate, error) {
+	h, err := certs.VerifyX509Host([][]byte{der}, ca, now, identity.KindAgent)
+	if err != nil {
+		h, err = certs.VerifyX509Host([][]byte{der}, ca, now, identity.KindProxy)
+	}
+	if err != nil {
+		return h, nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	return h, cert, err
+}
+
+// signed verifies the request's signature with the certificate's key.
+func (s *Server) signed(c *Call, r request, cert *x509.Certificate) error {
 	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
 	if !ok {
 		return fault.New(fault.Unauthenticated, "the certificate's key is not ECDSA", "log in again with: stile login")
@@ -37,24 +78,17 @@ func (s *Server) establish(ctx context.Context, c *Call, r request) error {
 	if err != nil {
 		return err
 	}
-	c.User, c.Expires, c.Nonce = user, cert.NotAfter, params.KeyID+"#"+params.Nonce
-	return standing(c)
+	c.Expires, c.Nonce = cert.NotAfter, params.KeyID+"#"+params.Nonce
+	return nil
 }
 
-// standing holds the user against versions, locks and revocations.
-func standing(c *Call) error {
-	state := c.View.State
-	if err := state.Judge(c.Now, c.User.Versions, false); err != nil {
-		return err
+// pinned holds a certificate that is good from one address alone against where the call came from.
+func pinned(c *Call) error {
+	from, err := netip.ParseAddr(c.SourceIP)
+	if err != nil {
+		from = netip.Addr{} // contained in no network
 	}
-	if l, locked := state.Locked(c.User, c.Now); locked {
-		return fault.Newf(fault.Denied, "ask an administrator about lock "+l.ID, "%s %s is locked", l.Target, l.Value)
-	}
-	if b, revoked := state.Revoked(c.User); revoked {
-		return fault.Newf(fault.Unauthenticated, "log in again with: stile login --iam", "certificates of this %s from before policy %d.%d are revoked",
-			b.Target, b.Version.Epoch, b.Version.Counter)
-	}
-	return nil
+	return certs.SourceAllowed(c.User.SourceAddress, from)
 }
 
 func certificate(r request) ([]byte, error) {

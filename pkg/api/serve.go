@@ -88,6 +88,9 @@ func (s *Server) line(ctx context.Context, c Call, method string, status int, er
 	if c.User.Name != "" {
 		attrs = append(attrs, slog.String("user", c.User.Name), slog.String("uid", c.User.UID), slog.String("certificate_id", c.User.Certificate))
 	}
+	if c.Host.ID != "" {
+		attrs = append(attrs, slog.String(c.Host.Kind, c.Host.ID), slog.String("certificate_id", c.Host.Certificate))
+	}
 	for _, name := range []string{"kind", "name"} {
 		if v := c.Params[name]; v != "" {
 			attrs = append(attrs, slog.String("resource_"+name, v))

@@ -25,8 +25,8 @@ func API(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	nodes := inventory.New(inventory.Config{Nodes: b.store(false), Watch: watch{b.presence()}})
-	return b.serve("api", APIHandlers(nodes), head.NewKeeper(b.head(), b.cluster, true))
+	targets := inventory.New(inventory.Config{Targets: b.store(false), Watch: watch{b.presence()}})
+	return b.serve("api", APIHandlers(targets), head.NewKeeper(b.head(), b.cluster))
 }
 
 // watch gives presence as the inventory wants it.
@@ -46,11 +46,12 @@ func (w watch) Presence(ctx context.Context, now time.Time) (inventory.Presence,
 }
 
 // APIHandlers are the operations of tag api.
-func APIHandlers(nodes *inventory.Inventory) map[string]api.Handler {
+func APIHandlers(targets *inventory.Inventory) map[string]api.Handler {
 	return map[string]api.Handler{
-		"status": func(_ context.Context, c api.Call) (any, error) { return status(c), nil },
-		"listNodes": func(ctx context.Context, c api.Call) (any, error) {
-			return nodes.List(ctx, c.User, c.View.State.Policy, c.Now)
+		"status":     func(_ context.Context, c api.Call) (any, error) { return status(c), nil },
+		"hostStatus": func(_ context.Context, c api.Call) (any, error) { return hostStatus(c), nil },
+		"listTargets": func(ctx context.Context, c api.Call) (any, error) {
+			return targets.List(ctx, c.User, c.Params["kind"], c.View.State, c.Now)
 		},
 	}
 }
@@ -61,6 +62,18 @@ func status(c api.Call) wire.Status {
 		Cluster: c.User.Cluster, User: c.User.Name, UID: c.User.UID, Roles: c.User.Roles, CertificateID: c.User.Certificate,
 		ExpiresAt: c.Expires, Trust: version(v.Trust), Policy: version(v.Policy), Revocations: version(v.Revocations), Time: c.Now.UTC(),
 	}
+}
+
+func hostStatus(c api.Call) wire.HostStatus {
+	v := c.View.State.Versions()
+	h := wire.HostStatus{
+		Cluster: c.Host.Cluster, Kind: c.Host.Kind, ID: c.Host.ID, Targets: []string{}, CertificateID: c.Host.Certificate,
+		ExpiresAt: c.Expires, Trust: version(v.Trust), Policy: version(v.Policy), Revocations: version(v.Revocations), Time: c.Now.UTC(),
+	}
+	for _, t := range c.Host.Targets {
+		h.Targets = append(h.Targets, t.String())
+	}
+	return h
 }
 
 func version(v identity.Version) wire.Version {
@@ -77,7 +90,7 @@ func Admin(ctx context.Context) (*api.Server, error) {
 		Cluster: b.cluster, Bootstrap: b.env.Match(names.EnvBootstrapAdmin), Store: b.store(true),
 		Publisher: publisher{b.lambda(), b.env.Need(names.EnvPublish)},
 	})
-	return b.serve("admin", AdminHandlers(desk), head.NewKeeper(b.head(), b.cluster, true))
+	return b.serve("admin", AdminHandlers(desk), head.NewKeeper(b.head(), b.cluster))
 }
 
 // publisher has functions/publish run.
@@ -151,7 +164,7 @@ func told(out resource.Outcome, err error) (any, error) {
 
 func caller(c api.Call) resource.Caller {
 	return resource.Caller{
-		User: c.User, Policy: c.View.State.Policy, Revocations: c.View.State.Revocations, Nonce: c.Nonce,
+		User: c.User, State: c.View.State, Nonce: c.Nonce,
 		RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now,
 	}
 }

@@ -1,9 +1,13 @@
 package app_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +21,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -35,6 +40,12 @@ func body(r wire.Route) string {
 	return "{}"
 }
 
+// agent is the credential of an agent that serves node-1.
+func (s *site) agent() credential {
+	k, d := s.Host(identity.Host{Kind: identity.KindAgent, ID: agentOnline, Token: "nodes", Targets: []identity.Target{{Kind: "node", Name: "node-1"}, {Kind: "db", Name: "orders"}}}, s.Now.Add(time.Hour))
+	return credential{k, d}
+}
+
 // Every route that the API has, tried by every kind of caller there is. What is not listed as allowed is denied.
 func TestSec_S08_EveryRouteDeniesEveryCallerThatItIsNotFor(t *testing.T) {
 	other := clustertest.New(t)
@@ -44,37 +55,52 @@ func TestSec_S08_EveryRouteDeniesEveryCallerThatItIsNotFor(t *testing.T) {
 		make func(*site) credential
 		want map[string]int // by the route's caller
 	}{
-		"nobody": {func(*site) credential { return credential{} }, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
-		"an agent": {func(s *site) credential {
-			k, d := s.Host(identity.Host{Kind: identity.KindAgent, ID: agentOnline, Names: []string{"node-1"}}, s.Now.Add(time.Hour))
-			return credential{k, d}
-		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		"nobody":   {func(*site) credential { return credential{} }, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
+		"an agent": {func(s *site) credential { return s.agent() }, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 200}},
 		"a proxy": {func(s *site) credential {
 			k, d := s.Host(identity.Host{Kind: identity.KindProxy, ID: "prx_01hv0000000000000000000000"}, s.Now.Add(time.Hour))
 			return credential{k, d}
-		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 200}},
+		"an agent whose certificate has expired": {func(s *site) credential {
+			k, d := s.Host(identity.Host{Kind: identity.KindAgent, ID: agentOnline}, s.Now.Add(-time.Second))
+			return credential{k, d}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
+		"an agent by another authority": {func(s *site) credential {
+			k, d := other.Host(identity.Host{Kind: identity.KindAgent, ID: agentOnline}, s.Now.Add(time.Hour))
+			return credential{k, d}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
+		"an agent with somebody else's key": {func(s *site) credential {
+			return credential{clustertest.Key(t), s.agent().der}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
+		"an agent whose certificate the users' authority signed": {func(s *site) credential {
+			foreign.Keys = map[string]*ecdsa.PrivateKey{names.KeyHostX509: s.Keys[names.KeyUserX509]}
+			foreign.ID = s.ID
+			k, d := foreign.Host(identity.Host{Kind: identity.KindAgent, ID: agentOnline}, s.Now.Add(time.Hour))
+			foreign.ID = "ffffffff-6f6a-4c0e-9a53-0d6f3c1f7a11"
+			return credential{k, d}
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
 		"somebody whose certificate has expired": {func(s *site) credential {
 			k, d := s.UserUntil("ada", s.Now.Add(-time.Second), "editor")
 			return credential{k, d}
-		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
 		"an editor by another authority": {func(*site) credential {
 			k, d := other.User("ada", "editor")
 			return credential{k, d}
-		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
 		"an editor of another cluster with our keys": {func(s *site) credential {
 			foreign.Keys = s.Keys
 			k, d := foreign.User("ada", "editor")
 			return credential{k, d}
-		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
 		"an editor with somebody else's key": {func(s *site) credential {
 			_, d := s.User("ada", "editor")
 			return credential{clustertest.Key(t), d}
-		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401}},
-		"a user without a role":  {func(s *site) credential { return s.user("bob") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},
-		"a user with access":     {func(s *site) credential { return s.user("bob", "access") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},
-		"an auditor":             {func(s *site) credential { return s.user("carol", "auditor") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},
-		"a role that is unknown": {func(s *site) credential { return s.user("dave", "ghost") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403}},
-		"an administrator":       {func(s *site) credential { return s.user("ada", "editor") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 200}},
+		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
+		"a user without a role":  {func(s *site) credential { return s.user("bob") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401}},
+		"a user with access":     {func(s *site) credential { return s.user("bob", "access") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401}},
+		"an auditor":             {func(s *site) credential { return s.user("carol", "auditor") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401}},
+		"a role that is unknown": {func(s *site) credential { return s.user("dave", "ghost") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401}},
+		"an administrator":       {func(s *site) credential { return s.user("ada", "editor") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 200, wire.CallerHost: 401}},
 	}
 	for name, c := range callers {
 		t.Run(name, func(t *testing.T) {
@@ -124,6 +150,7 @@ func TestSec_S47_ThereIsNoOtherWayToAResource(t *testing.T) {
 	for _, path := range []string{
 		"/v1/admin/resources/role/", "/v1/admin/resources//dev", "/v1/admin/resources/role/..", "/v1/admin/resources/role/%2e%2e", "/v1/admin/resources/role/a%2Fb",
 		"/v1/admin/resources/roles/dev", "/v1/admin/resources/Role/dev", "/V1/admin/resources/role/dev", "/v1/admin/resources/secret/dev", "//v1/status", "/v1/status/", "/",
+		"/v1/targets", "/v1/targets/", "/v1/targets/role", "/v1/targets/Node", "/v1/targets/nodes", "/v1/targets/..", "/v1/nodes", "/v1/host", "/v1/host/status/",
 	} {
 		if status, p, _ := s.call(ada, http.MethodGet, path, ""); status != http.StatusNotFound {
 			t.Errorf("%s: %d %s", path, status, p.Detail)
@@ -133,7 +160,7 @@ func TestSec_S47_ThereIsNoOtherWayToAResource(t *testing.T) {
 		t.Errorf("PATCH: %d", status)
 	}
 	e := s.request(ada, http.MethodGet, "/v1/status", "")
-	e.Path = "/v1/nodes" // signed for one path, sent for another
+	e.Path = "/v1/targets/node" // signed for one path, sent for another
 	if status, _, _ := s.serve(e); status != http.StatusBadRequest {
 		t.Errorf("another path than the signed one: %d", status)
 	}
@@ -372,9 +399,16 @@ func TestWhatIsBuiltInIsReadOnly(t *testing.T) {
 			t.Errorf("%s %s: %d %+v", c.method, c.path, status, p)
 		}
 	}
-	node := `{"kind":"node","metadata":{"name":"node-1"},"spec":{"agent":"` + agentOnline + `"}}`
-	if status, p, _ := s.call(ada, http.MethodPost, "/v1/admin/resources/node/node-1", node); status != http.StatusBadRequest {
-		t.Errorf("a node was written: %d %+v", status, p)
+	for _, kind := range []string{"node", "db", "app", "kube"} {
+		path, target := "/v1/admin/resources/"+kind+"/a", `{"kind":"`+kind+`","metadata":{"name":"a"},"spec":{"agent":"`+agentOnline+`"}}`
+		for _, method := range []string{http.MethodPost, http.MethodPut} {
+			if status, p, _ := s.call(ada, method, path, target); status != http.StatusBadRequest || !strings.Contains(p.Detail, "a "+kind+" is not written by people") {
+				t.Errorf("%s of a %s: %d %+v", method, kind, status, p)
+			}
+		}
+	}
+	if len(s.store.resources) != 0 {
+		t.Errorf("written: %+v", s.store.resources)
 	}
 }
 
@@ -410,25 +444,162 @@ func TestALostAnswerDoesNotMakeAChangeHappenTwice(t *testing.T) {
 	}
 }
 
-func TestNodesAreShownToWhoMayReachThem(t *testing.T) {
-	s := newSite(t, access.Role{Metadata: access.Metadata{Name: "demo", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: map[string][]string{"env": {"demo"}}}}})
-	for name, n := range map[string]struct{ env, agent string }{"node-2": {"demo", "agt_01hv0000000000000000000001"}, "node-1": {"demo", agentOnline}, "prod-1": {"prod", agentOnline}} {
-		s.store.resources["node/"+name] = access.Resource{Kind: "node", Metadata: access.Metadata{Name: name, Scope: "/"}, Spec: &access.NodeSpec{Agent: n.agent, Labels: map[string]string{"env": n.env}}}
+// targets lists a kind as somebody sees it.
+func (s *site) targets(who credential, kind string) wire.TargetList {
+	s.t.Helper()
+	status, p, out := s.call(who, http.MethodGet, "/v1/targets/"+kind, "")
+	if status != http.StatusOK {
+		s.t.Fatalf("%d %+v", status, p)
 	}
-	_, _, out := s.call(s.user("bob", "demo"), http.MethodGet, "/v1/nodes", "")
-	var list wire.NodeList
+	var list wire.TargetList
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	want := wire.NodeList{Proxies: []string{"proxy:443"}, Nodes: []wire.Node{
-		{Kind: "node", Name: "node-1", Labels: map[string]string{"env": "demo"}, Agent: agentOnline, Online: true, Logins: []string{"ubuntu"}, Proxies: []string{"proxy:443"}},
-		{Kind: "node", Name: "node-2", Labels: map[string]string{"env": "demo"}, Agent: "agt_01hv0000000000000000000001", Logins: []string{"ubuntu"}},
+	return list
+}
+
+func TestTargetsAreShownToWhoMayReachThem(t *testing.T) {
+	s := newSite(t, access.Role{Metadata: access.Metadata{Name: "demo", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{
+		Logins: []string{"ubuntu"}, NodeLabels: access.Labels{"env": {"demo"}}, DBLabels: access.Labels{"env": {"demo"}}, DBNames: []string{"*"}, DBUsers: []string{"app"},
+	}}})
+	const offline = "agt_01hv0000000000000000000001"
+	demo, prod := map[string]string{"env": "demo"}, map[string]string{"env": "prod"}
+	s.store.hold("node/node-2", offline, demo)
+	s.store.hold("node/node-1", agentOnline, demo)
+	s.store.hold("node/prod-1", agentOnline, prod)
+	s.store.hold("db/node-1", offline, demo) // another thing of the same name
+	s.store.hold("db/prod-1", agentOnline, prod)
+	s.store.hold("app/node-1", agentOnline, demo)
+	bob := s.user("bob", "demo")
+	node := wire.TargetList{Proxies: []string{"proxy:443"}, Targets: []wire.Target{
+		{Kind: "node", Name: "node-1", Labels: demo, Agent: agentOnline, Online: true, Logins: []string{"ubuntu"}, Proxies: []string{"proxy:443"}},
+		{Kind: "node", Name: "node-2", Labels: demo, Agent: offline, Logins: []string{"ubuntu"}},
 	}}
-	if d := cmp.Diff(want, list); d != "" {
+	if d := cmp.Diff(node, s.targets(bob, "node")); d != "" {
 		t.Error(d)
 	}
-	if _, _, out := s.call(s.user("carol"), http.MethodGet, "/v1/nodes", ""); !strings.Contains(out, `"nodes":[]`) {
+	db := wire.TargetList{Proxies: []string{"proxy:443"}, Targets: []wire.Target{{Kind: "db", Name: "node-1", Labels: demo, Agent: offline, Logins: []string{}}}}
+	if d := cmp.Diff(db, s.targets(bob, "db")); d != "" {
+		t.Error(d)
+	}
+	for _, kind := range []string{"app", "kube"} {
+		if got := s.targets(bob, kind); len(got.Targets) != 0 {
+			t.Errorf("%ss: %+v", kind, got.Targets)
+		}
+	}
+	if _, _, out := s.call(s.user("carol"), http.MethodGet, "/v1/targets/node", ""); !strings.Contains(out, `"targets":[]`) {
 		t.Errorf("somebody without a role sees %s", out)
+	}
+	for _, kind := range []string{"role", "nodes", "Node", "desktop"} {
+		if status, p, _ := s.call(bob, http.MethodGet, "/v1/targets/"+kind, ""); status != http.StatusNotFound || p.Hint == "" {
+			t.Errorf("%s: %d %+v", kind, status, p)
+		}
+	}
+}
+
+func TestALockedGrantShowsNothingMore(t *testing.T) {
+	s := newSite(t, access.Role{Metadata: access.Metadata{Name: "demo", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: access.Labels{"*": {"*"}}}}})
+	s.store.hold("node/node-1", agentOnline, nil)
+	s.store.hold("node/node-2", agentOnline, nil)
+	grant := identity.Grant{Request: "req_01hv0000000000000000000000", Roles: []string{"demo"}, Resources: []identity.Target{{Kind: "node", Name: "node-1"}}, Until: s.Now.Add(time.Minute)}
+	bob := s.holding(identity.User{Name: "bob", UID: "usr_b", Grants: []identity.Grant{grant}})
+	seen := func() (names []string) {
+		for _, target := range s.targets(bob, "node").Targets {
+			names = append(names, target.Name)
+		}
+		return names
+	}
+	if d := cmp.Diff([]string{"node-1"}, seen()); d != "" {
+		t.Error("its resource alone:", d)
+	}
+	s.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "request", Value: grant.Request}}}, access.Role{Metadata: access.Metadata{Name: "demo"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: access.Labels{"*": {"*"}}}}})
+	if got := seen(); len(got) > 0 {
+		t.Errorf("locked, and still seen: %v", got)
+	}
+}
+
+// holding makes the credential of a user as it is told.
+func (s *site) holding(u identity.User) credential {
+	s.t.Helper()
+	view, err := s.Fresh(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key := clustertest.Key(s.t)
+	u.Cluster, u.Certificate, u.Versions, u.IssuedAt = s.ID, identity.NewID("crt", rand.Reader, s.Now), view.Head.Versions(), s.Now
+	template, err := certs.UserTemplate(certs.UserRequest{Identity: u, TLSKey: &key.PublicKey, From: s.Now, Until: s.Now.Add(time.Hour), Entropy: rand.Reader})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	der, err := certstest.SignX509(template.X509, template.TLSKey, s.Keys[names.KeyUserX509])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return credential{key, der}
+}
+
+func TestAHostIsToldWhatItIs(t *testing.T) {
+	s := newSite(t)
+	status, p, out := s.call(s.agent(), http.MethodGet, "/v1/host/status", "")
+	if status != http.StatusOK {
+		t.Fatalf("%d %+v", status, p)
+	}
+	var got wire.HostStatus
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatal(err)
+	}
+	one := wire.Version{Epoch: 1, Counter: 1}
+	want := wire.HostStatus{
+		Cluster: s.ID, Kind: "agent", ID: agentOnline, Targets: []string{"node/node-1", "db/orders"}, CertificateID: got.CertificateID,
+		ExpiresAt: s.Now.Add(time.Hour), Trust: one, Policy: one, Revocations: one, Time: s.Now,
+	}
+	if d := cmp.Diff(want, got); d != "" || !identity.ValidID("crt", got.CertificateID) {
+		t.Error(d)
+	}
+	if !strings.Contains(s.log.String(), `"agent":"`+agentOnline+`","certificate_id":"`+got.CertificateID+`"`) || strings.Contains(s.log.String(), `"user"`) {
+		t.Errorf("the log says %s", s.log)
+	}
+	s.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "agent", Value: agentOnline}}})
+	if status, p, _ := s.call(s.agent(), http.MethodGet, "/v1/host/status", ""); status != http.StatusForbidden || !strings.Contains(p.Hint, "lck_1") {
+		t.Errorf("locked: %d %+v", status, p)
+	}
+}
+
+func TestDeletingATargetFreesAllThatItsAgentHeld(t *testing.T) {
+	for _, path := range []string{"node/a", "db/a"} {
+		t.Run(path, func(t *testing.T) {
+			s := newSite(t)
+			const other = "agt_01hv0000000000000000000001"
+			for target, agent := range map[string]string{"node/a": agentOnline, "db/a": agentOnline, "node/b": agentOnline, "app/a": other, "node/c": other} {
+				s.store.hold(target, agent, nil)
+			}
+			status, p, out := s.call(s.user("ada", "editor"), http.MethodDelete, "/v1/admin/resources/"+path, "")
+			if status != http.StatusOK || !strings.Contains(out, agentOnline) {
+				t.Fatalf("%d %+v %s", status, p, out)
+			}
+			if d := cmp.Diff([]string{"app/a", "node/c"}, slices.Sorted(maps.Keys(s.store.resources))); d != "" {
+				t.Error(d)
+			}
+			if d := cmp.Diff([]string{agentOnline}, s.store.forgotten); d != "" || len(s.store.revoked) != 1 || s.store.revoked[0].Value != agentOnline {
+				t.Errorf("forgotten %v, revoked %+v", s.store.forgotten, s.store.revoked)
+			}
+			if e := s.store.events[len(s.store.events)-1]; e.TargetKind+"/"+e.Target != path {
+				t.Errorf("event %+v", e)
+			}
+		})
+	}
+}
+
+func TestWhoMayDeleteNodesMayNotDeleteDatabases(t *testing.T) {
+	s := newSite(t, access.Role{Metadata: access.Metadata{Name: "nodes", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Rules: []access.Rule{{Resources: []string{"node"}, Verbs: []string{"*"}}}}}})
+	s.store.hold("node/a", agentOnline, nil)
+	s.store.hold("db/b", "agt_01hv0000000000000000000001", nil)
+	bob := s.user("bob", "nodes")
+	if status, p, _ := s.call(bob, http.MethodDelete, "/v1/admin/resources/db/b", ""); status != http.StatusForbidden || len(s.store.resources) != 2 {
+		t.Errorf("a database: %d %+v", status, p)
+	}
+	if status, p, _ := s.call(bob, http.MethodDelete, "/v1/admin/resources/node/a", ""); status != http.StatusOK {
+		t.Errorf("a node: %d %+v", status, p)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ import (
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/inventory"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/join"
@@ -48,10 +50,10 @@ func newSite(t *testing.T, roles ...access.Role) *site {
 	s := &site{Cluster: clustertest.New(t, roles...), t: t, store: newShelf(), servers: map[string]*api.Server{}, log: &bytes.Buffer{}}
 	front := login.New(login.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[issue.UserRequest, wire.UserCredential]{&s.signed}})
 	gate := join.New(join.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[issue.HostRequest, wire.HostCredential]{&s.signed}})
-	nodes := inventory.New(inventory.Config{Nodes: s.store, Watch: s.store})
+	targets := inventory.New(inventory.Config{Targets: s.store, Watch: s.store})
 	desk := resource.New(resource.Config{Cluster: s.ID, Store: s.store, Publisher: s.store})
 	for function, handlers := range map[string]map[string]api.Handler{
-		"login": app.LoginHandlers(front), "join": app.JoinHandlers(gate), "api": app.APIHandlers(nodes), "admin": app.AdminHandlers(desk),
+		"login": app.LoginHandlers(front), "join": app.JoinHandlers(gate), "api": app.APIHandlers(targets), "admin": app.AdminHandlers(desk),
 	} {
 		server, err := api.New(api.Config{
 			Function: function, Handlers: handlers, Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(s.log, nil)), Now: s.Clock,
@@ -84,6 +86,7 @@ type shelf struct {
 	hashes    map[string]string // token → secret's hash
 	events    []audit.Event
 	revoked   []bundle.Lock // by each change that revokes
+	forgotten []string      // agents
 	input     int64
 	published int64
 	broken    error // of publishing
@@ -161,6 +164,12 @@ func (s *shelf) commit(c resource.Change) error {
 	if c.Delete {
 		delete(s.resources, key)
 	}
+	for _, t := range c.ForgetTargets {
+		delete(s.resources, t.String())
+	}
+	if c.ForgetAgent != "" {
+		s.forgotten = append(s.forgotten, c.ForgetAgent)
+	}
 	return nil
 }
 
@@ -172,13 +181,29 @@ func (s *shelf) Publish(context.Context) (int64, error) {
 	return s.published, nil
 }
 
-func (s *shelf) Nodes(context.Context) (all []inventory.Node, _ error) {
+func (s *shelf) Held(_ context.Context, kind string) (all []inventory.Held, _ error) {
 	for _, r := range s.resources {
-		if spec, ok := r.Spec.(*access.NodeSpec); ok {
-			all = append(all, inventory.Node{Name: r.Metadata.Name, Scope: r.Metadata.Scope, Spec: *spec})
+		if spec, ok := r.Spec.(*access.TargetSpec); ok && r.Kind == kind {
+			all = append(all, inventory.Held{Target: identity.Target{Kind: kind, Name: r.Metadata.Name}, Scope: r.Metadata.Scope, Spec: *spec})
 		}
 	}
 	return all, nil
+}
+
+func (s *shelf) Targets(_ context.Context, agent string) (all []identity.Target, _ error) {
+	for _, key := range slices.Sorted(maps.Keys(s.resources)) {
+		r := s.resources[key]
+		if spec, ok := r.Spec.(*access.TargetSpec); ok && spec.Agent == agent {
+			all = append(all, identity.Target{Kind: r.Kind, Name: r.Metadata.Name})
+		}
+	}
+	return all, nil
+}
+
+// hold puts a target there that an agent holds.
+func (s *shelf) hold(target, agent string, labels map[string]string) {
+	kind, name, _ := strings.Cut(target, "/")
+	s.resources[target] = access.Resource{Kind: kind, Metadata: access.Metadata{Name: name, Scope: "/"}, Spec: &access.TargetSpec{Agent: agent, Labels: labels}}
 }
 
 func (s *shelf) Presence(context.Context, time.Time) (inventory.Presence, error) {
@@ -259,5 +284,9 @@ func (s *site) call(c credential, method, path, body string) (int, wire.Problem,
 
 // concrete gives a path of a route.
 func concrete(r wire.Route) string {
-	return strings.NewReplacer("{kind}", "role", "{name}", "dev").Replace(r.Pattern)
+	kind := "role"
+	if r.Operation == "listTargets" {
+		kind = "node"
+	}
+	return strings.NewReplacer("{kind}", kind, "{name}", "dev").Replace(r.Pattern)
 }

@@ -50,7 +50,7 @@ func Rotate(ctx context.Context) (Invoked, error) {
 		}
 	}
 	r := publication.NewRotator(publication.RotatorConfig{
-		Cluster: b.cluster, Vault: b.head(), Ledger: b.store(false), Public: public,
+		Cluster: b.cluster, Name: b.env.Need(names.EnvClusterName), Vault: b.head(), Ledger: b.store(false), Public: public,
 		Root: func(ctx context.Context) (crypto.Signer, error) { return root.Signer(ctx) },
 	})
 	return triggered(b.log, r.Rotate), b.env.Err()

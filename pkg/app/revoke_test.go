@@ -37,6 +37,7 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 		"a mapping is for others":     {http.MethodPut, mapping, team("Engineer", "Contractor"), "mapping", "engineers", certs.MaxUserLife},
 		"a mapping gives more":        {http.MethodPut, mapping, team(`"dba"`, `"dba","ops"`), "", "", 0},
 		"a node's name is given free": {http.MethodDelete, "/v1/admin/resources/node/node-1", "", "agent", agentOnline, certs.MaxHostLife},
+		"a database's name is freed":  {http.MethodDelete, "/v1/admin/resources/db/orders", "", "agent", agentOnline, certs.MaxHostLife},
 		"nothing changes":             {http.MethodPut, path, user(), "", "", 0},
 		"the order changes":           {http.MethodPut, path, user(`"dev","dba"`, `"dba","dev"`), "", "", 0},
 		"a role is added":             {http.MethodPut, path, user(`"dba"`, `"dba","ops"`), "", "", 0},
@@ -58,7 +59,8 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 			record.Metadata.Revision = 1
 			s.store.resources["iam_mapping/engineers"] = record
 			s.store.resources["role/spare"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "spare", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
-			s.store.resources["node/node-1"] = access.Resource{Kind: "node", Metadata: access.Metadata{Name: "node-1", Scope: "/"}, Spec: &access.NodeSpec{Agent: agentOnline}}
+			s.store.hold("node/node-1", agentOnline, nil)
+			s.store.hold("db/orders", agentOnline, nil)
 			if status, p, _ := s.call(s.user("ada", "editor"), c.method, c.path, c.body); status != http.StatusOK {
 				t.Fatalf("%d %+v", status, p)
 			}
@@ -101,7 +103,7 @@ func TestARevocationThatHasNoRoomIsRefusedAndChangesNothing(t *testing.T) {
 			}
 			s.Revoke(r)
 			s.store.resources["user/eve"] = access.Resource{Kind: "user", Metadata: access.Metadata{Name: "eve", Scope: "/"}, Spec: &access.UserSpec{Mapping: "engineers"}}
-			s.store.resources["node/node-1"] = access.Resource{Kind: "node", Metadata: access.Metadata{Name: "node-1", Scope: "/"}, Spec: &access.NodeSpec{Agent: agentOnline}}
+			s.store.hold("node/node-1", agentOnline, nil)
 			for path, want := range map[string]int{"node/node-1": c.node, "user/eve": c.user} {
 				status, p, _ := s.call(s.user("ada", "editor"), http.MethodDelete, "/v1/admin/resources/"+path, "")
 				_, there := s.store.resources[path]

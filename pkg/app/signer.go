@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/head"
 	"github.com/stile-dev/stile/pkg/invoke"
 	"github.com/stile-dev/stile/pkg/issue"
@@ -43,9 +44,13 @@ func SignUser(ctx context.Context) (Invoked, error) {
 	if err != nil {
 		return nil, err
 	}
+	store := b.store(true)
 	users := issue.NewUsers(issue.UserConfig{
-		Cluster: b.cluster, Bootstrap: b.env.Match(names.EnvBootstrapAdmin), STS: caller, Store: b.store(true),
-		Documents: head.NewKeeper(b.head(), b.cluster, false), MAC: kms.NewMAC(b.kms(), b.env.Key(names.KeyChallenge)),
+		Cluster: b.cluster, Store: store,
+		Methods: map[string]issue.Authenticator{
+			access.MethodIAM: issue.IAM{STS: caller, Mappings: store.Mappings, Bootstrap: b.env.Match(names.EnvBootstrapAdmin)},
+		},
+		Documents: head.NewKeeper(b.head(), b.cluster), MAC: kms.NewMAC(b.kms(), b.env.Key(names.KeyChallenge)),
 		SSH: b.authority(names.KeyUserSSH), X509: b.authority(names.KeyUserX509),
 	})
 	return invoke.Handle(b.log, users.Issue), b.env.Err()
@@ -63,7 +68,7 @@ func SignHost(ctx context.Context) (Invoked, error) {
 	}
 	hosts := issue.NewHosts(issue.HostConfig{
 		Cluster: b.cluster, Fleet: b.env.Match(names.EnvFleetRole), STS: caller, Store: b.store(true),
-		Documents: head.NewKeeper(b.head(), b.cluster, true), MAC: kms.NewMAC(b.kms(), b.env.Key(names.KeyChallenge)),
+		Documents: head.NewKeeper(b.head(), b.cluster), MAC: kms.NewMAC(b.kms(), b.env.Key(names.KeyChallenge)),
 		SSH: b.authority(names.KeyHostSSH), X509: b.authority(names.KeyHostX509),
 	})
 	return invoke.Handle(b.log, hosts.Issue), b.env.Err()

@@ -54,9 +54,22 @@ type Key struct {
 	Public  []byte `json:"public"`  // SubjectPublicKeyInfo, DER
 }
 
+// Form is how a document's body is written. A later release may add fields, which an earlier one passes over, unless
+// Critical names them: whoever doesn't know one of those goes on with the document, so that it learns of locks and keys,
+// but lets nobody do anything by it.
+type Form struct {
+	V        int      `json:"v"`                  // 1
+	Critical []string `json:"critical,omitempty"` // paths of fields
+}
+
+// formVersion is what this release writes.
+const formVersion = 1
+
 // Trust is the body of the trust document.
 type Trust struct {
+	Form
 	Cluster  string           `json:"cluster"`
+	Name     string           `json:"name"` // what people call the cluster; fixed by the first document
 	Version  identity.Version `json:"version"`
 	IssuedAt time.Time        `json:"issued_at"`
 	Keys     []Key            `json:"keys"`
@@ -64,6 +77,7 @@ type Trust struct {
 
 // Policy is the body of the policy document. It cannot carry keys.
 type Policy struct {
+	Form
 	Cluster      string           `json:"cluster"`
 	Version      identity.Version `json:"version"`
 	IssuedAt     time.Time        `json:"issued_at"`
@@ -74,6 +88,7 @@ type Policy struct {
 
 // Revocations is the body of the revocations document, at most 64 KiB.
 type Revocations struct {
+	Form
 	Cluster  string           `json:"cluster"`
 	Version  identity.Version `json:"version"`
 	IssuedAt time.Time        `json:"issued_at"` // the stamp: renewed every minute, a floor for clocks
@@ -86,7 +101,7 @@ type Revocations struct {
 // Lock bars a target until it expires.
 type Lock struct {
 	ID      string     `json:"id"`
-	Target  string     `json:"target"` // user | uid | role | login | agent | resource | device | certificate | request | session
+	Target  string     `json:"target"` // user | uid | mapping | role | login | agent | target | certificate | request | session
 	Value   string     `json:"value"`
 	Reason  string     `json:"reason,omitempty"`
 	Expires *time.Time `json:"expires,omitempty"`

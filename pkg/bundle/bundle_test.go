@@ -75,7 +75,7 @@ func (k *keyring) set(p *ecdsa.PrivateKey, state string) {
 
 func (k *keyring) trust(counter uint64, root *ecdsa.PrivateKey) bundle.Signed {
 	k.t.Helper()
-	return seal(k.t, bundle.KindTrust, bundle.Trust{Cluster: cluster, Version: v(counter), IssuedAt: now, Keys: k.keys}, root)
+	return seal(k.t, bundle.KindTrust, bundle.Trust{Cluster: cluster, Name: "stile", Version: v(counter), IssuedAt: now, Keys: k.keys}, root)
 }
 
 func seal(t testing.TB, kind bundle.Kind, body any, key crypto.Signer) bundle.Signed {
@@ -99,7 +99,7 @@ func sealRaw(t testing.TB, kind bundle.Kind, body string, key *ecdsa.PrivateKey)
 }
 
 func policy(counter uint64) bundle.Policy {
-	return bundle.Policy{Cluster: cluster, Version: v(counter), IssuedAt: now, Input: 4, Roles: access.Presets(), MaxPolicyAge: access.Duration(24 * time.Hour)}
+	return bundle.Policy{Form: bundle.Form{V: 1}, Cluster: cluster, Version: v(counter), IssuedAt: now, Input: 4, Roles: access.Presets(), MaxPolicyAge: access.Duration(24 * time.Hour)}
 }
 
 func revocations(counter uint64, at time.Time) bundle.Revocations {
@@ -181,8 +181,8 @@ func TestARefusedDocumentDoesNotHoldBackTheLocksBehindIt(t *testing.T) {
 	if !errors.Is(err, bundle.ErrOlder) || !errors.Is(err, bundle.ErrRetired) {
 		t.Errorf("%v", err)
 	}
-	if _, locked := w.holder.Locked(identity.User{Name: "alice"}, now); !locked {
-		t.Error("the lock was held back")
+	if err := w.holder.State().Standing(identity.User{Name: "alice"}, bundle.Use{Now: now}); !fault.Is(err, fault.Denied) {
+		t.Errorf("the lock was held back: %v", err)
 	}
 }
 
@@ -212,7 +212,9 @@ func TestDocumentsAreRefusedForEachReason(t *testing.T) {
 		"signed by root":                {seal(t, bundle.KindPolicy, policy(5), w.root), bundle.ErrPurpose},
 		"another cluster's":             {seal(t, bundle.KindPolicy, other, w.policy), bundle.ErrCluster},
 		"trailing data":                 {sealRaw(t, bundle.KindPolicy, string(good.Body)+"{}", w.policy), bundle.ErrMalformed},
-		"an unknown field":              {sealRaw(t, bundle.KindPolicy, `{"keys":[],`+string(good.Body[1:]), w.policy), bundle.ErrMalformed},
+		"another form":                  {sealRaw(t, bundle.KindPolicy, strings.Replace(string(good.Body), `"v":1`, `"v":2`, 1), w.policy), bundle.ErrMalformed},
+		"no form":                       {sealRaw(t, bundle.KindPolicy, strings.Replace(string(good.Body), `"v":1,`, ``, 1), w.policy), bundle.ErrMalformed},
+		"a field in another case":       {sealRaw(t, bundle.KindPolicy, `{"Cluster":"`+cluster+`",`+string(good.Body[1:]), w.policy), bundle.ErrMalformed},
 		"a doubled field":               {sealRaw(t, bundle.KindPolicy, `{"cluster":"`+cluster+`",`+string(good.Body[1:]), w.policy), bundle.ErrMalformed},
 		"not JSON":                      {sealRaw(t, bundle.KindPolicy, "policy", w.policy), bundle.ErrMalformed},
 		"empty":                         {sealRaw(t, bundle.KindPolicy, "", w.policy), bundle.ErrMalformed},
@@ -372,7 +374,7 @@ func TestARootThatIsRetiringCannotMakeItselfActiveAgain(t *testing.T) {
 func TestTheRootOfOneClusterSignsForNoOther(t *testing.T) {
 	w := newWorld(t)
 	refuse(t, w.holder, bundle.ErrCluster, seal(t, bundle.KindTrust,
-		bundle.Trust{Cluster: "another", Version: v(2), IssuedAt: now, Keys: w.ring.keys}, w.root))
+		bundle.Trust{Cluster: "another", Name: "stile", Version: v(2), IssuedAt: now, Keys: w.ring.keys}, w.root))
 }
 
 func TestTrustDocumentsWithFaultyKeysAreRefused(t *testing.T) {
@@ -390,9 +392,20 @@ func TestTrustDocumentsWithFaultyKeysAreRefused(t *testing.T) {
 		"a key that is none":       append(w.ring.keys, bundle.Key{Purpose: names.KeyUserSSH, ID: "x", State: bundle.StateActive, Public: []byte("x")}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := seal(t, bundle.KindTrust, bundle.Trust{Cluster: cluster, Version: v(2), IssuedAt: now, Keys: keys}, w.root)
+			s := seal(t, bundle.KindTrust, bundle.Trust{Cluster: cluster, Name: "stile", Version: v(2), IssuedAt: now, Keys: keys}, w.root)
 			refuse(t, w.holder, bundle.ErrMalformed, s)
 		})
+	}
+}
+
+func TestATrustDocumentSaysWhatTheClusterIsCalled(t *testing.T) {
+	w := newWorld(t)
+	if got := w.holder.Trust().Name; got != "stile" {
+		t.Errorf("called %q", got)
+	}
+	for _, name := range []string{"", "Stile", "a b", "stile.", "-a", strings.Repeat("a", 64)} {
+		s := seal(t, bundle.KindTrust, bundle.Trust{Cluster: cluster, Name: name, Version: v(2), IssuedAt: now, Keys: w.ring.keys}, w.root)
+		refuse(t, w.holder, bundle.ErrMalformed, s)
 	}
 }
 
@@ -464,45 +477,6 @@ func TestSignedSurvivesJSON(t *testing.T) {
 	accept(t, bundle.NewHolder("", bundle.KeyID(&w.root.PublicKey)), s)
 }
 
-func TestJudge(t *testing.T) {
-	w := newWorld(t)
-	issued := identity.Versions{Trust: v(1), Policy: v(5), Revocations: v(9)}
-	judge := func(at time.Time, versions identity.Versions, fresh bool) error {
-		return w.holder.Judge(at, versions, fresh)
-	}
-	wants := func(err error, part string) {
-		t.Helper()
-		if f := fault.From(err); f == nil || f.Code != fault.Unavailable || !strings.Contains(f.Message, part) || f.Hint == "" {
-			t.Errorf("%v, want %q", err, part)
-		}
-	}
-	wants(judge(now, issued, false), "not all arrived")
-	accept(t, w.holder, seal(t, bundle.KindPolicy, policy(4), w.policy))
-	wants(judge(now, issued, false), "not all arrived")
-	accept(t, w.holder, seal(t, bundle.KindRevocations, revocations(9, now), w.policy))
-	wants(judge(now, issued, false), "policy document here is 1.4; 1.5 is needed")
-	accept(t, w.holder, seal(t, bundle.KindPolicy, policy(5), w.policy))
-	if err := judge(now, issued, false); err != nil {
-		t.Error(err)
-	}
-	wants(judge(now, identity.Versions{Trust: v(2)}, false), "trust document")
-	wants(judge(now, identity.Versions{Revocations: v(10)}, false), "revocations document")
-
-	if err := judge(now.Add(24*time.Hour), issued, false); err != nil {
-		t.Error(err)
-	}
-	wants(judge(now.Add(24*time.Hour+time.Second), issued, false), "nothing was heard")
-	if err := judge(now.Add(5*time.Minute), issued, true); err != nil {
-		t.Error(err)
-	}
-	wants(judge(now.Add(5*time.Minute+time.Second), issued, true), "nothing was heard")
-
-	ahead := revocations(10, now.Add(time.Minute))
-	ahead.Policy = v(6)
-	accept(t, w.holder, seal(t, bundle.KindRevocations, ahead, w.policy))
-	wants(judge(now, issued, false), "policy document here is 1.5; 1.6 is needed") // a newer one is known of and kept back
-}
-
 func TestTheNewestStampIsAFloorForTheClock(t *testing.T) {
 	w := newWorld(t)
 	expires := now.Add(time.Hour)
@@ -520,72 +494,10 @@ func TestTheNewestStampIsAFloorForTheClock(t *testing.T) {
 	}
 }
 
-func TestLocksAndRevocationsNameTheirSubjects(t *testing.T) {
-	w := newWorld(t)
-	alice := identity.User{
-		Name: "alice", UID: "usr_1", Certificate: "crt_1", Roles: []string{"access"}, Requests: []string{"req_1"}, Device: "dev_1",
-		Versions: identity.Versions{Policy: v(5)},
-	}
-	host := identity.Host{ID: "agt_1", Certificate: "crt_2", Names: []string{"node-1"}, Versions: identity.Versions{Policy: v(5)}}
-	past, future := now.Add(-time.Second), now.Add(time.Second)
-	lock := func(target, value string, expires *time.Time) bundle.Revocations {
-		r := revocations(w.holder.Revocations().Version.Counter+1, now)
-		r.Locks = []bundle.Lock{{ID: "lck_1", Target: target, Value: value, Expires: expires}}
-		return r
-	}
-	for _, c := range []struct {
-		target, value string
-		expires       *time.Time
-		user, host    bool
-	}{
-		{"user", "alice", nil, true, false},
-		{"user", "alice", &future, true, false},
-		{"user", "alice", &past, false, false},
-		{"user", "usr_1", nil, false, false},
-		{"uid", "usr_1", nil, true, false},
-		{"role", "access", nil, true, false},
-		{"certificate", "crt_1", nil, true, false},
-		{"request", "req_1", nil, true, false},
-		{"device", "dev_1", nil, true, false},
-		{"login", "root", nil, true, true}, // both are about to use it
-		{"login", "ubuntu", nil, false, false},
-		{"agent", "agt_1", nil, false, true},
-		{"resource", "node/node-1", nil, false, true},
-		{"user", "bob", nil, false, false},
-	} {
-		accept(t, w.holder, seal(t, bundle.KindRevocations, lock(c.target, c.value, c.expires), w.policy))
-		root := identity.Ref{Target: "login", Value: "root"}
-		if _, got := w.holder.Locked(alice, now, root); got != c.user {
-			t.Errorf("lock on %s %s: user locked %t", c.target, c.value, got)
-		}
-		if _, got := w.holder.Locked(host, now, root); got != c.host {
-			t.Errorf("lock on %s %s: host locked %t", c.target, c.value, got)
-		}
-	}
-	for _, c := range []struct {
-		target, value string
-		version       identity.Version
-		revoked       bool
-	}{
-		{"uid", "usr_1", v(6), true},
-		{"uid", "usr_1", v(5), false},
-		{"uid", "usr_2", v(6), false},
-		{"certificate", "crt_1", v(6), true},
-		{"uid", "usr_1", identity.Version{Epoch: 2}, true},
-	} {
-		r := revocations(w.holder.Revocations().Version.Counter+1, now)
-		r.Before = []bundle.Before{{Target: c.target, Value: c.value, Version: c.version}}
-		accept(t, w.holder, seal(t, bundle.KindRevocations, r, w.policy))
-		if _, got := w.holder.Revoked(alice); got != c.revoked {
-			t.Errorf("revoked before %v by %s %s: %t", c.version, c.target, c.value, got)
-		}
-	}
-}
-
 // The service whose document it is stands in the signed bytes and in the key's purpose: neither alone moves it.
 func TestSec_S35_ADocumentOfOneKindIsNoneOfAnother(t *testing.T) {
 	w := newWorld(t)
-	body := fmt.Sprintf(`{"cluster":%q,"version":{"epoch":1,"counter":3},"issued_at":"2026-11-20T12:00:00Z"}`, cluster)
+	body := fmt.Sprintf(`{"v":1,"cluster":%q,"version":{"epoch":1,"counter":3},"issued_at":"2026-11-20T12:00:00Z"}`, cluster)
 	for _, signedAs := range []bundle.Kind{bundle.KindPolicy, bundle.KindRevocations, bundle.KindTrust} {
 		for _, shownAs := range []bundle.Kind{bundle.KindPolicy, bundle.KindRevocations} {
 			s := sealRaw(t, signedAs, body, w.policy)

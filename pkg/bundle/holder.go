@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/policy"
 )
 
 // Holder keeps the newest of each document that it accepted. It is safe for concurrent use; what it hands out
@@ -17,10 +18,11 @@ type Holder struct {
 	cluster string // "" until the first trust document when not given
 	pin     string
 
-	mu    sync.RWMutex
-	state State
-	chain []Signed // trust documents accepted, oldest first
-	held  map[Kind]Signed
+	mu      sync.RWMutex
+	state   State
+	chain   []Signed // trust documents accepted, oldest first
+	held    map[Kind]Signed
+	arrived chan struct{} // closed and replaced when a newer document is in force
 }
 
 // State is what is in force: the documents as last accepted, zero before that.
@@ -28,13 +30,15 @@ type State struct {
 	Trust       Trust
 	Policy      Policy
 	Revocations Revocations
+
+	roles *policy.Set // Policy's, compiled once
 }
 
 // NewHolder makes a holder. Cluster is the id that every document must name; "" takes that of the first
 // trust document. Pin is the [KeyID] of the root to start from; "" trusts the first trust document that is
 // given, which must then have come over a channel verified otherwise.
 func NewHolder(cluster, pin string) *Holder {
-	return &Holder{cluster: cluster, pin: pin, held: map[Kind]Signed{}}
+	return &Holder{cluster: cluster, pin: pin, held: map[Kind]Signed{}, arrived: make(chan struct{})}
 }
 
 // Accept takes documents, trust documents oldest first and before what they sign for, and keeps what is newer
@@ -45,6 +49,13 @@ func NewHolder(cluster, pin string) *Holder {
 func (h *Holder) Accept(documents ...Signed) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	before := h.state.Versions()
+	defer func() {
+		if h.state.Versions() != before {
+			close(h.arrived)
+			h.arrived = make(chan struct{})
+		}
+	}()
 	var refusals []error
 	for i := 0; i < len(documents); {
 		if run := trustRun(documents[i:]); len(run) > 0 {
@@ -130,7 +141,7 @@ func (h *Holder) acceptPolicy(s Signed) error {
 	if err := h.upward(KindPolicy, h.state.Policy.Version, p.Version); err != nil {
 		return err
 	}
-	h.state.Policy, h.held[KindPolicy] = p, s
+	h.state.Policy, h.state.roles, h.held[KindPolicy] = p, policy.Compile(p.Roles), s
 	return nil
 }
 
@@ -156,6 +167,13 @@ func (h *Holder) upward(kind Kind, held, given identity.Version) error {
 			given.Epoch, given.Counter, held.Epoch, held.Counter)
 	}
 	return nil
+}
+
+// Arrived returns a channel that is closed when a newer document than those now in force is.
+func (h *Holder) Arrived() <-chan struct{} {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.arrived
 }
 
 // State gives what is in force.
@@ -199,16 +217,3 @@ func (h *Holder) Documents() []Signed {
 	}
 	return all
 }
-
-// Judge is [State.Judge] on what is in force.
-func (h *Holder) Judge(now time.Time, versions identity.Versions, fresh bool) error {
-	return h.State().Judge(now, versions, fresh)
-}
-
-// Locked is [State.Locked] on what is in force.
-func (h *Holder) Locked(who Subject, now time.Time, also ...identity.Ref) (Lock, bool) {
-	return h.State().Locked(who, now, also...)
-}
-
-// Revoked is [State.Revoked] on what is in force.
-func (h *Holder) Revoked(who Subject) (Before, bool) { return h.State().Revoked(who) }

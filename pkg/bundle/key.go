@@ -73,8 +73,14 @@ func (t Trust) find(id, purpose string, states []string) (Key, error) {
 // validate refuses a trust document whose keys are not what they say: every id is computed anew, and no key
 // serves two purposes.
 func (t Trust) validate() error {
+	if err := t.readable(); err != nil {
+		return err
+	}
 	if t.Cluster == "" || t.IssuedAt.IsZero() {
 		return fmt.Errorf("%w: it has no cluster or no time of issue", ErrMalformed)
+	}
+	if !identity.ValidClusterName(t.Name) {
+		return fmt.Errorf("%w: %.70q can't be the name of a cluster", ErrMalformed, t.Name)
 	}
 	seen := map[string]bool{}
 	for _, k := range t.Keys {

@@ -122,6 +122,9 @@ func (t Trust) OpenPolicy(s Signed) (Policy, error) {
 	if err := t.open(KindPolicy, s, &p); err != nil {
 		return Policy{}, fmt.Errorf("opening the policy document: %w", err)
 	}
+	if err := p.readable(); err != nil {
+		return Policy{}, fmt.Errorf("opening the policy document: %w", err)
+	}
 	if p.Cluster != t.Cluster {
 		return Policy{}, fmt.Errorf("opening the policy document: %w: %q instead of %q", ErrCluster, p.Cluster, t.Cluster)
 	}
@@ -132,6 +135,9 @@ func (t Trust) OpenPolicy(s Signed) (Policy, error) {
 func (t Trust) OpenRevocations(s Signed) (Revocations, error) {
 	var r Revocations
 	if err := t.open(KindRevocations, s, &r); err != nil {
+		return Revocations{}, fmt.Errorf("opening the revocations document: %w", err)
+	}
+	if err := r.readable(); err != nil {
 		return Revocations{}, fmt.Errorf("opening the revocations document: %w", err)
 	}
 	if r.Cluster != t.Cluster {
@@ -185,8 +191,26 @@ func parseTrust(s Signed) (Trust, error) {
 	return t, t.validate()
 }
 
+// readable refuses a document in a form of another release than this one knows of.
+func (f Form) readable() error {
+	if f.V != formVersion {
+		return fmt.Errorf("%w: it is written in form %d, and form %d is known here", ErrMalformed, f.V, formVersion)
+	}
+	return nil
+}
+
+// lacks is the first critical field that is not known here; "" when there is none.
+func (f Form) lacks(body any) string {
+	for _, path := range f.Critical {
+		if !strict.Knows(body, path) {
+			return path
+		}
+	}
+	return ""
+}
+
 func parse(kind Kind, body []byte, v any) error {
-	if err := strict.JSON(body, kind.Limit(), v); err != nil {
+	if err := strict.LaterJSON(body, kind.Limit(), v); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return nil

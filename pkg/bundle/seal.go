@@ -59,7 +59,8 @@ func Digest(kind Kind, body []byte) [32]byte {
 // Seal writes body, a [Trust], [Policy] or [Revocations], as JSON and signs it. The signer is given the digest
 // and answers with ECDSA in DER, as a KMS key does.
 func Seal(kind Kind, body any, signer crypto.Signer) (Signed, error) {
-	if err := fits(kind, body); err != nil {
+	body, err := fits(kind, body)
+	if err != nil {
 		return Signed{}, err
 	}
 	b, err := json.Marshal(body)
@@ -89,20 +90,23 @@ func SealLink(s Signed, earlier crypto.Signer) (Signed, error) {
 	return s, nil
 }
 
-func fits(kind Kind, body any) error {
-	var ok bool
-	switch body.(type) {
+// fits holds kind and body together, and has the body say in which form it is written.
+func fits(kind Kind, body any) (any, error) {
+	switch b := body.(type) {
 	case Trust:
-		ok = kind == KindTrust
+		if b.V = formVersion; kind == KindTrust {
+			return b, nil
+		}
 	case Policy:
-		ok = kind == KindPolicy
+		if b.V = formVersion; kind == KindPolicy {
+			return b, nil
+		}
 	case Revocations:
-		ok = kind == KindRevocations
+		if b.V = formVersion; kind == KindRevocations {
+			return b, nil
+		}
 	}
-	if !ok {
-		return fmt.Errorf("sealing a %s document: its body is of another kind", kind)
-	}
-	return nil
+	return nil, fmt.Errorf("sealing a %s document: its body is of another kind", kind)
 }
 
 func sign(kind Kind, body []byte, signer crypto.Signer) ([]byte, error) {

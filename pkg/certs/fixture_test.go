@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
@@ -37,7 +38,7 @@ func authority(keys ...*ecdsa.PrivateKey) identity.Authority {
 
 func alice() identity.User {
 	return identity.User{
-		Cluster: cluster, Certificate: identity.NewID("crt", rand.Reader, now), Name: "alice@example.com", UID: "usr_0123abcd",
+		Form: identity.Form{V: 1}, Cluster: cluster, Certificate: identity.NewID("crt", rand.Reader, now), Name: "alice@example.com", UID: "usr_0123abcd",
 		Roles: []string{"access", "backend"}, Traits: map[string][]string{"logins": {"ubuntu", "alice"}},
 		Versions: identity.Versions{Policy: identity.Version{Epoch: 1, Counter: 7}}, IssuedAt: now,
 	}
@@ -45,16 +46,17 @@ func alice() identity.User {
 
 func agent() identity.Host {
 	return identity.Host{
-		Cluster: cluster, Certificate: identity.NewID("crt", rand.Reader, now), Kind: identity.KindAgent,
-		ID: identity.NewID("agt", rand.Reader, now), Names: []string{"node-1"}, Resources: []string{"node"}, Scope: "/",
-		Labels: map[string]string{"env": "dev"}, Method: "iam", Token: "demo", IssuedAt: now,
+		Form: identity.Form{V: 1}, Cluster: cluster, Certificate: identity.NewID("crt", rand.Reader, now), Kind: identity.KindAgent,
+		ID: identity.NewID("agt", rand.Reader, now), ClusterName: "stile", Scope: "/",
+		Targets: []identity.Target{{Kind: "node", Name: "node-1"}, {Kind: "db", Name: "orders"}},
+		Labels:  map[string]string{"env": "dev"}, Method: "iam", Token: "demo", IssuedAt: now,
 	}
 }
 
 func proxy() identity.Host {
 	return identity.Host{
-		Cluster: cluster, Certificate: identity.NewID("crt", rand.Reader, now), Kind: identity.KindProxy,
-		ID: identity.NewID("prx", rand.Reader, now), Scope: "/", Method: "iam", Token: "fleet", IssuedAt: now,
+		Form: identity.Form{V: 1}, Cluster: cluster, Certificate: identity.NewID("crt", rand.Reader, now), Kind: identity.KindProxy,
+		ID: identity.NewID("prx", rand.Reader, now), ClusterName: "stile", Scope: "/", Method: "iam", Token: "fleet", IssuedAt: now,
 	}
 }
 
@@ -91,7 +93,7 @@ func hostTemplate(t testing.TB, h identity.Host) certs.Template {
 // signX509 signs whatever the template says, without a lint.
 func signX509(t testing.TB, template certs.Template, ca crypto.Signer) [][]byte {
 	t.Helper()
-	der, err := certs.SignX509(template.X509, template.TLSKey, ca)
+	der, err := certstest.SignX509(template.X509, template.TLSKey, ca)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,10 +103,20 @@ func signX509(t testing.TB, template certs.Template, ca crypto.Signer) [][]byte 
 // signSSH signs whatever the template says, without a lint, and gives it back as a peer would parse it.
 func signSSH(t testing.TB, template certs.Template, ca crypto.Signer) *ssh.Certificate {
 	t.Helper()
-	if err := certs.SignSSH(template.SSH, ca); err != nil {
+	if err := certstest.SignSSH(template.SSH, ca); err != nil {
 		t.Fatal(err)
 	}
 	return reparse(t, template.SSH)
+}
+
+// lint wants a template to be good.
+func lint(t testing.TB, template certs.Template) certs.Linted {
+	t.Helper()
+	l, err := template.Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func reparse(t testing.TB, cert *ssh.Certificate) *ssh.Certificate {

@@ -16,31 +16,31 @@ import (
 
 // Lint signs both certificates with a throw-away key, reads the finished bytes back and applies every rule to
 // them, so that what would leave is judged, not what was meant. It reports all faults at once, as
-// [fault.BadInput]; nothing that fails here may be signed.
-func (t Template) Lint() error {
+// [fault.BadInput]; nothing that fails here can be signed.
+func (t Template) Lint() (Linted, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return fmt.Errorf("making a throw-away key: %w", err)
+		return Linted{}, fmt.Errorf("making a throw-away key: %w", err)
 	}
 	f := fault.New(fault.BadInput, "", "correct the role, mapping or token that the values come from")
-	der, err := SignX509(t.X509, t.TLSKey, key)
+	der, err := signX509(t.X509, t.TLSKey, key)
 	if err != nil {
-		return fault.New(fault.BadInput, "the X.509 certificate can't be made", "check the key and the validity asked for").Because(err)
+		return Linted{}, fault.New(fault.BadInput, "the X.509 certificate can't be made", "check the key and the validity asked for").Because(err)
 	}
 	collect(f, "x509", LintX509(der))
 	if t.SSH != nil {
 		cert := *t.SSH
-		if err := SignSSH(&cert, key); err != nil {
-			return fault.New(fault.BadInput, "the SSH certificate can't be made", "check the key asked for").Because(err)
+		if err := signSSH(&cert, key); err != nil {
+			return Linted{}, fault.New(fault.BadInput, "the SSH certificate can't be made", "check the key asked for").Because(err)
 		}
 		collect(f, "ssh", LintSSH(cert.Marshal()))
 		collect(f, "pair", t.lintPair())
 	}
 	if len(f.Fields) == 0 {
-		return nil
+		return Linted{t}, nil
 	}
 	f.Message = "the certificate would be wrong: " + f.Fields[0].Reason
-	return f
+	return Linted{}, f
 }
 
 func collect(f *fault.Fault, path string, err error) {

@@ -59,7 +59,11 @@ func sshPrincipalsExist(c *ssh.Certificate) error {
 }
 
 // sshPrincipalsLegal: verifiers split lists at commas (CVE-2026-35414) and expand wildcards.
+// Those of a host are exactly what its identity says, see sshHostPrincipals, and may be as long as full names are.
 func sshPrincipalsLegal(c *ssh.Certificate) error {
+	if c.CertType == ssh.HostCert {
+		return nil
+	}
 	for _, p := range c.ValidPrincipals {
 		if !identity.ValidLogin(p) {
 			return fmt.Errorf("%q can't be a principal: 1–64 letters, digits and _ . + $ - are allowed", p)
@@ -76,15 +80,15 @@ func sshPrincipalsUnique(c *ssh.Certificate) error {
 	return nil
 }
 
-// sshHostPrincipals: a host certificate is for the agent's id and its names, nothing else.
+// sshHostPrincipals: a host certificate is for the agent's id and its nodes, nothing else.
 func sshHostPrincipals(c *ssh.Certificate) error {
 	if c.CertType != ssh.HostCert {
 		return nil
 	}
 	// An identity that can't be read is sshIdentity's to report.
 	h, err := identity.ParseHost([]byte(c.Extensions[names.SSHIdentity]))
-	if err == nil && !slices.Equal(c.ValidPrincipals, append([]string{h.ID}, h.Names...)) {
-		return errors.New("the host certificate's principals are not the agent's id and names")
+	if err == nil && !slices.Equal(c.ValidPrincipals, h.Principals()) {
+		return errors.New("the host certificate's principals are not the agent's id and nodes")
 	}
 	return nil
 }

@@ -34,11 +34,16 @@ func TestEachLintRuleRefuses(t *testing.T) {
 		spoil  func(*certs.Template)
 		reason string
 	}{
-		"SSH type":                     {false, func(x *certs.Template) { x.SSH.CertType = 3 }, "neither for a user nor for a host"},
-		"SSH key kind":                 {false, func(x *certs.Template) { x.SSH.Key = sshKey(t, &p384.PublicKey) }, "only ECDSA on P-256"},
-		"no principals":                {false, func(x *certs.Template) { x.SSH.ValidPrincipals = nil }, "no principals"},
-		"a principal twice":            {false, func(x *certs.Template) { x.SSH.ValidPrincipals = []string{"a", "b", "a"} }, "stands twice"},
-		"a foreign host principal":     {true, func(x *certs.Template) { x.SSH.ValidPrincipals = append(x.SSH.ValidPrincipals, "node-2") }, "not the agent's id and names"},
+		"SSH type":                 {false, func(x *certs.Template) { x.SSH.CertType = 3 }, "neither for a user nor for a host"},
+		"SSH key kind":             {false, func(x *certs.Template) { x.SSH.Key = sshKey(t, &p384.PublicKey) }, "only ECDSA on P-256"},
+		"no principals":            {false, func(x *certs.Template) { x.SSH.ValidPrincipals = nil }, "no principals"},
+		"a principal twice":        {false, func(x *certs.Template) { x.SSH.ValidPrincipals = []string{"a", "b", "a"} }, "stands twice"},
+		"a foreign host principal": {true, func(x *certs.Template) { x.SSH.ValidPrincipals = append(x.SSH.ValidPrincipals, "node-2") }, "not the agent's id and nodes"},
+		"a node's name in another cluster": {true, func(x *certs.Template) {
+			x.SSH.ValidPrincipals = append(slices.Clone(x.SSH.ValidPrincipals[:len(x.SSH.ValidPrincipals)-1]), "node-1.other")
+		}, "not the agent's id and nodes"},
+		"a principal that is no node":  {true, func(x *certs.Template) { x.SSH.ValidPrincipals = append(x.SSH.ValidPrincipals, "orders") }, "not the agent's id and nodes"},
+		"a host principal too few":     {true, func(x *certs.Template) { x.SSH.ValidPrincipals = x.SSH.ValidPrincipals[:1] }, "not the agent's id and nodes"},
 		"SSH certificate without end":  {false, func(x *certs.Template) { x.SSH.ValidBefore = ssh.CertTimeInfinity }, "no end"},
 		"SSH end before beginning":     {false, func(x *certs.Template) { x.SSH.ValidBefore = x.SSH.ValidAfter }, "ends before it begins"},
 		"SSH user life too long":       {false, func(x *certs.Template) { x.SSH.ValidBefore = x.SSH.ValidAfter + 13*3600 }, "12h0m0s are allowed"},
@@ -73,21 +78,23 @@ func TestEachLintRuleRefuses(t *testing.T) {
 		"two times":        {false, func(x *certs.Template) { x.SSH.ValidBefore -= 60 }, "valid at different times"},
 		"a host's identity on a user": {false, func(x *certs.Template) {
 			x.X509.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-		}, "unknown key"},
+		}, "the identity's kind is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			template := userTemplate(t, nil)
 			if c.host {
 				template = hostTemplate(t, agent())
 			}
-			if err := template.Lint(); err != nil {
+			if _, err := template.Lint(); err != nil {
 				t.Fatalf("the template is not good to begin with: %v", err)
 			}
 			c.spoil(&template)
-			f := fault.From(template.Lint())
+			linted, err := template.Lint()
+			f := fault.From(err)
 			if f == nil {
 				t.Fatal("nothing was found")
 			}
+			refusesToSign(t, linted)
 			if f.Code != fault.BadInput || !slices.ContainsFunc(f.Fields, func(x fault.Field) bool { return strings.Contains(x.Reason, c.reason) }) {
 				t.Errorf("%s: %s %v", f.Code, f.Message, f.Fields)
 			}
@@ -113,7 +120,7 @@ func TestSec_S05_PrincipalsThatVerifiersReadDifferentlyAreNeverSigned(t *testing
 	} {
 		t.Run(name, func(t *testing.T) {
 			template := userTemplate(t, func(r *certs.UserRequest) { r.Logins = []string{"ubuntu", principal} })
-			if err := template.Lint(); !fault.Is(err, fault.BadInput) {
+			if _, err := template.Lint(); !fault.Is(err, fault.BadInput) {
 				t.Errorf("%q passed: %v", principal, err)
 			}
 		})
@@ -121,15 +128,13 @@ func TestSec_S05_PrincipalsThatVerifiersReadDifferentlyAreNeverSigned(t *testing
 	template := userTemplate(t, func(r *certs.UserRequest) {
 		r.Logins = []string{strings.Repeat("a", 64), "_svc", "a.b", "HOST$", "c-d", "e+f"}
 	})
-	if err := template.Lint(); err != nil {
-		t.Error(err)
-	}
+	lint(t, template)
 }
 
 func TestSec_S06_NobodyIsNeverSigned(t *testing.T) {
 	for _, logins := range [][]string{nil, {}} {
 		template := userTemplate(t, func(r *certs.UserRequest) { r.Logins = logins })
-		if err := template.Lint(); !fault.Is(err, fault.BadInput) {
+		if _, err := template.Lint(); !fault.Is(err, fault.BadInput) {
 			t.Errorf("%v passed: %v", logins, err)
 		}
 	}

@@ -23,9 +23,7 @@ import (
 func TestUserIdentityComesBackOutOfBothCertificates(t *testing.T) {
 	ca, who := newKey(t), alice()
 	template := userTemplate(t, func(r *certs.UserRequest) { r.Identity = who })
-	if err := template.Lint(); err != nil {
-		t.Fatal(err)
-	}
+	lint(t, template)
 	got, cert, err := certs.VerifyX509User(signX509(t, template, ca), authority(ca), now)
 	if err != nil {
 		t.Fatal(err)
@@ -50,9 +48,7 @@ func TestUserIdentityComesBackOutOfBothCertificates(t *testing.T) {
 func TestHostIdentityComesBackOutOfBothCertificates(t *testing.T) {
 	ca, who := newKey(t), agent()
 	template := hostTemplate(t, who)
-	if err := template.Lint(); err != nil {
-		t.Fatal(err)
-	}
+	lint(t, template)
 	got, err := certs.VerifyX509Host(signX509(t, template, ca), authority(ca), now, identity.KindAgent)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +56,7 @@ func TestHostIdentityComesBackOutOfBothCertificates(t *testing.T) {
 	if d := cmp.Diff(who, got); d != "" {
 		t.Error(d)
 	}
-	for _, principal := range []string{who.ID, "node-1"} {
+	for _, principal := range []string{who.ID, "node-1", "node-1.stile"} {
 		got, err = certs.VerifySSHHost(signSSH(t, template, ca), authority(ca), principal, now)
 		if err != nil {
 			t.Fatal(err)
@@ -70,10 +66,7 @@ func TestHostIdentityComesBackOutOfBothCertificates(t *testing.T) {
 		}
 	}
 	template = hostTemplate(t, proxy())
-	if err := template.Lint(); err != nil {
-		t.Fatal(err)
-	}
-	if template.SSH != nil {
+	if template.SSH != nil || lint(t, template).SSH() {
 		t.Error("a proxy has an SSH certificate")
 	}
 	if _, err := certs.VerifyX509Host(signX509(t, template, ca), authority(ca), now, identity.KindProxy); err != nil {
@@ -139,7 +132,7 @@ func TestSSHKeygenReadsWhatWeSign(t *testing.T) {
 	}
 	host := agent()
 	list = keygenList(t, signSSH(t, hostTemplate(t, host), ca))
-	for _, want := range []string{"host certificate", host.ID, "node-1"} {
+	for _, want := range []string{"host certificate", host.ID, "node-1", "node-1.stile"} {
 		if !strings.Contains(list, want) {
 			t.Errorf("ssh-keygen -L shows no %q in:\n%s", want, list)
 		}
@@ -223,11 +216,13 @@ func BenchmarkUserCertificates(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := t.Lint(); err != nil {
+		l := lint(b, t)
+		if _, err := l.SignX509(ca); err != nil {
 			b.Fatal(err)
 		}
-		signX509(b, t, ca)
-		signSSH(b, t, ca)
+		if _, err := l.SignSSH(ca); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

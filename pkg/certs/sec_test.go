@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -344,9 +345,13 @@ func TestAnSSHCertificateWhosePartsDisagreeIsRefused(t *testing.T) {
 func TestAPrincipalThatTheHostsIdentityDoesNotNameIsRefused(t *testing.T) {
 	ca := newKey(t)
 	template := hostTemplate(t, agent())
-	template.SSH.ValidPrincipals = append(template.SSH.ValidPrincipals, "node-2")
-	if _, err := certs.VerifySSHHost(signSSH(t, template, ca), authority(ca), "node-2", now); !fault.Is(err, fault.Unauthenticated) {
-		t.Errorf("%v", err)
+	others := []string{"node-2", "node-2.stile", "node-1.other", "node-1.stile.stile", "node-1.", "NODE-1", "orders", "orders.stile", "stile"}
+	template.SSH.ValidPrincipals = append(template.SSH.ValidPrincipals, others...)
+	signed := signSSH(t, template, ca)
+	for _, other := range others {
+		if h, err := certs.VerifySSHHost(signed, authority(ca), other, now); !fault.Is(err, fault.Unauthenticated) {
+			t.Errorf("%s is taken for %s: %v", h.ID, other, err)
+		}
 	}
 }
 
@@ -382,7 +387,7 @@ func FuzzIdentity(f *testing.F) {
 				t.Fatalf("what was written can't be read: %v", err)
 			}
 		}
-		der, err := certs.SignX509(template, &ca.PublicKey, ca)
+		der, err := certstest.SignX509(template, &ca.PublicKey, ca)
 		if err != nil {
 			return
 		}

@@ -9,14 +9,75 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// SignSSH signs the certificate in place: it sets nonce, signature key and signature. The signer is a P-256
-// key such as one in KMS; nothing is checked here but that the certificate and the key are of that kind.
-func SignSSH(cert *ssh.Certificate, ca crypto.Signer) error {
+// Linted is a template whose finished bytes kept every rule. Only [Template.Lint] makes one, and nothing else can be
+// signed.
+type Linted struct{ template Template }
+
+// SSH reports whether the pair has an SSH certificate: a proxy has none, nor has a user without a login.
+func (l Linted) SSH() bool { return l.template.SSH != nil }
+
+// Until is when the certificates expire, exclusive.
+func (l Linted) Until() time.Time { return l.template.X509.NotAfter }
+
+// SignSSH signs the SSH certificate with an authority's P-256 key, such as one in KMS, and returns it in wire format.
+func (l Linted) SignSSH(ca crypto.Signer) ([]byte, error) {
+	if l.template.SSH == nil {
+		return nil, errors.New("signing an SSH certificate: there is none in this pair")
+	}
+	cert := *l.template.SSH
+	if err := signSSH(&cert, ca); err != nil {
+		return nil, err
+	}
+	return cert.Marshal(), nil
+}
+
+// SignX509 signs the X.509 certificate with an authority's P-256 key and returns it in DER.
+func (l Linted) SignX509(ca crypto.Signer) ([]byte, error) {
+	if l.template.X509 == nil {
+		return nil, errors.New("signing an X.509 certificate: nothing was linted")
+	}
+	return signX509(l.template.X509, l.template.TLSKey, ca)
+}
+
+// Digest is over what the certificates will say, in hex SHA-256. The linted X.509 bytes are not those that are signed,
+// since each signing draws its own randomness, but identity, keys, principals and times are.
+func (l Linted) Digest(identity any) (string, error) {
+	t := l.template
+	said := struct {
+		Identity   any       `json:"identity"`
+		Principals []string  `json:"principals,omitempty"`
+		SSHKey     []byte    `json:"ssh_key,omitempty"`
+		TLSKey     []byte    `json:"tls_key"`
+		From       time.Time `json:"from"`
+		Until      time.Time `json:"until"`
+	}{Identity: identity, From: t.X509.NotBefore, Until: t.X509.NotAfter}
+	var err error
+	if said.TLSKey, err = t.TLSKey.Bytes(); err != nil {
+		return "", fmt.Errorf("digesting a certificate's content: %w", err)
+	}
+	if t.SSH != nil {
+		said.Principals, said.SSHKey = t.SSH.ValidPrincipals, t.SSH.Key.Marshal()
+	}
+	b, err := json.Marshal(said)
+	if err != nil {
+		return "", fmt.Errorf("digesting a certificate's content: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// signSSH signs the certificate in place: it sets nonce, signature key and signature. Nothing is checked here but that
+// the certificate and the key are of the right kind.
+func signSSH(cert *ssh.Certificate, ca crypto.Signer) error {
 	signer, err := ssh.NewSignerFromSigner(ca)
 	if err != nil {
 		return fmt.Errorf("signing an SSH certificate: %w", err)
@@ -31,8 +92,8 @@ func SignSSH(cert *ssh.Certificate, ca crypto.Signer) error {
 // compared by key.
 var issuer = &x509.Certificate{Subject: pkix.Name{CommonName: "stile"}}
 
-// SignX509 signs the template for the subject's key and gives the certificate in DER.
-func SignX509(template *x509.Certificate, subject *ecdsa.PublicKey, ca crypto.Signer) ([]byte, error) {
+// signX509 signs the template for the subject's key and returns the certificate in DER.
+func signX509(template *x509.Certificate, subject *ecdsa.PublicKey, ca crypto.Signer) ([]byte, error) {
 	parent := *issuer
 	parent.PublicKey = ca.Public()
 	der, err := x509.CreateCertificate(rand.Reader, template, &parent, subject, ca)

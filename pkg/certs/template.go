@@ -112,7 +112,7 @@ func HostTemplate(r HostRequest) (Template, error) {
 	t.X509.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	if t.SSH != nil {
 		t.SSH.CertType = ssh.HostCert
-		t.SSH.ValidPrincipals = append([]string{r.Identity.ID}, r.Identity.Names...)
+		t.SSH.ValidPrincipals = r.Identity.Principals()
 	}
 	return t, nil
 }

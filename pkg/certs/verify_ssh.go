@@ -60,7 +60,8 @@ type SSHUse struct {
 	Now    time.Time
 }
 
-// VerifySSHHost verifies a node's SSH host certificate for one principal: an agent id or a node name.
+// VerifySSHHost verifies a node's SSH host certificate for one principal: an agent id, or a node's name alone or with the
+// cluster's.
 func VerifySSHHost(cert *ssh.Certificate, ca identity.Authority, principal string, now time.Time) (identity.Host, error) {
 	if err := verifySSH(cert, ca, ssh.HostCert, now); err != nil {
 		return identity.Host{}, err
@@ -75,7 +76,7 @@ func VerifySSHHost(cert *ssh.Certificate, ca identity.Authority, principal strin
 	if err != nil {
 		return identity.Host{}, refused("the certificate holds no agent's identity", err)
 	}
-	if principal != h.ID && !slices.Contains(h.Names, principal) || h.Kind != identity.KindAgent {
+	if !slices.Contains(h.Principals(), principal) || h.Kind != identity.KindAgent {
 		return identity.Host{}, refused("the certificate's principals and identity disagree", nil)
 	}
 	return h, agree(cert, h.Cluster, ca.Cluster, h.Certificate)
@@ -148,6 +149,17 @@ func vouches(keys []crypto.PublicKey, signer ssh.PublicKey) bool {
 func sourceAllowed(cert *ssh.Certificate, from netip.Addr) error {
 	list, pinned := cert.CriticalOptions[sourceAddress]
 	if !pinned {
+		return nil
+	}
+	if list == "" {
+		return refused("the certificate's source address is malformed", nil)
+	}
+	return SourceAllowed(list, from)
+}
+
+// SourceAllowed compares an address with a list of networks that a certificate is pinned to; "" pins to none.
+func SourceAllowed(list string, from netip.Addr) error {
+	if list == "" {
 		return nil
 	}
 	networks, err := ParseSourceAddress(list)

@@ -38,9 +38,14 @@ func (c *Client) Status(ctx context.Context) (wire.Status, error) {
 	return signed[wire.Status](ctx, c, http.MethodGet, nil, "v1", "status")
 }
 
-// ListNodes gives the nodes that the caller may reach, sorted by name, and the live proxies.
-func (c *Client) ListNodes(ctx context.Context) (wire.NodeList, error) {
-	return signed[wire.NodeList](ctx, c, http.MethodGet, nil, "v1", "nodes")
+// HostStatus tells who the calling agent or proxy is, as the control plane sees it.
+func (c *Client) HostStatus(ctx context.Context) (wire.HostStatus, error) {
+	return signed[wire.HostStatus](ctx, c, http.MethodGet, nil, "v1", "host", "status")
+}
+
+// ListTargets returns the targets of a kind that the caller may reach, sorted by name, and the live proxies.
+func (c *Client) ListTargets(ctx context.Context, kind string) (wire.TargetList, error) {
+	return signed[wire.TargetList](ctx, c, http.MethodGet, nil, "v1", "targets", kind)
 }
 
 // ListResources gives all resources of a kind that the caller may list, sorted by name.

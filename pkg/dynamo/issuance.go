@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
@@ -87,12 +88,12 @@ func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
 	} else {
 		add(s.state.CreateOp(agent), nil)
 	}
-	for _, name := range a.Host.Names {
-		item, err := nodeItem(name, a)
+	for _, t := range a.Host.Targets {
+		item, err := targetItem(t, a)
 		if err != nil {
 			return err
 		}
-		add(s.state.PutOp(item, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(a.Host.ID)}), issue.ErrNameTaken)
+		add(s.state.PutOp(item, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(a.Host.ID)}), &issue.TakenError{Target: t})
 	}
 	if a.Secret != "" {
 		add(s.secrets.UpdateOp(table.Key{PK: names.TokenHash + "#" + a.Secret, SK: names.Token}, "SET uses_left = uses_left - :one",
@@ -103,14 +104,14 @@ func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
 	return conditions(table.Transact(ctx, s.api, ops...), meaning...)
 }
 
-// Quarantine writes single use, the claim, and its event in one transaction. There is one such claim for a
-// name, the newest: an agent that tries again and again fills nothing.
-func (s *Store) Quarantine(ctx context.Context, a issue.Admission, e audit.Event) error {
+// Quarantine writes single use, the claim of a target that is taken, and its event in one transaction. There is one
+// such claim for a target, the newest: an agent that tries again and again fills nothing.
+func (s *Store) Quarantine(ctx context.Context, a issue.Admission, taken identity.Target, e audit.Event) error {
 	item, err := agentItem(a, "quarantined")
 	if err != nil {
 		return err
 	}
-	item[names.SK] = table.String("quarantined#" + a.Host.Names[0])
+	item[names.SK] = table.String(quarantined(taken))
 	item["claimed_by"] = table.String(a.Host.ID)
 	event, err := s.ledger.Op(e)
 	if err != nil {
@@ -120,7 +121,7 @@ func (s *Store) Quarantine(ctx context.Context, a issue.Admission, e audit.Event
 }
 
 func agentItem(a issue.Admission, state string) (table.Item, error) {
-	host, err := json.Marshal(a.Host)
+	host, err := a.Host.Marshal()
 	if err != nil {
 		return nil, fmt.Errorf("writing the record of %s: %w", a.Host.ID, err)
 	}
@@ -130,14 +131,17 @@ func agentItem(a issue.Admission, state string) (table.Item, error) {
 	}, nil
 }
 
-// nodeItem is the resource of kind node that says who holds a name.
-func nodeItem(name string, a issue.Admission) (table.Item, error) {
-	spec, err := nodeSpec(a)
+// quarantined is the sort key of the newest claim of a target that another agent holds.
+func quarantined(t identity.Target) string { return "quarantined#" + t.String() }
+
+// targetItem is the resource that says who holds a target's name.
+func targetItem(t identity.Target, a issue.Admission) (table.Item, error) {
+	spec, err := targetSpec(a)
 	if err != nil {
 		return nil, err
 	}
 	return table.Item{
-		names.PK: table.String(names.Node), names.SK: table.String(name), "held_by": table.String(a.Host.ID),
+		names.PK: table.String(partition(t.Kind)), names.SK: table.String(t.Name), "held_by": table.String(a.Host.ID),
 		"scope": table.String(a.Host.Scope), "spec": table.String(spec), "updated_ms": table.Int(a.Intent.At.UnixMilli()),
 		"revision": table.Int(a.Intent.At.UnixMilli()),
 	}, nil

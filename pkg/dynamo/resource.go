@@ -8,23 +8,46 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-func nodeSpec(a issue.Admission) (string, error) {
-	b, err := json.Marshal(access.NodeSpec{Agent: a.Host.ID, Labels: a.Host.Labels, Token: a.Host.Token, AWS: a.Host.AWS})
+func targetSpec(a issue.Admission) (string, error) {
+	b, err := json.Marshal(access.TargetSpec{Agent: a.Host.ID, Labels: a.Host.Labels, Token: a.Host.Token, AWS: a.Host.AWS})
 	if err != nil {
-		return "", fmt.Errorf("writing the node of %s: %w", a.Host.ID, err)
+		return "", fmt.Errorf("writing the targets of %s: %w", a.Host.ID, err)
 	}
 	return string(b), nil
 }
 
+// partition is where resources of a kind stand.
+func partition(kind string) string {
+	k, _ := access.KindOf(kind)
+	return k.Partition()
+}
+
+// Targets gives what an agent holds by its record; none for an agent without one.
+func (s *Store) Targets(ctx context.Context, agent string) ([]identity.Target, error) {
+	item, err := s.state.Get(ctx, table.Key{PK: names.Agent, SK: agent})
+	if errors.Is(err, table.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	host, err := identity.ParseHost([]byte(item.Text("identity")))
+	if err != nil {
+		return nil, fmt.Errorf("reading the record of %s: %w", agent, err)
+	}
+	return host.Targets, nil
+}
+
 // Get gives a resource as it stands now, if there is one.
 func (s *Store) Get(ctx context.Context, kind, name string) (access.Resource, bool, error) {
-	item, err := s.state.Get(ctx, table.Key{PK: kind, SK: name})
+	item, err := s.state.Get(ctx, table.Key{PK: partition(kind), SK: name})
 	if errors.Is(err, table.ErrNotFound) {
 		return access.Resource{}, false, nil
 	}
@@ -37,7 +60,7 @@ func (s *Store) Get(ctx context.Context, kind, name string) (access.Resource, bo
 
 // List gives all resources of a kind as they stand now, sorted by name.
 func (s *Store) List(ctx context.Context, kind string) ([]access.Resource, error) {
-	items, err := s.state.List(ctx, kind)
+	items, err := s.state.List(ctx, partition(kind))
 	if err != nil {
 		return nil, err
 	}
@@ -91,14 +114,14 @@ func (s *Store) Commit(ctx context.Context, c resource.Change) error {
 func (s *Store) change(c resource.Change) (table.Op, error) {
 	was := table.Item{":was": table.Int(c.Was)}
 	if c.Delete {
-		return s.state.DeleteOp(table.Key{PK: c.Resource.Kind, SK: c.Resource.Metadata.Name}, "revision = :was", was), nil
+		return s.state.DeleteOp(table.Key{PK: partition(c.Resource.Kind), SK: c.Resource.Metadata.Name}, "revision = :was", was), nil
 	}
 	spec, err := c.Resource.SpecJSON()
 	if err != nil {
 		return table.Op{}, err
 	}
 	item := table.Item{
-		names.PK: table.String(c.Resource.Kind), names.SK: table.String(c.Resource.Metadata.Name),
+		names.PK: table.String(partition(c.Resource.Kind)), names.SK: table.String(c.Resource.Metadata.Name),
 		"scope": table.String(c.Resource.Metadata.Scope), "revision": table.Int(c.Resource.Metadata.Revision),
 		"spec": table.String(string(spec)), "updated_ms": table.Int(c.Event.Time.UnixMilli()), "updated_by": table.String(c.Event.Actor),
 	}
@@ -128,7 +151,11 @@ func (s *Store) beside(c resource.Change) []table.Op {
 	if c.ForgetAgent != "" {
 		ops = append(ops,
 			s.state.DeleteOp(table.Key{PK: names.Agent, SK: c.ForgetAgent}, "", nil),
-			s.state.DeleteOp(table.Key{PK: names.Agent, SK: "quarantined#" + c.Resource.Metadata.Name}, "", nil))
+			s.state.DeleteOp(table.Key{PK: names.Agent, SK: quarantined(identity.Target{Kind: c.Resource.Kind, Name: c.Resource.Metadata.Name})}, "", nil))
+		for _, t := range c.ForgetTargets {
+			ops = append(ops, s.state.DeleteOp(table.Key{PK: partition(t.Kind), SK: t.Name},
+				"attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(c.ForgetAgent)}))
+		}
 	}
 	if c.Revoke != nil {
 		ops = append(ops, s.state.CreateOp(beforeItem(*c.Revoke, c.Event.Time)))

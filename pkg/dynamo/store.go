@@ -5,6 +5,7 @@
 package dynamo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -41,16 +42,16 @@ func (s *Store) Record(ctx context.Context, e audit.Event) error { return s.ledg
 
 // decode reads an item of table state as a resource of a kind.
 func decode(kind string, i table.Item) (access.Resource, error) {
-	m := access.Metadata{Name: i.Text(names.SK), Scope: i.Text("scope"), Revision: i.Int("revision")}
-	if m.Scope == "" {
-		m.Scope = "/"
-	}
-	return access.DecodeSpec(kind, m, []byte(i.Text("spec")))
+	return access.DecodeSpec(kind, metadata(i), []byte(i.Text("spec")))
+}
+
+func metadata(i table.Item) access.Metadata {
+	return access.Metadata{Name: i.Text(names.SK), Scope: cmp.Or(i.Text("scope"), "/"), Revision: i.Int("revision")}
 }
 
 // specs lists all resources of a kind whose spec is T, as they stand now.
 func specs[T any](ctx context.Context, s *Store, kind string, each func(access.Metadata, T)) error {
-	items, err := s.state.List(ctx, kind)
+	items, err := s.state.List(ctx, partition(kind))
 	if err != nil {
 		return err
 	}
@@ -91,13 +92,23 @@ func (s *Store) Mappings(ctx context.Context) ([]access.Mapping, error) {
 	return all, err
 }
 
-// Roles gives all roles that are stored, as they stand now; presets are not among them.
+// Roles gives all roles that are stored, as they stand now; presets are not among them. One that can't be read, as a
+// newer release may have written it, is not left out: it bars its holders.
 func (s *Store) Roles(ctx context.Context) ([]access.Role, error) {
-	var all []access.Role
-	err := specs(ctx, s, names.Role, func(m access.Metadata, spec access.RoleSpec) {
-		all = append(all, access.Role{Metadata: m, Spec: spec})
-	})
-	return all, err
+	items, err := s.state.List(ctx, names.Role)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]access.Role, len(items))
+	for i, item := range items {
+		r, err := decode(names.Role, item)
+		role, ok := r.Role()
+		if err != nil || !ok {
+			role = access.Unreadable(metadata(item))
+		}
+		all[i] = role
+	}
+	return all, nil
 }
 
 // User gives a user's record, if there is one.

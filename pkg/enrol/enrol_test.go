@@ -13,9 +13,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/enrol"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -70,10 +73,18 @@ func (a *authority) credential(r wire.JoinRequest) wire.HostCredential {
 		}
 		return k
 	}
+	var targets []identity.Target
+	for _, s := range r.Targets {
+		target, err := identity.ParseTarget(s)
+		if err != nil {
+			a.t.Error(err)
+		}
+		targets = append(targets, target)
+	}
 	now := time.Now()
 	host := identity.Host{
-		Cluster: a.cluster.ID, Certificate: identity.NewID("crt", rand.Reader, now), Kind: identity.KindAgent, ID: a.id, Names: []string{r.Name},
-		Resources: r.Resources, Scope: "/", Method: "token", Token: r.Token, Versions: a.cluster.Versions(), IssuedAt: now.UTC(),
+		Cluster: a.cluster.ID, Certificate: identity.NewID("crt", rand.Reader, now), Kind: identity.KindAgent, ID: a.id,
+		ClusterName: tunneltest.Name, Targets: targets, Scope: "/", Method: "token", Token: r.Token, Versions: a.cluster.Versions(), IssuedAt: now.UTC(),
 	}
 	t, err := certs.HostTemplate(certs.HostRequest{
 		Identity: host, SSHKey: key(r.SSHKey), TLSKey: key(r.TLSKey), From: now, Until: now.Add(24 * time.Hour), Entropy: rand.Reader,
@@ -81,15 +92,15 @@ func (a *authority) credential(r wire.JoinRequest) wire.HostCredential {
 	if err != nil {
 		a.t.Error(err)
 	}
-	der, err := certs.SignX509(t.X509, t.TLSKey, a.cluster.Keys[names.KeyHostX509])
+	der, err := certstest.SignX509(t.X509, t.TLSKey, a.cluster.Keys[names.KeyHostX509])
 	if err != nil {
 		a.t.Error(err)
 	}
-	if err := certs.SignSSH(t.SSH, a.cluster.Keys[names.KeyHostSSH]); err != nil {
+	if err := certstest.SignSSH(t.SSH, a.cluster.Keys[names.KeyHostSSH]); err != nil {
 		a.t.Error(err)
 	}
 	w := wire.HostCredential{
-		Cluster: a.cluster.ID, ID: a.id, Names: host.Names, CertificateID: host.Certificate, TLSCertificate: der, SSHCertificate: t.SSH.Marshal(),
+		Cluster: a.cluster.ID, ID: a.id, Targets: r.Targets, CertificateID: host.Certificate, TLSCertificate: der, SSHCertificate: t.SSH.Marshal(),
 		ExpiresAt: t.X509.NotAfter, Proxies: []string{"proxy:443"},
 	}
 	for _, s := range a.cluster.Documents() {
@@ -128,7 +139,7 @@ func keeper(t *testing.T, a *authority, keys enrol.Keys, documents enrol.Documen
 	k, err := enrol.NewKeeper(enrol.Config{
 		API: a, Keys: keys, Documents: documents, Store: store,
 		Claim: enrol.Claim{
-			Kind: identity.KindAgent, Method: access.MethodToken, Token: "nodes", Name: "web-1", Resources: []string{"node"},
+			Kind: identity.KindAgent, Method: access.MethodToken, Token: "nodes", Targets: []identity.Target{{Kind: "node", Name: "web-1"}, {Kind: "db", Name: "orders"}},
 			Secret: func() (string, error) { return "the secret", nil },
 		},
 	})
@@ -166,6 +177,14 @@ func TestAKeeperJoinsOnceAndRenewsAtTwoThirds(t *testing.T) {
 			t.Errorf("the join said %+v", a.asked()[0])
 		}
 		renewal := a.asked()[1]
+		for _, said := range a.asked() {
+			if d := cmp.Diff([]string{"node/web-1", "db/orders"}, said.Join.Targets); d != "" {
+				t.Error(d)
+			}
+		}
+		if !first.Host.Serves(identity.Target{Kind: "db", Name: "orders"}) || first.Host.Serves(identity.Target{Kind: "node", Name: "orders"}) {
+			t.Errorf("the certificate is for %v", first.Host.Targets)
+		}
 		if renewal.Secret != "" {
 			t.Error("a renewal used the secret up")
 		}

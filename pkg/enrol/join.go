@@ -38,15 +38,14 @@ type API interface {
 
 // Claim is what a host asks to be, and how it proves who it is.
 type Claim struct {
-	Kind      string // identity.KindAgent or identity.KindProxy
-	Method    string // access.MethodIAM or access.MethodToken
-	Token     string // name of the join token
-	Name      string // node name; none for a proxy
-	Resources []string
-	Labels    map[string]string
-	TTL       time.Duration                             // 0 is the API's default
-	AWS       func(context.Context) (aws.Config, error) // for method iam
-	Secret    func() (string, error)                    // for method token, asked at the first join only
+	Kind    string            // identity.KindAgent or identity.KindProxy
+	Method  string            // access.MethodIAM or access.MethodToken
+	Token   string            // name of the join token
+	Targets []identity.Target // what it serves; none for a proxy
+	Labels  map[string]string
+	TTL     time.Duration                             // 0 is the API's default
+	AWS     func(context.Context) (aws.Config, error) // for method iam
+	Secret  func() (string, error)                    // for method token, asked at the first join only
 }
 
 // Keys are a host's two key pairs, P-256.
@@ -85,8 +84,11 @@ func Join(ctx context.Context, api API, claim Claim, keys Keys, prior *Credentia
 		return none, fmt.Errorf("asking for a challenge: %w", err)
 	}
 	request := wire.JoinRequest{
-		Challenge: challenge.Challenge, SSHKey: sshKey, TLSKey: tlsKey, Token: claim.Token, Name: claim.Name,
-		Resources: append([]string{}, claim.Resources...), Labels: claim.Labels, TTLSeconds: int64(claim.TTL / time.Second),
+		Challenge: challenge.Challenge, SSHKey: sshKey, TLSKey: tlsKey, Token: claim.Token,
+		Labels: claim.Labels, TTLSeconds: int64(claim.TTL / time.Second),
+	}
+	for _, t := range claim.Targets {
+		request.Targets = append(request.Targets, t.String())
 	}
 	if prior != nil {
 		if request.Prior, err = prior.prove(challenge.Challenge, hash); err != nil {
@@ -159,7 +161,7 @@ func Open(w wire.HostCredential, kind string, keys Keys, documents Documents, no
 		err = fmt.Errorf("opening the documents that came with the credential: %w", err)
 		if errors.Is(err, bundle.ErrPin) {
 			return nil, fault.New(fault.Denied, "ca_pin is not the root key of the cluster that answered",
-				"compare ca_pin and api with the cluster's; then have an administrator free the name that was claimed (stile rm node/NAME) and, for method token, make a new token").Because(err)
+				"compare ca_pin and api with the cluster's; then have an administrator free what was claimed (such as stile rm node/NAME) and, for method token, make a new token").Because(err)
 		}
 		return nil, err
 	}

@@ -143,7 +143,7 @@ func (k *Keeper) Renew(ctx context.Context) error {
 		}
 	}
 	k.current.Store(c)
-	k.config.Log.InfoContext(ctx, "Credential taken", "renewal", prior != nil, "id", c.Host.ID, "names", c.Host.Names, "certificate", c.Host.Certificate, "expires_at", c.Until)
+	k.config.Log.InfoContext(ctx, "Credential taken", "renewal", prior != nil, "id", c.Host.ID, "targets", c.Host.Targets, "certificate", c.Host.Certificate, "expires_at", c.Until)
 	k.config.Changed(c)
 	return nil
 }

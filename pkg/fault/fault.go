@@ -23,6 +23,7 @@ const (
 	Denied          Code = "denied"
 	NotFound        Code = "not_found"
 	Unreachable     Code = "unreachable"
+	NoTunnel        Code = "no_tunnel" // a proxy holds no tunnel to the target; another one may
 	Conflict        Code = "conflict"
 	Quarantined     Code = "quarantined"
 	TooLarge        Code = "too_large"
@@ -47,6 +48,7 @@ var table = map[Code]row{
 	Denied:          {403, 7, 4, "Access denied"},
 	NotFound:        {404, 5, 5, "Not found"},
 	Unreachable:     {502, 14, 6, "Unreachable"},
+	NoTunnel:        {502, 14, 6, "No tunnel"},
 	Conflict:        {409, 10, 7, "Conflict"},
 	Quarantined:     {409, 9, 7, "Quarantined"},
 	TooLarge:        {413, 11, 2, "Too large"},
@@ -88,7 +90,7 @@ type Fault struct {
 	Message    string        // lower case, no full stop: "node web-1 is offline"
 	Hint       string        // what to do next, imperative; may be empty only for Internal
 	Fields     []Field       // faulty inputs
-	DecisionID string        // dec_…, for stile explain
+	DecisionID string        // dec_…: the audit event of this id tells why
 	RetryAfter time.Duration // 0 when retrying alone won't help
 	cause      error
 }

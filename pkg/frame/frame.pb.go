@@ -27,8 +27,8 @@ const (
 // Target is what a session reaches.
 type Target struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // node
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // a node's name or an agent's id
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"` // node, db, …
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // the target's name, or the id of an agent that serves one of the kind
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -324,6 +324,106 @@ func (x *Open) GetResumeId() string {
 	return ""
 }
 
+// Use is a client's first frame to an agent, inside the TLS that only these two can read: how the session uses the
+// target. The agent answers as a proxy does, with an answer byte.
+type Use struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Use           map[string]string      `protobuf:"bytes,1,rep,name=use,proto3" json:"use,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by the kind's uses, such as database and user
+	TraceId       string                 `protobuf:"bytes,2,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`                                                    // the client's own, a hint for logs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Use) Reset() {
+	*x = Use{}
+	mi := &file_frame_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Use) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Use) ProtoMessage() {}
+
+func (x *Use) ProtoReflect() protoreflect.Message {
+	mi := &file_frame_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Use.ProtoReflect.Descriptor instead.
+func (*Use) Descriptor() ([]byte, []int) {
+	return file_frame_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Use) GetUse() map[string]string {
+	if x != nil {
+		return x.Use
+	}
+	return nil
+}
+
+func (x *Use) GetTraceId() string {
+	if x != nil {
+		return x.TraceId
+	}
+	return ""
+}
+
+// Purpose is an agent's first frame on a stream that it opens beside its control stream. The proxy answers with an
+// answer byte.
+type Purpose struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // events: batches of Events go one way, EventsHeld the other
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Purpose) Reset() {
+	*x = Purpose{}
+	mi := &file_frame_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Purpose) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Purpose) ProtoMessage() {}
+
+func (x *Purpose) ProtoReflect() protoreflect.Message {
+	mi := &file_frame_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Purpose.ProtoReflect.Descriptor instead.
+func (*Purpose) Descriptor() ([]byte, []int) {
+	return file_frame_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Purpose) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // Version orders signed documents.
 type Version struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -335,7 +435,7 @@ type Version struct {
 
 func (x *Version) Reset() {
 	*x = Version{}
-	mi := &file_frame_proto_msgTypes[4]
+	mi := &file_frame_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -347,7 +447,7 @@ func (x *Version) String() string {
 func (*Version) ProtoMessage() {}
 
 func (x *Version) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[4]
+	mi := &file_frame_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -360,7 +460,7 @@ func (x *Version) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Version.ProtoReflect.Descriptor instead.
 func (*Version) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{4}
+	return file_frame_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Version) GetEpoch() uint64 {
@@ -389,7 +489,7 @@ type Versions struct {
 
 func (x *Versions) Reset() {
 	*x = Versions{}
-	mi := &file_frame_proto_msgTypes[5]
+	mi := &file_frame_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +501,7 @@ func (x *Versions) String() string {
 func (*Versions) ProtoMessage() {}
 
 func (x *Versions) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[5]
+	mi := &file_frame_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +514,7 @@ func (x *Versions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Versions.ProtoReflect.Descriptor instead.
 func (*Versions) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{5}
+	return file_frame_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Versions) GetTrust() *Version {
@@ -450,7 +550,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_frame_proto_msgTypes[6]
+	mi := &file_frame_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +562,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[6]
+	mi := &file_frame_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +575,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{6}
+	return file_frame_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Register) GetVersion() uint32 {
@@ -509,7 +609,7 @@ type Registered struct {
 
 func (x *Registered) Reset() {
 	*x = Registered{}
-	mi := &file_frame_proto_msgTypes[7]
+	mi := &file_frame_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +621,7 @@ func (x *Registered) String() string {
 func (*Registered) ProtoMessage() {}
 
 func (x *Registered) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[7]
+	mi := &file_frame_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +634,7 @@ func (x *Registered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registered.ProtoReflect.Descriptor instead.
 func (*Registered) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{7}
+	return file_frame_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Registered) GetProxy() string {
@@ -557,7 +657,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_frame_proto_msgTypes[8]
+	mi := &file_frame_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +669,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[8]
+	mi := &file_frame_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +682,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{8}
+	return file_frame_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Chunk) GetBatch() uint64 {
@@ -624,7 +724,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_frame_proto_msgTypes[9]
+	mi := &file_frame_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +736,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[9]
+	mi := &file_frame_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +749,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{9}
+	return file_frame_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Held) GetBatch() uint64 {
@@ -677,7 +777,7 @@ type Events struct {
 
 func (x *Events) Reset() {
 	*x = Events{}
-	mi := &file_frame_proto_msgTypes[10]
+	mi := &file_frame_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +789,7 @@ func (x *Events) String() string {
 func (*Events) ProtoMessage() {}
 
 func (x *Events) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[10]
+	mi := &file_frame_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +802,7 @@ func (x *Events) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Events.ProtoReflect.Descriptor instead.
 func (*Events) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{10}
+	return file_frame_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Events) GetBatch() uint64 {
@@ -729,7 +829,7 @@ type EventsHeld struct {
 
 func (x *EventsHeld) Reset() {
 	*x = EventsHeld{}
-	mi := &file_frame_proto_msgTypes[11]
+	mi := &file_frame_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +841,7 @@ func (x *EventsHeld) String() string {
 func (*EventsHeld) ProtoMessage() {}
 
 func (x *EventsHeld) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[11]
+	mi := &file_frame_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +854,7 @@ func (x *EventsHeld) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsHeld.ProtoReflect.Descriptor instead.
 func (*EventsHeld) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{11}
+	return file_frame_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EventsHeld) GetBatch() uint64 {
@@ -774,7 +874,7 @@ type Proxies struct {
 
 func (x *Proxies) Reset() {
 	*x = Proxies{}
-	mi := &file_frame_proto_msgTypes[12]
+	mi := &file_frame_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +886,7 @@ func (x *Proxies) String() string {
 func (*Proxies) ProtoMessage() {}
 
 func (x *Proxies) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[12]
+	mi := &file_frame_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +899,7 @@ func (x *Proxies) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proxies.ProtoReflect.Descriptor instead.
 func (*Proxies) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{12}
+	return file_frame_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Proxies) GetProxies() []*Proxies_Proxy {
@@ -819,7 +919,7 @@ type GoAway struct {
 
 func (x *GoAway) Reset() {
 	*x = GoAway{}
-	mi := &file_frame_proto_msgTypes[13]
+	mi := &file_frame_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +931,7 @@ func (x *GoAway) String() string {
 func (*GoAway) ProtoMessage() {}
 
 func (x *GoAway) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[13]
+	mi := &file_frame_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +944,7 @@ func (x *GoAway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoAway.ProtoReflect.Descriptor instead.
 func (*GoAway) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{13}
+	return file_frame_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GoAway) GetGrace() uint32 {
@@ -862,7 +962,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_frame_proto_msgTypes[14]
+	mi := &file_frame_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +974,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[14]
+	mi := &file_frame_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +987,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{14}
+	return file_frame_proto_rawDescGZIP(), []int{16}
 }
 
 type Pong struct {
@@ -898,7 +998,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_frame_proto_msgTypes[15]
+	mi := &file_frame_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1010,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[15]
+	mi := &file_frame_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1023,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{15}
+	return file_frame_proto_rawDescGZIP(), []int{17}
 }
 
 // Control is every frame of the control stream.
@@ -949,7 +1049,7 @@ type Control struct {
 
 func (x *Control) Reset() {
 	*x = Control{}
-	mi := &file_frame_proto_msgTypes[16]
+	mi := &file_frame_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1061,7 @@ func (x *Control) String() string {
 func (*Control) ProtoMessage() {}
 
 func (x *Control) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[16]
+	mi := &file_frame_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1074,7 @@ func (x *Control) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Control.ProtoReflect.Descriptor instead.
 func (*Control) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{16}
+	return file_frame_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Control) GetBody() isControl_Body {
@@ -1163,7 +1263,7 @@ type Proxies_Proxy struct {
 
 func (x *Proxies_Proxy) Reset() {
 	*x = Proxies_Proxy{}
-	mi := &file_frame_proto_msgTypes[17]
+	mi := &file_frame_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1275,7 @@ func (x *Proxies_Proxy) String() string {
 func (*Proxies_Proxy) ProtoMessage() {}
 
 func (x *Proxies_Proxy) ProtoReflect() protoreflect.Message {
-	mi := &file_frame_proto_msgTypes[17]
+	mi := &file_frame_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1288,7 @@ func (x *Proxies_Proxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proxies_Proxy.ProtoReflect.Descriptor instead.
 func (*Proxies_Proxy) Descriptor() ([]byte, []int) {
-	return file_frame_proto_rawDescGZIP(), []int{12, 0}
+	return file_frame_proto_rawDescGZIP(), []int{14, 0}
 }
 
 func (x *Proxies_Proxy) GetId() string {
@@ -1234,7 +1334,15 @@ const file_frame_proto_rawDesc = "" +
 	"\x05proxy\x18\x04 \x01(\tR\x05proxy\x12\x12\n" +
 	"\x04user\x18\x05 \x01(\tR\x04user\x12\"\n" +
 	"\fcapabilities\x18\x06 \x03(\tR\fcapabilities\x12\x1b\n" +
-	"\tresume_id\x18\a \x01(\tR\bresumeId\"9\n" +
+	"\tresume_id\x18\a \x01(\tR\bresumeId\"\x88\x01\n" +
+	"\x03Use\x12.\n" +
+	"\x03use\x18\x01 \x03(\v2\x1c.stile.frame.v1.Use.UseEntryR\x03use\x12\x19\n" +
+	"\btrace_id\x18\x02 \x01(\tR\atraceId\x1a6\n" +
+	"\bUseEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1d\n" +
+	"\aPurpose\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"9\n" +
 	"\aVersion\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
 	"\acounter\x18\x02 \x01(\x04R\acounter\"\xa5\x01\n" +
@@ -1302,52 +1410,56 @@ func file_frame_proto_rawDescGZIP() []byte {
 	return file_frame_proto_rawDescData
 }
 
-var file_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_frame_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_frame_proto_goTypes = []any{
 	(*Target)(nil),         // 0: stile.frame.v1.Target
 	(*ConnectRequest)(nil), // 1: stile.frame.v1.ConnectRequest
 	(*Fault)(nil),          // 2: stile.frame.v1.Fault
 	(*Open)(nil),           // 3: stile.frame.v1.Open
-	(*Version)(nil),        // 4: stile.frame.v1.Version
-	(*Versions)(nil),       // 5: stile.frame.v1.Versions
-	(*Register)(nil),       // 6: stile.frame.v1.Register
-	(*Registered)(nil),     // 7: stile.frame.v1.Registered
-	(*Chunk)(nil),          // 8: stile.frame.v1.Chunk
-	(*Held)(nil),           // 9: stile.frame.v1.Held
-	(*Events)(nil),         // 10: stile.frame.v1.Events
-	(*EventsHeld)(nil),     // 11: stile.frame.v1.EventsHeld
-	(*Proxies)(nil),        // 12: stile.frame.v1.Proxies
-	(*GoAway)(nil),         // 13: stile.frame.v1.GoAway
-	(*Ping)(nil),           // 14: stile.frame.v1.Ping
-	(*Pong)(nil),           // 15: stile.frame.v1.Pong
-	(*Control)(nil),        // 16: stile.frame.v1.Control
-	(*Proxies_Proxy)(nil),  // 17: stile.frame.v1.Proxies.Proxy
+	(*Use)(nil),            // 4: stile.frame.v1.Use
+	(*Purpose)(nil),        // 5: stile.frame.v1.Purpose
+	(*Version)(nil),        // 6: stile.frame.v1.Version
+	(*Versions)(nil),       // 7: stile.frame.v1.Versions
+	(*Register)(nil),       // 8: stile.frame.v1.Register
+	(*Registered)(nil),     // 9: stile.frame.v1.Registered
+	(*Chunk)(nil),          // 10: stile.frame.v1.Chunk
+	(*Held)(nil),           // 11: stile.frame.v1.Held
+	(*Events)(nil),         // 12: stile.frame.v1.Events
+	(*EventsHeld)(nil),     // 13: stile.frame.v1.EventsHeld
+	(*Proxies)(nil),        // 14: stile.frame.v1.Proxies
+	(*GoAway)(nil),         // 15: stile.frame.v1.GoAway
+	(*Ping)(nil),           // 16: stile.frame.v1.Ping
+	(*Pong)(nil),           // 17: stile.frame.v1.Pong
+	(*Control)(nil),        // 18: stile.frame.v1.Control
+	nil,                    // 19: stile.frame.v1.Use.UseEntry
+	(*Proxies_Proxy)(nil),  // 20: stile.frame.v1.Proxies.Proxy
 }
 var file_frame_proto_depIdxs = []int32{
 	0,  // 0: stile.frame.v1.ConnectRequest.target:type_name -> stile.frame.v1.Target
 	0,  // 1: stile.frame.v1.Open.target:type_name -> stile.frame.v1.Target
-	4,  // 2: stile.frame.v1.Versions.trust:type_name -> stile.frame.v1.Version
-	4,  // 3: stile.frame.v1.Versions.policy:type_name -> stile.frame.v1.Version
-	4,  // 4: stile.frame.v1.Versions.revocations:type_name -> stile.frame.v1.Version
-	5,  // 5: stile.frame.v1.Register.held:type_name -> stile.frame.v1.Versions
-	5,  // 6: stile.frame.v1.Held.versions:type_name -> stile.frame.v1.Versions
-	17, // 7: stile.frame.v1.Proxies.proxies:type_name -> stile.frame.v1.Proxies.Proxy
-	6,  // 8: stile.frame.v1.Control.register:type_name -> stile.frame.v1.Register
-	7,  // 9: stile.frame.v1.Control.registered:type_name -> stile.frame.v1.Registered
-	8,  // 10: stile.frame.v1.Control.chunk:type_name -> stile.frame.v1.Chunk
-	9,  // 11: stile.frame.v1.Control.held:type_name -> stile.frame.v1.Held
-	10, // 12: stile.frame.v1.Control.events:type_name -> stile.frame.v1.Events
-	11, // 13: stile.frame.v1.Control.events_held:type_name -> stile.frame.v1.EventsHeld
-	12, // 14: stile.frame.v1.Control.proxies:type_name -> stile.frame.v1.Proxies
-	13, // 15: stile.frame.v1.Control.go_away:type_name -> stile.frame.v1.GoAway
-	14, // 16: stile.frame.v1.Control.ping:type_name -> stile.frame.v1.Ping
-	15, // 17: stile.frame.v1.Control.pong:type_name -> stile.frame.v1.Pong
-	2,  // 18: stile.frame.v1.Control.fault:type_name -> stile.frame.v1.Fault
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	19, // 2: stile.frame.v1.Use.use:type_name -> stile.frame.v1.Use.UseEntry
+	6,  // 3: stile.frame.v1.Versions.trust:type_name -> stile.frame.v1.Version
+	6,  // 4: stile.frame.v1.Versions.policy:type_name -> stile.frame.v1.Version
+	6,  // 5: stile.frame.v1.Versions.revocations:type_name -> stile.frame.v1.Version
+	7,  // 6: stile.frame.v1.Register.held:type_name -> stile.frame.v1.Versions
+	7,  // 7: stile.frame.v1.Held.versions:type_name -> stile.frame.v1.Versions
+	20, // 8: stile.frame.v1.Proxies.proxies:type_name -> stile.frame.v1.Proxies.Proxy
+	8,  // 9: stile.frame.v1.Control.register:type_name -> stile.frame.v1.Register
+	9,  // 10: stile.frame.v1.Control.registered:type_name -> stile.frame.v1.Registered
+	10, // 11: stile.frame.v1.Control.chunk:type_name -> stile.frame.v1.Chunk
+	11, // 12: stile.frame.v1.Control.held:type_name -> stile.frame.v1.Held
+	12, // 13: stile.frame.v1.Control.events:type_name -> stile.frame.v1.Events
+	13, // 14: stile.frame.v1.Control.events_held:type_name -> stile.frame.v1.EventsHeld
+	14, // 15: stile.frame.v1.Control.proxies:type_name -> stile.frame.v1.Proxies
+	15, // 16: stile.frame.v1.Control.go_away:type_name -> stile.frame.v1.GoAway
+	16, // 17: stile.frame.v1.Control.ping:type_name -> stile.frame.v1.Ping
+	17, // 18: stile.frame.v1.Control.pong:type_name -> stile.frame.v1.Pong
+	2,  // 19: stile.frame.v1.Control.fault:type_name -> stile.frame.v1.Fault
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_frame_proto_init() }
@@ -1355,7 +1467,7 @@ func file_frame_proto_init() {
 	if File_frame_proto != nil {
 		return
 	}
-	file_frame_proto_msgTypes[16].OneofWrappers = []any{
+	file_frame_proto_msgTypes[18].OneofWrappers = []any{
 		(*Control_Register)(nil),
 		(*Control_Registered)(nil),
 		(*Control_Chunk)(nil),
@@ -1374,7 +1486,7 @@ func file_frame_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_frame_proto_rawDesc), len(file_frame_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -94,7 +94,7 @@ func TestAKeeperGivesVerifiedDocumentsAndFetchesEachOnce(t *testing.T) {
 	m, s := newMemory()
 	c := clustertest.New(t)
 	m.views = [][]map[string]types.AttributeValue{show(t, s, c)}
-	k := head.NewKeeper(s, c.ID, true)
+	k := head.NewKeeper(s, c.ID)
 	want, _ := c.Fresh(t.Context())
 	for range 3 {
 		got, err := k.Fresh(t.Context())
@@ -118,12 +118,12 @@ func TestAReadBetweenTwoWritesIsDoneAgain(t *testing.T) {
 	c.Publish()
 	after := show(t, s, c)
 	m.views = [][]map[string]types.AttributeValue{{before[0], after[1]}, after}
-	got, err := head.NewKeeper(s, c.ID, true).Fresh(t.Context())
+	got, err := head.NewKeeper(s, c.ID).Fresh(t.Context())
 	if err != nil || got.Head.Policy.Counter != 2 || got.State.Policy.Version.Counter != 2 {
 		t.Errorf("%+v, %v", got.Head, err)
 	}
 	m.views = [][]map[string]types.AttributeValue{{before[0], after[1]}}
-	if _, err := head.NewKeeper(s, c.ID, true).Fresh(t.Context()); fault.From(err).Code != fault.Unavailable {
+	if _, err := head.NewKeeper(s, c.ID).Fresh(t.Context()); fault.From(err).Code != fault.Unavailable {
 		t.Errorf("torn for ever: %v", err)
 	}
 }
@@ -159,7 +159,7 @@ func TestAKeeperRefusesWhatIsNotSignedNotAddressedOrNotOurs(t *testing.T) {
 			v := show(t, s, c)
 			id := spoil(t, m, s, c, v)
 			m.views = [][]map[string]types.AttributeValue{v}
-			if got, err := head.NewKeeper(s, id, true).Fresh(t.Context()); err == nil {
+			if got, err := head.NewKeeper(s, id).Fresh(t.Context()); err == nil {
 				t.Errorf("accepted %+v", got.Head)
 			}
 		})
@@ -184,7 +184,7 @@ func TestATrustVersionIsNeverReplaced(t *testing.T) {
 func TestBeforeTheFirstDeploymentThereIsAFaultThatSaysSo(t *testing.T) {
 	m, s := newMemory()
 	m.views = [][]map[string]types.AttributeValue{nil}
-	if _, err := head.NewKeeper(s, "c", true).Fresh(t.Context()); fault.From(err).Code != fault.Unavailable {
+	if _, err := head.NewKeeper(s, "c").Fresh(t.Context()); fault.From(err).Code != fault.Unavailable {
 		t.Errorf("got %v", err)
 	}
 }

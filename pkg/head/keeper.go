@@ -14,17 +14,16 @@ import (
 // are newer ones. It trusts the first chain that it is given: who may write it is what IAM says.
 // It may be used by several goroutines.
 type Keeper struct {
-	store  *Store
-	policy bool
+	store *Store
 
 	mu     sync.Mutex
 	holder *bundle.Holder
 	view   bundle.View
 }
 
-// NewKeeper makes a keeper for a cluster; without policy it reads trust and revocations alone.
-func NewKeeper(s *Store, cluster string, policy bool) *Keeper {
-	return &Keeper{store: s, policy: policy, holder: bundle.NewHolder(cluster, "")}
+// NewKeeper makes a keeper for a cluster.
+func NewKeeper(s *Store, cluster string) *Keeper {
+	return &Keeper{store: s, holder: bundle.NewHolder(cluster, "")}
 }
 
 // torn bounds how often a read that fell between the two writes of one publication is done again.
@@ -57,13 +56,11 @@ func (k *Keeper) take(ctx context.Context, h Head, revocations *bundle.Signed) e
 		return none(err)
 	}
 	documents := append([]bundle.Signed{}, v.Trust...)
-	if k.policy {
-		if v.Policy, err = k.store.Policy(ctx, h); err != nil && !errors.Is(err, ErrNone) {
-			return err
-		}
-		if err == nil {
-			documents = append(documents, v.Policy)
-		}
+	if v.Policy, err = k.store.Policy(ctx, h); err != nil && !errors.Is(err, ErrNone) {
+		return err
+	}
+	if err == nil {
+		documents = append(documents, v.Policy)
 	}
 	if revocations != nil {
 		v.Revocations = *revocations

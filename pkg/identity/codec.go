@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/strict"
@@ -20,6 +21,7 @@ type Authority struct {
 // Marshal writes the identity as JSON. One that is invalid or larger than [MaxSize] is refused with a fault;
 // for size it names the largest trait.
 func (u User) Marshal() ([]byte, error) {
+	u.Form = Form{V: formVersion, Critical: u.limits()}
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
@@ -37,11 +39,8 @@ func (u User) Marshal() ([]byte, error) {
 // largest names the trait, or else the list, that takes most bytes.
 func (u User) largest() string {
 	name, most := "roles", size(u.Roles)
-	if n := size(u.Requests); n > most {
-		name, most = "requests", n
-	}
-	if n := size(u.Resources); n > most {
-		name, most = "resources", n
+	if b, err := json.Marshal(u.Grants); err == nil && len(b) > most {
+		name, most = "grants", len(b)
 	}
 	for k, v := range u.Traits {
 		if n := len(k) + size(v); n > most || n == most && k < name {
@@ -59,17 +58,44 @@ func size(values []string) int {
 	return n
 }
 
-// ParseUser reads what Marshal wrote, and refuses anything else.
+// limits lists the fields that are set and make the certificate good for less: the critical ones. What only adds, such as
+// a grant, may be passed over.
+func (u User) limits() []string {
+	if u.SourceAddress == "" {
+		return nil
+	}
+	return []string{"source_address"}
+}
+
+// ParseUser reads what Marshal wrote, in this release or a later one.
 func ParseUser(b []byte) (User, error) {
 	var u User
-	if err := strict.JSON(b, MaxSize, &u); err != nil {
+	if err := strict.LaterJSON(b, MaxSize, &u); err != nil {
 		return User{}, fmt.Errorf("reading a user's identity: %w", err)
+	}
+	if err := u.readable(User{}); err != nil {
+		return User{}, err
 	}
 	return u, u.Validate()
 }
 
+// readable refuses what is written in another form, or holds what is critical and not known here.
+func (f Form) readable(as any) error {
+	if f.V != formVersion {
+		return malformed("v", fmt.Sprint(f.V))
+	}
+	for _, path := range f.Critical {
+		if !strict.Knows(as, path) {
+			return fault.Newf(fault.Unauthenticated, "update this program: the certificate was issued by a newer release",
+				"the certificate is limited by %.64q, which is not known here", path)
+		}
+	}
+	return nil
+}
+
 // Marshal writes the identity as JSON; see [User.Marshal].
 func (h Host) Marshal() ([]byte, error) {
+	h.Form = Form{V: formVersion}
 	if err := h.Validate(); err != nil {
 		return nil, err
 	}
@@ -84,11 +110,14 @@ func (h Host) Marshal() ([]byte, error) {
 	return b, nil
 }
 
-// ParseHost reads what Marshal wrote, and refuses anything else.
+// ParseHost reads what Marshal wrote, in this release or a later one.
 func ParseHost(b []byte) (Host, error) {
 	var h Host
-	if err := strict.JSON(b, MaxSize, &h); err != nil {
+	if err := strict.LaterJSON(b, MaxSize, &h); err != nil {
 		return Host{}, fmt.Errorf("reading a host's identity: %w", err)
+	}
+	if err := h.readable(Host{}); err != nil {
+		return Host{}, err
 	}
 	return h, h.Validate()
 }
@@ -101,7 +130,6 @@ func (h Host) URI() string { return "spiffe://" + h.Cluster + "/" + h.Kind + "/"
 
 var (
 	userName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@+=-]{0,63}$`)
-	nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
 	login    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+$-]{0,63}$`)
 	cluster  = regexp.MustCompile(`^[0-9a-z-]{1,63}$`)
 	idShape  = regexp.MustCompile(`^[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}$`)
@@ -111,10 +139,6 @@ var (
 // ValidUserName reports whether a user may have this name: 1–64 of letters, digits and _ . @ + = -,
 // the first a letter or digit. It is what an STS session name may hold, without the comma.
 func ValidUserName(name string) bool { return userName.MatchString(name) }
-
-// ValidNodeName reports whether a node may have this name: 1–63 of lower-case letters, digits, dots and
-// hyphens, beginning and ending with a letter or digit.
-func ValidNodeName(name string) bool { return nodeName.MatchString(name) }
 
 // ValidLogin reports whether a string may be a principal in an SSH certificate: 1–64 of ASCII letters, digits
 // and _ . + $ -, the first no dot, sign or hyphen. So commas (CVE-2026-35414), whitespace, control characters,
@@ -135,6 +159,25 @@ func (u User) Validate() error {
 	case u.IssuedAt.IsZero():
 		return malformed("issued_at", "")
 	}
+	return u.validateGrants()
+}
+
+func (u User) validateGrants() error {
+	resources := 0
+	for _, g := range u.Grants {
+		resources += len(g.Resources)
+		if !ValidID("req", g.Request) || len(g.Roles) == 0 || g.Until.IsZero() {
+			return malformed("grants", g.Request)
+		}
+		for _, t := range g.Resources {
+			if !ValidTargetKind(t.Kind) || !ValidTargetName(t.Name) {
+				return malformed("grants", t.String())
+			}
+		}
+	}
+	if len(u.Grants) > MaxGrants || resources > MaxResources {
+		return fault.Newf(fault.TooLarge, "let requests that are not needed any more end", "a certificate holds at most %d grants with %d resources in all", MaxGrants, MaxResources)
+	}
 	return nil
 }
 
@@ -150,12 +193,14 @@ func (h Host) Validate() error {
 		return malformed("certificate", h.Certificate)
 	case !ValidID(prefix, h.ID):
 		return malformed("id", h.ID)
+	case !ValidClusterName(h.ClusterName):
+		return malformed("cluster_name", h.ClusterName)
 	case h.IssuedAt.IsZero():
 		return malformed("issued_at", "")
 	}
-	for _, n := range h.Names {
-		if !ValidNodeName(n) {
-			return malformed("names", n)
+	for i, t := range h.Targets {
+		if !ValidTargetKind(t.Kind) || !ValidTargetName(t.Name) || slices.Contains(h.Targets[:i], t) {
+			return malformed("targets", t.String())
 		}
 	}
 	return nil

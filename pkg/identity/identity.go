@@ -6,7 +6,10 @@ package identity
 
 import (
 	"encoding/asn1"
+	"slices"
 	"time"
+
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 // OID is the private X.509 extension that holds the identity, as the bytes of its JSON in an OCTET STRING.
@@ -34,22 +37,50 @@ type Versions struct {
 	Revocations Version `json:"revocations"`
 }
 
+// Form is how an identity is written: a later release may add fields, which an earlier one passes over, unless it is told
+// that they limit what the certificate is good for.
+type Form struct {
+	V        int      `json:"v"`                  // 1
+	Critical []string `json:"critical,omitempty"` // paths of fields that whoever doesn't know them must refuse the certificate for
+}
+
+// formVersion is what this release writes. A later one counts up only when what stands at a known field has another meaning.
+const formVersion = 1
+
 // User is a person's or program's identity.
 type User struct {
-	Cluster       string              `json:"cluster"`             // cluster id, UUID
-	Certificate   string              `json:"certificate"`         // crt_<ulid>, the same in the SSH and the X.509 certificate
-	Name          string              `json:"name"`                // unique name of the user
-	Mapping       string              `json:"mapping,omitempty"`   // iam_mapping that let the user in
-	UID           string              `json:"uid"`                 // immutable: usr_<hex>, survives renames
-	Roles         []string            `json:"roles"`               // sorted
-	Traits        map[string][]string `json:"traits,omitempty"`    //
-	Requests      []string            `json:"requests,omitempty"`  // access requests that the roles came from
-	Resources     []string            `json:"resources,omitempty"` // when set: only these
-	MFA           string              `json:"mfa,omitempty"`       // mark of a second factor
-	Device        string              `json:"device,omitempty"`    // mark of a device
-	SourceAddress string              `json:"source_address,omitempty"`
+	Form
+	Cluster       string              `json:"cluster"`                  // cluster id, UUID
+	Certificate   string              `json:"certificate"`              // crt_<ulid>, the same in the SSH and the X.509 certificate
+	Name          string              `json:"name"`                     // unique name of the user
+	Mapping       string              `json:"mapping,omitempty"`        // iam_mapping that let the user in
+	UID           string              `json:"uid"`                      // immutable: usr_<hex>, survives renames
+	Roles         []string            `json:"roles"`                    // sorted; permanent
+	Traits        map[string][]string `json:"traits,omitempty"`         //
+	Grants        []Grant             `json:"grants,omitempty"`         // what access requests gave beside the roles, for a while
+	SourceAddress string              `json:"source_address,omitempty"` // when set: good only from here, as in the SSH certificate's source-address
 	Versions      Versions            `json:"versions"`
 	IssuedAt      time.Time           `json:"issued_at"`
+}
+
+// Grant is what an approved access request adds to a user's own roles until its time is over. The certificate may live
+// longer than the grant.
+type Grant struct {
+	Request   string    `json:"request"`             // req_<ulid>
+	Roles     []string  `json:"roles"`               // sorted
+	Resources []Target  `json:"resources,omitempty"` // when set, the grant's roles count for these targets alone
+	Until     time.Time `json:"until"`               // exclusive
+}
+
+// The most that a certificate holds of grants, and all grants together of resources.
+const (
+	MaxGrants    = 8
+	MaxResources = 32
+)
+
+// Covers reports whether the grant counts for a target at a time.
+func (g Grant) Covers(t Target, now time.Time) bool {
+	return now.Before(g.Until) && (len(g.Resources) == 0 || slices.Contains(g.Resources, t))
 }
 
 // Kinds of host.
@@ -58,19 +89,23 @@ const (
 	KindProxy = "proxy"
 )
 
+// nodeKind is the kind of targets that SSH host certificates are for.
+const nodeKind = names.KindNode
+
 // Host is an agent's or a proxy's identity.
 type Host struct {
+	Form
 	Cluster     string            `json:"cluster"`
-	Certificate string            `json:"certificate"`         // crt_<ulid>
-	Kind        string            `json:"kind"`                // agent | proxy
-	ID          string            `json:"id"`                  // agt_<ulid> or prx_<ulid>, chosen by the server
-	Names       []string          `json:"names,omitempty"`     // node names that it may serve
-	Resources   []string          `json:"resources,omitempty"` // kinds that it may serve: node, …
-	Scope       string            `json:"scope"`               // / by default
-	Labels      map[string]string `json:"labels,omitempty"`    // pinned by token and AWS
-	Method      string            `json:"method"`              // iam | token
-	Token       string            `json:"token"`               // name of the join token
-	AWS         string            `json:"aws,omitempty"`       // <partition>:<account>:<role name>:<role id>, when joined by iam
+	ClusterName string            `json:"cluster_name"`      // what people call the cluster
+	Certificate string            `json:"certificate"`       // crt_<ulid>
+	Kind        string            `json:"kind"`              // agent | proxy
+	ID          string            `json:"id"`                // agt_<ulid> or prx_<ulid>, chosen by the server
+	Targets     []Target          `json:"targets,omitempty"` // what it may serve, as kind/name; none for a proxy
+	Scope       string            `json:"scope"`             // / by default
+	Labels      map[string]string `json:"labels,omitempty"`  // pinned by token and AWS
+	Method      string            `json:"method"`            // iam | token
+	Token       string            `json:"token"`             // name of the join token
+	AWS         string            `json:"aws,omitempty"`     // <partition>:<account>:<role name>:<role id>, when joined by iam
 	Versions    Versions          `json:"versions"`
 	IssuedAt    time.Time         `json:"issued_at"`
 }

@@ -3,6 +3,8 @@ package identity_test
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -16,19 +18,29 @@ import (
 
 var now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
+var (
+	node1 = identity.Target{Kind: "node", Name: "node-1"}
+	db1   = identity.Target{Kind: "db", Name: "node-1"} // another thing of the same name
+)
+
+const request = "req_01hv0000000000000000000000"
+
+func grant(resources ...identity.Target) identity.Grant {
+	return identity.Grant{Request: request, Roles: []string{"dba", "oncall"}, Resources: resources, Until: now.Add(time.Hour)}
+}
+
 func alice() identity.User {
 	return identity.User{
 		Cluster: "6f0b1a52-7a0e-4a35-9a44-6a8f0f5f1c11", Certificate: "crt_01hv0000000000000000000000", Name: "Alice+x=1@example.com", UID: "usr_0a",
-		Roles: []string{"access"}, Traits: map[string][]string{"logins": {"ubuntu"}}, Requests: []string{"req_1"}, Resources: []string{"node/a"},
-		MFA: "webauthn", Device: "dev_1", SourceAddress: "192.0.2.1",
+		Roles: []string{"access"}, Traits: map[string][]string{"logins": {"ubuntu"}}, Grants: []identity.Grant{grant(node1, db1)}, SourceAddress: "192.0.2.1",
 		Versions: identity.Versions{Trust: identity.Version{Epoch: 1, Counter: 2}}, IssuedAt: now,
 	}
 }
 
 func node() identity.Host {
 	return identity.Host{
-		Cluster: "c1", Certificate: "crt_01hv0000000000000000000000", Kind: identity.KindAgent, ID: "agt_01hv0000000000000000000000",
-		Names: []string{"node-1", "a.b"}, Resources: []string{"node"}, Scope: "/a", Labels: map[string]string{"env": "dev"}, Method: "iam", Token: "t", AWS: "aws:1:r:AROA", IssuedAt: now,
+		Cluster: "c1", ClusterName: "demo", Certificate: "crt_01hv0000000000000000000000", Kind: identity.KindAgent, ID: "agt_01hv0000000000000000000000",
+		Targets: []identity.Target{node1, {Kind: "node", Name: "a.b"}, db1}, Scope: "/a", Labels: map[string]string{"env": "dev"}, Method: "iam", Token: "t", AWS: "aws:1:r:AROA", IssuedAt: now,
 	}
 }
 
@@ -41,7 +53,7 @@ func TestIdentitiesComeBackAsTheyWere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(alice(), u); d != "" {
+	if d := cmp.Diff(read(alice()), u); d != "" {
 		t.Error(d)
 	}
 	if b, err = node().Marshal(); err != nil {
@@ -51,11 +63,85 @@ func TestIdentitiesComeBackAsTheyWere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(node(), h); d != "" {
+	want := node()
+	want.V = 1
+	if d := cmp.Diff(want, h); d != "" {
 		t.Error(d)
 	}
 	if _, err := identity.ParseUser(b); err == nil {
 		t.Error("a host's identity was read as a user's")
+	}
+}
+
+// read is an identity as it comes back: it says how it is written.
+func read(u identity.User) identity.User {
+	u.V = 1
+	if u.SourceAddress != "" {
+		u.Critical = []string{"source_address"}
+	}
+	return u
+}
+
+// What a later release may add is passed over, unless it says that it limits what the certificate is good for.
+func TestWhatALaterReleaseAddsIsPassedOverUnlessItLimits(t *testing.T) {
+	user, err := alice().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := node().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := func(b []byte, critical string) []byte {
+		var m map[string]any
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		m["hours"], m["critical"] = "9-17", []string{critical}
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	form := func(b []byte, v string) []byte { return bytes.Replace(b, []byte(`"v":1`), []byte(v), 1) }
+	for name, c := range map[string]struct {
+		change func([]byte) []byte
+		code   fault.Code // "" when it is read
+	}{
+		"a field that only adds":     {func(b []byte) []byte { return append([]byte(`{"hours":"9-17",`), b[1:]...) }, ""},
+		"a field that limits":        {func(b []byte) []byte { return limited(b, "hours") }, fault.Unauthenticated},
+		"a limit below a known one":  {func(b []byte) []byte { return limited(b, "versions.hours") }, fault.Unauthenticated},
+		"a limit that has no name":   {func(b []byte) []byte { return limited(b, "") }, fault.Unauthenticated},
+		"a limit that is known here": {func(b []byte) []byte { return limited(b, "versions.policy") }, ""},
+		"another form":               {func(b []byte) []byte { return form(b, `"v":2`) }, fault.BadInput},
+		"no form":                    {func(b []byte) []byte { return form(b, `"w":1`) }, fault.BadInput},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, err := identity.ParseUser(c.change(user))
+			if c.code == "" && (err != nil || u.Name != alice().Name) || c.code != "" && !fault.Is(err, c.code) {
+				t.Errorf("a user: %+v %v", u, err)
+			}
+			h, err := identity.ParseHost(c.change(host))
+			if c.code == "" && (err != nil || h.ID != node().ID) || c.code != "" && !fault.Is(err, c.code) {
+				t.Errorf("a host: %+v %v", h, err)
+			}
+		})
+	}
+}
+
+func TestASourceAddressIsSaidToLimit(t *testing.T) {
+	for address, want := range map[string][]string{"": nil, "192.0.2.1": {"source_address"}} {
+		u := alice()
+		u.SourceAddress, u.Critical, u.V = address, []string{"roles"}, 7 // the form is not the caller's to say
+		b, err := u.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := identity.ParseUser(b)
+		if d := cmp.Diff(identity.Form{V: 1, Critical: want}, got.Form); err != nil || d != "" {
+			t.Error(err, d)
+		}
 	}
 }
 
@@ -83,6 +169,13 @@ func TestMalformedIdentitiesAreNeitherWrittenNorRead(t *testing.T) {
 		"long name":   func(u *identity.User) { u.Name = strings.Repeat("a", 65) },
 		"uid":         func(u *identity.User) { u.UID = "0a" },
 		"issued_at":   func(u *identity.User) { u.IssuedAt = time.Time{} },
+		"request":     func(u *identity.User) { u.Grants[0].Request = "req_1" },
+		"no request":  func(u *identity.User) { u.Grants[0].Request = "" },
+		"another id":  func(u *identity.User) { u.Grants[0].Request = u.Certificate },
+		"no roles":    func(u *identity.User) { u.Grants[0].Roles = nil },
+		"no end":      func(u *identity.User) { u.Grants[0].Until = time.Time{} },
+		"no kind":     func(u *identity.User) { u.Grants[0].Resources[0].Kind = "" },
+		"a resource":  func(u *identity.User) { u.Grants[0].Resources[0].Name = "a*" },
 	} {
 		u := alice()
 		spoil(&u)
@@ -92,7 +185,9 @@ func TestMalformedIdentitiesAreNeitherWrittenNorRead(t *testing.T) {
 	}
 	for field, spoil := range map[string]func(*identity.Host){
 		"cluster": func(h *identity.Host) { h.Cluster = "" }, "kind": func(h *identity.Host) { h.Kind = "node" },
-		"a proxy's id": func(h *identity.Host) { h.ID = "prx_01hv0000000000000000000000" }, "name": func(h *identity.Host) { h.Names = []string{"a b"} },
+		"a proxy's id": func(h *identity.Host) { h.ID = "prx_01hv0000000000000000000000" }, "name": func(h *identity.Host) { h.Targets[0].Name = "a b" },
+		"no name": func(h *identity.Host) { h.Targets[0].Name = "" }, "a kind": func(h *identity.Host) { h.Targets[0].Kind = "No" }, "twice": func(h *identity.Host) { h.Targets[1] = h.Targets[0] },
+		"no cluster name": func(h *identity.Host) { h.ClusterName = "" }, "cluster name": func(h *identity.Host) { h.ClusterName = "demo." },
 		"certificate": func(h *identity.Host) { h.Certificate = "" }, "issued_at": func(h *identity.Host) { h.IssuedAt = time.Time{} },
 	} {
 		h := node()
@@ -106,13 +201,14 @@ func TestMalformedIdentitiesAreNeitherWrittenNorRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, b := range map[string][]byte{
-		"nothing":          nil,
-		"trailing data":    append(bytes.Clone(good), "{}"...),
-		"an unknown field": []byte(`{"admin":true,` + string(good[1:])),
-		"a doubled field":  []byte(`{"name":"root",` + string(good[1:])),
-		"another case":     bytes.Replace(good, []byte(`"name"`), []byte(`"Name"`), 1),
-		"null":             []byte("null"),
-		"too much":         append(bytes.Clone(good), bytes.Repeat([]byte(" "), identity.MaxSize)...),
+		"nothing":         nil,
+		"trailing data":   append(bytes.Clone(good), "{}"...),
+		"a doubled field": []byte(`{"name":"root",` + string(good[1:])),
+		"another case":    bytes.Replace(good, []byte(`"name"`), []byte(`"Name"`), 1),
+		"null":            []byte("null"),
+		"another target":  bytes.Replace(good, []byte("db/node-1"), []byte("db/node-1/x"), 1),
+		"no target":       bytes.Replace(good, []byte("db/node-1"), []byte("db"), 1),
+		"too much":        append(bytes.Clone(good), bytes.Repeat([]byte(" "), identity.MaxSize)...),
 	} {
 		if u, err := identity.ParseUser(b); err == nil {
 			t.Errorf("%s: read as %+v", name, u)
@@ -123,8 +219,7 @@ func TestMalformedIdentitiesAreNeitherWrittenNorRead(t *testing.T) {
 func TestALargeIdentityNamesItsLargestPart(t *testing.T) {
 	for want, fill := range map[string]func(*identity.User, []string){
 		"roles":        func(u *identity.User, v []string) { u.Roles = v },
-		"requests":     func(u *identity.User, v []string) { u.Requests = v },
-		"resources":    func(u *identity.User, v []string) { u.Resources = v },
+		"grants":       func(u *identity.User, v []string) { u.Grants[0].Roles = v },
 		"trait groups": func(u *identity.User, v []string) { u.Traits["groups"] = v },
 	} {
 		u := alice()
@@ -158,10 +253,188 @@ func TestVersionsOrderByEpochFirst(t *testing.T) {
 	}
 }
 
-func TestNodeNames(t *testing.T) {
-	for name, want := range map[string]bool{"node-1": true, "a": true, "a.b": true, "1": true, "": false, "-a": false, "a-": false, "A": false, "a_b": false, "a b": false, "a,b": false, "*": false, strings.Repeat("a", 63): true, strings.Repeat("a", 64): false} {
-		if identity.ValidNodeName(name) != want {
-			t.Errorf("%q is not %t", name, want)
+func TestTargetNames(t *testing.T) {
+	for name, want := range map[string]bool{"node-1": true, "a": true, "a.b": true, "1": true, "": false, "-a": false, "a-": false, ".a": false, "a.": false, "A": false, "a_b": false, "a b": false, "a,b": false, "a/b": false, "*": false, strings.Repeat("a", 63): true, strings.Repeat("a", 64): false} {
+		if identity.ValidTargetName(name) != want {
+			t.Errorf("the target name %q is not %t", name, want)
 		}
+		if identity.ValidClusterName(name) != want {
+			t.Errorf("the cluster name %q is not %t", name, want)
+		}
+	}
+	for kind, want := range map[string]bool{"node": true, "db": true, "k8s": true, "": false, "Node": false, "1node": false, "a-b": false, "a/b": false, "a b": false, strings.Repeat("a", 32): true, strings.Repeat("a", 33): false} {
+		if identity.ValidTargetKind(kind) != want {
+			t.Errorf("the kind %q is not %t", kind, want)
+		}
+	}
+}
+
+func TestTargetsComeBackFromTheirText(t *testing.T) {
+	for text, want := range map[string]identity.Target{"node/node-1": node1, "db/node-1": db1, "app/a.b": {Kind: "app", Name: "a.b"}} {
+		got, err := identity.ParseTarget(text)
+		if err != nil || got != want || got.String() != text {
+			t.Errorf("%s: %v %v", text, got, err)
+		}
+		b, err := json.Marshal(map[identity.Target]identity.Target{got: got})
+		if err != nil || string(b) != `{"`+text+`":"`+text+`"}` {
+			t.Errorf("%s: %s %v", text, b, err)
+		}
+		var back map[identity.Target]identity.Target
+		if err := json.Unmarshal(b, &back); err != nil || back[want] != want {
+			t.Errorf("%s: %v %v", text, back, err)
+		}
+	}
+	for _, text := range []string{"", "/", "node", "node/", "/a", "node/A", "Node/a", "node/a/b", "node//a", " node/a", "node/a ", "node/a,b", "no-de/a", strings.Repeat("node/a", 100)} {
+		if got, err := identity.ParseTarget(text); !fault.Is(err, fault.BadInput) || got != (identity.Target{}) || len(err.Error()) > 200 || fault.From(err).Hint == "" {
+			t.Errorf("%q: %v %v", text, got, err)
+		}
+		var got identity.Target
+		if err := got.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q was read as %v", text, got)
+		}
+	}
+}
+
+func TestAHostServesWhatItsCertificateNames(t *testing.T) {
+	h := node()
+	for _, c := range []struct {
+		sentence string
+		target   identity.Target
+		serves   bool
+		named    identity.Target
+	}{
+		{"a node by its name", node1, true, node1},
+		{"another of its nodes", identity.Target{Kind: "node", Name: "a.b"}, true, identity.Target{Kind: "node", Name: "a.b"}},
+		{"a database by the name of a node, which it serves too", db1, true, db1},
+		{"a database by the name of a node that it does not serve as one", identity.Target{Kind: "db", Name: "a.b"}, false, identity.Target{Kind: "db", Name: "a.b"}},
+		{"a name that is another's", identity.Target{Kind: "node", Name: "node-2"}, false, identity.Target{Kind: "node", Name: "node-2"}},
+		{"a name by its beginning", identity.Target{Kind: "node", Name: "node"}, false, identity.Target{Kind: "node", Name: "node"}},
+		{"a full name, which is for SSH alone", identity.Target{Kind: "node", Name: "node-1.demo"}, false, identity.Target{Kind: "node", Name: "node-1.demo"}},
+		{"a node by the agent's id", identity.Target{Kind: "node", Name: h.ID}, true, node1},
+		{"a database by the agent's id", identity.Target{Kind: "db", Name: h.ID}, true, db1},
+		{"a kind that it has nothing of, by its id", identity.Target{Kind: "app", Name: h.ID}, false, identity.Target{Kind: "app", Name: h.ID}},
+		{"another agent's id", identity.Target{Kind: "node", Name: "agt_01hv0000000000000000000001"}, false, identity.Target{Kind: "node", Name: "agt_01hv0000000000000000000001"}},
+		{"nothing", identity.Target{}, false, identity.Target{}},
+	} {
+		t.Run(c.sentence, func(t *testing.T) {
+			if h.Serves(c.target) != c.serves {
+				t.Errorf("serves %s: %t", c.target, !c.serves)
+			}
+			if got := h.Named(c.target); got != c.named {
+				t.Errorf("named %s, want %s", got, c.named)
+			}
+		})
+	}
+	proxy := identity.Host{Kind: identity.KindProxy, ID: "prx_01hv0000000000000000000000"}
+	if proxy.Serves(identity.Target{Kind: "node", Name: proxy.ID}) {
+		t.Error("a proxy serves something")
+	}
+}
+
+func TestAHostsPrincipalsAreItsIDAndItsNodesWithAndWithoutTheClustersName(t *testing.T) {
+	h := node()
+	if d := cmp.Diff([]string{h.ID, "node-1", "node-1.demo", "a.b", "a.b.demo"}, h.Principals()); d != "" {
+		t.Error(d)
+	}
+	h.Targets = []identity.Target{db1, {Kind: "app", Name: "grafana"}}
+	if d := cmp.Diff([]string{h.ID}, h.Principals()); d != "" {
+		t.Error("what is no node has no name in SSH:", d)
+	}
+}
+
+func TestACertificateHoldsEightGrantsWithThirtyTwoResourcesInAll(t *testing.T) {
+	grants := func(n, resources int) (all []identity.Grant) {
+		for i := range n {
+			g := grant()
+			for r := range resources / n {
+				g.Resources = append(g.Resources, identity.Target{Kind: "node", Name: fmt.Sprintf("n%d-%d", i, r)})
+			}
+			all = append(all, g)
+		}
+		return all
+	}
+	for name, c := range map[string]struct {
+		grants []identity.Grant
+		good   bool
+	}{
+		"eight grants":                    {grants(8, 0), true},
+		"nine grants":                     {grants(9, 0), false},
+		"thirty-two resources of one":     {grants(1, 32), true},
+		"thirty-three resources of one":   {grants(1, 33), false},
+		"thirty-two resources of eight":   {grants(8, 32), true},
+		"thirty-three resources of three": {grants(3, 33), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := alice()
+			u.Grants = c.grants
+			b, err := u.Marshal()
+			if c.good {
+				if _, again := identity.ParseUser(b); err != nil || again != nil {
+					t.Errorf("%v, %v", err, again)
+				}
+				return
+			}
+			if f := fault.From(err); f == nil || f.Code != fault.TooLarge || f.Hint == "" || !strings.Contains(f.Message, "at most 8 grants with 32 resources") {
+				t.Errorf("written: %v", err)
+			}
+			raw, err := json.Marshal(read(u))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := identity.ParseUser(raw); !fault.Is(err, fault.TooLarge) {
+				t.Errorf("read: %v", err)
+			}
+		})
+	}
+}
+
+func TestAGrantCoversItsResourcesUntilItsEnd(t *testing.T) {
+	until := now.Add(time.Hour)
+	for _, c := range []struct {
+		sentence string
+		grant    identity.Grant
+		target   identity.Target
+		at       time.Time
+		covers   bool
+	}{
+		{"everything, without resources", grant(), node1, now, true},
+		{"its resource", grant(node1), node1, now, true},
+		{"no other of the same name", grant(node1), db1, now, false},
+		{"no other of the same kind", grant(node1), identity.Target{Kind: "node", Name: "node-2"}, now, false},
+		{"until just before its end", grant(node1), node1, until.Add(-1), true},
+		{"not at its end", grant(node1), node1, until, false},
+		{"nothing at its end, without resources", grant(), node1, until, false},
+	} {
+		t.Run(c.sentence, func(t *testing.T) {
+			if c.grant.Covers(c.target, c.at) != c.covers {
+				t.Errorf("covers %s: %t", c.target, !c.covers)
+			}
+		})
+	}
+}
+
+func TestRefsAreAllThatALockCanName(t *testing.T) {
+	u := alice()
+	u.Mapping = "engineers"
+	for name, c := range map[string]struct{ want, got []identity.Ref }{
+		"a user, whose grants are not named by their requests and roles": {
+			[]identity.Ref{{Target: "user", Value: u.Name}, {Target: "uid", Value: "usr_0a"}, {Target: "certificate", Value: u.Certificate}, {Target: "mapping", Value: "engineers"}, {Target: "role", Value: "access"}},
+			u.Refs(),
+		},
+		"a grant": {[]identity.Ref{{Target: "request", Value: request}, {Target: "role", Value: "dba"}, {Target: "role", Value: "oncall"}}, u.Grants[0].Refs()},
+		"a host, whose targets are locked without it": {
+			[]identity.Ref{{Target: "agent", Value: node().ID}, {Target: "certificate", Value: node().Certificate}, {Target: "token", Value: "t"}},
+			node().Refs(),
+		},
+		"a target": {[]identity.Ref{{Target: "target", Value: "db/node-1"}}, db1.Refs()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if d := cmp.Diff(c.want, c.got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+	if !strings.Contains(u.Again(), "stile login") || !strings.Contains(node().Again(), "joins anew") {
+		t.Errorf("%q, %q", u.Again(), node().Again())
 	}
 }

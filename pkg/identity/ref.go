@@ -2,11 +2,12 @@ package identity
 
 // Ref is something that a lock or a revocation can name.
 type Ref struct {
-	Target string // user | uid | mapping | role | login | agent | resource | device | certificate | request | session
+	Target string // user | uid | mapping | role | login | agent | token | target | certificate | request | session
 	Value  string
 }
 
-// Refs lists what a lock on this user can name: the name, the uid, the mapping, each role, the certificate, each request, the device.
+// Refs lists what a lock on this user can name: the name, the uid, the mapping, each role of its own, the certificate. What
+// names a grant's request or roles ends that grant alone, see [Grant.Refs].
 func (u User) Refs() []Ref {
 	refs := []Ref{{"user", u.Name}, {"uid", u.UID}, {"certificate", u.Certificate}}
 	if u.Mapping != "" {
@@ -15,23 +16,34 @@ func (u User) Refs() []Ref {
 	for _, r := range u.Roles {
 		refs = append(refs, Ref{"role", r})
 	}
-	for _, r := range u.Requests {
-		refs = append(refs, Ref{"request", r})
-	}
-	if u.Device != "" {
-		refs = append(refs, Ref{"device", u.Device})
+	return refs
+}
+
+// Refs lists what a lock on this grant can name: the request and each role.
+func (g Grant) Refs() []Ref {
+	refs := []Ref{{"request", g.Request}}
+	for _, r := range g.Roles {
+		refs = append(refs, Ref{"role", r})
 	}
 	return refs
 }
 
-// Refs lists what a lock on this host can name: its id, its certificate, each name as a resource.
+// Refs lists what a lock on this host can name: its id, its certificate, its token. A lock on a target bars the sessions
+// on it, not the agent that serves others as well.
 func (h Host) Refs() []Ref {
-	refs := []Ref{{"agent", h.ID}, {"certificate", h.Certificate}}
-	for _, n := range h.Names {
-		refs = append(refs, Ref{"resource", "node/" + n})
-	}
-	return refs
+	return []Ref{{"agent", h.ID}, {"certificate", h.Certificate}, {"token", h.Token}}
 }
+
+// Again says how a user gets another certificate.
+func (User) Again() string { return "log in again with: stile login --iam" }
+
+// Again says how a host gets another certificate.
+func (Host) Again() string {
+	return "empty the agent's state directory and start it again: then it joins anew"
+}
+
+// Refs lists what a lock on this target can name.
+func (t Target) Refs() []Ref { return []Ref{{"target", t.String()}} }
 
 // IssuedWith gives the documents' versions at issue.
 func (u User) IssuedWith() Versions { return u.Versions }

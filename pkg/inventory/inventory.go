@@ -1,33 +1,33 @@
-// Package inventory says what somebody may reach and whether it is there: nodes by name, with their labels,
-// the logins allowed on each, and the proxies that hold a tunnel to it.
+// Package inventory says what somebody may reach and whether it is there: targets by name, with their labels,
+// the logins allowed on each node, and the proxies that hold a tunnel to it.
 //
 // It lists, it doesn't decide about sessions: the agent does. Its entry point is [New].
 package inventory
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// Nodes gives the nodes that agents hold the names of.
-type Nodes interface {
-	Nodes(context.Context) ([]Node, error)
+// Targets lists the targets of a kind whose names agents hold.
+type Targets interface {
+	Held(ctx context.Context, kind string) ([]Held, error)
 }
 
-// Node is a node as the tables know it.
-type Node struct {
-	Name  string
-	Scope string
-	Spec  access.NodeSpec
+// Held is a target as the tables know it.
+type Held struct {
+	Target identity.Target
+	Scope  string
+	Spec   access.TargetSpec
 }
 
 // Presence is who is there at one moment.
@@ -43,8 +43,8 @@ type Watch interface {
 
 // Config is what the use case is given.
 type Config struct {
-	Nodes Nodes
-	Watch Watch
+	Targets Targets
+	Watch   Watch
 }
 
 // Inventory lists. It may be used by several goroutines.
@@ -53,39 +53,39 @@ type Inventory struct{ config Config }
 // New makes an inventory.
 func New(c Config) *Inventory { return &Inventory{c} }
 
-// List gives the nodes on which the policy in force lets the user use at least one login, sorted by name.
-func (i *Inventory) List(ctx context.Context, user identity.User, in bundle.Policy, now time.Time) (wire.NodeList, error) {
-	set, err := policy.Compile(in.Roles)
-	if err != nil {
-		return wire.NodeList{}, fmt.Errorf("compiling the policy in force: %w", err)
+// List returns the targets of a kind that the policy in force lets the user reach, sorted by name; of nodes those
+// where at least one login is allowed. An unknown kind is [fault.NotFound].
+func (i *Inventory) List(ctx context.Context, user identity.User, kind string, state bundle.State, now time.Time) (wire.TargetList, error) {
+	if !access.IsTargetKind(kind) {
+		return wire.TargetList{}, fault.Newf(fault.NotFound, "run stile ls for the nodes", "there is no kind of target %.32q", kind)
 	}
-	nodes, err := i.config.Nodes.Nodes(ctx)
+	held, err := i.config.Targets.Held(ctx, kind)
 	if err != nil {
-		return wire.NodeList{}, err
+		return wire.TargetList{}, err
 	}
 	there, err := i.config.Watch.Presence(ctx, now)
 	if err != nil {
-		return wire.NodeList{}, err
+		return wire.TargetList{}, err
 	}
-	sub := policy.Subject{Roles: user.Roles, Traits: user.Traits, Resources: user.Resources}
-	list := wire.NodeList{Nodes: []wire.Node{}, Proxies: there.Proxies}
-	for _, n := range nodes {
-		logins := set.Logins(sub, policy.Node{Name: n.Name, Scope: n.Scope, Labels: n.Spec.Labels})
-		if len(logins) == 0 {
+	set, sub := state.Roles(), state.Subject(user, now)
+	list := wire.TargetList{Targets: []wire.Target{}, Proxies: there.Proxies}
+	for _, h := range held {
+		target := policy.Target{Kind: kind, Name: h.Target.Name, Scope: h.Scope, Labels: h.Spec.Labels}
+		if !set.Reaches(sub, target) {
 			continue
 		}
-		list.Nodes = append(list.Nodes, entry(n, logins, there.Agents[n.Spec.Agent]))
+		list.Targets = append(list.Targets, entry(h, set.Logins(sub, target), there.Agents[h.Spec.Agent]))
 	}
-	slices.SortFunc(list.Nodes, func(a, b wire.Node) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(list.Targets, func(a, b wire.Target) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
 }
 
-func entry(n Node, logins, proxies []string) wire.Node {
-	labels := n.Spec.Labels
+func entry(h Held, logins, proxies []string) wire.Target {
+	labels := h.Spec.Labels
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	return wire.Node{
-		Kind: "node", Name: n.Name, Labels: labels, Agent: n.Spec.Agent, Online: len(proxies) > 0, Logins: logins, Proxies: proxies,
+	return wire.Target{
+		Kind: h.Target.Kind, Name: h.Target.Name, Labels: labels, Agent: h.Spec.Agent, Online: len(proxies) > 0, Logins: logins, Proxies: proxies,
 	}
 }

@@ -1,9 +1,11 @@
 package issue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/stile-dev/stile/pkg/access"
@@ -31,11 +33,9 @@ func outsider(c access.IAMIdentity) string {
 func (u *Users) event(a *attempt, t audit.Type, decision string) audit.Event {
 	e := audit.New(t, u.entropy, a.now)
 	e.Cluster, e.Source, e.RequestID, e.SourceIP, e.DecisionID = u.config.Cluster, sourceUser, a.request.RequestID, a.request.SourceIP, decision
-	e.Actor, e.ActorRoles = outsider(a.caller), a.identity.Roles
-	e.Data = map[string]string{"aws": proof.Name(a.caller), "method": "iam"}
-	if a.person.mapping != "" {
-		e.Data["mapping"] = a.person.mapping
-	}
+	e.Actor, e.ActorRoles = cmp.Or(a.witness.Actor, "unknown"), a.identity.Roles
+	e.Data = map[string]string{"method": clip(a.request.Method)}
+	maps.Copy(e.Data, a.witness.Data)
 	if a.identity.Name != "" {
 		e.Actor, e.TargetKind, e.Target = "user/"+a.identity.Name, "certificate", a.identity.Certificate
 		e.Data["uid"], e.Data["logins"] = a.identity.UID, strings.Join(a.logins, ",")

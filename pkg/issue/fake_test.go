@@ -2,10 +2,12 @@ package issue_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 )
 
@@ -23,9 +25,9 @@ type tables struct {
 	concluded []issue.Conclusion
 	events    []audit.Event
 	agents    map[string]issue.Admission
-	names     map[string]string // node name → agent
-	secrets   map[string]int    // hash → uses left
-	held      map[string]string // name → quarantined agent
+	targets   map[identity.Target]string // → agent
+	secrets   map[string]int             // hash → uses left
+	held      map[identity.Target]string // → quarantined agent
 
 	fail      string
 	failure   error
@@ -35,7 +37,7 @@ type tables struct {
 func newTables() *tables {
 	return &tables{
 		users: map[string]access.User{}, tokens: map[string]access.Token{}, used: map[string]bool{}, agents: map[string]issue.Admission{},
-		names: map[string]string{}, secrets: map[string]int{}, held: map[string]string{},
+		targets: map[identity.Target]string{}, secrets: map[string]int{}, held: map[identity.Target]string{},
 	}
 }
 
@@ -112,9 +114,9 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 		if _, there := s.agents[a.Host.ID]; there != a.Renewal {
 			return issue.ErrRemoved
 		}
-		for _, n := range a.Host.Names {
-			if holder, taken := s.names[n]; taken && holder != a.Host.ID {
-				return issue.ErrNameTaken
+		for _, t := range a.Host.Targets {
+			if holder, taken := s.targets[t]; taken && holder != a.Host.ID {
+				return fmt.Errorf("admitting: %w", &issue.TakenError{Target: t})
 			}
 		}
 		if a.Secret != "" {
@@ -125,15 +127,15 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 		}
 		s.used[a.Intent.Used] = true
 		s.agents[a.Host.ID] = a
-		for _, n := range a.Host.Names {
-			s.names[n] = a.Host.ID
+		for _, t := range a.Host.Targets {
+			s.targets[t] = a.Host.ID
 		}
 		s.intents = append(s.intents, a.Intent)
 		return nil
 	})
 }
 
-func (s *tables) Quarantine(_ context.Context, a issue.Admission, e audit.Event) error {
+func (s *tables) Quarantine(_ context.Context, a issue.Admission, taken identity.Target, e audit.Event) error {
 	return s.faulty("Quarantine", func() error {
 		if err := e.Validate(); err != nil {
 			return err
@@ -142,7 +144,7 @@ func (s *tables) Quarantine(_ context.Context, a issue.Admission, e audit.Event)
 			return issue.ErrUsed
 		}
 		s.used[a.Intent.Used] = true
-		s.held[a.Host.Names[0]] = a.Host.ID
+		s.held[taken] = a.Host.ID
 		s.events = append(s.events, e)
 		return nil
 	})

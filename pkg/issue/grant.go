@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -96,8 +97,8 @@ func (a *arrival) provePrior(ck proof.Checked, view bundle.View) error {
 	if !ok || !ecdsa.VerifyASN1(key, digest[:], prior.Signature) {
 		return badPrior("its key did not sign this challenge and these keys", nil)
 	}
-	if _, revoked := view.State.Revoked(host); revoked {
-		return badPrior("it is revoked", nil)
+	if err := view.State.Standing(host, bundle.Use{Now: a.now}); err != nil {
+		return err
 	}
 	if host.Token != a.token.Metadata.Name {
 		return badPrior("it came from another join token", nil)
@@ -112,7 +113,10 @@ func badPrior(why string, err error) error {
 
 func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checked) error {
 	var err error
-	if a.caller, err = h.config.STS.Caller(ctx, ck.STS); err != nil {
+	a.caller, err = callerOf(ctx, h.config.STS, *a.request.STS, Evidence{
+		Now: a.now, Binding: ck.Binding(a.request.Join.Challenge, proof.Terms{Purpose: names.PurposeJoin, Cluster: h.config.Cluster}),
+	})
+	if err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(a.token.Spec.Allow, func(m access.IAMMatch) bool { return m.Matches(a.caller) }) {
@@ -156,43 +160,60 @@ func (a *arrival) kind() string {
 
 // grant gives the host what the token grants of what it claims; a claim beyond it is refused by name.
 func (h *Hosts) grant(a *arrival, view bundle.View) error {
+	targets, err := a.claimed(view.State.Trust.Name)
+	if err != nil {
+		return err
+	}
 	spec, claim := a.token.Spec, a.request.Join
-	for _, kind := range claim.Resources {
-		if !slices.Contains(spec.Resources, kind) {
-			return outside(a, "to serve "+clip(kind), "resources: "+list(spec.Resources))
-		}
-	}
-	var held []string
-	switch {
-	case a.kind() == identity.KindProxy:
-		if claim.Name != "" {
-			return outside(a, "the name "+clip(claim.Name), "no name")
-		}
-	case len(claim.Resources) == 0:
-		return fault.New(fault.BadInput, "the agent claims nothing to serve", "set resources: [node]").With("join.resources", "empty")
-	case !identity.ValidNodeName(claim.Name):
-		return fault.Newf(fault.BadInput, "use lower-case letters, digits, dots and hyphens, at most 63", "%.70q is not a node name", claim.Name).With("join.name", "not a node name")
-	case !spec.GrantsName(claim.Name):
-		return outside(a, "the name "+claim.Name, "names: "+list(spec.Names))
-	default:
-		held = []string{claim.Name}
-	}
 	labels, err := spec.GrantLabels(claim.Labels)
 	if err != nil {
 		return err
 	}
 	a.host = identity.Host{
-		Cluster: h.config.Cluster, Certificate: identity.NewID("crt", h.entropy, a.now), Kind: a.kind(), ID: h.id(a), Names: held,
-		Resources: claim.Resources, Scope: scope(a.token.Metadata.Scope), Labels: labels, Method: a.method(), Token: a.token.Metadata.Name,
+		Cluster: h.config.Cluster, ClusterName: view.State.Trust.Name, Certificate: identity.NewID("crt", h.entropy, a.now), Kind: a.kind(), ID: h.id(a), Targets: targets,
+		Scope: scope(a.token.Metadata.Scope), Labels: labels, Method: a.method(), Token: a.token.Metadata.Name,
 		Versions: view.Head.Versions(), IssuedAt: a.now.UTC().Truncate(time.Second),
 	}
 	if a.caller.Account != "" {
 		a.host.AWS = proof.Name(a.caller)
 	}
-	if l, locked := view.State.Locked(a.host, a.now); locked {
-		return fault.Newf(fault.Denied, "ask an administrator about lock "+l.ID, "%s %s is locked", l.Target, l.Value)
+	return view.State.Standing(a.host, bundle.Use{Now: a.now})
+}
+
+// maxTargets is how many targets one agent may serve: all of them stand in its certificate, and are claimed in one
+// transaction.
+const maxTargets = 32
+
+// claimed reads what the host claims to serve and holds it against the token.
+func (a *arrival) claimed(cluster string) ([]identity.Target, error) {
+	claims := a.request.Join.Targets
+	switch {
+	case a.kind() == identity.KindProxy && len(claims) > 0:
+		return nil, outside(a, "the target "+clip(claims[0]), "no target")
+	case a.kind() == identity.KindProxy:
+		return nil, nil
+	case len(claims) == 0:
+		return nil, fault.New(fault.BadInput, "the agent claims nothing to serve", "set name or targets in the agent's configuration").With("join.targets", "empty")
+	case len(claims) > maxTargets:
+		return nil, fault.Newf(fault.TooLarge, "run a second agent for the rest", "the agent claims %d targets; %d are allowed", len(claims), maxTargets)
 	}
-	return nil
+	var targets []identity.Target
+	for i, c := range claims {
+		t, err := identity.ParseTarget(c)
+		switch {
+		case err != nil:
+			return nil, fault.From(err).With(fmt.Sprintf("join.targets[%d]", i), "not a target")
+		case slices.Contains(targets, t):
+			return nil, fault.Newf(fault.BadInput, "name it once", "the agent claims %s twice", t).With(fmt.Sprintf("join.targets[%d]", i), "stands twice")
+		case t.Kind == names.KindNode && strings.HasSuffix(t.Name, "."+cluster):
+			// web-1.stile is what the node web-1 of the cluster stile is called in full.
+			return nil, fault.Newf(fault.Denied, "take another name", "no node's name may end with .%s, since that is how full names end", cluster)
+		case !a.token.Spec.Grants(t):
+			return nil, outside(a, t.String(), "resources: "+list(a.token.Spec.Resources)+" with names: "+list(a.token.Spec.Names))
+		}
+		targets = append(targets, t)
+	}
+	return targets, nil
 }
 
 // id stays over renewals; the server chooses a new one.

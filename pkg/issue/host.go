@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
@@ -19,21 +20,25 @@ import (
 
 // What a store says when an admission's conditions don't hold.
 var (
-	ErrNameTaken = errors.New("another agent holds the name")
-	ErrRemoved   = errors.New("the agent's record is gone")
-	ErrSecret    = errors.New("no such secret with uses left")
+	ErrRemoved = errors.New("the agent's record is gone")
+	ErrSecret  = errors.New("no such secret with uses left")
 )
+
+// TakenError is what a store says of a target that another agent holds.
+type TakenError struct{ Target identity.Target }
+
+func (e *TakenError) Error() string { return "another agent holds " + e.Target.String() }
 
 // HostStore is what signing for agents and proxies needs of the tables. All reads are strongly consistent.
 type HostStore interface {
 	// Token gives a join token; found is false when there is none.
 	Token(ctx context.Context, name string) (t access.Token, found bool, err error)
-	// Admit writes, in one transaction, intent and single use, the agent's record, its claim of a name and the
-	// use of a secret. ErrUsed, ErrNameTaken, ErrRemoved or ErrSecret when a condition does not hold; then
+	// Admit writes, in one transaction, intent and single use, the agent's record, its claims of targets and the
+	// use of a secret. ErrUsed, *TakenError, ErrRemoved or ErrSecret when a condition does not hold; then
 	// nothing is written.
 	Admit(context.Context, Admission) error
-	// Quarantine writes single use, the quarantined claim and its event in one transaction.
-	Quarantine(context.Context, Admission, audit.Event) error
+	// Quarantine writes single use, the claim of a target that is taken, and its event in one transaction.
+	Quarantine(ctx context.Context, a Admission, taken identity.Target, e audit.Event) error
 	// Conclude writes signatures and event in one transaction.
 	Conclude(context.Context, Conclusion) error
 	// Record writes an event alone.
@@ -97,7 +102,7 @@ type arrival struct {
 // faults; those of evidence whose challenge is genuine are also events.
 func (h *Hosts) Issue(ctx context.Context, r HostRequest) (wire.HostCredential, error) {
 	a := &arrival{request: r, now: h.now()}
-	ck, err := proof.Check(proof.Claim{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, STS: r.STS},
+	ck, err := proof.Check(proof.Claim{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey},
 		proof.Terms{Purpose: names.PurposeJoin, Cluster: h.config.Cluster, Now: a.now})
 	if err != nil {
 		return wire.HostCredential{}, err
@@ -125,31 +130,31 @@ func (h *Hosts) judged(ctx context.Context, a *arrival, ck proof.Checked) (wire.
 	if err := h.grant(a, view); err != nil {
 		return wire.HostCredential{}, err
 	}
-	t, err := h.template(a, ck)
+	linted, err := h.template(a, ck)
 	if err != nil {
 		return wire.HostCredential{}, err
 	}
-	if err := h.admit(ctx, a, ck, t); err != nil {
+	if err := h.admit(ctx, a, ck, linted); err != nil {
 		return wire.HostCredential{}, err
 	}
-	p, err := authorities{h.config.SSH, h.config.X509, hostKeys[0], hostKeys[1]}.sign(ctx, t, view.State.Trust)
+	p, err := authorities{h.config.SSH, h.config.X509, hostKeys[0], hostKeys[1]}.sign(ctx, linted, view.State.Trust)
 	if err != nil {
 		return wire.HostCredential{}, err
 	}
 	if err := h.config.Store.Conclude(ctx, Conclusion{a.host.Certificate, p.signed, h.event(a, admitted(a), "")}); err != nil {
 		return wire.HostCredential{}, err
 	}
-	return h.credential(a, p, t.X509.NotAfter, view), nil
+	return h.credential(a, p, linted.Until(), view), nil
 }
 
 func (h *Hosts) credential(a *arrival, p pair, until time.Time, view bundle.View) wire.HostCredential {
 	c := wire.HostCredential{
-		Cluster: h.config.Cluster, ID: a.host.ID, Names: a.host.Names, Labels: a.host.Labels, CertificateID: a.host.Certificate,
+		Cluster: h.config.Cluster, ID: a.host.ID, Targets: []string{}, Labels: a.host.Labels, CertificateID: a.host.Certificate,
 		SSHCertificate: p.ssh, TLSCertificate: p.x509, ExpiresAt: until, Trust: documents(view.Trust), Proxies: []string{},
 		Policy: document(view.Policy), Revocations: document(view.Revocations),
 	}
-	if c.Names == nil {
-		c.Names = []string{}
+	for _, t := range a.host.Targets {
+		c.Targets = append(c.Targets, t.String())
 	}
 	if c.Labels == nil {
 		c.Labels = map[string]string{}
@@ -158,10 +163,10 @@ func (h *Hosts) credential(a *arrival, p pair, until time.Time, view bundle.View
 }
 
 // template fills and lints the certificates; a proxy has no SSH certificate, since nobody speaks SSH to it.
-func (h *Hosts) template(a *arrival, ck proof.Checked) (certs.Template, error) {
+func (h *Hosts) template(a *arrival, ck proof.Checked) (certs.Linted, error) {
 	life, err := lifetime(a.request.Join.TTLSeconds, certs.MaxHostLife, certs.MaxHostLife)
 	if err != nil {
-		return certs.Template{}, err
+		return certs.Linted{}, err
 	}
 	r := certs.HostRequest{
 		Identity: a.host, SSHKey: ck.SSH, TLSKey: ck.TLS, From: a.host.IssuedAt, Until: a.host.IssuedAt.Add(life), Entropy: h.entropy,
@@ -171,30 +176,32 @@ func (h *Hosts) template(a *arrival, ck proof.Checked) (certs.Template, error) {
 	}
 	t, err := certs.HostTemplate(r)
 	if err != nil {
-		return certs.Template{}, err
+		return certs.Linted{}, err
 	}
-	return t, t.Lint()
+	return t.Lint()
 }
 
 // admit writes everything down, before anything is signed. Who comes second to a name is kept in quarantine.
-func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, t certs.Template) error {
-	d, err := digest(t, a.host)
+func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs.Linted) error {
+	d, err := l.Digest(a.host)
 	if err != nil {
 		return err
 	}
 	admission := Admission{
 		Intent: Intent{Certificate: a.host.Certificate, Subject: a.host.ID, Digest: d, At: a.now, Used: ck.UsedKey()},
-		Host:   a.host, Renewal: a.prior != nil, Secret: a.secret, Expires: t.X509.NotAfter,
+		Host:   a.host, Renewal: a.prior != nil, Secret: a.secret, Expires: l.Until(),
 	}
-	switch err := h.config.Store.Admit(ctx, admission); {
+	err = h.config.Store.Admit(ctx, admission)
+	if taken, ok := errors.AsType[*TakenError](err); ok {
+		return h.quarantine(ctx, a, admission, taken.Target)
+	}
+	switch {
 	case errors.Is(err, ErrUsed):
 		return replayed()
 	case errors.Is(err, ErrSecret):
 		return badSecret()
 	case errors.Is(err, ErrRemoved):
 		return fault.Newf(fault.Denied, "empty the agent's state directory and join anew", "%s was removed by an administrator", a.host.ID)
-	case errors.Is(err, ErrNameTaken):
-		return h.quarantine(ctx, a, admission)
 	default:
 		return err
 	}
@@ -203,14 +210,13 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, t certs
 // errQuarantined marks a refusal whose event is written already.
 var errQuarantined = errors.New("the event of the quarantine is written")
 
-func (h *Hosts) quarantine(ctx context.Context, a *arrival, admission Admission) error {
-	name := a.host.Names[0]
-	f := fault.Newf(fault.Quarantined, "if this is the right machine, an administrator gives the name free: stile rm node/"+name+"; then join again",
-		"another agent already holds the name %s", name)
+func (h *Hosts) quarantine(ctx context.Context, a *arrival, admission Admission, taken identity.Target) error {
+	f := fault.Newf(fault.Quarantined, "if this is the right machine, an administrator frees the name: stile rm "+taken.String()+"; then join again",
+		"another agent already holds %s", taken)
 	f.DecisionID = identity.NewID("dec", h.entropy, a.now)
 	e := h.event(a, audit.AgentQuarantined, f.DecisionID)
 	explain(&e, f)
-	switch err := h.config.Store.Quarantine(ctx, admission, e); {
+	switch err := h.config.Store.Quarantine(ctx, admission, taken, e); {
 	case errors.Is(err, ErrUsed):
 		return replayed()
 	case err != nil:
@@ -233,7 +239,7 @@ func (h *Hosts) event(a *arrival, t audit.Type, decision string) audit.Event {
 	e := audit.New(t, h.entropy, a.now)
 	e.Cluster, e.Source, e.RequestID, e.SourceIP, e.DecisionID = h.config.Cluster, sourceHost, a.request.RequestID, a.request.SourceIP, decision
 	e.Actor = outsider(a.caller)
-	e.Data = map[string]string{"token": clip(a.request.Join.Token), "claimed_name": clip(a.request.Join.Name), "method": a.method()}
+	e.Data = map[string]string{"token": clip(a.request.Join.Token), "claimed": clip(strings.Join(a.request.Join.Targets, " ")), "method": a.method()}
 	if a.caller.Account != "" {
 		e.Data["aws"] = proof.Name(a.caller)
 	}

@@ -70,7 +70,7 @@ func (m *machines) ask(t *testing.T, mc *machine, key string, change func(*issue
 	challenge := m.Challenge(names.PurposeJoin, sshKey, tlsKey)
 	keys := certs.KeysHash(sshKey, tlsKey)
 	r := issue.HostRequest{RequestID: "req-1", SourceIP: "192.0.2.1", Join: wire.JoinRequest{
-		Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey, Token: "nodes", Name: "node-1", Resources: []string{"node"},
+		Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey, Token: "nodes", Targets: []string{"node/node-1"},
 	}}
 	if key != "" {
 		sts := m.STSRequest(key, proof.Binding{Challenge: challenge, Purpose: names.PurposeJoin, Cluster: m.ID, Keys: keys})
@@ -115,7 +115,7 @@ func (m *machines) refused(t *testing.T, mc *machine, key string, code fault.Cod
 func secret() string { return issue.SecretPrefix + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }
 
 func bySecret(r *issue.HostRequest) {
-	r.Join.Token, r.Join.Name, r.Secret = "secret", "web-1", secret()
+	r.Join.Token, r.Join.Targets, r.Secret = "secret", []string{"node/web-1"}, secret()
 }
 
 func TestAnAgentGetsWhatItsTokenGrants(t *testing.T) {
@@ -127,8 +127,8 @@ func TestAnAgentGetsWhatItsTokenGrants(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := identity.Host{
-		Cluster: m.ID, Certificate: cred.CertificateID, Kind: identity.KindAgent, ID: cred.ID, Names: []string{"node-1"}, Resources: []string{"node"},
-		Scope: "/demo", Labels: map[string]string{"env": "demo", "role": "web"}, Method: "iam", Token: "nodes",
+		Form: identity.Form{V: 1}, Cluster: m.ID, ClusterName: clustertest.Name, Certificate: cred.CertificateID, Kind: identity.KindAgent, ID: cred.ID,
+		Targets: []identity.Target{{Kind: "node", Name: "node-1"}}, Scope: "/demo", Labels: map[string]string{"env": "demo", "role": "web"}, Method: "iam", Token: "nodes",
 		AWS: "aws:" + account + ":demo-node:AROANODENODE1234", Versions: view.Head.Versions(), IssuedAt: m.Now,
 	}
 	if d := cmp.Diff(want, h); d != "" {
@@ -138,7 +138,10 @@ func TestAnAgentGetsWhatItsTokenGrants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]string{cred.ID, "node-1"}, key.(*ssh.Certificate).ValidPrincipals); d != "" {
+	if d := cmp.Diff([]string{cred.ID, "node-1", "node-1.stile"}, key.(*ssh.Certificate).ValidPrincipals); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"node/node-1"}, cred.Targets); d != "" {
 		t.Error(d)
 	}
 	if len(cred.Policy.Body) == 0 || len(cred.Revocations.Body) == 0 || len(cred.Trust) != 1 {
@@ -151,14 +154,14 @@ func TestAnAgentGetsWhatItsTokenGrants(t *testing.T) {
 
 func TestAProxyJoinsByTheFleetsRoleAndGetsNoName(t *testing.T) {
 	m := newMachines(t)
-	proxy := func(r *issue.HostRequest) { r.Join.Token, r.Join.Name, r.Join.Resources = "fleet", "", []string{} }
+	proxy := func(r *issue.HostRequest) { r.Join.Token, r.Join.Targets = "fleet", nil }
 	cred := m.join(t, &machine{}, keyFleet, proxy)
-	if !identity.ValidID("prx", cred.ID) || len(cred.SSHCertificate) != 0 || len(cred.Names) != 0 {
-		t.Errorf("id %s, names %v, SSH certificate of %d bytes", cred.ID, cred.Names, len(cred.SSHCertificate))
+	if !identity.ValidID("prx", cred.ID) || len(cred.SSHCertificate) != 0 || len(cred.Targets) != 0 {
+		t.Errorf("id %s, targets %v, SSH certificate of %d bytes", cred.ID, cred.Targets, len(cred.SSHCertificate))
 	}
 	m.refused(t, &machine{}, keyNode, fault.Denied, "does not allow the role demo-node", proxy)
-	m.refused(t, &machine{}, keyFleet, fault.Denied, "the name node-9", func(r *issue.HostRequest) { proxy(r); r.Join.Name = "node-9" })
-	m.refused(t, &machine{}, keyFleet, fault.Denied, "serve node", func(r *issue.HostRequest) { proxy(r); r.Join.Resources = []string{"node"} })
+	m.refused(t, &machine{}, keyFleet, fault.Denied, "does not grant the target node/node-9; it grants no target", func(r *issue.HostRequest) { proxy(r); r.Join.Targets = []string{"node/node-9"} })
+	m.refused(t, &machine{}, keyFleet, fault.Denied, "does not grant the target db/orders", func(r *issue.HostRequest) { proxy(r); r.Join.Targets = []string{"db/orders", "node/node-9"} })
 }
 
 func TestAClaimThatTheTokenDoesNotGrantIsRefusedByName(t *testing.T) {
@@ -166,8 +169,9 @@ func TestAClaimThatTheTokenDoesNotGrantIsRefusedByName(t *testing.T) {
 		says   string
 		change func(*issue.HostRequest)
 	}{
-		"another name":             {"does not grant the name db-1; it grants names: node-*", func(r *issue.HostRequest) { r.Join.Name = "db-1" }},
-		"another kind":             {"does not grant to serve database", func(r *issue.HostRequest) { r.Join.Resources = []string{"node", "database"} }},
+		"another name":             {"does not grant node/db-1; it grants resources: node with names: node-*", func(r *issue.HostRequest) { r.Join.Targets = []string{"node/db-1"} }},
+		"another kind":             {"does not grant db/node-1; it grants resources: node", func(r *issue.HostRequest) { r.Join.Targets = []string{"node/node-1", "db/node-1"} }},
+		"a full name":              {"no node's name may end with .stile", func(r *issue.HostRequest) { r.Join.Targets = []string{"node/node-1.stile"} }},
 		"a pinned label otherwise": {"label env=prod", func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"env": "prod"} }},
 		"a label out of choice":    {"label role=boss", func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"role": "boss"} }},
 		"an unknown label":         {"label team=x", func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"team": "x"} }},
@@ -190,7 +194,7 @@ func TestSec_S21_AnAgentOfTheSameRoleNameInAnotherAccountIsRefused(t *testing.T)
 	who := m.sts[keyNode]
 	who.Account = "999999999999"
 	m.sts[keyNode] = who
-	m.refused(t, &machine{}, keyNode, fault.Denied, "of account 999999999999", func(r *issue.HostRequest) { r.Join.Name = "node-2" })
+	m.refused(t, &machine{}, keyNode, fault.Denied, "of account 999999999999", func(r *issue.HostRequest) { r.Join.Targets = []string{"node/node-2"} })
 }
 
 func TestSec_S23_AnInstanceIdInTheSessionNameIsNoProofOfAnInstance(t *testing.T) {
@@ -205,18 +209,18 @@ func TestASecondHolderOfANameIsQuarantinedUntilItIsFreed(t *testing.T) {
 	m := newMachines(t)
 	first := &machine{}
 	held := m.join(t, first, keyNode, nil)
-	m.refused(t, &machine{}, keyNode, fault.Quarantined, "already holds the name node-1", nil)
+	m.refused(t, &machine{}, keyNode, fault.Quarantined, "another agent already holds node/node-1", nil)
 	_, err := m.hosts.Issue(t.Context(), m.ask(t, &machine{}, keyNode, nil))
-	if f := fault.From(err); f.Hint == "" || !slices.Contains([]string{f.Hint}, "if this is the right machine, an administrator gives the name free: stile rm node/node-1; then join again") {
+	if f := fault.From(err); f.Hint == "" || !slices.Contains([]string{f.Hint}, "if this is the right machine, an administrator frees the name: stile rm node/node-1; then join again") {
 		t.Errorf("hint %q", f.Hint)
 	}
-	if e := m.store.last(); e.Type != audit.AgentQuarantined || e.DecisionID == "" || m.store.held["node-1"] == "" {
+	if e := m.store.last(); e.Type != audit.AgentQuarantined || e.DecisionID == "" || m.store.held[identity.Target{Kind: "node", Name: "node-1"}] == "" {
 		t.Errorf("event %+v, held %v", e, m.store.held)
 	}
 	if again := m.join(t, first, keyNode, nil); again.ID != held.ID {
 		t.Errorf("the holder renewed as %s, was %s", again.ID, held.ID)
 	}
-	delete(m.store.names, "node-1") // stile rm node/node-1
+	delete(m.store.targets, identity.Target{Kind: "node", Name: "node-1"}) // stile rm node/node-1
 	delete(m.store.agents, held.ID)
 	m.join(t, &machine{}, keyNode, nil)
 	m.refused(t, first, keyNode, fault.Denied, "removed by an administrator", nil)
@@ -256,7 +260,7 @@ func TestASecretIsGoodForItsUsesAndTheCredentialAfterThat(t *testing.T) {
 	m.store.secrets[issue.HashSecret(secret())] = 1
 	mc := &machine{}
 	was := m.join(t, mc, "", bySecret)
-	m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *issue.HostRequest) { bySecret(r); r.Join.Name = "web-2" })
+	m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *issue.HostRequest) { bySecret(r); r.Join.Targets = []string{"node/web-2"} })
 	renew := func(r *issue.HostRequest) { bySecret(r); r.Secret = "" }
 	if now := m.join(t, mc, "", renew); now.ID != was.ID || m.store.secrets[issue.HashSecret(secret())] != 0 {
 		t.Errorf("%s after %s, uses left %v", now.ID, was.ID, m.store.secrets)
@@ -290,7 +294,7 @@ func TestSec_S08_APriorCredentialMustBeOurOwnAndProved(t *testing.T) {
 	for name, forge := range map[string]func(*machine){
 		"another key": func(f *machine) { f.tls = clustertest.Key(t) },
 		"another cluster's": func(f *machine) {
-			f.tls, f.cert = clustertest.New(t).Host(identity.Host{Kind: "agent", ID: agentID, Names: []string{"web-1"}, Token: "secret"}, m.Now.Add(time.Hour))
+			f.tls, f.cert = clustertest.New(t).Host(identity.Host{Kind: "agent", ID: agentID, Targets: []identity.Target{{Kind: "node", Name: "web-1"}}, Token: "secret"}, m.Now.Add(time.Hour))
 		},
 		"a user's certificate": func(f *machine) { f.tls, f.cert = m.User("alice", "access") },
 		"a proxy's certificate": func(f *machine) {
@@ -331,7 +335,7 @@ func TestSec_S24_AJoinIsGoodOnce(t *testing.T) {
 	_, err := m.hosts.Issue(t.Context(), r)
 	wantFault(t, err, fault.Denied, "used before")
 	login := newPeople(t)
-	_, err = login.users.Issue(t.Context(), issue.UserRequest{Login: wire.LoginIAMRequest{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, STS: *r.STS}})
+	_, err = login.users.Issue(t.Context(), issue.UserRequest{Method: access.MethodIAM, Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, Evidence: evidence(t, *r.STS)})
 	wantFault(t, err, fault.Denied, "for join, not for login")
 }
 

@@ -11,9 +11,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -90,26 +88,25 @@ type pair struct {
 	signed    []Signed
 }
 
-// sign makes the certificates of a template that was linted. Both keys must be active in the trust document:
-// a certificate by any other would be worth nothing to anybody.
-func (a authorities) sign(ctx context.Context, t certs.Template, trust bundle.Trust) (pair, error) {
+// sign makes the certificates that were linted. Both keys must be active in the trust document: a certificate by any
+// other would be worth nothing to anybody.
+func (a authorities) sign(ctx context.Context, l certs.Linted, trust bundle.Trust) (pair, error) {
 	var p pair
-	if t.SSH != nil {
+	if l.SSH() {
 		s, err := active(ctx, a.ssh, trust, a.sshPurpose)
 		if err != nil {
 			return pair{}, err
 		}
-		if err := certs.SignSSH(t.SSH, s); err != nil {
+		if p.ssh, err = l.SignSSH(s); err != nil {
 			return pair{}, err
 		}
-		p.ssh = t.SSH.Marshal()
 		p.signed = append(p.signed, Signed{a.sshPurpose, sum(p.ssh), s.Requests()})
 	}
 	s, err := active(ctx, a.x509, trust, a.x509Purpose)
 	if err != nil {
 		return pair{}, err
 	}
-	if p.x509, err = certs.SignX509(t.X509, t.TLSKey, s); err != nil {
+	if p.x509, err = l.SignX509(s); err != nil {
 		return pair{}, err
 	}
 	p.signed = append(p.signed, Signed{a.x509Purpose, sum(p.x509), s.Requests()})
@@ -130,31 +127,6 @@ func active(ctx context.Context, a Authority, trust bundle.Trust, purpose string
 }
 
 func sum(b []byte) string { s := sha256.Sum256(b); return hex.EncodeToString(s[:]) }
-
-// digest is over what the certificates will say: the linted X.509 bytes are not those that are signed, but
-// identity, keys, principals and times are.
-func digest(t certs.Template, identity any) (string, error) {
-	said := struct {
-		Identity   any       `json:"identity"`
-		Principals []string  `json:"principals,omitempty"`
-		SSHKey     []byte    `json:"ssh_key,omitempty"`
-		TLSKey     []byte    `json:"tls_key"`
-		From       time.Time `json:"from"`
-		Until      time.Time `json:"until"`
-	}{Identity: identity, From: t.X509.NotBefore, Until: t.X509.NotAfter}
-	var err error
-	if said.TLSKey, err = t.TLSKey.Bytes(); err != nil {
-		return "", fmt.Errorf("digesting a certificate's content: %w", err)
-	}
-	if t.SSH != nil {
-		said.Principals, said.SSHKey = t.SSH.ValidPrincipals, t.SSH.Key.Marshal()
-	}
-	b, err := json.Marshal(said)
-	if err != nil {
-		return "", fmt.Errorf("digesting a certificate's content: %w", err)
-	}
-	return sum(b), nil
-}
 
 // lifetime gives the asked one within bounds: from one second to most; 0 asks for the normal one.
 func lifetime(seconds int64, normal, most time.Duration) (time.Duration, error) {

@@ -1,6 +1,7 @@
 package issue_test
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -49,7 +50,10 @@ func newPeople(t *testing.T) *people {
 		},
 	}}
 	p.users = issue.NewUsers(issue.UserConfig{
-		Cluster: p.ID, Bootstrap: access.IAMMatch{Account: account, Role: "PlatformAdmin"}, Documents: p.Cluster, MAC: p.Cluster, STS: p.sts,
+		Cluster: p.ID, Documents: p.Cluster, MAC: p.Cluster,
+		Methods: map[string]issue.Authenticator{
+			access.MethodIAM: issue.IAM{STS: p.sts, Mappings: p.store.Mappings, Bootstrap: access.IAMMatch{Account: account, Role: "PlatformAdmin"}},
+		},
 		Store: p.store, SSH: p.Authority(names.KeyUserSSH), X509: p.Authority(names.KeyUserX509), Now: p.Clock,
 	})
 	return p
@@ -60,10 +64,20 @@ func (p *people) login(t *testing.T, key string) issue.UserRequest {
 	t.Helper()
 	sshKey, tlsKey := clustertest.SPKI(t, clustertest.Key(t)), clustertest.SPKI(t, clustertest.Key(t))
 	challenge := p.Challenge(names.PurposeLogin, sshKey, tlsKey)
-	return issue.UserRequest{RequestID: "req-1", SourceIP: "192.0.2.1", Login: wire.LoginIAMRequest{
-		Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey,
-		STS: p.STSRequest(key, proof.Binding{Challenge: challenge, Purpose: names.PurposeLogin, Cluster: p.ID, Keys: certs.KeysHash(sshKey, tlsKey)}),
-	}}
+	return issue.UserRequest{
+		Method: access.MethodIAM, Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey, RequestID: "req-1", SourceIP: "192.0.2.1",
+		Evidence: evidence(t, p.STSRequest(key, proof.Binding{Challenge: challenge, Purpose: names.PurposeLogin, Cluster: p.ID, Keys: certs.KeysHash(sshKey, tlsKey)})),
+	}
+}
+
+// evidence writes a signed request as login sends it.
+func evidence(t *testing.T, sts wire.STSRequest) json.RawMessage {
+	t.Helper()
+	b, err := issue.IAMEvidence(sts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func wantFault(t *testing.T, err error, code fault.Code, says string) {
@@ -198,25 +212,25 @@ func TestSec_S24_EvidenceIsGoodOnceForOneClusterPurposeAndPairOfKeys(t *testing.
 		says   string
 	}{
 		"another pair of keys": {func(t *testing.T, _ *people, r *issue.UserRequest) {
-			r.Login.TLSKey = clustertest.SPKI(t, clustertest.Key(t))
+			r.TLSKey = clustertest.SPKI(t, clustertest.Key(t))
 		}, fault.Denied, "other keys"},
 		"keys exchanged": {func(_ *testing.T, _ *people, r *issue.UserRequest) {
-			r.Login.SSHKey, r.Login.TLSKey = r.Login.TLSKey, r.Login.SSHKey
+			r.SSHKey, r.TLSKey = r.TLSKey, r.SSHKey
 		}, fault.Denied, "other keys"},
 		"one key twice": {func(_ *testing.T, p *people, r *issue.UserRequest) {
-			r.Login.TLSKey = r.Login.SSHKey
-			r.Login.Challenge = p.Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
+			r.TLSKey = r.SSHKey
+			r.Challenge = p.Challenge(names.PurposeLogin, r.SSHKey, r.TLSKey)
 		}, fault.BadInput, "same key"},
 		"a challenge of join": {func(_ *testing.T, p *people, r *issue.UserRequest) {
-			r.Login.Challenge = p.Challenge(names.PurposeJoin, r.Login.SSHKey, r.Login.TLSKey)
+			r.Challenge = p.Challenge(names.PurposeJoin, r.SSHKey, r.TLSKey)
 		}, fault.Denied, "for join"},
 		"another cluster's challenge": {func(t *testing.T, _ *people, r *issue.UserRequest) {
 			other := clustertest.New(t)
 			other.ID = "ffffffff-6f6a-4c0e-9a53-0d6f3c1f7a11"
-			r.Login.Challenge = other.Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
+			r.Challenge = other.Challenge(names.PurposeLogin, r.SSHKey, r.TLSKey)
 		}, fault.Denied, "another cluster's"},
 		"a challenge that this cluster did not make": {func(t *testing.T, _ *people, r *issue.UserRequest) {
-			r.Login.Challenge = clustertest.New(t).Challenge(names.PurposeLogin, r.Login.SSHKey, r.Login.TLSKey)
+			r.Challenge = clustertest.New(t).Challenge(names.PurposeLogin, r.SSHKey, r.TLSKey)
 		}, fault.Unauthenticated, "not made by this cluster"},
 		"after a minute": {func(_ *testing.T, p *people, _ *issue.UserRequest) {
 			p.Now = p.Now.Add(61 * time.Second)
@@ -301,7 +315,7 @@ func TestLifetimesAreTheShortestOfWhatIsAskedAndAllowed(t *testing.T) {
 			p.store.roles = []access.Role{{Metadata: access.Metadata{Name: "short", Scope: "/"}, Spec: access.RoleSpec{Options: access.RoleOptions{MaxSessionTTL: access.Duration(c.role)}}}}
 			p.store.mappings[0].Spec.Roles = []string{"access", "short"}
 			r := p.login(t, keyAlice)
-			r.Login.TTLSeconds = c.asked
+			r.TTLSeconds = c.asked
 			cred, err := p.users.Issue(t.Context(), r)
 			if err != nil {
 				t.Fatal(err)

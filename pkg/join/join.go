@@ -83,10 +83,15 @@ func (f *Front) join(ctx context.Context, c Call, r issue.HostRequest) (wire.Hos
 	if r.Join.Token == "" {
 		return wire.HostCredential{}, fault.New(fault.BadInput, "no join token is named", "set token in the agent's configuration").With("join.token", "empty")
 	}
-	_, err := proof.Check(proof.Claim{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, STS: r.STS},
-		proof.Terms{Purpose: names.PurposeJoin, Cluster: f.config.Cluster, Now: c.Now})
+	terms := proof.Terms{Purpose: names.PurposeJoin, Cluster: f.config.Cluster, Now: c.Now}
+	ck, err := proof.Check(proof.Claim{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey}, terms)
 	if err != nil {
 		return wire.HostCredential{}, err
+	}
+	if r.STS != nil {
+		if _, err := proof.Rebuild(*r.STS, ck.Binding(r.Join.Challenge, terms), c.Now); err != nil {
+			return wire.HostCredential{}, err
+		}
 	}
 	r.RequestID, r.SourceIP = c.RequestID, c.SourceIP
 	// Asked first: a credential that was signed must not get lost because this fails.

@@ -1,6 +1,5 @@
 // Package ledger writes audit events and the intents of issuance to the table ledger, the path of record:
-// what stands there was said, and nothing there is changed. An event is good for 30 days in this table; what
-// is older is in the lake.
+// what stands there was said, and nothing there is changed. An event stays for 30 days in this table.
 //
 // Its entry points are [New], and [Item] for those who write an event in the transaction of a change.
 package ledger

@@ -10,6 +10,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
@@ -69,8 +70,15 @@ func (f *Front) Challenge(ctx context.Context, c Call, r wire.ChallengeRequest) 
 
 // IAM logs in with a signed sts:GetCallerIdentity request.
 func (f *Front) IAM(ctx context.Context, c Call, r wire.LoginIAMRequest) (wire.UserCredential, error) {
-	_, err := proof.Check(proof.Claim{Challenge: r.Challenge, SSHKey: r.SSHKey, TLSKey: r.TLSKey, STS: &r.STS},
-		proof.Terms{Purpose: names.PurposeLogin, Cluster: f.config.Cluster, Now: c.Now})
+	terms := proof.Terms{Purpose: names.PurposeLogin, Cluster: f.config.Cluster, Now: c.Now}
+	ck, err := proof.Check(proof.Claim{Challenge: r.Challenge, SSHKey: r.SSHKey, TLSKey: r.TLSKey}, terms)
+	if err != nil {
+		return wire.UserCredential{}, err
+	}
+	if _, err := proof.Rebuild(r.STS, ck.Binding(r.Challenge, terms), c.Now); err != nil {
+		return wire.UserCredential{}, err
+	}
+	evidence, err := issue.IAMEvidence(r.STS)
 	if err != nil {
 		return wire.UserCredential{}, err
 	}
@@ -79,7 +87,10 @@ func (f *Front) IAM(ctx context.Context, c Call, r wire.LoginIAMRequest) (wire.U
 	if err != nil {
 		return wire.UserCredential{}, err
 	}
-	cred, err := f.config.Signer.Issue(ctx, issue.UserRequest{Login: r, RequestID: c.RequestID, SourceIP: c.SourceIP})
+	cred, err := f.config.Signer.Issue(ctx, issue.UserRequest{
+		Method: access.MethodIAM, Challenge: r.Challenge, SSHKey: r.SSHKey, TLSKey: r.TLSKey, TTLSeconds: r.TTLSeconds, Evidence: evidence,
+		RequestID: c.RequestID, SourceIP: c.SourceIP,
+	})
 	if err != nil {
 		return wire.UserCredential{}, err
 	}

@@ -18,6 +18,7 @@ const (
 // Environment variables of functions and of the proxy's task, set by the templates.
 const (
 	EnvCluster         = "STILE_CLUSTER"          // cluster id, a UUID
+	EnvClusterName     = "STILE_CLUSTER_NAME"     // what people call the cluster: the last part of a node's full name
 	EnvTableState      = "STILE_TABLE_STATE"      // table names
 	EnvTableSecrets    = "STILE_TABLE_SECRETS"    //
 	EnvTableLedger     = "STILE_TABLE_LEDGER"     //
@@ -44,7 +45,7 @@ const (
 	Mapping = "iam_mapping" // sk name
 	Token   = "token"       // sk name; the secret's hash is in table secrets
 	Agent   = "agent"       // sk agent id
-	Node    = "node"        // sk node name: who holds the name
+	Target  = "target"      // pk target#<kind>, sk name: which agent holds kind/name
 	Lock    = "lock"        // sk lock id; also revoked_before entries
 	Input   = "input"       // sk policy: the counter that every change of policy's inputs adds to
 	Head    = "head"        // sk head: versions and places of the documents; sk revocations: that document; sk lease: publish's lease
@@ -70,13 +71,20 @@ const (
 	Expires = "expires" // seconds since 1970: the tables' TTL attribute, never used to decide
 )
 
+// Kinds of targets that have a meaning of their own somewhere; package access has the table of all.
+const KindNode = "node" // a server reached by SSH
+
 // Protocols on the proxy's one port, chosen by ALPN.
 const (
 	ALPNTunnel  = "stile-tunnel/1"
 	ALPNConnect = "stile-connect/1"
+	ALPNTarget  = "stile-target/1" // inside a connection, between client and agent alone
 	ALPNPeer    = "stile-peer/1"
 	ALPNAPI     = "stile-api/1"
 )
+
+// Purposes of the streams that an agent opens to a proxy beside its control stream.
+const StreamEvents = "events" // audit events
 
 // HTTP headers.
 const (

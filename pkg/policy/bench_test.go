@@ -3,13 +3,15 @@ package policy_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
 )
 
 // fifty is a subject with fifty roles of which only the last lets it in, and four deny something else.
-func fifty(tb testing.TB) (*policy.Set, policy.Subject, policy.Node) {
+func fifty(tb testing.TB) (*policy.Set, policy.Subject, policy.Target) {
 	tb.Helper()
 	var all []access.Role
 	sub := policy.Subject{Traits: map[string][]string{"logins": {"alice", "ubuntu"}}}
@@ -23,19 +25,20 @@ func fifty(tb testing.TB) (*policy.Set, policy.Subject, policy.Node) {
 		all = append(all, r)
 		sub.Roles = append(sub.Roles, r.Metadata.Name)
 	}
-	set, err := policy.Compile(all)
-	if err != nil {
-		tb.Fatal(err)
+	set := policy.Compile(all)
+	if role, why := set.Barred(sub); why != "" {
+		tb.Fatalf("%s: %s", role, why)
 	}
-	return set, sub, policy.Node{Name: "n", Scope: "/", Labels: map[string]string{"env": "dev", "team": "t49"}}
+	return set, sub, policy.Target{Kind: "node", Name: "n", Scope: "/", Labels: map[string]string{"env": "dev", "team": "t49"}}
 }
 
 // The budget is 2 µs a decision.
 func BenchmarkLogin50Roles(b *testing.B) {
 	set, sub, n := fifty(b)
+	use := policy.Login("alice")
 	b.ReportAllocs()
 	for b.Loop() {
-		if !set.AllowsLogin(sub, n, "alice") {
+		if !set.AllowsUse(&sub, &n, use) {
 			b.Fatal("denied")
 		}
 	}
@@ -45,7 +48,7 @@ func BenchmarkLogin50RolesTraced(b *testing.B) {
 	set, sub, n := fifty(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if !set.Login(sub, n, "alice").Allowed {
+		if !set.Decide(sub, n, policy.Login("alice")).Allowed {
 			b.Fatal("denied")
 		}
 	}
@@ -53,7 +56,15 @@ func BenchmarkLogin50RolesTraced(b *testing.B) {
 
 func TestTheBooleanPathAllocatesNothing(t *testing.T) {
 	set, sub, n := fifty(t)
-	if got := testing.AllocsPerRun(100, func() { set.AllowsLogin(sub, n, "alice") }); got > 0 {
+	use := policy.Login("alice")
+	if got := testing.AllocsPerRun(100, func() { set.AllowsUse(&sub, &n, use) }); got > 0 {
 		t.Errorf("%v allocations", got)
+	}
+	sub.Grants = []identity.Grant{
+		{Request: "req_1", Roles: sub.Roles, Resources: []identity.Target{{Kind: "node", Name: "other"}, {Kind: "node", Name: "n"}}, Until: time.Unix(1, 0)},
+	}
+	sub.Roles = nil
+	if got := testing.AllocsPerRun(100, func() { set.AllowsUse(&sub, &n, use) }); got > 0 || !set.AllowsUse(&sub, &n, use) {
+		t.Errorf("%v allocations by a grant", got)
 	}
 }

@@ -6,27 +6,40 @@
 package policy
 
 import (
-	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/identity"
 )
 
 // Subject is who asks, as the certificate states it.
 type Subject struct {
-	Roles     []string
-	Traits    map[string][]string
-	Resources []string // when set, only these targets: node/<name>
+	Roles  []string
+	Traits map[string][]string
+	Grants []identity.Grant // those that no lock or revocation took away; each counts until its end
+	Now    time.Time        // decides which grants count
 }
 
-// Node is a server that somebody wants to reach.
-type Node struct {
+// Of makes the subject of a user with the grants that are in force.
+func Of(u identity.User, grants []identity.Grant, now time.Time) Subject {
+	return Subject{Roles: u.Roles, Traits: u.Traits, Grants: grants, Now: now}
+}
+
+// Target is something that somebody wants to reach.
+type Target struct {
+	Kind   string // a row of access.TargetKinds; nothing is allowed on another
 	Name   string
 	Scope  string // "" is /
 	Labels map[string]string
 }
+
+func (t Target) id() identity.Target { return identity.Target{Kind: t.Kind, Name: t.Name} }
+
+// Use is what a session says about how it uses a target, by the kind's access.Use: {"login": "root"} on a node.
+type Use map[string]string
+
+// Login is the use of a node.
+func Login(login string) Use { return Use{"login": login} }
 
 // Decision is the answer, with what it rests on. The fields beside Allowed say which part of which role
 // decided; they are empty where nothing did.
@@ -38,16 +51,23 @@ type Decision struct {
 	Label   string `json:"label,omitempty"` // key of the label that decided
 	Value   string `json:"value,omitempty"` // the value that it has, or the login
 	Trace   []Step `json:"trace,omitempty"` // of every role, in the order of names
+
+	Options Options   `json:"options,omitzero"` // folded over the roles that allow; zero of a denial
+	Grants  []string  `json:"grants,omitempty"` // requests of the grants that allow it, when no permanent role does
+	Until   time.Time `json:"until,omitzero"`   // when it must be decided again, as a grant ends then; zero for never
 }
 
 // Step is what one role had to say.
 type Step struct {
 	Role   string `json:"role"`
+	Grant  string `json:"grant,omitempty"` // request that the role came by; "" for a permanent role
 	Rule   string `json:"rule,omitempty"`
 	Effect string `json:"effect"` // allows | denies | silent
 	Reason string `json:"reason"`
 	Label  string `json:"label,omitempty"`
 	Value  string `json:"value,omitempty"`
+
+	near int // of silent steps the nearest explains most
 }
 
 // Effects of a step.
@@ -60,164 +80,73 @@ const (
 // Set is compiled roles. It never changes and is safe for concurrent use.
 type Set struct{ roles map[string]*role }
 
-// role is one compiled role.
-type role struct {
-	name    string
-	scope   string
-	options access.RoleOptions
-	allow   block
-	deny    block
-}
-
-// block is one side of a role.
-type block struct {
-	logins    []access.Template
-	anyLogin  bool // deny only: '*'
-	hasLogins bool // it speaks of logins at all
-	labels    selector
-	rules     []access.Rule
-}
-
-// selector is compiled labels: sorted by key, so that traces are the same each time.
-type selector struct {
-	any   bool // '*': '*'
-	terms []term
-}
-
-type term struct {
-	key    string
-	index  int // of the key among all keys of the set
-	values []string
-	any    bool
-}
-
-// empty selectors match nothing.
-func (s *selector) empty() bool { return !s.any && len(s.terms) == 0 }
-
-// matches: keys are ANDed, values ORed.
-func (s *selector) matches(labels *view) bool {
-	if s.any && len(s.terms) == 0 {
-		return true
+// AllowsUse is [Set.Decide] without a trace, for lists.
+func (s *Set) AllowsUse(sub *Subject, t *Target, use Use) bool {
+	k, values, err := uses(t, use)
+	if err != "" {
+		return false
 	}
-	for i := range s.terms {
-		if !s.terms[i].matches(labels) {
+	return s.allows(sub, t, k, &values)
+}
+
+func (s *Set) allows(sub *Subject, t *Target, k int, values *[access.MaxUses]string) bool {
+	allowed, labels := false, view{labels: t.Labels}
+	for _, name := range sub.Roles {
+		r := s.roles[name]
+		if r == nil {
+			continue
+		}
+		if r.denies(k, t, sub, &labels, values) {
 			return false
 		}
+		allowed = allowed || r.allows(k, t, sub, &labels, values)
 	}
-	return len(s.terms) > 0
-}
-
-func (t *term) matches(labels *view) bool {
-	value, ok := labels.get(t.index, t.key)
-	return ok && (t.any || slices.Contains(t.values, value))
-}
-
-// view remembers a node's labels by the index of their key while one decision is made: fifty roles ask for the
-// same few keys, and looking a string up in a map fifty times is what a decision would otherwise cost.
-type view struct {
-	labels     map[string]string
-	seen, have uint16 // bit sets
-	values     [16]string
-}
-
-func (v *view) get(index int, key string) (string, bool) {
-	if index >= len(v.values) {
-		value, ok := v.labels[key]
-		return value, ok
-	}
-	bit := uint16(1) << index
-	if v.seen&bit == 0 {
-		v.seen |= bit
-		if value, ok := v.labels[key]; ok {
-			v.values[index] = value
-			v.have |= bit
-		}
-	}
-	return v.values[index], v.have&bit != 0
-}
-
-// Compile takes roles apart once. A role that doesn't validate, or a name that stands twice, is refused
-// as a whole: to leave out a deny that can't be read would grant.
-func Compile(roles []access.Role) (*Set, error) {
-	set := &Set{roles: make(map[string]*role, len(roles))}
-	keys := keyIndex{}
-	for _, r := range roles {
-		if faults := (access.Resource{Kind: "role", Metadata: r.Metadata, Spec: &r.Spec}).Validate(); len(faults) > 0 {
-			return nil, fmt.Errorf("compiling role %q: %s: %s", r.Metadata.Name, faults[0].Path, faults[0].Reason)
-		}
-		if _, twice := set.roles[r.Metadata.Name]; twice {
-			return nil, fmt.Errorf("compiling role %q: the name stands twice", r.Metadata.Name)
-		}
-		c, err := compile(r, keys)
-		if err != nil {
-			return nil, fmt.Errorf("compiling role %q: %w", r.Metadata.Name, err)
-		}
-		set.roles[c.name] = c
-	}
-	return set, nil
-}
-
-// keyIndex numbers label keys in the order in which they are met.
-type keyIndex map[string]int
-
-func (k keyIndex) of(key string) int {
-	i, ok := k[key]
-	if !ok {
-		i = len(k)
-		k[key] = i
-	}
-	return i
-}
-
-func compile(r access.Role, keys keyIndex) (*role, error) {
-	allow, err := compileBlock(r.Spec.Allow, keys)
-	if err != nil {
-		return nil, err
-	}
-	deny, err := compileBlock(r.Spec.Deny, keys)
-	if err != nil {
-		return nil, err
-	}
-	scope := r.Metadata.Scope
-	if scope == "" {
-		scope = "/"
-	}
-	return &role{name: r.Metadata.Name, scope: scope, options: r.Spec.Options, allow: allow, deny: deny}, nil
-}
-
-func compileBlock(b access.RoleBlock, keys keyIndex) (block, error) {
-	c := block{hasLogins: len(b.Logins) > 0, labels: compileSelector(b.NodeLabels, keys), rules: b.Rules}
-	for _, l := range b.Logins {
-		if l == "*" {
-			c.anyLogin = true
+	for i := range sub.Grants {
+		if !sub.Grants[i].Covers(t.id(), sub.Now) {
 			continue
 		}
-		t, err := access.ParseTemplate(l)
-		if err != nil {
-			return block{}, err
+		for _, name := range sub.Grants[i].Roles {
+			r := s.roles[name]
+			if r == nil {
+				continue
+			}
+			if r.denies(k, t, sub, &labels, values) {
+				return false
+			}
+			allowed = allowed || r.allows(k, t, sub, &labels, values)
 		}
-		c.logins = append(c.logins, t)
 	}
-	return c, nil
+	return allowed
 }
 
-func compileSelector(labels map[string][]string, keys keyIndex) selector {
-	var s selector
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		values := labels[key]
-		if key == "*" {
-			s.any = true // validated: its value is * alone
+// held is a role that somebody has, permanently or by a grant.
+type held struct {
+	name  string
+	grant *identity.Grant // nil for a permanent role
+}
+
+// held lists the roles that count for a target, permanent ones first; the nil target counts every grant in force.
+func (sub *Subject) held(t *identity.Target) []held {
+	var all []held
+	for _, name := range sortedUnique(sub.Roles) {
+		all = append(all, held{name: name})
+	}
+	for i := range sub.Grants {
+		g := &sub.Grants[i]
+		if t == nil && !sub.Now.Before(g.Until) || t != nil && !g.Covers(*t, sub.Now) {
 			continue
 		}
-		s.terms = append(s.terms, term{key: key, index: keys.of(key), values: values, any: slices.Contains(values, "*")})
+		for _, name := range g.Roles {
+			all = append(all, held{name, g})
+		}
 	}
-	return s
+	return all
 }
 
 // DefaultTTL is how long a user's certificate lives when nobody asks for another time.
 const DefaultTTL = 8 * time.Hour
 
-// TTL gives the life of a certificate: the shortest of what the subject's roles allow, what is asked (0 asks
+// TTL returns the life of a certificate: the shortest of what the subject's roles allow, what is asked (0 asks
 // for the default of 8 h) and 12 h. Roles that the set doesn't know have no say.
 func (s *Set) TTL(sub Subject, asked time.Duration) time.Duration {
 	ttl := asked
@@ -225,50 +154,39 @@ func (s *Set) TTL(sub Subject, asked time.Duration) time.Duration {
 		ttl = DefaultTTL
 	}
 	ttl = min(ttl, access.MaxSessionTTL)
-	for _, name := range sub.Roles {
-		if r := s.roles[name]; r != nil && r.options.MaxSessionTTL > 0 {
+	for _, h := range sub.held(nil) {
+		if r := s.roles[h.name]; r != nil && r.options.MaxSessionTTL > 0 {
 			ttl = min(ttl, time.Duration(r.options.MaxSessionTTL))
 		}
 	}
 	return ttl
 }
 
-// Principals lists every login that the subject's roles may let it use anywhere, sorted, without those that a
-// role denies everywhere: the principals of its certificate. What it may use on a node is decided there.
-func (s *Set) Principals(sub Subject) []string {
-	var all []string
-	for _, name := range sub.Roles {
-		r := s.roles[name]
-		if r == nil || r.allow.labels.empty() {
-			continue
-		}
-		for _, t := range r.allow.logins {
-			logins, _ := t.Expand(sub.Traits)
-			all = append(all, logins...)
-		}
-	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	return slices.DeleteFunc(all, func(login string) bool { return s.deniedEverywhere(sub, login) })
-}
-
-// deniedEverywhere: a deny at / that names the login and no labels.
-func (s *Set) deniedEverywhere(sub Subject, login string) bool {
-	for _, name := range sub.Roles {
-		r := s.roles[name]
-		if r != nil && r.scope == "/" && r.deny.labels.empty() && r.deny.names(login, sub.Traits) {
-			return true
-		}
-	}
-	return false
-}
-
 // Fresh reports whether one of the subject's roles demands documents that are at most five minutes old.
 func (s *Set) Fresh(sub Subject) bool {
-	for _, name := range sub.Roles {
-		if r := s.roles[name]; r != nil && r.options.Fresh {
+	return s.any(sub, func(o access.RoleOptions) bool { return o.Fresh })
+}
+
+// PinSourceIP reports whether one of the subject's roles demands that its certificate is good from one address alone.
+func (s *Set) PinSourceIP(sub Subject) bool {
+	return s.any(sub, func(o access.RoleOptions) bool { return o.PinSourceIP })
+}
+
+func (s *Set) any(sub Subject, demands func(access.RoleOptions) bool) bool {
+	for _, h := range sub.held(nil) {
+		if r := s.roles[h.name]; r != nil && demands(r.options) {
 			return true
 		}
 	}
 	return false
+}
+
+// Barred returns why a role that the subject holds lets nobody do anything, and which; "" when there is none.
+func (s *Set) Barred(sub Subject) (role, why string) {
+	for _, h := range sub.held(nil) {
+		if r := s.roles[h.name]; r != nil && r.barred != "" {
+			return r.name, r.barred
+		}
+	}
+	return "", ""
 }

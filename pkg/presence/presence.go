@@ -16,6 +16,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
 )
@@ -53,10 +54,9 @@ type Lease struct {
 
 // Tunnel is one agent's tunnel to a proxy.
 type Tunnel struct {
-	Agent     string    `json:"agent"` // agt_…
-	Names     []string  `json:"names,omitempty"`
-	Resources []string  `json:"resources,omitempty"`
-	Since     time.Time `json:"since"`
+	Agent   string            `json:"agent"` // agt_…
+	Targets []identity.Target `json:"targets,omitempty"`
+	Since   time.Time         `json:"since"`
 }
 
 // PutLease writes or renews a lease.

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/presence"
 	"github.com/stile-dev/stile/pkg/table"
 )
@@ -55,7 +56,7 @@ func TestAnAgentIsThereWhileALiveProxyHoldsItsTunnel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tunnels := []presence.Tunnel{{Agent: "agt_1", Names: []string{"node-1"}, Resources: []string{"node"}, Since: now.UTC()}}
+	tunnels := []presence.Tunnel{{Agent: "agt_1", Targets: []identity.Target{{Kind: "node", Name: "node-1"}, {Kind: "db", Name: "node-1"}}, Since: now.UTC()}}
 	for _, proxy := range []string{"prx_a", "prx_b"} {
 		if err := s.PutTunnels(t.Context(), proxy, 3, tunnels, now.Add(time.Hour)); err != nil {
 			t.Fatal(err)

@@ -9,14 +9,12 @@ import (
 
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // Claim is all that evidence says about itself.
 type Claim struct {
 	Challenge      string
-	SSHKey, TLSKey []byte           // SubjectPublicKeyInfo, DER
-	STS            *wire.STSRequest // nil for evidence of another kind
+	SSHKey, TLSKey []byte // SubjectPublicKeyInfo, DER
 }
 
 // Terms are what the claim must be for.
@@ -26,15 +24,14 @@ type Terms struct {
 	Now     time.Time
 }
 
-// Checked is a claim in order. Its challenge's MAC is not verified yet, its signature is AWS's to verify.
+// Checked is a claim in order. Its challenge's MAC is not verified yet, nor what is shown beside it.
 type Checked struct {
 	Opened
 	SSH, TLS *ecdsa.PublicKey
-	Keys     string  // certs.KeysHash of both
-	STS      Request // zero without Claim.STS
+	Keys     string // certs.KeysHash of both
 }
 
-// Check does all that costs no call, cheapest first: shapes, keys, binding, age, and the STS request's parts.
+// Check does all that costs no call, cheapest first: shapes, keys, binding, age.
 func Check(c Claim, t Terms) (Checked, error) {
 	opened, err := Open(c.Challenge)
 	if err != nil {
@@ -53,11 +50,7 @@ func Check(c Claim, t Terms) (Checked, error) {
 	if ck.SSH.Equal(ck.TLS) {
 		return Checked{}, fault.New(fault.BadInput, "ssh_key and tls_key are the same key", "make two keys").With("tls_key", "same as ssh_key")
 	}
-	if c.STS == nil {
-		return ck, nil
-	}
-	ck.STS, err = Rebuild(*c.STS, Binding{Challenge: c.Challenge, Purpose: t.Purpose, Cluster: t.Cluster, Keys: ck.Keys}, t.Now)
-	return ck, err
+	return ck, nil
 }
 
 func key(field string, spki []byte) (*ecdsa.PublicKey, error) {
@@ -67,6 +60,11 @@ func key(field string, spki []byte) (*ecdsa.PublicKey, error) {
 			With(field, "not a P-256 public key").Because(fmt.Errorf("parsing %s: %w", field, err))
 	}
 	return pub, nil
+}
+
+// Binding is what evidence beside the claim must be bound to.
+func (c Checked) Binding(challenge string, t Terms) Binding {
+	return Binding{Challenge: challenge, Purpose: t.Purpose, Cluster: t.Cluster, Keys: c.Keys}
 }
 
 // UsedKey names the single use of a challenge in a table: hex SHA-256 of its authenticated text, so that no

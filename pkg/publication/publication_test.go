@@ -195,7 +195,7 @@ func newSite(t *testing.T) *site {
 		Cluster: s.ID, Inputs: s.place, Place: s.place, Key: key(names.KeyPolicy), Now: s.tick,
 		Wait: func(context.Context, time.Duration) error { return nil },
 	})
-	s.rotator = publication.NewRotator(publication.RotatorConfig{Cluster: s.ID, Vault: s.place, Ledger: s.place, Root: key(names.KeyRoot), Public: public, Now: s.tick})
+	s.rotator = publication.NewRotator(publication.RotatorConfig{Cluster: s.ID, Name: "stile", Vault: s.place, Ledger: s.place, Root: key(names.KeyRoot), Public: public, Now: s.tick})
 	return s
 }
 
@@ -248,7 +248,7 @@ func TestWhatIsPublishedIsWhatAgentsAccept(t *testing.T) {
 	if h.Input != 1 || state.Policy.Input != 1 || len(state.Policy.Roles) != len(access.Presets())+1 {
 		t.Errorf("head %+v, policy of input %d with %d roles", h, state.Policy.Input, len(state.Policy.Roles))
 	}
-	if err := state.Judge(s.Now, h.Versions(), true); err != nil {
+	if err := state.Standing(identity.User{Name: "ada", Versions: h.Versions()}, bundle.Use{Now: s.Now, Fresh: true}); err != nil {
 		t.Error(err)
 	}
 	s.change()

@@ -17,7 +17,6 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/policy"
 )
 
 // How long a run holds the lease, and how long one waits for it. A run takes a second or less.
@@ -205,8 +204,8 @@ func (p *Publisher) keys(ctx context.Context, d *draft) error {
 	return nil
 }
 
-// compile reads the inputs, counter first, and has the agents' own code look at them: what it refuses is not
-// signed.
+// compile reads the inputs, counter first. A role that can't be kept is published as it stands and bars its holders
+// wherever it is read: leaving it out might leave out a deny, and refusing it would let one role stop publication.
 func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err error) {
 	if counter, err = p.config.Inputs.Input(ctx); err != nil {
 		return 0, err
@@ -221,11 +220,9 @@ func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err e
 	roles := append(access.Presets(), stored...)
 	for i := range roles {
 		roles[i].Metadata.Revision = 0 // says nothing about what anybody may do
+		roles[i].Critical = roles[i].Limits()
 	}
 	slices.SortFunc(roles, func(a, b access.Role) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
-	if _, err := policy.Compile(roles); err != nil {
-		return 0, fault.New(fault.Internal, "the roles that are stored cannot be compiled", "correct or delete the role that the cause names").Because(err)
-	}
 	d.policy = bundle.Policy{
 		Cluster: p.config.Cluster, Input: counter, Roles: roles, MaxPolicyAge: access.Duration(bundle.DefaultMaxPolicyAge),
 	}
@@ -288,7 +285,7 @@ func normal(roles []access.Role) string {
 	var b strings.Builder
 	for _, r := range roles {
 		spec, err := access.Resource{Kind: names.Role, Metadata: r.Metadata, Spec: &r.Spec}.SpecJSON()
-		fmt.Fprintf(&b, "%s %s %s %v\n", r.Metadata.Name, r.Metadata.Scope, spec, err)
+		fmt.Fprintf(&b, "%s %s %s %q %v\n", r.Metadata.Name, r.Metadata.Scope, spec, r.Critical, err)
 	}
 	return b.String()
 }

@@ -36,6 +36,7 @@ type Recorder interface {
 // RotatorConfig is what rotate is given.
 type RotatorConfig struct {
 	Cluster string
+	Name    string // what people call the cluster; the first trust document fixes it
 	Vault   Vault
 	Ledger  Recorder
 	Root    func(context.Context) (crypto.Signer, error)               // signs
@@ -89,12 +90,15 @@ func (r *Rotator) once(ctx context.Context, step uint64) (bundle.Head, error) {
 	}
 	to := from
 	to.Trust = identity.Version{Epoch: max(from.Trust.Epoch, 1), Counter: from.Trust.Counter + step}
+	if !identity.ValidClusterName(r.config.Name) {
+		return bundle.Head{}, fault.Newf(fault.BadInput, "set the parameter ClusterName to lower-case letters, digits, dots and hyphens, at most 63", "%.70q can't be the name of a cluster", r.config.Name)
+	}
 	root, err := r.config.Root(ctx)
 	if err != nil {
 		return bundle.Head{}, err
 	}
 	doc, err := bundle.Seal(bundle.KindTrust, bundle.Trust{
-		Cluster: r.config.Cluster, Version: to.Trust, IssuedAt: r.config.Now().UTC().Truncate(time.Millisecond), Keys: keys,
+		Cluster: r.config.Cluster, Name: r.config.Name, Version: to.Trust, IssuedAt: r.config.Now().UTC().Truncate(time.Millisecond), Keys: keys,
 	}, root)
 	if err != nil {
 		return bundle.Head{}, err
@@ -150,6 +154,10 @@ func (r *Rotator) chain(ctx context.Context, from bundle.Head, keys *[]bundle.Ke
 	}
 	if have.Cluster != r.config.Cluster {
 		return nil, fmt.Errorf("opening the trust document: it is cluster %s's", have.Cluster)
+	}
+	if have.Name != r.config.Name {
+		return nil, fault.Newf(fault.Conflict, fmt.Sprintf("put the parameter ClusterName back to %q: certificates and people's known hosts hold it", have.Name),
+			"the cluster is called %q since its first deployment and can't be called %q", have.Name, r.config.Name)
 	}
 	for _, old := range have.Keys {
 		if slices.ContainsFunc(*keys, func(k bundle.Key) bool { return k.ID == old.ID }) {

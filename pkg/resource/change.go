@@ -14,6 +14,7 @@ import (
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/policy"
 )
@@ -90,8 +91,8 @@ func (d *Desk) Update(ctx context.Context, c Caller, r access.Resource) (Outcome
 	return d.commit(ctx, change, "", moved(r))
 }
 
-// Delete removes a resource and gives what it was. Of a node it gives the name free: the agent that held it is
-// revoked, and whoever the token admits next gets the name. What a deleted user's record or mapping gave ends with it.
+// Delete removes a resource and gives what it was. Of a target it frees the name, and what else its agent
+// holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record or mapping gave ends with it.
 // A role that a mapping or a user's record names is not deleted: nobody of theirs could log in any more.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
 	k, set, err := d.open(c, kind)
@@ -112,9 +113,11 @@ func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome
 	switch spec := was.Spec.(type) {
 	case *access.TokenSpec:
 		change.ForgetSecret, err = d.config.Store.Secret(ctx, name)
-	case *access.NodeSpec:
+	case *access.TargetSpec:
 		change.ForgetAgent = spec.Agent
-		err = d.revoke(c, &change, "agent", spec.Agent)
+		if change.ForgetTargets, err = d.beside(ctx, spec.Agent, kind, name); err == nil {
+			err = d.revoke(c, &change, "agent", spec.Agent)
+		}
 	case *access.UserSpec:
 		err = d.revoke(c, &change, "user", name)
 	case *access.MappingSpec:
@@ -126,6 +129,12 @@ func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome
 		return Outcome{}, err
 	}
 	return d.commit(ctx, change, "", moved(was))
+}
+
+// beside lists what else the agent of a target holds: it goes with the agent.
+func (d *Desk) beside(ctx context.Context, agent, kind, name string) ([]identity.Target, error) {
+	all, err := d.config.Store.Targets(ctx, agent)
+	return slices.DeleteFunc(all, func(t identity.Target) bool { return t == identity.Target{Kind: kind, Name: name} }), err
 }
 
 // writable checks what is about to be written.

@@ -37,6 +37,8 @@ type Store interface {
 	Input(context.Context) (int64, error)
 	// Secret gives the hash of a token's secret, "" for a token without one.
 	Secret(ctx context.Context, token string) (string, error)
+	// Targets gives what an agent holds; none for one that is unknown.
+	Targets(ctx context.Context, agent string) ([]identity.Target, error)
 	// Commit writes a change, the input counter, the nonce and the event in one transaction; ErrReplayed or
 	// ErrMoved when a condition does not hold, and then nothing is written.
 	Commit(context.Context, Change) error
@@ -57,9 +59,10 @@ type Change struct {
 	Nonce    string // of the call
 	Event    audit.Event
 
-	Secret       *Secret // of a token that is created: kept as a hash
-	ForgetSecret string  // hash of a deleted token's secret
-	ForgetAgent  string  // id of the agent that held a deleted node's name
+	Secret        *Secret           // of a token that is created: kept as a hash
+	ForgetSecret  string            // hash of a deleted token's secret
+	ForgetAgent   string            // id of the agent that held a deleted target
+	ForgetTargets []identity.Target // what else that agent holds
 
 	Revoke *bundle.Lock // names whose certificates from before this change end with it; expires when none can live any more
 }
@@ -73,13 +76,12 @@ type Secret struct {
 
 // Caller is who asks, as the API established it.
 type Caller struct {
-	User        identity.User
-	Policy      bundle.Policy      // in force
-	Revocations bundle.Revocations // in force
-	Nonce       string             // of the call; needed for changes
-	RequestID   string
-	SourceIP    string
-	Now         time.Time
+	User      identity.User
+	State     bundle.State // in force
+	Nonce     string       // of the call; needed for changes
+	RequestID string
+	SourceIP  string
+	Now       time.Time
 }
 
 // Config is what the use case is given.
@@ -144,11 +146,7 @@ func (d *Desk) open(c Caller, kind string) (access.Kind, *policy.Set, error) {
 	if !ok || k.Name != kind {
 		return access.Kind{}, nil, fault.Newf(fault.NotFound, "the kinds are "+kinds(), "there is no kind %.63q", kind)
 	}
-	set, err := policy.Compile(c.Policy.Roles)
-	if err != nil {
-		return access.Kind{}, nil, fmt.Errorf("compiling the policy in force: %w", err)
-	}
-	return k, set, nil
+	return k, c.State.Roles(), nil
 }
 
 func kinds() string {
@@ -227,7 +225,7 @@ func (d *Desk) may(ctx context.Context, c Caller, a ask) error {
 }
 
 func subject(c Caller) policy.Subject {
-	return policy.Subject{Roles: c.User.Roles, Traits: c.User.Traits, Resources: c.User.Resources}
+	return c.State.Subject(c.User, c.Now)
 }
 
 func (d *Desk) event(c Caller, t audit.Type, r access.Resource) audit.Event {

@@ -28,7 +28,7 @@ var roomFor = map[string]int{
 
 // revoke has the certificates end with the change that were issued to the target before it.
 func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
-	held, err := json.Marshal(c.Revocations)
+	held, err := json.Marshal(c.State.Revocations)
 	if err != nil {
 		return fmt.Errorf("measuring the revocations: %w", err)
 	}

@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/shelf"
 )
 
@@ -43,7 +45,7 @@ func newWorld(t *testing.T) world {
 		keys = append(keys, key)
 	}
 	w.pin = bundle.KeyID(&w.root.PublicKey)
-	w.trust = seal(t, bundle.KindTrust, bundle.Trust{Cluster: cluster, Version: identity.Version{Counter: 1}, IssuedAt: now, Keys: keys}, w.root)
+	w.trust = seal(t, bundle.KindTrust, bundle.Trust{Name: "stile", Cluster: cluster, Version: identity.Version{Counter: 1}, IssuedAt: now, Keys: keys}, w.root)
 	return w
 }
 
@@ -86,8 +88,13 @@ func TestWhatWasAcceptedIsThereAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := open(t, dir, w.pin)
-	if d := cmp.Diff(s.State(), again.State()); d != "" {
+	if d := cmp.Diff(s.State(), again.State(), cmpopts.IgnoreUnexported(bundle.State{})); d != "" {
 		t.Error(d)
+	}
+	node := policy.Target{Kind: "node", Name: "node-1"}
+	who := policy.Subject{Roles: []string{"access"}, Traits: map[string][]string{"logins": {"ada"}}}
+	if !again.State().Roles().Decide(who, node, policy.Login("ada")).Allowed {
+		t.Error("its roles don't count after a restart")
 	}
 	if err := again.Accept(w.at(t, 2)); !errors.Is(err, bundle.ErrOlder) {
 		t.Errorf("an older document after a restart: %v", err)

@@ -18,6 +18,29 @@ import (
 type Options struct {
 	// Scalars accepts a string where a list of strings is meant: `team: backend`.
 	Scalars bool
+	// Unknown passes over keys that are not known here, for what a newer release may have written. Whoever sets it looks
+	// at what the document itself calls critical, see [Knows].
+	Unknown bool
+}
+
+// Knows reports whether v, a struct, has a field at a path of json names such as spec.options.record. Lists and maps on
+// the way are looked through; the keys of a map have no names of their own.
+func Knows(v any, path string) bool {
+	t := reflect.TypeOf(v)
+	for name := range strings.SplitSeq(path, ".") {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+			t = t.Elem()
+		}
+		if t.Kind() != reflect.Struct {
+			return false
+		}
+		index, ok := fieldsOf(t)[name]
+		if !ok {
+			return false
+		}
+		t = t.FieldByIndex(index).Type
+	}
+	return true
 }
 
 // Into writes the tree into v, a pointer, by its json tags, and reports every fault at once. Values it
@@ -231,6 +254,9 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 	fields := fieldsOf(v.Type())
 	for i, key := range n.keys {
 		index, ok := fields[key]
+		if !ok && d.options.Unknown {
+			continue
+		}
 		if !ok {
 			d.fault(n.spots[i].line, n.spots[i].col, child(path, key), "unknown key; known here: "+known(fields))
 			continue

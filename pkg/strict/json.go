@@ -19,6 +19,15 @@ func JSON(data []byte, limit int, v any) error {
 	return n.Into(v, Options{})
 }
 
+// LaterJSON is [JSON] for what a newer release may have written: keys that are not known here are passed over.
+func LaterJSON(data []byte, limit int, v any) error {
+	n, err := ParseJSON(data, limit)
+	if err != nil {
+		return err
+	}
+	return n.Into(v, Options{Unknown: true})
+}
+
 // ParseJSON reads one JSON document into a tree.
 func ParseJSON(data []byte, limit int) (*Node, error) {
 	if err := tooLarge(len(data), limit); err != nil {

@@ -106,6 +106,45 @@ func TestEveryFaultIsReportedWithItsPlace(t *testing.T) {
 	}
 }
 
+func TestWhatANewerReleaseMayHaveWrittenIsReadWithoutWhatIsNotKnown(t *testing.T) {
+	var got outer
+	doc := `{"name":"a","later":{"x":[1]},"inner":{"logins":["root"],"more":true},"list":[{"logins":["x"],"more":null}]}`
+	if err := strict.LaterJSON([]byte(doc), strict.MaxSize, &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(outer{Name: "a", Inner: inner{Logins: []string{"root"}}, List: []inner{{Logins: []string{"x"}}}}, got); d != "" {
+		t.Error(d)
+	}
+	if err := strict.JSON([]byte(doc), strict.MaxSize, &got); err == nil {
+		t.Error("without being asked to")
+	}
+	for name, doc := range map[string]string{
+		"a known key twice":         `{"name":"a","name":"b"}`,
+		"an unknown key twice":      `{"name":"a","later":1,"later":2}`,
+		"a known key in other case": `{"name":"a","Name":"b"}`,
+		"a wrong type":              `{"name":7,"later":1}`,
+		"something behind":          `{"name":"a","later":1}{}`,
+		"an unknown key too deep":   `{"later":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`,
+		"invalid UTF-8":             "{\"later\":\"\xff\"}",
+		"too much":                  `{"later":"` + strings.Repeat("x", strict.MaxSize) + `"}`,
+	} {
+		if err := strict.LaterJSON([]byte(doc), strict.MaxSize, &outer{}); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+func TestKnowsFindsFieldsByTheirPaths(t *testing.T) {
+	for path, want := range map[string]bool{
+		"name": true, "inner": true, "inner.logins": true, "list.labels": true, "list": true, "time": true, "free": true,
+		"": false, ".": false, "Name": false, "nam": false, "inner.": false, "inner.none": false, "name.x": false, "inner.labels.env": false, "time.wall": false, "free.x": false, "list[0].labels": false, " name": false,
+	} {
+		if strict.Knows(outer{}, path) != want {
+			t.Errorf("%q is not %t", path, want)
+		}
+	}
+}
+
 func TestYAMLRefusesWhatIsNotPlainData(t *testing.T) {
 	for name, doc := range map[string]string{
 		"an anchor":             "name: &a x\n",

@@ -20,8 +20,7 @@ type ConnectConfig struct {
 	Addrs       []string         // host:port of proxies, tried in order until one answers
 	Certificate *tls.Certificate // the user's X.509 certificate and its tls key
 	Trust       bundle.Trust     // whose host-x509 keys the proxy's certificate must come from
-	Kind        string           // node
-	Name        string           // the target's name
+	Target      identity.Target  // its name may be an agent's id
 	TraceID     string           // the client's own, for logs
 	Now         func() time.Time // nil is time.Now
 	Dial        DialFunc
@@ -35,7 +34,7 @@ type ConnectConfig struct {
 // authenticate the target itself: for SSH by certs.VerifySSHHost.
 func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {
 	request, err := frame.Append(nil, &frame.ConnectRequest{
-		Version: frame.Protocol, Target: &frame.Target{Kind: c.Kind, Name: c.Name}, TraceId: c.TraceID,
+		Version: frame.Protocol, Target: &frame.Target{Kind: c.Target.Kind, Name: c.Target.Name}, TraceId: c.TraceID,
 	})
 	if err != nil {
 		return nil, fault.New(fault.BadInput, "the target's name is too long", "use the name that stile ls shows").Because(err)

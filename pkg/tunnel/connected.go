@@ -121,7 +121,7 @@ func (c *connected) ask() error {
 		if err = answered(err); first == nil {
 			first = err
 		}
-		if !fault.Is(err, fault.Unreachable) {
+		if !fault.Is(err, fault.NoTunnel) && !fault.Is(err, fault.Unreachable) {
 			return err
 		}
 		if time.Since(c.began) > askLimit || !c.mayAsk() || c.again() != nil {

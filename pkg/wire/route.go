@@ -10,6 +10,7 @@ const (
 	CallerAnonymous = "anonymous" // anybody; the evidence in the body is what counts
 	CallerUser      = "user"      // a signed call by a person's certificate
 	CallerAdmin     = "admin"     // the same, and the use case asks the policy for a rule
+	CallerHost      = "host"      // a signed call by an agent's or a proxy's certificate
 )
 
 // Route is one operation of the API.
@@ -18,7 +19,7 @@ type Route struct {
 	Method    string // GET, POST, …
 	Pattern   string // path without stage; a segment in braces is a parameter: /v1/admin/resources/{kind}
 	Function  string // the function that serves it
-	Caller    string // CallerAnonymous, CallerUser or CallerAdmin
+	Caller    string // CallerAnonymous, CallerUser, CallerAdmin or CallerHost
 }
 
 // Match compares a path, still percent-encoded and without stage, with the pattern, and gives the decoded

@@ -9,11 +9,12 @@ var Routes = []Route{
 	{Operation: "getResource", Method: "GET", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
 	{Operation: "createResource", Method: "POST", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
 	{Operation: "updateResource", Method: "PUT", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
+	{Operation: "hostStatus", Method: "GET", Pattern: "/v1/host/status", Function: "api", Caller: "host"},
 	{Operation: "joinChallenge", Method: "POST", Pattern: "/v1/join/challenge", Function: "join", Caller: "anonymous"},
 	{Operation: "joinIAM", Method: "POST", Pattern: "/v1/join/iam", Function: "join", Caller: "anonymous"},
 	{Operation: "joinToken", Method: "POST", Pattern: "/v1/join/token", Function: "join", Caller: "anonymous"},
 	{Operation: "loginChallenge", Method: "POST", Pattern: "/v1/login/challenge", Function: "login", Caller: "anonymous"},
 	{Operation: "loginIAM", Method: "POST", Pattern: "/v1/login/iam", Function: "login", Caller: "anonymous"},
-	{Operation: "listNodes", Method: "GET", Pattern: "/v1/nodes", Function: "api", Caller: "user"},
 	{Operation: "status", Method: "GET", Pattern: "/v1/status", Function: "api", Caller: "user"},
+	{Operation: "listTargets", Method: "GET", Pattern: "/v1/targets/{kind}", Function: "api", Caller: "user"},
 }

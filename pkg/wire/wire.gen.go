@@ -47,7 +47,6 @@ type HostCredential struct {
 	// ID agt_<ulid> or prx_<ulid>
 	ID     string            `json:"id"`
 	Labels map[string]string `json:"labels"`
-	Names  []string          `json:"names"`
 
 	// Policy A trust, policy or revocations document and its signature.
 	Policy  SignedDocument `json:"policy,omitempty,omitzero"`
@@ -59,9 +58,34 @@ type HostCredential struct {
 	// SSHCertificate SSH host certificate in wire format; none for a proxy
 	SSHCertificate []byte `json:"ssh_certificate,omitempty,omitzero"`
 
+	// Targets as kind/name
+	Targets []string `json:"targets"`
+
 	// TLSCertificate DER
 	TLSCertificate []byte           `json:"tls_certificate"`
 	Trust          []SignedDocument `json:"trust"`
+}
+
+// HostStatus defines model for HostStatus.
+type HostStatus struct {
+	CertificateID string    `json:"certificate_id"`
+	Cluster       string    `json:"cluster"`
+	ExpiresAt     time.Time `json:"expires_at"`
+
+	// ID agt_<ulid> or prx_<ulid>
+	ID string `json:"id"`
+
+	// Kind agent or proxy
+	Kind        string  `json:"kind"`
+	Policy      Version `json:"policy"`
+	Revocations Version `json:"revocations"`
+
+	// Targets what it may serve, as kind/name
+	Targets []string `json:"targets"`
+
+	// Time the server's clock
+	Time  time.Time `json:"time"`
+	Trust Version   `json:"trust"`
 }
 
 // JoinIAMRequest defines model for JoinIAMRequest.
@@ -80,16 +104,13 @@ type JoinRequest struct {
 	// Labels labels that it claims
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
 
-	// Name node name that it claims; none for a proxy
-	Name string `json:"name,omitempty,omitzero"`
-
 	// Prior Proof of the credential held so far, for a renewal: its X.509 certificate and a signature (ECDSA, DER) by its key over SHA-256 of "stile-renew-v1\n", the challenge, "\n" and the keys hash.
-	Prior PriorCredential `json:"prior,omitempty,omitzero"`
+	Prior  PriorCredential `json:"prior,omitempty,omitzero"`
+	SSHKey []byte          `json:"ssh_key"`
 
-	// Resources kinds that it serves: node
-	Resources []string `json:"resources"`
-	SSHKey    []byte   `json:"ssh_key"`
-	TLSKey    []byte   `json:"tls_key"`
+	// Targets what it claims to serve, as kind/name; none for a proxy
+	Targets []string `json:"targets,omitempty,omitzero"`
+	TLSKey  []byte   `json:"tls_key"`
 
 	// Token name of the join token
 	Token string `json:"token"`
@@ -129,34 +150,6 @@ type Metadata struct {
 	Name     string `json:"name"`
 	Revision int64  `json:"revision,omitempty,omitzero"`
 	Scope    string `json:"scope,omitempty,omitzero"`
-}
-
-// Node defines model for Node.
-type Node struct {
-	// Agent the agent id that serves it
-	Agent string `json:"agent"`
-
-	// Kind node
-	Kind   string            `json:"kind"`
-	Labels map[string]string `json:"labels"`
-
-	// Logins logins that the caller may use there
-	Logins []string `json:"logins"`
-	Name   string   `json:"name"`
-
-	// Online a live proxy holds a tunnel of its agent
-	Online bool `json:"online"`
-
-	// Proxies public addresses of the proxies that hold its tunnels
-	Proxies []string `json:"proxies,omitempty,omitzero"`
-}
-
-// NodeList defines model for NodeList.
-type NodeList struct {
-	Nodes []Node `json:"nodes"`
-
-	// Proxies host:port of live proxies
-	Proxies []string `json:"proxies"`
 }
 
 // PriorCredential Proof of the credential held so far, for a renewal: its X.509 certificate and a signature (ECDSA, DER) by its key over SHA-256 of "stile-renew-v1\n", the challenge, "\n" and the keys hash.
@@ -242,6 +235,33 @@ type Status struct {
 	Trust Version   `json:"trust"`
 	UID   string    `json:"uid"`
 	User  string    `json:"user"`
+}
+
+// Target defines model for Target.
+type Target struct {
+	// Agent the agent id that serves it
+	Agent string `json:"agent"`
+
+	// Kind node, db, app or kube
+	Kind   string            `json:"kind"`
+	Labels map[string]string `json:"labels"`
+
+	// Logins of a node, the logins that the caller may use there
+	Logins []string `json:"logins"`
+	Name   string   `json:"name"`
+
+	// Online a live proxy holds a tunnel of its agent
+	Online bool `json:"online"`
+
+	// Proxies public addresses of the proxies that hold its tunnels
+	Proxies []string `json:"proxies,omitempty,omitzero"`
+}
+
+// TargetList defines model for TargetList.
+type TargetList struct {
+	// Proxies host:port of live proxies
+	Proxies []string `json:"proxies"`
+	Targets []Target `json:"targets"`
 }
 
 // UserCredential defines model for UserCredential.

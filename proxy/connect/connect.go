@@ -14,6 +14,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -25,14 +26,17 @@ import (
 // answerLimit is how long an agent may take to answer an opened stream.
 const answerLimit = 10 * time.Second
 
-// maxTarget is how long a target's kind, name and the client's trace id may be.
-const maxTarget = 255
+// maxTrace is how long the client's trace id may be.
+const maxTrace = 255
+
+// patience is how long a user waits for documents that are as new as its certificate.
+const patience = 3 * time.Second
 
 // Config is what connections are served from. Documents, Routes and Proxy are required.
 type Config struct {
-	Documents interface{ State() bundle.State }
+	Documents bundle.Feed
 	Routes    interface {
-		Find(kind, name string) (*route.Tunnel, bool)
+		Find(identity.Target) (*route.Tunnel, bool)
 	}
 	Proxy  func() identity.Host // this proxy, as its certificate says
 	Record func(audit.Event)    // nil drops
@@ -76,39 +80,48 @@ func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 		return
 	}
 	c.Admit()
-	stream, err := h.open(ctx, c, user, &request)
+	target := identity.Target{Kind: request.GetTarget().GetKind(), Name: request.GetTarget().GetName()}
+	stream, err := h.open(ctx, c, user, target, &request)
 	if err != nil {
 		h.refuse(ctx, c, err)
 		return
 	}
 	began := h.config.Now()
-	sent, received := tunnel.Splice(c.Conn, &answered{Stream: stream, limit: h.config.Answer, target: request.GetTarget().GetName()})
-	h.config.Log.DebugContext(ctx, "Connection ended", "user", user.Name, "target", request.GetTarget().GetName(), "trace_id", request.GetTraceId(),
+	sent, received := tunnel.Splice(c.Conn, &answered{Stream: stream, limit: h.config.Answer, target: target})
+	h.config.Log.DebugContext(ctx, "Connection ended", "user", user.Name, "target", target.String(), "trace_id", request.GetTraceId(),
 		"bytes_in", sent, "bytes_out", received, "seconds", h.config.Now().Sub(began).Seconds())
 }
 
-// user verifies the client's certificate and looks for locks. Everything else about the user is the agent's to decide.
+// user verifies the client's certificate. What the user may do is the agent's to decide.
 func (h *Handler) user(c *edge.Conn) (identity.User, error) {
 	state := h.config.Documents.State()
 	user, _, err := tunnel.PeerUser(c.ConnectionState(), state.Trust, state.Now(h.config.Now()))
-	if err != nil {
-		return user, err
+	if err == nil {
+		err = certs.SourceAllowed(user.SourceAddress, c.Source.Addr())
 	}
-	if lock, ok := state.Locked(user, h.config.Now()); ok {
-		return user, h.denied(c, user, fault.Newf(fault.Denied, "ask an administrator about lock "+lock.ID, "locked: %s %s", lock.Target, lock.Value))
+	return user, err
+}
+
+// standing asks the one judge about a known user and the target. What keeps somebody out is an event; documents that
+// are on their way are waited for.
+func (h *Handler) standing(ctx context.Context, c *edge.Conn, user identity.User, target identity.Target) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err := bundle.Await(ctx, h.config.Documents, func(s bundle.State) error {
+		return s.Standing(user, bundle.Use{Now: h.config.Now(), Also: target.Refs()})
+	})
+	if err == nil || fault.Is(err, fault.Unavailable) {
+		return err
 	}
-	if before, ok := state.Revoked(user); ok {
-		return user, h.denied(c, user, fault.Newf(fault.Denied, "log in again with: stile login --iam",
-			"the certificate was revoked: %s %s changed since it was issued", before.Target, before.Value))
-	}
-	return user, nil
+	return h.denied(c, user, target, fault.From(err))
 }
 
 // denied gives the denial of a known user its id and records it.
-func (h *Handler) denied(c *edge.Conn, user identity.User, f *fault.Fault) error {
+func (h *Handler) denied(c *edge.Conn, user identity.User, target identity.Target, f *fault.Fault) error {
 	f.DecisionID = identity.NewID("dec", rand.Reader, h.config.Now())
 	e := audit.New(audit.SessionDenied, rand.Reader, h.config.Now())
 	e.Actor, e.ActorRoles, e.Outcome, e.Reason, e.DecisionID = "user/"+user.Name, user.Roles, audit.Denied, f.Message, f.DecisionID
+	e.TargetKind, e.Target = target.Kind, target.Name
 	e.SourceIP = c.Source.Addr().String()
 	e.Data = map[string]string{"certificate": user.Certificate}
 	h.config.Record(e)
@@ -116,15 +129,17 @@ func (h *Handler) denied(c *edge.Conn, user identity.User, f *fault.Fault) error
 }
 
 // open begins a stream to the target's agent.
-func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, r *frame.ConnectRequest) (tunnel.Stream, error) {
-	target := r.GetTarget()
+func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, target identity.Target, r *frame.ConnectRequest) (tunnel.Stream, error) {
 	if r.GetVersion() != frame.Protocol {
 		return nil, fault.Newf(fault.BadInput, "update stile or the cluster, whichever is older", "protocol version %d is not spoken here", r.GetVersion())
 	}
-	if target.GetName() == "" || len(target.GetName()) > maxTarget || len(target.GetKind()) > maxTarget || len(r.GetTraceId()) > maxTarget {
+	if !identity.ValidTargetKind(target.Kind) || !validName(target.Name) || len(r.GetTraceId()) > maxTrace {
 		return nil, fault.New(fault.BadInput, "the connect request names no target", "use a name that stile ls shows")
 	}
-	found, ok := h.config.Routes.Find(target.GetKind(), target.GetName())
+	if err := h.standing(ctx, c, user, target); err != nil {
+		return nil, err
+	}
+	found, ok := h.config.Routes.Find(target)
 	if !ok {
 		return nil, offline(target)
 	}
@@ -132,7 +147,10 @@ func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, r 
 	if err != nil {
 		return nil, offline(target).Because(err)
 	}
-	open := &frame.Open{Target: target, TraceId: r.GetTraceId(), Source: c.Source.String(), Proxy: h.config.Proxy().ID, User: user.Name, Capabilities: r.GetCapabilities()}
+	open := &frame.Open{
+		Target: &frame.Target{Kind: target.Kind, Name: target.Name}, TraceId: r.GetTraceId(), Source: c.Source.String(),
+		Proxy: h.config.Proxy().ID, User: user.Name, Capabilities: r.GetCapabilities(),
+	}
 	if err := frame.Write(stream, open); err != nil {
 		_ = stream.Close()
 		return nil, offline(target).Because(err)
@@ -140,10 +158,15 @@ func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, r 
 	return stream, nil
 }
 
-// offline is all that a proxy knows: whether such a node exists stands elsewhere.
-func offline(target *frame.Target) *fault.Fault {
-	return fault.Newf(fault.Unreachable, "see with stile ls whether it exists and is online",
-		"no tunnel for %s %s at this proxy: it is offline, or there is no such %s", target.GetKind(), target.GetName(), target.GetKind())
+// validName takes a target's name or an agent's id.
+func validName(name string) bool {
+	return identity.ValidTargetName(name) || identity.ValidID("agt", name)
+}
+
+// offline is all that a proxy knows: whether there is such a target stands elsewhere, and another proxy may hold its tunnel.
+func offline(t identity.Target) *fault.Fault {
+	return fault.Newf(fault.NoTunnel, "see with stile ls whether it exists and is online",
+		"no tunnel for %s %s at this proxy: it is offline, or there is no such %s", t.Kind, t.Name, t.Kind)
 }
 
 // lastWords is how long a refused client may take to read why.
@@ -165,7 +188,7 @@ func (h *Handler) refuse(ctx context.Context, c *edge.Conn, err error) {
 type answered struct {
 	tunnel.Stream
 	limit   time.Duration
-	target  string
+	target  identity.Target
 	waited  bool
 	instead *bytes.Reader
 }
@@ -185,7 +208,7 @@ func (a *answered) Read(p []byte) (int, error) {
 		return n, err
 	}
 	var b bytes.Buffer
-	cause := fault.Newf(fault.Unreachable, "try again; if it stays, restart the agent there", "the agent of %s did not answer", a.target).Because(err)
+	cause := fault.Newf(fault.Unreachable, "try again; if it stays, restart the agent there", "the agent of %s did not answer", a.target.Name).Because(err)
 	if frame.WriteRefusal(&b, cause) == nil {
 		a.instead = bytes.NewReader(b.Bytes())
 		return a.instead.Read(p)

@@ -9,11 +9,11 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
@@ -28,6 +28,7 @@ type link struct {
 	links   *Links
 	agent   identity.Host
 	session tunnel.Session
+	targets *counted // session, as those see it who open streams to targets
 	control *tunnel.Control
 	source  netip.AddrPort
 	expires time.Time // of the agent's certificate
@@ -43,8 +44,10 @@ type link struct {
 	again      bool // it should look once more
 	told       *frame.Proxies
 	away       bool // it was told to go
-	delivering bool // a batch of events is on its way into the ledger
 	writing    sync.WaitGroup
+
+	own        atomic.Int32 // streams that the agent opened beside the control stream
+	delivering atomic.Bool  // one of them is for events
 }
 
 // run serves the control stream. At the end of the agent's certificate no more streams are opened; those that are
@@ -96,11 +99,8 @@ func (n *link) take(ctx context.Context, m *frame.Control, c *edge.Conn) error {
 	if !n.isRegistered() {
 		return fmt.Errorf("%w: the first frame does not register", frame.ErrMalformed)
 	}
-	switch {
-	case m.GetHeld() != nil:
+	if m.GetHeld() != nil {
 		n.acknowledged(m.GetHeld())
-	case m.GetEvents() != nil:
-		return n.events(ctx, m.GetEvents())
 	}
 	return nil // frames of a later version
 }
@@ -122,10 +122,11 @@ func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) er
 	n.links.mu.Lock()
 	n.links.live[n] = struct{}{}
 	n.links.mu.Unlock()
-	remove := n.links.config.Routes.Add(&route.Tunnel{Agent: n.agent, Session: n.session, Since: n.links.config.Now()})
+	remove := n.links.config.Routes.Add(&route.Tunnel{Agent: n.agent, Session: n.targets, Since: n.links.config.Now()})
 	n.mu.Lock()
 	n.registered, n.held, n.remove = true, versions(r.GetHeld()), remove
 	n.mu.Unlock()
+	n.writing.Go(func() { n.accept(ctx) })
 	n.log.InfoContext(ctx, "Tunnel registered", "source", n.source.String(), "software", clip(r.GetSoftware()))
 	n.kick()
 	return nil
@@ -244,61 +245,3 @@ func versions(v *frame.Versions) identity.Versions {
 	}
 	return identity.Versions{Trust: one(v.GetTrust()), Policy: one(v.GetPolicy()), Revocations: one(v.GetRevocations())}
 }
-
-// events hands a batch to the ledger and acknowledges what it holds. An agent sends no second batch before, and
-// sends again what is not acknowledged, so a batch that comes too early is passed over.
-func (n *link) events(ctx context.Context, batch *frame.Events) error {
-	n.mu.Lock()
-	busy := n.delivering
-	n.delivering = true
-	n.mu.Unlock()
-	if busy {
-		return nil
-	}
-	var events []audit.Event
-	for _, b := range batch.GetEvents() {
-		e, err := n.event(b)
-		if err != nil {
-			n.log.WarnContext(ctx, "Audit event of the agent dropped", "error", err)
-			continue
-		}
-		events = append(events, e)
-	}
-	n.writing.Go(func() {
-		defer func() {
-			n.mu.Lock()
-			n.delivering = false
-			n.mu.Unlock()
-		}()
-		if err := n.links.config.Append(ctx, events...); err != nil {
-			n.log.WarnContext(ctx, "Audit events not yet in the ledger", "events", len(events), "error", err)
-			return // unacknowledged, they come again
-		}
-		n.mu.Lock()
-		n.delivering = false // before the agent may send the next
-		n.mu.Unlock()
-		_ = n.control.Send(&frame.Control{Body: &frame.Control_EventsHeld{EventsHeld: &frame.EventsHeld{Batch: batch.GetBatch()}}})
-	})
-	return nil
-}
-
-// agentTypes are what an agent may tell of.
-var agentTypes = []audit.Type{audit.SessionStart, audit.SessionEnd, audit.SessionDenied, audit.DocumentRefused}
-
-// event reads an agent's event and puts down who delivered it, which the agent has no say in.
-func (n *link) event(b []byte) (audit.Event, error) {
-	var e audit.Event
-	if err := json.Unmarshal(b, &e); err != nil {
-		return e, fmt.Errorf("reading an audit event: %w", err)
-	}
-	e.Source, e.Cluster = "agent/"+n.agent.ID, n.agent.Cluster
-	if !slices.Contains(agentTypes, e.Type) {
-		return e, fmt.Errorf("an agent has nothing to say about %q", clip(string(e.Type)))
-	}
-	if e.TargetKind == "node" && !slices.Contains(n.agent.Names, e.Target) && e.Target != n.agent.ID {
-		return e, fmt.Errorf("the agent doesn't serve node %q", clip(e.Target))
-	}
-	return e, e.Validate()
-}
-
-func clip(s string) string { return s[:min(len(s), 64)] }

@@ -22,7 +22,7 @@ import (
 
 // Documents are those in force, and what to push of them.
 type Documents interface {
-	State() bundle.State
+	bundle.Feed
 	Documents() []bundle.Signed
 }
 
@@ -67,7 +67,7 @@ const registerLimit = 10 * time.Second
 func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
 	defer stop()
-	agent, err := l.agent(c)
+	agent, err := l.agent(ctx, c)
 	session, sessionErr := tunnel.NewSession(c.Conn, tunnel.Listened)
 	if sessionErr != nil {
 		l.config.Log.ErrorContext(ctx, "Tunnel not begun", "error", sessionErr)
@@ -85,7 +85,7 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 		l.refuse(ctx, stream, c, err)
 		return
 	}
-	n := &link{links: l, agent: agent, session: session, source: c.Source, log: l.config.Log.With("agent", agent.ID, "names", agent.Names)}
+	n := &link{links: l, agent: agent, session: session, targets: &counted{Session: session}, source: c.Source, log: l.config.Log.With("agent", agent.ID, "targets", agent.Targets)}
 	n.expires = c.ConnectionState().PeerCertificates[0].NotAfter
 	n.control = tunnel.NewControl(tunnel.ControlConfig{
 		Stream: stream, Idle: session.Idle, Silence: l.config.Silence, Dead: l.config.Dead,
@@ -94,24 +94,22 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 	n.run(ctx)
 }
 
+// patience is how long an agent waits for documents that are as new as its certificate.
+const patience = 3 * time.Second
+
 // agent says who is on the other side, and whether it may be.
-func (l *Links) agent(c *edge.Conn) (identity.Host, error) {
+func (l *Links) agent(ctx context.Context, c *edge.Conn) (identity.Host, error) {
 	state := l.config.Documents.State()
 	agent, err := tunnel.PeerHost(c.ConnectionState(), state.Trust, identity.KindAgent, state.Now(l.config.Now()))
 	if err != nil {
 		return agent, err
 	}
-	return agent, barred(state, agent, l.config.Now())
-}
-
-func barred(state bundle.State, agent identity.Host, now time.Time) error {
-	if lock, ok := state.Locked(agent, now); ok {
-		return fault.Newf(fault.Denied, "ask an administrator about lock "+lock.ID, "locked: %s %s", lock.Target, lock.Value)
-	}
-	if before, ok := state.Revoked(agent); ok {
-		return fault.Newf(fault.Denied, "empty the agent's state directory and start it again: then it joins anew", "the agent's certificate was revoked: %s %s", before.Target, before.Value)
-	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	_, err = bundle.Await(ctx, l.config.Documents, func(s bundle.State) error {
+		return s.Standing(agent, bundle.Use{Now: l.config.Now()})
+	})
+	return agent, err
 }
 
 // refuse tells an agent why, on its control stream, and waits for it to hang up.
@@ -129,7 +127,8 @@ func (l *Links) refuse(ctx context.Context, s tunnel.Stream, c *edge.Conn, err e
 func (l *Links) Push() {
 	state, now := l.config.Documents.State(), l.config.Now()
 	for _, n := range l.all() {
-		if err := barred(state, n.agent, now); err != nil {
+		// That the feed is silent ends no tunnel: the agent goes on with what it holds as well.
+		if err := state.Standing(n.agent, bundle.Use{Now: now}); err != nil && !fault.Is(err, fault.Unavailable) {
 			n.log.Info("Tunnel cut", "reason", err.Error())
 			_ = n.session.Close()
 			continue
@@ -158,11 +157,11 @@ func (l *Links) Drain(grace time.Duration) {
 	}
 }
 
-// Streams is how many streams, beside the control streams, are open over all tunnels.
+// Streams is how many streams to targets are open over all tunnels.
 func (l *Links) Streams() int {
 	total := 0
 	for _, n := range l.all() {
-		total += max(0, n.session.Streams()-1)
+		total += n.targets.Streams()
 	}
 	return total
 }

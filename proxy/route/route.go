@@ -1,5 +1,5 @@
-// Package route is a proxy's table of tunnels: which agents are connected, by id and by the names that their
-// certificates allow.
+// Package route is a proxy's table of tunnels: which agents are connected, and by which of them each target that
+// their certificates allow can be reached.
 //
 // It doesn't know what runs over a tunnel. Its entry point is [Table].
 package route
@@ -35,9 +35,9 @@ type Table struct {
 	// Changed, if set, is called after each change, under no lock.
 	Changed func(agent string)
 
-	mu     sync.RWMutex
-	agents map[string][]*Tunnel            // by agent id
-	names  map[string]map[*Tunnel]struct{} // node names and agent ids
+	mu      sync.RWMutex
+	agents  map[string][]*Tunnel                     // by agent id
+	targets map[identity.Target]map[*Tunnel]struct{} // what they serve, and their ids as a target of each kind
 }
 
 // Add enters a tunnel until the returned function is called. An agent that comes again while its old tunnel
@@ -45,14 +45,14 @@ type Table struct {
 func (t *Table) Add(n *Tunnel) (remove func()) {
 	t.mu.Lock()
 	if t.agents == nil {
-		t.agents, t.names = map[string][]*Tunnel{}, map[string]map[*Tunnel]struct{}{}
+		t.agents, t.targets = map[string][]*Tunnel{}, map[identity.Target]map[*Tunnel]struct{}{}
 	}
 	t.agents[n.Agent.ID] = append(t.agents[n.Agent.ID], n)
-	for _, name := range keys(n.Agent) {
-		if t.names[name] == nil {
-			t.names[name] = map[*Tunnel]struct{}{}
+	for _, target := range reachable(n.Agent) {
+		if t.targets[target] == nil {
+			t.targets[target] = map[*Tunnel]struct{}{}
 		}
-		t.names[name][n] = struct{}{}
+		t.targets[target][n] = struct{}{}
 	}
 	t.mu.Unlock()
 	t.changed(n.Agent.ID)
@@ -65,10 +65,10 @@ func (t *Table) remove(n *Tunnel) {
 	if len(t.agents[n.Agent.ID]) == 0 {
 		delete(t.agents, n.Agent.ID)
 	}
-	for _, name := range keys(n.Agent) {
-		delete(t.names[name], n)
-		if len(t.names[name]) == 0 {
-			delete(t.names, name)
+	for _, target := range reachable(n.Agent) {
+		delete(t.targets[target], n)
+		if len(t.targets[target]) == 0 {
+			delete(t.targets, target)
 		}
 	}
 	t.mu.Unlock()
@@ -81,18 +81,24 @@ func (t *Table) changed(agent string) {
 	}
 }
 
-func keys(h identity.Host) []string { return append([]string{h.ID}, h.Names...) }
+// reachable lists the targets that lead to a host: what it serves, and its id as a target of each kind.
+func reachable(h identity.Host) []identity.Target {
+	all := slices.Clone(h.Targets)
+	for _, t := range h.Targets {
+		if own := (identity.Target{Kind: t.Kind, Name: h.ID}); !slices.Contains(all, own) {
+			all = append(all, own)
+		}
+	}
+	return all
+}
 
 // Find gives the tunnel that a stream to the target should take: the newest of the agent, the less busy of
-// two random agents where several serve the name.
-func (t *Table) Find(kind, name string) (*Tunnel, bool) {
+// two random agents where several serve it.
+func (t *Table) Find(target identity.Target) (*Tunnel, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	newest := map[string]*Tunnel{}
-	for n := range t.names[name] {
-		if !slices.Contains(n.Agent.Resources, kind) {
-			continue
-		}
+	for n := range t.targets[target] {
 		if old := newest[n.Agent.ID]; old == nil || n.Since.After(old.Since) {
 			newest[n.Agent.ID] = n
 		}

@@ -167,7 +167,7 @@ func (p *proxy) tunnels() []presence.Tunnel {
 	newest := map[string]presence.Tunnel{}
 	for _, t := range p.routes.All() {
 		if old, ok := newest[t.Agent.ID]; !ok || t.Since.After(old.Since) {
-			newest[t.Agent.ID] = presence.Tunnel{Agent: t.Agent.ID, Names: t.Agent.Names, Resources: t.Agent.Resources, Since: t.Since}
+			newest[t.Agent.ID] = presence.Tunnel{Agent: t.Agent.ID, Targets: t.Agent.Targets, Since: t.Since}
 		}
 	}
 	out := make([]presence.Tunnel, 0, len(newest))

@@ -24,6 +24,7 @@ import (
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/evidence"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -35,6 +36,9 @@ import (
 
 // Purposes of a cluster's signing keys.
 var Purposes = []string{names.KeyRoot, names.KeyPolicy, names.KeyUserSSH, names.KeyUserX509, names.KeyHostSSH, names.KeyHostX509}
+
+// Name is what people call the cluster.
+const Name = "stile"
 
 // Cluster is a cluster in memory.
 type Cluster struct {
@@ -93,7 +97,7 @@ func (c *Cluster) Revoke(r bundle.Revocations, roles ...access.Role) {
 	v := bundle.View{Trust: c.view.Trust, Head: c.view.Head}
 	if v.Trust == nil {
 		v.Head.Trust = identity.Version{Epoch: 1, Counter: 1}
-		v.State.Trust = bundle.Trust{Cluster: c.ID, Version: v.Head.Trust, IssuedAt: c.Now}
+		v.State.Trust = bundle.Trust{Cluster: c.ID, Name: Name, Version: v.Head.Trust, IssuedAt: c.Now}
 		for _, p := range Purposes {
 			k, err := bundle.NewKey(p, bundle.StateActive, c.Keys[p].Public())
 			c.must(err)
@@ -187,7 +191,7 @@ func (c *Cluster) UserUntil(name string, until time.Time, roles ...string) (*ecd
 		TLSKey: &key.PublicKey, From: until.Add(-time.Hour), Until: until, Entropy: rand.Reader,
 	})
 	c.must(err)
-	der, err := certs.SignX509(t.X509, t.TLSKey, c.Keys[names.KeyUserX509])
+	der, err := certstest.SignX509(t.X509, t.TLSKey, c.Keys[names.KeyUserX509])
 	c.must(err)
 	return key, der
 }
@@ -196,10 +200,10 @@ func (c *Cluster) UserUntil(name string, until time.Time, roles ...string) (*ecd
 func (c *Cluster) Host(h identity.Host, until time.Time) (*ecdsa.PrivateKey, []byte) {
 	c.t.Helper()
 	key := Key(c.t)
-	h.Cluster, h.Certificate, h.IssuedAt = c.ID, identity.NewID("crt", rand.Reader, c.Now), until.Add(-time.Hour)
+	h.Cluster, h.ClusterName, h.Certificate, h.IssuedAt = c.ID, Name, identity.NewID("crt", rand.Reader, c.Now), until.Add(-time.Hour)
 	t, err := certs.HostTemplate(certs.HostRequest{Identity: h, TLSKey: &key.PublicKey, From: until.Add(-time.Hour), Until: until, Entropy: rand.Reader})
 	c.must(err)
-	der, err := certs.SignX509(t.X509, t.TLSKey, c.Keys[names.KeyHostX509])
+	der, err := certstest.SignX509(t.X509, t.TLSKey, c.Keys[names.KeyHostX509])
 	c.must(err)
 	return key, der
 }

@@ -19,9 +19,13 @@ import (
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 )
+
+// Name is what people call the cluster.
+const Name = "stile"
 
 // Cluster is an authority and its documents.
 type Cluster struct {
@@ -45,7 +49,7 @@ func New(t testing.TB, roles ...access.Role) *Cluster {
 	c.versions = identity.Versions{
 		Trust: identity.Version{Epoch: 1, Counter: 1}, Policy: identity.Version{Epoch: 1}, Revocations: identity.Version{Epoch: 1},
 	}
-	trust := bundle.Trust{Cluster: c.ID, Version: c.versions.Trust, IssuedAt: time.Now().UTC()}
+	trust := bundle.Trust{Cluster: c.ID, Name: Name, Version: c.versions.Trust, IssuedAt: time.Now().UTC()}
 	for p, k := range c.Keys {
 		trust.Keys = append(trust.Keys, bundle.Key{Purpose: p, ID: bundle.KeyID(k.Public()), State: bundle.StateActive, Public: SPKI(t, k)})
 	}
@@ -92,12 +96,16 @@ func (c *Cluster) SetRoles(roles ...access.Role) {
 	}, names.KeyPolicy)
 }
 
-// Lock publishes revocations with these locks and no others.
-func (c *Cluster) Lock(locks ...bundle.Lock) {
+// Lock publishes revocations with these locks and nothing else.
+func (c *Cluster) Lock(locks ...bundle.Lock) { c.revoke(bundle.Revocations{Locks: locks}) }
+
+// Revoke publishes revocations with these entries and nothing else.
+func (c *Cluster) Revoke(before ...bundle.Before) { c.revoke(bundle.Revocations{Before: before}) }
+
+func (c *Cluster) revoke(r bundle.Revocations) {
 	c.versions.Revocations.Counter++
-	c.revocations = c.seal(bundle.KindRevocations, bundle.Revocations{
-		Cluster: c.ID, Version: c.versions.Revocations, IssuedAt: time.Now().UTC(), Trust: c.versions.Trust, Policy: c.versions.Policy, Locks: locks,
-	}, names.KeyPolicy)
+	r.Cluster, r.Version, r.IssuedAt, r.Trust, r.Policy = c.ID, c.versions.Revocations, time.Now().UTC(), c.versions.Trust, c.versions.Policy
+	c.revocations = c.seal(bundle.KindRevocations, r, names.KeyPolicy)
 }
 
 // Documents gives the newest of each kind.
@@ -177,7 +185,17 @@ func (c *Cluster) User(u User) Credential {
 // Agent issues an agent's credential for node names.
 func (c *Cluster) Agent(labels map[string]string, nodes ...string) (identity.Host, Credential) {
 	c.t.Helper()
-	return c.host(identity.Host{Kind: identity.KindAgent, ID: identity.NewID("agt", rand.Reader, time.Now()), Names: nodes, Resources: []string{"node"}, Labels: labels})
+	var targets []identity.Target
+	for _, n := range nodes {
+		targets = append(targets, identity.Target{Kind: names.KindNode, Name: n})
+	}
+	return c.Host(labels, targets...)
+}
+
+// Host issues an agent's credential for targets of any kind.
+func (c *Cluster) Host(labels map[string]string, targets ...identity.Target) (identity.Host, Credential) {
+	c.t.Helper()
+	return c.host(identity.Host{Kind: identity.KindAgent, ID: identity.NewID("agt", rand.Reader, time.Now()), Targets: targets, Labels: labels})
 }
 
 // Proxy issues a proxy's credential.
@@ -188,7 +206,7 @@ func (c *Cluster) Proxy() (identity.Host, Credential) {
 
 func (c *Cluster) host(h identity.Host) (identity.Host, Credential) {
 	now := time.Now()
-	h.Cluster, h.Scope, h.Method, h.Token = c.ID, "/", "token", "test"
+	h.Cluster, h.ClusterName, h.Scope, h.Method, h.Token = c.ID, Name, "/", "token", "test"
 	h.Certificate = identity.NewID("crt", rand.Reader, now)
 	h.Versions, h.IssuedAt = c.versions, now.UTC()
 	sshKey, tlsKey := Key(c.t), Key(c.t)
@@ -204,13 +222,13 @@ func (c *Cluster) host(h identity.Host) (identity.Host, Credential) {
 }
 
 func (c *Cluster) sign(t certs.Template, sshKey, tlsKey *ecdsa.PrivateKey, sshCA, x509CA string) Credential {
-	der, err := certs.SignX509(t.X509, t.TLSKey, c.Keys[x509CA])
+	der, err := certstest.SignX509(t.X509, t.TLSKey, c.Keys[x509CA])
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	out := Credential{TLS: &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: tlsKey}, SSHKey: sshKey, SSHCert: t.SSH}
 	if t.SSH != nil {
-		if err := certs.SignSSH(t.SSH, c.Keys[sshCA]); err != nil {
+		if err := certstest.SignSSH(t.SSH, c.Keys[sshCA]); err != nil {
 			c.t.Fatal(err)
 		}
 	}

@@ -60,7 +60,7 @@ type operation struct {
 var (
 	methods = []string{"get", "post", "put", "delete", "patch", "head", "options", "trace"}
 	beside  = []string{"parameters", "summary", "description", "servers"} // what a path may hold that is no operation
-	callers = []string{"anonymous", "user", "admin"}
+	callers = []string{"anonymous", "user", "admin", "host"}
 )
 
 // Parse reads the operations of an OpenAPI document, sorted by pattern and method, and reports every fault.

@@ -1,7 +1,6 @@
 package sshd
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -9,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 )
@@ -20,30 +20,26 @@ const (
 	maxCommand = 128 << 10 // what Linux takes as one argument (MAX_ARG_STRLEN)
 )
 
-// farewell is how long a session that is cut may take to show the reason.
-const farewell = 200 * time.Millisecond
-
 // ownFailure is the exit status for what fails on our side, as OpenSSH's.
 const ownFailure = 255
 
-// session is one channel: at most one shell or command.
-type session struct {
+// channel is one channel: at most one shell or command, which is one session.
+type channel struct {
 	connection *connection
-	id         string // ses_…
-	channel    ssh.Channel
+	session    *session.Session
+	ssh        ssh.Channel
 	requests   <-chan *ssh.Request
 
 	env      []string
 	terminal *terminal // nil without pty-req
 	process  *process  // nil until shell or exec
 	running  sync.WaitGroup
-	reason   *fault.Fault // why it was cut
-	mu       sync.Mutex   // guards reason
 }
 
 // serve answers requests until the channel closes, hangs up what still runs and waits for it.
-func (s *session) serve() {
-	defer s.channel.Close()
+func (s *channel) serve() {
+	defer s.session.End(session.Result{})
+	defer s.ssh.Close()
 	for r := range s.requests {
 		ok, then := s.answer(r)
 		if r.WantReply {
@@ -60,7 +56,7 @@ func (s *session) serve() {
 }
 
 // answer takes one request; then is what to run after the reply has gone out.
-func (s *session) answer(r *ssh.Request) (ok bool, then func()) {
+func (s *channel) answer(r *ssh.Request) (ok bool, then func()) {
 	switch r.Type {
 	case "env":
 		return s.setEnv(r.Payload), nil
@@ -83,7 +79,7 @@ func (s *session) answer(r *ssh.Request) (ok bool, then func()) {
 }
 
 // setEnv keeps a variable that the allow-list names and ignores others, as OpenSSH does.
-func (s *session) setEnv(payload []byte) bool {
+func (s *channel) setEnv(payload []byte) bool {
 	var m struct{ Name, Value string }
 	if ssh.Unmarshal(payload, &m) != nil || s.process != nil {
 		return false
@@ -106,7 +102,7 @@ func allowedEnv(name string) bool {
 }
 
 // signal passes on a signal that RFC 4254 section 6.9 names.
-func (s *session) signal(payload []byte) bool {
+func (s *channel) signal(payload []byte) bool {
 	var m struct{ Name string }
 	if ssh.Unmarshal(payload, &m) != nil || s.process == nil {
 		return false
@@ -115,7 +111,7 @@ func (s *session) signal(payload []byte) bool {
 	return ok && s.process.signal(number) == nil
 }
 
-func (s *session) askPty(payload []byte) bool {
+func (s *channel) askPty(payload []byte) bool {
 	if s.process != nil || s.terminal != nil {
 		return false
 	}
@@ -126,7 +122,7 @@ func (s *session) askPty(payload []byte) bool {
 	return ok
 }
 
-func (s *session) resize(payload []byte) bool {
+func (s *channel) resize(payload []byte) bool {
 	size, ok := parseSize(payload)
 	if !ok || s.terminal == nil {
 		return false
@@ -137,110 +133,89 @@ func (s *session) resize(payload []byte) bool {
 
 // start begins the one shell or command of the session. A failure of ours is told on stderr. Nothing starts before
 // the journal holds that it does.
-func (s *session) start(kind, command string) (bool, func()) {
+func (s *channel) start(kind, command string) (bool, func()) {
 	if s.process != nil {
 		return false, nil
 	}
 	s.process = &process{} // whatever comes of it, nothing more may be started here
 	a, err := s.account()
-	if err == nil {
-		err = s.begin(kind, command)
-	}
 	if err != nil {
-		return true, func() { s.fail(audit.SessionDenied, audit.Denied, fault.From(err)) }
+		return true, func() { s.refuse(s.session.Deny(err)) }
+	}
+	data := map[string]string{"kind": kind, "pty": strconv.FormatBool(s.terminal != nil)}
+	if command != "" {
+		data["command"] = clip(command, 4<<10)
+	}
+	if err := s.session.Start(data); err != nil {
+		return true, func() { s.refuse(s.session.Deny(err)) }
 	}
 	p, err := s.launch(a, command)
 	if err != nil {
-		return true, func() { s.fail(audit.SessionEnd, audit.Failure, fault.From(err)) }
+		return true, func() {
+			f := fault.From(err)
+			s.session.End(session.Result{Outcome: audit.Failure, Reason: f.Message})
+			s.refuse(f)
+		}
 	}
 	s.process = p
 	return true, s.run
 }
 
-// fail shows why nothing was started and records it.
-func (s *session) fail(kind audit.Type, outcome audit.Outcome, f *fault.Fault) {
-	s.connection.server.config.Log.Warn("Session not started", "session_id", s.id, "login", s.connection.login, "reason", f.Message, "cause", f.Unwrap())
-	event := s.event(kind)
-	event.Outcome, event.Reason, event.DecisionID = outcome, f.Message, f.DecisionID
-	s.connection.server.record(event)
-	_, _ = s.channel.Stderr().Write([]byte(sentence(f)))
+// refuse shows why nothing was started.
+func (s *channel) refuse(f *fault.Fault) {
+	s.connection.server.config.Log.Warn("Session not started", "session_id", s.session.ID(), "login", s.connection.login, "reason", f.Message, "cause", f.Unwrap())
+	_, _ = s.ssh.Stderr().Write([]byte(sentence(f)))
 	s.exit(status{code: ownFailure})
 }
 
 // run moves bytes until the process and its output have ended, and reports how.
-func (s *session) run() {
-	result := s.process.run(s.channel)
+func (s *channel) run() {
+	result := s.process.run(streams{
+		in: s.ssh, out: s.session.Output().Writer(s.ssh, session.Stdout), err: s.session.Output().Writer(s.ssh.Stderr(), session.Stderr),
+	})
+	s.session.Output().End()
+	data := map[string]string{"bytes_in": strconv.FormatInt(result.received, 10), "bytes_out": strconv.FormatInt(result.sent, 10)}
+	switch {
+	case result.left:
+		data["left"] = "the client was gone; the process ignored it and lives on"
+	case result.signal != "":
+		data["exit_signal"] = result.signal
+	default:
+		data["exit_status"] = strconv.Itoa(result.code)
+	}
+	// The journal is told first: a client that doesn't read can hold up what it is told, but not what is known of it.
+	s.session.End(session.Result{Data: data})
+	if s.session.Reason() != nil {
+		return // how the command ended is not the client's to know: it was cut, which cut or end tells
+	}
 	s.exit(result)
-	event := s.event(audit.SessionEnd)
-	event.Data["bytes_in"] = strconv.FormatInt(result.received, 10)
-	event.Data["bytes_out"] = strconv.FormatInt(result.sent, 10)
-	if result.signal != "" {
-		event.Data["exit_signal"] = result.signal
-	} else {
-		event.Data["exit_status"] = strconv.Itoa(result.code)
-	}
-	s.mu.Lock()
-	if s.reason != nil {
-		event.Reason = s.reason.Message
-	}
-	s.mu.Unlock()
-	s.connection.server.record(event)
-}
-
-// begin records that the session runs, and fails when that can't be kept.
-func (s *session) begin(kind, command string) error {
-	event := s.event(audit.SessionStart)
-	event.Data["kind"], event.Data["pty"] = kind, strconv.FormatBool(s.terminal != nil)
-	if command != "" {
-		event.Data["command"] = clip(command, 4<<10)
-	}
-	err := s.connection.server.config.Journal.Record(event)
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*fault.Fault](err); ok {
-		return err
-	}
-	return fault.New(fault.Unavailable, "the node can't keep audit events, so no session may begin", "look at the agent's log on the node").Because(err)
-}
-
-func (s *session) event(kind audit.Type) audit.Event {
-	c := s.connection
-	e := c.server.event(kind, c.user, c.hint)
-	e.SessionID, e.Data["login"] = s.id, c.login
-	return e
 }
 
 // exit ends the channel as RFC 4254 section 6.10 says: end of data, how it ended, close.
-func (s *session) exit(st status) {
-	_ = s.channel.CloseWrite()
+func (s *channel) exit(st status) {
+	_ = s.ssh.CloseWrite()
 	if st.signal != "" {
-		_, _ = s.channel.SendRequest("exit-signal", false, ssh.Marshal(struct {
+		_, _ = s.ssh.SendRequest("exit-signal", false, ssh.Marshal(struct {
 			Name              string
 			Core              bool
 			Message, Language string
 		}{Name: st.signal, Core: st.core}))
 	} else {
-		_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(st.code)}))
+		_, _ = s.ssh.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(st.code)}))
 	}
-	_ = s.channel.Close()
+	_ = s.ssh.Close()
 }
 
-// end cuts the session and tells its user why, as far as the user's window lets it through.
-func (s *session) end(f *fault.Fault) {
-	s.mu.Lock()
-	s.reason = f
-	s.mu.Unlock()
-	told := make(chan struct{})
-	go func() {
-		defer close(told)
-		_, _ = s.channel.Stderr().Write([]byte("\r\n" + sentence(f)))
-	}()
-	limit := time.NewTimer(farewell)
-	defer limit.Stop()
-	select {
-	case <-told:
-	case <-limit.C:
+// cut ends a session that was taken back while its connection stays: its processes are gone by now.
+func (s *channel) cut(f *fault.Fault) {
+	limit := time.AfterFunc(farewell, func() { _ = s.ssh.Close() })
+	s.tell(f)
+	if limit.Stop() {
+		_ = s.ssh.Close()
 	}
-	_ = s.channel.Close()
+}
+
+// tell shows the user why the session is over, as far as the window lets it through.
+func (s *channel) tell(f *fault.Fault) {
+	_, _ = s.ssh.Stderr().Write([]byte("\r\n" + sentence(f)))
 }

@@ -1,0 +1,28 @@
+package serve
+
+import (
+	"log/slog"
+
+	"github.com/stile-dev/stile/agent/cgroup"
+	"github.com/stile-dev/stile/agent/session"
+)
+
+// cages holds each session's processes together: by a cgroup of its own, or by kinship where the machine has none for us.
+type cages struct{ tree *cgroup.Tree }
+
+func newCages(log *slog.Logger) cages {
+	tree, err := cgroup.Open()
+	if err != nil {
+		log.Warn("No cgroup for sessions: a process that leaves its session's family and drops its environment outlives a cut", "reason", err.Error())
+		return cages{}
+	}
+	return cages{tree}
+}
+
+// New implements [session.Cages].
+func (c cages) New(name string) (session.Cage, error) {
+	if c.tree == nil {
+		return cgroup.NewKin(name)
+	}
+	return c.tree.New(name)
+}

@@ -1,0 +1,163 @@
+package session
+
+import (
+	"sync"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/policy"
+)
+
+// MaxSessions is how many sessions may be open at once under one access.
+const MaxSessions = 64
+
+// Access is one user's permission to use one target in one way, for as long as it stands. It is safe for concurrent use.
+type Access struct {
+	register *Register
+	request  Request
+
+	mu       sync.Mutex
+	decision policy.Decision
+	sessions map[*Session]struct{}
+	timer    *time.Timer  // when time alone may take the access back
+	cut      *fault.Fault // set once it was taken back: no further session begins
+	closed   bool
+}
+
+// User is who was admitted.
+func (a *Access) User() identity.User { return a.request.User }
+
+// Target is what the access is for.
+func (a *Access) Target() identity.Target { return a.request.Hint.Target }
+
+// Hint is what the proxy said.
+func (a *Access) Hint() Hint { return a.request.Hint }
+
+// Decision is the newest one.
+func (a *Access) Decision() policy.Decision {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.decision
+}
+
+// Open makes a session, which is not yet journaled. It fails with a fault when the access was taken back or holds too
+// many.
+func (a *Access) Open() (*Session, error) {
+	s := &Session{access: a, id: identity.NewID("ses", a.register.config.Entropy, a.register.config.Gate.Now())}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.cut != nil:
+		return nil, a.cut
+	case a.closed:
+		return nil, fault.New(fault.Unavailable, "the connection is over", "connect again")
+	case len(a.sessions) >= MaxSessions:
+		return nil, fault.New(fault.RateLimited, "too many sessions on one connection", "close one")
+	}
+	a.sessions[s] = struct{}{}
+	return s, nil
+}
+
+// Close gives the access up. Its sessions go on until their service ends them.
+func (a *Access) Close() {
+	a.mu.Lock()
+	a.closed = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Unlock()
+	a.leave()
+}
+
+// recheck decides anew, cuts what is no longer allowed, and sets the clock for the next time.
+func (a *Access) recheck() {
+	gate, q := a.register.config.Gate, &a.request
+	d, err := gate.Again(q.User, q.Hint.Target, q.Use, "")
+	if err == nil && !d.Options.OutliveCertificate && !gate.Now().Before(q.Expires) {
+		err = fault.New(fault.Expired, "the certificate expired", "log in again with: stile login --iam")
+	}
+	if err != nil {
+		a.end(fault.From(err))
+		return
+	}
+	a.mu.Lock()
+	a.decision = d
+	a.schedule(gate.Now())
+	a.mu.Unlock()
+	for _, s := range a.open() {
+		if _, err := gate.Again(q.User, q.Hint.Target, q.Use, s.id); err != nil {
+			go s.kill(fault.From(err))
+		}
+	}
+}
+
+// soonest keeps a clock that is a little behind from turning in circles.
+const soonest = 20 * time.Millisecond
+
+// schedule has the access decided anew when the certificate expires or a grant ends, whichever is first. A timer that
+// fires early finds nothing changed and sets itself again.
+func (a *Access) schedule(now time.Time) {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if a.closed || a.cut != nil {
+		return
+	}
+	next := a.decision.Until
+	if !a.decision.Options.OutliveCertificate && (next.IsZero() || a.request.Expires.Before(next)) {
+		next = a.request.Expires
+	}
+	if !next.IsZero() {
+		a.timer = time.AfterFunc(max(next.Sub(now), soonest), a.recheck)
+	}
+}
+
+// end takes the access back: its sessions' processes are killed first, then the connection is cut. The caller waits for
+// none of it.
+func (a *Access) end(f *fault.Fault) {
+	a.mu.Lock()
+	if a.cut != nil || a.closed {
+		a.mu.Unlock()
+		return
+	}
+	a.cut = f
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Unlock()
+	a.leave()
+	a.register.config.Log.Info("Access taken back", "user", a.request.User.Name, "target", a.Target().String(), "reason", f.Message)
+	go func() {
+		var killing sync.WaitGroup
+		for _, s := range a.open() {
+			killing.Go(func() { s.kill(f) })
+		}
+		killing.Wait()
+		if a.request.Cut != nil {
+			a.request.Cut(f)
+		}
+	}()
+}
+
+func (a *Access) leave() {
+	a.register.mu.Lock()
+	delete(a.register.live, a)
+	a.register.mu.Unlock()
+}
+
+func (a *Access) open() []*Session {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]*Session, 0, len(a.sessions))
+	for s := range a.sessions {
+		out = append(out, s)
+	}
+	return out
+}
+
+func (a *Access) forget(s *Session) {
+	a.mu.Lock()
+	delete(a.sessions, s)
+	a.mu.Unlock()
+}

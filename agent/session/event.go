@@ -1,0 +1,97 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/policy"
+)
+
+// event begins an audit event about a user and a target of this agent.
+func (r *Register) event(kind audit.Type, q Request) audit.Event {
+	host := r.config.Host()
+	e := audit.New(kind, r.config.Entropy, r.config.Gate.Now())
+	e.Actor, e.ActorRoles = "user/"+q.User.Name, q.User.Roles
+	e.TargetKind, e.Target, e.Scope = q.Hint.Target.Kind, q.Hint.Target.Name, host.Scope
+	e.Data = map[string]string{"certificate": q.User.Certificate}
+	for name, value := range q.Use {
+		e.Data[name] = clip(value, 128)
+	}
+	if q.Hint.TraceID != "" {
+		e.Data["trace_id"] = clip(q.Hint.TraceID, 64)
+	}
+	if q.Hint.Source.IsValid() {
+		e.SourceIP = q.Hint.Source.Addr().Unmap().String()
+	}
+	return e
+}
+
+// describe adds what a decision rested on, so that it can be made again: traits, labels, versions, grants.
+func describe(e *audit.Event, host identity.Host, u identity.User, d policy.Decision) {
+	add := func(name string, v any, there bool) {
+		if b, err := json.Marshal(v); err == nil && there {
+			e.Data[name] = string(b)
+		}
+	}
+	add("traits", u.Traits, len(u.Traits) > 0)
+	add("labels", host.Labels, len(host.Labels) > 0)
+	if len(d.Grants) > 0 {
+		e.Data["grants"] = strings.Join(d.Grants, ",")
+	}
+	v := u.Versions
+	e.Data["versions"] = fmt.Sprintf("trust=%d.%d policy=%d.%d revocations=%d.%d", v.Trust.Epoch, v.Trust.Counter,
+		v.Policy.Epoch, v.Policy.Counter, v.Revocations.Epoch, v.Revocations.Counter)
+}
+
+// detailed is an error that knows more than the user needs: what the decision rests on.
+type detailed interface {
+	error
+	Details() map[string]string
+}
+
+func details(e *audit.Event, cause error) {
+	if d, ok := errors.AsType[detailed](cause); ok {
+		maps.Copy(e.Data, d.Details())
+	}
+}
+
+// bulky are the data that go first when an event would be too large, and those that are cut to size.
+var bulky = []string{"trace", "traits", "labels", "command"}
+
+// fit has an event keep below the largest size, naming what was left out.
+func fit(e audit.Event) audit.Event {
+	var left []string
+	for _, name := range bulky {
+		b, err := json.Marshal(e)
+		if err != nil || len(b) <= audit.MaxSize-512 { // room for what the journal adds
+			break
+		}
+		if value, ok := e.Data[name]; ok {
+			delete(e.Data, name)
+			left = append(left, fmt.Sprintf("%s (%d bytes)", name, len(value)))
+		}
+	}
+	if left != nil {
+		e.Data["left_out"] = strings.Join(left, ", ")
+	}
+	return e
+}
+
+// record keeps an event; one that can't be kept is logged, as there is nobody left to tell.
+func (r *Register) record(e audit.Event) {
+	if err := r.config.Journal.Record(fit(e)); err != nil {
+		r.config.Log.Error("Audit event not kept", "type", string(e.Type), "session_id", e.SessionID, "error", err)
+	}
+}
+
+func clip(s string, most int) string {
+	if len(s) > most {
+		return s[:most]
+	}
+	return s
+}

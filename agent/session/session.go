@@ -1,0 +1,206 @@
+package session
+
+import (
+	"errors"
+	"maps"
+	"sync"
+	"syscall"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// Cages makes what holds the processes of one session, whatever they do to get away.
+type Cages interface {
+	New(session string) (Cage, error)
+}
+
+// Cage holds the processes of one session.
+type Cage interface {
+	// Configure has a process begin inside.
+	Configure(*syscall.SysProcAttr)
+	// Lead names the first process inside, whose number is nobody else's yet.
+	Lead(pid int) error
+	// Kill ends every process inside. It takes a bounded time.
+	Kill() error
+	// Close gives the cage up; processes that live on in it are left alone.
+	Close() error
+}
+
+// Session is one recorded use of a target. It is safe for concurrent use.
+type Session struct {
+	access *Access
+	id     string // ses_…
+
+	mu      sync.Mutex
+	started bool
+	ended   bool
+	cage    Cage
+	onKill  func(*fault.Fault)
+	reason  *fault.Fault // why it was cut
+	output  Output
+}
+
+// ID is ses_<ulid>.
+func (s *Session) ID() string { return s.id }
+
+// Access is what the session runs under.
+func (s *Session) Access() *Access { return s.access }
+
+// Output is where what the session shows goes through.
+func (s *Session) Output() *Output { return &s.output }
+
+// OnKill has f called, without waiting for it, when the session is cut; at once if it was cut already. It is for what
+// a service holds besides processes.
+func (s *Session) OnKill(f func(*fault.Fault)) {
+	s.mu.Lock()
+	s.onKill = f
+	reason := s.reason
+	s.mu.Unlock()
+	if reason != nil {
+		go f(reason)
+	}
+}
+
+// Reason is why the session was cut; nil when it was not.
+func (s *Session) Reason() *fault.Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason
+}
+
+// Start journals that the session begins, with what the service says of it, and fails with a fault when that can't be
+// kept: nothing may happen that nobody could be told of.
+func (s *Session) Start(data map[string]string) error {
+	r := s.access.register
+	e := r.event(audit.SessionStart, s.access.request)
+	e.SessionID = s.id
+	d := s.access.Decision()
+	describe(&e, r.config.Host(), s.access.request.User, d)
+	maps.Copy(e.Data, data)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reason != nil {
+		return s.reason
+	}
+	if err := r.config.Journal.Record(fit(e)); err != nil {
+		if _, ok := errors.AsType[*fault.Fault](err); ok {
+			return err
+		}
+		return fault.New(fault.Unavailable, "the node can't keep audit events, so no session may begin", "look at the agent's log on the node").Because(err)
+	}
+	s.started = true
+	return nil
+}
+
+// Configure has a process of the session begin in the session's cage. Without a cage there is nothing to do.
+func (s *Session) Configure(attr *syscall.SysProcAttr) error {
+	cages := s.access.register.config.Cages
+	if cages == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reason != nil {
+		return s.reason
+	}
+	if s.cage == nil {
+		cage, err := cages.New(s.id)
+		if err != nil {
+			return fault.New(fault.Unavailable, "the node can't hold a session's processes together, so none may begin", "look at the agent's log on the node").Because(err)
+		}
+		s.cage = cage
+	}
+	s.cage.Configure(attr)
+	return nil
+}
+
+// Started tells of a process that was begun as [Session.Configure] said. One that slipped in while the session was cut
+// is killed.
+func (s *Session) Started(pid int) {
+	s.mu.Lock()
+	cage, cut := s.cage, s.reason != nil
+	s.mu.Unlock()
+	if cage == nil {
+		return
+	}
+	if err := cage.Lead(pid); err != nil {
+		s.access.register.config.Log.Warn("First process of a session not noted", "session_id", s.id, "error", err)
+	}
+	if cut {
+		s.slay(cage)
+	}
+}
+
+// kill cuts the session: its processes are gone when it returns, and the service is told.
+func (s *Session) kill(f *fault.Fault) {
+	s.mu.Lock()
+	if s.reason != nil || s.ended {
+		s.mu.Unlock()
+		return
+	}
+	s.reason = f
+	cage, told := s.cage, s.onKill
+	s.mu.Unlock()
+	if cage != nil {
+		s.slay(cage)
+	}
+	if told != nil {
+		go told(f)
+	}
+}
+
+func (s *Session) slay(cage Cage) {
+	if err := cage.Kill(); err != nil {
+		s.access.register.config.Log.Error("Processes of a session that was cut may live on", "session_id", s.id, "error", err)
+	}
+}
+
+// Result is how a session ended.
+type Result struct {
+	Outcome audit.Outcome // "" is success
+	Reason  string        // needed unless it is success; of a session that was cut the cut's reason is taken
+	Data    map[string]string
+}
+
+// End journals how the session ended, once, and gives it up. A session that never started leaves no event.
+func (s *Session) End(result Result) {
+	s.access.forget(s)
+	s.mu.Lock()
+	if s.ended {
+		s.mu.Unlock()
+		return
+	}
+	s.ended = true
+	started, cage, cut := s.started, s.cage, s.reason
+	s.mu.Unlock()
+	if cage != nil {
+		if err := cage.Close(); err != nil {
+			s.access.register.config.Log.Warn("Cage of a session not cleared", "session_id", s.id, "error", err)
+		}
+	}
+	if !started {
+		return
+	}
+	r := s.access.register
+	e := r.event(audit.SessionEnd, s.access.request)
+	e.SessionID, e.Reason = s.id, result.Reason
+	if result.Outcome != "" {
+		e.Outcome = result.Outcome
+	}
+	if cut != nil {
+		e.Reason = cut.Message
+	}
+	maps.Copy(e.Data, result.Data)
+	r.record(e)
+}
+
+// Deny journals that the session was refused after its user had been admitted, and returns the fault for the user.
+func (s *Session) Deny(cause error) *fault.Fault {
+	r := s.access.register
+	f := *fault.From(cause)
+	e := r.event(audit.SessionDenied, s.access.request)
+	e.SessionID, e.Outcome, e.Reason, e.DecisionID = s.id, audit.Denied, f.Message, f.DecisionID
+	r.record(e)
+	return f.Because(cause)
+}

@@ -1,0 +1,318 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/pkg/api"
+	"github.com/stile-dev/stile/pkg/app/clustertest"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/signature"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+const agentID = "agt_01hv0000000000000000000000"
+
+// The operations of tag api that a user and a host may call.
+const (
+	userStatus = "/v1/status"
+	userList   = "/v1/targets/node"
+	hostStatus = "/v1/host/status"
+)
+
+// site serves the operations of tag api, and keeps the calls that got through.
+type site struct {
+	*clustertest.Cluster
+	t      *testing.T
+	server *api.Server
+	calls  []api.Call
+	log    bytes.Buffer
+	from   string // the address that calls come from
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{Cluster: clustertest.New(t), t: t, from: "192.0.2.7"}
+	keep := func(_ context.Context, c api.Call) (any, error) {
+		s.calls = append(s.calls, c)
+		return struct{}{}, nil
+	}
+	var err error
+	s.server, err = api.New(api.Config{
+		Function: "api", Handlers: map[string]api.Handler{"status": keep, "hostStatus": keep, "listTargets": keep},
+		Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(&s.log, nil)), Now: s.Clock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// credential is a key and a certificate over it.
+type credential struct {
+	key *ecdsa.PrivateKey
+	der []byte
+}
+
+func (s *site) host(kind, id string) credential {
+	h := identity.Host{Kind: kind, ID: id, Token: "nodes"}
+	if kind == identity.KindAgent {
+		h.Targets = []identity.Target{{Kind: "node", Name: "node-1"}}
+	}
+	key, der := s.Host(h, s.Now.Add(time.Hour))
+	return credential{key, der}
+}
+
+func (s *site) user(name string) credential {
+	key, der := s.User(name, "access")
+	return credential{key, der}
+}
+
+// pinned is the credential of a user that is good from some addresses alone.
+func (s *site) pinned(to string) credential {
+	s.t.Helper()
+	view, err := s.Fresh(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	key := clustertest.Key(s.t)
+	template, err := certs.UserTemplate(certs.UserRequest{
+		Identity: identity.User{
+			Cluster: s.ID, Certificate: identity.NewID("crt", rand.Reader, s.Now), Name: "ada", UID: "usr_a", Roles: []string{"access"}, SourceAddress: to,
+			Versions: view.Head.Versions(), IssuedAt: s.Now,
+		},
+		TLSKey: &key.PublicKey, From: s.Now, Until: s.Now.Add(time.Hour), Entropy: rand.Reader,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	der, err := certstest.SignX509(template.X509, template.TLSKey, s.Keys[names.KeyUserX509])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return credential{key, der}
+}
+
+// get signs a call and gives its status and problem.
+func (s *site) get(c credential, path string) (int, wire.Problem) {
+	s.t.Helper()
+	e := events.APIGatewayProxyRequest{
+		HTTPMethod: http.MethodGet, Path: path, MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
+		RequestContext: events.APIGatewayProxyRequestContext{
+			Path: "/prod" + path, Stage: "prod", RequestID: "req-1", Identity: events.APIGatewayRequestIdentity{SourceIP: s.from},
+		},
+	}
+	if c.key != nil {
+		e.MultiValueHeaders[names.HeaderCertificate] = []string{base64.StdEncoding.EncodeToString(c.der)}
+		headers, err := signature.Sign(signature.Message{
+			Method: http.MethodGet, Authority: "api.example.com", Path: "/prod" + path,
+			Header: func(name string) []string { return e.MultiValueHeaders[http.CanonicalHeaderKey(name)] },
+		}, c.key, signature.Params{Created: s.Now, Nonce: rand.Text(), KeyID: signature.KeyID(&c.key.PublicKey)})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for k, v := range headers {
+			e.MultiValueHeaders[k] = []string{v}
+		}
+	}
+	resp, err := s.server.Serve(s.t.Context(), e)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var p wire.Problem
+	if resp.StatusCode != http.StatusOK {
+		if err := json.Unmarshal([]byte(resp.Body), &p); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return resp.StatusCode, p
+}
+
+// passes wants a call to get through, and gives it.
+func (s *site) passes(c credential, path string) api.Call {
+	s.t.Helper()
+	before := len(s.calls)
+	if status, p := s.get(c, path); status != http.StatusOK || len(s.calls) != before+1 {
+		s.t.Fatalf("%s: %d %+v", path, status, p)
+	}
+	return s.calls[before]
+}
+
+// refused wants a call to reach no handler, and nobody to be established: not even in the log.
+func (s *site) refused(c credential, path string, code fault.Code) wire.Problem {
+	s.t.Helper()
+	s.log.Reset()
+	before := len(s.calls)
+	status, p := s.get(c, path)
+	if status != code.HTTP() || p.Code != string(code) || p.Hint == "" || len(s.calls) != before {
+		s.t.Errorf("%s: %d %+v after %d calls, want %s", path, status, p, len(s.calls)-before, code)
+	}
+	for _, who := range []string{`"user":`, `"agent":`, `"proxy":`, `"certificate_id":`} {
+		if strings.Contains(s.log.String(), who) {
+			s.t.Errorf("%s: the log says who called though nobody is established: %s", path, &s.log)
+		}
+	}
+	return p
+}
+
+func TestAHostCallsWhatIsForHosts(t *testing.T) {
+	for kind, id := range map[string]string{identity.KindAgent: agentID, identity.KindProxy: "prx_01hv0000000000000000000000"} {
+		t.Run("a "+kind, func(t *testing.T) {
+			s := newSite(t)
+			c := s.passes(s.host(kind, id), hostStatus)
+			if c.Host.Kind != kind || c.Host.ID != id || !cmp.Equal(c.User, identity.User{}) {
+				t.Errorf("called by %+v and %+v", c.Host, c.User)
+			}
+			if !c.Expires.Equal(s.Now.Add(time.Hour)) || !strings.Contains(c.Nonce, "#") || c.View.State.Trust.Cluster != s.ID || c.SourceIP != s.from {
+				t.Errorf("%+v", c)
+			}
+			if !strings.Contains(s.log.String(), `"`+kind+`":"`+id+`"`) {
+				t.Errorf("the log says %s", &s.log)
+			}
+		})
+	}
+}
+
+func TestAUserCallsWhatIsForUsers(t *testing.T) {
+	s := newSite(t)
+	for _, path := range []string{userStatus, userList} {
+		c := s.passes(s.user("ada"), path)
+		if c.User.Name != "ada" || !cmp.Equal(c.Host, identity.Host{}) || !c.Expires.Equal(s.Now.Add(time.Hour)) {
+			t.Errorf("called by %+v and %+v", c.User, c.Host)
+		}
+	}
+}
+
+func TestAHostIsNoUserAndAUserNoHost(t *testing.T) {
+	s := newSite(t)
+	s.refused(s.user("ada"), hostStatus, fault.Unauthenticated)
+	for _, path := range []string{userStatus, userList} {
+		s.refused(s.host(identity.KindAgent, agentID), path, fault.Unauthenticated)
+		s.refused(s.host(identity.KindProxy, "prx_01hv0000000000000000000000"), path, fault.Unauthenticated)
+	}
+	for _, path := range []string{userStatus, userList, hostStatus} {
+		s.refused(credential{}, path, fault.Unauthenticated)
+		s.refused(credential{clustertest.Key(t), s.user("ada").der}, path, fault.Unauthenticated)
+		s.refused(credential{clustertest.Key(t), s.host(identity.KindAgent, agentID).der}, path, fault.Unauthenticated)
+	}
+	// One authority's key in the place of the other's: what the certificate says of itself doesn't count.
+	s.Keys[names.KeyUserX509], s.Keys[names.KeyHostX509] = s.Keys[names.KeyHostX509], s.Keys[names.KeyUserX509]
+	s.refused(s.user("ada"), userStatus, fault.Unauthenticated)
+	s.refused(s.user("ada"), hostStatus, fault.Unauthenticated)
+	s.refused(s.host(identity.KindAgent, agentID), hostStatus, fault.Unauthenticated)
+	s.refused(s.host(identity.KindAgent, agentID), userStatus, fault.Unauthenticated)
+}
+
+func TestAPinnedCertificateIsGoodFromItsAddressAlone(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		to, from string
+		passes   bool
+	}{
+		{"192.0.2.7", "192.0.2.7", true},
+		{"192.0.2.7", "::ffff:192.0.2.7", true},
+		{"192.0.2.7,2001:db8::/64", "2001:db8::1", true},
+		{"192.0.2.7", "192.0.2.8", false},
+		{"192.0.2.7", "192.0.2.70", false},
+		{"192.0.2.7", "2001:db8::1", false},
+		{"192.0.2.7", "", false},
+		{"0.0.0.0/0", "", false},
+		{"192.0.2.7", "192.0.2.7:443", false},
+		{"::/0", "not an address", false},
+		{"", "198.51.100.1", true},
+		{"", "", true},
+	} {
+		s.from = c.from
+		who := s.pinned(c.to)
+		if c.passes {
+			if got := s.passes(who, userStatus).User.SourceAddress; got != c.to {
+				t.Errorf("pinned to %q", got)
+			}
+			continue
+		}
+		if p := s.refused(who, userStatus, fault.Denied); !strings.Contains(p.Detail, "pinned to another address") {
+			t.Errorf("pinned to %q, from %q: %+v", c.to, c.from, p)
+		}
+	}
+}
+
+func TestTheRevokedAndTheLockedAreToldApartWhoeverTheyAre(t *testing.T) {
+	ada, agent := "ada", agentID
+	for name, c := range map[string]struct {
+		r          bundle.Revocations
+		user, host fault.Code // "" for who passes
+		hint       string
+	}{
+		"a user is revoked":  {bundle.Revocations{Before: []bundle.Before{{Target: "user", Value: ada, Version: identity.Version{Epoch: 1, Counter: 9}}}}, fault.Unauthenticated, "", "stile login"},
+		"an agent is":        {bundle.Revocations{Before: []bundle.Before{{Target: "agent", Value: agent, Version: identity.Version{Epoch: 1, Counter: 9}}}}, "", fault.Unauthenticated, "joins anew"},
+		"a user is locked":   {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "user", Value: ada}}}, fault.Denied, "", "lck_1"},
+		"an agent is locked": {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "agent", Value: agent}}}, "", fault.Denied, "lck_1"},
+		"a token is locked":  {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "token", Value: "nodes"}}}, "", fault.Denied, "lck_1"},
+		"a role is locked":   {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "role", Value: "access"}}}, fault.Denied, "", "lck_1"},
+		"nobody is":          {bundle.Revocations{}, "", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			user, host := s.user(ada), s.host(identity.KindAgent, agent)
+			s.passes(user, userStatus)
+			s.passes(host, hostStatus)
+			s.Cluster.Revoke(c.r)
+			for _, who := range []struct {
+				credential credential
+				path       string
+				code       fault.Code
+			}{{user, userStatus, c.user}, {user, userList, c.user}, {host, hostStatus, c.host}} {
+				if who.code == "" {
+					s.passes(who.credential, who.path)
+					continue
+				}
+				if p := s.refused(who.credential, who.path, who.code); !strings.Contains(p.Hint, c.hint) {
+					t.Errorf("hint %q", p.Hint)
+				}
+			}
+		})
+	}
+}
+
+// older gives documents of before somebody's certificate was issued.
+type older struct{ view bundle.View }
+
+func (o older) Fresh(context.Context) (bundle.View, error) { return o.view, nil }
+
+func TestDocumentsThatAreOlderThanTheCertificateJudgeNobody(t *testing.T) {
+	s := newSite(t)
+	view, err := s.Fresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	never := func(context.Context, api.Call) (any, error) { t.Error("a call got through"); return struct{}{}, nil }
+	s.server, err = api.New(api.Config{
+		Function: "api", Handlers: map[string]api.Handler{"status": never, "hostStatus": never, "listTargets": never},
+		Documents: older{view}, Log: slog.New(slog.NewJSONHandler(&s.log, nil)), Now: s.Clock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Publish()
+	s.refused(s.user("ada"), userStatus, fault.Unavailable)
+	if status, p := s.get(s.pinned(""), userStatus); status != http.StatusServiceUnavailable || p.RetryAfter == 0 {
+		t.Errorf("%d %+v", status, p)
+	}
+}

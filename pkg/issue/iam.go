@@ -1,0 +1,129 @@
+package issue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/strict"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// maxSTS bounds the JSON of a signed identity request: a session token has up to 8 KiB.
+const maxSTS = 16 << 10
+
+// IAM authenticates by a signed sts:GetCallerIdentity request, which AWS itself confirms, and the iam_mappings.
+type IAM struct {
+	STS       STS
+	Mappings  func(context.Context) ([]access.Mapping, error) // with strong consistency
+	Bootstrap access.IAMMatch                                 // the first administrator; zero for none
+}
+
+// Authenticate implements [Authenticator]; the evidence is a wire.STSRequest.
+func (i IAM) Authenticate(ctx context.Context, e Evidence) (Principal, Witness, error) {
+	w := Witness{Actor: outsider(access.IAMIdentity{})}
+	var sent wire.STSRequest
+	if err := strict.JSON(e.Raw, maxSTS, &sent); err != nil {
+		return Principal{}, w, err
+	}
+	caller, err := callerOf(ctx, i.STS, sent, e)
+	if err != nil {
+		return Principal{}, w, err
+	}
+	w = Witness{Actor: outsider(caller), Data: map[string]string{"aws": proof.Name(caller)}}
+	mappings, err := i.Mappings(ctx)
+	if err != nil {
+		return Principal{}, w, err
+	}
+	m, err := mapped(append(i.builtin(), mappings...), caller)
+	if err != nil {
+		return Principal{}, w, err
+	}
+	w.Data["mapping"] = m.Metadata.Name
+	p, err := named(m, caller)
+	return p, w, err
+}
+
+// callerOf rebuilds the request and has AWS say who signed it.
+func callerOf(ctx context.Context, sts STS, sent wire.STSRequest, e Evidence) (access.IAMIdentity, error) {
+	request, err := proof.Rebuild(sent, e.Binding, e.Now)
+	if err != nil {
+		return access.IAMIdentity{}, err
+	}
+	return sts.Caller(ctx, request)
+}
+
+// IAMEvidence writes a signed request as evidence.
+func IAMEvidence(sts wire.STSRequest) (json.RawMessage, error) {
+	b, err := json.Marshal(sts)
+	if err != nil {
+		return nil, fmt.Errorf("writing the evidence: %w", err)
+	}
+	return b, nil
+}
+
+// builtin is the first administrator's mapping, from the deployment's configuration.
+func (i IAM) builtin() []access.Mapping {
+	if i.Bootstrap.Account == "" {
+		return nil
+	}
+	return []access.Mapping{BootstrapMapping(i.Bootstrap)}
+}
+
+// BootstrapMapping is the built-in mapping of the first administrator. A role of IAM Identity Center brings
+// the person's own name; any other is one person, called admin.
+func BootstrapMapping(m access.IAMMatch) access.Mapping {
+	spec := access.MappingSpec{Match: m, Roles: []string{"editor"}}
+	if !access.IsSSO(m.Role) {
+		spec.User = "admin"
+	}
+	return access.Mapping{Metadata: access.Metadata{Name: access.BootstrapMapping, Scope: "/"}, Spec: spec}
+}
+
+// mapped finds the one mapping that lets the caller in. Two that match are refused, naming both: which of them
+// was meant is not for the signer to guess.
+func mapped(mappings []access.Mapping, c access.IAMIdentity) (access.Mapping, error) {
+	var found []access.Mapping
+	for _, m := range mappings {
+		if m.Spec.Match.Matches(c) {
+			found = append(found, m)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return access.Mapping{}, fault.Newf(fault.Denied, "ask an administrator for an iam_mapping of this role",
+			"no iam_mapping lets the role %s of account %s in", c.Role, c.Account)
+	}
+	var both []string
+	for _, m := range found {
+		both = append(both, m.Metadata.Name)
+	}
+	return access.Mapping{}, fault.Newf(fault.Denied, "an administrator narrows one of them by role_id or session, or removes it",
+		"more than one iam_mapping matches this identity: %s", strings.Join(both, ", "))
+}
+
+// named makes the principal. Without a user's name in the mapping the session's is taken, where it proves something.
+func named(m access.Mapping, c access.IAMIdentity) (Principal, error) {
+	name := m.Spec.User
+	if name == "" {
+		if !access.IsSSO(c.Role) || m.Spec.Match.Role != c.Role {
+			return Principal{}, fault.Newf(fault.Denied, "an administrator sets spec.user in it",
+				"iam_mapping %s names no user, and the session name of %s proves nothing", m.Metadata.Name, c.Role)
+		}
+		name = c.Session
+	}
+	if !identity.ValidUserName(name) {
+		return Principal{}, fault.Newf(fault.Denied, "an administrator sets spec.user in a mapping for this person", "%.64q cannot be a user's name", name)
+	}
+	return Principal{
+		Name: name, Mapping: m.Metadata.Name, Subject: []string{c.Partition, c.Account, c.RoleID, name},
+		Roles: m.Spec.Roles, Traits: m.Spec.Traits,
+	}, nil
+}

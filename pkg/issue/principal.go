@@ -1,0 +1,79 @@
+package issue
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/proof"
+)
+
+// Evidence is what somebody shows of itself beside the challenge and its keys, which are checked by then.
+type Evidence struct {
+	Raw     json.RawMessage // the method's own
+	Binding proof.Binding   // what it must be for: challenge, purpose, cluster, keys
+	Now     time.Time
+}
+
+// Authenticator turns one kind of evidence into a principal. It believes nothing but what it verified itself.
+type Authenticator interface {
+	// Authenticate says whom the evidence proves. The witness is what became known on the way, for the event, and is good
+	// for a refusal too. Refusals are faults.
+	Authenticate(context.Context, Evidence) (Principal, Witness, error)
+}
+
+// Principal is whom evidence proves. Roles, traits, uid and certificate come of it in one way, whatever the evidence was.
+type Principal struct {
+	Name    string   // unique among users
+	Mapping string   // what let it in, such as an iam_mapping's name; a user's record adds only to what came through its own
+	Subject []string // what makes it the same one again, whatever its name is: the parts of its uid
+	Roles   []string
+	Traits  map[string][]string
+}
+
+// Witness is what is known of whoever shows evidence.
+type Witness struct {
+	Actor string            // before a user's name is known: aws/<account>:…
+	Data  map[string]string // beside it
+}
+
+// uid stays while cluster, mapping and subject do, and is somebody else's never: each part is preceded by its length.
+func (p Principal) uid(cluster string) string {
+	h := sha256.New()
+	for _, part := range append([]string{"stile-uid-v1", cluster, p.Mapping}, p.Subject...) {
+		h.Write(fmt.Appendf(nil, "%d:%s", len(part), part))
+	}
+	return "usr_" + hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// add gives a principal what the user's record holds beside it.
+func (p *Principal) add(s access.UserSpec) {
+	p.Roles = append(slices.Clone(p.Roles), s.Roles...)
+	traits := maps.Clone(p.Traits)
+	if traits == nil {
+		traits = map[string][]string{}
+	}
+	for k, v := range s.Traits {
+		traits[k] = append(slices.Clone(traits[k]), v...)
+	}
+	p.Traits = traits
+}
+
+// authenticate finds the method's authenticator.
+func (u *Users) authenticate(ctx context.Context, a *attempt) (err error) {
+	method, ok := u.config.Methods[a.request.Method]
+	if !ok {
+		return fault.Newf(fault.BadInput, "update stile, or log in with: stile login --iam", "there is no way to log in by %.32q", a.request.Method).With("method", "unknown")
+	}
+	a.principal, a.witness, err = method.Authenticate(ctx, Evidence{
+		Raw: a.request.Evidence, Now: a.now, Binding: a.checked.Binding(a.request.Challenge, a.terms),
+	})
+	return err
+}

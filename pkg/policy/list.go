@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// Logins lists the logins that the subject may use on a node, sorted; none on another kind of target.
+func (s *Set) Logins(sub Subject, t Target) []string {
+	found := map[string]bool{}
+	if t.Kind != names.KindNode {
+		return []string{}
+	}
+	s.candidates(sub, t, func(use [access.MaxUses]string) bool {
+		found[use[0]] = true
+		return false
+	})
+	return slices.Sorted(maps.Keys(found))
+}
+
+// Reaches reports whether the subject may use a target in any way.
+func (s *Set) Reaches(sub Subject, t Target) bool {
+	reached := false
+	s.candidates(sub, t, func([access.MaxUses]string) bool {
+		reached = true
+		return true
+	})
+	return reached
+}
+
+// candidates goes through the uses that roles name for a target and gives those that are allowed, until stop says so.
+// Where everything is allowed by '*', the star itself stands for it.
+func (s *Set) candidates(sub Subject, t Target, stop func([access.MaxUses]string) bool) {
+	k := kindIndex(t.Kind)
+	if k < 0 {
+		return
+	}
+	id, labels := t.id(), view{labels: t.Labels}
+	for _, h := range sub.held(&id) {
+		r := s.roles[h.name]
+		if r == nil || r.barred != "" || !access.Within(t.Scope, r.scope) || !r.allow.kinds[k].labels.matches(&labels) {
+			continue
+		}
+		for _, use := range r.allow.kinds[k].product(len(access.TargetKinds[k].Uses), sub.Traits) {
+			if s.allows(&sub, &t, k, &use) && stop(use) {
+				return
+			}
+		}
+	}
+}
+
+// product lists the combinations of the uses that a side names.
+func (s *side) product(uses int, traits map[string][]string) [][access.MaxUses]string {
+	all := [][access.MaxUses]string{{}}
+	for i := range uses {
+		have, _ := s.uses[i].expand(traits)
+		if s.uses[i].any {
+			have = append(have, "*")
+		}
+		var next [][access.MaxUses]string
+		for _, so := range all {
+			for _, v := range have {
+				so[i] = v
+				next = append(next, so)
+			}
+		}
+		all = next
+	}
+	return all
+}
+
+// Principals lists every login that the subject's roles may let it use on some node, sorted, without those that a
+// role denies everywhere: the principals of its certificate. What it may use on a node is decided there.
+func (s *Set) Principals(sub Subject) []string {
+	k := kindIndex(names.KindNode)
+	var all []string
+	mine := sub.held(nil)
+	for _, h := range mine {
+		r := s.roles[h.name]
+		if r == nil || r.barred != "" || r.allow.kinds[k].labels.empty() {
+			continue
+		}
+		have, _ := r.allow.kinds[k].uses[0].expand(sub.Traits)
+		all = append(all, have...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return slices.DeleteFunc(all, func(login string) bool {
+		return slices.ContainsFunc(mine, func(h held) bool { return h.grant == nil && s.deniesEverywhere(h.name, k, sub, login) })
+	})
+}
+
+// deniesEverywhere: a deny at / that names the login and no labels.
+func (s *Set) deniesEverywhere(name string, k int, sub Subject, login string) bool {
+	r := s.roles[name]
+	return r != nil && r.barred == "" && r.scope == "/" && r.deny.kinds[k].labels.empty() && r.deny.kinds[k].uses[0].name(login, sub.Traits)
+}

@@ -1,0 +1,101 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stile-dev/stile/pkg/access"
+)
+
+// kindIndex finds a kind in access.TargetKinds; -1 for a kind that is not there.
+func kindIndex(kind string) int {
+	for i := range access.TargetKinds {
+		if access.TargetKinds[i].Name == kind {
+			return i
+		}
+	}
+	return -1
+}
+
+// uses puts what a session says into the order of the kind's uses. It must name exactly those, and nothing else: a
+// sentence says what is wrong.
+func uses(t *Target, use Use) (kind int, values [access.MaxUses]string, wrong string) {
+	kind = kindIndex(t.Kind)
+	if kind < 0 {
+		return kind, values, fmt.Sprintf("there is no kind of target %q", t.Kind)
+	}
+	wanted := access.TargetKinds[kind].Uses
+	for i := range wanted {
+		if values[i] = use[wanted[i].Name]; values[i] == "" {
+			return kind, values, fmt.Sprintf("a session on a %s names its %s", t.Kind, wanted[i].Name)
+		}
+	}
+	if len(use) != len(wanted) {
+		return kind, values, fmt.Sprintf("a session on a %s says too much about its use", t.Kind)
+	}
+	return kind, values, ""
+}
+
+// allows: labels and each use must be named. A barred role allows nothing.
+func (r *role) allows(k int, t *Target, sub *Subject, labels *view, values *[access.MaxUses]string) bool {
+	if r.barred != "" || !access.Within(t.Scope, r.scope) || !r.allow.kinds[k].labels.matches(labels) {
+		return false
+	}
+	for i := range access.TargetKinds[k].Uses {
+		if !r.allow.kinds[k].uses[i].name(values[i], sub.Traits) {
+			return false
+		}
+	}
+	return true
+}
+
+// denies: of labels and uses, those that the block speaks of must all match; of none, nothing is denied. A barred role
+// denies everything to whoever holds it, wherever.
+func (r *role) denies(k int, t *Target, sub *Subject, labels *view, values *[access.MaxUses]string) bool {
+	if r.barred != "" {
+		return true
+	}
+	if !access.Within(t.Scope, r.scope) {
+		return false
+	}
+	d, spoken := &r.deny.kinds[k], false
+	for i := range access.TargetKinds[k].Uses {
+		if !d.uses[i].given {
+			continue
+		}
+		if spoken = true; !d.uses[i].name(values[i], sub.Traits) {
+			return false
+		}
+	}
+	if d.labels.empty() {
+		return spoken
+	}
+	return d.labels.matches(labels)
+}
+
+// name reports whether the list names a value, without making strings.
+func (v *values) name(value string, traits map[string][]string) bool {
+	if v.any {
+		return true
+	}
+	for i := range v.list {
+		if stands(&v.list[i], value, traits) {
+			return true
+		}
+	}
+	return false
+}
+
+// stands reports whether the template stands for the value: compared whole, and legal if a trait made it.
+func stands(t *access.Template, value string, traits map[string][]string) bool {
+	if t.Trait == "" {
+		return t.Literal == value
+	}
+	middle, ok := strings.CutPrefix(value, t.Prefix)
+	if !ok {
+		return false
+	}
+	middle, ok = strings.CutSuffix(middle, t.Suffix)
+	return ok && t.Legal(value) && slices.Contains(traits[t.Trait], middle)
+}

@@ -1,0 +1,209 @@
+package connect_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/tunnel"
+	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
+	"github.com/stile-dev/stile/proxy/connect"
+	"github.com/stile-dev/stile/proxy/edge"
+	"github.com/stile-dev/stile/proxy/route"
+)
+
+// agent answers each stream by saying what it was opened for.
+type agent struct{ silent bool }
+
+type stream struct{ net.Conn }
+
+func (s stream) CloseWrite() error { return s.Close() }
+
+func (a agent) Open(context.Context) (tunnel.Stream, error) {
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		var open frame.Open
+		if frame.Read(theirs, &open) != nil || a.silent {
+			_, _ = io.Copy(io.Discard, theirs)
+			return
+		}
+		_ = frame.WriteOpen(theirs)
+		_, _ = io.WriteString(theirs, open.GetTarget().GetKind()+"/"+open.GetTarget().GetName()+" for "+open.GetUser())
+	}()
+	return stream{ours}, nil
+}
+func (agent) Streams() int { return 0 }
+func (agent) Close() error { return nil }
+
+// proxy is a connect handler behind a port on loopback, with a tunnel to node/web-1.
+type proxy struct {
+	t       *testing.T
+	cluster *tunneltest.Cluster
+	holder  *bundle.Holder
+	addr    string
+	mu      sync.Mutex
+	events  []audit.Event
+}
+
+func newProxy(t *testing.T, a agent) *proxy {
+	t.Helper()
+	p := &proxy{t: t, cluster: tunneltest.New(t)}
+	p.holder = p.cluster.Holder()
+	self, credential := p.cluster.Proxy()
+	routes := &route.Table{}
+	host, _ := p.cluster.Agent(nil, "web-1")
+	routes.Add(&route.Tunnel{Agent: host, Session: a})
+	h := connect.New(connect.Config{
+		Documents: p.holder, Routes: routes, Proxy: func() identity.Host { return self }, Answer: 100 * time.Millisecond,
+		Record: func(e audit.Event) { p.mu.Lock(); defer p.mu.Unlock(); p.events = append(p.events, e) },
+	})
+	e := edge.New(edge.Config{
+		TLS:      tunnel.ServerTLS(func() *tls.Certificate { return credential.TLS }, names.ALPNConnect),
+		Handlers: map[string]edge.Handler{names.ALPNConnect: h.Serve},
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.addr = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan struct{})
+	go func() { defer close(served); _ = e.Serve(ctx, l) }()
+	t.Cleanup(func() { cancel(); _ = l.Close(); <-served; e.Wait() })
+	return p
+}
+
+// reach connects a user to a target and returns what comes back.
+func (p *proxy) reach(c tunneltest.Credential, kind, name string) (string, error) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	defer cancel()
+	conn, err := tunnel.DialConnect(ctx, tunnel.ConnectConfig{
+		Addrs: []string{p.addr}, Certificate: c.TLS, Trust: p.cluster.Holder().Trust(), Target: identity.Target{Kind: kind, Name: name}, TraceID: "t",
+	})
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	b, err := io.ReadAll(conn)
+	return string(b), err
+}
+
+func (p *proxy) publish() {
+	p.t.Helper()
+	if err := p.holder.Accept(p.cluster.Documents()...); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *proxy) denials() []audit.Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.events
+}
+
+func TestAUserReachesTheTargetAndNoOther(t *testing.T) {
+	p := newProxy(t, agent{})
+	ada := p.cluster.User(tunneltest.User{})
+	if got, err := p.reach(ada, "node", "web-1"); err != nil || got != "node/web-1 for ada" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, target := range [][2]string{{"node", "web-2"}, {"db", "web-1"}} {
+		if got, err := p.reach(ada, target[0], target[1]); !fault.Is(err, fault.NoTunnel) {
+			t.Errorf("%v: %q, %v", target, got, err)
+		}
+	}
+	for _, target := range [][2]string{{"", ""}, {"node", ""}, {"node", "WEB 1"}, {"node", strings.Repeat("x", 300)}, {"no de", "web-1"}} {
+		if got, err := p.reach(ada, target[0], target[1]); !fault.Is(err, fault.BadInput) {
+			t.Errorf("%q: %q, %v", target, got, err)
+		}
+	}
+}
+
+func TestARevokedUserIsTurnedAwayWithAnEvent(t *testing.T) {
+	p := newProxy(t, agent{})
+	ada := p.cluster.User(tunneltest.User{})
+	p.cluster.SetRoles()
+	p.cluster.Revoke(bundle.Before{ID: "lck_1", Target: "user", Value: "ada", Version: p.cluster.Versions().Policy})
+	p.publish()
+	if got, err := p.reach(ada, "node", "web-1"); !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), "revoked") {
+		t.Errorf("%q, %v", got, err)
+	}
+	events := p.denials()
+	if len(events) != 1 || events[0].Type != audit.SessionDenied || events[0].Actor != "user/ada" || events[0].Target != "web-1" || events[0].DecisionID == "" {
+		t.Errorf("%+v", events)
+	}
+	if _, err := p.reach(p.cluster.User(tunneltest.User{}), "node", "web-1"); err != nil {
+		t.Errorf("with a certificate from after it: %v", err)
+	}
+}
+
+func TestALockIsFollowed(t *testing.T) {
+	for target, value := range map[string]string{"user": "ada", "role": "access", "target": "node/web-1"} {
+		t.Run(target, func(t *testing.T) {
+			p := newProxy(t, agent{})
+			p.cluster.Lock(bundle.Lock{ID: "lck_1", Target: target, Value: value, Reason: "under suspicion"})
+			p.publish()
+			got, err := p.reach(p.cluster.User(tunneltest.User{}), "node", "web-1")
+			if f := fault.From(err); f.Code != fault.Denied || !strings.Contains(f.Message, "under suspicion") || f.DecisionID == "" {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestAUserWhoIsFasterThanTheFeedWaitsForIt(t *testing.T) {
+	p := newProxy(t, agent{})
+	p.cluster.SetRoles()
+	p.cluster.Lock()
+	ada := p.cluster.User(tunneltest.User{})
+	done := make(chan error)
+	go func() { _, err := p.reach(ada, "node", "web-1"); done <- err }()
+	p.publish()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACertificateThatIsPinnedElsewhereIsTurnedAway(t *testing.T) {
+	p := newProxy(t, agent{})
+	for address, want := range map[string]bool{"127.0.0.1": true, "192.0.2.7": false} {
+		ada := p.cluster.User(tunneltest.User{Identity: identity.User{SourceAddress: address}})
+		if _, err := p.reach(ada, "node", "web-1"); (err == nil) != want || err != nil && !fault.Is(err, fault.Denied) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func TestStrangersAndHostsAreNobody(t *testing.T) {
+	p := newProxy(t, agent{})
+	stranger := tunneltest.New(t).User(tunneltest.User{})
+	_, host := p.cluster.Agent(nil, "web-2")
+	expired := p.cluster.User(tunneltest.User{TTL: time.Nanosecond})
+	for name, c := range map[string]tunneltest.Credential{"another cluster's user": stranger, "an agent": host, "an expired one": expired} {
+		if _, err := p.reach(c, "node", "web-1"); !fault.Is(err, fault.Unauthenticated) && !fault.Is(err, fault.Expired) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAnAgentThatDoesNotAnswerIsNamed(t *testing.T) {
+	p := newProxy(t, agent{silent: true})
+	_, err := p.reach(p.cluster.User(tunneltest.User{}), "node", "web-1")
+	if f := fault.From(err); f.Code != fault.Unreachable || !strings.Contains(f.Message, "web-1 did not answer") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,342 @@
+package link_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/tunnel"
+	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
+	"github.com/stile-dev/stile/proxy/edge"
+	"github.com/stile-dev/stile/proxy/link"
+	"github.com/stile-dev/stile/proxy/route"
+)
+
+// proxy serves tunnels on loopback and keeps what it is told in memory.
+type proxy struct {
+	t       *testing.T
+	cluster *tunneltest.Cluster
+	holder  *bundle.Holder
+	links   *link.Links
+	routes  *route.Table
+	addr    string
+
+	mu     sync.Mutex
+	ledger []audit.Event
+	broken error
+}
+
+func newProxy(t *testing.T) *proxy {
+	t.Helper()
+	p := &proxy{t: t, cluster: tunneltest.New(t), routes: &route.Table{}}
+	p.holder = p.cluster.Holder()
+	self, credential := p.cluster.Proxy()
+	p.links = link.New(link.Config{Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Append: p.append})
+	e := edge.New(edge.Config{
+		TLS:      tunnel.ServerTLS(func() *tls.Certificate { return credential.TLS }, names.ALPNTunnel),
+		Handlers: map[string]edge.Handler{names.ALPNTunnel: p.links.Serve},
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.addr = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan struct{})
+	go func() { defer close(served); _ = e.Serve(ctx, l) }()
+	t.Cleanup(func() { cancel(); _ = l.Close(); <-served; e.Wait() })
+	return p
+}
+
+func (p *proxy) append(_ context.Context, events ...audit.Event) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.broken != nil {
+		return p.broken
+	}
+	p.ledger = append(p.ledger, events...)
+	return nil
+}
+
+func (p *proxy) held() []audit.Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ledger
+}
+
+func (p *proxy) publish() {
+	p.t.Helper()
+	if err := p.holder.Accept(p.cluster.Documents()...); err != nil {
+		p.t.Fatal(err)
+	}
+	p.links.Push()
+}
+
+// agent is one that a test plays by hand.
+type agent struct {
+	host    identity.Host
+	session tunnel.Session
+	control tunnel.Stream
+}
+
+// dial opens a tunnel and registers; the error is what the proxy said to that.
+func (p *proxy) dial(host identity.Host, c tunneltest.Credential) (*agent, error) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	defer cancel()
+	s, _, err := tunnel.Dial(ctx, tunnel.DialConfig{Addr: p.addr, Certificate: c.TLS, Trust: p.cluster.Holder().Trust()})
+	if err != nil {
+		return nil, err
+	}
+	p.t.Cleanup(func() { _ = s.Close() })
+	a := &agent{host: host, session: s}
+	if a.control, err = s.Open(ctx); err != nil {
+		p.t.Fatal(err)
+	}
+	_ = a.control.SetDeadline(time.Now().Add(20 * time.Second))
+	err = frame.Write(a.control, &frame.Control{Body: &frame.Control_Register{Register: &frame.Register{Version: frame.Protocol, Software: "test"}}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var m frame.Control
+	if err := frame.Read(a.control, &m); err != nil {
+		return nil, err
+	}
+	if m.GetFault() != nil {
+		return nil, m.GetFault().Err()
+	}
+	if m.GetRegistered() == nil {
+		p.t.Fatalf("the answer to register is %v", &m)
+	}
+	return a, nil
+}
+
+func (p *proxy) agent(targets ...identity.Target) *agent {
+	p.t.Helper()
+	a, err := p.dial(p.cluster.Host(nil, targets...))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return a
+}
+
+// open opens a stream of the agent's own for a purpose.
+func (a *agent) open(t *testing.T, purpose string) (tunnel.Stream, error) {
+	t.Helper()
+	s, err := a.session.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.SetDeadline(time.Now().Add(20 * time.Second))
+	if err := frame.Write(s, &frame.Purpose{Name: purpose}); err != nil {
+		return s, err
+	}
+	return s, frame.ReadAnswer(s)
+}
+
+// tell sends a batch of events and reports whether the proxy says that they are held.
+func tell(s tunnel.Stream, batch uint64, events ...audit.Event) error {
+	m := &frame.Events{Batch: batch}
+	for _, e := range events {
+		b, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		m.Events = append(m.Events, b)
+	}
+	if err := frame.Write(s, m); err != nil {
+		return err
+	}
+	var held frame.EventsHeld
+	if err := frame.Read(s, &held); err != nil {
+		return err
+	}
+	if held.GetBatch() != batch {
+		return errors.New("another batch is held")
+	}
+	return nil
+}
+
+func event(kind audit.Type, target, name string) audit.Event {
+	e := audit.New(kind, rand.Reader, time.Now())
+	e.Actor, e.Cluster, e.Source, e.TargetKind, e.Target = "user/ada", "c", "agent/forged", target, name
+	if kind == audit.SessionDenied || kind == audit.DocumentRefused {
+		e.Outcome, e.Reason = audit.Denied, "because"
+	}
+	return e
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+var (
+	web    = identity.Target{Kind: "node", Name: "web-1"}
+	orders = identity.Target{Kind: "db", Name: "orders"}
+)
+
+func TestAnAgentTellsOnlyOfWhatItServes(t *testing.T) {
+	p := newProxy(t)
+	a := p.agent(web, orders)
+	s, err := a.open(t, names.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := []audit.Event{
+		event(audit.SessionStart, "node", "web-1"), event(audit.SessionEnd, "db", "orders"), event(audit.SessionDenied, "node", a.host.ID),
+		event(audit.DocumentRefused, "", ""),
+		event(audit.SessionStart, "node", "web-2"), event(audit.SessionStart, "db", "web-1"), event(audit.SessionStart, "node", "orders"),
+		event(audit.SessionStart, "app", "web-1"), event(audit.SessionStart, "app", a.host.ID), event(audit.SessionStart, "", ""),
+		event(audit.SessionStart, "role", "editor"), event(audit.SessionEnd, "nothing", "known"), event(audit.DocumentRefused, "node", "web-2"),
+		event(audit.UserLogin, "", ""), event(audit.ResourceDeleted, "role", "editor"), event("made.up", "node", "web-1"),
+	}
+	if err := tell(s, 1, told...); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range p.held() {
+		if e.Source != "agent/"+a.host.ID || e.Cluster != p.cluster.ID {
+			t.Errorf("it is said to come from %s of %s", e.Source, e.Cluster)
+		}
+		got = append(got, e.ID)
+	}
+	if d := cmp.Diff([]string{told[0].ID, told[1].ID, told[2].ID, told[3].ID}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestEventsAreAcknowledgedOnlyWhenTheLedgerHoldsThem(t *testing.T) {
+	p := newProxy(t)
+	a := p.agent(web)
+	p.broken = errors.New("throttled")
+	s, err := a.open(t, names.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tell(s, 1, event(audit.SessionStart, "node", "web-1")); err == nil {
+		t.Fatal("held by nobody, and acknowledged")
+	}
+	p.mu.Lock()
+	p.broken = nil
+	p.mu.Unlock()
+	until(t, "another stream", func() bool {
+		s, err := a.open(t, names.StreamEvents)
+		return err == nil && tell(s, 2, event(audit.SessionStart, "node", "web-1")) == nil
+	})
+	if n := len(p.held()); n != 1 {
+		t.Errorf("%d events are held", n)
+	}
+}
+
+func TestAnAgentsOwnStreamsAreBoundedAndTheControlStreamGoesOn(t *testing.T) {
+	p := newProxy(t)
+	a := p.agent(web)
+	if _, err := a.open(t, "wishes"); !fault.Is(err, fault.BadInput) {
+		t.Errorf("an unknown purpose: %v", err)
+	}
+	refused := 0
+	for range 20 { // each without a word about what it is for
+		s, err := a.session.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = s.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if _, err := s.Read(make([]byte, 1)); errors.Is(err, io.EOF) {
+			refused++
+		}
+	}
+	if refused < 10 || refused > 13 {
+		t.Errorf("%d of 20 were refused", refused)
+	}
+	if err := frame.Write(a.control, &frame.Control{Body: &frame.Control_Ping{Ping: &frame.Ping{}}}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		var m frame.Control
+		if err := frame.Read(a.control, &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.GetPong() != nil {
+			break
+		}
+	}
+	if n := p.links.Streams(); n != 0 {
+		t.Errorf("%d streams to targets are said to be open", n)
+	}
+}
+
+func TestARevokedAgentIsTurnedAwayAndItsTunnelEnds(t *testing.T) {
+	p := newProxy(t)
+	host, credential := p.cluster.Agent(nil, "web-1")
+	a, err := p.dial(host, credential)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cluster.SetRoles()
+	p.cluster.Revoke(bundle.Before{ID: "lck_1", Target: "agent", Value: host.ID, Version: p.cluster.Versions().Policy})
+	p.publish()
+	<-a.session.Done()
+	until(t, "no route", func() bool { _, ok := p.routes.Find(web); return !ok })
+	_, err = p.dial(host, credential)
+	if f := fault.From(err); f.Code != fault.Unauthenticated || f.RetryAfter < time.Minute {
+		t.Errorf("it comes again: %v, after %s", err, f.RetryAfter)
+	}
+}
+
+func TestALockOnAnAgentEndsItAndOneOnATargetDoesNot(t *testing.T) {
+	p := newProxy(t)
+	host, credential := p.cluster.Host(nil, web, orders)
+	a, err := p.dial(host, credential)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cluster.Lock(bundle.Lock{ID: "lck_1", Target: "target", Value: "db/orders"})
+	p.publish()
+	if _, ok := p.routes.Find(web); !ok || a.session.Streams() == 0 {
+		t.Error("a lock on one target took the other along")
+	}
+	p.cluster.Lock(bundle.Lock{ID: "lck_2", Target: "agent", Value: host.ID})
+	p.publish()
+	<-a.session.Done()
+	if _, err := p.dial(host, credential); !fault.Is(err, fault.Denied) {
+		t.Errorf("it comes again: %v", err)
+	}
+}
+
+func TestStrangersRegisterNothing(t *testing.T) {
+	p := newProxy(t)
+	other := tunneltest.New(t)
+	host, stranger := other.Agent(nil, "web-1")
+	if _, err := p.dial(host, stranger); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("another cluster's agent: %v", err)
+	}
+	self, proxyCredential := p.cluster.Proxy()
+	if _, err := p.dial(self, proxyCredential); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("a proxy: %v", err)
+	}
+	if len(p.routes.All()) != 0 {
+		t.Error("there is a route")
+	}
+}

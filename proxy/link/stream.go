@@ -1,0 +1,169 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/tunnel"
+)
+
+const (
+	// maxOwn is how many streams of its own an agent may hold open at once.
+	maxOwn = 8
+	// purposeLimit is how long it may take to say what one is for.
+	purposeLimit = 10 * time.Second
+)
+
+// purposes are what an agent may open a stream for. A new one gets its line here.
+var purposes = map[string]func(*link, context.Context, tunnel.Stream){
+	names.StreamEvents: (*link).serveEvents,
+}
+
+// accept serves the streams that the agent opens beside its control stream, until the tunnel ends.
+func (n *link) accept(ctx context.Context) {
+	for {
+		s, err := n.session.Accept(ctx)
+		if err != nil {
+			return
+		}
+		if n.own.Add(1) > maxOwn {
+			n.own.Add(-1)
+			_ = s.Close()
+			continue
+		}
+		n.writing.Go(func() {
+			defer n.own.Add(-1)
+			defer s.Close()
+			n.serve(ctx, s)
+		})
+	}
+}
+
+// serve reads what the stream is for and does it.
+func (n *link) serve(ctx context.Context, s tunnel.Stream) {
+	_ = s.SetDeadline(time.Now().Add(purposeLimit))
+	var p frame.Purpose
+	if err := frame.Read(s, &p); err != nil {
+		return
+	}
+	serve := purposes[p.GetName()]
+	if serve == nil {
+		_ = frame.WriteRefusal(s, fault.Newf(fault.BadInput, "update the cluster's proxies", "a stream for %q is not taken here", clip(p.GetName())))
+		return
+	}
+	if frame.WriteOpen(s) != nil {
+		return
+	}
+	_ = s.SetDeadline(time.Time{})
+	serve(n, ctx, s)
+}
+
+// heldLimit is how long an agent may take to read that its events are held.
+const heldLimit = 10 * time.Second
+
+// serveEvents hands batches to the ledger, one at a time, and acknowledges what it holds. A batch that the ledger did not
+// take ends the stream: unacknowledged, it comes again. One such stream of an agent is served at once.
+func (n *link) serveEvents(ctx context.Context, s tunnel.Stream) {
+	if n.delivering.Swap(true) {
+		return
+	}
+	defer n.delivering.Store(false)
+	for {
+		var batch frame.Events
+		if err := frame.Read(s, &batch); err != nil {
+			return
+		}
+		if err := n.deliver(ctx, &batch); err != nil {
+			n.log.WarnContext(ctx, "Audit events not yet in the ledger", "events", len(batch.GetEvents()), "error", err)
+			return
+		}
+		_ = s.SetWriteDeadline(time.Now().Add(heldLimit))
+		if err := frame.Write(s, &frame.EventsHeld{Batch: batch.GetBatch()}); err != nil {
+			return
+		}
+	}
+}
+
+// deliver writes what the agent has a right to say. What it has not is dropped, and logged: sending it again would not
+// make it better.
+func (n *link) deliver(ctx context.Context, batch *frame.Events) error {
+	var events []audit.Event
+	for _, b := range batch.GetEvents() {
+		e, err := n.event(b)
+		if err != nil {
+			n.log.WarnContext(ctx, "Audit event of the agent dropped", "error", err)
+			continue
+		}
+		events = append(events, e)
+	}
+	return n.links.config.Append(ctx, events...)
+}
+
+// aboutTargets are the types of event that an agent tells about a target, and must name one of its own in.
+var aboutTargets = []audit.Type{audit.SessionStart, audit.SessionEnd, audit.SessionDenied}
+
+// event reads an agent's event and puts down who delivered it, which the agent has no say in.
+func (n *link) event(b []byte) (audit.Event, error) {
+	var e audit.Event
+	if err := json.Unmarshal(b, &e); err != nil {
+		return e, fmt.Errorf("reading an audit event: %w", err)
+	}
+	e.Source, e.Cluster = "agent/"+n.agent.ID, n.agent.Cluster
+	switch target := (identity.Target{Kind: e.TargetKind, Name: e.Target}); {
+	case slices.Contains(aboutTargets, e.Type):
+		if !access.IsTargetKind(target.Kind) || !n.agent.Serves(target) {
+			return e, fmt.Errorf("the agent doesn't serve %s", clip(target.String()))
+		}
+	case e.Type == audit.DocumentRefused:
+		if e.TargetKind != "" || e.Target != "" {
+			return e, fmt.Errorf("a refused document is about no target, and not about %s", clip(target.String()))
+		}
+	default:
+		return e, fmt.Errorf("an agent has nothing to say about %q", clip(string(e.Type)))
+	}
+	return e, e.Validate()
+}
+
+func clip(s string) string { return s[:min(len(s), 64)] }
+
+// counted counts the streams to targets, which are open until both their ends are closed here: what the agent keeps open
+// on its side holds nobody up.
+type counted struct {
+	tunnel.Session
+	open atomic.Int64
+}
+
+// Open opens a stream to a target.
+func (c *counted) Open(ctx context.Context) (tunnel.Stream, error) {
+	s, err := c.Session.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.open.Add(1)
+	return &countedStream{Stream: s, closed: sync.OnceFunc(func() { c.open.Add(-1) })}, nil
+}
+
+// Streams is how many are open.
+func (c *counted) Streams() int { return int(c.open.Load()) }
+
+type countedStream struct {
+	tunnel.Stream
+	closed func()
+}
+
+// Close closes both directions.
+func (s *countedStream) Close() error {
+	s.closed()
+	return s.Stream.Close()
+}
