@@ -139,6 +139,40 @@ func TestStopKillsWhatIgnoresSIGTERM(t *testing.T) {
 	}
 }
 
+func TestASlowEndKeepsNoOtherNameWaiting(t *testing.T) {
+	run := place(t)
+	s := supervisor(t, run)
+	slow := sleeper(t, "trap 'echo asked' TERM; echo ready; while :; do sleep 0.02; done")
+	slow.StopTimeout = time.Minute
+	if err := s.Ensure(t.Context(), slow); err != nil {
+		t.Fatal(err)
+	}
+	said := func(word string) func() bool {
+		return func() bool { raw, _ := os.ReadFile(slow.Log); return strings.Contains(string(raw), word) }
+	}
+	eventually(t, "the trap", said("ready"))
+	ended := make(chan error, 1)
+	go func() { ended <- s.Stop(context.WithoutCancel(t.Context()), "sleeper") }()
+	eventually(t, "the signal", said("asked"))
+
+	other := sleeper(t, "exec sleep 1000")
+	other.Name = "other"
+	if err := s.Ensure(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		t.Errorf("it waited for the end of the other one, %v", err)
+	default:
+	}
+	if err := syscall.Kill(pid(t, run), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSec_ARecycledProcessIdIsNeverKilled(t *testing.T) {
 	run := place(t)
 	s := supervisor(t, run)

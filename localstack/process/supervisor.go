@@ -3,6 +3,8 @@ package process
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,8 +22,14 @@ type Supervisor struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
-	watch map[string]*watcher
+	names map[string]*entry
 	done  sync.WaitGroup
+}
+
+// entry is one name. Its lock keeps two callers of the same name apart; other names don't wait for them.
+type entry struct {
+	mu    sync.Mutex
+	watch *watcher // nil while nobody looks after the process
 }
 
 // watcher is the goroutine that looks after one name. It alone starts and waits for its process.
@@ -32,25 +40,25 @@ type watcher struct {
 
 // NewSupervisor keeps its records in run.
 func NewSupervisor(run string, log *slog.Logger) *Supervisor {
-	return &Supervisor{run: run, log: log, watch: map[string]*watcher{}}
+	return &Supervisor{run: run, log: log, names: map[string]*entry{}}
 }
 
 // Ensure has the spec running when it returns: a process of the same spec and program bytes that an earlier
 // supervisor left is adopted, an outdated one is stopped first. From then on the process is restarted
 // whenever it ends.
 func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	e := s.lock(spec.Name)
+	defer e.mu.Unlock()
 	hash, err := spec.hash()
 	if err != nil {
 		return err
 	}
-	record, known := Load(s.run, spec.Name)
-	alive := known && record.Alive()
-	if alive && record.Hash == hash && s.watch[spec.Name] != nil {
+	if record, known := Load(s.run, spec.Name); known && record.Alive() && record.Hash == hash && e.watch != nil {
 		return nil
 	}
-	s.unwatch(spec.Name)
+	e.unwatch() // before the record is read again: until then it may be restarted
+	record, known := Load(s.run, spec.Name)
+	alive := known && record.Alive()
 	if alive && record.Hash != hash {
 		s.log.Info("Stopping an outdated process", "name", spec.Name, "pid", record.PID)
 		if err := record.Stop(ctx); err != nil {
@@ -69,7 +77,7 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w := &watcher{cancel: cancel, ended: make(chan struct{})}
-	s.watch[spec.Name] = w
+	e.watch = w
 	s.done.Go(func() {
 		defer close(w.ended)
 		s.keep(ctx, spec, wait)
@@ -79,9 +87,9 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
 
 // Stop ends a process and looks after it no longer.
 func (s *Supervisor) Stop(ctx context.Context, name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unwatch(name)
+	e := s.lock(name)
+	defer e.mu.Unlock()
+	e.unwatch()
 	record, ok := Load(s.run, name)
 	if !ok {
 		return nil
@@ -95,18 +103,35 @@ func (s *Supervisor) Stop(ctx context.Context, name string) error {
 // Release stops looking after every process and leaves them all running.
 func (s *Supervisor) Release() {
 	s.mu.Lock()
-	for name := range s.watch {
-		s.unwatch(name)
-	}
+	names := slices.Collect(maps.Keys(s.names))
 	s.mu.Unlock()
+	for _, name := range names {
+		e := s.lock(name)
+		e.unwatch()
+		e.mu.Unlock()
+	}
 	s.done.Wait()
 }
 
-func (s *Supervisor) unwatch(name string) {
-	if w := s.watch[name]; w != nil {
-		w.cancel()
-		<-w.ended
-		delete(s.watch, name)
+// lock gives a name to the caller alone, until its entry is unlocked.
+func (s *Supervisor) lock(name string) *entry {
+	s.mu.Lock()
+	e := s.names[name]
+	if e == nil {
+		e = &entry{}
+		s.names[name] = e
+	}
+	s.mu.Unlock()
+	e.mu.Lock()
+	return e
+}
+
+// unwatch has nobody look after the process any more; e.mu is held.
+func (e *entry) unwatch() {
+	if e.watch != nil {
+		e.watch.cancel()
+		<-e.watch.ended
+		e.watch = nil
 	}
 }
 
