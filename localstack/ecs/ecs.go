@@ -19,8 +19,8 @@ import (
 	"github.com/stile-dev/stile/localstack/process"
 )
 
-// maxTasks bounds the tasks of one service on this one machine.
-const maxTasks = 3
+// MaxTasks bounds the tasks of one service on this one machine.
+const MaxTasks = 3
 
 // Config says where tasks find everything.
 type Config struct {

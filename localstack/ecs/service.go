@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/stile-dev/stile/localstack/balance"
 	"github.com/stile-dev/stile/localstack/property"
@@ -91,7 +92,7 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 	}
 	count := 1
 	if spec.DesiredCount != nil {
-		count = min(int(*spec.DesiredCount), maxTasks)
+		count = max(0, min(int(*spec.DesiredCount), MaxTasks))
 	}
 	name := spec.ServiceName
 	if name == "" {
@@ -105,16 +106,28 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 		}
 		addresses = append(addresses, address)
 	}
-	for n := count; n < maxTasks; n++ { // tasks that an earlier, larger count left
-		if err := h.Supervisor.Stop(context.Background(), fmt.Sprintf("%s-%d", name, n)); err != nil {
-			return resource.Outcome{}, err
-		}
-	}
 	for _, lb := range spec.LoadBalancers {
 		h.targets[lb.TargetGroupArn] = addresses
 	}
+	if err := h.publish(); err != nil { // first, so that nobody new is sent to a task that is about to end
+		return resource.Outcome{}, err
+	}
+	if err := h.retire(name, count); err != nil {
+		return resource.Outcome{}, err
+	}
 	arn := h.arn("ecs", "service/"+spec.Cluster[strings.LastIndexByte(spec.Cluster, '/')+1:]+"/"+name)
-	return resource.Outcome{Ref: arn, Attributes: map[string]any{"Name": name, "ServiceArn": arn}}, h.publish()
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"Name": name, "ServiceArn": arn}}, nil
+}
+
+// retire ends the tasks that an earlier, larger count left, side by side: each waits for its sessions.
+func (h *Host) retire(service string, count int) error {
+	faults := make([]error, MaxTasks)
+	var group sync.WaitGroup
+	for n := count; n < MaxTasks; n++ {
+		group.Go(func() { faults[n] = h.Supervisor.Stop(context.Background(), taskName(service, n)) })
+	}
+	group.Wait()
+	return errors.Join(faults...)
 }
 
 // listener is one port of a load balancer.

@@ -110,9 +110,12 @@ func (h *Host) binary(metadata any) (string, error) {
 	return "", fmt.Errorf("no binary %s or stile-%s in %s; build it, or correct the metadata stile:binary", name, name, h.BinDir)
 }
 
+// taskName returns the name that task n of a service has as a process.
+func taskName(service string, n int) string { return fmt.Sprintf("%s-%d", service, n) }
+
 // start has task n of a service running and returns the address that it listens on, "" without a port.
 func (h *Host) start(ctx context.Context, service string, n int, t taskDefinition) (string, error) {
-	name := fmt.Sprintf("%s-%d", service, n)
+	name := taskName(service, n)
 	identity, err := h.Roles.Grant(Claim{
 		Name: "task/" + name, Service: "ecs-tasks.amazonaws.com", Source: h.arn("ecs", "task/"+name), Role: t.role, Session: "task-" + strconv.Itoa(n),
 	})
