@@ -25,6 +25,8 @@ const usage = `usage: localstack COMMAND [-root DIR] [-state DIR]
 
   up       start everything in the background and wait until it can be used
   down     stop what up started; everything that was created stays
+  ps       list what runs, with process ids and addresses
+             -format F   table or json
   env      print the environment of a person of account.yaml (first argument: env, env.admin)
   types    print the table of resource types
   serve    run the local AWS in the foreground (up starts it)
@@ -51,17 +53,25 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		fmt.Fprint(os.Stderr, usage)
 		return errUsage
 	}
-	if args[0] == "types" {
+	switch args[0] {
+	case "types":
 		_, err := io.WriteString(out, template.Markdown())
 		return err
+	case "help", "-h", "-help", "--help":
+		return help(out)
 	}
 	flags := flag.NewFlagSet("localstack "+args[0], flag.ContinueOnError)
 	root := flags.String("root", ".", "the repository")
 	state := flags.String("state", os.Getenv("STILE_STATE"), "the state directory")
 	build := flags.String("build", "", "what is running, as up names it")
 	config := flags.String("config", "", "the load balancer's configuration")
-	if err := flags.Parse(args[1:]); err != nil {
-		return errUsage
+	format := flags.String("format", "table", "how ps prints")
+	flags.SetOutput(io.Discard)
+	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+		return help(out)
+	} else if err != nil {
+		fmt.Fprint(os.Stderr, usage)
+		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	p, err := newPlace(*root, *state)
 	if err != nil {
@@ -70,6 +80,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	switch args[0] {
 	case "up":
 		return up(ctx, p, out)
+	case "ps":
+		return ps(p, *format, out)
 	case "down":
 		return down(ctx, p, out)
 	case "env":
@@ -81,6 +93,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	fmt.Fprint(os.Stderr, usage)
 	return fmt.Errorf("%w: no command %q", errUsage, args[0])
+}
+
+func help(out io.Writer) error {
+	_, err := io.WriteString(out, usage)
+	return err
 }
 
 func printEnv(p place, name string, out io.Writer) error {

@@ -92,16 +92,9 @@ type ports struct {
 
 // loadPorts reads the remembered ports, or settles them: the fixed ones, or free ones if auto is set.
 func (p place) loadPorts(auto bool) (*ports, error) {
-	o := &ports{path: filepath.Join(p.run(), "ports.json")}
-	raw, err := os.ReadFile(o.path)
-	if err == nil {
-		err = json.Unmarshal(raw, o)
-	}
-	if err == nil && o.AWS != 0 {
-		return o, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading ports: %w", err)
+	o, err := p.readPorts()
+	if err != nil || o.AWS != 0 {
+		return o, err
 	}
 	o.AWS, o.API, o.Proxy, o.Tasks = 9010, 9011, 9443, map[string]int{}
 	if auto {
@@ -112,6 +105,22 @@ func (p place) loadPorts(auto bool) (*ports, error) {
 		}
 	}
 	return o, o.save()
+}
+
+// readPorts returns the remembered ports, or zeros if nothing was started yet.
+func (p place) readPorts() (*ports, error) {
+	o := &ports{path: filepath.Join(p.run(), "ports.json")}
+	raw, err := os.ReadFile(o.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading ports: %w", err)
+	}
+	return o, nil
 }
 
 // free finds a port that nobody listens on and that is not remembered already.
