@@ -21,8 +21,8 @@ FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 
-up: build ## build, start the whole system in the background and wait for the demo node
-	@bin/localstack up
+up: build ## build, start the whole system in the background and wait for its nodes; several of each: make up PROXIES=3 AGENTS=5
+	@bin/localstack up -proxies "$(PROXIES)" -agents "$(AGENTS)"
 
 down: ## stop what up started; what was created stays
 	@if [ -x bin/localstack ]; then bin/localstack down; else echo "nothing was built, so nothing runs"; fi

@@ -52,11 +52,7 @@ func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "people":
 		err = c.writeEnvironments()
 	case "agents":
-		for _, agent := range c.account.Agents {
-			if err == nil {
-				err = c.agent(context.WithoutCancel(r.Context()), agent)
-			}
-		}
+		err = c.agents(context.WithoutCancel(r.Context()), func(string) bool { return true })
 	default:
 		http.NotFound(w, r)
 		return
@@ -119,6 +115,17 @@ func writeEnv(path, bin string, env map[string]string) error {
 
 // quote makes one word of a POSIX shell.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// agents has the agents that are wanted running, side by side.
+func (d *deployment) agents(ctx context.Context, wanted func(name string) bool) error {
+	list := slices.DeleteFunc(slices.Clone(d.account.Agents), func(a account.Agent) bool { return !wanted(a.Name) })
+	return together(list, func(a account.Agent) error { return d.agent(ctx, a) })
+}
+
+// dismiss ends the agents that a larger number of them left. Their nodes stay listed, as offline.
+func (d *deployment) dismiss(ctx context.Context) error {
+	return together(d.account.Surplus(), func(name string) error { return d.services.supervisor.Stop(ctx, name) })
+}
 
 // agent writes an agent's configuration and has it running, with the credentials of its role.
 func (d *deployment) agent(ctx context.Context, agent account.Agent) error {

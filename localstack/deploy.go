@@ -29,6 +29,7 @@ var stacks = []string{"StileData", "StileControl", "StileFleet"}
 type deployment struct {
 	place    place
 	ports    *ports
+	scale    scale
 	account  *account.Account
 	services *services
 	log      *slog.Logger
@@ -99,7 +100,7 @@ func (d *deployment) parameters(stack string) (map[string]string, error) {
 		return map[string]string{"BootstrapAdmin": string(match), "ApiUrl": d.apiURL()}, err
 	case "StileFleet":
 		return map[string]string{
-			"ProxyImage": "bin/stile-proxy", "PublicPort": strconv.Itoa(d.ports.Proxy), "DesiredCount": "1", "ProxyProtocolSources": "127.0.0.1/32",
+			"ProxyImage": "bin/stile-proxy", "PublicPort": strconv.Itoa(d.ports.Proxy), "DesiredCount": strconv.Itoa(d.scale.Proxies), "ProxyProtocolSources": "127.0.0.1/32",
 		}, nil
 	}
 	return nil, nil

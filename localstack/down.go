@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"slices"
 
 	"github.com/stile-dev/stile/localstack/process"
 )
@@ -34,23 +34,13 @@ func down(ctx context.Context, p place, out io.Writer) error {
 	}
 	var faults []error
 	for step := range 3 {
-		var group sync.WaitGroup
-		var mu sync.Mutex
-		for _, record := range records {
-			if rank(record) != step {
-				continue
+		now := slices.DeleteFunc(slices.Clone(records), func(r process.Record) bool { return rank(r) != step })
+		faults = append(faults, together(now, func(r process.Record) error {
+			if err := r.Stop(ctx); err != nil {
+				return err
 			}
-			group.Go(func() {
-				err := record.Stop(ctx)
-				if err == nil {
-					err = record.Remove(p.run())
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				faults = append(faults, err)
-			})
-		}
-		group.Wait()
+			return r.Remove(p.run())
+		}))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return err

@@ -24,6 +24,10 @@ import (
 const usage = `usage: localstack COMMAND [-root DIR] [-state DIR]
 
   up       start everything in the background and wait until it can be used
+             -proxies N  how many proxies run, 1 to 3
+             -agents N   how many agents run, node-1 to node-N, 1 to 50
+           Other numbers than run already start or end what differs. Without a number it is the one that was
+           asked for last, and 1 at first.
   down     stop what up started; everything that was created stays
   ps       list what runs, with process ids and addresses
              -format F   table or json
@@ -65,6 +69,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	state := flags.String("state", os.Getenv("STILE_STATE"), "the state directory")
 	build := flags.String("build", "", "what is running, as up names it")
 	config := flags.String("config", "", "the load balancer's configuration")
+	proxies := flags.String("proxies", "", "how many proxies run")
+	agents := flags.String("agents", "", "how many agents run")
 	format := flags.String("format", "table", "how ps prints")
 	flags.SetOutput(io.Discard)
 	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
@@ -79,7 +85,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	switch args[0] {
 	case "up":
-		return up(ctx, p, out)
+		asked, err := parseScale(*proxies, *agents)
+		if err != nil {
+			return err
+		}
+		return up(ctx, p, asked, out)
 	case "ps":
 		return ps(p, *format, out)
 	case "down":

@@ -58,9 +58,9 @@ func (p place) create() error {
 	return nil
 }
 
-// build names everything that runs: programs, templates and account.yaml. Another name means that what is
-// running is out of date.
-func (p place) build() (string, error) {
+// build names everything that runs: programs, templates, account.yaml, and how many of each. Another name means
+// that what is running is out of date.
+func (p place) build(s scale) (string, error) {
 	h := sha256.New()
 	for _, root := range []string{p.bin(), p.templates(), p.account()} {
 		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -77,7 +77,7 @@ func (p place) build() (string, error) {
 			return "", fmt.Errorf("looking for what to run: %w; run make build first", err)
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)[:12]), nil
+	return fmt.Sprintf("%s-p%d-a%d", hex.EncodeToString(h.Sum(nil)[:12]), s.Proxies, s.Agents), nil
 }
 
 // ports are the addresses of this state directory, on 127.0.0.1. They are remembered in run/ports.json, with

@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stile-dev/stile/localstack/account"
 	"github.com/stile-dev/stile/localstack/apigateway"
 	"github.com/stile-dev/stile/localstack/ecs"
 	"github.com/stile-dev/stile/localstack/iam"
@@ -56,7 +55,11 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 	if err != nil {
 		return err
 	}
-	a, err := account.Load(p.account(), p.variables(o))
+	counts, err := p.loadScale()
+	if err != nil {
+		return err
+	}
+	a, err := p.loadAccount(o, counts)
 	if err != nil {
 		return err
 	}
@@ -64,7 +67,7 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 	if err != nil {
 		return err
 	}
-	d := &deployment{place: p, ports: o, account: a, services: s, log: log, phase: phase}
+	d := &deployment{place: p, ports: o, scale: counts, account: a, services: s, log: log, phase: phase}
 	stop, err := d.listen()
 	if err != nil {
 		return errors.Join(err, s.Close())
@@ -139,14 +142,11 @@ func (d *deployment) bring(ctx context.Context) error {
 	if err := d.fleet(ctx); err != nil {
 		return err
 	}
-	for _, agent := range d.account.Agents { // those that ran before, adopted or restarted
-		if _, known := process.Load(d.place.run(), agent.Name); known {
-			if err := d.agent(ctx, agent); err != nil {
-				return err
-			}
-		}
+	ranBefore := func(name string) bool { _, known := process.Load(d.place.run(), name); return known }
+	if err := d.agents(ctx, ranBefore); err != nil { // adopted or restarted
+		return err
 	}
-	return nil
+	return d.dismiss(ctx)
 }
 
 // people makes the roles that lie outside the stacks.
@@ -156,7 +156,10 @@ func (d *deployment) people() error {
 			return fmt.Errorf("making the role of %s: %w", person.Session, err)
 		}
 	}
-	for _, agent := range d.account.Agents {
+	for i, agent := range d.account.Agents {
+		if i > 0 && agent.Role == d.account.Agents[i-1].Role && agent.Service == d.account.Agents[i-1].Service {
+			continue
+		}
 		if _, err := d.services.authority.PutRole(iam.Role{Name: agent.Role, Trust: json.RawMessage(trustOf(agent.Service))}); err != nil {
 			return fmt.Errorf("making the role of %s: %w", agent.Name, err)
 		}
@@ -166,20 +169,21 @@ func (d *deployment) people() error {
 
 // warm starts an instance of each function of the list that the templates declare, side by side.
 func (d *deployment) warm(ctx context.Context) error {
-	var group sync.WaitGroup
-	var mu sync.Mutex
-	var faults []error
+	var names []string
 	for binary, name := range d.services.lambda.Functions() {
-		if !slices.Contains(warm, binary) {
-			continue
+		if slices.Contains(warm, binary) {
+			names = append(names, name)
 		}
-		group.Go(func() {
-			if err := d.services.lambda.Warm(ctx, name); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				faults = append(faults, err)
-			}
-		})
+	}
+	return together(names, func(name string) error { return d.services.lambda.Warm(ctx, name) })
+}
+
+// together does something for each of a list, side by side.
+func together[T any](list []T, do func(T) error) error {
+	faults := make([]error, len(list))
+	var group sync.WaitGroup
+	for i, one := range list {
+		group.Go(func() { faults[i] = do(one) })
 	}
 	group.Wait()
 	return errors.Join(faults...)

@@ -30,8 +30,9 @@ const (
 	agentLimit  = 60 * time.Second
 )
 
-// up has everything running when it returns: the local AWS, the proxies, the stock resources and the agents.
-func up(ctx context.Context, p place, out io.Writer) error {
+// up has everything running when it returns: the local AWS, the proxies, the stock resources and the agents, as
+// many as are asked for.
+func up(ctx context.Context, p place, asked scale, out io.Writer) error {
 	if err := p.create(); err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func up(ctx context.Context, p place, out io.Writer) error {
 		return err
 	}
 	defer unlock()
-	u, err := newUp(p)
+	u, err := newUp(p, asked)
 	if err != nil {
 		return err
 	}
@@ -70,13 +71,19 @@ func up(ctx context.Context, p place, out io.Writer) error {
 type upping struct {
 	place   place
 	ports   *ports
+	scale   scale
 	account *account.Account
 	build   string
 	tty     bool
 }
 
-func newUp(p place) (*upping, error) {
-	build, err := p.build()
+func newUp(p place, asked scale) (*upping, error) {
+	before, err := p.loadScale()
+	if err != nil {
+		return nil, err
+	}
+	counts := asked.or(before)
+	build, err := p.build(counts)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +91,12 @@ func newUp(p place) (*upping, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := account.Load(p.account(), p.variables(o))
+	a, err := p.loadAccount(o, counts)
 	if err != nil {
 		return nil, err
 	}
-	return &upping{place: p, ports: o, account: a, build: build, tty: term.IsTerminal(int(os.Stderr.Fd()))}, nil
+	u := &upping{place: p, ports: o, scale: counts, account: a, build: build, tty: term.IsTerminal(int(os.Stderr.Fd()))}
+	return u, p.saveScale(counts)
 }
 
 // lock keeps two ups and downs of one state directory apart.
@@ -112,7 +120,7 @@ func (u *upping) serve(ctx context.Context) (fresh bool, err error) {
 		if s := u.place.status(); s.PID == record.PID && s.Build == u.build && s.Error == "" {
 			return false, u.ready(ctx, record)
 		}
-		u.tell("stopping the local AWS of an earlier build")
+		u.tell("stopping the local AWS of another build or other counts")
 		if err := record.Stop(ctx); err != nil {
 			return false, err
 		}
@@ -364,7 +372,8 @@ func (u *upping) listed(ctx context.Context) error {
 		return u.failed(&commandError{[]string{"login", "--iam"}, exit, output, err}, serveName)
 	}
 	list := []string{"ls", "--format", "json"}
-	return poll(ctx, agentLimit, func() (bool, error) {
+	var missing []string
+	err := poll(ctx, agentLimit, func() (bool, error) {
 		exit, output, err := u.stileAs(ctx, person, home, list...)
 		var nodes []struct {
 			Name   string `json:"name"`
@@ -373,14 +382,17 @@ func (u *upping) listed(ctx context.Context) error {
 		if err != nil || exit != 0 || json.Unmarshal([]byte(output), &nodes) != nil {
 			return false, u.failed(&commandError{list, exit, output, err}, serveName)
 		}
-		online := 0
+		online := map[string]bool{}
 		for _, n := range nodes {
-			if n.Online && slices.ContainsFunc(u.account.Agents, func(a account.Agent) bool { return a.Name == n.Name }) {
-				online++
-			}
+			online[n.Name] = n.Online
 		}
-		return online == len(u.account.Agents), nil
+		missing = slices.DeleteFunc(u.names(), func(name string) bool { return online[name] })
+		return len(missing) == 0, nil
 	})
+	if len(missing) > 0 && errors.Is(err, context.DeadlineExceeded) {
+		return u.failed(fmt.Errorf("%s not listed as online: %w", strings.Join(missing, " "), err), missing[0])
+	}
+	return err
 }
 
 // connected asks an agent whether it has a tunnel.
@@ -392,20 +404,44 @@ func (u *upping) connected(ctx context.Context, agent account.Agent) bool {
 
 // summary says what runs where, and ends with what to type next.
 func (u *upping) summary(out io.Writer, word string) error {
-	var names []string
-	for _, agent := range u.account.Agents {
-		names = append(names, agent.Name)
-	}
 	_, err := fmt.Fprintf(out, `stile is %s
   AWS    %s (%s, account %s)
   API    https://%s/%s
-  proxy  %s
+  proxy  %s%s
   nodes  %s
   state  %s (logs in log/)
 . %s && stile login --iam && stile ls && stile ssh %s
-`, word, u.ports.endpoint(), u.account.Region, u.account.Account, loopback(u.ports.API), stage, loopback(u.ports.Proxy), strings.Join(names, " "),
-		u.place.state, u.place.short(u.account.People[0].Env), names[0])
+`, word, u.ports.endpoint(), u.account.Region, u.account.Account, loopback(u.ports.API), stage, loopback(u.ports.Proxy), u.behind(), u.nodes(),
+		u.place.state, u.place.short(u.account.People[0].Env), u.account.Agents[0].Name)
 	return err
+}
+
+// behind returns how many proxies share the public address, in words; nothing if it is one alone.
+func (u *upping) behind() string {
+	if u.scale.Proxies == 1 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d behind it)", u.scale.Proxies)
+}
+
+// fewNodes is how many names fit on a line.
+const fewNodes = 8
+
+// names returns the names of all agents, which are those of their nodes.
+func (u *upping) names() (names []string) {
+	for _, agent := range u.account.Agents {
+		names = append(names, agent.Name)
+	}
+	return names
+}
+
+// nodes returns them in one line, shortened if they are many.
+func (u *upping) nodes() string {
+	names := u.names()
+	if n := len(names); n > fewNodes {
+		return fmt.Sprintf("%s … %s (%d)", names[0], names[n-1], n)
+	}
+	return strings.Join(names, " ")
 }
 
 // short is a path in the state directory as somebody in the current directory would type it.

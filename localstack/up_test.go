@@ -63,7 +63,7 @@ mkdir -p "$STILE_HOME"
 echo "$@" >> "$STILE_HOME/calls"
 case "$1" in
 get) grep -qx "$2" "$STILE_HOME/made" 2>/dev/null || exit 5 ;;
-ls) echo '[{"name": "node-1", "online": true}]' ;;
+ls) echo '[{"name": "node-1", "online": true}, {"name": "node-2", "online": true}, {"name": "node-3", "online": false}]' ;;
 create) sed -n 's/^kind: //p; s/^  name: //p' "$3" | paste -sd/ >> "$STILE_HOME/made" ;;
 esac
 `
@@ -124,7 +124,7 @@ func repository(t *testing.T) place {
 func mustUp(t *testing.T, p place) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := up(t.Context(), p, &out); err != nil {
+	if err := up(t.Context(), p, scale{}, &out); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()
@@ -280,7 +280,7 @@ func TestSec_OnlyTheTokenOpensTheControl(t *testing.T) {
 	t.Setenv("STILE_PORTS", "auto")
 	p := repository(t)
 	mustUp(t, p)
-	u, err := newUp(p)
+	u, err := newUp(p, scale{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestATakenPortIsNamed(t *testing.T) {
 	if err := o.save(); err != nil {
 		t.Fatal(err)
 	}
-	if err := up(t.Context(), p, io.Discard); err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(port)+" is taken") || !strings.Contains(err.Error(), "STILE_PORTS=auto") {
+	if err := up(t.Context(), p, scale{}, io.Discard); err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(port)+" is taken") || !strings.Contains(err.Error(), "STILE_PORTS=auto") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -319,7 +319,7 @@ func TestAFailedDeploymentShowsItsCause(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"Parameters":{"ProxyImage":{"Type":"String"},"PublicPort":{"Type":"Number"},"DesiredCount":{"Type":"Number"},"ProxyProtocolSources":{"Type":"String"}},"Resources":{"Q":{"Type":"AWS::Braket::Device"}}}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	err := up(t.Context(), p, io.Discard)
+	err := up(t.Context(), p, scale{}, io.Discard)
 	for _, want := range []string{"AWS::Braket::Device is unknown to the local AWS", "The end of " + p.logOf(serveName), "run make up again"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
