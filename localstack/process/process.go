@@ -162,6 +162,7 @@ func Start(spec Spec, run string) (Record, func() error, error) {
 		return Record{}, nil, fmt.Errorf("starting %s: %w", spec.Name, err)
 	}
 	defer func() { _ = log.Close() }()
+	keepInherited()
 	cmd := exec.Command(spec.Path, spec.Args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = spec.Env, spec.Dir, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
