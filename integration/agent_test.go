@@ -47,6 +47,12 @@ type enrol struct {
 // agent starts one; it is killed when the test is over.
 func (s *system) agent(t *testing.T, e enrol) *agent {
 	t.Helper()
+	return s.agentOf(t, "stile-agent", e)
+}
+
+// agentOf starts a program as an agent.
+func (s *system) agentOf(t *testing.T, program string, e enrol) *agent {
+	t.Helper()
 	if e.token == "" {
 		e.token = "demo-nodes"
 	}
@@ -74,7 +80,7 @@ func (s *system) agent(t *testing.T, e enrol) *agent {
 		t.Fatal(err)
 	}
 	a := &agent{state: e.state, ended: make(chan struct{})}
-	a.cmd = p.command(t.Context(), "stile-agent", "run", "--config", path)
+	a.cmd = p.command(t.Context(), program, "run", "--config", path)
 	a.cmd.Cancel = nil
 	a.cmd.Stdout, a.cmd.Stderr = a, a
 	if err := a.cmd.Start(); err != nil {

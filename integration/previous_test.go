@@ -1,0 +1,141 @@
+package integration_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// everyOption is a role that says everything that a role can, so that whoever reads documents of this release meets
+// all of its fields.
+const everyOption = `kind: role
+metadata: {name: every-option}
+spec:
+  options:
+    max_session_ttl: 1h
+    forward_agent: false
+    port_forwarding: false
+    require_session_mfa: false
+    record: off
+    fresh: true
+    pin_source_ip: true
+    disconnect_expired_cert: false
+  allow:
+    node_labels: {env: demo}
+    logins: ['{{internal.logins}}']
+    db_labels: {env: demo}
+    db_names: ['*']
+    db_users: [reader]
+    app_labels: {env: demo}
+    kubernetes_labels: {env: demo}
+    kubernetes_groups: [viewers]
+    rules: [{resources: [node], verbs: [list]}]
+  deny:
+    node_labels: {env: never}
+    logins: [nobody-at-all]
+    db_labels: {env: never}
+    app_labels: {env: never}
+    kubernetes_labels: {env: never}
+    rules: [{resources: [token], verbs: [delete]}]
+`
+
+// previous builds the programs of the previous release, whose commit stands in the file previous, and returns where
+// they are.
+func previous(t *testing.T) string {
+	t.Helper()
+	named, err := os.ReadFile("previous")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit := strings.TrimSpace(string(named))
+	source, bin := t.TempDir(), t.TempDir()
+	var tree, said bytes.Buffer
+	archive := exec.Command("git", "-C", repository, "archive", "--format=tar", commit)
+	archive.Stdout, archive.Stderr = &tree, &said
+	if err := archive.Run(); err != nil {
+		t.Fatalf("the commit that integration/previous names can't be read; fetch the whole history: git fetch --unshallow: %v\n%s", err, said.String())
+	}
+	unpack := exec.Command("tar", "-x", "-C", source)
+	unpack.Stdin = &tree
+	if out, err := unpack.CombinedOutput(); err != nil {
+		t.Fatalf("unpacking the previous release: %v\n%s", err, out)
+	}
+	for program, folder := range map[string]string{"stile": "./cli", "stile-agent": "./agent", "stile-proxy": "./proxy"} {
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, program), folder)
+		build.Dir = source
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("building the previous release's %s: %v\n%s", program, err, out)
+		}
+	}
+	return bin
+}
+
+// TestThePreviousReleaseUnderstandsTheNewest has agent, proxy and client of the previous release live under the control
+// plane of this one: they take its documents and certificates, and this release's programs work beside them.
+func TestThePreviousReleaseUnderstandsTheNewest(t *testing.T) {
+	old := previous(t)
+	dir, err := os.MkdirTemp("", "stile-previous-") // sockets have short names
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSystem(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(s.logs())
+		}
+		if err := errors.Join(s.down(), os.RemoveAll(dir)); err != nil {
+			t.Error(err)
+		}
+	})
+	newest := t.TempDir()
+	for _, program := range []string{"stile", "stile-agent", "stile-proxy"} {
+		at := filepath.Join(s.root, "bin", program)
+		if err := errors.Join(copyFile(at, filepath.Join(newest, program)), os.Remove(at), copyFile(filepath.Join(old, program), at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := s.up(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	boss := s.person(t, admin)
+	boss.path = newest
+	boss.login(t)
+	boss.create(t, everyOption)
+	boss.create(t, record("alice", "every-option"))
+
+	for name, path := range map[string]string{"the previous client": filepath.Join(s.root, "bin"), "the newest client": newest} {
+		p := s.person(t, engineer)
+		p.path = path
+		p.login(t)
+		if got := p.must(t, "status"); !strings.Contains(got, "every-option") {
+			t.Errorf("%s: the role is not in the certificate: %s", name, got)
+		}
+		if got := p.must(t, "ssh", "node-1", "--", "echo", "through"); got != "through\n" {
+			t.Errorf("%s: %q", name, got)
+		}
+		p.must(t, "ls")
+	}
+
+	// An agent of this release behind a proxy of the previous one.
+	p := s.person(t, engineer)
+	p.path = newest
+	p.login(t)
+	s.agentOf(t, filepath.Join(newest, "stile-agent"), enrol{name: "node-newest"})
+	eventually(t, 30*time.Second, p.online(t, "node-newest", true))
+	if got := p.must(t, "ssh", "node-newest", "--", "echo", "through"); got != "through\n" {
+		t.Errorf("%q", got)
+	}
+
+	// A lock reaches the previous agent, and ends what runs there.
+	session := p.session(t, "node-1")
+	boss.must(t, "rm", "user/alice")
+	session.cut(t, "revoked")
+}
