@@ -105,4 +105,9 @@ func TestSec_S35_ACredentialIsForOneSideAlone(t *testing.T) {
 	if status, problem := raw.do(t, c); status != 401 || problem.Code != "unauthenticated" {
 		t.Errorf("an agent's certificate as a user's: got %d %+v", status, problem)
 	}
+	c = &call{method: "GET", path: raw.base.Path + "/v1/host/status", key: a.tls, certificate: host.TLSCertificate}
+	c.sign(t, raw.base.Host)
+	if status, problem := raw.do(t, c); status != 200 {
+		t.Errorf("an agent's certificate as its own: got %d %+v", status, problem)
+	}
 }

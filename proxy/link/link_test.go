@@ -46,7 +46,10 @@ func newProxy(t *testing.T) *proxy {
 	p := &proxy{t: t, cluster: tunneltest.New(t), routes: &route.Table{}}
 	p.holder = p.cluster.Holder()
 	self, credential := p.cluster.Proxy()
-	p.links = link.New(link.Config{Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Append: p.append})
+	p.links = link.New(link.Config{
+		Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Append: p.append,
+		Silence: time.Hour, Dead: time.Hour, // a tunnel ends for a reason that the test gave
+	})
 	e := edge.New(edge.Config{
 		TLS:      tunnel.ServerTLS(func() *tls.Certificate { return credential.TLS }, names.ALPNTunnel),
 		Handlers: map[string]edge.Handler{names.ALPNTunnel: p.links.Serve},
@@ -133,6 +136,16 @@ func (p *proxy) agent(targets ...identity.Target) *agent {
 		p.t.Fatal(err)
 	}
 	return a
+}
+
+// ends waits for the tunnel to end.
+func (a *agent) ends(t *testing.T) {
+	t.Helper()
+	select {
+	case <-a.session.Done():
+	case <-time.After(20 * time.Second):
+		t.Fatal("the tunnel is still there")
+	}
 }
 
 // open opens a stream of the agent's own for a purpose.
@@ -297,7 +310,7 @@ func TestARevokedAgentIsTurnedAwayAndItsTunnelEnds(t *testing.T) {
 	p.cluster.SetRoles()
 	p.cluster.Revoke(bundle.Before{ID: "lck_1", Target: "agent", Value: host.ID, Version: p.cluster.Versions().Policy})
 	p.publish()
-	<-a.session.Done()
+	a.ends(t)
 	until(t, "no route", func() bool { _, ok := p.routes.Find(web); return !ok })
 	_, err = p.dial(host, credential)
 	if f := fault.From(err); f.Code != fault.Unauthenticated || f.RetryAfter < time.Minute {
@@ -319,7 +332,7 @@ func TestALockOnAnAgentEndsItAndOneOnATargetDoesNot(t *testing.T) {
 	}
 	p.cluster.Lock(bundle.Lock{ID: "lck_2", Target: "agent", Value: host.ID})
 	p.publish()
-	<-a.session.Done()
+	a.ends(t)
 	if _, err := p.dial(host, credential); !fault.Is(err, fault.Denied) {
 		t.Errorf("it comes again: %v", err)
 	}
