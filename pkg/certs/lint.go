@@ -18,6 +18,7 @@ import (
 // them, so that what would leave is judged, not what was meant. It reports all faults at once, as
 // [fault.BadInput]; nothing that fails here can be signed.
 func (t Template) Lint() (Linted, error) {
+	t = t.clone() // what is signed later is what was judged, whatever the caller does to its own
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return Linted{}, fmt.Errorf("making a throw-away key: %w", err)

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"io"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,6 +45,9 @@ func refusesToSign(t *testing.T, l certs.Linted) {
 // Only a template's lint gives a value that signs; the value that anybody can write down signs nothing.
 func TestWhatWasNotLintedIsNotSigned(t *testing.T) {
 	refusesToSign(t, certs.Linted{})
+	if _, err := (certs.Linted{}).Digest(alice()); err == nil || !(certs.Linted{}).Until().IsZero() {
+		t.Error("what was not linted says what it says")
+	}
 	failed, err := userTemplate(t, func(r *certs.UserRequest) { r.Logins = []string{"deploy,root"} }).Lint()
 	if err == nil {
 		t.Fatal("nothing was found")
@@ -80,6 +84,50 @@ func TestWhatWasLintedIsSignedAsItStands(t *testing.T) {
 	use := certs.SSHUse{Login: "ubuntu", Source: netip.MustParseAddr("192.0.2.7"), Now: now}
 	if got, err = certs.VerifySSHUser(key.(*ssh.Certificate), authority(ca), use); err != nil || !cmp.Equal(who, got) {
 		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// Between lint and signature nobody changes what was linted, whatever part of the template they keep hold of.
+func TestWhatChangesAfterTheLintIsNotSigned(t *testing.T) {
+	ca, who := newKey(t), alice()
+	template := userTemplate(t, func(r *certs.UserRequest) { r.Identity = who })
+	l := lint(t, template)
+	digest, err := l.Digest(who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SSH.ValidPrincipals[0] = "root"
+	template.SSH.Extensions["permit-agent-forwarding"] = ""
+	template.SSH.ValidBefore++
+	template.X509.NotAfter = template.X509.NotAfter.Add(time.Hour)
+	template.X509.URIs[0].Path = "/user/mallory"
+	template.X509.ExtraExtensions[0].Value[0] ^= 1
+	template.X509.SerialNumber.SetInt64(1)
+	*template.TLSKey = newKey(t).PublicKey
+	if after, err := l.Digest(who); err != nil || after != digest {
+		t.Errorf("the digest changed: %v", err)
+	}
+	der, err := l.SignX509(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := certs.VerifyX509User([][]byte{der}, authority(ca), now); err != nil || !cmp.Equal(who, got) {
+		t.Errorf("%+v %v", got, err)
+	}
+	if err := certs.LintX509(der); err != nil {
+		t.Error(err)
+	}
+	wire, err := l.SignSSH(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ssh.ParsePublicKey(wire)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := key.(*ssh.Certificate)
+	if _, forwards := cert.Extensions["permit-agent-forwarding"]; forwards || slices.Contains(cert.ValidPrincipals, "root") || !l.Until().Equal(time.Unix(int64(cert.ValidBefore), 0)) {
+		t.Errorf("signed is %v until %d with %v", cert.ValidPrincipals, cert.ValidBefore, cert.Extensions)
 	}
 }
 

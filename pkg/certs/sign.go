@@ -25,8 +25,13 @@ type Linted struct{ template Template }
 // SSH reports whether the pair has an SSH certificate: a proxy has none, nor has a user without a login.
 func (l Linted) SSH() bool { return l.template.SSH != nil }
 
-// Until is when the certificates expire, exclusive.
-func (l Linted) Until() time.Time { return l.template.X509.NotAfter }
+// Until is when the certificates expire, exclusive; zero when nothing was linted.
+func (l Linted) Until() time.Time {
+	if l.template.X509 == nil {
+		return time.Time{}
+	}
+	return l.template.X509.NotAfter
+}
 
 // SignSSH signs the SSH certificate with an authority's P-256 key, such as one in KMS, and returns it in wire format.
 func (l Linted) SignSSH(ca crypto.Signer) ([]byte, error) {
@@ -52,6 +57,9 @@ func (l Linted) SignX509(ca crypto.Signer) ([]byte, error) {
 // since each signing draws its own randomness, but identity, keys, principals and times are.
 func (l Linted) Digest(identity any) (string, error) {
 	t := l.template
+	if t.X509 == nil {
+		return "", errors.New("digesting a certificate's content: nothing was linted")
+	}
 	said := struct {
 		Identity   any       `json:"identity"`
 		Principals []string  `json:"principals,omitempty"`

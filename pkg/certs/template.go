@@ -15,8 +15,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/url"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -171,3 +173,30 @@ func fill(f filling) (Template, error) {
 
 // seconds since 1970; what is before then is 0, which no lint lets through.
 func seconds(t time.Time) uint64 { return uint64(max(0, t.Unix())) }
+
+// clone copies everything that the template points to and that could be changed.
+func (t Template) clone() Template {
+	key := *t.TLSKey
+	t.TLSKey = &key
+	x := *t.X509
+	x.SerialNumber = new(big.Int).Set(x.SerialNumber)
+	x.ExtKeyUsage, x.UnknownExtKeyUsage = slices.Clone(x.ExtKeyUsage), slices.Clone(x.UnknownExtKeyUsage)
+	x.DNSNames, x.EmailAddresses, x.IPAddresses = slices.Clone(x.DNSNames), slices.Clone(x.EmailAddresses), slices.Clone(x.IPAddresses)
+	x.URIs = slices.Clone(x.URIs)
+	for i, u := range x.URIs {
+		own := *u
+		x.URIs[i] = &own
+	}
+	x.ExtraExtensions = slices.Clone(x.ExtraExtensions)
+	for i := range x.ExtraExtensions {
+		x.ExtraExtensions[i].Value = slices.Clone(x.ExtraExtensions[i].Value)
+	}
+	t.X509 = &x
+	if t.SSH != nil {
+		c := *t.SSH
+		c.ValidPrincipals = slices.Clone(c.ValidPrincipals)
+		c.CriticalOptions, c.Extensions = maps.Clone(c.CriticalOptions), maps.Clone(c.Extensions)
+		t.SSH = &c
+	}
+	return t
+}
