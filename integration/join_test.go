@@ -1,9 +1,12 @@
 package integration_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/rand"
 	"testing"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/evidence"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
@@ -21,6 +24,17 @@ func (p *person) join(t *testing.T, name string, change func(*evidence.Request))
 		},
 		STS: a.request.STS,
 	}
+}
+
+// renews makes a join the renewal of the credential that the attempt led to.
+func (a *attempt) renews(t *testing.T, r *wire.JoinIAMRequest, credential wire.HostCredential) {
+	t.Helper()
+	digest := certs.RenewDigest(r.Join.Challenge, certs.KeysHash(r.Join.SSHKey, r.Join.TLSKey))
+	signature, err := ecdsa.SignASN1(rand.Reader, a.tls, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Join.Prior = wire.PriorCredential{Certificate: credential.TLSCertificate, Signature: signature}
 }
 
 func TestAJoinGetsWhatItsTokenGrantsAndNothingElse(t *testing.T) {
@@ -90,6 +104,36 @@ func TestASecondHolderOfANameIsQuarantined(t *testing.T) {
 		t.Errorf("the first holder lost its name: %s", r.err)
 	}
 	boss.must(t, "rm", "node/node-twice")
+}
+
+// What a renewal claims no more may be claimed by another agent, and is left to it when an older credential is renewed.
+func TestARenewalFreesWhatItClaimsNoMore(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	p := shared.person(t, "env.node")
+	claims := func(held *attempt, credential wire.HostCredential, targets ...string) (*attempt, wire.HostCredential) {
+		t.Helper()
+		a, r := p.join(t, "", nil)
+		r.Join.Targets = targets
+		if held != nil {
+			held.renews(t, &r, credential)
+		}
+		got, err := a.api.JoinIAM(t.Context(), r)
+		if err != nil {
+			t.Fatalf("claiming %v: %v", targets, err)
+		}
+		return a, got
+	}
+	first, both := claims(nil, wire.HostCredential{}, "node/node-kept", "node/node-dropped")
+	claims(first, both, "node/node-kept")
+	_, other := claims(nil, wire.HostCredential{}, "node/node-dropped")
+	if _, again := claims(first, both, "node/node-kept"); again.ID != both.ID || other.ID == both.ID {
+		t.Errorf("%s, then %s; the other is %s", both.ID, again.ID, other.ID)
+	}
+	a, r := p.join(t, "node-dropped", nil)
+	_, err := a.api.JoinIAM(t.Context(), r)
+	refusedAs(t, err, fault.Quarantined)
+	boss.must(t, "rm", "node/node-kept")
+	boss.must(t, "rm", "node/node-dropped")
 }
 
 func TestSec_S35_ACredentialIsForOneSideAlone(t *testing.T) {

@@ -3,8 +3,6 @@ package integration_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/rand"
 	"io"
 	"os/exec"
 	"strconv"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -171,12 +168,7 @@ func TestARemovedNodesCredentialIsNotRenewed(t *testing.T) {
 	}
 	renew := func() (wire.HostCredential, *attempt, error) {
 		a, r := p.join(t, "node-renewed", nil)
-		digest := certs.RenewDigest(r.Join.Challenge, certs.KeysHash(r.Join.SSHKey, r.Join.TLSKey))
-		signature, err := ecdsa.SignASN1(rand.Reader, held.tls, digest[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Join.Prior = wire.PriorCredential{Certificate: credential.TLSCertificate, Signature: signature}
+		held.renews(t, &r, credential)
 		c, err := a.api.JoinIAM(t.Context(), r)
 		return c, a, err
 	}

@@ -150,6 +150,7 @@ var functions = []function{
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyHostSSH, names.KeyHostX509),
 				items(tableState, "ReadState", reading, names.Token, names.Head, names.Lock, names.Target, names.Agent),
 				items(tableState, "PutHosts", putting, names.Target, names.Agent),
+				items(tableState, "FreeTargets", deleting, names.Target),
 				items(tableSecrets, "UseTokens", updating, names.TokenHash),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
 				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -71,10 +72,26 @@ func (s *Store) Conclude(ctx context.Context, c issue.Conclusion) error {
 	return table.Transact(ctx, s.api, append(ops, event)...)
 }
 
-// Admit writes intent, single use, the agent's record, its claim of a name and the use of a secret in one
-// transaction. The conditions are the rules: a challenge once, a name for one agent, a renewal only of an
-// agent that is still there, a secret only while it has uses left.
+// Admit writes intent, single use, the agent's record, its claims of targets and the use of a secret in one
+// transaction, and frees what a renewal claims no more. The conditions are the rules: a challenge once, a target
+// for one agent, a renewal only of an agent that is still there, a secret only while it has uses left.
 func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
+	for {
+		err := s.admit(ctx, a)
+		others, ok := errors.AsType[*othersError](err)
+		if !ok {
+			return err
+		}
+		a.Dropped = slices.DeleteFunc(slices.Clone(a.Dropped), func(t identity.Target) bool { return t == others.target })
+	}
+}
+
+// othersError says that what an agent drops belongs to another agent by now, and is left to it.
+type othersError struct{ target identity.Target }
+
+func (e *othersError) Error() string { return e.target.String() + " belongs to another agent" }
+
+func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 	ops := []table.Op{s.used(a.Intent), s.intent(a.Intent)}
 	meaning := []error{issue.ErrUsed, nil}
 	add := func(op table.Op, err error) { ops, meaning = append(ops, op), append(meaning, err) }
@@ -95,6 +112,9 @@ func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
 		}
 		add(s.state.PutOp(item, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(a.Host.ID)}), &issue.TakenError{Target: t})
 	}
+	for _, t := range a.Dropped {
+		add(s.release(t, a.Host.ID), &othersError{t})
+	}
 	if a.Secret != "" {
 		add(s.secrets.UpdateOp(table.Key{PK: names.TokenHash + "#" + a.Secret, SK: names.Token}, "SET uses_left = uses_left - :one",
 			"token_name = :name AND uses_left > :zero AND expires_ms > :now", table.Item{
@@ -102,6 +122,11 @@ func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
 			}), issue.ErrSecret)
 	}
 	return conditions(table.Transact(ctx, s.api, ops...), meaning...)
+}
+
+// release frees a target's name if the agent holds it.
+func (s *Store) release(t identity.Target, agent string) table.Op {
+	return s.state.DeleteOp(table.Key{PK: partition(t.Kind), SK: t.Name}, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(agent)})
 }
 
 // Quarantine writes single use, the claim of a target that is taken, and its event in one transaction. There is one

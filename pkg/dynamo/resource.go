@@ -107,7 +107,11 @@ func (s *Store) Commit(ctx context.Context, c resource.Change) error {
 	}
 	ops = append(ops, change, event, s.state.UpdateOp(keyInput, "ADD n :one", "", table.Item{":one": table.Int(1)}))
 	ops = append(ops, s.beside(c)...)
-	return conditions(table.Transact(ctx, s.api, ops...), resource.ErrReplayed, resource.ErrMoved)
+	err = conditions(table.Transact(ctx, s.api, ops...), resource.ErrReplayed, resource.ErrMoved)
+	if _, ok := errors.AsType[*table.Conflict](err); ok {
+		return resource.ErrMoved // one of the items beside it is not as it was
+	}
+	return err
 }
 
 // change is the operation on the resource itself, on condition that it stands as it was read.
@@ -153,8 +157,7 @@ func (s *Store) beside(c resource.Change) []table.Op {
 			s.state.DeleteOp(table.Key{PK: names.Agent, SK: c.ForgetAgent}, "", nil),
 			s.state.DeleteOp(table.Key{PK: names.Agent, SK: quarantined(identity.Target{Kind: c.Resource.Kind, Name: c.Resource.Metadata.Name})}, "", nil))
 		for _, t := range c.ForgetTargets {
-			ops = append(ops, s.state.DeleteOp(table.Key{PK: partition(t.Kind), SK: t.Name},
-				"attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(c.ForgetAgent)}))
+			ops = append(ops, s.release(t, c.ForgetAgent))
 		}
 	}
 	if c.Revoke != nil {

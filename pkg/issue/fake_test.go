@@ -130,6 +130,11 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 		for _, t := range a.Host.Targets {
 			s.targets[t] = a.Host.ID
 		}
+		for _, t := range a.Dropped {
+			if s.targets[t] == a.Host.ID {
+				delete(s.targets, t)
+			}
+		}
 		s.intents = append(s.intents, a.Intent)
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,9 +50,10 @@ type HostStore interface {
 type Admission struct {
 	Intent  Intent
 	Host    identity.Host
-	Renewal bool      // the agent's record must be there already
-	Secret  string    // hex SHA-256 of the token's secret whose use is counted; "" for none
-	Expires time.Time // of the certificate
+	Renewal bool              // the agent's record must be there already
+	Dropped []identity.Target // of a renewal: what the agent held and claims no more
+	Secret  string            // hex SHA-256 of the token's secret whose use is counted; "" for none
+	Expires time.Time         // of the certificate
 }
 
 // HostConfig is what a signer for agents and proxies is given.
@@ -189,7 +191,7 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	}
 	admission := Admission{
 		Intent: Intent{Certificate: a.host.Certificate, Subject: a.host.ID, Digest: d, At: a.now, Used: ck.UsedKey()},
-		Host:   a.host, Renewal: a.prior != nil, Secret: a.secret, Expires: l.Until(),
+		Host:   a.host, Renewal: a.prior != nil, Dropped: a.dropped(), Secret: a.secret, Expires: l.Until(),
 	}
 	err = h.config.Store.Admit(ctx, admission)
 	if taken, ok := errors.AsType[*TakenError](err); ok {
@@ -205,6 +207,14 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	default:
 		return err
 	}
+}
+
+// dropped lists what the credential shown was for and the new one is not: those names become free.
+func (a *arrival) dropped() []identity.Target {
+	if a.prior == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(a.prior.Targets), func(t identity.Target) bool { return slices.Contains(a.host.Targets, t) })
 }
 
 // errQuarantined marks a refusal whose event is written already.

@@ -157,6 +157,10 @@ func TestARecordAddsNothingToTheAuthenticatorsOwnPrincipal(t *testing.T) {
 	if d := cmp.Diff(want, b.holders["A"]); d != "" {
 		t.Error(d)
 	}
+	// Nor into what lies behind them, which another login may be reading.
+	if behind := []string{holder.Roles[:2][1], holder.Traits["logins"][:2][1]}; !cmp.Equal(behind, []string{"", ""}) {
+		t.Errorf("behind the lists stands %q", behind)
+	}
 }
 
 func TestAnAuthenticatorIsToldWhatTheEvidenceMustBeFor(t *testing.T) {

@@ -172,6 +172,9 @@ func TestARenewalMayClaimMoreAndLess(t *testing.T) {
 	if more.ID != was.ID || less.ID != was.ID || !cmp.Equal(more.Targets, []string{"node/a", "db/b"}) || !cmp.Equal(less.Targets, []string{"db/b"}) {
 		t.Errorf("%v, then %v, then %v", was.Targets, more.Targets, less.Targets)
 	}
+	if d := cmp.Diff(map[identity.Target]string{{Kind: "db", Name: "b"}: was.ID}, m.store.targets); d != "" {
+		t.Errorf("what it claims no more is still its own: %s", d)
+	}
 	nodes := m.store.tokens["nodes"]
 	nodes.Spec.Resources = []string{"node"}
 	m.store.tokens["nodes"] = nodes
