@@ -340,8 +340,8 @@ func TestEveryKindIsFoundByItsWords(t *testing.T) {
 func TestEveryKindOfTargetIsAResourceAndReadsItsFieldsOfARole(t *testing.T) {
 	fields := map[string]bool{"rules": false}
 	block := reflect.TypeFor[access.RoleBlock]()
-	for i := range block.NumField() {
-		name, _, _ := strings.Cut(block.Field(i).Tag.Get("json"), ",")
+	for field := range block.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		fields[name] = name == "rules"
 	}
 	for _, k := range access.TargetKinds {

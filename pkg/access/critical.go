@@ -48,12 +48,12 @@ const unreadable = "unreadable"
 // Unreadable stands for a role that is stored and can't be read: it bars its holders wherever it gets to.
 func Unreadable(m Metadata) Role { return Role{Metadata: m, Critical: []string{unreadable}} }
 
-// Unknown is the first critical field that this release doesn't know; "" when it knows all.
-func (r Role) Unknown() string {
+// Unknown returns the first critical field that this release doesn't know, and whether there is one.
+func (r Role) Unknown() (path string, unknown bool) {
 	for _, path := range r.Critical {
 		if !strict.Knows(Role{}, path) {
-			return path
+			return path, true
 		}
 	}
-	return ""
+	return "", false
 }

@@ -199,14 +199,14 @@ func (f Form) readable() error {
 	return nil
 }
 
-// lacks is the first critical field that is not known here; "" when there is none.
-func (f Form) lacks(body any) string {
+// lacks returns the first critical field that is not known here, and whether there is one.
+func (f Form) lacks(body any) (path string, lacks bool) {
 	for _, path := range f.Critical {
 		if !strict.Knows(body, path) {
-			return path
+			return path, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 func parse(kind Kind, body []byte, v any) error {

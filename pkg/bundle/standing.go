@@ -76,15 +76,16 @@ func (s State) Standing(who Subject, u Use) error {
 // onlyPeople is how long to wait before trying again what only a person's act changes.
 const onlyPeople = time.Minute
 
-// unread is the first thing that a document calls critical and that is not known here.
-func (s State) unread() (Kind, string) {
-	if path := s.Trust.lacks(Trust{}); path != "" {
-		return KindTrust, path
+// unread returns the first thing that a document calls critical and that is not known here, and whether there is one.
+func (s State) unread() (kind Kind, path string, is bool) {
+	if path, lacks := s.Trust.lacks(Trust{}); lacks {
+		return KindTrust, path, true
 	}
-	if path := s.Policy.lacks(Policy{}); path != "" {
-		return KindPolicy, path
+	if path, lacks := s.Policy.lacks(Policy{}); lacks {
+		return KindPolicy, path, true
 	}
-	return KindRevocations, s.Revocations.lacks(Revocations{})
+	path, is = s.Revocations.lacks(Revocations{})
+	return KindRevocations, path, is
 }
 
 // judge says whether these documents may judge a certificate that was issued with the given versions: all three are
@@ -109,7 +110,7 @@ func (s State) judge(now time.Time, versions identity.Versions, fresh bool) erro
 				need.kind, need.have.Epoch, need.have.Counter, need.want.Epoch, need.want.Counter).Because(ErrBehind)
 		}
 	}
-	if kind, path := s.unread(); path != "" {
+	if kind, path, is := s.unread(); is {
 		return fault.Newf(fault.Unavailable, "update this program: the cluster runs a newer release",
 			"the %s document says something that is not known here and must not be passed over: %.64q", kind, path)
 	}

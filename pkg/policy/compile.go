@@ -129,8 +129,8 @@ func compile(r access.Role, keys keyIndex) *role {
 	if faults := (access.Resource{Kind: "role", Metadata: r.Metadata, Spec: &r.Spec}).Validate(); len(faults) > 0 {
 		return c.bar(faults[0].Path, faults[0].Reason)
 	}
-	if unknown := r.Unknown(); unknown != "" {
-		return c.bar(unknown, "it is not known here; a newer release may know it")
+	if path, unknown := r.Unknown(); unknown {
+		return c.bar(path, "it is not known here; a newer release may know it")
 	}
 	var err error
 	if c.allow, err = compileBlock(r.Spec.Allow, keys); err != nil {

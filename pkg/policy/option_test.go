@@ -107,6 +107,7 @@ func TestARoleThatCannotBeKeptBarsItsHoldersAlone(t *testing.T) {
 		"agents that are forwarded":   {named(access.RoleSpec{Options: access.RoleOptions{ForwardAgent: &yes}}), "spec.options.forward_agent"},
 		"ports that are forwarded":    {named(access.RoleSpec{Options: access.RoleOptions{PortForwarding: &yes}}), "spec.options.port_forwarding"},
 		"a second factor":             {named(access.RoleSpec{Options: access.RoleOptions{RequireSessionMFA: true}}), "spec.options.require_session_mfa"},
+		"what has no name":            {access.Role{Metadata: access.Metadata{Name: "b"}, Critical: []string{""}}, ""},
 		"what a newer release limits": {access.Role{Metadata: access.Metadata{Name: "b"}, Critical: []string{"spec.options.fresh", "spec.options.hours"}}, "spec.options.hours"},
 		"what can't be read":          {access.Unreadable(access.Metadata{Name: "b", Scope: "/"}), "unreadable"},
 		"sessions that are recorded":  {named(access.RoleSpec{Options: access.RoleOptions{Record: "strict"}}), "spec.options.record"},
