@@ -2,6 +2,7 @@ package identity_test
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +18,7 @@ func later(t *testing.T, claims []byte, more map[string]any) []byte {
 	if err := json.Unmarshal(claims, &m); err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range more {
-		m[k] = v
-	}
+	maps.Copy(m, more)
 	b, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)

@@ -82,54 +82,6 @@ func read(u identity.User) identity.User {
 	return u
 }
 
-// What a later release may add is passed over, unless it says that it limits what the certificate is good for.
-func TestWhatALaterReleaseAddsIsPassedOverUnlessItLimits(t *testing.T) {
-	user, err := alice().Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := node().Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	limited := func(b []byte, critical string) []byte {
-		var m map[string]any
-		if err := json.Unmarshal(b, &m); err != nil {
-			t.Fatal(err)
-		}
-		m["hours"], m["critical"] = "9-17", []string{critical}
-		b, err := json.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	form := func(b []byte, v string) []byte { return bytes.Replace(b, []byte(`"v":1`), []byte(v), 1) }
-	for name, c := range map[string]struct {
-		change func([]byte) []byte
-		code   fault.Code // "" when it is read
-	}{
-		"a field that only adds":     {func(b []byte) []byte { return append([]byte(`{"hours":"9-17",`), b[1:]...) }, ""},
-		"a field that limits":        {func(b []byte) []byte { return limited(b, "hours") }, fault.Unauthenticated},
-		"a limit below a known one":  {func(b []byte) []byte { return limited(b, "versions.hours") }, fault.Unauthenticated},
-		"a limit that has no name":   {func(b []byte) []byte { return limited(b, "") }, fault.Unauthenticated},
-		"a limit that is known here": {func(b []byte) []byte { return limited(b, "versions.policy") }, ""},
-		"another form":               {func(b []byte) []byte { return form(b, `"v":2`) }, fault.BadInput},
-		"no form":                    {func(b []byte) []byte { return form(b, `"w":1`) }, fault.BadInput},
-	} {
-		t.Run(name, func(t *testing.T) {
-			u, err := identity.ParseUser(c.change(user))
-			if c.code == "" && (err != nil || u.Name != alice().Name) || c.code != "" && !fault.Is(err, c.code) {
-				t.Errorf("a user: %+v %v", u, err)
-			}
-			h, err := identity.ParseHost(c.change(host))
-			if c.code == "" && (err != nil || h.ID != node().ID) || c.code != "" && !fault.Is(err, c.code) {
-				t.Errorf("a host: %+v %v", h, err)
-			}
-		})
-	}
-}
-
 func TestASourceAddressIsSaidToLimit(t *testing.T) {
 	for address, want := range map[string][]string{"": nil, "192.0.2.1": {"source_address"}} {
 		u := alice()

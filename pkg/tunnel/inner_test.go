@@ -118,6 +118,7 @@ func TestWhoDoesNotServeATargetIsToldNothing(t *testing.T) {
 			if f := fault.From(err); conn != nil || f == nil || f.Code != fault.Unauthenticated || !strings.Contains(f.Message, "could not prove that it serves it") || f.Hint == "" {
 				t.Errorf("%v", err)
 			}
+			_ = a.Close()
 			if who := <-got; who.use.GetUse() != nil {
 				t.Errorf("it was told %v", who.use)
 			}
@@ -197,13 +198,13 @@ func TestAnInnerConnectionSpeaksItsProtocolAlone(t *testing.T) {
 	for name, protocols := range map[string][]string{"another": {names.ALPNConnect}, "none": nil} {
 		t.Run(name, func(t *testing.T) {
 			a, b := loopback(t)
-			defer a.Close()
 			got := answering(b, c, agent, echo)
 			client := tls.Client(a, &tls.Config{
 				MinVersion: tls.VersionTLS13, NextProtos: protocols, InsecureSkipVerify: true,
 				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return ada.TLS, nil },
 			})
 			_ = client.HandshakeContext(t.Context())
+			_ = a.Close()
 			if who := <-got; who.err == nil || who.user.Name != "" {
 				t.Errorf("%+v", who)
 			}
