@@ -44,24 +44,25 @@ spec:
     rules: [{resources: [token], verbs: [delete]}]
 `
 
-// previous builds the programs of the previous release, whose commit stands in the file previous, and returns where
-// they are.
+// previous builds the programs of the previous release, which is the commit that last changed the file previous, and
+// returns where they are.
 func previous(t *testing.T) string {
 	t.Helper()
-	named, err := os.ReadFile("previous")
-	if err != nil {
-		t.Fatal(err)
+	history := func(args ...string) []byte {
+		t.Helper()
+		var said bytes.Buffer
+		git := exec.Command("git", append([]string{"-C", repository}, args...)...)
+		git.Stderr = &said
+		out, err := git.Output()
+		if err != nil || len(out) == 0 {
+			t.Fatalf("the previous release can't be read from the history, which must be there as a whole: git %s: %v\n%s", strings.Join(args, " "), err, said.String())
+		}
+		return out
 	}
-	commit := strings.TrimSpace(string(named))
+	commit := strings.TrimSpace(string(history("log", "-1", "--format=%H", "--", "integration/previous")))
 	source, bin := t.TempDir(), t.TempDir()
-	var tree, said bytes.Buffer
-	archive := exec.Command("git", "-C", repository, "archive", "--format=tar", commit)
-	archive.Stdout, archive.Stderr = &tree, &said
-	if err := archive.Run(); err != nil {
-		t.Fatalf("the commit that integration/previous names can't be read; fetch the whole history: git fetch --unshallow: %v\n%s", err, said.String())
-	}
 	unpack := exec.Command("tar", "-x", "-C", source)
-	unpack.Stdin = &tree
+	unpack.Stdin = bytes.NewReader(history("archive", "--format=tar", commit))
 	if out, err := unpack.CombinedOutput(); err != nil {
 		t.Fatalf("unpacking the previous release: %v\n%s", err, out)
 	}
