@@ -52,6 +52,8 @@ func TestEachLintRuleRefuses(t *testing.T) {
 		"a malformed source address":   {false, func(x *certs.Template) { x.SSH.CriticalOptions = map[string]string{"source-address": "here"} }, "source address is malformed"},
 		"a critical option on a host":  {true, func(x *certs.Template) { x.SSH.CriticalOptions = map[string]string{"source-address": "192.0.2.1"} }, "is not known"},
 		"an unknown extension":         {false, func(x *certs.Template) { x.SSH.Extensions["permit-X11-forwarding"] = "" }, "is not known"},
+		"an agent that is forwarded":   {false, func(x *certs.Template) { x.SSH.Extensions["permit-agent-forwarding"] = "" }, "is not known"},
+		"ports that are forwarded":     {false, func(x *certs.Template) { x.SSH.Extensions["permit-port-forwarding"] = "" }, "is not known"},
 		"a pty for a host":             {true, func(x *certs.Template) { x.SSH.Extensions["permit-pty"] = "" }, "is not known"},
 		"no SSH identity":              {false, func(x *certs.Template) { delete(x.SSH.Extensions, names.SSHIdentity) }, "identity"},
 		"another SSH certificate id":   {false, func(x *certs.Template) { x.SSH.KeyId = "crt_other" }, "is not the identity's"},

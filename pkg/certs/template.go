@@ -39,15 +39,13 @@ const (
 
 // UserRequest is what a user's pair of certificates is made from.
 type UserRequest struct {
-	Identity        identity.User
-	SSHKey          *ecdsa.PublicKey // P-256
-	TLSKey          *ecdsa.PublicKey // P-256, another key
-	Logins          []string         // principals; at least one
-	From            time.Time        // of issue
-	Until           time.Time        // of expiry; exclusive, in whole seconds
-	AgentForwarding bool
-	PortForwarding  bool
-	Entropy         io.Reader // 24 bytes for serial numbers
+	Identity identity.User
+	SSHKey   *ecdsa.PublicKey // P-256
+	TLSKey   *ecdsa.PublicKey // P-256, another key
+	Logins   []string         // principals; at least one
+	From     time.Time        // of issue
+	Until    time.Time        // of expiry; exclusive, in whole seconds
+	Entropy  io.Reader        // 24 bytes for serial numbers
 }
 
 // HostRequest is what an agent's or a proxy's certificates are made from.
@@ -86,12 +84,6 @@ func UserTemplate(r UserRequest) (Template, error) {
 	}
 	t.SSH.CertType, t.SSH.ValidPrincipals = ssh.UserCert, r.Logins
 	t.SSH.Extensions["permit-pty"] = ""
-	if r.AgentForwarding {
-		t.SSH.Extensions["permit-agent-forwarding"] = ""
-	}
-	if r.PortForwarding {
-		t.SSH.Extensions["permit-port-forwarding"] = ""
-	}
 	if r.Identity.SourceAddress != "" {
 		t.SSH.CriticalOptions = map[string]string{sourceAddress: r.Identity.SourceAddress}
 	}

@@ -212,8 +212,6 @@ func pinned(source string) (string, error) {
 func (u *Users) template(a *attempt, until time.Time) (certs.Linted, error) {
 	r := certs.UserRequest{
 		Identity: a.identity, SSHKey: a.checked.SSH, TLSKey: a.checked.TLS, Logins: a.logins, From: a.identity.IssuedAt, Until: until, Entropy: u.entropy,
-		// What is really allowed on a node is decided there; these extensions only leave it open.
-		AgentForwarding: true, PortForwarding: true,
 	}
 	if len(a.logins) == 0 {
 		r.SSHKey = nil
