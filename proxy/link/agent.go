@@ -128,7 +128,7 @@ func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) er
 	n.mu.Unlock()
 	n.writing.Go(func() { n.accept(ctx) })
 	n.log.InfoContext(ctx, "Tunnel registered", "source", n.source.String(), "software", clip(r.GetSoftware()))
-	n.kick()
+	n.judge() // documents may have come since the handshake, when Push didn't know of it yet
 	return nil
 }
 

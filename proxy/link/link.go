@@ -125,16 +125,21 @@ func (l *Links) refuse(ctx context.Context, s tunnel.Stream, c *edge.Conn, err e
 
 // Push offers the documents in force to every agent that lacks them, and ends the tunnels of agents that they bar.
 func (l *Links) Push() {
-	state, now := l.config.Documents.State(), l.config.Now()
 	for _, n := range l.all() {
-		// That the feed is silent ends no tunnel: the agent goes on with what it holds as well.
-		if err := state.Standing(n.agent, bundle.Use{Now: now}); err != nil && !fault.Is(err, fault.Unavailable) {
-			n.log.Info("Tunnel cut", "reason", err.Error())
-			_ = n.session.Close()
-			continue
-		}
-		n.kick()
+		n.judge()
 	}
+}
+
+// judge offers the documents in force, or ends the tunnel if they bar the agent. That the feed is silent ends none: the
+// agent goes on with what it holds as well.
+func (n *link) judge() {
+	state := n.links.config.Documents.State()
+	if err := state.Standing(n.agent, bundle.Use{Now: n.links.config.Now()}); err != nil && !fault.Is(err, fault.Unavailable) {
+		n.log.Info("Tunnel cut", "reason", err.Error())
+		_ = n.session.Close()
+		return
+	}
+	n.kick()
 }
 
 // Proxies tells every agent which proxies live.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,8 +22,10 @@ import (
 const (
 	// maxOwn is how many streams of its own an agent may hold open at once.
 	maxOwn = 8
-	// purposeLimit is how long it may take to say what one is for.
+	// purposeLimit is how long it may take to say what one is for, and to close it when it is over.
 	purposeLimit = 10 * time.Second
+	// maxRest is how much may still come over a stream that is over, in bytes.
+	maxRest = 1 << 20
 )
 
 // purposes are what an agent may open a stream for. A new one gets its line here.
@@ -30,7 +33,8 @@ var purposes = map[string]func(*link, context.Context, tunnel.Stream){
 	names.StreamEvents: (*link).serveEvents,
 }
 
-// accept serves the streams that the agent opens beside its control stream, until the tunnel ends.
+// accept serves the streams that the agent opens beside its control stream, until the tunnel ends. An agent that opens
+// too many, or does not close what is over, loses the tunnel: a stream holds memory until both sides have closed it.
 func (n *link) accept(ctx context.Context) {
 	for {
 		s, err := n.session.Accept(ctx)
@@ -38,15 +42,42 @@ func (n *link) accept(ctx context.Context) {
 			return
 		}
 		if n.own.Add(1) > maxOwn {
-			n.own.Add(-1)
-			_ = s.Close()
-			continue
+			n.log.WarnContext(ctx, "Tunnel ended: the agent holds too many streams of its own", "most", maxOwn)
+			_ = n.session.Close()
+			return
 		}
 		n.writing.Go(func() {
 			defer n.own.Add(-1)
-			defer s.Close()
 			n.serve(ctx, s)
+			if err := finish(s); err != nil && ctx.Err() == nil && !over(n.session) {
+				n.log.WarnContext(ctx, "Tunnel ended: the agent does not close a stream that is over", "error", err)
+				_ = n.session.Close()
+			}
 		})
+	}
+}
+
+// finish closes a stream once the other side has, whose last words are passed over.
+func finish(s tunnel.Stream) error {
+	defer s.Close()
+	_ = s.SetDeadline(time.Now().Add(purposeLimit))
+	_ = s.CloseWrite()
+	if _, err := io.Copy(io.Discard, io.LimitReader(s, maxRest)); err != nil {
+		return err
+	}
+	if _, err := s.Read(make([]byte, 1)); err == nil {
+		return fmt.Errorf("more than %d bytes followed", maxRest)
+	}
+	return nil
+}
+
+// over reports whether the tunnel has ended.
+func over(s tunnel.Session) bool {
+	select {
+	case <-s.Done():
+		return true
+	default:
+		return false
 	}
 }
 
