@@ -55,6 +55,9 @@ var TargetKinds = []TargetKind{
 	},
 }
 
+// Legal reports whether a session may say the value at all.
+func (u Use) Legal(value string) bool { return u.legal(value) }
+
 // Of returns what one side of a role says about targets of the kind: the labels that select them, and for each of
 // Uses the values in their order.
 func (k TargetKind) Of(b *RoleBlock) (labels Labels, uses [][]string) { return k.of(b) }
@@ -79,6 +82,16 @@ func (u Use) check(c *checker, path string, values []string, deny bool) {
 			c.add(fmt.Sprintf("%s[%d]", path, i), "%s", err)
 		}
 	}
+}
+
+// UsesOf returns what a session on a target of the kind names; nothing for a kind that is not there.
+func UsesOf(kind string) []Use {
+	for i := range TargetKinds {
+		if TargetKinds[i].Name == kind {
+			return TargetKinds[i].Uses
+		}
+	}
+	return nil
 }
 
 // IsTargetKind reports whether the table has a kind.

@@ -196,7 +196,7 @@ func (s *selector) explain(labels *view, kind string) (key, value, reason string
 		if !ok {
 			return t.key, "", fmt.Sprintf("the %s has no label %s", kind, t.key)
 		}
-		return t.key, value, fmt.Sprintf("the %s has %s=%s; the role wants %s", kind, t.key, value, strings.Join(t.values, " or "))
+		return t.key, value, fmt.Sprintf("the %s has %s=%s; the role wants %s", kind, t.key, value, strings.ReplaceAll(some(t.values), ", ", " or "))
 	}
 	return "", "", fmt.Sprintf("it selects no %ss", kind)
 }
@@ -205,21 +205,34 @@ func (s *selector) explain(labels *view, kind string) (key, value, reason string
 func (r *role) explainUses(step *Step, k int, sub *Subject, values *[access.MaxUses]string) {
 	for i, u := range access.TargetKinds[k].Uses {
 		v := &r.allow.kinds[k].uses[i]
-		if v.name(values[i], sub.Traits) {
+		if v.permit(&u, values[i], sub.Traits) {
 			continue
 		}
 		step.Rule, step.Value, step.near = "allow."+u.Field, values[i], nearUse
 		have, dropped := v.expand(sub.Traits)
 		parts := []string{fmt.Sprintf("it doesn't allow %s %s", u.Name, values[i])}
-		if len(have) > 0 {
-			parts = append(parts, "it allows "+strings.Join(have, ", "))
+		switch {
+		case v.any:
+			parts = append(parts, fmt.Sprintf("%.64q can be no %s's name", values[i], u.Name))
+		case len(have) > 0:
+			parts = append(parts, "it allows "+some(have))
 		}
-		for _, d := range dropped {
+		for _, d := range dropped[:min(len(dropped), shown)] {
 			parts = append(parts, fmt.Sprintf("the trait value %q makes no legal %s and is left out", d, u.Name))
 		}
 		step.Reason = strings.Join(parts, "; ")
 		return
 	}
+}
+
+// shown is how many values a reason lists.
+const shown = 8
+
+func some(all []string) string {
+	if len(all) <= shown {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:shown], ", "), len(all)-shown)
 }
 
 // expand lists what the values stand for with these traits, sorted, and what was dropped.

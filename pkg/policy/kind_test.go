@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -173,5 +174,33 @@ func TestADatabasesTraceNamesEachUse(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, d, ignoreNear); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A name that no list can hold could not be denied either, though a service cuts it at its first NUL or blank.
+func TestAllMeansWhatAListCouldName(t *testing.T) {
+	set := roles(t, map[string]string{
+		"dba": `{allow: {db_labels: {'*': '*'}, db_names: '*', db_users: reader}, deny: {db_names: [payroll, '{{internal.closed}}']}}`,
+	})
+	sub := policy.Subject{Roles: []string{"dba"}, Traits: map[string][]string{"closed": {"secret", "hr salaries"}}}
+	for database, want := range map[string]bool{
+		"stock": true, "payroll": false, "payroll\x00": false, "payroll ": false, "secret": false, "hr salaries": false, "*": false, "": false,
+	} {
+		d := set.Decide(sub, target("db", "db-1", "/"), policy.Use{"database": database, "user": "reader"})
+		if d.Allowed != want || !want && d.Reason == "" {
+			t.Errorf("%q: %+v", database, d)
+		}
+	}
+}
+
+func TestAReasonListsSomeOfWhatIsAllowed(t *testing.T) {
+	var many []string
+	for i := range 500 {
+		many = append(many, fmt.Sprintf("login-%03d", i))
+	}
+	set := roles(t, map[string]string{"many": "{allow: {node_labels: {'*': '*'}, logins: [" + strings.Join(many, ", ") + "]}}"})
+	d := set.Decide(policy.Subject{Roles: []string{"many"}}, target("node", "n", "/"), policy.Login("root"))
+	if d.Allowed || !strings.Contains(d.Reason, "login-007 and 492 more") || len(d.Reason) > 400 {
+		t.Errorf("%+v", d)
 	}
 }

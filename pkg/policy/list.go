@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"iter"
 	"maps"
 	"slices"
 
@@ -44,7 +45,7 @@ func (s *Set) candidates(sub Subject, t Target, stop func([access.MaxUses]string
 		if r == nil || r.barred != "" || !access.Within(t.Scope, r.scope) || !r.allow.kinds[k].labels.matches(&labels) {
 			continue
 		}
-		for _, use := range r.allow.kinds[k].product(len(access.TargetKinds[k].Uses), sub.Traits) {
+		for use := range r.allow.kinds[k].product(len(access.TargetKinds[k].Uses), sub.Traits) {
 			if s.allows(&sub, &t, k, &use) && stop(use) {
 				return
 			}
@@ -52,24 +53,31 @@ func (s *Set) candidates(sub Subject, t Target, stop func([access.MaxUses]string
 	}
 }
 
-// product lists the combinations of the uses that a side names.
-func (s *side) product(uses int, traits map[string][]string) [][access.MaxUses]string {
-	all := [][access.MaxUses]string{{}}
+// product goes through the combinations of the uses that a side names.
+func (s *side) product(uses int, traits map[string][]string) iter.Seq[[access.MaxUses]string] {
+	var have [access.MaxUses][]string
 	for i := range uses {
-		have, _ := s.uses[i].expand(traits)
+		have[i], _ = s.uses[i].expand(traits)
 		if s.uses[i].any {
-			have = append(have, "*")
+			have[i] = append(have[i], "*")
 		}
-		var next [][access.MaxUses]string
-		for _, so := range all {
-			for _, v := range have {
-				so[i] = v
-				next = append(next, so)
-			}
-		}
-		all = next
 	}
-	return all
+	return func(yield func([access.MaxUses]string) bool) {
+		var use [access.MaxUses]string
+		var from func(i int) bool
+		from = func(i int) bool {
+			if i == uses {
+				return yield(use)
+			}
+			for _, use[i] = range have[i] {
+				if !from(i + 1) {
+					return false
+				}
+			}
+			return true
+		}
+		from(0)
+	}
 }
 
 // Principals lists every login that the subject's roles may let it use on some node, sorted, without those that a

@@ -30,6 +30,9 @@ func uses(t *Target, use Use) (kind int, values [access.MaxUses]string, wrong st
 		if values[i] = use[wanted[i].Name]; values[i] == "" {
 			return kind, values, fmt.Sprintf("a session on a %s names its %s", t.Kind, wanted[i].Name)
 		}
+		if values[i] == "*" {
+			return kind, values, fmt.Sprintf("a session on a %s names one %s, not all", t.Kind, wanted[i].Name)
+		}
 	}
 	if len(use) != len(wanted) {
 		return kind, values, fmt.Sprintf("a session on a %s says too much about its use", t.Kind)
@@ -43,11 +46,17 @@ func (r *role) allows(k int, t *Target, sub *Subject, labels *view, values *[acc
 		return false
 	}
 	for i := range access.TargetKinds[k].Uses {
-		if !r.allow.kinds[k].uses[i].name(values[i], sub.Traits) {
+		if !r.allow.kinds[k].uses[i].permit(&access.TargetKinds[k].Uses[i], values[i], sub.Traits) {
 			return false
 		}
 	}
 	return true
+}
+
+// permit reports whether an allowing list names a value. What can stand in no list is allowed by none: a deny could not
+// name it either.
+func (v *values) permit(u *access.Use, value string, traits map[string][]string) bool {
+	return v.name(value, traits) && (!v.any || value == "*" || u.Legal(value))
 }
 
 // denies: of labels and uses, those that the block speaks of must all match; of none, nothing is denied. A barred role

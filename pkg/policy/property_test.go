@@ -140,11 +140,11 @@ func drawWorld(t *rapid.T) world {
 		Labels: rapid.MapOfN(rapid.SampledFrom(someKeys), rapid.SampledFrom(someValues), 0, 2).Draw(t, "the target's labels"),
 	}
 	w.sub.Roles = rapid.SliceOfN(rapid.SampledFrom(append([]string{"r0", "r1"}, someRoles...)), 0, 8).Draw(t, "the subject's roles")
-	w.sub.Traits = rapid.MapOfN(rapid.SampledFrom([]string{"logins", "more", "team"}), rapid.SliceOfN(rapid.SampledFrom(append([]string{"web", "a,b", "*", ""}, someLogins...)), 0, 2), 0, 3).Draw(t, "traits")
+	w.sub.Traits = rapid.MapOfN(rapid.SampledFrom([]string{"logins", "more", "team"}), rapid.SliceOfN(rapid.SampledFrom(append([]string{"web", "a,b", "a b", "*", ""}, someLogins...)), 0, 2), 0, 3).Draw(t, "traits")
 	w.sub.Grants, w.sub.Now = drawGrants(t, w.target), now
 	w.use = policy.Use{}
 	for _, name := range useNames[w.target.Kind] {
-		w.use[name] = rapid.SampledFrom(append([]string{"a,b", "*", "", "root", "root", "ubuntu", "ubuntu"}, someLogins...)).Draw(t, name)
+		w.use[name] = rapid.SampledFrom(append([]string{"a,b", "a b", "*", "", "root", "root", "ubuntu", "ubuntu"}, someLogins...)).Draw(t, name)
 	}
 	if rapid.IntRange(0, 30).Draw(t, "a use too many") == 0 {
 		w.use["more"] = "x"
@@ -168,7 +168,7 @@ func reference(w world) verdict {
 		return v
 	}
 	for _, name := range useNames[w.target.Kind] {
-		if w.use[name] == "" {
+		if w.use[name] == "" || w.use[name] == "*" {
 			return v
 		}
 	}
@@ -221,7 +221,8 @@ func refRole(w world, name string) (allows, denies, outlives bool) {
 		allow, deny := sideOf(&r.Spec.Allow, w.target.Kind), sideOf(&r.Spec.Deny, w.target.Kind)
 		allows = refLabels(*allow.labels, w.target.Labels)
 		for i, list := range allow.names {
-			allows = allows && refNames(*list, i, w)
+			illegal := strings.Contains(w.use[useNames[w.target.Kind][i]], " ") // '*' means what could stand in a list
+			allows = allows && refNames(*list, i, w) && !illegal
 		}
 		// Of what the deny block speaks of, all must match; if it speaks of nothing, it denies nothing.
 		speaks, all := len(*deny.labels) > 0, len(*deny.labels) == 0 || refLabels(*deny.labels, w.target.Labels)
@@ -255,9 +256,9 @@ func refNames(texts []string, n int, w world) bool {
 		default:
 			stands = []string{text}
 		}
-		banned := "*"
+		banned := " *"
 		if w.target.Kind == "node" {
-			banned = ",*"
+			banned = ", *"
 		}
 		for _, s := range stands {
 			if s == value && s != "" && !strings.ContainsAny(s, banned) {
