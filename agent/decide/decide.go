@@ -84,8 +84,8 @@ func denied(decision policy.Decision) *fault.Fault {
 func (d *Decider) standing(s bundle.State, user identity.User, target identity.Target, use policy.Use, session string) error {
 	now := d.config.Clock()
 	also := append(target.Refs(), identity.Ref{Target: "agent", Value: d.config.Host().ID})
-	for name, value := range use {
-		also = append(also, identity.Ref{Target: name, Value: value})
+	if login := use["login"]; login != "" { // a user of a database is no user of ours
+		also = append(also, identity.Ref{Target: "login", Value: login})
 	}
 	if session != "" {
 		also = append(also, identity.Ref{Target: "session", Value: session})

@@ -131,6 +131,17 @@ func TestALockIsFollowedOnWhateverItNames(t *testing.T) {
 	}
 }
 
+// A lock on one of our users is none on a database's user of the same name.
+func TestWhatASessionUsesIsNoUserOfOurs(t *testing.T) {
+	b := newBench(t)
+	b.cluster.Lock(bundle.Lock{ID: "lck_1", Target: "user", Value: "reader"})
+	b.publish()
+	_, err := b.Admit(t.Context(), b.user("access"), identity.Target{Kind: "db", Name: "web-1"}, policy.Use{"database": "d", "user": "reader"})
+	if !fault.Is(err, fault.Denied) || strings.Contains(err.Error(), "locked") {
+		t.Error(err)
+	}
+}
+
 func TestAClockThatIsBehindTheDocumentsBringsNoLockToLife(t *testing.T) {
 	b := newBench(t)
 	over := time.Now().Add(-time.Hour)

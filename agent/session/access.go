@@ -18,6 +18,8 @@ type Access struct {
 	request  Request
 
 	mu       sync.Mutex
+	begun    uint64 // rechecks
+	newest   uint64 // of them, whose decision stands
 	decision policy.Decision
 	sessions map[*Session]struct{}
 	timer    *time.Timer  // when time alone may take the access back
@@ -72,6 +74,10 @@ func (a *Access) Close() {
 
 // recheck decides anew, cuts what is no longer allowed, and sets the clock for the next time.
 func (a *Access) recheck() {
+	a.mu.Lock()
+	a.begun++
+	turn := a.begun
+	a.mu.Unlock()
 	gate, q := a.register.config.Gate, &a.request
 	d, err := gate.Again(q.User, q.Hint.Target, q.Use, "")
 	if err == nil && !d.Options.OutliveCertificate && !gate.Now().Before(q.Expires) {
@@ -82,8 +88,10 @@ func (a *Access) recheck() {
 		return
 	}
 	a.mu.Lock()
-	a.decision = d
-	a.schedule(gate.Now())
+	if turn > a.newest { // else it was slow, and a newer decision is in force
+		a.newest, a.decision = turn, d
+		a.schedule(gate.Now())
+	}
 	a.mu.Unlock()
 	for _, s := range a.open() {
 		if _, err := gate.Again(q.User, q.Hint.Target, q.Use, s.id); err != nil {
@@ -113,8 +121,11 @@ func (a *Access) schedule(now time.Time) {
 	}
 }
 
-// end takes the access back: its sessions' processes are killed first, then the connection is cut. The caller waits for
-// none of it.
+// killing is how long a connection that is cut waits for its sessions' processes to be gone.
+const killing = 300 * time.Millisecond
+
+// end takes the access back: its sessions' processes are killed first, then the connection is cut, however long they
+// take. The caller waits for none of it.
 func (a *Access) end(f *fault.Fault) {
 	a.mu.Lock()
 	if a.cut != nil || a.closed {
@@ -129,11 +140,21 @@ func (a *Access) end(f *fault.Fault) {
 	a.leave()
 	a.register.config.Log.Info("Access taken back", "user", a.request.User.Name, "target", a.Target().String(), "reason", f.Message)
 	go func() {
-		var killing sync.WaitGroup
+		var kills sync.WaitGroup
 		for _, s := range a.open() {
-			killing.Go(func() { s.kill(f) })
+			kills.Go(func() { s.kill(f) })
 		}
-		killing.Wait()
+		gone := make(chan struct{})
+		go func() {
+			kills.Wait()
+			close(gone)
+		}()
+		limit := time.NewTimer(killing)
+		defer limit.Stop()
+		select {
+		case <-gone:
+		case <-limit.C:
+		}
 		if a.request.Cut != nil {
 			a.request.Cut(f)
 		}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
@@ -19,8 +20,10 @@ func (r *Register) event(kind audit.Type, q Request) audit.Event {
 	e.Actor, e.ActorRoles = "user/"+q.User.Name, q.User.Roles
 	e.TargetKind, e.Target, e.Scope = q.Hint.Target.Kind, q.Hint.Target.Name, host.Scope
 	e.Data = map[string]string{"certificate": q.User.Certificate}
-	for name, value := range q.Use {
-		e.Data[name] = clip(value, 128)
+	for _, use := range access.UsesOf(q.Hint.Target.Kind) { // whatever else a client says is no part of it
+		if value, ok := q.Use[use.Name]; ok {
+			e.Data[use.Name] = clip(value, 128)
+		}
 	}
 	if q.Hint.TraceID != "" {
 		e.Data["trace_id"] = clip(q.Hint.TraceID, 64)
@@ -63,8 +66,14 @@ func details(e *audit.Event, cause error) {
 // bulky are the data that go first when an event would be too large, and those that are cut to size.
 var bulky = []string{"trace", "traits", "labels", "command"}
 
+// maxReason is how much of a reason an event keeps, in bytes.
+const maxReason = 2 << 10
+
 // fit has an event keep below the largest size, naming what was left out.
 func fit(e audit.Event) audit.Event {
+	if e.Reason = strings.ToValidUTF8(e.Reason, "?"); len(e.Reason) > maxReason {
+		e.Reason = strings.ToValidUTF8(clip(e.Reason, maxReason), "") + " …"
+	}
 	var left []string
 	for _, name := range bulky {
 		b, err := json.Marshal(e)

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
@@ -67,8 +68,10 @@ type Config struct {
 // Register holds everybody who was admitted. It is safe for concurrent use.
 type Register struct {
 	config Config
-	mu     sync.Mutex
-	live   map[*Access]struct{}
+	denied denials
+
+	mu   sync.Mutex
+	live map[*Access]struct{}
 }
 
 // New makes a register.
@@ -89,7 +92,7 @@ type Request struct {
 	Hint    Hint
 	Use     policy.Use
 	// Cut ends the connection that the access came over, once and without waiting, when the access is taken back; the
-	// fault says why. It is called after the sessions' processes were killed. nil is for none.
+	// fault says why. It is called when the sessions' processes were killed, or shortly after the kill began. nil is for none.
 	Cut func(*fault.Fault)
 }
 
@@ -118,14 +121,23 @@ func (r *Register) Admit(ctx context.Context, q Request) (*Access, error) {
 	return a, nil
 }
 
-// Refuse records that a user, whom a protocol has proven, was not admitted, and returns the fault for the user.
+// Refuse records that a user, whom a protocol has proven, was not admitted, and returns the fault for the user. Of a user
+// who tries on and on, only some are recorded, with the number of those between: nobody fills the journal.
 func (r *Register) Refuse(q Request, cause error) *fault.Fault {
 	f := *fault.From(cause)
 	if f.DecisionID == "" {
 		f.DecisionID = identity.NewID("dec", r.config.Entropy, r.config.Gate.Now())
 	}
 	q.Hint.Target = r.config.Host().Named(q.Hint.Target)
+	unrecorded, record := r.denied.next(q.User.Name, time.Now())
+	if !record {
+		f.DecisionID = "" // there is no event of that name
+		return f.Because(cause)
+	}
 	e := r.event(audit.SessionDenied, q)
+	if unrecorded > 0 {
+		e.Data["denials_between"] = strconv.Itoa(unrecorded)
+	}
 	e.DecisionID, e.Outcome, e.Reason = f.DecisionID, audit.Denied, f.Message
 	describe(&e, r.config.Host(), q.User, policy.Decision{})
 	details(&e, cause)

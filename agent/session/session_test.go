@@ -25,6 +25,7 @@ type world struct {
 	decision policy.Decision
 	refusal  error            // of everybody
 	locked   map[string]error // of sessions by id
+	slow     chan struct{}    // nil, or what a decision that was made waits for
 	events   []audit.Event
 	full     error
 	broken   error
@@ -37,13 +38,23 @@ type cage struct {
 	name         string
 	lead         int
 	killed, over bool
+	stuck        chan struct{} // nil when processes die at once
 }
 
 func (c *cage) Configure(*syscall.SysProcAttr) {}
 func (c *cage) Lead(pid int) error             { c.mu.Lock(); defer c.mu.Unlock(); c.lead = pid; return nil }
-func (c *cage) Kill() error                    { c.mu.Lock(); defer c.mu.Unlock(); c.killed = true; return nil }
 func (c *cage) Close() error                   { c.mu.Lock(); defer c.mu.Unlock(); c.over = true; return nil }
 func (c *cage) wasKilled() bool                { c.mu.Lock(); defer c.mu.Unlock(); return c.killed }
+
+func (c *cage) Kill() error {
+	if c.stuck != nil {
+		<-c.stuck
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.killed = true
+	return nil
+}
 
 func (w *world) New(name string) (session.Cage, error) {
 	w.mu.Lock()
@@ -62,11 +73,15 @@ func (w *world) Admit(context.Context, identity.User, identity.Target, policy.Us
 
 func (w *world) Again(_ identity.User, _ identity.Target, _ policy.Use, id string) (policy.Decision, error) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.locked[id]; err != nil {
-		return policy.Decision{}, err
+	d, refusal, locked, slow := w.decision, w.refusal, w.locked[id], w.slow
+	w.mu.Unlock()
+	if slow != nil {
+		<-slow
 	}
-	return w.decision, w.refusal
+	if locked != nil {
+		return policy.Decision{}, locked
+	}
+	return d, refusal
 }
 
 func (w *world) Now() time.Time { return time.Now() }
@@ -187,6 +202,91 @@ func TestARefusalIsAnEventWithAnID(t *testing.T) {
 	if _, err := w.Register.Admit(t.Context(), ada(nil)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("without room: %v", err)
 	}
+}
+
+// Somebody who may do nothing must not fill the journal, in which others' sessions need room.
+func TestOfAUserWhoTriesOnAndOnSomeDenialsAreRecordedAndTheRestCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		try := func(name string) {
+			t.Helper()
+			q := ada(nil)
+			q.User.Name = name
+			f := w.Refuse(q, fault.New(fault.Denied, "access denied: no role", "ask"))
+			events := w.of(audit.SessionDenied)
+			if last := events[len(events)-1]; f.Code != fault.Denied || f.DecisionID != "" && f.DecisionID != last.DecisionID {
+				t.Errorf("%+v, the newest event is %+v", f, last)
+			}
+		}
+		for range 1000 {
+			try("mallory")
+		}
+		if n := len(w.of(audit.SessionDenied)); n != 10 {
+			t.Fatalf("%d events of 1000 tries", n)
+		}
+		try("ada")
+		if n := len(w.of(audit.SessionDenied)); n != 11 {
+			t.Error("another user's denial is not recorded")
+		}
+		<-time.After(time.Minute)
+		try("mallory")
+		if e := w.of(audit.SessionDenied); len(e) != 12 || e[11].Data["denials_between"] != "990" {
+			t.Errorf("%d events, the newest %+v", len(e), e[len(e)-1].Data)
+		}
+		try("mallory")
+		if e := w.of(audit.SessionDenied); len(e) != 13 || e[12].Data["denials_between"] != "" {
+			t.Errorf("%d events, the newest %+v", len(e), e[len(e)-1].Data)
+		}
+	})
+}
+
+func TestAConnectionIsCutThoughItsProcessesTakeLongToDie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		cut := make(chan time.Time, 1)
+		s := open(t, admit(t, w, func(*fault.Fault) { cut <- time.Now() }))
+		if err := errors.Join(s.Start(nil), s.Configure(&syscall.SysProcAttr{})); err != nil {
+			t.Fatal(err)
+		}
+		w.cages[0].stuck = make(chan struct{})
+		s.Started(4711)
+		began := time.Now()
+		w.refuse(fault.New(fault.Denied, "locked: user ada", "ask"))
+		if took := (<-cut).Sub(began); took > time.Second {
+			t.Errorf("it was cut after %s", took)
+		}
+		close(w.cages[0].stuck)
+	})
+}
+
+// Decisions that are made while documents arrive take effect in the order in which they were made.
+func TestAnOlderDecisionDoesNotFollowANewerOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		cut := make(chan struct{})
+		a := admit(t, w, func(*fault.Fault) { close(cut) })
+		w.mu.Lock()
+		w.decision.Options.OutliveCertificate = true
+		slow := make(chan struct{})
+		w.slow = slow
+		w.mu.Unlock()
+		older := make(chan struct{})
+		go func() { w.Recheck(); close(older) }() // it has decided that the access outlives its certificate, and is slow to say so
+		synctest.Wait()
+		w.mu.Lock()
+		w.decision.Options.OutliveCertificate, w.slow = false, nil
+		w.mu.Unlock()
+		newer := make(chan struct{})
+		go func() { w.Recheck(); close(newer) }()
+		synctest.Wait()
+		close(slow)
+		<-older
+		<-newer
+		if a.Decision().Options.OutliveCertificate {
+			t.Error("the older decision is in force")
+		}
+		<-cut // when the certificate ends
+	})
 }
 
 func TestNothingBeginsThatCannotBeJournaled(t *testing.T) {
@@ -365,5 +465,20 @@ func TestAnEventThatIsTooLargeSaysWhatItLeavesOut(t *testing.T) {
 	e := w.of(audit.SessionStart)[0]
 	if !strings.Contains(e.Data["left_out"], "command (9216 bytes)") || e.Data["database"] != "shop" {
 		t.Errorf("%+v", e.Data)
+	}
+}
+
+// What a client says beside its use, and what a policy says at length, neither overwrite nor outgrow the event.
+func TestAnEventOfADenialHoldsWhateverIsSaid(t *testing.T) {
+	w := newWorld()
+	q := ada(nil)
+	q.Use = policy.Use{"database": strings.Repeat("d", 9<<10), "user": "reader", "certificate": "crt_2", "left_out": "nothing"}
+	w.Refuse(q, fault.New(fault.Denied, strings.Repeat("é, ", 9<<10)+"\xff", "ask"))
+	e := w.of(audit.SessionDenied)
+	if len(e) != 1 {
+		t.Fatal("it is not recorded")
+	}
+	if d := e[0].Data; d["certificate"] != "crt_1" || d["left_out"] != "" || d["user"] != "reader" || !strings.HasPrefix(e[0].Reason, "é, é, ") {
+		t.Errorf("%v because %.40s", d, e[0].Reason)
 	}
 }
