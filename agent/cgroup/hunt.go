@@ -78,7 +78,7 @@ func remain(name string, left []process) error {
 // find looks through all processes for those of the session that live, children before their parents: when a parent
 // dies, its stopped children in other process groups are continued (setpgid(2)), and should be dead by then.
 func (h *hunt) find() ([]process, error) {
-	list, err := all()
+	list, err := shared.all()
 	if err != nil {
 		return nil, err
 	}

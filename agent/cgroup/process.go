@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -65,6 +67,54 @@ func look(pid int) (process, error) {
 		return process{}, err
 	}
 	return parseStat(stat)
+}
+
+// looks shares one look at the machine among all who ask for it while the one before is under way: sixty sessions that
+// are cut at once don't look sixty times.
+type looks struct {
+	mu      sync.Mutex
+	running bool
+	next    *sight
+}
+
+type sight struct {
+	done chan struct{}
+	list []process
+	err  error
+}
+
+var shared looks
+
+// all lists the processes of the machine as they are after the call began.
+func (l *looks) all() ([]process, error) {
+	l.mu.Lock()
+	s := l.next
+	if s == nil {
+		s = &sight{done: make(chan struct{})}
+		l.next = s
+		if !l.running {
+			l.running = true
+			go l.run()
+		}
+	}
+	l.mu.Unlock()
+	<-s.done
+	return slices.Clone(s.list), s.err
+}
+
+// run looks as long as somebody waits.
+func (l *looks) run() {
+	for {
+		l.mu.Lock()
+		s := l.next
+		l.next, l.running = nil, s != nil
+		l.mu.Unlock()
+		if s == nil {
+			return
+		}
+		s.list, s.err = all()
+		close(s.done)
+	}
 }
 
 // all lists the processes of the machine.
