@@ -247,7 +247,7 @@ func TestWhatIgnoresThatTheClientLeftLivesOn(t *testing.T) {
 	b := newBench(t)
 	for name, command := range map[string]string{
 		"the command itself":    `trap '' HUP; echo $$; while :; do sleep 1; done`,
-		"a job behind nohup":    `nohup sleep 60 >/dev/null 2>&1 & echo $!; wait`,
+		"a job behind nohup":    `nohup sh -c 'echo $$ >&3; exec sleep 60 3>&-' 3>&1 >/dev/null 2>&1 & wait`,
 		"a session of its own":  `setsid sh -c 'echo $$; exec sleep 60' & wait`,
 		"one with open outputs": `nohup sh -c 'echo $$; exec sleep 60' & wait`,
 	} {

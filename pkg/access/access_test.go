@@ -2,6 +2,7 @@ package access_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -695,4 +696,26 @@ func FuzzTemplate(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is stored can be read again, however its body is written.
+func TestWhatCanNotBeReadAgainIsNotStored(t *testing.T) {
+	mapping := func(value string, n int) access.Resource {
+		spec := access.MappingSpec{Traits: map[string][]string{}}
+		for i := range n {
+			spec.Traits["logins"] = append(spec.Traits["logins"], fmt.Sprintf("%d%s", i, value))
+		}
+		return access.Resource{Kind: "iam_mapping", Metadata: access.Metadata{Name: "m", Scope: "/"}, Spec: &spec}
+	}
+	r := mapping(strings.Repeat("<", 200), 80)
+	b, err := r.SpecJSON()
+	if err != nil || len(b) > 20<<10 {
+		t.Fatalf("%d bytes: %v", len(b), err)
+	}
+	if got, err := access.DecodeSpec(r.Kind, r.Metadata, b); err != nil || !cmp.Equal(got, r) {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := mapping(strings.Repeat("\x01", 200), 80).SpecJSON(); !fault.Is(err, fault.BadInput) {
+		t.Error(err)
+	}
 }

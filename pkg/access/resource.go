@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -26,13 +27,20 @@ func (r Resource) Role() (Role, bool) {
 	return Role{Metadata: r.Metadata, Spec: *s}, true
 }
 
-// SpecJSON writes the body alone, as it is stored.
+// SpecJSON writes the body alone, as it is stored. A body that [DecodeSpec] would find too large is refused as
+// [fault.BadInput]: what is stored can be read.
 func (r Resource) SpecJSON() ([]byte, error) {
-	b, err := json.Marshal(r.Spec)
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // else a body may be six times what was sent
+	if err := e.Encode(r.Spec); err != nil {
 		return nil, fmt.Errorf("writing %s %q: %w", r.Kind, r.Metadata.Name, err)
 	}
-	return b, nil
+	spec := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if len(spec) > strict.MaxSize {
+		return nil, fault.Newf(fault.BadInput, "part it into several", "%s %q would have %d bytes stored; at most %d are kept", r.Kind, r.Metadata.Name, len(spec), strict.MaxSize)
+	}
+	return spec, nil
 }
 
 // Decode reads one resource from YAML and validates it. The kind must be the given one; "" takes any. Faults

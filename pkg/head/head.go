@@ -24,8 +24,8 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// maxDocument bounds a document in S3.
-const maxDocument = 8 << 20
+// maxDocument bounds a document in S3: the largest body in base64, and its signature.
+const maxDocument = bundle.MaxPolicy/3*4 + 4<<10
 
 // S3 is what is used of an *s3.Client.
 type S3 interface {
