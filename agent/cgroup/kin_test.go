@@ -82,7 +82,7 @@ func TestKinMissesWhoLeftTheTreeAndTheVariable(t *testing.T) {
 	ended(t, others)
 }
 
-// A number that was given anew means nobody of the session.
+// A number that was given to another process means nobody of the session.
 func TestKinLeavesAloneWhoTookOverTheNumber(t *testing.T) {
 	k, _ := kin(t)
 	_, dir := start(t, k, "ses_other", shell(`env -i setsid %s &`, `%s &`))

@@ -32,7 +32,7 @@ var (
 	_ session = (*cgroup.Kin)(nil)
 )
 
-// role says what this test binary, started anew, is; TestMain plays it.
+// role says what this test binary is when it starts itself; TestMain plays it.
 const role = "CGROUP_TEST_ROLE"
 
 var roles = map[string]func(){}

@@ -75,7 +75,7 @@ func ownPath(file []byte) (string, error) {
 	return "", errNoPath
 }
 
-// dir gives the directory in which the mount shows a cgroup. Paths and roots are relative to the cgroup namespace; one
+// dir returns the directory in which the mount shows a cgroup. Paths and roots are relative to the cgroup namespace; one
 // that begins above it can't be mapped (cgroup_namespaces(7)).
 func (m mount) dir(own string) (string, error) {
 	if slices.Contains(strings.Split(own, "/"), "..") || slices.Contains(strings.Split(m.root, "/"), "..") {
@@ -88,7 +88,7 @@ func (m mount) dir(own string) (string, error) {
 	return path.Join(m.point, rest), nil
 }
 
-// places gives the directories that may be this process's own cgroup and be written to, and why the others aren't.
+// places returns the directories that may be this process's own cgroup and be written to, and why the others aren't.
 func places(mountinfo []byte, own string) ([]string, error) {
 	var dirs []string
 	var reasons error

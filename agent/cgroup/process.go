@@ -154,7 +154,7 @@ func (p process) same(q process) bool { return p.pid == q.pid && p.start == q.st
 
 // send signals a process if it is still the one that was looked at. The pidfd refers to whoever has the number when it
 // is opened; if the start is right after that, it is right when the signal is sent (pidfd_open(2)). Linux before 5.3,
-// and some sandboxes, have none: then a process may end between the look and the signal, and its number be given anew.
+// and some sandboxes, have none: then a process may end between the look and the signal, and its number go to another.
 func send(p process, signal syscall.Signal) error {
 	if p.pid <= 1 || p.pid == os.Getpid() {
 		return fmt.Errorf("process %d is none of a session", p.pid)

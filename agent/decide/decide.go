@@ -62,7 +62,7 @@ func (d *Decider) Admit(ctx context.Context, user identity.User, target identity
 	return decision, nil
 }
 
-// Again decides anew about what was admitted, at once. That the feed is silent ends nothing that runs; locks,
+// Again decides once more about what was admitted, without waiting. That the feed is silent ends nothing that runs; locks,
 // revocations and a changed decision do.
 func (d *Decider) Again(user identity.User, target identity.Target, use policy.Use, session string) (policy.Decision, error) {
 	state := d.config.Documents.State()

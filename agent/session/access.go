@@ -72,7 +72,7 @@ func (a *Access) Close() {
 	a.leave()
 }
 
-// recheck decides anew, cuts what is no longer allowed, and sets the clock for the next time.
+// recheck decides once more, cuts what is no longer allowed, and sets the clock for the next time.
 func (a *Access) recheck() {
 	a.mu.Lock()
 	a.begun++
@@ -103,7 +103,7 @@ func (a *Access) recheck() {
 // soonest keeps a clock that is a little behind from turning in circles.
 const soonest = 20 * time.Millisecond
 
-// schedule has the access decided anew when the certificate expires or a grant ends, whichever is first. A timer that
+// schedule has the access decided once more when the certificate expires or a grant ends, whichever is first. A timer that
 // fires early finds nothing changed and sets itself again.
 func (a *Access) schedule(now time.Time) {
 	if a.timer != nil {

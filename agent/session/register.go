@@ -41,7 +41,7 @@ type Hint struct {
 type Gate interface {
 	// Admit decides whether a user, whom the protocol has proven, may use a target in a way. A denial carries a decision id.
 	Admit(ctx context.Context, u identity.User, t identity.Target, use policy.Use) (policy.Decision, error)
-	// Again decides anew, at once, about what was admitted. Session is "" for the admission as a whole.
+	// Again decides once more, without waiting, about what was admitted. Session is "" for the admission as a whole.
 	Again(u identity.User, t identity.Target, use policy.Use, session string) (policy.Decision, error)
 	// Now is this machine's time, corrected by the documents.
 	Now() time.Time
@@ -146,7 +146,7 @@ func (r *Register) Refuse(q Request, cause error) *fault.Fault {
 	return f.Because(cause)
 }
 
-// Recheck decides anew about everybody. Call it whenever documents arrived; it waits for nobody.
+// Recheck decides once more about everybody. Call it whenever documents arrived; it waits for nobody.
 func (r *Register) Recheck() {
 	for _, a := range r.all() {
 		a.recheck()

@@ -86,17 +86,25 @@ func (u Use) check(c *checker, path string, values []string, deny bool) {
 
 // UsesOf returns what a session on a target of the kind names; nothing for a kind that is not there.
 func UsesOf(kind string) []Use {
-	for i := range TargetKinds {
-		if TargetKinds[i].Name == kind {
-			return TargetKinds[i].Uses
-		}
+	if i := TargetKindIndex(kind); i >= 0 {
+		return TargetKinds[i].Uses
 	}
 	return nil
 }
 
+// TargetKindIndex returns a kind's place in TargetKinds; -1 for a kind that is not there.
+func TargetKindIndex(name string) int {
+	for i := range TargetKinds { // by index: decisions ask this often, and a kind is large
+		if TargetKinds[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
 // IsTargetKind reports whether the table has a kind.
 func IsTargetKind(name string) bool {
-	return slices.ContainsFunc(TargetKinds, func(k TargetKind) bool { return k.Name == name })
+	return TargetKindIndex(name) >= 0
 }
 
 func targetKindNames() []string {

@@ -35,7 +35,7 @@ func (s *Set) Reaches(sub Subject, t Target) bool {
 // candidates goes through the uses that roles name for a target and gives those that are allowed, until stop says so.
 // Where everything is allowed by '*', the star itself stands for it.
 func (s *Set) candidates(sub Subject, t Target, stop func([access.MaxUses]string) bool) {
-	k := kindIndex(t.Kind)
+	k := access.TargetKindIndex(t.Kind)
 	if k < 0 {
 		return
 	}
@@ -83,7 +83,7 @@ func (s *side) product(uses int, traits map[string][]string) iter.Seq[[access.Ma
 // Principals lists every login that the subject's roles may let it use on some node, sorted, without those that a
 // role denies everywhere: the principals of its certificate. What it may use on a node is decided there.
 func (s *Set) Principals(sub Subject) []string {
-	k := kindIndex(names.KindNode)
+	k := access.TargetKindIndex(names.KindNode)
 	var all []string
 	mine := sub.held(nil)
 	for _, h := range mine {

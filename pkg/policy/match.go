@@ -8,20 +8,10 @@ import (
 	"github.com/stile-dev/stile/pkg/access"
 )
 
-// kindIndex finds a kind in access.TargetKinds; -1 for a kind that is not there.
-func kindIndex(kind string) int {
-	for i := range access.TargetKinds {
-		if access.TargetKinds[i].Name == kind {
-			return i
-		}
-	}
-	return -1
-}
-
 // uses puts what a session says into the order of the kind's uses. It must name exactly those, and nothing else: a
 // sentence says what is wrong.
 func uses(t *Target, use Use) (kind int, values [access.MaxUses]string, wrong string) {
-	kind = kindIndex(t.Kind)
+	kind = access.TargetKindIndex(t.Kind)
 	if kind < 0 {
 		return kind, values, fmt.Sprintf("there is no kind of target %q", t.Kind)
 	}
