@@ -81,6 +81,15 @@ func (o *open) cut(t *testing.T, words ...string) {
 	}
 }
 
+// cutOnce is cut, and wants the reason once and nothing else.
+func (o *open) cutOnce(t *testing.T, words ...string) {
+	t.Helper()
+	o.cut(t, words...)
+	if said := o.err.String(); strings.Count(said, "stile: error: ") != 1 || strings.Contains(said, "try again") {
+		t.Errorf("the session does not say once, and alone, why it was cut: %q", said)
+	}
+}
+
 // record is a user's record with these roles beside those of the mapping.
 func record(name, roles string) string {
 	return "kind: user\nmetadata: {name: " + name + "}\nspec: {mapping: engineers, roles: [" + roles + "]}\n"
@@ -108,13 +117,13 @@ func TestWhatAUsersRecordGaveEndsWithIt(t *testing.T) {
 		t.Fatalf("a role that was added ended the session: %s", session.err.String())
 	}
 	boss.must(t, "create", "--replace", "-f", boss.file(t, record("alice", "access")))
-	session.cut(t, "revoked", "stile login --iam")
+	session.cutOnce(t, "revoked", "stile login --iam")
 	refused()
 
 	p.login(t)
 	session = p.session(t, "node-1")
 	boss.must(t, "rm", "user/alice")
-	session.cut(t, "revoked", "stile login --iam")
+	session.cutOnce(t, "revoked", "stile login --iam")
 	refused()
 	boss.must(t, "get", "users")
 
@@ -202,7 +211,7 @@ func TestALockInTheTableBarsUntilItExpires(t *testing.T) {
 	}
 	t.Cleanup(func() { lock(time.UnixMilli(1)) })
 	lock(time.Now().Add(time.Hour))
-	session.cut(t, "locked: user alice")
+	session.cutOnce(t, "locked: user alice")
 	p.run(t, nil, "ls").refused(t, 4, "lck_01m7wq55dvk036fywzsz7r7z9r")
 	p.run(t, nil, "ssh", "node-1", "--", "true").refused(t, 255, "lck_01m7wq55dvk036fywzsz7r7z9r")
 	p.run(t, nil, "login", "--iam").refused(t, 4, "lck_01m7wq55dvk036fywzsz7r7z9r")

@@ -11,6 +11,7 @@ import (
 	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 // Limits on what a client may ask for before its command runs.
@@ -34,6 +35,7 @@ type channel struct {
 	terminal *terminal // nil without pty-req
 	process  *process  // nil until shell or exec
 	running  sync.WaitGroup
+	told     sync.Once // why the session is over
 }
 
 // serve answers requests until the channel closes, hangs up what still runs and waits for it.
@@ -195,15 +197,19 @@ func (s *channel) run() {
 func (s *channel) exit(st status) {
 	_ = s.ssh.CloseWrite()
 	if st.signal != "" {
-		_, _ = s.ssh.SendRequest("exit-signal", false, ssh.Marshal(struct {
-			Name              string
-			Core              bool
-			Message, Language string
-		}{Name: st.signal, Core: st.core}))
+		_, _ = s.ssh.SendRequest("exit-signal", false, exitSignal(st.signal, st.core))
 	} else {
 		_, _ = s.ssh.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(st.code)}))
 	}
 	_ = s.ssh.Close()
+}
+
+func exitSignal(name string, core bool) []byte {
+	return ssh.Marshal(struct {
+		Name              string
+		Core              bool
+		Message, Language string
+	}{Name: name, Core: core})
 }
 
 // cut ends a session that was taken back while its connection stays: its processes are gone by now.
@@ -215,7 +221,11 @@ func (s *channel) cut(f *fault.Fault) {
 	}
 }
 
-// tell shows the user why the session is over, as far as the window lets it through.
+// tell says once that the node ended the session, so that no client takes it for a lost connection, and shows the user
+// why, as far as the window lets it through.
 func (s *channel) tell(f *fault.Fault) {
-	_, _ = s.ssh.Stderr().Write([]byte("\r\n" + sentence(f)))
+	s.told.Do(func() {
+		_, _ = s.ssh.SendRequest("exit-signal", false, exitSignal(names.SSHEnded, false))
+		_, _ = s.ssh.Stderr().Write([]byte("\r\n" + sentence(f)))
+	})
 }

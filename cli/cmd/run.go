@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/cli/shell"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -26,9 +27,6 @@ type Process struct {
 	Err    io.Writer
 	Now    func() time.Time // nil: time.Now
 }
-
-// exitSSH is the status of ssh's own failures, as OpenSSH's.
-const exitSSH = 255
 
 // Run runs one command line and gives the exit status: 0, that of the fault, or for ssh the remote command's.
 func Run(ctx context.Context, p Process) int {
@@ -47,7 +45,7 @@ func Run(ctx context.Context, p Process) int {
 	}
 	output.Fault(p.Err, err)
 	if ran != nil && ran.Name() == "ssh" {
-		return exitSSH
+		return shell.OwnFailure
 	}
 	return fault.From(err).Code.Exit()
 }

@@ -32,7 +32,7 @@ func Fault(w io.Writer, err error) {
 	if f.Hint != "" {
 		line(w, "hint", f.Hint)
 	}
-	if f.RetryAfter > 0 {
+	if f.RetryAfter > 0 && f.Code.Passes() {
 		line(w, "hint", fmt.Sprintf("try again in %s", f.RetryAfter.Round(time.Second)))
 	}
 }

@@ -83,7 +83,7 @@ func TestSec_S52_ControlSequencesFromElsewhereNeverReachTheTerminal(t *testing.T
 
 func TestFaultsPrintErrorFieldsAndHint(t *testing.T) {
 	var b bytes.Buffer
-	f := fault.New(fault.BadInput, "the role cannot be read", "fix it").With("line 3, column 7", `unknown key "lables"`)
+	f := fault.New(fault.RateLimited, "the role cannot be read", "fix it").With("line 3, column 7", `unknown key "lables"`)
 	f.RetryAfter, f.DecisionID = 2*time.Second, "dec_1"
 	output.Fault(&b, fmt.Errorf("creating: %w", f))
 	want := "stile: error: the role cannot be read\n" +
@@ -93,6 +93,22 @@ func TestFaultsPrintErrorFieldsAndHint(t *testing.T) {
 		"stile: hint: try again in 2s\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// How long an agent should wait is nothing for a person whom waiting does not help.
+func TestNobodyIsToldToWaitForWhatOnlyAPersonChanges(t *testing.T) {
+	for code, waits := range map[fault.Code]bool{
+		fault.Denied: false, fault.Unauthenticated: false, fault.Quarantined: false,
+		fault.Unavailable: true, fault.RateLimited: true, fault.NoTunnel: true, fault.Unreachable: true,
+	} {
+		var b bytes.Buffer
+		f := fault.New(code, "no", "log in again")
+		f.RetryAfter = time.Minute
+		output.Fault(&b, f)
+		if strings.Contains(b.String(), "try again in 1m0s") != waits {
+			t.Errorf("%s: %s", code, b.String())
+		}
 	}
 }
 

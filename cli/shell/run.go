@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 // Request is one command, or a shell, and what it is joined to.
@@ -32,12 +33,15 @@ const (
 	keepaliveMax = 3
 )
 
+// OwnFailure is the exit status when the session itself failed, as OpenSSH's.
+const OwnFailure = 255
+
 // Run runs the command and gives its exit status. An error means that the status is not known: a fault, or
 // the cause that ctx was cancelled with.
 func Run(ctx context.Context, client *ssh.Client, r Request) (int, error) {
 	session, err := client.NewSession()
 	if err != nil {
-		return 0, broken("opening a session", err)
+		return 0, unopened(err)
 	}
 	defer func() { _ = session.Close() }()
 	for _, v := range r.Env {
@@ -93,6 +97,15 @@ func (r Request) converse(session *ssh.Session, stdin io.WriteCloser, leave cont
 	return status(session.Wait())
 }
 
+// unopened tells a node that refuses a session from a connection that was lost.
+func unopened(err error) error {
+	if refusal, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
+		return fault.New(fault.Denied, "the node opens no session: "+strings.TrimPrefix(refusal.Message, "stile: "),
+			"run stile ls to see what you may use there; your administrator finds the reason in the audit events").Because(err)
+	}
+	return broken("opening a session", err)
+}
+
 func start(session *ssh.Session, command string) error {
 	var err error
 	if command == "" {
@@ -116,12 +129,16 @@ func saidNo(err error) bool {
 	return strings.HasPrefix(text, "ssh: ") && (strings.HasSuffix(text, " failed") || strings.HasSuffix(text, "could not start shell"))
 }
 
-// status reads how the command ended: its own status, or 128 and the signal that killed it, as shells say it.
+// status reads how the command ended: its own status, or 128 and the signal that killed it, as shells say it. A session
+// that the node ended is a failure of ours; the node has said why on stderr.
 func status(err error) (int, error) {
 	if err == nil {
 		return 0, nil
 	}
 	if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
+		if exit.Signal() == names.SSHEnded {
+			return OwnFailure, nil
+		}
 		return exit.ExitStatus(), nil
 	}
 	return 0, broken("waiting for the command", err)

@@ -31,6 +31,7 @@ type place struct {
 	refuse  error                 // the proxy's refusal, if any
 	refuses int                   // how often it refuses; 0 is always
 	banner  string
+	full    string // why the node opens no session; "" opens each
 	handle  func(ch ssh.Channel, command string) uint32
 	asked   chan *frame.ConnectRequest
 	served  atomic.Int32
@@ -107,6 +108,10 @@ func (p *place) serve(conn net.Conn) {
 	}
 	go ssh.DiscardRequests(reqs)
 	for nc := range chans {
+		if p.full != "" {
+			_ = nc.Reject(ssh.ResourceShortage, p.full)
+			continue
+		}
 		ch, in, err := nc.Accept()
 		if err != nil {
 			return
@@ -171,22 +176,37 @@ func TestACommandGetsItsStreamsAndGivesItsStatus(t *testing.T) {
 }
 
 func TestASignalsStatusIsAsShellsSayIt(t *testing.T) {
-	p := newPlace(t)
-	p.handle = func(ch ssh.Channel, _ string) uint32 {
-		_, _ = ch.SendRequest("exit-signal", false, ssh.Marshal(struct {
-			Name      string
-			Core      bool
-			Text, Tag string
-		}{"KILL", false, "", ""}))
-		return signalled
+	for name, want := range map[string]int{"KILL": 137, "ended@stile.dev": 255, "other@example.com": 128} {
+		p := newPlace(t)
+		p.handle = func(ch ssh.Channel, _ string) uint32 {
+			_, _ = ch.SendRequest("exit-signal", false, ssh.Marshal(struct {
+				Name      string
+				Core      bool
+				Text, Tag string
+			}{name, false, "", ""}))
+			return signalled
+		}
+		client, err := dial(t, p.config(p.listen(t)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := shell.Run(context.Background(), client, shell.Request{Command: "x", In: strings.NewReader(""), Out: io.Discard, Err: io.Discard})
+		if err != nil || status != want {
+			t.Errorf("%s: got %d, %v", name, status, err)
+		}
 	}
+}
+
+func TestANodeThatOpensNoSessionIsNotALostConnection(t *testing.T) {
+	p := newPlace(t)
+	p.full = "stile: too many sessions on one connection"
 	client, err := dial(t, p.config(p.listen(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, err := shell.Run(context.Background(), client, shell.Request{Command: "x", In: strings.NewReader(""), Out: io.Discard, Err: io.Discard})
-	if err != nil || status != 137 {
-		t.Errorf("got %d, %v", status, err)
+	_, err = shell.Run(context.Background(), client, shell.Request{Command: "x", In: strings.NewReader(""), Out: io.Discard, Err: io.Discard})
+	if f := fault.From(err); f.Code != fault.Denied || f.Message != "the node opens no session: too many sessions on one connection" || f.Hint == "" {
+		t.Errorf("got %v: %v", f.Code, err)
 	}
 }
 

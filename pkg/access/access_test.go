@@ -448,6 +448,39 @@ func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 	}
 }
 
+// What is empty could be meant as none or as any, and would be gone when it is read again.
+func TestWhatSaysNothingIsRefusedByNameAndPlace(t *testing.T) {
+	const token = "kind: token\nmetadata: {name: t}\nspec:\n  method: token\n  resources: [node]\n  names: [web-1]\n"
+	const mapping = "kind: iam_mapping\nmetadata: {name: m}\nspec:\n  user: ada\n  match: {account: '123456789012', role: eng, %s}\n"
+	for field, document := range map[string]string{
+		"spec.deny.node_labels":        role("  deny: {node_labels: {}}\n"),
+		"spec.allow.logins":            role("  allow: {logins: []}\n"),
+		"spec.deny.rules":              role("  deny: {rules: }\n"),
+		"spec.deny":                    role("  deny:\n"),
+		"spec.options.max_session_ttl": role("  options: {max_session_ttl: 0s}\n"),
+		"spec.options.fresh":           role("  options: {fresh: null}\n"),
+		"spec.options.record":          role("  options: {record: ''}\n"),
+		"spec.uses":                    token + "  uses: 0\n",
+		"spec.label_choice":            token + "  label_choice: {}\n",
+		"spec.match.role_id":           fmt.Sprintf(mapping, "role_id: ''"),
+		"spec.match.session":           fmt.Sprintf(mapping, "session: ~"),
+		"metadata.scope":               "kind: role\nmetadata: {name: r, scope: ''}\nspec: {}\n",
+	} {
+		r, err := access.Decode("", []byte(document))
+		f := fault.From(err)
+		if f == nil {
+			t.Errorf("%s: taken as %+v", field, r.Spec)
+		} else if len(f.Fields) != 1 || !strings.HasSuffix(f.Fields[0].Path, ": "+field) || !strings.Contains(f.Fields[0].Reason, "nothing stands here") {
+			t.Errorf("%s: %q", field, f.Fields)
+		}
+	}
+	for _, document := range []string{role("  deny: {}\n  allow: {}\n  options: {}\n"), token + "  uses: 1\n", fmt.Sprintf(mapping, "role_id: AROAEXAMPLE00000000AB")} {
+		if _, err := access.Decode("", []byte(document)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A stored role stays readable when the rules get stricter; package policy then bars its holders.
 func TestAStoredRoleWithAnOptionThatIsRefusedNowIsReadAndDoesNotValidate(t *testing.T) {
 	r, err := access.DecodeSpec("role", access.Metadata{Name: "old", Scope: "/"}, []byte(`{"options":{"record":"strict","port_forwarding":true},"allow":{"rules":[{"resources":["session"],"verbs":["list"],"where":"own"}]}}`))

@@ -127,7 +127,7 @@ func decode(kind string, n *strict.Node) (Resource, error) {
 		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: fmt.Sprintf("this is a %s where a %s is meant", k.Name, kind)}})
 	}
 	r := Resource{Kind: k.Name, Spec: k.spec()}
-	if err := n.Into(&r, strict.Options{Scalars: true}); err != nil {
+	if err := n.Into(&r, strict.Options{Scalars: true, Written: true}); err != nil {
 		return Resource{}, err
 	}
 	if r.Spec == nil {

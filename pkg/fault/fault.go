@@ -72,6 +72,9 @@ func (c Code) GRPC() uint32 { return c.row().grpc }
 // Exit gives the exit status of stile for this code (1–7).
 func (c Code) Exit() int { return c.row().exit }
 
+// Passes reports whether time alone may lift the fault, so that a person may be told when to try again.
+func (c Code) Passes() bool { return c.row().grpc == 14 || c.row().grpc == 8 }
+
 // Title is a short name for people, the same for every fault of the code.
 func (c Code) Title() string { return c.row().name }
 
@@ -91,7 +94,7 @@ type Fault struct {
 	Hint       string        // what to do next, imperative; may be empty only for Internal
 	Fields     []Field       // faulty inputs
 	DecisionID string        // dec_…: the audit event of this id tells why
-	RetryAfter time.Duration // 0 when retrying alone won't help
+	RetryAfter time.Duration // how long a program that tries again waits at least; 0 leaves it to the program
 	cause      error
 }
 

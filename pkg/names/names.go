@@ -103,3 +103,6 @@ const (
 
 // SSHIdentity is the SSH certificate extension that carries the identity, as JSON.
 const SSHIdentity = "identity@stile.dev"
+
+// SSHEnded is the name of the exit signal (RFC 4254 section 6.10) of a session that the node ended; stderr says why.
+const SSHEnded = "ended@stile.dev"

@@ -21,6 +21,10 @@ type Options struct {
 	// Unknown passes over keys that are not known here, for what a newer release may have written. Whoever sets it looks
 	// at what the document itself calls critical, see [Knows].
 	Unknown bool
+	// Written refuses what is written and says nothing: null, and an empty value of a field that is left out when empty.
+	// It would vanish, and its writer may have meant "none" where leaving it out means "any". False says what it says, and
+	// so does an empty mapping of known keys.
+	Written bool
 }
 
 // Knows reports whether v, a struct, has a field at a path of json names such as spec.options.record. Lists and maps on
@@ -34,11 +38,11 @@ func Knows(v any, path string) bool {
 		if t.Kind() != reflect.Struct {
 			return false
 		}
-		index, ok := fieldsOf(t)[name]
+		f, ok := fieldsOf(t)[name]
 		if !ok {
 			return false
 		}
-		t = t.FieldByIndex(index).Type
+		t = t.FieldByIndex(f.index).Type
 	}
 	return true
 }
@@ -253,7 +257,7 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 	}
 	fields := fieldsOf(v.Type())
 	for i, key := range n.keys {
-		index, ok := fields[key]
+		f, ok := fields[key]
 		if !ok && d.options.Unknown {
 			continue
 		}
@@ -261,11 +265,27 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 			d.fault(n.spots[i].line, n.spots[i].col, child(path, key), "unknown key; known here: "+known(fields))
 			continue
 		}
-		d.value(n.items[i], v.FieldByIndex(index), child(path, key))
+		item, into, at := n.items[i], v.FieldByIndex(f.index), child(path, key)
+		before := len(d.fields)
+		d.value(item, into, at)
+		if d.options.Written && len(d.fields) == before && (item.Type == Null || f.optional && empty(into)) {
+			d.fault(item.Line, item.Col, at, "nothing stands here; write a value, or leave "+key+" out")
+		}
 	}
 }
 
-func known(fields map[string][]int) string {
+// empty reports whether a value is what its field has when nothing is written, and can say nothing else.
+func empty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Slice, reflect.Map, reflect.String:
+		return v.Len() == 0
+	case reflect.Bool, reflect.Struct:
+		return false
+	}
+	return v.IsZero()
+}
+
+func known(fields map[string]field) string {
 	var keys []string
 	for k := range fields {
 		keys = append(keys, k)
@@ -274,16 +294,22 @@ func known(fields map[string][]int) string {
 	return strings.Join(keys, ", ")
 }
 
-// fieldsOf maps JSON names to field indices, exactly as spelt: encoding/json would fold case.
-func fieldsOf(t reflect.Type) map[string][]int {
+// field is one field of a struct.
+type field struct {
+	index    []int
+	optional bool // it is left out when empty
+}
+
+// fieldsOf maps JSON names to fields, exactly as spelt: encoding/json would fold case.
+func fieldsOf(t reflect.Type) map[string]field {
 	if known, ok := fieldCache.Load(t); ok {
-		return known.(map[string][]int)
+		return known.(map[string]field)
 	}
-	fields := map[string][]int{}
+	fields := map[string]field{}
 	for _, f := range reflect.VisibleFields(t) {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.IsExported() && name != "" && name != "-" {
-			fields[name] = f.Index
+			fields[name] = field{f.Index, strings.Contains(options, "omit")}
 		}
 	}
 	fieldCache.Store(t, fields)

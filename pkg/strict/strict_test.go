@@ -106,6 +106,34 @@ func TestEveryFaultIsReportedWithItsPlace(t *testing.T) {
 	}
 }
 
+// What is written is kept: what would vanish is refused where the writer is there to be asked.
+func TestWhatIsWrittenAndSaysNothingIsRefusedWhenAsked(t *testing.T) {
+	const doc = "name: ''\ncount: 0\nsize:\nbytes: ''\ninner:\n  logins: []\n  labels: {}\n  on: null\nlist: []\n"
+	var got outer
+	if err := strict.YAML([]byte(doc), strict.MaxSize, &got, strict.Options{}); err != nil {
+		t.Fatalf("unasked: %v", err)
+	}
+	err := strict.YAML([]byte(doc), strict.MaxSize, &got, strict.Options{Written: true})
+	var want []fault.Field
+	for _, f := range []struct{ place, key string }{
+		{"line 2, column 8: count", "count"}, {"line 3, column 1: size", "size"}, {"line 4, column 8: bytes", "bytes"},
+		{"line 6, column 11: inner.logins", "logins"}, {"line 7, column 11: inner.labels", "labels"}, {"line 8, column 3: inner.on", "on"},
+		{"line 9, column 7: list", "list"},
+	} {
+		want = append(want, fault.Field{Path: f.place, Reason: "nothing stands here; write a value, or leave " + f.key + " out"})
+	}
+	if f := fault.From(err); f == nil {
+		t.Error("taken")
+	} else if d := cmp.Diff(want, f.Fields); d != "" {
+		t.Error(d)
+	}
+	for _, says := range []string{"inner: {on: false}\n", "inner: {}\n", "name: a\n", "count: 1\nlist: [{logins: [root]}]\n"} {
+		if err := strict.YAML([]byte(says), strict.MaxSize, &got, strict.Options{Written: true}); err != nil {
+			t.Errorf("%q: %v", says, err)
+		}
+	}
+}
+
 func TestWhatANewerReleaseMayHaveWrittenIsReadWithoutWhatIsNotKnown(t *testing.T) {
 	var got outer
 	doc := `{"name":"a","later":{"x":[1]},"inner":{"logins":["root"],"more":true},"list":[{"logins":["x"],"more":null}]}`
