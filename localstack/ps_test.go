@@ -69,8 +69,13 @@ func sleepers(t *testing.T, names ...string) place {
 func TestPsListsWhatRunsWithItsAddresses(t *testing.T) {
 	p := sleepers(t, "node-10", "node-2", "node-1", "dead", "balancer", "stile-proxy-1", "stile-proxy-0", "localstack")
 	addresses := []struct{ name, addr string }{
-		{"localstack", "127.0.0.1:1"}, {"balancer", "127.0.0.1:3"}, {"stile-proxy-0", "127.0.0.1:4"}, {"stile-proxy-1", "127.0.0.1:5"},
-		{"node-1", ""}, {"node-2", ""}, {"node-10", ""},
+		{"localstack", "127.0.0.1:1"},
+		{"balancer", "127.0.0.1:3"},
+		{"stile-proxy-0", "127.0.0.1:4"},
+		{"stile-proxy-1", "127.0.0.1:5"},
+		{"node-1", ""},
+		{"node-2", ""},
+		{"node-10", ""},
 	}
 	var want []running
 	var table strings.Builder

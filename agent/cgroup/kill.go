@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -100,8 +101,10 @@ func (g *Group) each() {
 // processes lists those of the group and of the groups below it.
 func (g *Group) processes() []process {
 	var out []process
-	var list func(dir string) error
-	list = func(dir string) error {
+	_ = filepath.WalkDir(g.dir, func(dir string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() {
+			return nil //nolint:nilerr // it was removed meanwhile, and so were its processes
+		}
 		// A threaded cgroup's can't be read; the file of the cgroup above it has them (cgroup-v2.rst, "Threads").
 		procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 		for line := range bytes.Lines(procs) {
@@ -114,10 +117,8 @@ func (g *Group) processes() []process {
 				out = append(out, p)
 			}
 		}
-		_ = children(dir, list)
 		return nil
-	}
-	_ = list(g.dir)
+	})
 	return out
 }
 

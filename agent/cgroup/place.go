@@ -18,7 +18,7 @@ type mount struct {
 
 // parseMounts finds the mounts of cgroup v2 in a mountinfo file. A line is, by proc_pid_mountinfo(5):
 //
-//	41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw
+//	41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 none rw
 //
 // number, parent, device, root, mount point, options of the mount, any number of optional fields, a hyphen, type,
 // source, options of the file system. Both options may say that it is read-only.

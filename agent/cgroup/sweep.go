@@ -121,8 +121,14 @@ func remove(dir string) error {
 	return nil
 }
 
+// prune removes a cgroup and those below it.
 func prune(dir string) error {
-	err := children(dir, prune)
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() && err == nil {
+			err = prune(filepath.Join(dir, e.Name()))
+		}
+	}
 	if err == nil {
 		err = os.Remove(dir) // rmdir(2) is all that the files in it need
 	}
@@ -130,23 +136,6 @@ func prune(dir string) error {
 		return nil
 	}
 	return err
-}
-
-// children calls f for every cgroup directly in dir.
-func children(dir string, f func(dir string) error) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		if err := f(filepath.Join(dir, e.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // populated reports whether a process is in the cgroup or in one below it; zombies don't count (cgroup-v2.rst,

@@ -43,8 +43,9 @@ type cage struct {
 
 func (c *cage) Configure(*syscall.SysProcAttr) {}
 func (c *cage) Lead(pid int) error             { c.mu.Lock(); defer c.mu.Unlock(); c.lead = pid; return nil }
-func (c *cage) Close() error                   { c.mu.Lock(); defer c.mu.Unlock(); c.over = true; return nil }
-func (c *cage) wasKilled() bool                { c.mu.Lock(); defer c.mu.Unlock(); return c.killed }
+
+func (c *cage) Close() error    { c.mu.Lock(); defer c.mu.Unlock(); c.over = true; return nil }
+func (c *cage) wasKilled() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.killed }
 
 func (c *cage) Kill() error {
 	if c.stuck != nil {
@@ -308,8 +309,7 @@ func TestACutKillsWhatRunsThenCutsTheConnectionAndWaitsForNobody(t *testing.T) {
 		w := newWorld()
 		cut := make(chan *fault.Fault, 1)
 		stuck := make(chan struct{})
-		var a *session.Access
-		a = admit(t, w, func(f *fault.Fault) {
+		a := admit(t, w, func(f *fault.Fault) {
 			if !w.cages[0].wasKilled() {
 				t.Error("the connection was cut before the process was killed")
 			}

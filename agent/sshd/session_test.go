@@ -448,7 +448,7 @@ func TestWhatARoleForbidsIsRefused(t *testing.T) {
 }
 
 // life opens a session under a certificate of two seconds and says whether it lives on after that.
-func life(t *testing.T, options access.RoleOptions) (cut error, banner string) {
+func life(t *testing.T, options access.RoleOptions) (said string, cut error) {
 	t.Helper()
 	b := newBench(t)
 	b.cluster.SetRoles(access.Role{Metadata: access.Metadata{Name: "short"}, Spec: access.RoleSpec{
@@ -467,11 +467,11 @@ func life(t *testing.T, options access.RoleOptions) (cut error, banner string) {
 	var errs bytes.Buffer
 	s.Stderr = &errs
 	err = s.Run("sleep 3; echo survived")
-	return err, errs.String()
+	return errs.String(), err
 }
 
 func TestASessionEndsWithItsCertificate(t *testing.T) {
-	cut, said := life(t, access.RoleOptions{})
+	said, cut := life(t, access.RoleOptions{})
 	const why = "\r\nstile: error: the certificate expired\r\nstile: hint: log in again with: stile login --iam\r\n"
 	if exit, ok := errors.AsType[*ssh.ExitError](cut); !ok || exit.Signal() != "ended@stile.dev" || said != why {
 		t.Errorf("cut %v, said %q", cut, said)
@@ -480,7 +480,7 @@ func TestASessionEndsWithItsCertificate(t *testing.T) {
 
 func TestASessionOutlivesItsCertificateWhereItsRolesLetIt(t *testing.T) {
 	no := false
-	if cut, said := life(t, access.RoleOptions{DisconnectExpiredCert: &no}); cut != nil {
+	if said, cut := life(t, access.RoleOptions{DisconnectExpiredCert: &no}); cut != nil {
 		t.Errorf("it was cut: %v, %q", cut, said)
 	}
 }

@@ -23,12 +23,12 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "usage: echo FILE, an agent's configuration")
 		os.Exit(2)
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	c, err := config.Read(os.Args[1])
 	if err == nil {
 		err = serve.Run(ctx, c, serve.Options{Software: "echo", Services: services, Log: slog.New(slog.NewJSONHandler(os.Stderr, nil))})

@@ -184,6 +184,7 @@ func TestADocumentWithSomethingCriticalThatIsNotKnownLetsNobodyIn(t *testing.T) 
 			return string(w.ring.trust(2, w.root).Body), w.root
 		case bundle.KindPolicy:
 			return string(seal(t, kind, policy(6), w.policy).Body), w.policy
+		case bundle.KindRevocations:
 		}
 		r := revocations(2, now)
 		r.Locks = []bundle.Lock{{ID: "lck_1", Target: "user", Value: "eve"}}

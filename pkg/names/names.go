@@ -71,7 +71,7 @@ const (
 	Expires = "expires" // seconds since 1970: the tables' TTL attribute, never used to decide
 )
 
-// Kinds of targets that have a meaning of their own somewhere; package access has the table of all.
+// KindNode is the kind of target that has a meaning of its own in places; package access has the table of all kinds.
 const KindNode = "node" // a server reached by SSH
 
 // Protocols on the proxy's one port, chosen by ALPN.
@@ -83,7 +83,7 @@ const (
 	ALPNAPI     = "stile-api/1"
 )
 
-// Purposes of the streams that an agent opens to a proxy beside its control stream.
+// StreamEvents is the purpose of the stream that an agent opens to a proxy for its audit events, beside its control stream.
 const StreamEvents = "events" // audit events
 
 // HTTP headers.

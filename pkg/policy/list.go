@@ -56,11 +56,12 @@ func (s *Set) candidates(sub Subject, t Target, stop func([access.MaxUses]string
 // product goes through the combinations of the uses that a side names.
 func (s *side) product(uses int, traits map[string][]string) iter.Seq[[access.MaxUses]string] {
 	var have [access.MaxUses][]string
-	for i := range uses {
-		have[i], _ = s.uses[i].expand(traits)
+	for i := range have[:uses] {
+		words, _ := s.uses[i].expand(traits)
 		if s.uses[i].any {
-			have[i] = append(have[i], "*")
+			words = append(words, "*")
 		}
+		have[i] = words
 	}
 	return func(yield func([access.MaxUses]string) bool) {
 		var use [access.MaxUses]string

@@ -281,8 +281,9 @@ func empty(v reflect.Value) bool {
 		return v.Len() == 0
 	case reflect.Bool, reflect.Struct:
 		return false
+	default:
+		return v.IsZero()
 	}
-	return v.IsZero()
 }
 
 func known(fields map[string]field) string {
