@@ -15,7 +15,7 @@ HOSTILE  ?= 20s
 PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./localstack/... ./scripts/...
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
-.PHONY: help up down demo test check lint fmt generate bench fuzz synth build clean
+.PHONY: help up down demo test check lint fmt generate bench mutate fuzz synth build clean
 .PHONY: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions need vet unit infra-test integration
 
 help: ## list the targets
@@ -52,6 +52,9 @@ bench: build ## measure beside ssh, as docs/performance.md says (HOSTILE=10m mak
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/policy ./pkg/certs ./pkg/frame ./pkg/tunnel ./pkg/signature
 	$(GO) test -run '^$$' -bench Hostile -benchtime $(HOSTILE) ./agent/sshd
 	$(GO) run ./integration/bench -hostile $(HOSTILE)
+
+mutate: ## break each rule of scripts/mutate/mutants.txt and expect a test beside it to fail: make mutate ONLY=policy SINCE=HEAD~3
+	$(GO) run ./scripts/mutate -only "$(ONLY)" -since "$(SINCE)"
 
 fuzz: ## run every fuzz target for T each: make fuzz T=1m
 	@scripts/fuzz $(T)

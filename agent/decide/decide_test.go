@@ -171,6 +171,24 @@ func TestARoleMarkedFreshIsNotJudgedByOldDocuments(t *testing.T) {
 	}
 }
 
+func TestARoleReachesNoTargetOutsideItsScope(t *testing.T) {
+	role := func(name, scope string) access.Role {
+		return access.Role{Metadata: access.Metadata{Name: name, Scope: scope}, Spec: access.RoleSpec{
+			Allow: access.RoleBlock{Logins: []string{"ada"}, NodeLabels: access.Labels{"*": {"*"}}},
+		}}
+	}
+	b := newBench(t, role("payments", "/payments"), role("billing", "/billing"))
+	host, _ := b.cluster.Host(nil, web)
+	host.Scope = "/payments/prod"
+	b.Decider = decide.New(decide.Config{Documents: b.holder, Host: func() identity.Host { return host }, Clock: b.now})
+	if err := b.admit(b.user("payments")); err != nil {
+		t.Errorf("below the role's scope: %v", err)
+	}
+	if err := b.admit(b.user("billing")); !fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), "/payments/prod") {
+		t.Errorf("beside the role's scope: %v", err)
+	}
+}
+
 func TestANewPolicyDecidesAgain(t *testing.T) {
 	deny := access.Role{Metadata: access.Metadata{Name: "guard"}}
 	b := newBench(t, deny)

@@ -63,7 +63,10 @@ func numbers(t *testing.T, lines [][]byte) []string {
 func TestEventsComeInOrderUntilAcknowledgedAndOutliveARestart(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, 0)
-	record(t, s, 0, 5000) // some segments
+	record(t, s, 0, 5000)
+	if files := segments(t, dir); len(files) < 2 {
+		t.Errorf("all in one segment, which can't go before all is delivered: %v", files)
+	}
 	seen := 0
 	for range 10 {
 		lines, at, err := s.Next(48 << 10)
@@ -107,9 +110,62 @@ func TestEventsComeInOrderUntilAcknowledgedAndOutliveARestart(t *testing.T) {
 	if lines, _, err := s.Next(1 << 20); err != nil || len(lines) != 0 {
 		t.Errorf("%d lines left, %v", len(lines), err)
 	}
-	files, _ := filepath.Glob(filepath.Join(dir, "*.ndjson"))
-	if len(files) != 1 {
+	if files := segments(t, dir); len(files) != 1 {
 		t.Errorf("acknowledged segments stay: %v", files)
+	}
+}
+
+// segments lists the spool's files in their order; none is larger than a segment is.
+func segments(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.ndjson"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err != nil || info.Size() > 1<<20 {
+			t.Errorf("%s: %v, %v", f, info, err)
+		}
+	}
+	return files
+}
+
+// A gap or a double in the numbers is how the other side sees that events are missing.
+func TestEventsAreNumberedOneByOne(t *testing.T) {
+	s := open(t, t.TempDir(), 0)
+	record(t, s, 0, 5)
+	if err := s.Record(audit.Event{}); err == nil {
+		t.Error("an event that says nothing was kept")
+	}
+	record(t, s, 5, 10)
+	lines, _, err := s.Next(1 << 20)
+	if err != nil || len(lines) != 10 {
+		t.Fatalf("%d lines, %v", len(lines), err)
+	}
+	for i, l := range lines {
+		var e audit.Event
+		if err := json.Unmarshal(l, &e); err != nil || e.Seq != uint64(i+1) || e.SourceEpoch != "e1" {
+			t.Errorf("event %d is number %d of %q, %v", i, e.Seq, e.SourceEpoch, err)
+		}
+	}
+}
+
+// A session may begin as long as there is a byte of room, and not with none.
+func TestTheLastByteOfRoomIsRoom(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 0)
+	record(t, s, 0, 3)
+	_ = s.Close()
+	info, err := os.Stat(segments(t, dir)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for limit, room := range map[int64]bool{info.Size() + 1: true, info.Size(): false, info.Size() - 1: false} {
+		s := open(t, dir, limit)
+		if err := s.Room(); (err == nil) != room {
+			t.Errorf("%d bytes where %d are allowed: %v", info.Size(), limit, err)
+		}
+		_ = s.Close()
 	}
 }
 

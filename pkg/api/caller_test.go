@@ -113,16 +113,22 @@ func (s *site) pinned(to string) credential {
 // get signs a call and gives its status and problem.
 func (s *site) get(c credential, path string) (int, wire.Problem) {
 	s.t.Helper()
+	return s.send(c, path, "/prod"+path)
+}
+
+// send is get with what the client asked for and signed told apart from what API Gateway says is to be routed.
+func (s *site) send(c credential, path, asked string) (int, wire.Problem) {
+	s.t.Helper()
 	e := events.APIGatewayProxyRequest{
 		HTTPMethod: http.MethodGet, Path: path, MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
 		RequestContext: events.APIGatewayProxyRequestContext{
-			Path: "/prod" + path, Stage: "prod", RequestID: "req-1", Identity: events.APIGatewayRequestIdentity{SourceIP: s.from},
+			Path: asked, Stage: "prod", RequestID: "req-1", Identity: events.APIGatewayRequestIdentity{SourceIP: s.from},
 		},
 	}
 	if c.key != nil {
 		e.MultiValueHeaders[names.HeaderCertificate] = []string{base64.StdEncoding.EncodeToString(c.der)}
 		headers, err := signature.Sign(signature.Message{
-			Method: http.MethodGet, Authority: "api.example.com", Path: "/prod" + path,
+			Method: http.MethodGet, Authority: "api.example.com", Path: asked,
 			Header: func(name string) []string { return e.MultiValueHeaders[http.CanonicalHeaderKey(name)] },
 		}, c.key, signature.Params{Created: s.Now, Nonce: rand.Text(), KeyID: signature.KeyID(&c.key.PublicKey)})
 		if err != nil {
@@ -197,6 +203,27 @@ func TestAUserCallsWhatIsForUsers(t *testing.T) {
 		if c.User.Name != "ada" || !cmp.Equal(c.Host, identity.Host{}) || !c.Expires.Equal(s.Now.Add(time.Hour)) {
 			t.Errorf("called by %+v and %+v", c.User, c.Host)
 		}
+	}
+}
+
+// What is routed is what was signed: API Gateway gives the path twice, with the stage and without.
+func TestAPathThatWasNotSignedIsNotRouted(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada")
+	for name, paths := range map[string][2]string{
+		"another one behind the stage": {userStatus, "/prod" + userList},
+		"another stage":                {userStatus, "/test" + userStatus},
+		"more than a stage in front":   {userStatus, "/prod/prod" + userStatus},
+		"a stage without its slash":    {userStatus, "prod" + userStatus},
+	} {
+		before := len(s.calls)
+		if status, p := s.send(ada, paths[0], paths[1]); status != http.StatusBadRequest || !strings.Contains(p.Detail, "not the one that was signed") || len(s.calls) != before {
+			t.Errorf("%s: %d %+v", name, status, p)
+		}
+	}
+	// A domain of its own has no stage in front.
+	if status, p := s.send(ada, userStatus, userStatus); status != http.StatusOK {
+		t.Errorf("without a stage: %d %+v", status, p)
 	}
 }
 

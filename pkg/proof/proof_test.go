@@ -1,7 +1,10 @@
 package proof_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/evidence"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/proof"
@@ -218,6 +222,51 @@ func TestAChallengeComesBackAsItWasMade(t *testing.T) {
 	}
 	if _, err := proof.NewChallenge("login", "0b5f9f1e", "short", now, rand.Reader); err == nil {
 		t.Error("a challenge for a hash that is none")
+	}
+}
+
+// A challenge is good for what it was made for, and for a minute.
+func TestAChallengeIsGoodForWhatItWasMadeFor(t *testing.T) {
+	spki := func() []byte {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	ssh, tls := spki(), spki()
+	ch, err := proof.NewChallenge("login", "0b5f9f1e", certs.KeysHash(ssh, tls), now, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := ch.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*proof.Claim, *proof.Terms)
+		code   fault.Code // "" is accepted
+	}{
+		"as it was made":        {func(*proof.Claim, *proof.Terms) {}, ""},
+		"at its end":            {func(_ *proof.Claim, u *proof.Terms) { u.Now = ch.Expires() }, ""},
+		"after its end":         {func(_ *proof.Claim, u *proof.Terms) { u.Now = ch.Expires().Add(time.Millisecond) }, fault.Expired},
+		"a clock little behind": {func(_ *proof.Claim, u *proof.Terms) { u.Now = now.Add(-5 * time.Second) }, ""},
+		"a clock far behind":    {func(_ *proof.Claim, u *proof.Terms) { u.Now = now.Add(-6 * time.Second) }, fault.Unauthenticated},
+		"to join":               {func(_ *proof.Claim, u *proof.Terms) { u.Purpose = "join" }, fault.Denied},
+		"in another cluster":    {func(_ *proof.Claim, u *proof.Terms) { u.Cluster = "1c6f" }, fault.Denied},
+		"with another SSH key":  {func(c *proof.Claim, _ *proof.Terms) { c.SSHKey = spki() }, fault.Denied},
+		"with another TLS key":  {func(c *proof.Claim, _ *proof.Terms) { c.TLSKey = spki() }, fault.Denied},
+		"with the keys swapped": {func(c *proof.Claim, _ *proof.Terms) { c.SSHKey, c.TLSKey = c.TLSKey, c.SSHKey }, fault.Denied},
+	} {
+		claim, terms := proof.Claim{Challenge: proof.Join(text, make([]byte, 32)), SSHKey: ssh, TLSKey: tls}, proof.Terms{Purpose: "login", Cluster: "0b5f9f1e", Now: now}
+		c.change(&claim, &terms)
+		if _, err := proof.Check(claim, terms); (err == nil) != (c.code == "") || err != nil && !fault.Is(err, c.code) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
