@@ -35,7 +35,7 @@ func ps(p place, format string, out io.Writer) error {
 	case format == "json":
 		return json.NewEncoder(out).Encode(list)
 	case len(list) == 0:
-		_, err := fmt.Fprintln(out, "nothing runs; type make up")
+		_, err := fmt.Fprintf(out, "nothing of %s runs; start it with make up (STILE_STATE says which directory is meant)\n", p.state)
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -40,7 +41,7 @@ type Config struct {
 	State      string            `yaml:"state"`       // directory; /var/lib/stile-agent by default
 	CAPin      string            `yaml:"ca_pin"`      // key id of the cluster's root key
 	Region     string            `yaml:"region"`      // AWS Region of method iam; the environment's by default
-	TTL        string            `yaml:"ttl"`         // asked life of a credential, such as 12h; the API's by default
+	TTL        string            `yaml:"ttl"`         // how long a credential should live, such as 12h; 24h by default
 	Log        string            `yaml:"log"`         // debug | info | warn | error; info by default
 }
 
@@ -142,7 +143,7 @@ func (c Config) Validate() error {
 	need(filepath.IsAbs(c.State), "state", "must be an absolute path")
 	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log", "must be debug, info, warn or error")
 	ttl, err := time.ParseDuration(c.TTL)
-	need(c.TTL == "" || err == nil && ttl >= time.Second, "ttl", "must be a duration of a second or more, such as 12h")
+	need(c.TTL == "" || err == nil && ttl >= time.Second && ttl <= certs.MaxHostLife, "ttl", "must be a duration from 1s to 24h, such as 12h")
 	if len(f.Fields) == 0 {
 		return nil
 	}

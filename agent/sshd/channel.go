@@ -226,6 +226,8 @@ func (s *channel) cut(f *fault.Fault) {
 func (s *channel) tell(f *fault.Fault) {
 	s.told.Do(func() {
 		_, _ = s.ssh.SendRequest("exit-signal", false, exitSignal(names.SSHEnded, false))
-		_, _ = s.ssh.Stderr().Write([]byte("\r\n" + sentence(f)))
+		ended := *f
+		ended.Message = "the node ended the session: " + f.Message
+		_, _ = s.ssh.Stderr().Write([]byte("\r\n" + sentence(&ended)))
 	})
 }

@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"encoding/binary"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -103,12 +104,12 @@ var signals = map[string]syscall.Signal{
 	"TERM": syscall.SIGTERM, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2,
 }
 
-// signalName is the name for exit-signal; one that the RFC doesn't name gets its number and our domain.
+// signalName is the name for exit-signal; one that the RFC doesn't name gets our domain.
 func signalName(s syscall.Signal) string {
 	for name, number := range signals {
 		if number == s {
 			return name
 		}
 	}
-	return unix.SignalName(s) + "@stile.dev"
+	return strings.TrimPrefix(unix.SignalName(s), "SIG") + "@stile.dev"
 }

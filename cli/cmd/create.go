@@ -23,9 +23,11 @@ func (a *app) create() *cobra.Command {
 	var file string
 	var replace bool
 	c := &cobra.Command{
-		Use:     "create -f FILE",
-		Short:   "Create resources from YAML",
-		Long:    "Create the resources of a YAML file, which --- lines part. The whole file is checked before the first is created.\nA join token's secret is printed once, here.",
+		Use:   "create -f FILE",
+		Short: "Create resources from YAML",
+		Long: "Create the resources of a YAML file: documents separated by ---, or a list as stile get prints it.\n" +
+			"The whole file is checked before the first is created; what only the API knows, such as whether one exists already, comes with each.\n" +
+			"A join token's secret is printed once, here.",
 		Example: "  stile create -f developer.yaml\n  stile get role/developer | sed s/dev/staging/ | stile create -f - --replace",
 		Args:    exactly(0, "stile create -f FILE"),
 	}
@@ -72,7 +74,7 @@ func (a *app) read(file string) ([]wire.Resource, error) {
 	var err error
 	switch file {
 	case "":
-		return nil, fault.New(fault.BadInput, "which file to read is not said", "type it like: stile create -f FILE")
+		return nil, fault.New(fault.BadInput, "no file was given", "type it like: stile create -f FILE")
 	case "-":
 		text, err = io.ReadAll(io.LimitReader(a.In, strict.MaxSize+1))
 	default:
@@ -88,6 +90,9 @@ func (a *app) read(file string) ([]wire.Resource, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}
+	if err := creatable(decoded); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
 	list := make([]wire.Resource, len(decoded))
 	for i, r := range decoded {
 		if list[i], err = toWire(r); err != nil {
@@ -95,6 +100,27 @@ func (a *app) read(file string) ([]wire.Resource, error) {
 		}
 	}
 	return list, nil
+}
+
+// creatable refuses what could only fail halfway: two resources of one name, and names that are built in.
+func creatable(list []access.Resource) error {
+	var faults []fault.Field
+	seen := map[string]bool{}
+	for _, r := range list {
+		k, _ := access.KindOf(r.Kind)
+		name := r.Kind + "/" + r.Metadata.Name
+		switch {
+		case k.Reserved(r.Metadata.Name):
+			faults = append(faults, fault.Field{Path: name, Reason: "it is built in and can't be changed; write one of your own under another name"})
+		case seen[name]:
+			faults = append(faults, fault.Field{Path: name, Reason: "it stands twice in the file; take one out"})
+		}
+		seen[name] = true
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return strict.Refuse(faults)
 }
 
 func readFile(name string) ([]byte, error) {
@@ -125,6 +151,9 @@ func toWire(r access.Resource) (wire.Resource, error) {
 func write(ctx context.Context, s session, r wire.Resource, replace bool) (wire.Created, error) {
 	if replace {
 		created, err := s.client.UpdateResource(ctx, r)
+		if fault.Is(err, fault.NotFound) && r.Metadata.Revision != 0 {
+			return created, fault.Newf(fault.Conflict, "take the revision out to create it again", "%s %s was deleted since revision %d", r.Kind, r.Metadata.Name, r.Metadata.Revision).Because(err)
+		}
 		if !fault.Is(err, fault.NotFound) {
 			return created, err
 		}
@@ -162,8 +191,15 @@ func (a *app) partly(made []wire.Created, failed wire.Resource, err error) error
 		return err
 	}
 	out := *f
-	out.Message = fmt.Sprintf("%s/%s: %s (%d before it in the file stand)", failed.Kind, failed.Metadata.Name, f.Message, len(made))
+	out.Message = fmt.Sprintf("%s/%s: %s (%s before it)", failed.Kind, failed.Metadata.Name, f.Message, count(len(made)))
 	return &out
+}
+
+func count(made int) string {
+	if made == 1 {
+		return "one was written"
+	}
+	return fmt.Sprintf("%d were written", made)
 }
 
 func (a *app) say(kind, name, verb string) error {
@@ -175,11 +211,15 @@ func (a *app) say(kind, name, verb string) error {
 func kindOf(word string) (string, error) {
 	k, ok := access.KindOf(word)
 	if !ok {
-		var kinds []string
-		for _, k := range access.Kinds {
-			kinds = append(kinds, k.Name)
-		}
-		return "", fault.Newf(fault.BadInput, "the kinds are "+strings.Join(kinds, ", "), "there is no kind %q", word)
+		return "", fault.Newf(fault.BadInput, "the kinds are "+strings.Join(kindNames(), ", "), "there is no kind %q", word)
 	}
 	return k.Name, nil
+}
+
+func kindNames() []string {
+	var all []string
+	for _, k := range access.Kinds {
+		all = append(all, k.Name)
+	}
+	return all
 }

@@ -15,7 +15,7 @@ import (
 func (a *app) get() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "get KIND[/NAME]",
-		Short:   "Show resources: role, user, iam_mapping, token, node",
+		Short:   "Show resources: " + strings.Join(kindNames(), ", "),
 		Example: "  stile get roles\n  stile get role/developer > developer.yaml",
 		Args:    exactly(1, "stile get roles, or stile get role/developer"),
 
@@ -80,7 +80,9 @@ func resourceRows(list []wire.Resource) output.Rows {
 // reference reads KIND or KIND/NAME; kinds may be written in the plural.
 func reference(text string) (kind, name string, one bool, err error) {
 	word, name, one := strings.Cut(text, "/")
-	kind, err = kindOf(word)
+	if kind, err = kindOf(word); err != nil && !one {
+		err = fault.Newf(fault.BadInput, "write KIND or KIND/NAME; the kinds are "+strings.Join(kindNames(), ", "), "%q is not a kind", text)
+	}
 	if err == nil && one && name == "" {
 		err = fault.Newf(fault.BadInput, "write it like "+kind+"/NAME", "%q names no %s", text, kind)
 	}

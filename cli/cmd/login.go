@@ -24,7 +24,7 @@ func (a *app) login() *cobra.Command {
 		Args:    exactly(0, "stile login --iam"),
 	}
 	c.Flags().BoolVar(&iam, "iam", false, "with an AWS identity")
-	c.Flags().DurationVar(&ttl, "ttl", 0, "how long to stay logged in, at least 1s (default: 8h, or what your roles allow)")
+	c.Flags().DurationVar(&ttl, "ttl", 0, "how long to stay logged in, 1s to 12h; your roles may allow less (default 8h)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if !iam {
 			return fault.New(fault.BadInput, "say how to log in", "run: stile login --iam")

@@ -63,7 +63,7 @@ func TestAnUnknownNodeAndAnOfflineOneAreTwoCases(t *testing.T) {
 		"absent": {fault.NotFound, "there is no node absent that you may reach"},
 		"thing":  {fault.NotFound, "there is no node thing that you may reach"},
 		"away":   {fault.Unreachable, "node away is offline"},
-		"here":   {fault.Unreachable, "node here is online, but no proxy that answers here leads to it"},
+		"here":   {fault.Unreachable, "node here is online, but no proxy that can be reached from here has a tunnel to it"},
 	} {
 		f := fault.From(l.Missing(t.Context(), node, said))
 		if f.Code != want.code || f.Message != want.text || f.Hint == "" {

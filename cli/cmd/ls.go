@@ -14,7 +14,7 @@ import (
 func (a *app) ls() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ls",
-		Short: "List what you may reach, with labels and whether it is online",
+		Short: "List the nodes that you may reach, with labels and whether they are online",
 		Args:  exactly(0, "stile ls"),
 	}
 	format := formatFlag(c, output.Table, output.Formats...)

@@ -1,8 +1,10 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os/user"
 	"slices"
 	"strings"
 
@@ -10,6 +12,7 @@ import (
 
 	"github.com/stile-dev/stile/cli/shell"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 )
 
 func (a *app) ssh() *cobra.Command {
@@ -43,7 +46,7 @@ func (a *app) ssh() *cobra.Command {
 			o.tty = -1
 		}
 		if o.tty == 1 && !shell.IsTerminal(a.In) {
-			a.warn("there is no terminal here to give to the command; -tt gives it one nevertheless")
+			a.warn("there is no terminal here to give to the command; use -tt to force one")
 		}
 		command := args[1:]
 		if len(command) > 0 && command[0] == "--" {
@@ -55,13 +58,16 @@ func (a *app) ssh() *cobra.Command {
 }
 
 func (a *app) runSSH(ctx context.Context, target, command string, o options) error {
-	s, err := a.session()
-	if err != nil {
-		return err
-	}
 	login, node := split(target, o.user)
 	if node == "" {
 		return fault.Newf(fault.BadInput, "type it like: stile ssh [LOGIN@]NODE", "%q names no node", target)
+	}
+	if !identity.ValidTargetName(node) {
+		return fault.Newf(fault.BadInput, "run stile ls to see the nodes", "%q can't be a node's name: 1–63 lower-case letters, digits, dots and hyphens", node)
+	}
+	s, err := a.session()
+	if err != nil {
+		return err
 	}
 	if login == "" {
 		if login, err = a.defaultLogin(ctx, s, node); err != nil {
@@ -118,6 +124,17 @@ func (a *app) wantsTTY(asked int, command string) bool {
 	return false
 }
 
+// localUser is the name of who runs this process, "" if the system has none.
+func (a *app) localUser() string {
+	if name := cmp.Or(a.Getenv("USER"), a.Getenv("LOGNAME")); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
+}
+
 // defaultLogin is the only login that may be used on the node, else the local user's name if it is one of them.
 func (a *app) defaultLogin(ctx context.Context, s session, node string) (string, error) {
 	logins := s.credential.Logins
@@ -133,7 +150,7 @@ func (a *app) defaultLogin(ctx context.Context, s session, node string) (string,
 	if len(logins) == 1 {
 		return logins[0], nil
 	}
-	if user := a.Getenv("USER"); user != "" && slices.Contains(logins, user) {
+	if user := a.localUser(); user != "" && slices.Contains(logins, user) {
 		return user, nil
 	}
 	if absent {

@@ -20,11 +20,11 @@ func Fault(w io.Writer, err error) {
 			message = cause.Error()
 		}
 	}
-	line(w, "error", message)
+	if len(f.Fields) == 0 || !says(message, text(f.Fields[0])) {
+		line(w, "error", message)
+	}
 	for _, field := range f.Fields {
-		if text := strings.TrimPrefix(field.Path+": "+field.Reason, ": "); !says(message, text) {
-			line(w, "error", text)
-		}
+		line(w, "error", text(field))
 	}
 	if f.DecisionID != "" {
 		line(w, "error", "decision "+f.DecisionID)
@@ -36,6 +36,8 @@ func Fault(w io.Writer, err error) {
 		line(w, "hint", fmt.Sprintf("try again in %s", f.RetryAfter.Round(time.Second)))
 	}
 }
+
+func text(f fault.Field) string { return strings.TrimPrefix(f.Path+": "+f.Reason, ": ") }
 
 // says reports whether the message is the field's text, or that with how many more there are.
 func says(message, field string) bool {

@@ -136,7 +136,7 @@ func TestASingleFaultyFieldIsNotPrintedTwice(t *testing.T) {
 		"the message is the first of several": {
 			"a: b (and 1 more)",
 			[]fault.Field{{Path: "a", Reason: "b"}, {Path: "c", Reason: "d"}},
-			"stile: error: a: b (and 1 more)\nstile: error: c: d\n",
+			"stile: error: a: b\nstile: error: c: d\n",
 		},
 		"the message only begins like a field": {
 			"a: better",

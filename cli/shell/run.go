@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
@@ -139,13 +140,17 @@ func status(err error) (int, error) {
 		if exit.Signal() == names.SSHEnded {
 			return OwnFailure, nil
 		}
+		name, _, _ := strings.Cut(exit.Signal(), "@")
+		if number := unix.SignalNum("SIG" + name); number != 0 {
+			return 128 + int(number), nil // the library numbers only some of them
+		}
 		return exit.ExitStatus(), nil
 	}
 	return 0, broken("waiting for the command", err)
 }
 
 func broken(what string, err error) error {
-	return fault.New(fault.Unreachable, "the connection to the node was lost", "try again; run stile ls to see whether it is online").
+	return fault.New(fault.Unreachable, "the connection to the node was lost", "try again; run stile ls to see whether the node is online").
 		Because(fmt.Errorf("%s: %w", what, err))
 }
 

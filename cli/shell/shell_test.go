@@ -176,7 +176,7 @@ func TestACommandGetsItsStreamsAndGivesItsStatus(t *testing.T) {
 }
 
 func TestASignalsStatusIsAsShellsSayIt(t *testing.T) {
-	for name, want := range map[string]int{"KILL": 137, "ended@stile.dev": 255, "other@example.com": 128} {
+	for name, want := range map[string]int{"KILL": 137, "USR1": 138, "BUS@stile.dev": 135, "ended@stile.dev": 255, "other@example.com": 128} {
 		p := newPlace(t)
 		p.handle = func(ch ssh.Channel, _ string) uint32 {
 			_, _ = ch.SendRequest("exit-signal", false, ssh.Marshal(struct {

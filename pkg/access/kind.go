@@ -98,6 +98,17 @@ func kindNames() []string {
 	return all
 }
 
+// writtenKinds lists the kinds that people write.
+func writtenKinds() []string {
+	var all []string
+	for _, k := range Kinds {
+		if k.Writable {
+			all = append(all, k.Name)
+		}
+	}
+	return all
+}
+
 // Reserved reports whether a name of this kind is given by the code or the deployment and can't be written.
 func (k Kind) Reserved(name string) bool { return slices.Contains(k.reserved, name) }
 

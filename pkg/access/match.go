@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -38,13 +39,16 @@ func (m IAMMatch) Matches(who IAMIdentity) bool {
 	if m.Validate() != nil {
 		return false
 	}
-	partition := m.Partition
-	if partition == "" {
-		partition = "aws"
-	}
-	return partition == who.Partition && m.Account == who.Account && m.Role == who.Role &&
+	return cmp.Or(m.Partition, "aws") == who.Partition && m.Account == who.Account && m.Role == who.Role &&
 		(m.RoleID == "" || m.RoleID == who.RoleID) &&
 		(m.Session == "" || m.Session == who.Session)
+}
+
+// Overlaps reports whether an identity could match both.
+func (m IAMMatch) Overlaps(o IAMMatch) bool {
+	same := func(a, b string) bool { return a == b || a == "" || b == "" }
+	return cmp.Or(m.Partition, "aws") == cmp.Or(o.Partition, "aws") && m.Account == o.Account && m.Role == o.Role &&
+		same(m.RoleID, o.RoleID) && same(m.Session, o.Session)
 }
 
 // Validate reports all faults as one [fault.BadInput], with paths below match.
@@ -62,10 +66,10 @@ func (m IAMMatch) check(c *checker, path string) {
 		c.add(path+".partition", "%q is no partition; write aws, aws-cn or aws-us-gov", m.Partition)
 	}
 	if !accountShape.MatchString(m.Account) {
-		c.add(path+".account", "%q is no account; write its 12 digits in quotes", m.Account)
+		c.add(path+".account", "%q is not an account id; write its 12 digits in quotes", m.Account)
 	}
 	if !roleShape.MatchString(m.Role) {
-		c.add(path+".role", "%q is no role name; write it in full, without path or pattern", m.Role)
+		c.add(path+".role", "%q is not a role name; write it in full, without path or pattern", m.Role)
 	}
 	if m.RoleID != "" && !roleIDShape.MatchString(m.RoleID) {
 		c.add(path+".role_id", "%q is no role id; it begins with AROA", m.RoleID)
@@ -83,7 +87,7 @@ func (s *MappingSpec) check(c *checker) {
 	s.Match.check(c, "spec.match")
 	switch {
 	case s.User == "" && !IsSSO(s.Match.Role):
-		c.add("spec.user", "name the user; only for a role AWSReservedSSO_<set>_<16 hex digits>, named in full, the session name is taken")
+		c.add("spec.user", "write the user's name; only a role of IAM Identity Center (AWSReservedSSO_<set>_<16 hex digits>, in full) may leave it out, and then the session name is the user")
 	case s.User != "" && !identity.ValidUserName(s.User):
 		c.add("spec.user", "%q can't be the name of a user", s.User)
 	}

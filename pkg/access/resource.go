@@ -56,7 +56,8 @@ func Decode(kind string, yaml []byte) (Resource, error) {
 	return decode(kind, documents[0])
 }
 
-// DecodeAll reads all resources of a YAML file, which --- parts. There must be at least one.
+// DecodeAll reads all resources of a YAML file: documents separated by ---, each one resource or a list of them. There
+// must be at least one.
 func DecodeAll(yaml []byte) ([]Resource, error) {
 	documents, err := strict.ParseYAML(yaml, strict.MaxSize)
 	if err != nil {
@@ -67,7 +68,15 @@ func DecodeAll(yaml []byte) ([]Resource, error) {
 	}
 	var all []Resource
 	var faults []fault.Field
+	var single []*strict.Node
 	for _, d := range documents {
+		if items := d.Items(); len(items) > 0 { // as a list is printed
+			single = append(single, items...)
+		} else {
+			single = append(single, d)
+		}
+	}
+	for _, d := range single {
 		r, err := decode("", d)
 		if err != nil {
 			faults = append(faults, fault.From(err).Fields...)
@@ -113,18 +122,21 @@ func unknownKind(kind string) error {
 func decode(kind string, n *strict.Node) (Resource, error) {
 	named := n.Get("kind")
 	if named == nil || named.Type != strict.String {
-		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: "write kind: and one of " + strings.Join(kindNames(), ", ")}})
+		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: "write kind: and one of " + strings.Join(writtenKinds(), ", ")}})
 	}
 	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == named.Text })
 	if i < 0 {
 		return Resource{}, strict.Refuse([]fault.Field{{
 			Path:   n.Place("kind"),
-			Reason: fmt.Sprintf("there is no kind %q; the kinds are %s", named.Text, strings.Join(kindNames(), ", ")),
+			Reason: fmt.Sprintf("there is no kind %q; write one of %s", named.Text, strings.Join(writtenKinds(), ", ")),
 		}})
 	}
 	k := Kinds[i]
 	if want, ok := KindOf(kind); kind != "" && (!ok || want.Name != k.Name) {
 		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: fmt.Sprintf("this is a %s where a %s is meant", k.Name, kind)}})
+	}
+	if !k.Writable {
+		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: "nobody writes " + k.Plural + ": agents that join make them; read them with get, free a name with rm"}})
 	}
 	r := Resource{Kind: k.Name, Spec: k.spec()}
 	if err := n.Into(&r, strict.Options{Scalars: true, Written: true}); err != nil {

@@ -115,6 +115,41 @@ func TestARevocationThatHasNoRoomIsRefusedAndChangesNothing(t *testing.T) {
 	}
 }
 
+// What is written may wait for what comes after it in a file, but nobody should find out at a login.
+func TestWhatGivesNobodyAnythingIsWarnedOf(t *testing.T) {
+	s := newSite(t)
+	admin := s.user("ada", "editor")
+	mapping := func(name, match string) (string, string) {
+		return "/v1/admin/resources/iam_mapping/" + name, fmt.Sprintf(`{"kind":"iam_mapping","metadata":{"name":"%s"},"spec":{"match":{"account":"111122223333",%s},"user":"team","roles":["access"]}}`, name, match)
+	}
+	record := func(mapping string) string {
+		return fmt.Sprintf(`{"kind":"user","metadata":{"name":"bob"},"spec":{"mapping":"%s","roles":["access"]}}`, mapping)
+	}
+	const sso = `"role":"AWSReservedSSO_Dev_0123456789abcdef"`
+	first, body := mapping("engineers", `"role":"Engineer"`)
+	other, otherBody := mapping("other", `"role":"Engineer","role_id":"AROAEXAMPLE00000000AB"`)
+	third, thirdBody := mapping("third", `"role":"Engineer","role_id":"AROAEXAMPLE00000000CD"`)
+	ann, annBody := mapping("ann", sso+`,"session":"ann"`)
+	ben, benBody := mapping("ben", sso+`,"session":"ben"`)
+	all, allBody := mapping("all", sso)
+	for _, c := range []struct{ name, method, path, body, warning string }{
+		{"a record before its mapping", http.MethodPost, "/v1/admin/resources/user/bob", record("engineers"), "there is no iam_mapping engineers yet"},
+		{"the mapping", http.MethodPost, first, body, ""},
+		{"the record again", http.MethodPut, "/v1/admin/resources/user/bob", record("engineers"), ""},
+		{"a mapping written again", http.MethodPut, first, body, ""},
+		{"a mapping that is a part of another", http.MethodPost, other, otherBody, "iam_mapping engineers can match the same identities"},
+		{"one that overlaps one and not the other", http.MethodPost, third, thirdBody, "iam_mapping engineers can"},
+		{"one session", http.MethodPost, ann, annBody, ""},
+		{"another session", http.MethodPost, ben, benBody, ""},
+		{"every session", http.MethodPost, all, allBody, "iam_mapping ann, ben can"},
+	} {
+		status, p, answer := s.call(admin, c.method, c.path, c.body)
+		if status != http.StatusOK || (c.warning == "") == strings.Contains(answer, `"warning"`) || !strings.Contains(answer, c.warning) {
+			t.Errorf("%s: %d %+v %s", c.name, status, p, answer)
+		}
+	}
+}
+
 // A role that somebody is given must not go: nobody of theirs could log in any more, since a missing role might have denied something.
 func TestARoleThatIsGivenIsNotDeletedAndOneThatIsMissingIsWarnedOf(t *testing.T) {
 	s := newSite(t)

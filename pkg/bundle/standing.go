@@ -66,7 +66,7 @@ func (s State) Standing(who Subject, u Use) error {
 		return f
 	}
 	if b, revoked := s.revoked(who.Refs(), who.IssuedWith()); revoked {
-		f := fault.Newf(fault.Unauthenticated, who.Again(), "the certificate was revoked: %s %s changed since it was issued", b.Target, b.Value)
+		f := fault.Newf(fault.Unauthenticated, who.Again(), "the certificate was revoked: %s %s was changed or deleted since it was issued", b.Target, b.Value)
 		f.RetryAfter = onlyPeople
 		return f
 	}

@@ -99,13 +99,13 @@ func mapped(mappings []access.Mapping, c access.IAMIdentity) (access.Mapping, er
 		return found[0], nil
 	case 0:
 		return access.Mapping{}, fault.Newf(fault.Denied, "ask an administrator for an iam_mapping of this role",
-			"no iam_mapping lets the role %s of account %s in", c.Role, c.Account)
+			"no iam_mapping admits the role %s of account %s", c.Role, c.Account)
 	}
 	var both []string
 	for _, m := range found {
 		both = append(both, m.Metadata.Name)
 	}
-	return access.Mapping{}, fault.Newf(fault.Denied, "an administrator narrows one of them by role_id or session, or removes it",
+	return access.Mapping{}, fault.Newf(fault.Denied, "an administrator changes or deletes iam_mappings until only one matches",
 		"more than one iam_mapping matches this identity: %s", strings.Join(both, ", "))
 }
 

@@ -128,7 +128,7 @@ func active(ctx context.Context, a Authority, trust bundle.Trust, purpose string
 
 func sum(b []byte) string { s := sha256.Sum256(b); return hex.EncodeToString(s[:]) }
 
-// lifetime gives the asked one within bounds: from one second to most; 0 asks for the normal one.
+// lifetime returns the one that is asked for, from one second to most; 0 asks for the normal one.
 func lifetime(seconds int64, normal, most time.Duration) (time.Duration, error) {
 	switch {
 	case seconds < 0:
@@ -136,7 +136,8 @@ func lifetime(seconds int64, normal, most time.Duration) (time.Duration, error) 
 	case seconds == 0:
 		return min(normal, most), nil
 	case seconds > int64(most/time.Second):
-		return most, nil
+		return 0, fault.Newf(fault.BadInput, "ask for less, or for nothing to get the most that is allowed", "a certificate of this kind lives for %s at most", most).
+			With("ttl_seconds", "too large")
 	}
 	return time.Duration(seconds) * time.Second, nil
 }

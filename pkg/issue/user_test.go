@@ -305,7 +305,7 @@ func TestLifetimesAreTheShortestOfWhatIsAskedAndAllowed(t *testing.T) {
 		want  time.Duration
 	}{
 		"one second":              {1, 0, time.Second},
-		"more than is allowed":    {1 << 40, 0, 12 * time.Hour},
+		"all that is allowed":     {12 * 3600, 0, 12 * time.Hour},
 		"the role's limit":        {0, time.Hour, time.Hour},
 		"less than the role's":    {60, time.Hour, time.Minute},
 		"nothing asked, no limit": {0, 0, 8 * time.Hour},
@@ -324,6 +324,18 @@ func TestLifetimesAreTheShortestOfWhatIsAskedAndAllowed(t *testing.T) {
 				t.Errorf("good for %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+func TestALifeThatNobodyMayHaveIsRefusedAndNotCut(t *testing.T) {
+	for _, asked := range []int64{-1, 12*3600 + 1, 1 << 40} {
+		p := newPeople(t)
+		r := p.login(t, keyAlice)
+		r.TTLSeconds = asked
+		_, err := p.users.Issue(t.Context(), r)
+		if f := fault.From(err); f.Code != fault.BadInput || len(f.Fields) != 1 || f.Fields[0].Path != "ttl_seconds" {
+			t.Errorf("%d s: %v", asked, err)
+		}
 	}
 }
 

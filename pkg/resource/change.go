@@ -17,6 +17,7 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/strict"
 )
 
 // Limits of a token's secret.
@@ -75,7 +76,7 @@ func (d *Desk) Update(ctx context.Context, c Caller, r access.Resource) (Outcome
 	}
 	if t, ok := was.Spec.(*access.TokenSpec); ok {
 		if now, ok := r.Spec.(*access.TokenSpec); !ok || t.Method == access.MethodToken || now.Method != t.Method {
-			return Outcome{}, fault.New(fault.BadInput, "a join token with a secret is not changed, and no token's method", "delete the token and create it again")
+			return Outcome{}, fault.New(fault.BadInput, "a token that has a secret can't be changed, and neither can any token's method", "delete the token and create it again")
 		}
 	}
 	if r.Metadata.Revision != 0 && r.Metadata.Revision != was.Metadata.Revision {
@@ -144,14 +145,14 @@ func (d *Desk) writable(c Caller, r access.Resource) (access.Kind, *policy.Set, 
 		return access.Kind{}, nil, err
 	}
 	if !k.Writable {
-		return access.Kind{}, nil, fault.Newf(fault.BadInput, "only read it, or delete it to give the name free", "a %s is not written by people: it comes from an agent's join", k.Name)
+		return access.Kind{}, nil, fault.Newf(fault.BadInput, "read them, or delete one to free its name", "nobody writes %s: agents that join make them", k.Plural)
 	}
 	return k, set, nil
 }
 
 func unreserved(k access.Kind, name string) error {
 	if k.Reserved(name) {
-		return fault.Newf(fault.Denied, "choose another name", "%s %s is built in and cannot be changed", k.Name, name)
+		return fault.Newf(fault.Denied, "leave it as it is, and write one of your own under another name", "%s %s is built in and cannot be changed", k.Name, name)
 	}
 	return nil
 }
@@ -173,8 +174,7 @@ func (d *Desk) addSecret(change *Change, now time.Time) (string, error) {
 		stored.Expires = &until
 	}
 	if !stored.Expires.After(now) || stored.Expires.After(now.Add(secretLongest)) {
-		return "", fault.New(fault.BadInput, "spec.expires: a token expires in the future and at most 7 days ahead", "correct it and try again").
-			With("spec.expires", "in the future and at most 7 days ahead")
+		return "", strict.Refuse([]fault.Field{{Path: "spec.expires", Reason: "a token expires in the future, and at most 7 days ahead"}})
 	}
 	change.Resource.Spec = &stored
 	var random [32]byte
@@ -205,7 +205,7 @@ func (d *Desk) commit(ctx context.Context, change Change, secret string, conflic
 func (d *Desk) warnings(ctx context.Context, change Change) string {
 	var all []string
 	if !change.Delete {
-		all = append(all, d.unknownRoles(ctx, change.Resource.Spec))
+		all = append(all, d.unknownRoles(ctx, change.Resource.Spec), d.idle(ctx, change.Resource))
 	}
 	all = append(all, d.publish(ctx))
 	return strings.Join(slices.DeleteFunc(all, func(s string) bool { return s == "" }), "; ")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 // rolesOf are the roles that a mapping or a user's record gives; none for other kinds.
@@ -59,6 +60,33 @@ func (d *Desk) unknownRoles(ctx context.Context, s access.Spec) string {
 		return ""
 	}
 	return fmt.Sprintf("there is no role %s yet: until it is created, nobody who is given it can log in", summary(missing))
+}
+
+// idle says of a user's record that nobody gets what it gives, and of a mapping that another one is in its way; "" of all
+// else. As with roles it is no refusal, and what can't be looked up just now is not warned of.
+func (d *Desk) idle(ctx context.Context, r access.Resource) string {
+	stored, err := d.config.Store.List(ctx, names.Mapping)
+	if err != nil {
+		return ""
+	}
+	mappings := append(builtin(names.Mapping, d.config.Bootstrap), stored...)
+	switch spec := r.Spec.(type) {
+	case *access.UserSpec:
+		if !slices.ContainsFunc(mappings, func(m access.Resource) bool { return m.Metadata.Name == spec.Mapping }) {
+			return fmt.Sprintf("there is no iam_mapping %s yet: until it is created, nobody gets what the record gives", spec.Mapping)
+		}
+	case *access.MappingSpec:
+		var others []string
+		for _, m := range mappings {
+			if other, ok := m.Spec.(*access.MappingSpec); ok && m.Metadata.Name != r.Metadata.Name && other.Match.Overlaps(spec.Match) {
+				others = append(others, m.Metadata.Name)
+			}
+		}
+		if len(others) > 0 {
+			return fmt.Sprintf("iam_mapping %s can match the same identities: whoever two mappings match can't log in", summary(others))
+		}
+	}
+	return ""
 }
 
 // summary lists a few names and says how many more there are.

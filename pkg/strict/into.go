@@ -227,7 +227,7 @@ func (d *decoder) list(n *Node, v reflect.Value, path string) {
 // element refuses null, which is no value for a member of a list or map.
 func (d *decoder) element(n *Node, v reflect.Value, path string) {
 	if n.Type == Null && v.Kind() != reflect.Interface {
-		d.fault(n.Line, n.Col, path, "nothing stands here; write a value or take the entry out")
+		d.fault(n.Line, n.Col, path, "this is empty; write a value or take the entry out")
 		return
 	}
 	d.value(n, v, path)
@@ -269,9 +269,17 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 		before := len(d.fields)
 		d.value(item, into, at)
 		if d.options.Written && len(d.fields) == before && (item.Type == Null || f.optional && empty(into)) {
-			d.fault(item.Line, item.Col, at, "nothing stands here; write a value, or leave "+key+" out")
+			d.fault(item.Line, item.Col, at, nothing(item)+"; write a value, or leave "+key+" out")
 		}
 	}
+}
+
+// nothing says in which way a value says nothing.
+func nothing(n *Node) string {
+	if n.Type == Number || n.Type == String && n.Text != "" {
+		return n.Text + " means nothing here"
+	}
+	return "this is empty"
 }
 
 // empty reports whether a value is what its field has when nothing is written, and can say nothing else.

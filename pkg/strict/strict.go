@@ -64,6 +64,14 @@ func (n *Node) Get(key string) *Node {
 	return nil
 }
 
+// Items gives the values of a list; nothing of another node.
+func (n *Node) Items() []*Node {
+	if n.Type != List {
+		return nil
+	}
+	return n.items
+}
+
 // add appends a key and reports false when the object has it already, in whatever case: decoders
 // disagree on which of two wins.
 func (n *Node) add(key string, at spot, value *Node) bool {

@@ -94,7 +94,7 @@ func TestEveryFaultIsReportedWithItsPlace(t *testing.T) {
 		{Path: "line 2, column 1: conut", Reason: "unknown key; known here: bytes, count, free, inner, list, name, size, time"},
 		{Path: "line 5, column 5: inner.logins[0]", Reason: "this is a number; write a string, in quotes if need be"},
 		{Path: "line 6, column 7: inner.on", Reason: "this is a string; write true or false"},
-		{Path: "line 7, column 12: inner.pinned.a", Reason: "nothing stands here; write a value or take the entry out"},
+		{Path: "line 7, column 12: inner.pinned.a", Reason: "this is empty; write a value or take the entry out"},
 		{Path: "line 8, column 8: count", Reason: "this is a number; write a whole number in range"},
 		{Path: "line 9, column 7: time", Reason: `"today" is not a time; write it as 2006-01-02T15:04:05Z`},
 	}
@@ -124,7 +124,11 @@ func TestWhatIsWrittenAndSaysNothingIsRefusedWhenAsked(t *testing.T) {
 		{"line 8, column 3: inner.on", "on"},
 		{"line 9, column 7: list", "list"},
 	} {
-		want = append(want, fault.Field{Path: f.place, Reason: "nothing stands here; write a value, or leave " + f.key + " out"})
+		why := "this is empty"
+		if f.key == "count" {
+			why = "0 means nothing here"
+		}
+		want = append(want, fault.Field{Path: f.place, Reason: why + "; write a value, or leave " + f.key + " out"})
 	}
 	if f := fault.From(err); f == nil {
 		t.Error("taken")
