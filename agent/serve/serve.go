@@ -249,7 +249,7 @@ func (a *agent) documentsArrived() {
 func (a *agent) accept(documents []bundle.Signed) {
 	err := a.shelf.Accept(documents...)
 	a.documentsArrived()
-	if err == nil {
+	if err == nil || bundle.Overtaken(err) {
 		return
 	}
 	a.log.Warn("Document refused", "error", err)

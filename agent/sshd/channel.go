@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -35,7 +36,8 @@ type channel struct {
 	terminal *terminal // nil without pty-req
 	process  *process  // nil until shell or exec
 	running  sync.WaitGroup
-	told     sync.Once // why the session is over
+	screen   atomic.Bool // whether there is a terminal, for whoever speaks from outside
+	told     sync.Once   // why the session is over
 }
 
 // serve answers requests until the channel closes, hangs up what still runs and waits for it.
@@ -120,6 +122,7 @@ func (s *channel) askPty(payload []byte) bool {
 	t, ok := parseTerminal(payload)
 	if ok {
 		s.terminal = t
+		s.screen.Store(true)
 	}
 	return ok
 }
@@ -166,7 +169,7 @@ func (s *channel) start(kind, command string) (bool, func()) {
 // refuse shows why nothing was started.
 func (s *channel) refuse(f *fault.Fault) {
 	s.connection.server.config.Log.Warn("Session not started", "session_id", s.session.ID(), "login", s.connection.login, "reason", f.Message, "cause", f.Unwrap())
-	_, _ = s.ssh.Stderr().Write([]byte(sentence(f)))
+	s.say(sentence(f))
 	s.exit(status{code: ownFailure})
 }
 
@@ -222,12 +225,20 @@ func (s *channel) cut(f *fault.Fault) {
 }
 
 // tell says once that the node ended the session, so that no client takes it for a lost connection, and shows the user
-// why, as far as the window lets it through.
+// why.
 func (s *channel) tell(f *fault.Fault) {
 	s.told.Do(func() {
 		_, _ = s.ssh.SendRequest("exit-signal", false, exitSignal(names.SSHEnded, false))
 		ended := *f
 		ended.Message = "the node ended the session: " + f.Message
-		_, _ = s.ssh.Stderr().Write([]byte("\r\n" + sentence(&ended)))
+		s.say("\r\n" + sentence(&ended))
 	})
+}
+
+// say writes to the user's stderr, as far as the window lets it through. What is no terminal gets plain lines.
+func (s *channel) say(text string) {
+	if !s.screen.Load() {
+		text = strings.TrimPrefix(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	}
+	_, _ = s.ssh.Stderr().Write([]byte(text))
 }

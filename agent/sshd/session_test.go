@@ -472,7 +472,7 @@ func life(t *testing.T, options access.RoleOptions) (said string, cut error) {
 
 func TestASessionEndsWithItsCertificate(t *testing.T) {
 	said, cut := life(t, access.RoleOptions{})
-	const why = "\r\nstile: error: the node ended the session: the certificate expired\r\nstile: hint: log in again with: stile login --iam\r\n"
+	const why = "stile: error: the node ended the session: the certificate expired\nstile: hint: log in again with: stile login --iam\n"
 	if exit, ok := errors.AsType[*ssh.ExitError](cut); !ok || exit.Signal() != "ended@stile.dev" || said != why {
 		t.Errorf("cut %v, said %q", cut, said)
 	}

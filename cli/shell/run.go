@@ -54,7 +54,6 @@ func Run(ctx context.Context, client *ssh.Client, r Request) (int, error) {
 	if err != nil {
 		return 0, broken("opening a session", err)
 	}
-	session.Stdout, session.Stderr = r.Out, r.Err
 	if r.TTY {
 		if err := askTerminal(session, r); err != nil {
 			return 0, err
@@ -62,6 +61,7 @@ func Run(ctx context.Context, client *ssh.Client, r Request) (int, error) {
 	}
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
+	session.Stdout, session.Stderr = sink{r.Out, "output", leave}, sink{r.Err, "error output", leave}
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
 	defer stop()
 	done := make(chan struct{})
@@ -69,10 +69,27 @@ func Run(ctx context.Context, client *ssh.Client, r Request) (int, error) {
 	go relay{session, r.TTY, leave}.forward(done, caught())
 	go watch(done, client)
 	status, err := r.converse(session, stdin, leave)
-	if why := context.Cause(ctx); err != nil && why != nil {
+	if why := context.Cause(ctx); why != nil {
 		return 0, why
 	}
 	return status, err
+}
+
+// sink ends the session when what comes can't be written here: nobody would see the rest, and the command would wait for
+// ever for somebody to take it.
+type sink struct {
+	io.Writer
+	name  string
+	leave context.CancelCauseFunc
+}
+
+func (s sink) Write(p []byte) (int, error) {
+	n, err := s.Writer.Write(p)
+	if err != nil {
+		s.leave(fault.Newf(fault.Unavailable, "look at where its "+s.name+" goes, such as a full disk or a closed file, and run it again",
+			"the command's %s can't be written here: %v", s.name, err).Because(err))
+	}
+	return n, err
 }
 
 // converse starts the command and carries the streams until it ends.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -207,6 +209,44 @@ func TestANodeThatOpensNoSessionIsNotALostConnection(t *testing.T) {
 	_, err = shell.Run(context.Background(), client, shell.Request{Command: "x", In: strings.NewReader(""), Out: io.Discard, Err: io.Discard})
 	if f := fault.From(err); f.Code != fault.Denied || f.Message != "the node opens no session: too many sessions on one connection" || f.Hint == "" {
 		t.Errorf("got %v: %v", f.Code, err)
+	}
+}
+
+// full takes some bytes and then none.
+type full struct{ left int }
+
+func (f *full) Write(p []byte) (int, error) {
+	n := min(len(p), f.left)
+	f.left -= n
+	if n < len(p) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+func TestOutputThatCannotBeWrittenEndsTheSessionWithItsCause(t *testing.T) {
+	for name, streams := range map[string]struct{ out, err io.Writer }{
+		"output":       {&full{10}, io.Discard},
+		"error output": {io.Discard, &full{10}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t)
+			p.handle = func(ch ssh.Channel, _ string) uint32 {
+				for err := error(nil); err == nil; { // more than any window holds: it ends when the client hangs up
+					_, err = ch.Write(make([]byte, 32<<10))
+					_, _ = ch.Stderr().Write(make([]byte, 1<<10))
+				}
+				return 0
+			}
+			client, err := dial(t, p.config(p.listen(t)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = shell.Run(t.Context(), client, shell.Request{Command: "x", In: strings.NewReader(""), Out: streams.out, Err: streams.err})
+			if f := fault.From(err); f == nil || !errors.Is(err, syscall.ENOSPC) || f.Message != "the command's "+name+" can't be written here: no space left on device" || f.Hint == "" {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -162,8 +163,8 @@ func badSelectorValue(v string) string {
 }
 
 func badLabelValue(v string) string {
-	if v == "" || len(v) > 256 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "a label's value has 1–256 bytes without control characters"
+	if v == "" || len(v) > 256 || strings.TrimSpace(v) != v || strings.ContainsFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return "a label's value has 1–256 bytes that can be seen, and no blank at its ends"
 	}
 	return ""
 }
@@ -212,7 +213,7 @@ func checkGrants(c *checker, roles []string, traits map[string][]string) {
 		}
 		for i, v := range traits[key] {
 			if reason := badLabelValue(v); reason != "" {
-				c.add(fmt.Sprintf("spec.traits.%s[%d]", key, i), "a trait's value has 1–256 bytes without control characters")
+				c.add(fmt.Sprintf("spec.traits.%s[%d]", key, i), "a trait's value has 1–256 bytes that can be seen, and no blank at its ends")
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package app_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,41 @@ func TestARevocationThatHasNoRoomIsRefusedAndChangesNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Too many roles would stop the publication of roles: the last one is refused where it is written.
+func TestARoleForWhichThePolicyHasNoRoomIsRefused(t *testing.T) {
+	s := newSite(t)
+	many := make([]access.Role, 129)
+	for i := range many {
+		many[i] = access.Role{Metadata: access.Metadata{Name: fmt.Sprintf("large-%d", i), Scope: "/"}, Spec: access.RoleSpec{
+			Allow: access.RoleBlock{NodeLabels: access.Labels{"env": slices.Repeat([]string{strings.Repeat("x", 250)}, 240)}},
+		}}
+	}
+	s.Publish(many...)
+	admin := s.user("ada", "editor")
+	const path = "/v1/admin/resources/role/dev"
+	large := `{"kind":"role","metadata":{"name":"dev"},"spec":{"allow":{"node_labels":{"env":["` + strings.Repeat(strings.Repeat("x", 250)+`","`, 230) + `x"]}}}}`
+	if status, p, _ := s.call(admin, http.MethodPost, path, large); status != http.StatusRequestEntityTooLarge || !strings.Contains(p.Detail, "no room") || s.store.resources["role/dev"].Spec != nil {
+		t.Errorf("%d %+v", status, p)
+	}
+	if status, p, _ := s.call(admin, http.MethodPost, path, roleDev); status != http.StatusOK {
+		t.Errorf("a small one: %d %+v", status, p)
+	}
+	if status, p, _ := s.call(admin, http.MethodPut, path, large); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("one that grows: %d %+v", status, p)
+	}
+	if status, p, _ := s.call(admin, http.MethodDelete, path, ""); status != http.StatusOK {
+		t.Errorf("deleting: %d %+v", status, p)
+	}
+}
+
+func TestARevisionThatIsNotThereIsNotCreated(t *testing.T) {
+	s := newSite(t)
+	status, p, _ := s.call(s.user("ada", "editor"), http.MethodPost, "/v1/admin/resources/role/dev", strings.Replace(roleDev, `"name":"dev"`, `"name":"dev","revision":7`, 1))
+	if status != http.StatusConflict || !strings.Contains(p.Detail, "revision 7") || len(s.store.resources) != 0 {
+		t.Errorf("%d %+v, %v", status, p, s.store.resources)
 	}
 }
 

@@ -142,6 +142,38 @@ func refuse(t testing.TB, h *bundle.Holder, want error, documents ...bundle.Sign
 	}
 }
 
+// Of two proxies one is slower: what it pushes is refused as ever, but it is nobody's attack.
+func TestADocumentThatWasOvertakenIsToldFromAnOldOne(t *testing.T) {
+	w := newWorld(t)
+	current := policy(5)
+	accept(t, w.holder, seal(t, bundle.KindPolicy, current, w.policy), seal(t, bundle.KindRevocations, revocations(9, now), w.policy))
+	at := func(counter uint64, issued time.Time) bundle.Signed {
+		return seal(t, bundle.KindRevocations, revocations(counter, issued), w.policy)
+	}
+	unsigned := at(8, now)
+	unsigned.Signature = nil
+	other := at(9, now.Add(-time.Second)) // a second one of the version that is held
+	for name, c := range map[string]struct {
+		documents []bundle.Signed
+		overtaken bool
+	}{
+		"some seconds older":              {[]bundle.Signed{at(8, now.Add(-9*time.Second))}, true},
+		"two of them":                     {[]bundle.Signed{at(7, now.Add(-2*time.Second)), at(8, now.Add(-time.Second))}, true},
+		"older than a push may take":      {[]bundle.Signed{at(8, now.Add(-10*time.Second))}, false},
+		"a lower version of a later time": {[]bundle.Signed{at(8, now.Add(time.Second))}, false},
+		"another of one version":          {[]bundle.Signed{other}, false},
+		"beside one that is unsigned":     {[]bundle.Signed{at(8, now.Add(-time.Second)), unsigned}, false},
+	} {
+		err := w.holder.Accept(c.documents...)
+		if err == nil || bundle.Overtaken(err) != c.overtaken || name != "beside one that is unsigned" && !errors.Is(err, bundle.ErrOlder) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got := w.holder.Versions(); got.Revocations != v(9) {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestDigestCarriesTheKind(t *testing.T) {
 	if got, want := bundle.Digest(bundle.KindPolicy, []byte("{}")), sha256.Sum256([]byte("stile-policy-v1\n{}")); got != want {
 		t.Errorf("%x", got)

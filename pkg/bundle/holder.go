@@ -138,7 +138,7 @@ func (h *Holder) acceptPolicy(s Signed) error {
 	if err != nil {
 		return err
 	}
-	if err := h.upward(KindPolicy, h.state.Policy.Version, p.Version); err != nil {
+	if err := h.upward(KindPolicy, h.state.Policy.Version, p.Version, h.state.Policy.IssuedAt.Sub(p.IssuedAt)); err != nil {
 		return err
 	}
 	h.state.Policy, h.state.roles, h.held[KindPolicy] = p, policy.Compile(p.Roles), s
@@ -153,20 +153,26 @@ func (h *Holder) acceptRevocations(s Signed) error {
 	if err != nil {
 		return err
 	}
-	if err := h.upward(KindRevocations, h.state.Revocations.Version, r.Version); err != nil {
+	if err := h.upward(KindRevocations, h.state.Revocations.Version, r.Version, h.state.Revocations.IssuedAt.Sub(r.IssuedAt)); err != nil {
 		return err
 	}
 	h.state.Revocations, h.held[KindRevocations] = r, s
 	return nil
 }
 
+// overtaking is by how much older than the one held a document may be and count as overtaken, see [Overtaken].
+const overtaking = 10 * time.Second
+
 // upward refuses a version that is not above the one held; two documents of one version are as wrong as an older one.
-func (h *Holder) upward(kind Kind, held, given identity.Version) error {
-	if _, ok := h.held[kind]; ok && !held.Less(given) {
-		return fmt.Errorf("accepting the %s document: %w: %d.%d after %d.%d", kind, ErrOlder,
-			given.Epoch, given.Counter, held.Epoch, held.Counter)
+func (h *Holder) upward(kind Kind, held, given identity.Version, older time.Duration) error {
+	if _, ok := h.held[kind]; !ok || held.Less(given) {
+		return nil
 	}
-	return nil
+	why := ErrOlder
+	if given.Less(held) && older >= 0 && older < overtaking {
+		why = errOvertaken
+	}
+	return fmt.Errorf("accepting the %s document: %w: %d.%d after %d.%d", kind, why, given.Epoch, given.Counter, held.Epoch, held.Counter)
 }
 
 // Arrived returns a channel that is closed when a newer document than those now in force is.

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/strict"
@@ -21,6 +22,8 @@ var (
 	ErrTooLarge  = errors.New("the document is too large")
 	ErrPin       = errors.New("no trust document is signed by the pinned root")
 )
+
+var errOvertaken = fmt.Errorf("%w, by seconds", ErrOlder)
 
 // OpenTrust verifies a chain of trust documents, oldest first, and gives the newest. Pin is the [KeyID] of a
 // root to start from: documents before the first that this root signed are passed over. An empty pin starts
@@ -219,16 +222,21 @@ func parse(kind Kind, body []byte, v any) error {
 // Outlived reports whether every refusal in err, such as Holder.Accept's, is of a document that time has passed: older
 // than the one held, or signed by a key that was retired since. What is in force then stands without it.
 func Outlived(err error) bool {
-	if errors.Is(err, ErrPin) {
-		return false
-	}
+	return every(err, func(e error) bool {
+		return !errors.Is(e, ErrPin) && (errors.Is(e, ErrOlder) || errors.Is(e, ErrRetired))
+	})
+}
+
+// Overtaken reports whether every refusal in err is of a genuine document that is some seconds older than the one held:
+// of two proxies one hears of the newest later than the other. It is [ErrOlder] all the same, and not taken.
+func Overtaken(err error) bool {
+	return every(err, func(e error) bool { return errors.Is(e, errOvertaken) })
+}
+
+// every asks about each refusal that an error joins.
+func every(err error, is func(error) bool) bool {
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range many.Unwrap() {
-			if !Outlived(one) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(many.Unwrap(), func(one error) bool { return !every(one, is) })
 	}
-	return errors.Is(err, ErrOlder) || errors.Is(err, ErrRetired)
+	return is(err)
 }

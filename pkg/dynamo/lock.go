@@ -2,7 +2,6 @@ package dynamo
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/bundle"
@@ -36,13 +35,11 @@ func (s *Store) Locks(ctx context.Context) (locks, revoked []bundle.Lock, err er
 			until := time.UnixMilli(ms).UTC()
 			l.Expires = &until
 		}
-		switch kind := i.Text("kind"); kind {
-		case lockStands:
-			locks = append(locks, l)
+		switch i.Text("kind") {
 		case lockBefore:
 			revoked = append(revoked, l)
-		default:
-			return nil, nil, fmt.Errorf("reading %s: its kind %q is unknown", l.ID, kind)
+		default: // lockStands, and what a newer release may have written: whatever it is, it takes something away
+			locks = append(locks, l)
 		}
 	}
 	return locks, revoked, nil

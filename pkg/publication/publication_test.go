@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -312,6 +314,71 @@ func TestAFailureAnywhereLeavesAHeadThatAgentsAccept(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A policy that can't be made stays behind; who is revoked is revoked.
+func TestRevocationsWaitForNoPolicy(t *testing.T) {
+	large := make([]access.Role, 160)
+	for i := range large {
+		large[i] = role(fmt.Sprintf("large-%d", i))
+		large[i].Spec.Allow.NodeLabels["env"] = slices.Repeat([]string{strings.Repeat("x", 250)}, 240)
+	}
+	for name, c := range map[string]struct {
+		fault func(*site)
+		mend  func(*site)
+		says  func(error) bool
+	}{
+		"more roles than a document holds": {
+			func(s *site) { s.change(append(large, role("dev"))...) }, func(s *site) { s.change(role("dev"), role("more")) },
+			func(err error) bool { return fault.Is(err, fault.TooLarge) && errors.Is(err, bundle.ErrTooLarge) },
+		},
+		"a bucket that takes nothing": {
+			func(s *site) { s.change(role("dev"), role("more")); s.fail = "PutPolicy" }, func(*site) {},
+			func(err error) bool { return errors.Is(err, errDown) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.rotate(t)
+			s.change(role("dev"))
+			was := s.publish(t)
+			agent := bundle.NewHolder(s.ID, "")
+			s.accept(t, agent)
+			c.fault(s)
+			s.revoke("lck_1", "user", "eve")
+			s.locks = []bundle.Lock{{ID: "lck_2", Target: "user", Value: "mallory"}}
+			h, err := s.publisher.Publish(t.Context())
+			if !c.says(err) {
+				t.Errorf("%v", err)
+			}
+			state := s.accept(t, agent)
+			if !revoked(state, was.Policy.Counter) || len(state.Revocations.Locks) != 1 {
+				t.Errorf("not in force: %+v, %+v", state.Revocations.Before, state.Revocations.Locks)
+			}
+			if h.Policy != was.Policy || h.Input != was.Input || len(state.Policy.Roles) != len(access.Presets())+1 || len(s.objects) != 1 {
+				t.Errorf("%+v after %+v, %d roles", h, was, len(state.Policy.Roles))
+			}
+			c.mend(s)
+			h = s.publish(t)
+			state = s.accept(t, agent)
+			if len(state.Policy.Roles) != len(access.Presets())+2 || !revoked(state, was.Policy.Counter) || revoked(state, h.Policy.Counter) {
+				t.Errorf("mended: %d roles, %+v under %+v", len(state.Policy.Roles), state.Revocations.Before, h.Policy)
+			}
+		})
+	}
+}
+
+// What is in force can be lost or be another's: it is made again.
+func TestAPolicyThatCannotBeReadIsMadeAgain(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	s.change(role("dev"))
+	was := s.publish(t)
+	clear(s.objects)
+	if h := s.publish(t); !was.Policy.Less(h.Policy) {
+		t.Errorf("%+v after %+v", h, was)
+	}
+	s.accept(t, bundle.NewHolder(s.ID, ""))
 }
 
 func TestRunsAtOnceMoveTheHeadOnlyUpward(t *testing.T) {

@@ -94,7 +94,8 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // Publish makes the documents from what stands now and moves the head, unless the policy is the same: then
-// only the revocations get a new stamp. It gives the head that it left.
+// only the revocations get a new stamp. It returns the head that it left. When the policy alone can't be made, because the
+// roles are too many or the bucket is down, the revocations are published all the same, and the error says why.
 func (p *Publisher) Publish(ctx context.Context) (bundle.Head, error) {
 	owner := identity.NewID("pub", p.config.Entropy, p.config.Now())
 	if err := p.lease(ctx, owner); err != nil {
@@ -145,6 +146,7 @@ type draft struct {
 	barred      barred
 	revocations bundle.Signed
 	changed     bool
+	held        error // why the policy could not be made, though it changed
 }
 
 func (p *Publisher) once(ctx context.Context) (h bundle.Head, again bool, err error) {
@@ -175,6 +177,9 @@ func (p *Publisher) once(ctx context.Context) (h bundle.Head, again bool, err er
 	}
 	if err != nil {
 		return bundle.Head{}, false, err
+	}
+	if d.held != nil {
+		return d.to, false, d.held
 	}
 	return d.to, false, p.tell(ctx, d)
 }
@@ -229,55 +234,67 @@ func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err e
 	return counter, nil
 }
 
-// seal signs what changed: the policy if it did or if somebody is newly revoked, the revocations always. Versions
-// count on from the head.
+// seal signs what changed: the policy if it did or if somebody is newly revoked, the revocations always. Versions count
+// on from the head. A policy that can't be made is held back, and the one in force stays: revocations and locks wait for
+// no policy.
 func (p *Publisher) seal(ctx context.Context, d *draft) error {
 	d.to = d.from
 	now := p.config.Now().UTC().Truncate(time.Millisecond)
-	same, err := p.same(ctx, d)
-	if err != nil {
-		return err
-	}
 	given, err := p.given(ctx, d)
 	if err != nil {
 		return err
 	}
-	if d.changed = !same || d.barred.news(given); d.changed {
-		d.to.Policy, d.to.Input = next(d.from.Trust, d.from.Policy), d.policy.Input
+	version := next(d.from.Trust, d.from.Policy)
+	if d.changed = d.barred.news(given) || !p.same(ctx, d); d.changed {
+		d.to.Policy, d.to.Input = version, d.policy.Input
 	}
 	d.to.Revocations = next(d.from.Trust, d.from.Revocations)
 	body := bundle.Revocations{
 		Cluster: p.config.Cluster, Version: d.to.Revocations, IssuedAt: now, Trust: d.to.Trust, Policy: d.to.Policy,
-		Locks: d.barred.locks, Before: d.barred.before(given, d.to.Policy),
+		Locks: d.barred.locks, Before: d.barred.before(given, version),
 	}
 	if d.revocations, err = sealed(body, d.signer); err != nil || !d.changed {
 		return err
 	}
-	d.policy.Version, d.policy.IssuedAt = d.to.Policy, now
-	doc, err := bundle.Seal(bundle.KindPolicy, d.policy, d.signer)
-	if err != nil {
-		return err
+	d.policy.Version, d.policy.IssuedAt = version, now
+	if d.to.PolicySHA256, d.held = p.sealPolicy(ctx, d); d.held == nil {
+		return nil
 	}
-	d.to.PolicySHA256, err = p.config.Place.PutPolicy(ctx, doc)
+	if d.from.Policy == (identity.Version{}) {
+		return d.held // there is none that could stay
+	}
+	d.to.Policy, d.to.Input, d.to.PolicySHA256 = d.from.Policy, d.from.Input, d.from.PolicySHA256
+	body.Policy = d.to.Policy
+	d.revocations, err = sealed(body, d.signer)
 	return err
 }
 
-// same reports whether the policy in force says what the draft says, of the same inputs.
-func (p *Publisher) same(ctx context.Context, d *draft) (bool, error) {
+// sealPolicy signs and stores the policy.
+func (p *Publisher) sealPolicy(ctx context.Context, d *draft) (sha256 string, err error) {
+	doc, err := bundle.Seal(bundle.KindPolicy, d.policy, d.signer)
+	if errors.Is(err, bundle.ErrTooLarge) {
+		return "", fault.Newf(fault.TooLarge, "delete roles, or shorten them: stile get roles",
+			"all roles together are more than the %d KiB of a policy document: the roles in force stay as they were, revocations and locks are published", bundle.MaxPolicy>>10).Because(err)
+	}
+	if err != nil {
+		return "", err
+	}
+	return p.config.Place.PutPolicy(ctx, doc)
+}
+
+// same reports whether the policy in force says what the draft says, of the same inputs. One that can't be read or
+// verified, as by a key that is retired now, is not the same: it is made again.
+func (p *Publisher) same(ctx context.Context, d *draft) bool {
 	if d.from.Policy == (identity.Version{}) {
-		return false, nil
+		return false
 	}
 	doc, err := p.config.Place.Policy(ctx, d.from)
 	if err != nil {
-		return false, err
+		return false
 	}
 	have, err := d.trust.OpenPolicy(doc)
-	if err != nil {
-		// By a key that is retired now, say: it must be made anew.
-		return false, nil //nolint:nilerr // not verifiable is not the same
-	}
-	return have.Cluster == d.policy.Cluster && have.Input == d.policy.Input && have.MaxPolicyAge == d.policy.MaxPolicyAge &&
-		doc.KeyID == bundle.KeyID(d.signer.Public()) && normal(have.Roles) == normal(d.policy.Roles), nil
+	return err == nil && have.Cluster == d.policy.Cluster && have.Input == d.policy.Input && have.MaxPolicyAge == d.policy.MaxPolicyAge &&
+		doc.KeyID == bundle.KeyID(d.signer.Public()) && normal(have.Roles) == normal(d.policy.Roles)
 }
 
 // normal drops the difference between an empty list and none.

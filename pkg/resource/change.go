@@ -45,6 +45,12 @@ func (d *Desk) Create(ctx context.Context, c Caller, r access.Resource) (Outcome
 	if err := unreserved(k, r.Metadata.Name); err != nil {
 		return Outcome{}, err
 	}
+	if r.Metadata.Revision != 0 {
+		return Outcome{}, fault.Newf(fault.Conflict, "take the revision out to create it", "there is no %s %s of revision %d", k.Name, r.Metadata.Name, r.Metadata.Revision)
+	}
+	if err := room(c, r); err != nil {
+		return Outcome{}, err
+	}
 	r.Metadata.Revision = 1
 	change := Change{Resource: r, Nonce: c.Nonce, Event: d.event(c, audit.ResourceCreated, r)}
 	secret, err := d.addSecret(&change, c.Now)
@@ -81,6 +87,9 @@ func (d *Desk) Update(ctx context.Context, c Caller, r access.Resource) (Outcome
 	}
 	if r.Metadata.Revision != 0 && r.Metadata.Revision != was.Metadata.Revision {
 		return Outcome{}, moved(r)
+	}
+	if err := room(c, r); err != nil {
+		return Outcome{}, err
 	}
 	r.Metadata.Revision = was.Metadata.Revision + 1
 	change := Change{Resource: r, Was: was.Metadata.Revision, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
@@ -218,6 +227,10 @@ func (d *Desk) publish(ctx context.Context) string {
 		return later
 	}
 	input, err := d.config.Publisher.Publish(ctx)
+	if fault.Is(err, fault.TooLarge) { // trying again won't help
+		f := fault.From(err)
+		return "the change is stored, but not in force: " + f.Message + "; " + f.Hint
+	}
 	if err != nil || input < counter {
 		return later
 	}

@@ -82,7 +82,7 @@ func (d *Desk) idle(ctx context.Context, r access.Resource) string {
 				others = append(others, m.Metadata.Name)
 			}
 		}
-		if len(others) > 0 {
+		if slices.Sort(others); len(others) > 0 {
 			return fmt.Sprintf("iam_mapping %s can match the same identities: whoever two mappings match can't log in", summary(others))
 		}
 	}

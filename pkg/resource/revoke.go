@@ -43,6 +43,30 @@ func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
 	return nil
 }
 
+// maxRoles is how large the policy in force and a role that is added may be together, in bytes. The rest is for what is
+// being written at the same time: were it too much, no role could be published any more.
+const maxRoles = bundle.MaxPolicy * 15 / 16
+
+// room refuses a role for which the policy has none.
+func room(c Caller, r access.Resource) error {
+	if _, ok := r.Role(); !ok {
+		return nil
+	}
+	held, err := json.Marshal(c.State.Policy)
+	if err != nil {
+		return fmt.Errorf("measuring the policy: %w", err)
+	}
+	more, err := r.SpecJSON()
+	if err != nil {
+		return err
+	}
+	if len(held)+len(more) > maxRoles {
+		return fault.Newf(fault.TooLarge, "delete roles that are not needed, or shorten them: stile get roles",
+			"all roles together have %d KiB, and there is no room for %d more; %d KiB are allowed", len(held)>>10, len(more)>>10, maxRoles>>10)
+	}
+	return nil
+}
+
 // downgraded says whose certificates an update takes something away from: a role, a trait's value, or all, by coming in
 // otherwise than before. "" when nobody loses anything: what is only added waits for the next login.
 func downgraded(was, now access.Spec) (target string) {

@@ -1,6 +1,7 @@
 package strict_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,48 @@ free: {k: [v, true, null]}
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// What stands in a file is read or refused: the parser drops all behind an empty document.
+func TestEveryDocumentOfAFileIsRead(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                       "",
+		"---\n":                                  "",
+		"# nothing\n---\n# more\n":               "",
+		"name: a\n":                              "a@1",
+		"name: a\n---\nname: b\n":                "a@1 b@3",
+		"name: a\n---\n---\nname: b\n":           "a@1 b@4",
+		"---\n---\nname: a\n---\nname: b\n---\n": "a@3 b@5",
+		"name: a\n---\n# comment\n---\nname: b\n---\nname: c\n": "a@1 b@5 c@7",
+		"name: a\n--- \n---\t\n\n--- # x\nname: b":              "a@1 b@6",
+		"name: a\r\n---\r\n---\r\nname: b\r\n":                  "a@1 b@4",
+		"name: a\r---\r---\rname: b\r":                          "a@1 b@4",
+		"\ufeffname: a\n":                                       "a@1",
+		"name: a\n...\n---\nname: b\n...\nname: c\n":            "a@1 b@4 c@6",
+		"--- {name: a}\n--- {name: b}":                          "a@1 b@2",
+		"name: |\n  ---\n  x\n---\nname: b\n":                   "---\nx\n@1 b@5",
+		"name: a---\n---\nname: ---b\n":                         "a---@1 ---b@3",
+	} {
+		all, err := strict.ParseYAML([]byte(text), strict.MaxSize)
+		var got []string
+		for _, n := range all {
+			got = append(got, fmt.Sprintf("%s@%d", n.Get("name").Text, n.Line))
+		}
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for text, place := range map[string]string{
+		"name: a\n---\n---\nname: [\n":        "line 4",
+		"name: a\n---\n---\nname: *b\n":       "line 4, column 7",
+		"name: a\n---\nname: b\nname: c\n":    "line 4",
+		"name: 'a\n---\nname: b'\n":           "",
+		"name: a\n---\nname: \"x\n---\ny\"\n": "",
+	} {
+		if all, err := strict.ParseYAML([]byte(text), strict.MaxSize); err == nil || !strings.Contains(err.Error(), place) {
+			t.Errorf("%q: %d documents, %v", text, len(all), err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package strict
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"unicode/utf8"
 
@@ -28,7 +29,7 @@ func YAML(data []byte, limit int, v any, o Options) error {
 	return documents[0].Into(v, o)
 }
 
-// ParseYAML reads the documents of a file, which --- parts, into trees; empty ones are left out. Anchors,
+// ParseYAML reads the documents of a file, separated by ---, into trees; empty ones are left out. Anchors,
 // aliases, merge keys, tags and keys that are no strings are refused: what is read is what is seen.
 func ParseYAML(data []byte, limit int) (documents []*Node, err error) {
 	if err := tooLarge(len(data), limit); err != nil {
@@ -43,7 +44,65 @@ func ParseYAML(data []byte, limit int) (documents []*Node, err error) {
 			documents, err = nil, fault.New(fault.BadInput, "this is not YAML", "check quotes, brackets and indentation")
 		}
 	}()
-	tokens := lexer.Tokenize(string(data))
+	for line, text := range separate(string(data)) {
+		n, err := document(line, text)
+		if err != nil {
+			return nil, err
+		}
+		if n != nil {
+			documents = append(documents, n)
+		}
+	}
+	return documents, nil
+}
+
+// separate gives each document of a file with the number of lines before it. The parser is not left to do it: at the
+// second of two separators in a row, or at one behind a comment, it stops and drops all that follows.
+func separate(text string) iter.Seq2[int, string] {
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(text, "\ufeff"))
+	return func(yield func(int, string) bool) {
+		line, first := 0, 0
+		var document strings.Builder
+		for l := range strings.Lines(text) {
+			rest, begins := marker(l, "---")
+			_, ends := marker(l, "...")
+			if (begins || ends) && document.Len() > 0 {
+				if !yield(first, document.String()) {
+					return
+				}
+				document.Reset()
+			}
+			if document.Len() == 0 {
+				first = line
+			}
+			switch {
+			case begins:
+				document.WriteString("   " + rest) // of as many columns
+			case !ends:
+				document.WriteString(l)
+			}
+			line++
+		}
+		if document.Len() > 0 {
+			yield(first, document.String())
+		}
+	}
+}
+
+// marker reports whether a line begins with --- or ..., which then stands alone or before a blank (YAML 1.2.2, section 9.1.2).
+func marker(line, mark string) (rest string, is bool) {
+	rest, is = strings.CutPrefix(line, mark)
+	return rest, is && (rest == "" || strings.ContainsRune(" \t\n", rune(rest[0])))
+}
+
+// document reads one, after so many lines of the file; nil when there is nothing in it.
+func document(line int, text string) (*Node, error) {
+	tokens := lexer.Tokenize(text)
+	for _, t := range tokens {
+		at := *t.Position
+		at.Line += line
+		t.Position = &at
+	}
 	if err := shallow(tokens); err != nil {
 		return nil, err
 	}
@@ -51,17 +110,20 @@ func ParseYAML(data []byte, limit int) (documents []*Node, err error) {
 	if err != nil {
 		return nil, yamlFault(err)
 	}
+	var body ast.Node
 	for _, d := range file.Docs {
-		if d.Body == nil || d.Body.Type() == ast.CommentType || d.Body.Type() == ast.CommentGroupType {
-			continue
+		switch {
+		case d.Body == nil || d.Body.Type() == ast.CommentType || d.Body.Type() == ast.CommentGroupType:
+		case body != nil:
+			return nil, refuse(line+1, 1, "", "a document ends inside another; separate them with lines of ---")
+		default:
+			body = d.Body
 		}
-		n, err := convert(d.Body, "", 0)
-		if err != nil {
-			return nil, err
-		}
-		documents = append(documents, n)
 	}
-	return documents, nil
+	if body == nil {
+		return nil, nil //nolint:nilnil // as said above
+	}
+	return convert(body, "", 0)
 }
 
 // shallow refuses what would make the parser itself go deep: nested brackets, and rows of - or ? on one line.

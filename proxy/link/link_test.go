@@ -197,6 +197,7 @@ func tell(s tunnel.Stream, batch uint64, events ...audit.Event) error {
 func event(kind audit.Type, target, name string) audit.Event {
 	e := audit.New(kind, rand.Reader, time.Now())
 	e.Actor, e.Cluster, e.Source, e.TargetKind, e.Target = "user/ada", "c", "agent/forged", target, name
+	e.Scope = "/forged"
 	if kind == audit.SessionDenied || kind == audit.DocumentRefused {
 		e.Outcome, e.Reason = audit.Denied, "because"
 	}
@@ -239,8 +240,8 @@ func TestAnAgentTellsOnlyOfWhatItServes(t *testing.T) {
 	}
 	var got []string
 	for _, e := range p.held() {
-		if e.Source != "agent/"+a.host.ID || e.Cluster != p.cluster.ID {
-			t.Errorf("it is said to come from %s of %s", e.Source, e.Cluster)
+		if e.Source != "agent/"+a.host.ID || e.Cluster != p.cluster.ID || e.Scope != a.host.Scope {
+			t.Errorf("it is said to come from %s of %s, scope %s", e.Source, e.Cluster, e.Scope)
 		}
 		got = append(got, e.ID)
 	}

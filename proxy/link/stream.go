@@ -150,7 +150,7 @@ func (n *link) event(b []byte) (audit.Event, error) {
 	if err := json.Unmarshal(b, &e); err != nil {
 		return e, fmt.Errorf("reading an audit event: %w", err)
 	}
-	e.Source, e.Cluster = "agent/"+n.agent.ID, n.agent.Cluster
+	e.Source, e.Cluster, e.Scope = "agent/"+n.agent.ID, n.agent.Cluster, n.agent.Scope
 	switch target := (identity.Target{Kind: e.TargetKind, Name: e.Target}); {
 	case slices.Contains(aboutTargets, e.Type):
 		if !access.IsTargetKind(target.Kind) || !n.agent.Serves(target) {
