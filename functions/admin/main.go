@@ -1,19 +1,53 @@
-// Command admin is the function of this name; see functions' table in the design and pkg/app for what it is made of.
+// Command admin is the function of this name: the only writer of roles, users, mappings and tokens. It signs nothing;
+// functions/publish puts into force what it wrote.
 package main
 
 import (
 	"context"
+	"errors"
 	"log"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/dynamo"
+	"github.com/stile-dev/stile/pkg/dynamo/change"
+	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/names"
+	operation "github.com/stile-dev/stile/pkg/operation/admin"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 func main() {
-	server, err := app.Admin(context.Background())
+	server, err := assemble(context.Background())
 	if err != nil {
 		log.Fatalf("Starting admin: %v", err)
 	}
 	lambda.Start(server.Serve)
+}
+
+func assemble(ctx context.Context) (*api.Server, error) {
+	f, err := app.Begin(ctx, "admin")
+	if err != nil {
+		return nil, err
+	}
+	db := dynamodb.NewFromConfig(f.AWS)
+	desk := resource.New(resource.Config{
+		Cluster: f.Cluster, Bootstrap: f.Match(names.EnvBootstrapAdmin),
+		Store: change.New(dynamo.Config{
+			DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
+		}),
+		Publisher: publisher{awslambda.NewFromConfig(f.AWS), f.Need(names.EnvPublish)},
+	})
+	documents := head.New(head.Config{
+		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
+	})
+	server, err := api.New(api.Config{
+		Function: "admin", Handlers: operation.Operations(desk), Documents: head.NewKeeper(documents, f.Cluster), Log: f.Log,
+	})
+	return server, errors.Join(f.Err(), err)
 }

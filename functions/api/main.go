@@ -1,19 +1,49 @@
-// Command api is the function of this name; see functions' table in the design and pkg/app for what it is made of.
+// Command api is the function of this name: it tells people what they may reach, and hosts what they are. It changes
+// nothing and signs nothing.
 package main
 
 import (
 	"context"
+	"errors"
 	"log"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/dynamo"
+	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/inventory"
+	"github.com/stile-dev/stile/pkg/names"
+	operation "github.com/stile-dev/stile/pkg/operation/roster"
+	"github.com/stile-dev/stile/pkg/presence"
 )
 
 func main() {
-	server, err := app.API(context.Background())
+	server, err := assemble(context.Background())
 	if err != nil {
 		log.Fatalf("Starting api: %v", err)
 	}
 	lambda.Start(server.Serve)
+}
+
+func assemble(ctx context.Context) (*api.Server, error) {
+	f, err := app.Begin(ctx, "api")
+	if err != nil {
+		return nil, err
+	}
+	db := dynamodb.NewFromConfig(f.AWS)
+	targets := inventory.New(inventory.Config{
+		Targets: dynamo.New(dynamo.Config{DynamoDB: db, State: f.Need(names.EnvTableState), Ledger: f.Need(names.EnvTableLedger)}),
+		Watch:   watch{presence.New(presence.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence)})},
+	})
+	documents := head.New(head.Config{
+		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
+	})
+	server, err := api.New(api.Config{
+		Function: "api", Handlers: operation.Operations(targets), Documents: head.NewKeeper(documents, f.Cluster), Log: f.Log,
+	})
+	return server, errors.Join(f.Err(), err)
 }

@@ -1,19 +1,58 @@
-// Command login is the function of this name; see functions' table in the design and pkg/app for what it is made of.
+// Command login is the function of this name: the front of logging in. It can neither sign nor read tables but for who is present.
 package main
 
 import (
 	"context"
+	"errors"
 	"log"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 
+	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/invoke"
+	"github.com/stile-dev/stile/pkg/kms"
+	"github.com/stile-dev/stile/pkg/login"
+	"github.com/stile-dev/stile/pkg/names"
+	operation "github.com/stile-dev/stile/pkg/operation/login"
+	"github.com/stile-dev/stile/pkg/presence"
+	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/wire"
 )
 
 func main() {
-	server, err := app.Login(context.Background())
+	server, err := assemble(context.Background())
 	if err != nil {
 		log.Fatalf("Starting login: %v", err)
 	}
 	lambda.Start(server.Serve)
+}
+
+func assemble(ctx context.Context) (*api.Server, error) {
+	f, err := app.Begin(ctx, "login")
+	if err != nil {
+		return nil, err
+	}
+	front := login.New(login.Config{
+		Cluster: f.Cluster,
+		MAC:     kms.NewMAC(awskms.NewFromConfig(f.AWS), f.Key(names.KeyChallenge)),
+		Proxies: presence.New(presence.Config{DynamoDB: dynamodb.NewFromConfig(f.AWS), Table: f.Need(names.EnvTablePresence)}),
+		Signer:  signer{awslambda.NewFromConfig(f.AWS), f.Need(names.EnvSignUser)},
+	})
+	server, err := api.New(api.Config{Function: "login", Handlers: operation.Operations(front), Log: f.Log})
+	return server, errors.Join(f.Err(), err)
+}
+
+// signer is functions/sign-user.
+type signer struct {
+	api      invoke.API
+	function string
+}
+
+// Issue returns the signer's answer or its fault.
+func (s signer) Issue(ctx context.Context, r proof.UserRequest) (wire.UserCredential, error) {
+	return invoke.Call[proof.UserRequest, wire.UserCredential](ctx, s.api, s.function, r)
 }

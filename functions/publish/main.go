@@ -1,19 +1,48 @@
-// Command publish is the function of this name; see functions' table in the design and pkg/app for what it is made of.
+// Command publish is the function of this name: it signs policy and revocations documents from what stands in the tables.
 package main
 
 import (
 	"context"
+	"crypto"
+	"encoding/json"
 	"log"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/dynamo"
+	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/kms"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/publication"
+	"github.com/stile-dev/stile/pkg/trigger"
 )
 
 func main() {
-	handle, err := app.Publish(context.Background())
+	handle, err := assemble(context.Background())
 	if err != nil {
 		log.Fatalf("Starting publish: %v", err)
 	}
 	lambda.Start(handle)
+}
+
+func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any, error), error) {
+	f, err := app.Begin(ctx, "publish")
+	if err != nil {
+		return nil, err
+	}
+	db := dynamodb.NewFromConfig(f.AWS)
+	key := kms.NewKey(awskms.NewFromConfig(f.AWS), names.KeyPolicy, f.Key(names.KeyPolicy))
+	p := publication.NewPublisher(publication.Config{
+		Cluster: f.Cluster,
+		Inputs:  dynamo.New(dynamo.Config{DynamoDB: db, State: f.Need(names.EnvTableState), Ledger: f.Need(names.EnvTableLedger)}),
+		Place: head.New(head.Config{
+			DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
+		}),
+		Key: func(ctx context.Context) (crypto.Signer, error) { return key.Signer(ctx) },
+	})
+	return trigger.Handle(f.Log, p.Publish), f.Err()
 }

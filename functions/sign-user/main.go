@@ -1,19 +1,59 @@
-// Command sign-user is the function of this name; see functions' table in the design and pkg/app for what it is made of.
+// Command sign-user is the function of this name: it judges evidence and signs for people. It has no API.
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"log"
 
 	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/answer"
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/dynamo"
+	"github.com/stile-dev/stile/pkg/dynamo/issuance"
+	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/kms"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/sts"
 )
 
 func main() {
-	handle, err := app.SignUser(context.Background())
+	handle, err := assemble(context.Background())
 	if err != nil {
 		log.Fatalf("Starting sign-user: %v", err)
 	}
 	lambda.Start(handle)
+}
+
+func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any, error), error) {
+	f, err := app.Begin(ctx, "sign-user")
+	if err != nil {
+		return nil, err
+	}
+	caller, err := sts.New(sts.Config{Endpoint: cmp.Or(f.Optional("AWS_ENDPOINT_URL_STS"), f.Optional("AWS_ENDPOINT_URL"))})
+	keys, db := awskms.NewFromConfig(f.AWS), dynamodb.NewFromConfig(f.AWS)
+	ssh, x509 := kms.NewKey(keys, names.KeyUserSSH, f.Key(names.KeyUserSSH)), kms.NewKey(keys, names.KeyUserX509, f.Key(names.KeyUserX509))
+	store := issuance.New(dynamo.Config{
+		DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
+	})
+	documents := head.New(head.Config{
+		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
+	})
+	users := issue.NewUsers(issue.UserConfig{
+		Cluster: f.Cluster, Store: store, Documents: head.NewKeeper(documents, f.Cluster), MAC: kms.NewMAC(keys, f.Key(names.KeyChallenge)),
+		Methods: map[string]issue.Authenticator{
+			access.MethodIAM: issue.IAM{STS: caller, Mappings: store.Mappings, Bootstrap: f.Match(names.EnvBootstrapAdmin)},
+		},
+		SSH:  func(ctx context.Context) (issue.Signer, error) { return ssh.Signer(ctx) },
+		X509: func(ctx context.Context) (issue.Signer, error) { return x509.Signer(ctx) },
+	})
+	return answer.Handle(f.Log, users.Issue), errors.Join(err, f.Err())
 }

@@ -40,3 +40,13 @@ func presetNames() []string {
 	}
 	return all
 }
+
+// Bootstrap returns the built-in mapping of the first administrator. A role of IAM Identity Center brings
+// the person's own name; any other is one person, called admin.
+func Bootstrap(m IAMMatch) Mapping {
+	spec := MappingSpec{Match: m, Roles: []string{"editor"}}
+	if !IsSSO(m.Role) {
+		spec.User = "admin"
+	}
+	return Mapping{Metadata: Metadata{Name: BootstrapMapping, Scope: "/"}, Spec: spec}
+}

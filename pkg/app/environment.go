@@ -1,7 +1,3 @@
-// Package app puts functions together: it reads their environment, makes the AWS clients and joins use cases
-// with adapters. It is the only package that knows both sides.
-//
-// Each function's main calls the constructor of its name and starts what it gives.
 package app
 
 import (

@@ -15,7 +15,8 @@ const (
 	lockBefore = "before"
 )
 
-func beforeItem(l bundle.Lock, at time.Time) table.Item {
+// BeforeItem writes an entry that revokes what was issued before it.
+func BeforeItem(l bundle.Lock, at time.Time) table.Item {
 	return table.Item{
 		names.PK: table.String(names.Lock), names.SK: table.String(l.ID), "kind": table.String(lockBefore),
 		"target": table.String(l.Target), "value": table.String(l.Value), "at_ms": table.Int(at.UnixMilli()),
@@ -25,7 +26,7 @@ func beforeItem(l bundle.Lock, at time.Time) table.Item {
 
 // Locks gives the locks as they stand now, and beside them those who are revoked. Some may have expired.
 func (s *Store) Locks(ctx context.Context) (locks, revoked []bundle.Lock, err error) {
-	items, err := s.state.List(ctx, names.Lock)
+	items, err := s.State.List(ctx, names.Lock)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,16 +1,18 @@
-// Package dynamo keeps what the use cases need in the tables state, secrets and ledger: it implements the
-// stores that they declare, and is the only place that knows how their items look.
+// Package dynamo reads what stands in the tables state, secrets and ledger, and with the packages below it is the only
+// place that knows how their items look: issuance writes what signers do, change what administrators do.
 //
-// It decides nothing. Its entry point is [New].
+// It decides nothing and writes events alone. Its entry point is [New].
 package dynamo
 
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
@@ -22,23 +24,23 @@ type Config struct {
 	State, Secrets, Ledger string
 }
 
-// Store reads and writes the tables. It may be used by several goroutines.
+// Store is the tables. It may be used by several goroutines.
 type Store struct {
-	api            table.API
-	state, secrets table.Table
-	ledger         *ledger.Ledger
+	API            table.API
+	State, Secrets table.Table
+	Ledger         *ledger.Ledger
 }
 
 // New makes a store.
 func New(c Config) *Store {
 	return &Store{
-		api: c.DynamoDB, state: table.Table{API: c.DynamoDB, Name: c.State}, secrets: table.Table{API: c.DynamoDB, Name: c.Secrets},
-		ledger: ledger.New(ledger.Config{DynamoDB: c.DynamoDB, Table: c.Ledger}),
+		API: c.DynamoDB, State: table.Table{API: c.DynamoDB, Name: c.State}, Secrets: table.Table{API: c.DynamoDB, Name: c.Secrets},
+		Ledger: ledger.New(ledger.Config{DynamoDB: c.DynamoDB, Table: c.Ledger}),
 	}
 }
 
 // Record writes events alone.
-func (s *Store) Record(ctx context.Context, e audit.Event) error { return s.ledger.Append(ctx, e) }
+func (s *Store) Record(ctx context.Context, e audit.Event) error { return s.Ledger.Append(ctx, e) }
 
 // decode reads an item of table state as a resource of a kind.
 func decode(kind string, i table.Item) (access.Resource, error) {
@@ -51,7 +53,7 @@ func metadata(i table.Item) access.Metadata {
 
 // specs lists all resources of a kind whose spec is T, as they stand now.
 func specs[T any](ctx context.Context, s *Store, kind string, each func(access.Metadata, T)) error {
-	items, err := s.state.List(ctx, partition(kind))
+	items, err := s.State.List(ctx, Partition(kind))
 	if err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func (s *Store) Mappings(ctx context.Context) ([]access.Mapping, error) {
 // Roles gives all roles that are stored, as they stand now; presets are not among them. One that can't be read, as a
 // newer release may have written it, is not left out: it bars its holders.
 func (s *Store) Roles(ctx context.Context) ([]access.Role, error) {
-	items, err := s.state.List(ctx, names.Role)
+	items, err := s.State.List(ctx, names.Role)
 	if err != nil {
 		return nil, err
 	}
@@ -122,3 +124,67 @@ func (s *Store) Token(ctx context.Context, name string) (access.Token, bool, err
 	m, spec, found, err := one[access.TokenSpec](ctx, s, names.Token, name)
 	return access.Token{Metadata: m, Spec: spec}, found, err
 }
+
+// Partition is where resources of a kind stand.
+func Partition(kind string) string {
+	k, _ := access.KindOf(kind)
+	return k.Partition()
+}
+
+// Get gives a resource as it stands now, if there is one.
+func (s *Store) Get(ctx context.Context, kind, name string) (access.Resource, bool, error) {
+	item, err := s.State.Get(ctx, table.Key{PK: Partition(kind), SK: name})
+	if errors.Is(err, table.ErrNotFound) {
+		return access.Resource{}, false, nil
+	}
+	if err != nil {
+		return access.Resource{}, false, err
+	}
+	r, err := decode(kind, item)
+	return r, err == nil, err
+}
+
+// List gives all resources of a kind as they stand now, sorted by name.
+func (s *Store) List(ctx context.Context, kind string) ([]access.Resource, error) {
+	items, err := s.State.List(ctx, Partition(kind))
+	if err != nil {
+		return nil, err
+	}
+	var all []access.Resource
+	for _, i := range items {
+		r, err := decode(kind, i)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// KeyInput is the counter that every change adds to.
+var KeyInput = table.Key{PK: names.Input, SK: "policy"}
+
+// Input gives the counter that every change adds to, as it stands now; 0 before the first.
+func (s *Store) Input(ctx context.Context) (int64, error) {
+	item, err := s.State.Get(ctx, KeyInput)
+	if errors.Is(err, table.ErrNotFound) {
+		return 0, nil
+	}
+	return item.Int("n"), err
+}
+
+// Conditions turns the conflict of the n-th operation into the n-th error.
+func Conditions(err error, meaning ...error) error {
+	if c, ok := errors.AsType[*table.Conflict](err); ok && c.Op < len(meaning) && meaning[c.Op] != nil {
+		return meaning[c.Op]
+	}
+	return err
+}
+
+// Release frees a target's name if the agent holds it.
+func (s *Store) Release(t identity.Target, agent string) table.Op {
+	return s.State.DeleteOp(table.Key{PK: Partition(t.Kind), SK: t.Name}, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(agent)})
+}
+
+// Quarantined is the sort key of the newest claim of a target that another agent holds.
+func Quarantined(t identity.Target) string { return "quarantined#" + t.String() }

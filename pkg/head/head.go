@@ -33,6 +33,9 @@ type S3 interface {
 	PutObject(context.Context, *s3.PutObjectInput, ...func(*s3.Options)) (*s3.PutObjectOutput, error)
 }
 
+// ByPath has an S3 client address buckets by path: the bucket's name is ours and needs no host of its own.
+func ByPath(o *s3.Options) { o.UsePathStyle = true }
+
 // Config says where head and documents are kept.
 type Config struct {
 	DynamoDB table.API

@@ -6,6 +6,7 @@ package inventory
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -20,14 +21,7 @@ import (
 
 // Targets lists the targets of a kind whose names agents hold.
 type Targets interface {
-	Held(ctx context.Context, kind string) ([]Held, error)
-}
-
-// Held is a target as the tables know it.
-type Held struct {
-	Target identity.Target
-	Scope  string
-	Spec   access.TargetSpec
+	List(ctx context.Context, kind string) ([]access.Resource, error)
 }
 
 // Presence is who is there at one moment.
@@ -59,7 +53,7 @@ func (i *Inventory) List(ctx context.Context, user identity.User, kind string, s
 	if !access.IsTargetKind(kind) {
 		return wire.TargetList{}, fault.Newf(fault.NotFound, "run stile ls for the nodes", "there is no kind of target %.32q", kind)
 	}
-	held, err := i.config.Targets.Held(ctx, kind)
+	held, err := i.config.Targets.List(ctx, kind)
 	if err != nil {
 		return wire.TargetList{}, err
 	}
@@ -70,22 +64,26 @@ func (i *Inventory) List(ctx context.Context, user identity.User, kind string, s
 	set, sub := state.Roles(), state.Subject(user, now)
 	list := wire.TargetList{Targets: []wire.Target{}, Proxies: there.Proxies}
 	for _, h := range held {
-		target := policy.Target{Kind: kind, Name: h.Target.Name, Scope: h.Scope, Labels: h.Spec.Labels}
+		spec, ok := h.Spec.(*access.TargetSpec)
+		if !ok {
+			return wire.TargetList{}, fmt.Errorf("listing targets: %s %q is none", kind, h.Metadata.Name)
+		}
+		target := policy.Target{Kind: kind, Name: h.Metadata.Name, Scope: h.Metadata.Scope, Labels: spec.Labels}
 		if !set.Reaches(sub, target) {
 			continue
 		}
-		list.Targets = append(list.Targets, entry(h, set.Logins(sub, target), there.Agents[h.Spec.Agent]))
+		list.Targets = append(list.Targets, entry(target, spec.Agent, set.Logins(sub, target), there.Agents[spec.Agent]))
 	}
 	slices.SortFunc(list.Targets, func(a, b wire.Target) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
 }
 
-func entry(h Held, logins, proxies []string) wire.Target {
-	labels := h.Spec.Labels
+func entry(t policy.Target, agent string, logins, proxies []string) wire.Target {
+	labels := t.Labels
 	if labels == nil {
 		labels = map[string]string{}
 	}
 	return wire.Target{
-		Kind: h.Target.Kind, Name: h.Target.Name, Labels: labels, Agent: h.Spec.Agent, Online: len(proxies) > 0, Logins: logins, Proxies: proxies,
+		Kind: t.Kind, Name: t.Name, Labels: labels, Agent: agent, Online: len(proxies) > 0, Logins: logins, Proxies: proxies,
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/stile-dev/stile/pkg/answer"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/invoke"
 )
@@ -44,7 +45,7 @@ func (l linked) Invoke(ctx context.Context, in *lambda.InvokeInput, _ ...func(*l
 }
 
 func handler(log *bytes.Buffer, use func(context.Context, question) (string, error)) linked {
-	return linked{handle: invoke.Handle(slog.New(slog.NewJSONHandler(log, nil)), use)}
+	return linked{handle: answer.Handle(slog.New(slog.NewJSONHandler(log, nil)), use)}
 }
 
 func TestValuesAndFaultsCrossAsTheyAre(t *testing.T) {

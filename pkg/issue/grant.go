@@ -3,10 +3,8 @@ package issue
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,15 +18,6 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
 )
-
-// SecretPrefix begins a token's secret; 32 random bytes in base64url follow.
-const SecretPrefix = "stj_"
-
-// HashSecret gives the hex SHA-256 under which a token's secret is kept. 32 random bytes need no slow hash.
-func HashSecret(secret string) string {
-	h := sha256.Sum256([]byte(secret))
-	return hex.EncodeToString(h[:])
-}
 
 // authenticate finds the token and runs its method under today's rules.
 func (h *Hosts) authenticate(ctx context.Context, a *arrival, ck proof.Checked, view bundle.View) error {
@@ -138,11 +127,11 @@ func (a *arrival) authenticateSecret() error {
 		}
 		return nil
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(secret, SecretPrefix))
-	if err != nil || !strings.HasPrefix(secret, SecretPrefix) || len(raw) != 32 {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(secret, access.SecretPrefix))
+	if err != nil || !strings.HasPrefix(secret, access.SecretPrefix) || len(raw) != 32 {
 		return badSecret()
 	}
-	a.secret = HashSecret(secret)
+	a.secret = access.HashSecret(secret)
 	return nil
 }
 

@@ -78,19 +78,9 @@ type Hosts struct {
 // NewHosts makes a signer for agents and proxies.
 func NewHosts(c HostConfig) *Hosts { return &Hosts{c, newRuntime(c.Now, c.Entropy)} }
 
-// HostRequest is what functions/join sends: the evidence as it came, and where from. The method is iam when
-// there is an STS request, else token.
-type HostRequest struct {
-	Join      wire.JoinRequest `json:"join"`
-	STS       *wire.STSRequest `json:"sts,omitempty"`
-	Secret    string           `json:"secret,omitempty"`
-	RequestID string           `json:"request_id"`
-	SourceIP  string           `json:"source_ip"`
-}
-
 // arrival collects what becomes known of a join on the way.
 type arrival struct {
-	request HostRequest
+	request proof.HostRequest
 	now     time.Time
 	token   access.Token
 	caller  access.IAMIdentity
@@ -102,7 +92,7 @@ type arrival struct {
 
 // Issue judges a join or renewal and gives the credential, without the proxies' addresses. Refusals are
 // faults; those of evidence whose challenge is genuine are also events.
-func (h *Hosts) Issue(ctx context.Context, r HostRequest) (wire.HostCredential, error) {
+func (h *Hosts) Issue(ctx context.Context, r proof.HostRequest) (wire.HostCredential, error) {
 	a := &arrival{request: r, now: h.now()}
 	ck, err := proof.Check(proof.Claim{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey},
 		proof.Terms{Purpose: names.PurposeJoin, Cluster: h.config.Cluster, Now: a.now})

@@ -63,13 +63,13 @@ type machine struct {
 }
 
 // ask makes a well-formed join; with a prior credential it is a renewal. Change may alter what is claimed.
-func (m *machines) ask(t *testing.T, mc *machine, key string, change func(*issue.HostRequest)) issue.HostRequest {
+func (m *machines) ask(t *testing.T, mc *machine, key string, change func(*proof.HostRequest)) proof.HostRequest {
 	t.Helper()
 	fresh := clustertest.Key(t)
 	sshKey, tlsKey := clustertest.SPKI(t, clustertest.Key(t)), clustertest.SPKI(t, fresh)
 	challenge := m.Challenge(names.PurposeJoin, sshKey, tlsKey)
 	keys := certs.KeysHash(sshKey, tlsKey)
-	r := issue.HostRequest{RequestID: "req-1", SourceIP: "192.0.2.1", Join: wire.JoinRequest{
+	r := proof.HostRequest{RequestID: "req-1", SourceIP: "192.0.2.1", Join: wire.JoinRequest{
 		Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey, Token: "nodes", Targets: []string{"node/node-1"},
 	}}
 	if key != "" {
@@ -92,7 +92,7 @@ func (m *machines) ask(t *testing.T, mc *machine, key string, change func(*issue
 }
 
 // join goes through and keeps the credential.
-func (m *machines) join(t *testing.T, mc *machine, key string, change func(*issue.HostRequest)) wire.HostCredential {
+func (m *machines) join(t *testing.T, mc *machine, key string, change func(*proof.HostRequest)) wire.HostCredential {
 	t.Helper()
 	cred, err := m.hosts.Issue(t.Context(), m.ask(t, mc, key, change))
 	if err != nil {
@@ -102,7 +102,7 @@ func (m *machines) join(t *testing.T, mc *machine, key string, change func(*issu
 	return cred
 }
 
-func (m *machines) refused(t *testing.T, mc *machine, key string, code fault.Code, says string, change func(*issue.HostRequest)) {
+func (m *machines) refused(t *testing.T, mc *machine, key string, code fault.Code, says string, change func(*proof.HostRequest)) {
 	t.Helper()
 	before := len(m.store.intents)
 	_, err := m.hosts.Issue(t.Context(), m.ask(t, mc, key, change))
@@ -112,15 +112,15 @@ func (m *machines) refused(t *testing.T, mc *machine, key string, code fault.Cod
 	}
 }
 
-func secret() string { return issue.SecretPrefix + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }
+func secret() string { return access.SecretPrefix + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }
 
-func bySecret(r *issue.HostRequest) {
+func bySecret(r *proof.HostRequest) {
 	r.Join.Token, r.Join.Targets, r.Secret = "secret", []string{"node/web-1"}, secret()
 }
 
 func TestAnAgentGetsWhatItsTokenGrants(t *testing.T) {
 	m := newMachines(t)
-	cred := m.join(t, &machine{}, keyNode, func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"role": "web"} })
+	cred := m.join(t, &machine{}, keyNode, func(r *proof.HostRequest) { r.Join.Labels = map[string]string{"role": "web"} })
 	view, _ := m.Fresh(t.Context())
 	h, err := certs.VerifyX509Host([][]byte{cred.TLSCertificate}, view.State.Trust.CA(names.KeyHostX509), m.Now, identity.KindAgent)
 	if err != nil {
@@ -154,29 +154,29 @@ func TestAnAgentGetsWhatItsTokenGrants(t *testing.T) {
 
 func TestAProxyJoinsByTheFleetsRoleAndGetsNoName(t *testing.T) {
 	m := newMachines(t)
-	proxy := func(r *issue.HostRequest) { r.Join.Token, r.Join.Targets = "fleet", nil }
+	proxy := func(r *proof.HostRequest) { r.Join.Token, r.Join.Targets = "fleet", nil }
 	cred := m.join(t, &machine{}, keyFleet, proxy)
 	if !identity.ValidID("prx", cred.ID) || len(cred.SSHCertificate) != 0 || len(cred.Targets) != 0 {
 		t.Errorf("id %s, targets %v, SSH certificate of %d bytes", cred.ID, cred.Targets, len(cred.SSHCertificate))
 	}
 	m.refused(t, &machine{}, keyNode, fault.Denied, "does not allow the role demo-node", proxy)
-	m.refused(t, &machine{}, keyFleet, fault.Denied, "does not grant the target node/node-9; it grants no target", func(r *issue.HostRequest) { proxy(r); r.Join.Targets = []string{"node/node-9"} })
-	m.refused(t, &machine{}, keyFleet, fault.Denied, "does not grant the target db/orders", func(r *issue.HostRequest) { proxy(r); r.Join.Targets = []string{"db/orders", "node/node-9"} })
+	m.refused(t, &machine{}, keyFleet, fault.Denied, "does not grant the target node/node-9; it grants no target", func(r *proof.HostRequest) { proxy(r); r.Join.Targets = []string{"node/node-9"} })
+	m.refused(t, &machine{}, keyFleet, fault.Denied, "does not grant the target db/orders", func(r *proof.HostRequest) { proxy(r); r.Join.Targets = []string{"db/orders", "node/node-9"} })
 }
 
 func TestAClaimThatTheTokenDoesNotGrantIsRefusedByName(t *testing.T) {
 	for name, c := range map[string]struct {
 		says   string
-		change func(*issue.HostRequest)
+		change func(*proof.HostRequest)
 	}{
-		"another name":             {"does not grant node/db-1; it grants resources: node with names: node-*", func(r *issue.HostRequest) { r.Join.Targets = []string{"node/db-1"} }},
-		"another kind":             {"does not grant db/node-1; it grants resources: node", func(r *issue.HostRequest) { r.Join.Targets = []string{"node/node-1", "db/node-1"} }},
-		"a full name":              {"no node's name may end with .stile", func(r *issue.HostRequest) { r.Join.Targets = []string{"node/node-1.stile"} }},
-		"a pinned label otherwise": {"label env=prod", func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"env": "prod"} }},
-		"a label out of choice":    {"label role=boss", func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"role": "boss"} }},
-		"an unknown label":         {"label team=x", func(r *issue.HostRequest) { r.Join.Labels = map[string]string{"team": "x"} }},
-		"an unknown token":         {`no join token "nobody"`, func(r *issue.HostRequest) { r.Join.Token = "nobody" }},
-		"a token of other method":  {"is for method token, not for iam", func(r *issue.HostRequest) { r.Join.Token = "secret" }},
+		"another name":             {"does not grant node/db-1; it grants resources: node with names: node-*", func(r *proof.HostRequest) { r.Join.Targets = []string{"node/db-1"} }},
+		"another kind":             {"does not grant db/node-1; it grants resources: node", func(r *proof.HostRequest) { r.Join.Targets = []string{"node/node-1", "db/node-1"} }},
+		"a full name":              {"no node's name may end with .stile", func(r *proof.HostRequest) { r.Join.Targets = []string{"node/node-1.stile"} }},
+		"a pinned label otherwise": {"label env=prod", func(r *proof.HostRequest) { r.Join.Labels = map[string]string{"env": "prod"} }},
+		"a label out of choice":    {"label role=boss", func(r *proof.HostRequest) { r.Join.Labels = map[string]string{"role": "boss"} }},
+		"an unknown label":         {"label team=x", func(r *proof.HostRequest) { r.Join.Labels = map[string]string{"team": "x"} }},
+		"an unknown token":         {`no join token "nobody"`, func(r *proof.HostRequest) { r.Join.Token = "nobody" }},
+		"a token of other method":  {"is for method token, not for iam", func(r *proof.HostRequest) { r.Join.Token = "secret" }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachines(t)
@@ -194,7 +194,7 @@ func TestSec_S21_AnAgentOfTheSameRoleNameInAnotherAccountIsRefused(t *testing.T)
 	who := m.sts[keyNode]
 	who.Account = "999999999999"
 	m.sts[keyNode] = who
-	m.refused(t, &machine{}, keyNode, fault.Denied, "of account 999999999999", func(r *issue.HostRequest) { r.Join.Targets = []string{"node/node-2"} })
+	m.refused(t, &machine{}, keyNode, fault.Denied, "of account 999999999999", func(r *proof.HostRequest) { r.Join.Targets = []string{"node/node-2"} })
 }
 
 func TestSec_S23_AnInstanceIdInTheSessionNameIsNoProofOfAnInstance(t *testing.T) {
@@ -257,12 +257,12 @@ func TestAnAgentThatSleptBeyondItsCertificateComesBackByIAM(t *testing.T) {
 
 func TestASecretIsGoodForItsUsesAndTheCredentialAfterThat(t *testing.T) {
 	m := newMachines(t)
-	m.store.secrets[issue.HashSecret(secret())] = 1
+	m.store.secrets[access.HashSecret(secret())] = 1
 	mc := &machine{}
 	was := m.join(t, mc, "", bySecret)
-	m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *issue.HostRequest) { bySecret(r); r.Join.Targets = []string{"node/web-2"} })
-	renew := func(r *issue.HostRequest) { bySecret(r); r.Secret = "" }
-	if now := m.join(t, mc, "", renew); now.ID != was.ID || m.store.secrets[issue.HashSecret(secret())] != 0 {
+	m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *proof.HostRequest) { bySecret(r); r.Join.Targets = []string{"node/web-2"} })
+	renew := func(r *proof.HostRequest) { bySecret(r); r.Secret = "" }
+	if now := m.join(t, mc, "", renew); now.ID != was.ID || m.store.secrets[access.HashSecret(secret())] != 0 {
 		t.Errorf("%s after %s, uses left %v", now.ID, was.ID, m.store.secrets)
 	}
 	t.Run("but not once it has expired", func(t *testing.T) {
@@ -278,19 +278,19 @@ func TestASecretIsGoodForItsUsesAndTheCredentialAfterThat(t *testing.T) {
 
 func TestWrongSecretsAreAllRefusedAlike(t *testing.T) {
 	m := newMachines(t)
-	m.store.secrets[issue.HashSecret(secret())] = 1
-	for _, s := range []string{"stj_", "x", secret() + "A", secret()[4:], issue.SecretPrefix + "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"} {
-		m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *issue.HostRequest) { bySecret(r); r.Secret = s })
+	m.store.secrets[access.HashSecret(secret())] = 1
+	for _, s := range []string{"stj_", "x", secret() + "A", secret()[4:], access.SecretPrefix + "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"} {
+		m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *proof.HostRequest) { bySecret(r); r.Secret = s })
 	}
-	m.refused(t, &machine{}, "", fault.Unauthenticated, "neither a secret nor", func(r *issue.HostRequest) { bySecret(r); r.Secret = "" })
+	m.refused(t, &machine{}, "", fault.Unauthenticated, "neither a secret nor", func(r *proof.HostRequest) { bySecret(r); r.Secret = "" })
 }
 
 func TestSec_S08_APriorCredentialMustBeOurOwnAndProved(t *testing.T) {
 	m := newMachines(t)
-	m.store.secrets[issue.HashSecret(secret())] = 1
+	m.store.secrets[access.HashSecret(secret())] = 1
 	mc := &machine{}
 	m.join(t, mc, "", bySecret)
-	renew := func(r *issue.HostRequest) { bySecret(r); r.Secret = "" }
+	renew := func(r *proof.HostRequest) { bySecret(r); r.Secret = "" }
 	for name, forge := range map[string]func(*machine){
 		"another key": func(f *machine) { f.tls = clustertest.Key(t) },
 		"another cluster's": func(f *machine) {
@@ -341,7 +341,7 @@ func TestSec_S24_AJoinIsGoodOnce(t *testing.T) {
 	_, err := m.hosts.Issue(t.Context(), r)
 	wantFault(t, err, fault.Denied, "used before")
 	login := newPeople(t)
-	_, err = login.users.Issue(t.Context(), issue.UserRequest{Method: access.MethodIAM, Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, Evidence: evidence(t, *r.STS)})
+	_, err = login.users.Issue(t.Context(), proof.UserRequest{Method: access.MethodIAM, Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, Evidence: evidence(t, *r.STS)})
 	wantFault(t, err, fault.Denied, "for join, not for login")
 }
 

@@ -2,8 +2,6 @@ package issue
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/stile-dev/stile/pkg/access"
@@ -58,31 +56,12 @@ func callerOf(ctx context.Context, sts STS, sent wire.STSRequest, e Evidence) (a
 	return sts.Caller(ctx, request)
 }
 
-// IAMEvidence writes a signed request as evidence.
-func IAMEvidence(sts wire.STSRequest) (json.RawMessage, error) {
-	b, err := json.Marshal(sts)
-	if err != nil {
-		return nil, fmt.Errorf("writing the evidence: %w", err)
-	}
-	return b, nil
-}
-
 // builtin is the first administrator's mapping, from the deployment's configuration.
 func (i IAM) builtin() []access.Mapping {
 	if i.Bootstrap.Account == "" {
 		return nil
 	}
-	return []access.Mapping{BootstrapMapping(i.Bootstrap)}
-}
-
-// BootstrapMapping is the built-in mapping of the first administrator. A role of IAM Identity Center brings
-// the person's own name; any other is one person, called admin.
-func BootstrapMapping(m access.IAMMatch) access.Mapping {
-	spec := access.MappingSpec{Match: m, Roles: []string{"editor"}}
-	if !access.IsSSO(m.Role) {
-		spec.User = "admin"
-	}
-	return access.Mapping{Metadata: access.Metadata{Name: access.BootstrapMapping, Scope: "/"}, Spec: spec}
+	return []access.Mapping{access.Bootstrap(i.Bootstrap)}
 }
 
 // mapped finds the one mapping that lets the caller in. Two that match are refused, naming both: which of them

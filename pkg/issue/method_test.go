@@ -58,7 +58,7 @@ func newBadges(t *testing.T) (*people, *badges) {
 }
 
 // badge makes a well-formed login by a badge.
-func (p *people) badge(t *testing.T, badge string) issue.UserRequest {
+func (p *people) badge(t *testing.T, badge string) proof.UserRequest {
 	t.Helper()
 	r := p.login(t, keyAlice)
 	r.Method, r.Evidence = "badge", json.RawMessage(`"`+badge+`"`)
@@ -176,13 +176,13 @@ func TestAnAuthenticatorIsToldWhatTheEvidenceMustBeFor(t *testing.T) {
 	if d := cmp.Diff(want, b.asked); d != "" {
 		t.Error(d)
 	}
-	for name, change := range map[string]func(*issue.UserRequest){
-		"a challenge of another's": func(r *issue.UserRequest) { r.Challenge = p.badge(t, "A").Challenge },
-		"one key twice": func(r *issue.UserRequest) {
+	for name, change := range map[string]func(*proof.UserRequest){
+		"a challenge of another's": func(r *proof.UserRequest) { r.Challenge = p.badge(t, "A").Challenge },
+		"one key twice": func(r *proof.UserRequest) {
 			r.TLSKey = r.SSHKey
 			r.Challenge = p.Challenge(names.PurposeLogin, r.SSHKey, r.TLSKey)
 		},
-		"no challenge": func(r *issue.UserRequest) { r.Challenge = "" },
+		"no challenge": func(r *proof.UserRequest) { r.Challenge = "" },
 	} {
 		r := p.badge(t, "A")
 		change(&r)
@@ -195,15 +195,15 @@ func TestAnAuthenticatorIsToldWhatTheEvidenceMustBeFor(t *testing.T) {
 func TestARefusalTellsWhatTheAuthenticatorSaw(t *testing.T) {
 	p, _ := newBadges(t)
 	for name, c := range map[string]struct {
-		change      func(*issue.UserRequest)
+		change      func(*proof.UserRequest)
 		code        fault.Code
 		says, actor string
 	}{
-		"a badge that nobody has": {func(r *issue.UserRequest) { r.Evidence = json.RawMessage(`"Z"`) }, fault.Denied, "not known", "badge/Z"},
-		"no badge":                {func(r *issue.UserRequest) { r.Evidence = json.RawMessage(`7`) }, fault.BadInput, "no badge", "unknown"},
-		"a way that there is not": {func(r *issue.UserRequest) { r.Method = "magic" }, fault.BadInput, `no way to log in by "magic"`, "unknown"},
-		"no way":                  {func(r *issue.UserRequest) { r.Method = "" }, fault.BadInput, `no way to log in by ""`, "unknown"},
-		"evidence of another way": {func(r *issue.UserRequest) { r.Method = access.MethodIAM }, fault.BadInput, "", "aws/unknown"},
+		"a badge that nobody has": {func(r *proof.UserRequest) { r.Evidence = json.RawMessage(`"Z"`) }, fault.Denied, "not known", "badge/Z"},
+		"no badge":                {func(r *proof.UserRequest) { r.Evidence = json.RawMessage(`7`) }, fault.BadInput, "no badge", "unknown"},
+		"a way that there is not": {func(r *proof.UserRequest) { r.Method = "magic" }, fault.BadInput, `no way to log in by "magic"`, "unknown"},
+		"no way":                  {func(r *proof.UserRequest) { r.Method = "" }, fault.BadInput, `no way to log in by ""`, "unknown"},
+		"evidence of another way": {func(r *proof.UserRequest) { r.Method = access.MethodIAM }, fault.BadInput, "", "aws/unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := p.badge(t, "A")
@@ -409,7 +409,7 @@ func TestOneKeyTwiceIsRefusedBeforeAnybodyIsAsked(t *testing.T) {
 		t.Errorf("asked %d times, %d events", len(b.asked), len(p.store.events))
 	}
 	m := newMachines(t)
-	m.refused(t, &machine{}, keyNode, fault.BadInput, "same key", func(r *issue.HostRequest) {
+	m.refused(t, &machine{}, keyNode, fault.BadInput, "same key", func(r *proof.HostRequest) {
 		r.Join.TLSKey = r.Join.SSHKey
 		r.Join.Challenge = m.Challenge(names.PurposeJoin, r.Join.SSHKey, r.Join.TLSKey)
 	})

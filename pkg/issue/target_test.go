@@ -18,6 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/proof"
 )
 
 // several is machines whose token grants nodes and databases of any name.
@@ -31,8 +32,8 @@ func several(t *testing.T) *machines {
 }
 
 // claiming is a change that claims these targets.
-func claiming(targets ...string) func(*issue.HostRequest) {
-	return func(r *issue.HostRequest) { r.Join.Targets = targets }
+func claiming(targets ...string) func(*proof.HostRequest) {
+	return func(r *proof.HostRequest) { r.Join.Targets = targets }
 }
 
 func TestAnAgentServesTargetsOfSeveralKindsUnderOneCertificate(t *testing.T) {

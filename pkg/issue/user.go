@@ -2,7 +2,6 @@ package issue
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/netip"
@@ -55,21 +54,9 @@ type Users struct {
 // NewUsers makes a signer for people.
 func NewUsers(c UserConfig) *Users { return &Users{c, newRuntime(c.Now, c.Entropy)} }
 
-// UserRequest is what functions/login sends: the evidence as it came, and where from.
-type UserRequest struct {
-	Method     string          `json:"method"` // whose evidence this is
-	Challenge  string          `json:"challenge"`
-	SSHKey     []byte          `json:"ssh_key"` // SubjectPublicKeyInfo, DER
-	TLSKey     []byte          `json:"tls_key"` // another key
-	TTLSeconds int64           `json:"ttl_seconds"`
-	Evidence   json.RawMessage `json:"evidence"`
-	RequestID  string          `json:"request_id"`
-	SourceIP   string          `json:"source_ip"`
-}
-
 // attempt collects what becomes known of a login on the way, for its event.
 type attempt struct {
-	request   UserRequest
+	request   proof.UserRequest
 	now       time.Time
 	terms     proof.Terms
 	checked   proof.Checked
@@ -81,7 +68,7 @@ type attempt struct {
 
 // Issue judges a login and gives the credential, without the proxies' addresses. Refusals are faults; those
 // of evidence whose challenge is genuine are also events.
-func (u *Users) Issue(ctx context.Context, r UserRequest) (wire.UserCredential, error) {
+func (u *Users) Issue(ctx context.Context, r proof.UserRequest) (wire.UserCredential, error) {
 	a := &attempt{request: r, now: u.now()}
 	a.terms = proof.Terms{Purpose: names.PurposeLogin, Cluster: u.config.Cluster, Now: a.now}
 	var err error

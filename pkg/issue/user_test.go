@@ -60,11 +60,11 @@ func newPeople(t *testing.T) *people {
 }
 
 // login makes a well-formed login of the holder of an access key.
-func (p *people) login(t *testing.T, key string) issue.UserRequest {
+func (p *people) login(t *testing.T, key string) proof.UserRequest {
 	t.Helper()
 	sshKey, tlsKey := clustertest.SPKI(t, clustertest.Key(t)), clustertest.SPKI(t, clustertest.Key(t))
 	challenge := p.Challenge(names.PurposeLogin, sshKey, tlsKey)
-	return issue.UserRequest{
+	return proof.UserRequest{
 		Method: access.MethodIAM, Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey, RequestID: "req-1", SourceIP: "192.0.2.1",
 		Evidence: evidence(t, p.STSRequest(key, proof.Binding{Challenge: challenge, Purpose: names.PurposeLogin, Cluster: p.ID, Keys: certs.KeysHash(sshKey, tlsKey)})),
 	}
@@ -73,7 +73,7 @@ func (p *people) login(t *testing.T, key string) issue.UserRequest {
 // evidence writes a signed request as login sends it.
 func evidence(t *testing.T, sts wire.STSRequest) json.RawMessage {
 	t.Helper()
-	b, err := issue.IAMEvidence(sts)
+	b, err := proof.IAMEvidence(sts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,35 +207,35 @@ func TestSec_S23_ASessionNameProvesNothingButForIdentityCenter(t *testing.T) {
 
 func TestSec_S24_EvidenceIsGoodOnceForOneClusterPurposeAndPairOfKeys(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*testing.T, *people, *issue.UserRequest)
+		change func(*testing.T, *people, *proof.UserRequest)
 		code   fault.Code
 		says   string
 	}{
-		"another pair of keys": {func(t *testing.T, _ *people, r *issue.UserRequest) {
+		"another pair of keys": {func(t *testing.T, _ *people, r *proof.UserRequest) {
 			r.TLSKey = clustertest.SPKI(t, clustertest.Key(t))
 		}, fault.Denied, "other keys"},
-		"keys exchanged": {func(_ *testing.T, _ *people, r *issue.UserRequest) {
+		"keys exchanged": {func(_ *testing.T, _ *people, r *proof.UserRequest) {
 			r.SSHKey, r.TLSKey = r.TLSKey, r.SSHKey
 		}, fault.Denied, "other keys"},
-		"one key twice": {func(_ *testing.T, p *people, r *issue.UserRequest) {
+		"one key twice": {func(_ *testing.T, p *people, r *proof.UserRequest) {
 			r.TLSKey = r.SSHKey
 			r.Challenge = p.Challenge(names.PurposeLogin, r.SSHKey, r.TLSKey)
 		}, fault.BadInput, "same key"},
-		"a challenge of join": {func(_ *testing.T, p *people, r *issue.UserRequest) {
+		"a challenge of join": {func(_ *testing.T, p *people, r *proof.UserRequest) {
 			r.Challenge = p.Challenge(names.PurposeJoin, r.SSHKey, r.TLSKey)
 		}, fault.Denied, "for join"},
-		"another cluster's challenge": {func(t *testing.T, _ *people, r *issue.UserRequest) {
+		"another cluster's challenge": {func(t *testing.T, _ *people, r *proof.UserRequest) {
 			other := clustertest.New(t)
 			other.ID = "ffffffff-6f6a-4c0e-9a53-0d6f3c1f7a11"
 			r.Challenge = other.Challenge(names.PurposeLogin, r.SSHKey, r.TLSKey)
 		}, fault.Denied, "another cluster's"},
-		"a challenge that this cluster did not make": {func(t *testing.T, _ *people, r *issue.UserRequest) {
+		"a challenge that this cluster did not make": {func(t *testing.T, _ *people, r *proof.UserRequest) {
 			r.Challenge = clustertest.New(t).Challenge(names.PurposeLogin, r.SSHKey, r.TLSKey)
 		}, fault.Unauthenticated, "not made by this cluster"},
-		"after a minute": {func(_ *testing.T, p *people, _ *issue.UserRequest) {
+		"after a minute": {func(_ *testing.T, p *people, _ *proof.UserRequest) {
 			p.Now = p.Now.Add(61 * time.Second)
 		}, fault.Expired, "expired"},
-		"from the future": {func(_ *testing.T, p *people, _ *issue.UserRequest) {
+		"from the future": {func(_ *testing.T, p *people, _ *proof.UserRequest) {
 			p.Now = p.Now.Add(-10 * time.Second)
 		}, fault.Unauthenticated, "to come"},
 	} {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -25,7 +24,7 @@ type MAC interface {
 
 // Signer judges evidence and signs; its refusals are faults.
 type Signer interface {
-	Issue(context.Context, issue.HostRequest) (wire.HostCredential, error)
+	Issue(context.Context, proof.HostRequest) (wire.HostCredential, error)
 }
 
 // Proxies gives the public addresses of the proxies that live at a time.
@@ -71,15 +70,15 @@ func (f *Front) Challenge(ctx context.Context, c Call, r wire.ChallengeRequest) 
 
 // IAM joins, or renews, with a signed sts:GetCallerIdentity request.
 func (f *Front) IAM(ctx context.Context, c Call, r wire.JoinIAMRequest) (wire.HostCredential, error) {
-	return f.join(ctx, c, issue.HostRequest{Join: r.Join, STS: &r.STS})
+	return f.join(ctx, c, proof.HostRequest{Join: r.Join, STS: &r.STS})
 }
 
 // Token joins with a token's secret, or renews with the credential held.
 func (f *Front) Token(ctx context.Context, c Call, r wire.JoinTokenRequest) (wire.HostCredential, error) {
-	return f.join(ctx, c, issue.HostRequest{Join: r.Join, Secret: r.Secret})
+	return f.join(ctx, c, proof.HostRequest{Join: r.Join, Secret: r.Secret})
 }
 
-func (f *Front) join(ctx context.Context, c Call, r issue.HostRequest) (wire.HostCredential, error) {
+func (f *Front) join(ctx context.Context, c Call, r proof.HostRequest) (wire.HostCredential, error) {
 	if r.Join.Token == "" {
 		return wire.HostCredential{}, fault.New(fault.BadInput, "no join token is named", "set token in the agent's configuration").With("join.token", "empty")
 	}

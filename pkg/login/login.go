@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -24,7 +23,7 @@ type MAC interface {
 
 // Signer judges evidence and signs; its refusals are faults.
 type Signer interface {
-	Issue(context.Context, issue.UserRequest) (wire.UserCredential, error)
+	Issue(context.Context, proof.UserRequest) (wire.UserCredential, error)
 }
 
 // Proxies gives the public addresses of the proxies that live at a time.
@@ -78,7 +77,7 @@ func (f *Front) IAM(ctx context.Context, c Call, r wire.LoginIAMRequest) (wire.U
 	if _, err := proof.Rebuild(r.STS, ck.Binding(r.Challenge, terms), c.Now); err != nil {
 		return wire.UserCredential{}, err
 	}
-	evidence, err := issue.IAMEvidence(r.STS)
+	evidence, err := proof.IAMEvidence(r.STS)
 	if err != nil {
 		return wire.UserCredential{}, err
 	}
@@ -87,7 +86,7 @@ func (f *Front) IAM(ctx context.Context, c Call, r wire.LoginIAMRequest) (wire.U
 	if err != nil {
 		return wire.UserCredential{}, err
 	}
-	cred, err := f.config.Signer.Issue(ctx, issue.UserRequest{
+	cred, err := f.config.Signer.Issue(ctx, proof.UserRequest{
 		Method: access.MethodIAM, Challenge: r.Challenge, SSHKey: r.SSHKey, TLSKey: r.TLSKey, TTLSeconds: r.TTLSeconds, Evidence: evidence,
 		RequestID: c.RequestID, SourceIP: c.SourceIP,
 	})

@@ -15,7 +15,6 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
-	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/strict"
 )
@@ -190,8 +189,8 @@ func (d *Desk) addSecret(change *Change, now time.Time) (string, error) {
 	if _, err := io.ReadFull(d.config.Entropy, random[:]); err != nil {
 		return "", fmt.Errorf("drawing a secret: %w", err)
 	}
-	secret := issue.SecretPrefix + base64.RawURLEncoding.EncodeToString(random[:])
-	change.Secret = &Secret{SHA256: issue.HashSecret(secret), Uses: stored.Uses, Expires: *stored.Expires}
+	secret := access.SecretPrefix + base64.RawURLEncoding.EncodeToString(random[:])
+	change.Secret = &Secret{SHA256: access.HashSecret(secret), Uses: stored.Uses, Expires: *stored.Expires}
 	return secret, nil
 }
 

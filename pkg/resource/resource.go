@@ -19,7 +19,6 @@ import (
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
-	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/policy"
 )
 
@@ -180,7 +179,7 @@ func builtin(kind string, bootstrap access.IAMMatch) []access.Resource {
 		}
 	case "iam_mapping":
 		if bootstrap.Account != "" {
-			m := issue.BootstrapMapping(bootstrap)
+			m := access.Bootstrap(bootstrap)
 			all = append(all, access.Resource{Kind: kind, Metadata: m.Metadata, Spec: &m.Spec})
 		}
 	}

@@ -1,4 +1,4 @@
-package app_test
+package operation_test
 
 import (
 	"fmt"

@@ -1,4 +1,7 @@
-package dynamo
+// Package issuance writes what signers do: intents, single uses, signatures, and what an agent was admitted as.
+//
+// It decides nothing; its conditions are the rules of package issue. Its entry point is [New].
+package issuance
 
 import (
 	"context"
@@ -8,12 +11,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/dynamo"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
 )
+
+// Store is the tables for signers.
+type Store struct{ *dynamo.Store }
+
+// New makes a store.
+func New(c dynamo.Config) *Store { return &Store{dynamo.New(c)} }
 
 // How long the marks of single use and of issuance stay. A challenge is good for a minute; the mark outlives
 // any doubt about clocks.
@@ -24,27 +35,19 @@ const (
 
 // Intend writes intent and single use in one transaction.
 func (s *Store) Intend(ctx context.Context, i issue.Intent) error {
-	err := table.Transact(ctx, s.api, s.used(i), s.intent(i))
-	return conditions(err, issue.ErrUsed)
-}
-
-// conditions turns the conflict of the n-th operation into the n-th error.
-func conditions(err error, meaning ...error) error {
-	if c, ok := errors.AsType[*table.Conflict](err); ok && c.Op < len(meaning) && meaning[c.Op] != nil {
-		return meaning[c.Op]
-	}
-	return err
+	err := table.Transact(ctx, s.API, s.used(i), s.intent(i))
+	return dynamo.Conditions(err, issue.ErrUsed)
 }
 
 func (s *Store) used(i issue.Intent) table.Op {
-	return s.secrets.CreateOp(table.Item{
+	return s.Secrets.CreateOp(table.Item{
 		names.PK: table.String(names.Used + "#" + i.Used), names.SK: table.String(names.Used),
 		"certificate": table.String(i.Certificate), names.Expires: table.Int(i.At.Add(usedFor).Unix()),
 	})
 }
 
 func (s *Store) intent(i issue.Intent) table.Op {
-	return s.ledger.Table().CreateOp(table.Item{
+	return s.Ledger.Table().CreateOp(table.Item{
 		names.PK: table.String(names.Issuance + "#" + i.Certificate), names.SK: table.String("intent"),
 		"subject": table.String(i.Subject), "digest": table.String(i.Digest), "at_ms": table.Int(i.At.UnixMilli()),
 		names.Expires: table.Int(i.At.Add(issuanceFor).Unix()),
@@ -59,17 +62,17 @@ func (s *Store) Conclude(ctx context.Context, c issue.Conclusion) error {
 		if err != nil {
 			return fmt.Errorf("writing the signatures of %s: %w", c.Certificate, err)
 		}
-		ops = append(ops, s.ledger.Table().CreateOp(table.Item{
+		ops = append(ops, s.Ledger.Table().CreateOp(table.Item{
 			names.PK: table.String(names.Issuance + "#" + c.Certificate), names.SK: table.String("signed#" + signed.Purpose),
 			"digest": table.String(signed.Digest), "kms_requests": table.String(string(requests)),
 			"at_ms": table.Int(c.Event.Time.UnixMilli()), names.Expires: table.Int(c.Event.Time.Add(issuanceFor).Unix()),
 		}))
 	}
-	event, err := s.ledger.Op(c.Event)
+	event, err := s.Ledger.Op(c.Event)
 	if err != nil {
 		return err
 	}
-	return table.Transact(ctx, s.api, append(ops, event)...)
+	return table.Transact(ctx, s.API, append(ops, event)...)
 }
 
 // Admit writes intent, single use, the agent's record, its claims of targets and the use of a secret in one
@@ -101,32 +104,27 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 		return err
 	}
 	if a.Renewal {
-		add(s.state.PutOp(agent, "attribute_exists(pk)", nil), issue.ErrRemoved)
+		add(s.State.PutOp(agent, "attribute_exists(pk)", nil), issue.ErrRemoved)
 	} else {
-		add(s.state.CreateOp(agent), nil)
+		add(s.State.CreateOp(agent), nil)
 	}
 	for _, t := range a.Host.Targets {
 		item, err := targetItem(t, a)
 		if err != nil {
 			return err
 		}
-		add(s.state.PutOp(item, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(a.Host.ID)}), &issue.TakenError{Target: t})
+		add(s.State.PutOp(item, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(a.Host.ID)}), &issue.TakenError{Target: t})
 	}
 	for _, t := range a.Dropped {
-		add(s.release(t, a.Host.ID), &othersError{t})
+		add(s.Release(t, a.Host.ID), &othersError{t})
 	}
 	if a.Secret != "" {
-		add(s.secrets.UpdateOp(table.Key{PK: names.TokenHash + "#" + a.Secret, SK: names.Token}, "SET uses_left = uses_left - :one",
+		add(s.Secrets.UpdateOp(table.Key{PK: names.TokenHash + "#" + a.Secret, SK: names.Token}, "SET uses_left = uses_left - :one",
 			"token_name = :name AND uses_left > :zero AND expires_ms > :now", table.Item{
 				":one": table.Int(1), ":zero": table.Int(0), ":name": table.String(a.Host.Token), ":now": table.Int(a.Intent.At.UnixMilli()),
 			}), issue.ErrSecret)
 	}
-	return conditions(table.Transact(ctx, s.api, ops...), meaning...)
-}
-
-// release frees a target's name if the agent holds it.
-func (s *Store) release(t identity.Target, agent string) table.Op {
-	return s.state.DeleteOp(table.Key{PK: partition(t.Kind), SK: t.Name}, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(agent)})
+	return dynamo.Conditions(table.Transact(ctx, s.API, ops...), meaning...)
 }
 
 // Quarantine writes single use, the claim of a target that is taken, and its event in one transaction. There is one
@@ -136,13 +134,13 @@ func (s *Store) Quarantine(ctx context.Context, a issue.Admission, taken identit
 	if err != nil {
 		return err
 	}
-	item[names.SK] = table.String(quarantined(taken))
+	item[names.SK] = table.String(dynamo.Quarantined(taken))
 	item["claimed_by"] = table.String(a.Host.ID)
-	event, err := s.ledger.Op(e)
+	event, err := s.Ledger.Op(e)
 	if err != nil {
 		return err
 	}
-	return conditions(table.Transact(ctx, s.api, s.used(a.Intent), s.state.PutOp(item, "", nil), event), issue.ErrUsed)
+	return dynamo.Conditions(table.Transact(ctx, s.API, s.used(a.Intent), s.State.PutOp(item, "", nil), event), issue.ErrUsed)
 }
 
 func agentItem(a issue.Admission, state string) (table.Item, error) {
@@ -156,9 +154,6 @@ func agentItem(a issue.Admission, state string) (table.Item, error) {
 	}, nil
 }
 
-// quarantined is the sort key of the newest claim of a target that another agent holds.
-func quarantined(t identity.Target) string { return "quarantined#" + t.String() }
-
 // targetItem is the resource that says who holds a target's name.
 func targetItem(t identity.Target, a issue.Admission) (table.Item, error) {
 	spec, err := targetSpec(a)
@@ -166,8 +161,17 @@ func targetItem(t identity.Target, a issue.Admission) (table.Item, error) {
 		return nil, err
 	}
 	return table.Item{
-		names.PK: table.String(partition(t.Kind)), names.SK: table.String(t.Name), "held_by": table.String(a.Host.ID),
+		names.PK: table.String(dynamo.Partition(t.Kind)), names.SK: table.String(t.Name), "held_by": table.String(a.Host.ID),
 		"scope": table.String(a.Host.Scope), "spec": table.String(spec), "updated_ms": table.Int(a.Intent.At.UnixMilli()),
 		"revision": table.Int(a.Intent.At.UnixMilli()),
 	}, nil
+}
+
+// targetSpec is the body of the resource of a target.
+func targetSpec(a issue.Admission) (string, error) {
+	b, err := json.Marshal(access.TargetSpec{Agent: a.Host.ID, Labels: a.Host.Labels, Token: a.Host.Token, AWS: a.Host.AWS})
+	if err != nil {
+		return "", fmt.Errorf("writing the targets of %s: %w", a.Host.ID, err)
+	}
+	return string(b), nil
 }

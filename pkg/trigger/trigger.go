@@ -1,66 +1,20 @@
-package app
+// Package trigger runs a function whatever triggered it: a call by another function, a stream, a schedule, or
+// CloudFormation, each with the answer that it wants.
+//
+// It doesn't know what is run. Its entry point is [Handle].
+package trigger
 
 import (
 	"context"
-	"crypto"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 
 	"github.com/aws/aws-lambda-go/cfn"
 
+	"github.com/stile-dev/stile/pkg/answer"
 	"github.com/stile-dev/stile/pkg/bundle"
-	"github.com/stile-dev/stile/pkg/dynamo"
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/head"
-	"github.com/stile-dev/stile/pkg/invoke"
-	"github.com/stile-dev/stile/pkg/kms"
-	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/publication"
-)
-
-// Publish makes functions/publish. Whatever calls it — admin, the stream, the schedule, CloudFormation — has
-// the same done; only CloudFormation wants its answer elsewhere.
-func Publish(ctx context.Context) (Invoked, error) {
-	b, err := begin(ctx, "publish")
-	if err != nil {
-		return nil, err
-	}
-	key := kms.NewKey(b.kms(), names.KeyPolicy, b.env.Key(names.KeyPolicy))
-	p := publication.NewPublisher(publication.Config{
-		Cluster: b.cluster, Inputs: b.store(false), Place: b.head(),
-		Key: func(ctx context.Context) (crypto.Signer, error) { return key.Signer(ctx) },
-	})
-	return triggered(b.log, p.Publish), b.env.Err()
-}
-
-// Rotate makes functions/rotate.
-func Rotate(ctx context.Context) (Invoked, error) {
-	b, err := begin(ctx, "rotate")
-	if err != nil {
-		return nil, err
-	}
-	public := map[string]func(context.Context) (crypto.PublicKey, error){}
-	var root *kms.Key
-	for _, purpose := range []string{names.KeyRoot, names.KeyPolicy, names.KeyUserSSH, names.KeyUserX509, names.KeyHostSSH, names.KeyHostX509} {
-		key := kms.NewKey(b.kms(), purpose, b.env.Key(purpose))
-		public[purpose] = func(ctx context.Context) (crypto.PublicKey, error) { return key.Public(ctx) }
-		if purpose == names.KeyRoot {
-			root = key
-		}
-	}
-	r := publication.NewRotator(publication.RotatorConfig{
-		Cluster: b.cluster, Name: b.env.Need(names.EnvClusterName), Vault: b.head(), Ledger: b.store(false), Public: public,
-		Root: func(ctx context.Context) (crypto.Signer, error) { return root.Signer(ctx) },
-	})
-	return triggered(b.log, r.Rotate), b.env.Err()
-}
-
-// Check that the adapters are what the use cases want.
-var (
-	_ publication.Place  = (*head.Store)(nil)
-	_ publication.Vault  = (*head.Store)(nil)
-	_ publication.Inputs = (*dynamo.Store)(nil)
 )
 
 // Published is what a run answers to whoever invoked it directly.
@@ -79,17 +33,17 @@ func published(h bundle.Head) Published {
 	}
 }
 
-// direct marks the event of a caller that wants a fault as an answer. All else — stream, schedule — wants an
+// Direct marks the event of a caller that wants a fault as an answer. All else — stream, schedule — wants an
 // error, so that AWS tries again.
-type direct struct {
+type Direct struct {
 	Direct bool `json:"direct"`
 }
 
-// triggered makes a handler of a run that takes nothing from its event but how to answer.
-func triggered(log *slog.Logger, run func(context.Context) (bundle.Head, error)) Invoked {
+// Handle makes a Lambda handler of a run that takes nothing from its event but how to answer.
+func Handle(log *slog.Logger, run func(context.Context) (bundle.Head, error)) func(context.Context, json.RawMessage) (any, error) {
 	return func(ctx context.Context, payload json.RawMessage) (any, error) {
 		var event struct {
-			direct
+			Direct
 			RequestType string `json:"RequestType"`
 			ResponseURL string `json:"ResponseURL"`
 		}
@@ -99,8 +53,8 @@ func triggered(log *slog.Logger, run func(context.Context) (bundle.Head, error))
 		switch {
 		case event.RequestType != "" && event.ResponseURL != "":
 			return custom(ctx, log, payload, run)
-		case event.Direct:
-			return invoke.Handle(log, func(ctx context.Context, _ direct) (Published, error) {
+		case event.Direct.Direct:
+			return answer.Handle(log, func(ctx context.Context, _ Direct) (Published, error) {
 				h, err := run(ctx)
 				return published(h), err
 			})(ctx, payload)

@@ -1,4 +1,4 @@
-package app_test
+package operation_test
 
 import (
 	"bytes"
@@ -21,16 +21,19 @@ import (
 
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/api"
-	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/inventory"
-	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/join"
 	"github.com/stile-dev/stile/pkg/login"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/operation/admin"
+	joinoperation "github.com/stile-dev/stile/pkg/operation/join"
+	loginoperation "github.com/stile-dev/stile/pkg/operation/login"
+	"github.com/stile-dev/stile/pkg/operation/roster"
+	"github.com/stile-dev/stile/pkg/proof"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/signature"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -48,12 +51,12 @@ type site struct {
 
 func newSite(t *testing.T, roles ...access.Role) *site {
 	s := &site{Cluster: clustertest.New(t, roles...), t: t, store: newShelf(), servers: map[string]*api.Server{}, log: &bytes.Buffer{}}
-	front := login.New(login.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[issue.UserRequest, wire.UserCredential]{&s.signed}})
-	gate := join.New(join.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[issue.HostRequest, wire.HostCredential]{&s.signed}})
+	front := login.New(login.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[proof.UserRequest, wire.UserCredential]{&s.signed}})
+	gate := join.New(join.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[proof.HostRequest, wire.HostCredential]{&s.signed}})
 	targets := inventory.New(inventory.Config{Targets: s.store, Watch: s.store})
 	desk := resource.New(resource.Config{Cluster: s.ID, Store: s.store, Publisher: s.store})
 	for function, handlers := range map[string]map[string]api.Handler{
-		"login": app.LoginHandlers(front), "join": app.JoinHandlers(gate), "api": app.APIHandlers(targets), "admin": app.AdminHandlers(desk),
+		"login": loginoperation.Operations(front), "join": joinoperation.Operations(gate), "api": roster.Operations(targets), "admin": admin.Operations(desk),
 	} {
 		server, err := api.New(api.Config{
 			Function: function, Handlers: handlers, Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(s.log, nil)), Now: s.Clock,
@@ -179,15 +182,6 @@ func (s *shelf) Publish(context.Context) (int64, error) {
 	}
 	s.published = s.input - s.behind
 	return s.published, nil
-}
-
-func (s *shelf) Held(_ context.Context, kind string) (all []inventory.Held, _ error) {
-	for _, r := range s.resources {
-		if spec, ok := r.Spec.(*access.TargetSpec); ok && r.Kind == kind {
-			all = append(all, inventory.Held{Target: identity.Target{Kind: kind, Name: r.Metadata.Name}, Scope: r.Metadata.Scope, Spec: *spec})
-		}
-	}
-	return all, nil
 }
 
 func (s *shelf) Targets(_ context.Context, agent string) (all []identity.Target, _ error) {

@@ -1,0 +1,38 @@
+// Package app begins a function: it reads the environment and the AWS configuration, and makes the logger.
+// What one function alone needs is put together in its own folder.
+//
+// It makes no AWS client. Its entry point is [Begin].
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// Function is what every function begins with.
+type Function struct {
+	*Environment
+
+	AWS     aws.Config
+	Cluster string // id
+	Log     *slog.Logger
+}
+
+// Begin reads what a function is given. What is missing is reported by [Environment.Err], once all is asked for.
+func Begin(ctx context.Context, name string) (Function, error) {
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return Function{}, fmt.Errorf("reading the AWS configuration: %w", err)
+	}
+	env := NewEnvironment(os.Getenv)
+	cluster := env.Need(names.EnvCluster)
+	log := slog.New(slog.NewJSONHandler(os.Stdout, nil)).With(slog.String("function", name), slog.String("cluster", cluster))
+	return Function{env, cfg, cluster, log}, nil
+}

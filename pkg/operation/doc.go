@@ -1,0 +1,3 @@
+// Package operation holds what the functions with an API do at each operation, in a package for each function, so that
+// none contains another's. Its tests serve all of them on one cluster.
+package operation

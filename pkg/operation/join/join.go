@@ -1,0 +1,28 @@
+// Package join are the operations of functions/join: HTTP calls made calls of the use case.
+//
+// It knows neither AWS nor who serves it. Its entry point is [Operations].
+package join
+
+import (
+	"context"
+
+	"github.com/stile-dev/stile/pkg/api"
+	"github.com/stile-dev/stile/pkg/join"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// Operations are the operations of tag join.
+func Operations(f *join.Front) map[string]api.Handler {
+	call := func(c api.Call) join.Call { return join.Call{RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now} }
+	return map[string]api.Handler{
+		"joinChallenge": api.JSON(func(ctx context.Context, c api.Call, r wire.ChallengeRequest) (any, error) {
+			return f.Challenge(ctx, call(c), r)
+		}),
+		"joinIAM": api.JSON(func(ctx context.Context, c api.Call, r wire.JoinIAMRequest) (any, error) {
+			return f.IAM(ctx, call(c), r)
+		}),
+		"joinToken": api.JSON(func(ctx context.Context, c api.Call, r wire.JoinTokenRequest) (any, error) {
+			return f.Token(ctx, call(c), r)
+		}),
+	}
+}

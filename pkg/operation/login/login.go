@@ -1,0 +1,27 @@
+// Package login are the operations of functions/login: HTTP calls made calls of the use case.
+//
+// It knows neither AWS nor who serves it. Its entry point is [Operations].
+package login
+
+import (
+	"context"
+
+	"github.com/stile-dev/stile/pkg/api"
+	"github.com/stile-dev/stile/pkg/login"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// Operations are the operations of tag login.
+func Operations(f *login.Front) map[string]api.Handler {
+	call := func(c api.Call) login.Call {
+		return login.Call{RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now}
+	}
+	return map[string]api.Handler{
+		"loginChallenge": api.JSON(func(ctx context.Context, c api.Call, r wire.ChallengeRequest) (any, error) {
+			return f.Challenge(ctx, call(c), r)
+		}),
+		"loginIAM": api.JSON(func(ctx context.Context, c api.Call, r wire.LoginIAMRequest) (any, error) {
+			return f.IAM(ctx, call(c), r)
+		}),
+	}
+}

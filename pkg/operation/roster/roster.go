@@ -1,0 +1,48 @@
+// Package roster are the operations of functions/api: who somebody is, and what may be reached.
+//
+// It knows neither AWS nor who serves it. Its entry point is [Operations].
+package roster
+
+import (
+	"context"
+
+	"github.com/stile-dev/stile/pkg/api"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/inventory"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// Operations are the operations of tag api.
+func Operations(targets *inventory.Inventory) map[string]api.Handler {
+	return map[string]api.Handler{
+		"status":     func(_ context.Context, c api.Call) (any, error) { return status(c), nil },
+		"hostStatus": func(_ context.Context, c api.Call) (any, error) { return hostStatus(c), nil },
+		"listTargets": func(ctx context.Context, c api.Call) (any, error) {
+			return targets.List(ctx, c.User, c.Params["kind"], c.View.State, c.Now)
+		},
+	}
+}
+
+func status(c api.Call) wire.Status {
+	v := c.View.State.Versions()
+	return wire.Status{
+		Cluster: c.User.Cluster, User: c.User.Name, UID: c.User.UID, Roles: c.User.Roles, CertificateID: c.User.Certificate,
+		ExpiresAt: c.Expires, Trust: version(v.Trust), Policy: version(v.Policy), Revocations: version(v.Revocations), Time: c.Now.UTC(),
+	}
+}
+
+func hostStatus(c api.Call) wire.HostStatus {
+	v := c.View.State.Versions()
+	h := wire.HostStatus{
+		Cluster: c.Host.Cluster, Kind: c.Host.Kind, ID: c.Host.ID, Targets: []string{}, CertificateID: c.Host.Certificate,
+		ExpiresAt: c.Expires, Trust: version(v.Trust), Policy: version(v.Policy), Revocations: version(v.Revocations), Time: c.Now.UTC(),
+	}
+	for _, t := range c.Host.Targets {
+		h.Targets = append(h.Targets, t.String())
+	}
+	return h
+}
+
+func version(v identity.Version) wire.Version {
+	return wire.Version{Epoch: int64(v.Epoch), Counter: int64(v.Counter)}
+}
