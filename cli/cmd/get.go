@@ -42,12 +42,12 @@ func (a *app) get() *cobra.Command {
 			}
 			return output.Print(a.Out, f, r, resourceRows([]wire.Resource{r}))
 		}
-		list, err := s.client.ListResources(c.Context(), kind)
-		if err != nil {
-			return silence(err)
-		}
-		if list == nil {
-			list = []wire.Resource{}
+		list := []wire.Resource{}
+		for r, err := range s.client.Resources(c.Context(), kind) {
+			if err != nil {
+				return silence(err)
+			}
+			list = append(list, r)
 		}
 		return output.Print(a.Out, f, list, resourceRows(list))
 	}

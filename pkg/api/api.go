@@ -1,6 +1,9 @@
-// Package api serves the HTTP API from Lambda REST proxy events (payload 1.0): it finds the route, reads the
-// body strictly, establishes who calls, runs the operation's handler and turns whatever comes of it into a
-// response. One line is logged for each request.
+// Package api serves the HTTP API from Lambda REST proxy events (payload 1.0): an http.Handler finds the operation; the
+// body is read strictly, who calls is established, the operation's handler runs, and whatever comes of it is turned into
+// a response. One line is logged for each request.
+//
+// What is judged is the event, which reaches the handler by the context: the adapter that makes an http.Request of it
+// rebuilds the query in an order of its own, and has a way to pass the event on in a header, which anybody can send.
 //
 // It decides who somebody is, never what somebody may: that is the use case's. Its entry points are [New] and
 // [JSON].
@@ -11,8 +14,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
+
+	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
 
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -26,6 +32,7 @@ const maxBody = 64 << 10
 type Call struct {
 	Route     wire.Route
 	Params    map[string]string // path parameters, decoded
+	Query     map[string]string // query parameters, those that the operation documents
 	Body      []byte
 	RequestID string
 	SourceIP  string // as API Gateway saw it
@@ -84,7 +91,11 @@ func (c Config) Validate() error {
 }
 
 // Server serves one function's operations. It may be used by several goroutines.
-type Server struct{ config Config }
+type Server struct {
+	config  Config
+	mux     *http.ServeMux
+	adapter *httpadapter.HandlerAdapter
+}
 
 // New makes a server.
 func New(c Config) (*Server, error) {
@@ -94,5 +105,12 @@ func New(c Config) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Server{c}, nil
+	s := &Server{config: c, mux: http.NewServeMux()}
+	for _, r := range wire.Routes {
+		if r.Function == c.Function {
+			s.mux.Handle(r.Method+" "+r.Pattern, s.operation(r))
+		}
+	}
+	s.adapter = httpadapter.New(s)
+	return s, nil
 }

@@ -108,5 +108,5 @@ func message(r request) signature.Message {
 	if values := r.header.Values("Host"); len(values) == 1 {
 		host = values[0]
 	}
-	return signature.Message{Method: r.method, Authority: host, Path: r.signed, Header: r.header.Values, Body: r.body}
+	return signature.Message{Method: r.method, Authority: host, Path: r.signed, Query: r.raw, Header: r.header.Values, Body: r.body}
 }

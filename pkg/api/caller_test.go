@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,14 @@ func (s *site) pinned(to string) credential {
 	return credential{key, der}
 }
 
+// edge gives the fields that what the client asked for is known by.
+func edge(path, asked string) events.APIGatewayProxyRequest {
+	return events.APIGatewayProxyRequest{
+		HTTPMethod: http.MethodGet, Path: path, MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
+		RequestContext: events.APIGatewayProxyRequestContext{Path: asked, Stage: "prod", RequestID: "req-1"},
+	}
+}
+
 // get signs a call and gives its status and problem.
 func (s *site) get(c credential, path string) (int, wire.Problem) {
 	s.t.Helper()
@@ -119,16 +128,21 @@ func (s *site) get(c credential, path string) (int, wire.Problem) {
 // send is get with what the client asked for and signed told apart from what API Gateway says is to be routed.
 func (s *site) send(c credential, path, asked string) (int, wire.Problem) {
 	s.t.Helper()
-	e := events.APIGatewayProxyRequest{
-		HTTPMethod: http.MethodGet, Path: path, MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
-		RequestContext: events.APIGatewayProxyRequestContext{
-			Path: asked, Stage: "prod", RequestID: "req-1", Identity: events.APIGatewayRequestIdentity{SourceIP: s.from},
-		},
-	}
+	return s.serve(s.sign(c, edge(path, asked)))
+}
+
+// sign adds what makes an event a signed call.
+func (s *site) sign(c credential, e events.APIGatewayProxyRequest) events.APIGatewayProxyRequest {
+	s.t.Helper()
+	e.RequestContext.Identity.SourceIP = s.from
 	if c.key != nil {
+		query, err := signature.Query(e.MultiValueQueryStringParameters)
+		if err != nil {
+			s.t.Fatal(err)
+		}
 		e.MultiValueHeaders[names.HeaderCertificate] = []string{base64.StdEncoding.EncodeToString(c.der)}
 		headers, err := signature.Sign(signature.Message{
-			Method: http.MethodGet, Authority: "api.example.com", Path: asked,
+			Method: http.MethodGet, Authority: "api.example.com", Path: e.RequestContext.Path, Query: query,
 			Header: func(name string) []string { return e.MultiValueHeaders[http.CanonicalHeaderKey(name)] },
 		}, c.key, signature.Params{Created: s.Now, Nonce: rand.Text(), KeyID: signature.KeyID(&c.key.PublicKey)})
 		if err != nil {
@@ -138,6 +152,12 @@ func (s *site) send(c credential, path, asked string) (int, wire.Problem) {
 			e.MultiValueHeaders[k] = []string{v}
 		}
 	}
+	return e
+}
+
+// serve gives a call's status and problem.
+func (s *site) serve(e events.APIGatewayProxyRequest) (int, wire.Problem) {
+	s.t.Helper()
 	resp, err := s.server.Serve(s.t.Context(), e)
 	if err != nil {
 		s.t.Fatal(err)
@@ -224,6 +244,139 @@ func TestAPathThatWasNotSignedIsNotRouted(t *testing.T) {
 	// A domain of its own has no stage in front.
 	if status, p := s.send(ada, userStatus, userStatus); status != http.StatusOK {
 		t.Errorf("without a stage: %d %+v", status, p)
+	}
+}
+
+func TestOnlyWhatIsDocumentedIsRouted(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada")
+	for name, c := range map[string]struct{ method, path string }{
+		"nothing":                    {http.MethodGet, ""},
+		"the root":                   {http.MethodGet, "/"},
+		"another version":            {http.MethodGet, "/v2/status"},
+		"a slash behind":             {http.MethodGet, "/v1/status/"},
+		"two slashes":                {http.MethodGet, "/v1//status"},
+		"a dot segment":              {http.MethodGet, "/v1/./status"},
+		"a way back":                 {http.MethodGet, "/v1/targets/../status"},
+		"an empty parameter":         {http.MethodGet, "/v1/targets/"},
+		"an encoded slash":           {http.MethodGet, "/v1/targets/a%2Fb"},
+		"encoded dots":               {http.MethodGet, "/v1/targets/%2e%2e"},
+		"a query in the path":        {http.MethodGet, "/v1/status?limit=1"},
+		"a fragment in the path":     {http.MethodGet, "/v1/status#a"},
+		"a broken escape":            {http.MethodGet, "/v1/targets/%zz"},
+		"a control character":        {http.MethodGet, "/v1/targets/a\nb"},
+		"no slash in front":          {http.MethodGet, "v1/status"},
+		"another host in the path":   {http.MethodGet, "//evil.example.com/v1/status"},
+		"another function's":         {http.MethodGet, "/v1/admin/resources/role"},
+		"another case":               {http.MethodGet, "/v1/Status"},
+		"HEAD, which the mux allows": {http.MethodHead, "/v1/status"},
+		"a method of small letters":  {"get", "/v1/status"},
+		"no method":                  {"", "/v1/status"},
+		"a method that is none":      {"GET /v1/status", "/v1/status"},
+		"another method":             {http.MethodPost, "/v1/status"},
+	} {
+		e := edge(c.path, "/prod"+c.path)
+		e.HTTPMethod = c.method
+		if !strings.Contains(c.path, "\n") { // which nobody can sign
+			e = s.sign(ada, e)
+		}
+		before := len(s.calls)
+		if status, p := s.serve(e); status != http.StatusNotFound || p.Code != "not_found" || p.Hint == "" || len(s.calls) != before {
+			t.Errorf("%s: %d %+v", name, status, p)
+		}
+	}
+	e := edge(userStatus, "/prod"+userStatus)
+	e.HTTPMethod = http.MethodDelete
+	if _, p := s.serve(e); p.Detail != `there is no "DELETE" on this path` {
+		t.Errorf("%+v", p)
+	}
+	if c := s.passes(ada, "/v1/targets/n%C3%B6de"); c.Params["kind"] != "nöde" {
+		t.Errorf("%v", c.Params)
+	}
+}
+
+// The adapter can pass an event on in headers: nobody may send those, and nothing of them is believed.
+func TestHeadersOfTheAdapterAreRefused(t *testing.T) {
+	s := newSite(t)
+	for _, name := range []string{"X-GoLambdaProxy-ApiGw-Context", "x-golambdaproxy-apigw-stagevars", "X-GOLAMBDAPROXY-ANYTHING"} {
+		e := edge(userStatus, "/prod"+userStatus)
+		e.MultiValueHeaders[name] = []string{`{"identity":{"sourceIp":"10.0.0.1"}}`}
+		if status, p := s.serve(s.sign(s.user("ada"), e)); status != http.StatusBadRequest || !strings.Contains(p.Detail, name) || len(s.calls) != 0 {
+			t.Errorf("%s: %d %+v", name, status, p)
+		}
+	}
+}
+
+func TestARequestWithoutAnEventIsRefused(t *testing.T) {
+	s := newSite(t)
+	w := httptest.NewRecorder()
+	s.server.ServeHTTP(w, httptest.NewRequest(http.MethodGet, userStatus, nil))
+	if w.Code != http.StatusInternalServerError || len(s.calls) != 0 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestAQueryIsSignedAndWhatIsNotDocumentedRefused(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada")
+	with := func(path string, query map[string][]string) events.APIGatewayProxyRequest {
+		e := edge(path, "/prod"+path)
+		e.MultiValueQueryStringParameters = query
+		return e
+	}
+	if status, p := s.serve(s.sign(ada, with(userList, map[string][]string{"limit": {"7"}, "cursor": {"YQ"}}))); status != http.StatusOK {
+		t.Fatalf("%d %+v", status, p)
+	}
+	if page, err := s.calls[0].Page(); err != nil || page != (api.Page{After: "a", Limit: 7}) || len(s.calls[0].Query) != 2 {
+		t.Errorf("%+v, %v", page, err)
+	}
+	for name, c := range map[string]struct {
+		path     string
+		sent, by map[string][]string // what is signed, and what arrives
+		status   int
+	}{
+		"another value":            {userList, map[string][]string{"limit": {"7"}}, map[string][]string{"limit": {"8"}}, http.StatusUnauthorized},
+		"one more":                 {userList, map[string][]string{"limit": {"7"}}, map[string][]string{"limit": {"7"}, "cursor": {"YQ"}}, http.StatusUnauthorized},
+		"one less":                 {userList, map[string][]string{"limit": {"7"}, "cursor": {"YQ"}}, map[string][]string{"limit": {"7"}}, http.StatusUnauthorized},
+		"one twice":                {userList, map[string][]string{"limit": {"7"}}, map[string][]string{"limit": {"7", "7"}}, http.StatusBadRequest},
+		"one that is unknown":      {userList, map[string][]string{"all": {"1"}}, map[string][]string{"all": {"1"}}, http.StatusBadRequest},
+		"one of another operation": {userStatus, map[string][]string{"limit": {"7"}}, map[string][]string{"limit": {"7"}}, http.StatusBadRequest},
+		"the same in capitals":     {userList, map[string][]string{"LIMIT": {"7"}}, map[string][]string{"LIMIT": {"7"}}, http.StatusBadRequest},
+		"a name that is empty":     {userList, nil, map[string][]string{"": {"7"}}, http.StatusBadRequest},
+	} {
+		e := s.sign(ada, with(c.path, c.sent))
+		e.MultiValueQueryStringParameters = c.by
+		before := len(s.calls)
+		if status, p := s.serve(e); status != c.status || p.Hint == "" || len(s.calls) != before {
+			t.Errorf("%s: %d %+v", name, status, p)
+		}
+	}
+}
+
+func TestPagesOfNoSizeAndForeignCursorsAreRefused(t *testing.T) {
+	for _, query := range []map[string]string{
+		{"limit": "0"},
+		{"limit": "-1"},
+		{"limit": "1001"},
+		{"limit": "x"},
+		{"limit": ""},
+		{"cursor": "YQ"},
+		{"limit": "1", "cursor": ""},
+		{"limit": "1", "cursor": "!"},
+		{"limit": "1", "cursor": "YR"},
+		{"limit": "1", "cursor": strings.Repeat("YWFh", 86)},
+	} {
+		if page, err := (api.Call{Query: query}).Page(); !fault.Is(err, fault.BadInput) || fault.From(err).Hint == "" {
+			t.Errorf("%v: %+v, %v", query, page, err)
+		}
+	}
+	for _, name := range []string{"a", "ada@example.com", strings.Repeat("n", 64)} {
+		if page, err := (api.Call{Query: map[string]string{"limit": "1000", "cursor": api.Cursor(name)}}).Page(); err != nil || page.After != name {
+			t.Errorf("%+v, %v", page, err)
+		}
+	}
+	if page, err := (api.Call{}).Page(); err != nil || page != (api.Page{}) || api.Cursor("") != "" {
+		t.Errorf("%+v, %v", page, err)
 	}
 }
 

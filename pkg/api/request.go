@@ -5,11 +5,16 @@ import (
 	"encoding/base64"
 	"mime"
 	"net/http"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-lambda-go/events"
 
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/signature"
 	"github.com/stile-dev/stile/pkg/strict"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -31,19 +36,26 @@ type request struct {
 	method string
 	path   string // without stage: what is routed
 	signed string // with stage: what the client asked for and signed
+	query  map[string]string
+	raw    string // the query as it is signed, see signature.Query
 	header http.Header
 	body   []byte
-	query  bool
 }
 
+// adapters begins the names of the headers by which the adapter can pass an event on. Nobody else may send one.
+const adapters = "X-Golambdaproxy-"
+
+// parse takes an event apart and refuses what no adapter should have to make a request of.
 func parse(e events.APIGatewayProxyRequest) (request, error) {
 	r := request{method: e.HTTPMethod, path: e.Path, signed: e.RequestContext.Path, header: http.Header{}}
 	for name, values := range e.MultiValueHeaders {
+		if strings.HasPrefix(http.CanonicalHeaderKey(name), adapters) {
+			return request{}, fault.Newf(fault.BadInput, "leave the header out", "the header %.80q is not taken here", name)
+		}
 		for _, v := range values {
 			r.header.Add(name, v)
 		}
 	}
-	r.query = len(e.QueryStringParameters) > 0 || len(e.MultiValueQueryStringParameters) > 0
 	if r.signed == "" {
 		r.signed = r.path
 	}
@@ -51,9 +63,50 @@ func parse(e events.APIGatewayProxyRequest) (request, error) {
 	if prefix, ok := strings.CutSuffix(r.signed, r.path); !ok || (prefix != "" && prefix != "/"+e.RequestContext.Stage) {
 		return request{}, fault.New(fault.BadInput, "the request's path is not the one that was signed", "call the API by the URL in STILE_API")
 	}
+	if _, err := url.Parse("https://api" + r.path); err != nil || path.Clean(r.path) != r.path || r.path[0] != '/' || strings.ContainsAny(r.path, "?#") {
+		return request{}, nowhere()
+	}
+	if !methods.MatchString(r.method) {
+		return request{}, nowhere()
+	}
+	if err := r.queried(e); err != nil {
+		return request{}, err
+	}
 	var err error
 	r.body, err = body(e)
 	return r, err
+}
+
+var methods = regexp.MustCompile(`^[A-Z]{1,16}$`)
+
+// queried reads the query, each key of which must stand once.
+func (r *request) queried(e events.APIGatewayProxyRequest) error {
+	values := url.Values(e.MultiValueQueryStringParameters)
+	if len(values) == 0 {
+		values = url.Values{}
+		for k, v := range e.QueryStringParameters {
+			values.Set(k, v)
+		}
+	}
+	var err error
+	if r.raw, err = signature.Query(values); err != nil {
+		return fault.New(fault.BadInput, "the query can't be read: "+err.Error(), "write each parameter once")
+	}
+	r.query = map[string]string{}
+	for k := range values {
+		r.query[k] = values.Get(k)
+	}
+	return nil
+}
+
+// documented gives the query if the operation takes all of it.
+func (r *request) documented(route wire.Route) (map[string]string, error) {
+	for key := range r.query {
+		if !slices.Contains(route.Query, key) {
+			return nil, fault.Newf(fault.BadInput, "see the API's description for what it takes", "this operation takes no parameter %.40q in the query", key)
+		}
+	}
+	return r.query, nil
 }
 
 func body(e events.APIGatewayProxyRequest) ([]byte, error) {
@@ -77,19 +130,38 @@ func tooLarge() error {
 	return fault.Newf(fault.TooLarge, "make the request smaller", "the body is larger than %d bytes", maxBody)
 }
 
-// admit finds the route and refuses what no route documents.
-func (s *Server) admit(r request) (wire.Route, map[string]string, error) {
-	route, params, found, path := wire.Find(r.method, r.path)
-	if !found || route.Function != s.config.Function {
-		if path {
-			return wire.Route{}, nil, fault.Newf(fault.NotFound, "see the API's description for what there is", "there is no %.10q on this path", r.method)
+// unknown says what there is none of: the path, or the method on it.
+func (s *Server) unknown(r *http.Request) error {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, pattern := s.mux.Handler(&other); pattern != "" {
+			return fault.Newf(fault.NotFound, "see the API's description for what there is", "there is no %.10q on this path", r.Method)
 		}
-		return wire.Route{}, nil, fault.New(fault.NotFound, "there is no such path in this API", "update stile, or check STILE_API")
 	}
-	if r.query {
-		return wire.Route{}, nil, fault.New(fault.BadInput, "this operation takes no query", "leave the query out")
+	return nowhere()
+}
+
+func nowhere() error {
+	return fault.New(fault.NotFound, "there is no such path in this API", "update stile, or check STILE_API")
+}
+
+// params gives the parameters in the path, decoded; a dot segment or an encoded slash is none.
+func params(r *http.Request, route wire.Route) (map[string]string, error) {
+	all := map[string]string{}
+	for segment := range strings.SplitSeq(route.Pattern, "/") {
+		name, ok := strings.CutPrefix(segment, "{")
+		if !ok {
+			continue
+		}
+		name = strings.TrimSuffix(name, "}")
+		value := r.PathValue(name)
+		if value == "" || value == "." || value == ".." || strings.Contains(value, "/") {
+			return nil, nowhere()
+		}
+		all[name] = value
 	}
-	return route, params, content(r)
+	return all, nil
 }
 
 // content wants JSON for a body, and no body where none is documented.

@@ -22,7 +22,8 @@ const skewWorthCuring = 5 * time.Second
 type operation struct {
 	method string
 	path   []string // segments below the base, escaped here
-	body   any      // nil: none
+	query  map[string][]string
+	body   any // nil: none
 	signed bool
 }
 
@@ -72,7 +73,12 @@ func encode(body any) ([]byte, error) {
 
 // once sends one request and reads its answer whole, up to the cap.
 func (c *Client) once(ctx context.Context, op operation, body []byte, nonce string) (*http.Response, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, op.method, c.base.JoinPath(escaped(op.path)...).String(), bytes.NewReader(body))
+	at := c.base.JoinPath(escaped(op.path)...)
+	var err error
+	if at.RawQuery, err = signature.Query(op.query); err != nil {
+		return nil, nil, fmt.Errorf("building the request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, op.method, at.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, fmt.Errorf("building the request: %w", err)
 	}
@@ -96,7 +102,7 @@ func (c *Client) once(ctx context.Context, op operation, body []byte, nonce stri
 	}
 	if len(answer) > maxResponse {
 		return nil, nil, fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API answers there",
-			"the answer of %s is larger than 1 MiB", c.base.Host)
+			"the answer of %s is larger than 6 MiB", c.base.Host)
 	}
 	return res, answer, nil
 }

@@ -26,7 +26,7 @@ import (
 // Limits of one exchange. The API takes no larger body, and answers with no larger one.
 const (
 	maxRequest  = 64 << 10
-	maxResponse = 1 << 20
+	maxResponse = 6 << 20          // what Lambda answers at most
 	timeout     = 35 * time.Second // API Gateway gives up after 29
 )
 

@@ -107,7 +107,12 @@ func TestEveryOperationGoesWhereTheDocumentSays(t *testing.T) {
 		{"host status", "GET /prod/v1/host/status", true, func(c *client.Client) error { _, err := c.HostStatus(ctx); return err }},
 		{"list nodes", "GET /prod/v1/targets/node", true, func(c *client.Client) error { _, err := c.ListTargets(ctx, "node"); return err }},
 		{"list a kind of a strange name", "GET /prod/v1/targets/a%2Fb", true, func(c *client.Client) error { _, err := c.ListTargets(ctx, "a/b"); return err }},
-		{"list resources", "GET /prod/v1/admin/resources/role", true, func(c *client.Client) error { _, err := c.ListResources(ctx, "role"); return err }},
+		{"list resources", "GET /prod/v1/admin/resources/role", true, func(c *client.Client) error {
+			for _, err := range c.Resources(ctx, "role") {
+				return err
+			}
+			return nil
+		}},
 		{"get resource", "GET /prod/v1/admin/resources/role/a%2Fb", true, func(c *client.Client) error { _, err := c.GetResource(ctx, "role", "a/b"); return err }},
 		{"create resource", "POST /prod/v1/admin/resources/role/a%20b", true, func(c *client.Client) error { _, err := c.CreateResource(ctx, role); return err }},
 		{"update resource", "PUT /prod/v1/admin/resources/role/a%20b", true, func(c *client.Client) error { _, err := c.UpdateResource(ctx, role); return err }},
@@ -132,6 +137,78 @@ func TestEveryOperationGoesWhereTheDocumentSays(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestAListIsReadPageByPage(t *testing.T) {
+	var asked []string
+	cl := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if _, _, err := verify(r, time.Now()); err != nil {
+			t.Errorf("the signature is refused: %v", err)
+		}
+		asked = append(asked, r.URL.RawQuery)
+		role := func(name string) wire.Resource {
+			return wire.Resource{Kind: "role", Metadata: wire.Metadata{Name: name}}
+		}
+		switch r.URL.Query().Get("cursor") {
+		case "":
+			answer(w, wire.ResourceList{Resources: []wire.Resource{role("a"), role("b")}, Next: "one"})
+		case "one":
+			answer(w, wire.ResourceList{Resources: []wire.Resource{role("c")}, Next: "two"})
+		case "two":
+			answer(w, wire.ResourceList{Resources: []wire.Resource{role("d")}})
+		default:
+			problem(w, wire.Problem{Status: 400, Code: "bad_input", Detail: "no such page"})
+		}
+	}, nil)
+	var got []string
+	for r, err := range cl.Resources(t.Context(), "role") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, r.Metadata.Name)
+	}
+	if d := cmp.Diff([]string{"a", "b", "c", "d"}, got); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"limit=100", "cursor=one&limit=100", "cursor=two&limit=100"}, asked); d != "" {
+		t.Error(d)
+	}
+	asked = nil
+	for range cl.Resources(t.Context(), "role") {
+		break
+	}
+	if len(asked) != 1 {
+		t.Errorf("who wants no more is read on for: %v", asked)
+	}
+}
+
+func TestAListThatFailsHalfwayOrHasNoEndIsAnError(t *testing.T) {
+	calls := 0
+	cl := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if calls++; strings.HasSuffix(r.URL.Path, "node") {
+			answer(w, wire.TargetList{Next: "again"})
+			return
+		}
+		if r.URL.Query().Get("cursor") != "" {
+			problem(w, wire.Problem{Status: 503, Code: "unavailable", Detail: "down", Hint: "wait"})
+			return
+		}
+		answer(w, wire.ResourceList{Resources: []wire.Resource{{Kind: "role"}}, Next: "one"})
+	}, nil)
+	var last error
+	seen := 0
+	for _, err := range cl.Resources(t.Context(), "role") {
+		if last = err; err == nil {
+			seen++
+		}
+	}
+	if seen != 1 || !fault.Is(last, fault.Unavailable) {
+		t.Errorf("%d resources, then %v", seen, last)
+	}
+	calls = 0
+	if _, err := cl.ListTargets(t.Context(), "node"); !fault.Is(err, fault.Unreachable) || calls != 1000 {
+		t.Errorf("after %d pages: %v", calls, err)
 	}
 }
 
@@ -180,12 +257,12 @@ func TestAnswersThatAreNotTheAPIsAreNamedByWhatTheyMean(t *testing.T) {
 		"a web page with 200":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, fault.Unreachable, "is not the API's"},
 		"an unknown code":        {func(w http.ResponseWriter, _ *http.Request) { problem(w, wire.Problem{Status: 418, Code: "teapot"}) }, fault.Unreachable, "418"},
 		"an endless answer": {func(w http.ResponseWriter, _ *http.Request) {
-			for range 40 {
+			for range 120 {
 				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
 					return
 				}
 			}
-		}, fault.Unreachable, "1 MiB"},
+		}, fault.Unreachable, "6 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := serve(t, c.handler, nil).Status(t.Context())

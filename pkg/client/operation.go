@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"iter"
 	"net/http"
+	"strconv"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -45,16 +47,59 @@ func (c *Client) HostStatus(ctx context.Context) (wire.HostStatus, error) {
 
 // ListTargets returns the targets of a kind that the caller may reach, sorted by name, and the live proxies.
 func (c *Client) ListTargets(ctx context.Context, kind string) (wire.TargetList, error) {
-	return signed[wire.TargetList](ctx, c, http.MethodGet, nil, "v1", "targets", kind)
+	all := wire.TargetList{Targets: []wire.Target{}, Proxies: []string{}}
+	err := pages(ctx, c, []string{"v1", "targets", kind}, func(page wire.TargetList) string {
+		all.Targets, all.Proxies = append(all.Targets, page.Targets...), page.Proxies
+		return page.Next
+	})
+	return all, err
 }
 
-// ListResources gives all resources of a kind that the caller may list, sorted by name.
-func (c *Client) ListResources(ctx context.Context, kind string) ([]wire.Resource, error) {
-	if err := named(kind); err != nil {
-		return nil, err
+// Resources yields the resources of a kind that the caller may list, sorted by name, a page at a time. An error ends it.
+func (c *Client) Resources(ctx context.Context, kind string) iter.Seq2[wire.Resource, error] {
+	return func(yield func(wire.Resource, error) bool) {
+		err := named(kind)
+		if err == nil {
+			err = pages(ctx, c, []string{"v1", "admin", "resources", kind}, func(page wire.ResourceList) string {
+				for _, r := range page.Resources {
+					if !yield(r, nil) {
+						return stopped
+					}
+				}
+				return page.Next
+			})
+		}
+		if err != nil {
+			yield(wire.Resource{}, err)
+		}
 	}
-	list, err := signed[wire.ResourceList](ctx, c, http.MethodGet, nil, "v1", "admin", "resources", kind)
-	return list.Resources, err
+}
+
+// stopped is no cursor: who reads the pages wants no more.
+const stopped = "."
+
+// pageSize keeps an answer far below what the API may answer with: a resource has 64 KiB at most, and most have one.
+const pageSize = 100
+
+// maxPages ends a list that has no end, which no cluster has.
+const maxPages = 1000
+
+// pages reads a list page by page; take returns the cursor of the next, "" after the last.
+func pages[T any](ctx context.Context, c *Client, path []string, take func(T) (next string)) error {
+	query := map[string][]string{"limit": {strconv.Itoa(pageSize)}}
+	for range maxPages {
+		var page T
+		if err := c.call(ctx, operation{method: http.MethodGet, path: path, query: query, signed: true}, &page); err != nil {
+			return err
+		}
+		switch next := take(page); next {
+		case "", stopped:
+			return nil
+		default:
+			query["cursor"] = []string{next}
+		}
+	}
+	return fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API answers there", "the list of %s has no end", c.base.Host)
 }
 
 // GetResource gives one resource; NotFound when it doesn't exist.

@@ -161,6 +161,27 @@ func (s *Store) List(ctx context.Context, kind string) ([]access.Resource, error
 	return all, nil
 }
 
+// Page gives at most limit resources of a kind that stand behind a name, sorted by name, and says whether there may be
+// more. A limit of 0 is all of them.
+func (s *Store) Page(ctx context.Context, kind, after string, limit int) (all []access.Resource, more bool, err error) {
+	if limit == 0 {
+		all, err = s.List(ctx, kind)
+		return all, false, err
+	}
+	items, more, err := s.State.Page(ctx, Partition(kind), after, limit)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, i := range items {
+		r, err := decode(kind, i)
+		if err != nil {
+			return nil, false, err
+		}
+		all = append(all, r)
+	}
+	return all, more, nil
+}
+
 // KeyInput is the counter that every change adds to.
 var KeyInput = table.Key{PK: names.Input, SK: "policy"}
 

@@ -19,9 +19,10 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// Targets lists the targets of a kind whose names agents hold.
+// Targets lists the targets of a kind whose names agents hold: those behind a name, sorted by name and at most limit, or
+// all with a limit of 0; more says whether others may follow.
 type Targets interface {
-	List(ctx context.Context, kind string) ([]access.Resource, error)
+	Page(ctx context.Context, kind, after string, limit int) (all []access.Resource, more bool, err error)
 }
 
 // Presence is who is there at one moment.
@@ -47,35 +48,64 @@ type Inventory struct{ config Config }
 // New makes an inventory.
 func New(c Config) *Inventory { return &Inventory{c} }
 
+// Query is what is asked of an inventory.
+type Query struct {
+	User  identity.User
+	Kind  string
+	State bundle.State
+	Now   time.Time
+	After string // a name; what stands behind it is listed
+	Limit int    // how many targets are looked at, at least; 0 is all
+}
+
 // List returns the targets of a kind that the policy in force lets the user reach, sorted by name; of nodes those
-// where at least one login is allowed. An unknown kind is [fault.NotFound].
-func (i *Inventory) List(ctx context.Context, user identity.User, kind string, state bundle.State, now time.Time) (wire.TargetList, error) {
-	if !access.IsTargetKind(kind) {
-		return wire.TargetList{}, fault.Newf(fault.NotFound, "run stile ls for the nodes", "there is no kind of target %.32q", kind)
+// where at least one login is allowed. Next is the name to go on behind; "" when that was the end. An unknown kind is
+// [fault.NotFound].
+func (i *Inventory) List(ctx context.Context, q Query) (list wire.TargetList, next string, err error) {
+	if !access.IsTargetKind(q.Kind) {
+		return wire.TargetList{}, "", fault.Newf(fault.NotFound, "run stile ls for the nodes", "there is no kind of target %.32q", q.Kind)
 	}
-	held, err := i.config.Targets.List(ctx, kind)
+	there, err := i.config.Watch.Presence(ctx, q.Now)
 	if err != nil {
-		return wire.TargetList{}, err
+		return wire.TargetList{}, "", err
 	}
-	there, err := i.config.Watch.Presence(ctx, now)
-	if err != nil {
-		return wire.TargetList{}, err
+	list = wire.TargetList{Targets: []wire.Target{}, Proxies: there.Proxies}
+	// Nobody is given an empty page but the last: what the user may not reach is passed over here.
+	for last := q.After; ; last = next {
+		held, more, err := i.config.Targets.Page(ctx, q.Kind, last, q.Limit)
+		if err != nil {
+			return wire.TargetList{}, "", err
+		}
+		reached, err := q.reachable(held, there)
+		if err != nil {
+			return wire.TargetList{}, "", err
+		}
+		list.Targets = append(list.Targets, reached...)
+		if next = ""; more && len(held) > 0 {
+			next = held[len(held)-1].Metadata.Name
+		}
+		if next == "" || len(list.Targets) > 0 {
+			break
+		}
 	}
-	set, sub := state.Roles(), state.Subject(user, now)
-	list := wire.TargetList{Targets: []wire.Target{}, Proxies: there.Proxies}
+	slices.SortFunc(list.Targets, func(a, b wire.Target) int { return strings.Compare(a.Name, b.Name) })
+	return list, next, nil
+}
+
+func (q Query) reachable(held []access.Resource, there Presence) ([]wire.Target, error) {
+	set, sub := q.State.Roles(), q.State.Subject(q.User, q.Now)
+	var all []wire.Target
 	for _, h := range held {
 		spec, ok := h.Spec.(*access.TargetSpec)
 		if !ok {
-			return wire.TargetList{}, fmt.Errorf("listing targets: %s %q is none", kind, h.Metadata.Name)
+			return nil, fmt.Errorf("listing targets: %s %q is none", q.Kind, h.Metadata.Name)
 		}
-		target := policy.Target{Kind: kind, Name: h.Metadata.Name, Scope: h.Metadata.Scope, Labels: spec.Labels}
-		if !set.Reaches(sub, target) {
-			continue
+		target := policy.Target{Kind: q.Kind, Name: h.Metadata.Name, Scope: h.Metadata.Scope, Labels: spec.Labels}
+		if set.Reaches(sub, target) {
+			all = append(all, entry(target, spec.Agent, set.Logins(sub, target), there.Agents[spec.Agent]))
 		}
-		list.Targets = append(list.Targets, entry(target, spec.Agent, set.Logins(sub, target), there.Agents[spec.Agent]))
 	}
-	slices.SortFunc(list.Targets, func(a, b wire.Target) int { return strings.Compare(a.Name, b.Name) })
-	return list, nil
+	return all, nil
 }
 
 func entry(t policy.Target, agent string, logins, proxies []string) wire.Target {

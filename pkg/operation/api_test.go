@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -445,6 +446,91 @@ func TestALostAnswerDoesNotMakeAChangeHappenTwice(t *testing.T) {
 }
 
 // targets lists a kind as somebody sees it.
+// pages reads a list of an operation page by page and gives the names, a page in brackets.
+func (s *site) pages(who credential, path string, limit int) string {
+	s.t.Helper()
+	var all strings.Builder
+	for cursor := ""; ; {
+		e := s.request(who, http.MethodGet, path, "")
+		e.MultiValueQueryStringParameters = map[string][]string{"limit": {strconv.Itoa(limit)}}
+		if cursor != "" {
+			e.MultiValueQueryStringParameters["cursor"] = []string{cursor}
+		}
+		status, p, body := s.serve(s.sign(who, e))
+		if status != http.StatusOK {
+			s.t.Fatalf("%d %+v", status, p)
+		}
+		var page struct {
+			Resources []wire.Resource `json:"resources"`
+			Targets   []wire.Target   `json:"targets"`
+			Next      string          `json:"next"`
+		}
+		if err := json.Unmarshal([]byte(body), &page); err != nil {
+			s.t.Fatal(err)
+		}
+		all.WriteString("[")
+		for _, r := range page.Resources {
+			all.WriteString(" " + r.Metadata.Name)
+		}
+		for _, t := range page.Targets {
+			all.WriteString(" " + t.Name)
+		}
+		all.WriteString(" ]")
+		if cursor = page.Next; cursor == "" {
+			return all.String()
+		}
+	}
+}
+
+func TestListsHavePages(t *testing.T) {
+	scoped := access.Role{Metadata: access.Metadata{Name: "scoped", Scope: "/b"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Rules: []access.Rule{{Resources: []string{"token"}, Verbs: []string{"list"}}}}}}
+	demo := access.Role{Metadata: access.Metadata{Name: "demo", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: access.Labels{"env": {"demo"}}}}}
+	s := newSite(t, scoped, demo)
+	for i, name := range []string{"t1", "t2", "t3", "t4", "t5", "t6", "t7"} {
+		scope := "/a"
+		if i == 3 || i == 6 {
+			scope = "/b"
+		}
+		s.store.resources["token/"+name] = access.Resource{Kind: "token", Metadata: access.Metadata{Name: name, Scope: scope, Revision: 1}, Spec: &access.TokenSpec{}}
+	}
+	const path = "/v1/admin/resources/token"
+	for _, c := range []struct {
+		role  string
+		limit int
+		want  string
+	}{
+		{"editor", 3, "[ t1 t2 t3 ][ t4 t5 t6 ][ t7 ]"},
+		{"editor", 7, "[ t1 t2 t3 t4 t5 t6 t7 ]"},
+		{"editor", 1000, "[ t1 t2 t3 t4 t5 t6 t7 ]"},
+		{"scoped", 2, "[ t4 ][ t7 ]"}, // pages of what may not be listed are passed over
+		{"scoped", 1, "[ t4 ][ t7 ]"},
+	} {
+		if got := s.pages(s.user("ada", c.role), path, c.limit); got != c.want {
+			t.Errorf("%s, %d: %s, want %s", c.role, c.limit, got, c.want)
+		}
+	}
+	// Built-in ones come first, whatever the size.
+	s.store.resources["role/b"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "b", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+	s.store.resources["role/z"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "z", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+	if got := s.pages(s.user("ada", "editor"), "/v1/admin/resources/role", 1); got != "[ access auditor editor b ][ z ]" {
+		t.Error(got)
+	}
+	for _, name := range []string{"n1", "n2", "n3"} {
+		s.store.hold("node/"+name, agentOnline, map[string]string{"env": "demo"})
+	}
+	s.store.hold("node/n0", agentOnline, nil)
+	s.store.hold("node/n2b", agentOnline, nil)
+	if got := s.pages(s.user("ada", "demo"), "/v1/targets/node", 2); got != "[ n1 ][ n2 ][ n3 ]" {
+		t.Error(got)
+	}
+	// Who may list nothing is told so, on however many pages it stands.
+	e := s.request(s.user("bob", "access"), http.MethodGet, path, "")
+	e.MultiValueQueryStringParameters = map[string][]string{"limit": {"1"}}
+	if status, p, _ := s.serve(s.sign(s.user("bob", "access"), e)); status != http.StatusForbidden || p.DecisionID == "" {
+		t.Errorf("%d %+v", status, p)
+	}
+}
+
 func (s *site) targets(who credential, kind string) wire.TargetList {
 	s.t.Helper()
 	status, p, out := s.call(who, http.MethodGet, "/v1/targets/"+kind, "")

@@ -32,6 +32,9 @@ var (
 type Store interface {
 	Get(ctx context.Context, kind, name string) (r access.Resource, found bool, err error)
 	List(ctx context.Context, kind string) ([]access.Resource, error)
+	// Page gives those behind a name, sorted by name and at most limit, or all with a limit of 0; more says whether others
+	// may follow.
+	Page(ctx context.Context, kind, after string, limit int) (all []access.Resource, more bool, err error)
 	// Input gives the counter that every change adds to.
 	Input(context.Context) (int64, error)
 	// Secret gives the hash of a token's secret, "" for a token without one.
@@ -116,28 +119,43 @@ func (d *Desk) Get(ctx context.Context, c Caller, kind, name string) (access.Res
 	return r, d.settle(ctx, c, ask{set, k.Name, name, "read", r.Metadata.Scope}, found)
 }
 
-// List gives all resources of a kind that the caller may list, sorted by name, built-in ones first.
-func (d *Desk) List(ctx context.Context, c Caller, kind string) ([]access.Resource, error) {
+// List returns resources of a kind that the caller may list, sorted by name, built-in ones first: those behind a name, at
+// most limit of what is stored, or all with a limit of 0. Next is the name to go on behind; "" when that was the end.
+func (d *Desk) List(ctx context.Context, c Caller, kind, after string, limit int) (may []access.Resource, next string, err error) {
 	k, set, err := d.open(c, kind)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	stored, err := d.config.Store.List(ctx, k.Name)
-	if err != nil {
-		return nil, err
-	}
-	all := append(builtin(k.Name, d.config.Bootstrap), stored...)
-	may := []access.Resource{}
-	for _, r := range all {
-		if set.May(subject(c), k.Name, "list", r.Metadata.Scope).Allowed {
-			may = append(may, r)
+	may = []access.Resource{}
+	take := func(all []access.Resource) {
+		for _, r := range all {
+			if set.May(subject(c), k.Name, "list", r.Metadata.Scope).Allowed {
+				may = append(may, r)
+			}
 		}
 	}
-	if len(may) == 0 {
-		// Nothing to show and nothing permitted are told apart: the second is a denial.
-		return may, d.may(ctx, c, ask{set, k.Name, "*", "list", "/"})
+	if after == "" {
+		take(builtin(k.Name, d.config.Bootstrap))
 	}
-	return may, nil
+	// Nobody is given an empty page but the last: what the caller may not list is passed over here.
+	for last := after; ; last = next {
+		page, more, err := d.config.Store.Page(ctx, k.Name, last, limit)
+		if err != nil {
+			return nil, "", err
+		}
+		take(page)
+		if next = ""; more && len(page) > 0 {
+			next = page[len(page)-1].Metadata.Name
+		}
+		if next == "" || len(may) > 0 {
+			break
+		}
+	}
+	if len(may) == 0 && after == "" {
+		// Nothing to show and nothing permitted are told apart: the second is a denial.
+		return may, "", d.may(ctx, c, ask{set, k.Name, "*", "list", "/"})
+	}
+	return may, next, nil
 }
 
 func (d *Desk) open(c Caller, kind string) (access.Kind, *policy.Set, error) {

@@ -17,8 +17,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
+	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +54,7 @@ type Message struct {
 	Method    string
 	Authority string                     // host, with the port where it isn't the scheme's own
 	Path      string                     // as on the wire, escaped; "" is /
-	Query     string                     // as on the wire, without the question mark
+	Query     string                     // as [Query] writes it
 	Header    func(name string) []string // all values of a header, in order
 	Body      []byte
 }
@@ -104,6 +107,22 @@ func (p Params) input() string {
 	return fmt.Sprintf(`("%s");created=%d;expires=%d;nonce="%s";keyid="%s";alg="%s";tag="%s"`,
 		strings.Join(components, `" "`), p.Created.Unix(), p.Expires.Unix(), p.Nonce, p.KeyID, Algorithm, Tag)
 }
+
+// Query writes a query in the one form that is signed, and sent by whoever signs: keys sorted, each once, all but letters,
+// digits and - . _ ~ escaped (RFC 3986 section 2.3). API Gateway hands on neither the order nor the escapes that were sent.
+func Query(parameters map[string][]string) (string, error) {
+	var all []string
+	for _, key := range slices.Sorted(maps.Keys(parameters)) {
+		if n := len(parameters[key]); n != 1 || key == "" {
+			return "", fmt.Errorf("%.40q stands %d times", key, n)
+		}
+		all = append(all, escape(key)+"="+escape(parameters[key][0]))
+	}
+	return strings.Join(all, "&"), nil
+}
+
+// escape is url.QueryEscape, in which a blank is %20.
+func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 // base builds the signature base (RFC 9421 section 2.5).
 func base(m Message, digest, input string) (string, error) {

@@ -33,6 +33,26 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return k
 }
 
+func TestAQueryHasOneForm(t *testing.T) {
+	for want, in := range map[string]map[string][]string{
+		"":                               nil,
+		"a=1&b=2&c=3":                    {"c": {"3"}, "a": {"1"}, "b": {"2"}},
+		"a=":                             {"a": {""}},
+		"k%20%2B%26%3D%25=%2F%3F%23%0A~": {"k +&=%": {"/?#\n~"}},
+		"a=-._~AZaz09":                   {"a": {"-._~AZaz09"}},
+		"%C3%BC=%E2%82%AC":               {"ü": {"€"}},
+	} {
+		if got, err := signature.Query(in); err != nil || got != want {
+			t.Errorf("%v: %q, %v, want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []map[string][]string{{"a": {"1", "2"}}, {"a": {}}, {"": {"1"}}} {
+		if got, err := signature.Query(in); err == nil {
+			t.Errorf("%v: %q", in, got)
+		}
+	}
+}
+
 // call is a request as it arrives.
 type call struct {
 	method, authority, path, query string

@@ -85,6 +85,26 @@ func (t Table) List(ctx context.Context, pk string) ([]Item, error) {
 	}
 }
 
+// Page reads at most limit items of a partition that stand behind a sort key, with strong consistency, and says whether
+// there may be more. It may give fewer, for a page has 1 MB at most.
+func (t Table) Page(ctx context.Context, pk, after string, limit int) (items []Item, more bool, err error) {
+	in := &dynamodb.QueryInput{
+		TableName: &t.Name, ConsistentRead: aws.Bool(true), KeyConditionExpression: aws.String("pk = :pk"),
+		ExpressionAttributeValues: Item{":pk": String(pk)}, Limit: aws.Int32(int32(limit)),
+	}
+	if after != "" {
+		in.ExclusiveStartKey = Key{PK: pk, SK: after}.item()
+	}
+	out, err := t.API.Query(ctx, in)
+	if err != nil {
+		return nil, false, fmt.Errorf("listing %s: %w", pk, err)
+	}
+	for _, i := range out.Items {
+		items = append(items, i)
+	}
+	return items, len(out.LastEvaluatedKey) > 0, nil
+}
+
 // Put writes an item, whatever stood there.
 func (t Table) Put(ctx context.Context, item Item) error {
 	_, err := t.API.PutItem(ctx, &dynamodb.PutItemInput{TableName: &t.Name, Item: item})

@@ -53,6 +53,41 @@ func (s *scripted) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*
 	return page, s.next()
 }
 
+// A page asks for no more than it may hold, behind where the last one ended, and knows the end from a pause.
+func TestAPageBeginsBehindTheLast(t *testing.T) {
+	asked := &asking{scripted: scripted{pages: []*dynamodb.QueryOutput{
+		{Items: []map[string]types.AttributeValue{{"sk": table.String("b")}}, LastEvaluatedKey: map[string]types.AttributeValue{"sk": table.String("b")}},
+		{},
+	}}}
+	tbl := table.Table{API: asked, Name: "state"}
+	for i, c := range []struct {
+		after string
+		items int
+		more  bool
+	}{{"", 1, true}, {"b", 0, false}} {
+		items, more, err := tbl.Page(t.Context(), "role", c.after, 7)
+		if err != nil || len(items) != c.items || more != c.more {
+			t.Errorf("page %d: %v, %v, %v", i, items, more, err)
+		}
+		in := asked.in[i]
+		start := table.Item(in.ExclusiveStartKey)
+		if *in.Limit != 7 || !*in.ConsistentRead || start.Text("sk") != c.after || c.after != "" && start.Text("pk") != "role" {
+			t.Errorf("page %d asks %v", i, in)
+		}
+	}
+}
+
+// asking keeps what is asked.
+type asking struct {
+	scripted
+	in []*dynamodb.QueryInput
+}
+
+func (a *asking) Query(ctx context.Context, in *dynamodb.QueryInput, o ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	a.in = append(a.in, in)
+	return a.scripted.Query(ctx, in, o...)
+}
+
 func cancelled(codes ...string) error {
 	e := &types.TransactionCanceledException{}
 	for _, c := range codes {

@@ -4,7 +4,7 @@ package wire
 
 // Routes are all operations of the API, sorted by pattern and method.
 var Routes = []Route{
-	{Operation: "listResources", Method: "GET", Pattern: "/v1/admin/resources/{kind}", Function: "admin", Caller: "admin"},
+	{Operation: "listResources", Method: "GET", Pattern: "/v1/admin/resources/{kind}", Function: "admin", Caller: "admin", Query: []string{"cursor", "limit"}},
 	{Operation: "deleteResource", Method: "DELETE", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
 	{Operation: "getResource", Method: "GET", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
 	{Operation: "createResource", Method: "POST", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
@@ -16,5 +16,5 @@ var Routes = []Route{
 	{Operation: "loginChallenge", Method: "POST", Pattern: "/v1/login/challenge", Function: "login", Caller: "anonymous"},
 	{Operation: "loginIAM", Method: "POST", Pattern: "/v1/login/iam", Function: "login", Caller: "anonymous"},
 	{Operation: "status", Method: "GET", Pattern: "/v1/status", Function: "api", Caller: "user"},
-	{Operation: "listTargets", Method: "GET", Pattern: "/v1/targets/{kind}", Function: "api", Caller: "user"},
+	{Operation: "listTargets", Method: "GET", Pattern: "/v1/targets/{kind}", Function: "api", Caller: "user", Query: []string{"cursor", "limit"}},
 }

@@ -191,6 +191,8 @@ type Resource struct {
 
 // ResourceList defines model for ResourceList.
 type ResourceList struct {
+	// Next cursor of the next page; none on the last
+	Next      string     `json:"next,omitempty,omitzero"`
 	Resources []Resource `json:"resources"`
 }
 
@@ -259,6 +261,9 @@ type Target struct {
 
 // TargetList defines model for TargetList.
 type TargetList struct {
+	// Next cursor of the next page; none on the last
+	Next string `json:"next,omitempty,omitzero"`
+
 	// Proxies host:port of live proxies
 	Proxies []string `json:"proxies"`
 	Targets []Target `json:"targets"`
@@ -292,11 +297,35 @@ type Version struct {
 	Epoch   int64 `json:"epoch"`
 }
 
+// Cursor defines model for cursor.
+type Cursor = string
+
 // Kind defines model for kind.
 type Kind = string
 
+// Limit defines model for limit.
+type Limit = int
+
 // Name defines model for name.
 type Name = string
+
+// ListResourcesParams defines parameters for ListResources.
+type ListResourcesParams struct {
+	// Limit the most that a page holds; it may hold less. Without it all comes in one answer, if that has room
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor next of the page before, with limit; none is the first page
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListTargetsParams defines parameters for ListTargets.
+type ListTargetsParams struct {
+	// Limit the most that a page holds; it may hold less. Without it all comes in one answer, if that has room
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor next of the page before, with limit; none is the first page
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
 
 // CreateResourceJSONRequestBody defines body for CreateResource for application/json ContentType.
 type CreateResourceJSONRequestBody = Resource

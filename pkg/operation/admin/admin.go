@@ -19,11 +19,15 @@ import (
 func Operations(d *resource.Desk) map[string]api.Handler {
 	return map[string]api.Handler{
 		"listResources": func(ctx context.Context, c api.Call) (any, error) {
-			all, err := d.List(ctx, caller(c), c.Params["kind"])
+			page, err := c.Page()
 			if err != nil {
 				return nil, err
 			}
-			out := wire.ResourceList{Resources: []wire.Resource{}}
+			all, next, err := d.List(ctx, caller(c), c.Params["kind"], page.After, page.Limit)
+			if err != nil {
+				return nil, err
+			}
+			out := wire.ResourceList{Resources: []wire.Resource{}, Next: api.Cursor(next)}
 			for _, r := range all {
 				w, err := outside(r)
 				if err != nil {

@@ -18,7 +18,15 @@ func Operations(targets *inventory.Inventory) map[string]api.Handler {
 		"status":     func(_ context.Context, c api.Call) (any, error) { return status(c), nil },
 		"hostStatus": func(_ context.Context, c api.Call) (any, error) { return hostStatus(c), nil },
 		"listTargets": func(ctx context.Context, c api.Call) (any, error) {
-			return targets.List(ctx, c.User, c.Params["kind"], c.View.State, c.Now)
+			page, err := c.Page()
+			if err != nil {
+				return nil, err
+			}
+			list, next, err := targets.List(ctx, inventory.Query{
+				User: c.User, Kind: c.Params["kind"], State: c.View.State, Now: c.Now, After: page.After, Limit: page.Limit,
+			})
+			list.Next = api.Cursor(next)
+			return list, err
 		},
 	}
 }

@@ -12,9 +12,12 @@ const good = `
 paths:
   /v1/b:
     parameters: []
-    get: {operationId: b, tags: [api], x-stile-caller: user}
+    get: {operationId: b, tags: [api], x-stile-caller: user, parameters: [{name: since, in: query}, {$ref: '#/components/parameters/limit'}, {name: kind, in: path}]}
   /v1/a:
     post: {operationId: a, tags: [login], x-stile-caller: anonymous}
+components:
+  parameters:
+    limit: {name: limit, in: query}
 `
 
 func TestRoutesAreSortedAndComplete(t *testing.T) {
@@ -23,8 +26,8 @@ func TestRoutesAreSortedAndComplete(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Route{
-		{"a", "POST", "/v1/a", "login", "anonymous"},
-		{"b", "GET", "/v1/b", "api", "user"},
+		{"a", "POST", "/v1/a", "login", "anonymous", nil},
+		{"b", "GET", "/v1/b", "api", "user", []string{"limit", "since"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -33,13 +36,14 @@ func TestRoutesAreSortedAndComplete(t *testing.T) {
 
 func TestSec_S47_AnOperationThatDoesNotSayWhoMayCallItDoesNotGenerate(t *testing.T) {
 	for name, change := range map[string][2]string{
-		"no caller":      {", x-stile-caller: user", ""},
-		"unknown caller": {"x-stile-caller: user", "x-stile-caller: everyone"},
-		"no tag":         {", tags: [api]", ""},
-		"two tags":       {"[api]", "[api, admin]"},
-		"no id":          {"operationId: b, ", ""},
-		"same id twice":  {"operationId: b", "operationId: a"},
-		"no method":      {"    get:", "    fetch:"},
+		"no caller":        {", x-stile-caller: user", ""},
+		"unknown caller":   {"x-stile-caller: user", "x-stile-caller: everyone"},
+		"no tag":           {", tags: [api]", ""},
+		"two tags":         {"[api]", "[api, admin]"},
+		"no id":            {"operationId: b, ", ""},
+		"same id twice":    {"operationId: b", "operationId: a"},
+		"a lost parameter": {"parameters/limit", "parameters/limits"},
+		"no method":        {"    get:", "    fetch:"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := strings.Replace(good, change[0], change[1], 1)
