@@ -46,17 +46,6 @@ func TestEveryRuleFindsItsViolation(t *testing.T) {
 	}
 }
 
-func TestEveryDirectDependencyHasItsReason(t *testing.T) {
-	doc := read(t, "docs/dependencies.md")
-	for _, mod := range []string{"go.mod", "infra/go.mod"} {
-		for _, dep := range direct(read(t, mod)) {
-			if !strings.Contains(doc, "`"+dep+"`") {
-				t.Errorf("%s -> %s: docs/dependencies.md gives no reason for it", mod, dep)
-			}
-		}
-	}
-}
-
 func TestNoFileNamesThisMachine(t *testing.T) {
 	machine := regexp.MustCompile(`(^|[^a-zA-Z0-9_.])/(` + strings.Join([]string{"work/main", "work/shared", "tmp/brief", "Users/"}, "|") + `)`)
 	for _, name := range tracked(t) {
@@ -72,31 +61,6 @@ func TestNoFileNamesThisMachine(t *testing.T) {
 			}
 		}
 	}
-}
-
-// direct lists the modules that a go.mod requires itself.
-func direct(mod string) []string {
-	var out []string
-	inside := false
-	for line := range strings.SplitSeq(mod, "\n") {
-		line = strings.TrimSpace(line)
-		switch {
-		case strings.HasPrefix(line, "require ("):
-			inside = true
-			continue
-		case line == ")":
-			inside = false
-		case strings.HasPrefix(line, "require "):
-			line = strings.TrimPrefix(line, "require ")
-		case !inside:
-			continue
-		}
-		fields := strings.Fields(line)
-		if len(fields) >= 2 && !strings.Contains(line, "// indirect") && !strings.HasPrefix(fields[0], layout.Module) {
-			out = append(out, fields[0])
-		}
-	}
-	return out
 }
 
 func read(t *testing.T, name string) string {
