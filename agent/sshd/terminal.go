@@ -3,8 +3,8 @@ package sshd
 import (
 	"fmt"
 	"os"
-	"strconv"
 
+	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 )
@@ -63,43 +63,40 @@ func winsize(columns, rows, width, height uint32) unix.Winsize {
 
 // openTerminal makes a pseudo-terminal as asked for. The master can be waited for with deadlines.
 func openTerminal(t *terminal, own *owner) (master, slave *os.File, err error) {
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	opened, slave, err := pty.Open()
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening a terminal: %w", err)
 	}
-	master = os.NewFile(uintptr(fd), "/dev/ptmx")
-	slave, err = openSlave(fd, t, own)
+	defer opened.Close()
+	if err = prepare(slave, t, own); err == nil {
+		master, err = waitable(opened)
+	}
 	if err != nil {
-		_ = master.Close()
+		_ = slave.Close()
 		return nil, nil, fmt.Errorf("opening a terminal: %w", err)
 	}
 	return master, slave, nil
 }
 
-func openSlave(master int, t *terminal, own *owner) (*os.File, error) {
-	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
-		return nil, err
-	}
-	number, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
+// waitable gives another file of the same master. Package pty asks the file for its descriptor, after which Go lets
+// each read block: no deadline would end it, nor would closing the file.
+func waitable(opened *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(opened.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.IoctlSetWinsize(master, unix.TIOCSWINSZ, &t.size); err != nil {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
 		return nil, err
 	}
-	slave, err := os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := prepare(slave, t, own); err != nil {
-		_ = slave.Close()
-		return nil, err
-	}
-	return slave, nil
+	return os.NewFile(uintptr(fd), opened.Name()), nil
 }
 
-// prepare sets modes and owner: 0620 with group tty, so that write(1) and wall(1) reach it and others don't.
+// prepare sets size, modes and owner: 0620 with group tty, so that write(1) and wall(1) reach it and others don't.
 func prepare(slave *os.File, t *terminal, own *owner) error {
+	if err := unix.IoctlSetWinsize(int(slave.Fd()), unix.TIOCSWINSZ, &t.size); err != nil {
+		return err
+	}
 	if err := setModes(int(slave.Fd()), t.modes); err != nil {
 		return err
 	}
@@ -112,7 +109,8 @@ func prepare(slave *os.File, t *terminal, own *owner) error {
 	return slave.Chmod(0o620)
 }
 
-// resize tells the terminal its new size, which signals whoever runs on it.
+// resize tells the terminal its new size, which signals whoever runs on it. Control holds the descriptor meanwhile:
+// the session may end just now, and the number be another session's at once. That is why it isn't pty.Setsize.
 func (p *process) resize(size unix.Winsize) error {
 	if !p.pty {
 		return os.ErrInvalid
