@@ -104,7 +104,7 @@ func (e *Edge) serve(ctx context.Context, raw net.Conn) {
 	defer raw.Close()
 	limit := time.AfterFunc(e.config.Limits.Time, func() { _ = raw.Close() })
 	defer limit.Stop()
-	source, err := e.source(raw)
+	stream, source, err := e.source(raw)
 	if err != nil {
 		e.stranger(ctx, "Connection refused", source, err)
 		return
@@ -115,7 +115,7 @@ func (e *Edge) serve(ctx context.Context, raw net.Conn) {
 		return
 	}
 	defer place.leave()
-	bounded := &bounded{Conn: raw}
+	bounded := &bounded{Conn: stream}
 	bounded.left.Store(e.config.Limits.Bytes)
 	c := &Conn{Source: source, place: place, limit: limit, bounded: bounded}
 	c.Conn = tls.Server(bounded, e.config.TLS)
@@ -131,23 +131,16 @@ func (e *Edge) serve(ctx context.Context, raw net.Conn) {
 	e.stranger(ctx, "Connection refused", source, errors.New("it speaks no protocol of ours"))
 }
 
-// source gives the client's address: the socket's, or that in the header of a balancer.
-func (e *Edge) source(raw net.Conn) (netip.AddrPort, error) {
-	peer := socketAddr(raw)
+// source gives the client's address, the socket's or that in the header of a balancer, and the connection without
+// the header.
+func (e *Edge) source(raw net.Conn) (net.Conn, netip.AddrPort, error) {
+	peer := address(raw.RemoteAddr())
 	for _, p := range e.config.Proxied {
 		if p.Contains(peer.Addr()) {
-			return readHeader(raw, peer)
+			return readHeader(raw)
 		}
 	}
-	return peer, nil
-}
-
-func socketAddr(c net.Conn) netip.AddrPort {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
+	return raw, peer, nil
 }
 
 // handshake waits for its turn, so that a crowd is served one after the other instead of all too late.

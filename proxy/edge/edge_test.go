@@ -120,6 +120,7 @@ func TestABalancersHeaderNamesTheClient(t *testing.T) {
 	}{
 		{header(1, 0x11, netip.MustParseAddrPort("192.0.2.1:77"), 0), "192.0.2.1:77"},
 		{header(1, 0x21, netip.MustParseAddrPort("[2001:db8::1]:78"), 80), "[2001:db8::1]:78"},
+		{header(1, 0x21, netip.MustParseAddrPort("[::ffff:192.0.2.1]:79"), 0), "192.0.2.1:79"},
 	} {
 		raw := p.raw(t)
 		if _, err := raw.Write(c.header); err != nil {
@@ -161,7 +162,11 @@ func TestAHeaderIsDemandedFromBalancersAndTakenFromNobodyElse(t *testing.T) {
 	for name, bad := range map[string][]byte{
 		"version 1":       []byte("PROXY TCP4 192.0.2.1 192.0.2.2 77 443\r\n"),
 		"over datagrams":  header(1, 0x12, src, 0),
-		"a huge one":      header(1, 0x11, src, 4000),
+		"over Unix":       append([]byte("\r\n\r\n\x00\r\nQUIT\n"), append([]byte{0x21, 0x31, 0, 216}, make([]byte, 216)...)...),
+		"of no family":    header(1, 0, src, 0),
+		"a huge one":      header(1, 0x11, src, 5000),
+		"a huge LOCAL":    header(0, 0, src, 5000),
+		"version 3":       bytes.Replace(header(1, 0x11, src, 0), []byte("\x21\x11"), []byte("\x31\x11"), 1),
 		"an unknown verb": header(5, 0x11, src, 0),
 		"addresses cut":   append([]byte("\r\n\r\n\x00\r\nQUIT\n"), 0x21, 0x11, 0, 4, 1, 2, 3, 4),
 	} {
@@ -176,14 +181,55 @@ func TestAHeaderIsDemandedFromBalancersAndTakenFromNobodyElse(t *testing.T) {
 	}
 }
 
+// A header that is never finished ends with the time of strangers; one that is announced as
+// too long, or is none, isn't waited for.
+func TestAHeaderIsBoundedInTimeAndSize(t *testing.T) {
+	long := header(1, 0x11, netip.MustParseAddrPort("192.0.2.1:77"), 64<<10-1-12)
+	for name, c := range map[string]struct {
+		limit time.Duration
+		sent  []byte
+	}{
+		"silence":              {50 * time.Millisecond, nil},
+		"half a header":        {50 * time.Millisecond, long[:14]},
+		"64 KiB are announced": {time.Hour, long[:16]},
+		"no header":            {time.Hour, []byte("\x16\x03\x01")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			raw := newPort(t, edge.Limits{Time: c.limit}, loopback).raw(t)
+			if _, err := raw.Write(c.sent); err != nil {
+				t.Fatal(err)
+			}
+			closed(t, raw)
+		})
+	}
+}
+
+// said is a connection on which the other side has said something and hung up.
+type said struct {
+	net.Conn
+	*bytes.Reader
+}
+
+func (s said) Read(b []byte) (int, error) { return s.Reader.Read(b) }
+
+func (said) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
 func FuzzHeader(f *testing.F) {
 	f.Add(header(1, 0x11, netip.MustParseAddrPort("192.0.2.1:77"), 9))
-	f.Add(header(1, 0x21, netip.MustParseAddrPort("[2001:db8::1]:78"), 0))
+	f.Add(append(header(1, 0x21, netip.MustParseAddrPort("[2001:db8::1]:78"), 0), "and more"...))
 	f.Add([]byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"))
+	f.Add([]byte("PROXY TCP4 192.0.2.1 192.0.2.2 77 443\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		peer := netip.MustParseAddrPort("127.0.0.1:1")
-		if got, err := edge.ReadHeader(bytes.NewReader(b), peer); err == nil && !got.IsValid() {
-			t.Errorf("no address and no error from %q", b)
+		c, got, err := edge.ReadHeader(said{Reader: bytes.NewReader(b)})
+		if err != nil {
+			return
+		}
+		if !got.IsValid() || got.Addr().Is4In6() {
+			t.Errorf("address %s from %q", got, b)
+		}
+		want := b[16+int(binary.BigEndian.Uint16(b[14:])):]
+		if rest, err := io.ReadAll(c); err != nil || !bytes.Equal(rest, want) {
+			t.Errorf("%q follows the header, %v; want %q", rest, err, want)
 		}
 	})
 }

@@ -1,62 +1,40 @@
 package edge
 
 import (
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"io"
+	"net"
 	"net/netip"
+
+	"github.com/pires/go-proxyproto"
 )
 
-// signature begins each PROXY header of version 2 (haproxy.org, "The PROXY protocol", section 2.2).
-const signature = "\r\n\r\n\x00\r\nQUIT\n"
+var errHeader = errors.New("no PROXY v2 header over TCP from where one is demanded")
 
-// maxHeader is what we read of addresses and TLVs. A Network Load Balancer adds some 100 bytes.
-const maxHeader = 2 << 10
-
-var errHeader = errors.New("no PROXY v2 header from where one is demanded")
-
-// readHeader takes a header off r, byte for byte, and gives the client's address that it names; a balancer's
-// own connection (LOCAL, its health checks) keeps the peer's.
-func readHeader(r io.Reader, peer netip.AddrPort) (netip.AddrPort, error) {
-	var head [16]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return peer, fmt.Errorf("%w: %w", errHeader, err)
+// readHeader takes a balancer's header off a connection and gives what follows it, with the client's address that it
+// names; a balancer's own connection (LOCAL, its health checks) keeps the peer's. The library bounds its size (4 KiB;
+// a Network Load Balancer's has some 100 bytes). Its time is bounded by the caller, who closes raw.
+func readHeader(raw net.Conn) (net.Conn, netip.AddrPort, error) {
+	peer := address(raw.RemoteAddr())
+	c := proxyproto.NewConn(raw, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(0))
+	h := c.ProxyHeader()
+	if h == nil || h.Version != 2 { // nil: none, or one that breaks the rules
+		return nil, peer, errHeader
 	}
-	if string(head[:12]) != signature || head[12]>>4 != 2 {
-		return peer, errHeader
+	if h.Command.IsLocal() {
+		return c, peer, nil
 	}
-	size := int(binary.BigEndian.Uint16(head[14:]))
-	if size > maxHeader {
-		return peer, fmt.Errorf("%w: it has %d bytes", errHeader, size)
+	client, _, ok := h.TCPAddrs()
+	if !ok {
+		return nil, peer, errHeader
 	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return peer, fmt.Errorf("%w: %w", errHeader, err)
-	}
-	switch head[12] & 0xf {
-	case 0: // LOCAL
-		return peer, nil
-	case 1: // PROXY
-		return address(head[13], body)
-	}
-	return peer, fmt.Errorf("%w: unknown command", errHeader)
+	return c, address(client), nil
 }
 
-// address reads the source of a TCP connection.
-func address(family byte, body []byte) (netip.AddrPort, error) {
-	var size int
-	switch family {
-	case 0x11: // TCP over IPv4
-		size = 4
-	case 0x21: // TCP over IPv6
-		size = 16
-	default:
-		return netip.AddrPort{}, fmt.Errorf("%w: it is not about TCP", errHeader)
+// address gives the address of a TCP connection; IPv4 comes as IPv4, however it is written.
+func address(a net.Addr) netip.AddrPort {
+	if a, ok := a.(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
-	if len(body) < 2*size+4 {
-		return netip.AddrPort{}, fmt.Errorf("%w: its addresses are cut off", errHeader)
-	}
-	a, _ := netip.AddrFromSlice(body[:size])
-	return netip.AddrPortFrom(a.Unmap(), binary.BigEndian.Uint16(body[2*size:])), nil
+	return netip.AddrPort{}
 }
