@@ -61,6 +61,22 @@ func TestListUsersExampleOfAWSVerifies(t *testing.T) {
 	}
 }
 
+// get-vanilla of AWS's test suite of 2011: its only time is in Date, which the SDK's signer can't do (decision 0013).
+func TestASignatureOverDateAloneVerifies(t *testing.T) {
+	r := request(t, "GET", "http://host.foo.com/", map[string]string{
+		"Date": "Mon, 09 Sep 2011 23:36:00 GMT",
+		"Authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20110909/us-east-1/host/aws4_request, SignedHeaders=date;host, " +
+			"Signature=b27ccfbfa7df52a200ff74193ca6e32d4b48b8856fab7ebf1c595d0670a7e470",
+	})
+	s, err := sigv4.Parse(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(r, exampleSecret, emptyHash); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSigningKeyExampleOfAWS(t *testing.T) {
 	key := sigv4.SigningKey(exampleSecret, "20150830", "us-east-1", "iam")
 	if got, want := hex.EncodeToString(key), "c4afb1cc5771d871763a393e44b703571b55cc28424d1a5e86da6ed3c154a4b9"; got != want {
