@@ -38,8 +38,9 @@ check: ## format, modernize, vet, lint and test: the one thing to remember befor
 	$(GO) fix -diff $(PACKAGES)
 	@$(MAKE) --no-print-directory lint test
 
-lint: .cache/bin/golangci-lint ## run golangci-lint (the first time builds it, about 4 minutes)
+lint: .cache/bin/golangci-lint .cache/bin/deadcode ## run golangci-lint (the first time builds it, about 4 minutes) and find functions that nothing calls
 	.cache/bin/golangci-lint run
+	@dead=$$(.cache/bin/deadcode -test ./...); [ -z "$$dead" ] || { echo "$$dead" >&2; exit 1; }
 
 fmt: ## format all Go files
 	@git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$' | xargs gofmt -l -w
@@ -97,3 +98,7 @@ integration: build
 .cache/bin/golangci-lint: scripts/tools/lint/go.mod
 	@mkdir -p .cache/bin
 	$(GO) build -modfile=scripts/tools/lint/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.cache/bin/deadcode: scripts/tools/deadcode/go.mod
+	@mkdir -p .cache/bin
+	$(GO) build -modfile=scripts/tools/deadcode/go.mod -o $@ golang.org/x/tools/cmd/deadcode
