@@ -15,7 +15,7 @@ HOSTILE  ?= 20s
 PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./localstack/... ./scripts/...
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
-.PHONY: help up down demo test check lint fmt generate bench mutate fuzz synth build clean
+.PHONY: help up down demo test check lint fmt generate bench mutate race fuzz synth build clean
 .PHONY: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions need vet unit infra-test integration
 
 help: ## list the targets
@@ -56,6 +56,10 @@ bench: build ## measure beside ssh, as docs/performance.md says (HOSTILE=10m mak
 
 mutate: ## break each rule of scripts/mutate/mutants.txt and expect a test beside it to fail: make mutate ONLY=policy SINCE=HEAD~3
 	$(GO) run ./scripts/mutate -only "$(ONLY)" -since "$(SINCE)"
+
+race: ## test what has goroutines with the race detector, which needs a C compiler
+	@scripts/need gcc:gcc
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./agent/... ./proxy/... ./cli/... ./pkg/...
 
 fuzz: ## run every fuzz target for T each: make fuzz T=1m
 	@scripts/fuzz $(T)

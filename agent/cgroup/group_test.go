@@ -52,13 +52,18 @@ func empty(t *testing.T, s session, want bool) {
 
 func kill(t *testing.T, s session) {
 	t.Helper()
-	begin := time.Now()
-	if err := s.Kill(); err != nil {
-		t.Error(err)
+	var err error
+	for range 5 { // as a session does: a machine under load may take longer than one kill
+		begin := time.Now()
+		err = s.Kill()
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if err == nil {
+			return
+		}
 	}
-	if took := time.Since(begin); took > 4*time.Second {
-		t.Errorf("it took %v", took)
-	}
+	t.Error(err)
 }
 
 func TestKillEndsThoseWhoHide(t *testing.T) {

@@ -150,10 +150,18 @@ func (s *Session) kill(f *fault.Fault) {
 	}
 }
 
+// attempts is how often the processes of a session are killed: each time is bounded, and on a machine under load some may
+// not have ended by then.
+const attempts = 5
+
 func (s *Session) slay(cage Cage) {
-	if err := cage.Kill(); err != nil {
-		s.access.register.config.Log.Error("Processes of a session that was cut may live on", "session_id", s.id, "error", err)
+	var err error
+	for range attempts {
+		if err = cage.Kill(); err == nil {
+			return
+		}
 	}
+	s.access.register.config.Log.Error("Processes of a session that was cut may live on", "session_id", s.id, "error", err)
 }
 
 // Result is how a session ended.
