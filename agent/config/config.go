@@ -80,8 +80,13 @@ func Read(path string) (Config, error) {
 }
 
 // Parse is Read for bytes.
-func Parse(b []byte) (Config, error) {
-	var c Config
+func Parse(b []byte) (c Config, err error) {
+	defer func() {
+		// The parser panics at some of what it can't take, such as a tag that its writer made up.
+		if r := recover(); r != nil {
+			c, err = Config{}, syntax(fmt.Errorf("parsing: %v", r))
+		}
+	}()
 	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField()).Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return Config{}, syntax(err)
 	}

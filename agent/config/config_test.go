@@ -58,6 +58,12 @@ func TestFaultsOfTheTextNameTheirPlace(t *testing.T) {
 	}
 }
 
+func TestWhatTheParserStumblesOverIsRefused(t *testing.T) {
+	if _, err := config.Parse([]byte("api: https://a\ntoken: t\ntargets: !mine node/a\n")); !fault.Is(err, fault.BadInput) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestFaultsOfMeaningAreReportedTogether(t *testing.T) {
 	_, err := config.Parse([]byte("api: http://api\nproxy: nowhere\nmethod: magic\nname: UP\ntargets: [db]\nstate: here\nlog: loud\nttl: soon\n"))
 	f := fault.From(err)
@@ -82,4 +88,23 @@ func TestANameIsShortForANode(t *testing.T) {
 			t.Errorf("%q: %v %s", text, err, d)
 		}
 	}
+}
+
+// FuzzConfig: a file is refused with what to correct, or holds nothing that the agent would stumble over later.
+func FuzzConfig(f *testing.F) {
+	for _, seed := range []string{whole, "", "api: https://a\ntoken: t\n", "api: &a [*a]\n", "a: 1\na: 2\n", "{{{{", "\xff", "ttl: -1h\n", "targets: [node/a, x]\n", "api: http://[::1\n", "? ?", "targets: !x y\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := config.Parse([]byte(text))
+		if err != nil {
+			if f := fault.From(err); f.Code != fault.BadInput || f.Hint == "" || len(f.Message) == 0 {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		if !strings.HasPrefix(strings.ToLower(c.API), "https://") || len(c.Serves()) == 0 || c.TTL != "" && c.Life() <= 0 {
+			t.Errorf("%q is taken as %+v", text, c)
+		}
+	})
 }

@@ -703,6 +703,46 @@ func FuzzRoleYAML(f *testing.F) {
 	})
 }
 
+// FuzzResources: a file of resources of any kind is taken whole or not at all, and each is the same after it was stored.
+func FuzzResources(f *testing.F) {
+	for _, seed := range []string{
+		role("  allow: {logins: [root]}\n") + "---\n" + role(""),
+		"- {kind: user, metadata: {name: bob}, spec: {mapping: m, roles: [access]}}\n- {kind: user, metadata: {name: eve}, spec: {mapping: m}}\n",
+		"kind: iam_mapping\nmetadata: {name: m}\nspec: {match: {account: '111122223333', role: R}, user: u, traits: {logins: [a]}}\n",
+		"kind: token\nmetadata: {name: t, scope: /a/b, revision: 3}\nspec: {method: token, resources: [node], names: [web-*], uses: 2, expires: 2026-11-20T12:00:00Z}\n",
+		"kind: token\nmetadata: {name: t}\nspec: {method: iam, resources: [db], names: ['*'], allow: [{account: '111122223333', role: R}], label_choice: {env: [a*]}}\n",
+		"kind: node\nmetadata: {name: web-1}\nspec: {agent: x}\n", "---\n---\n", "[]", "- []", "kind: user\nkind: role\n",
+		"kind: user\nmetadata: {name: bob}\nspec: {mapping: m, traits: {logins: []}}\n",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, file string) {
+		all, err := access.DecodeAll([]byte(file))
+		if err != nil {
+			if f := fault.From(err); f.Code == fault.Internal || f.Hint == "" || len(all) != 0 {
+				t.Fatalf("%q: %v, and %d are taken", file, err, len(all))
+			}
+			return
+		}
+		for _, r := range all {
+			spec, err := r.SpecJSON()
+			if fault.Is(err, fault.BadInput) {
+				continue // too large to be stored, and told so
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := access.DecodeSpec(r.Kind, r.Metadata, spec)
+			if err != nil || len(again.Validate()) > 0 {
+				t.Fatalf("%q is taken, and not read again from %s: %v", file, spec, err)
+			}
+			if second, err := again.SpecJSON(); err != nil || string(second) != string(spec) {
+				t.Fatalf("%q changes from %s to %s", file, spec, second)
+			}
+		}
+	})
+}
+
 // FuzzTemplate: an expression that is taken only ever gives legal logins, or users of databases, which begin and end as
 // it says.
 func FuzzTemplate(f *testing.F) {
@@ -731,6 +771,25 @@ func FuzzTemplate(f *testing.F) {
 			}
 		}
 	})
+}
+
+// One mapping that can't be read keeps everybody from logging in, and from taking it away.
+func TestATraitWithoutAValueIsStoredSoThatItCanBeReadAgain(t *testing.T) {
+	for kind, spec := range map[string]string{
+		"user": `{"mapping":"m","traits":{"logins":[]}}`, "iam_mapping": `{"match":{"account":"111122223333","role":"R"},"user":"u","traits":{"logins":[]}}`,
+	} {
+		r, err := access.DecodeJSON(kind, []byte(`{"kind":"`+kind+`","metadata":{"name":"m"},"spec":`+spec+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := r.SpecJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := access.DecodeSpec(kind, r.Metadata, b); err != nil || !cmp.Equal(again, r) {
+			t.Errorf("%s is stored as %s: %+v, %v", kind, b, again, err)
+		}
+	}
 }
 
 // What is stored can be read again, however its body is written.

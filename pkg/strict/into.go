@@ -246,6 +246,9 @@ func (d *decoder) mapping(n *Node, v reflect.Value, path string) {
 	for i, key := range n.keys {
 		e := reflect.New(v.Type().Elem()).Elem()
 		d.element(n.items[i], e, child(path, key))
+		if e.Kind() == reflect.Slice && e.IsNil() {
+			e.Set(reflect.MakeSlice(e.Type(), 0, 0)) // else it is written as null, which is refused when it is read again
+		}
 		v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), e)
 	}
 }

@@ -1,12 +1,14 @@
 package strict_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/strict"
@@ -326,4 +328,31 @@ func TestTheSizeOfACutDocumentIsNotTold(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
+}
+
+// FuzzJSON: what is taken is what encoding/json reads as well, so that no two readers of one body disagree, and
+// everything else is the sender's fault.
+func FuzzJSON(f *testing.F) {
+	for _, seed := range []string{
+		`{"name":"a","count":-3,"size":7,"inner":{"logins":["x"],"on":true},"list":[{}],"free":{"k":[1,null]}}`, `{"name":"a","name":"b"}`, `{"Name":"a"}`, `{"name":"\ud800"}`, `{}x`,
+		`{"count":1e2}`, `{"size":-1}`, `{"bytes":"aGk="}`, `{"time":"2026-01-02T03:04:05Z"}`, `[`, strings.Repeat("[", 100), "\xff", `{"name":null}`, "",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var got, want outer
+		if err := strict.JSON([]byte(s), strict.MaxSize, &got); err != nil {
+			if code := fault.From(err).Code; code != fault.BadInput && code != fault.TooLarge {
+				t.Fatalf("%q: %v", s, err)
+			}
+			return
+		}
+		if err := json.Unmarshal([]byte(s), &want); err != nil {
+			t.Fatalf("%q is taken, and not by encoding/json: %v", s, err)
+		}
+		got.Free, want.Free = nil, nil // numbers in it are kept in another form
+		if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("%q: %s", s, d)
+		}
+	})
 }
