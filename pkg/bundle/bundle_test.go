@@ -555,3 +555,40 @@ func TestSec_S35_ADocumentOfOneKindIsNoneOfAnother(t *testing.T) {
 		refuse(t, w.holder, bundle.ErrPurpose, w.ring.trust(counter+1, key))
 	}
 }
+
+// FuzzDocument: nothing that no key of the cluster signed is ever taken, and what one signed, in whatever form, is either
+// refused or judged from without harm.
+func FuzzDocument(f *testing.F) {
+	w := newWorld(f)
+	trust, err := bundle.OpenTrust([]bundle.Signed{w.first}, "")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []bundle.Signed{w.first, seal(f, bundle.KindPolicy, policy(1), w.policy), seal(f, bundle.KindRevocations, revocations(1, now), w.policy)} {
+		f.Add(string(s.Kind), s.Body, s.Signature)
+	}
+	f.Add("policy", []byte(`{"v":1,"cluster":"`+cluster+`","roles":[{"critical":["x"]},{}],"critical":["roles"]}`), []byte{0x30, 6, 2, 1, 1, 2, 1, 1})
+	f.Add("trust", []byte(`{"v":1,"keys":[{"id":"a"},{"id":"a"}]}`), []byte(nil))
+	f.Add("revocations", []byte(`{"v":1,"v":2}`), []byte{})
+	f.Fuzz(func(t *testing.T, kind string, body, signature []byte) {
+		sent := bundle.Signed{Kind: bundle.Kind(kind), Body: body, KeyID: bundle.KeyID(&w.policy.PublicKey), Signature: signature}
+		digest := bundle.Digest(sent.Kind, body)
+		genuine := ecdsa.VerifyASN1(&w.policy.PublicKey, digest[:], signature)
+		_, asPolicy := trust.OpenPolicy(sent)
+		_, asRevocations := trust.OpenRevocations(sent)
+		if (asPolicy == nil || asRevocations == nil) && !genuine {
+			t.Fatalf("taken without a signature: %q", body)
+		}
+		rooted := sent
+		rooted.KeyID = bundle.KeyID(&w.root.PublicKey)
+		if got, err := bundle.OpenTrust([]bundle.Signed{rooted}, rooted.KeyID); err == nil && !cmp.Equal(got, trust) {
+			t.Fatalf("a trust document of the root's that it didn't sign: %q", body)
+		}
+		signed := sealRaw(t, sent.Kind, string(body), w.policy)
+		p, _ := trust.OpenPolicy(signed)
+		r, _ := trust.OpenRevocations(signed)
+		state := bundle.State{Trust: trust, Policy: p, Revocations: r}
+		_ = state.Standing(identity.User{Name: "alice"}, bundle.Use{Now: now})
+		state.Roles().May(state.Subject(identity.User{Name: "alice", Roles: []string{"access"}}, now), "role", "read", "/")
+	})
+}

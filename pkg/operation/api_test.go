@@ -699,3 +699,31 @@ func TestAFunctionDoesNotStartWithAHandlerTooFewOrTooMany(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRequest: whatever somebody without a credential sends to whatever path is answered by a fault that says what to do,
+// and neither changes anything nor reaches a signer.
+func FuzzRequest(f *testing.F) {
+	for _, r := range wire.Routes {
+		f.Add(r.Method, concrete(r), body(r), "application/json", "MIIB", `stile=("@method");created=1`, false)
+	}
+	f.Add(http.MethodPost, "/v1/join/token", "e30=", "application/json; charset=utf-8", "", "", true)
+	f.Add(http.MethodGet, "/v1/admin/resources/role/%2e%2e", "", "text/html", "\xff", "\x00", false)
+	f.Fuzz(func(t *testing.T, method, path, body, kind, certificate, signature string, encoded bool) {
+		s := newSite(t)
+		e := s.request(credential{}, method, path, body)
+		e.IsBase64Encoded = encoded
+		e.MultiValueHeaders["Content-Type"] = []string{kind}
+		for name, value := range map[string]string{names.HeaderCertificate: certificate, "Signature-Input": signature, "Signature": signature, "Content-Digest": signature} {
+			if value != "" {
+				e.MultiValueHeaders[name] = []string{value}
+			}
+		}
+		status, p, answer := s.serve(e)
+		if strings.HasSuffix(path, "/challenge") && status == http.StatusOK {
+			return // which anybody may have
+		}
+		if status < 400 || status >= 500 || p.Hint == "" || s.signed != 0 || len(s.store.resources) != 0 {
+			t.Errorf("%s %q: %d %s", method, path, status, answer)
+		}
+	})
+}

@@ -309,3 +309,32 @@ func FuzzARN(f *testing.F) {
 		}
 	})
 }
+
+// FuzzChallenge: what is taken for a challenge has one spelling, and whatever else comes is the sender's fault.
+func FuzzChallenge(f *testing.F) {
+	ch, err := proof.NewChallenge("login", "0b5f9f1e", binding.Keys, now, rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := ch.Text()
+	if err != nil {
+		f.Fatal(err)
+	}
+	good := proof.Join(text, make([]byte, 32))
+	for _, seed := range []string{good, good + "=", good[:len(good)-1], text, text + ".", "." + good, proof.Join("e30", make([]byte, 32)), proof.Join("bnVsbA", make([]byte, 32)), strings.Repeat("A", 2000)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		o, err := proof.Open(s)
+		if err != nil {
+			if !fault.Is(err, fault.BadInput) {
+				t.Fatalf("%q: %v", s, err)
+			}
+			return
+		}
+		text, _, _ := strings.Cut(s, ".")
+		if proof.Join(text, o.MAC) != s || string(o.Message) != string(proof.Authenticated(text)) || o.Challenge.V != 1 {
+			t.Fatalf("%q is taken as %+v", s, o)
+		}
+	})
+}
