@@ -14,8 +14,8 @@ type Spec interface {
 	check(c *checker)
 }
 
-// Kind is a row of the kinds table: all that storage, API, command line and documentation need to know of a
-// kind of resource. Adding one means adding a row, its spec type with its check, and nothing else.
+// Kind is a row of the kinds table: all that storage, API and command line need to know of a kind of resource. Adding one
+// means adding a row and its spec type with its check, and in infra/stack the statement of each function that may touch it.
 type Kind struct {
 	Name     string   // as in kind: and in storage keys
 	Plural   string   // for people, as in `stile get roles`
