@@ -208,7 +208,7 @@ func (u *upping) failed(err error, name string) error {
 	if len(lines) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w\nThe end of %s:\n  %s\nMend what it names and run make up again; what stands is kept", err, path, strings.Join(lines, "\n  "))
+	return fmt.Errorf("%w\nThe end of %s:\n  %s\nFix what it names and run make up again; everything created is kept", err, path, strings.Join(lines, "\n  "))
 }
 
 // tail is the last lines of a log, without the AWS calls that went well.

@@ -1,4 +1,4 @@
-// Package link keeps an agent's tunnels: to up to two distinct proxies at once, opened anew when they break,
+// Package link keeps an agent's tunnels: to up to two distinct proxies at once, opened again when they break,
 // handed over when a proxy leaves or the agent's certificate was renewed. Over them come documents and the
 // streams of users, and go audit events.
 //
@@ -30,7 +30,7 @@ const most = 2
 // Back-off between attempts, with full jitter. When all proxies were away, an agent is back 5 s after them on
 // average and 10 s at the latest. 10,000 agents that knock so are 2,000 connections a second over the whole fleet in
 // vain, each refused with a reset where nobody listens; the proxies that come back bound the handshakes that they do
-// at once, and whoever is turned away there waits as long again. The wait begins anew with each tunnel that comes up.
+// at once, and whoever is turned away there waits as long again. The wait starts over with each tunnel that comes up.
 const (
 	backoffFirst = 250 * time.Millisecond
 	backoffMost  = 10 * time.Second

@@ -231,7 +231,7 @@ func (a *agent) awaitCredential(ctx context.Context) {
 	}
 }
 
-// renewed has the tunnels opened anew with the new certificate.
+// renewed has the tunnels opened again with the new certificate.
 func (a *agent) renewed(*enrol.Credential) {
 	if a.links != nil {
 		a.links.Renewed()

@@ -61,7 +61,7 @@ func (a *Access) Open() (*Session, error) {
 	return s, nil
 }
 
-// Close gives the access up. Its sessions go on until their service ends them.
+// Close ends the access, whose sessions go on until their service ends them.
 func (a *Access) Close() {
 	a.mu.Lock()
 	a.closed = true

@@ -23,7 +23,7 @@ type Cage interface {
 	Lead(pid int) error
 	// Kill ends every process inside. It takes a bounded time.
 	Kill() error
-	// Close gives the cage up; processes that live on in it are left alone.
+	// Close lets go of the cage; processes that live on in it are left alone.
 	Close() error
 }
 

@@ -125,7 +125,7 @@ func (d *Dir) Load() (wire.HostCredential, bool, error) {
 		return w, false, fmt.Errorf("reading the credential: %w", err)
 	}
 	if err := json.Unmarshal(b, &w); err != nil {
-		return w, false, fmt.Errorf("reading %s: %w; remove it to join anew", d.Path(credential), err)
+		return w, false, fmt.Errorf("reading %s: %w; remove it to join again", d.Path(credential), err)
 	}
 	return w, true, nil
 }

@@ -66,7 +66,7 @@ func (a *app) logout() *cobra.Command {
 		Short: "Remove the keys and certificates of this machine's login",
 		Args:  exactly(0, "stile logout"),
 	}
-	c.Flags().BoolVar(&forget, "forget", false, "forget the cluster's keys too: for a cluster that was set up anew at the same address")
+	c.Flags().BoolVar(&forget, "forget", false, "forget the cluster's keys too: for a cluster that was set up again at the same address")
 	c.RunE = func(*cobra.Command, []string) error {
 		p, err := a.profile()
 		if err != nil {

@@ -111,7 +111,7 @@ func exactly(n int, example string) cobra.PositionalArgs {
 		if len(args) == n {
 			return nil
 		}
-		return usage(c, example, len(args))
+		return usage(c, example, n, len(args))
 	}
 }
 
@@ -121,12 +121,16 @@ func atLeast(n int, example string) cobra.PositionalArgs {
 		if len(args) >= n {
 			return nil
 		}
-		return usage(c, example, len(args))
+		return usage(c, example, n, len(args))
 	}
 }
 
-func usage(c *cobra.Command, example string, got int) error {
-	return fault.Newf(fault.BadInput, "type it like: "+example, "%s does not take %d arguments", c.CommandPath(), got)
+func usage(c *cobra.Command, example string, want, got int) error {
+	amount := "few"
+	if got > want {
+		amount = "many"
+	}
+	return fault.Newf(fault.BadInput, "type it like: "+example, "%s was given too %s arguments", c.CommandPath(), amount)
 }
 
 // silence is what a context that the user interrupted ends with.

@@ -70,7 +70,7 @@ func readPrivate(path string) ([]byte, error) {
 }
 
 // Proxies are the addresses, host:port, that were live when last told; none when never told, and when the file
-// is of no use, for the API tells them anew.
+// is of no use, for the API tells them again.
 func (p *Profile) Proxies() []string {
 	b, err := os.ReadFile(filepath.Join(p.dir, fileProxies))
 	if err != nil {

@@ -48,7 +48,7 @@ func (p *Profile) Keep(documents []bundle.Signed) error {
 	return nil
 }
 
-// Forget removes the trust documents too, for a cluster that was set up anew at the same address.
+// Forget removes the trust documents too, for a cluster that was set up again at the same address.
 func (p *Profile) Forget() error { return os.RemoveAll(p.Trust()) }
 
 // holder is what the shelf holds, in memory; the directory is not made for it.
@@ -64,7 +64,7 @@ func (p *Profile) holder() (*bundle.Holder, error) {
 	return s.Holder, nil
 }
 
-const forget = "if the cluster was set up anew at this address, run: stile logout --forget; otherwise tell your administrator"
+const forget = "if the cluster was set up again at this address, run: stile logout --forget; otherwise tell your administrator"
 
 func (p *Profile) refusedDocuments(err error) error {
 	if f := placeFault(p.home, err); f != nil {

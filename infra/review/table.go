@@ -24,7 +24,7 @@ func (a *Account) Table() (string, error) {
 		rows = append(rows, more...)
 	}
 	var b strings.Builder
-	b.WriteString("# Who may do what: derived from infra/templates. Write it anew with: go -C infra test ./review -update\n" +
+	b.WriteString("# Who may do what: derived from infra/templates. Write it again with: go -C infra test ./review -update\n" +
 		"# read = " + strings.Join(reading, ", ") + "\n\n")
 	write(&b, rows)
 	b.WriteString("\n# Whom each key's policy lets through, if IAM allowed everybody everything. Sign is asked for with DIGEST and ECDSA_SHA_256.\n\n")

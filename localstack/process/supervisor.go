@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Back-off between restarts of a process that keeps ending; it begins anew once one has lived for steady.
+// Back-off between restarts of a process that keeps ending; it starts over once one has lived for steady.
 const (
 	firstPause = 200 * time.Millisecond
 	longPause  = 5 * time.Second

@@ -55,7 +55,7 @@ func OpenState(path string) (*State, error) {
 		return nil, fmt.Errorf("reading stacks: %w", err)
 	}
 	if err := json.Unmarshal(raw, s); err != nil {
-		return nil, fmt.Errorf("reading stacks from %s: %w; remove the state directory to begin anew", path, err)
+		return nil, fmt.Errorf("reading stacks from %s: %w; remove the state directory to start over", path, err)
 	}
 	return s, nil
 }

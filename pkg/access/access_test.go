@@ -171,7 +171,7 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		},
 		"values out of range": {role("  options: {max_session_ttl: 13h, record: always}\n"), []string{
 			"line 4, column 13: spec.options.max_session_ttl: 13h0m0s is out of range",
-			"line 4, column 35: spec.options.record: sessions are not recorded yet, so \"always\" is not accepted",
+			"line 4, column 35: spec.options.record: recording is not supported yet, so \"always\" is not accepted",
 		}},
 		"logins": {role("  allow:\n    logins: ['*', 'a b', '{{internal.logins', '{{email}}', '{{internal.a}}{{internal.b}}', '{{internal.x-}}-ok', '{{internal.a|b}}', 'a,{{internal.b}}']\n"), []string{
 			`spec.allow.logins[0]: "*" can't be a login`, `spec.allow.logins[1]: "a b" can't be a login`,
@@ -215,18 +215,18 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 			"spec.match.session: a session name proves nothing", "spec.user: write the user's name; only a role of IAM Identity Center",
 		}},
 		"a match that isn't whole": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {partition: AWS, account: '12345678901', role: 'ci-*', role_id: AIDAABCDEFGHIJKLMNOP}}\n", []string{
-			"spec.match.partition: \"AWS\" is no partition", "spec.match.account: \"12345678901\" is not an account id", "spec.match.role: \"ci-*\" is not a role name", "spec.match.role_id: \"AIDA",
+			"spec.match.partition: \"AWS\" is not a partition", "spec.match.account: \"12345678901\" is not an account id", "spec.match.role: \"ci-*\" is not a role name", "spec.match.role_id: \"AIDA",
 		}},
 		"an account as a number": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {account: 123456789012, role: a}}\n", []string{"spec.match.account: this is a number; write a string, in quotes if need be"}},
 		"a role with a path":     {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {account: '123456789012', role: x/ci}}\n", []string{"spec.match.role: \"x/ci\" is not a role name"}},
 		"a token by iam": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, uses: 2, expires: 2026-11-20T13:00:00Z, resources: [proxy]}\n", []string{
-			"spec.allow: list the AWS identities", "spec.uses: only method token counts uses", "spec.expires: only method token expires", "spec.resources[0]: \"proxy\" is no kind of target; the kinds are node, db, app, kube", "spec.names: list the names",
+			"spec.allow: list the AWS identities", "spec.uses: only method token counts uses", "spec.expires: only method token expires", "spec.resources[0]: \"proxy\" is not a kind of target; the kinds are node, db, app, kube", "spec.names: list the names",
 		}},
 		"a token by secret": {"kind: token\nmetadata: {name: a}\nspec: {method: token, allow: [{account: '123456789012', role: a}], uses: 1001, resources: [node], names: ['*', 'Web', 'a b'], labels: {a: b, '': c}, label_choice: {a: [b], c: []}}\n", []string{
 			"spec.allow: only method iam", "spec.uses: 1001 is out of range", "spec.names[1]: \"Web\" can't be a target's name", "spec.names[2]: \"a b\" can't be",
 			"spec.labels.: \"\" can't be the key", "spec.label_choice.a: the label is pinned", "spec.label_choice.c: list the values",
 		}},
-		"a method that is none": {"kind: token\nmetadata: {name: a}\nspec: {resources: [node], names: [a]}\n", []string{"spec.method: \"\" is no method of joining"}},
+		"a method that is none": {"kind: token\nmetadata: {name: a}\nspec: {resources: [node], names: [a]}\n", []string{"spec.method: \"\" is not a method of joining"}},
 		"no resources":          {"kind: token\nmetadata: {name: a}\nspec: {method: token, names: [a]}\n", []string{"spec.resources: list the kinds of targets"}},
 		"a node":                {"kind: node\nmetadata: {name: node-1}\nspec: {agent: x}\n", []string{"kind: nobody writes nodes: agents that join make them"}},
 		"a database":            {"kind: db\nmetadata: {name: Orders}\nspec: {agent: x}\n", []string{"kind: nobody writes dbs: agents that join make them"}},
@@ -416,8 +416,8 @@ func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 		"a second factor":             {"  options: {require_session_mfa: true}\n", "line 4, column 13: spec.options.require_session_mfa", "nothing enforces it yet"},
 		"recording as well as can be": {"  options: {record: best_effort}\n", "line 4, column 13: spec.options.record", `so "best_effort" is not accepted`},
 		"recording or nothing":        {"  options: {record: strict}\n", "line 4, column 13: spec.options.record", "write off"},
-		"recording by a bare on":      {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "not recorded yet"},
-		"a condition":                 {"  allow:\n    rules:\n      - {resources: [role], verbs: [read], where: own}\n", "line 6, column 44: spec.allow.rules[0].where", `not what "own" says`},
+		"recording by a bare on":      {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "not supported yet"},
+		"a condition":                 {"  allow:\n    rules:\n      - {resources: [role], verbs: [read], where: own}\n", "line 6, column 44: spec.allow.rules[0].where", `without "own" the rule`},
 		"a condition of a denial":     {"  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 47: spec.deny.rules[0].where", "there are no conditions yet"},
 		"a rule about sessions":       {"  allow: {rules: [{resources: [session], verbs: [list]}]}\n", "line 4, column 32: spec.allow.rules[0].resources[0]", `"session" is unknown`},
 		"a rule about events":         {"  allow: {rules: [{resources: [role, event], verbs: [list]}]}\n", "line 4, column 38: spec.allow.rules[0].resources[1]", `"event" is unknown`},

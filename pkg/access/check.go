@@ -94,16 +94,16 @@ const MaxSessionTTL = 12 * time.Hour
 func (o RoleOptions) unserved(c *checker) {
 	const later = "nothing enforces it yet, so it is not accepted; leave it out"
 	if o.ForwardAgent != nil && *o.ForwardAgent {
-		c.add("spec.options.forward_agent", "agents are not forwarded yet; leave it out or write false")
+		c.add("spec.options.forward_agent", "forwarding the SSH agent is not supported yet; leave it out or write false")
 	}
 	if o.PortForwarding != nil && *o.PortForwarding {
-		c.add("spec.options.port_forwarding", "ports are not forwarded yet; leave it out or write false")
+		c.add("spec.options.port_forwarding", "port forwarding is not supported yet; leave it out or write false")
 	}
 	if o.RequireSessionMFA {
 		c.add("spec.options.require_session_mfa", "there is no second factor yet: %s", later)
 	}
 	if o.Record != "" && o.Record != RecordOff {
-		c.add("spec.options.record", "sessions are not recorded yet, so %q is not accepted; leave it out or write off", o.Record)
+		c.add("spec.options.record", "recording is not supported yet, so %q is not accepted; leave it out or write off", o.Record)
 	}
 }
 
@@ -179,7 +179,7 @@ func (r Rule) check(c *checker, path string) {
 	checkWords(c, path+".resources", r.Resources, RuleResources())
 	checkWords(c, path+".verbs", r.Verbs, Verbs)
 	if r.Where != "" {
-		c.add(path+".where", "there are no conditions yet, and a rule that holds everywhere is not what %q says; leave the rule out", r.Where)
+		c.add(path+".where", "there are no conditions yet, and without %q the rule would apply everywhere; leave the rule out", r.Where)
 	}
 }
 

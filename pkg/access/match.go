@@ -63,7 +63,7 @@ func (m IAMMatch) Validate() error {
 
 func (m IAMMatch) check(c *checker, path string) {
 	if !slices.Contains([]string{"", "aws", "aws-cn", "aws-us-gov"}, m.Partition) {
-		c.add(path+".partition", "%q is no partition; write aws, aws-cn or aws-us-gov", m.Partition)
+		c.add(path+".partition", "%q is not a partition; write aws, aws-cn or aws-us-gov", m.Partition)
 	}
 	if !accountShape.MatchString(m.Account) {
 		c.add(path+".account", "%q is not an account id; write its 12 digits in quotes", m.Account)
@@ -72,14 +72,14 @@ func (m IAMMatch) check(c *checker, path string) {
 		c.add(path+".role", "%q is not a role name; write it in full, without path or pattern", m.Role)
 	}
 	if m.RoleID != "" && !roleIDShape.MatchString(m.RoleID) {
-		c.add(path+".role_id", "%q is no role id; it begins with AROA", m.RoleID)
+		c.add(path+".role_id", "%q is not a role id; it begins with AROA", m.RoleID)
 	}
 	switch {
 	case m.Session == "":
 	case !IsSSO(m.Role):
 		c.add(path+".session", "a session name proves nothing but for a role AWSReservedSSO_<set>_<16 hex digits>, named in full")
 	case !sessionShape.MatchString(m.Session):
-		c.add(path+".session", "%q is no session name", m.Session)
+		c.add(path+".session", "%q is not a session name", m.Session)
 	}
 }
 
@@ -103,7 +103,7 @@ func (s *TokenSpec) check(c *checker) {
 			c.add("spec.allow", "only method iam asks for AWS identities; leave it out")
 		}
 	default:
-		c.add("spec.method", "%q is no method of joining; write iam or token", s.Method)
+		c.add("spec.method", "%q is not a method of joining; write iam or token", s.Method)
 	}
 	if s.Uses < 0 || s.Uses > 1000 {
 		c.add("spec.uses", "%d is out of range; between 1 and 1000 is allowed", s.Uses)
@@ -113,7 +113,7 @@ func (s *TokenSpec) check(c *checker) {
 	}
 	for i, k := range s.Resources {
 		if !IsTargetKind(k) {
-			c.add(fmt.Sprintf("spec.resources[%d]", i), "%q is no kind of target; the kinds are %s", k, strings.Join(targetKindNames(), ", "))
+			c.add(fmt.Sprintf("spec.resources[%d]", i), "%q is not a kind of target; the kinds are %s", k, strings.Join(targetKindNames(), ", "))
 		}
 	}
 	if len(s.Names) == 0 {

@@ -441,7 +441,7 @@ func TestTheRevokedAndTheLockedAreToldApartWhoeverTheyAre(t *testing.T) {
 		hint       string
 	}{
 		"a user is revoked":  {bundle.Revocations{Before: []bundle.Before{{Target: "user", Value: ada, Version: identity.Version{Epoch: 1, Counter: 9}}}}, fault.Unauthenticated, "", "stile login"},
-		"an agent is":        {bundle.Revocations{Before: []bundle.Before{{Target: "agent", Value: agent, Version: identity.Version{Epoch: 1, Counter: 9}}}}, "", fault.Unauthenticated, "joins anew"},
+		"an agent is":        {bundle.Revocations{Before: []bundle.Before{{Target: "agent", Value: agent, Version: identity.Version{Epoch: 1, Counter: 9}}}}, "", fault.Unauthenticated, "joins again"},
 		"a user is locked":   {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "user", Value: ada}}}, fault.Denied, "", "lck_1"},
 		"an agent is locked": {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "agent", Value: agent}}}, "", fault.Denied, "lck_1"},
 		"a token is locked":  {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "token", Value: "nodes"}}}, "", fault.Denied, "lck_1"},

@@ -23,7 +23,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 var now = time.Date(2026, 11, 20, 12, 0, 0, 123456789, time.UTC)
 

@@ -198,7 +198,7 @@ func TestPolicyAndRevocationsAreTakenUpward(t *testing.T) {
 	refuse(t, w.holder, bundle.ErrOlder, seal(t, bundle.KindPolicy, other, w.policy)) // another of the same version
 	next := policy(1)
 	next.Version = identity.Version{Epoch: 2, Counter: 1}
-	accept(t, w.holder, seal(t, bundle.KindPolicy, next, w.policy)) // a new epoch begins anew
+	accept(t, w.holder, seal(t, bundle.KindPolicy, next, w.policy)) // a new epoch begins again
 	if got := w.holder.Documents(); len(got) != 3 {
 		t.Errorf("%d documents are held", len(got))
 	}

@@ -70,7 +70,7 @@ func (t Trust) find(id, purpose string, states []string) (Key, error) {
 	return Key{}, fmt.Errorf("%w: key %s", ErrRetired, id)
 }
 
-// validate refuses a trust document whose keys are not what they say: every id is computed anew, and no key
+// validate refuses a trust document whose keys are not what they say: every id is computed again, and no key
 // serves two purposes.
 func (t Trust) validate() error {
 	if err := t.readable(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/dynamo/dynamotest"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
@@ -71,6 +72,21 @@ func TestOfMappingsUsersAndTokensNoneIsLeftOut(t *testing.T) {
 		if read() == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+func TestANameIsReleasedForItsHolderAlone(t *testing.T) {
+	db, s := dynamotest.New()
+	web := identity.Target{Kind: "node", Name: "web-1"}
+	db.Put(names.Target+"#node", web.Name, table.Item{"held_by": table.String(first)})
+	release := func(agent string) error { return table.Transact(t.Context(), db, s.Release(web, agent)) }
+	if _, refused := errors.AsType[*table.Conflict](db.Unchanged(t, func() error { return release("agt_2") })); !refused {
+		t.Error("released for another agent")
+	}
+	dynamotest.Must(t, release(first))
+	dynamotest.Must(t, release("agt_2")) // what is free already
+	if left := db.Of(names.Target + "#node"); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -170,7 +170,7 @@ func Open(w wire.HostCredential, kind string, keys Keys, documents Documents, no
 		return nil, fmt.Errorf("opening the credential: %w", err)
 	}
 	if !keys.TLS.PublicKey.Equal(cert.PublicKey) {
-		return nil, fault.New(fault.Unauthenticated, "the credential is for other keys", "empty the state directory and join anew")
+		return nil, fault.New(fault.Unauthenticated, "the credential is for other keys", "empty the state directory and join again")
 	}
 	if lapsed && !now.Before(cert.NotAfter) {
 		now = cert.NotAfter.Add(-time.Second)

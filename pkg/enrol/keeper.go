@@ -68,7 +68,7 @@ func NewKeeper(c Config) (*Keeper, error) {
 	}
 	held, err := Open(w, c.Claim.Kind, c.Keys, c.Documents, c.Now(), true)
 	if err != nil {
-		c.Log.Warn("The credential kept from an earlier run does not open; joining anew", "error", err)
+		c.Log.Warn("The credential kept from an earlier run does not open; joining again", "error", err)
 		return k, nil
 	}
 	k.current.Store(held)

@@ -386,7 +386,7 @@ func TestRefsAreAllThatALockCanName(t *testing.T) {
 			}
 		})
 	}
-	if !strings.Contains(u.Again(), "stile login") || !strings.Contains(node().Again(), "joins anew") {
+	if !strings.Contains(u.Again(), "stile login") || !strings.Contains(node().Again(), "joins again") {
 		t.Errorf("%q, %q", u.Again(), node().Again())
 	}
 }

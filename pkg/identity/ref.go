@@ -39,7 +39,7 @@ func (User) Again() string { return "log in again with: stile login --iam" }
 
 // Again says how a host gets another certificate.
 func (Host) Again() string {
-	return "empty the agent's state directory and start it again: then it joins anew"
+	return "empty the agent's state directory and start it again: then it joins again"
 }
 
 // Refs lists what a lock on this target can name.

@@ -63,7 +63,7 @@ func FleetToken(m access.IAMMatch) access.Token {
 }
 
 // provePrior verifies the credential held so far, if one is shown. It may have lapsed: then it only tells which
-// agent this is, and the method must admit it anew.
+// agent this is, and the method must admit it again.
 func (a *arrival) provePrior(ck proof.Checked, view bundle.View) error {
 	prior := a.request.Join.Prior
 	if len(prior.Certificate) == 0 && len(prior.Signature) == 0 {
@@ -97,7 +97,7 @@ func (a *arrival) provePrior(ck proof.Checked, view bundle.View) error {
 }
 
 func badPrior(why string, err error) error {
-	return fault.New(fault.Unauthenticated, "the credential held so far is not accepted: "+why, "empty the agent's state directory and join anew").Because(err)
+	return fault.New(fault.Unauthenticated, "the credential held so far is not accepted: "+why, "empty the agent's state directory and join again").Because(err)
 }
 
 func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checked) error {

@@ -193,7 +193,7 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	case errors.Is(err, ErrSecret):
 		return badSecret()
 	case errors.Is(err, ErrRemoved):
-		return fault.Newf(fault.Denied, "empty the agent's state directory and join anew", "%s was removed by an administrator", a.host.ID)
+		return fault.Newf(fault.Denied, "empty the agent's state directory and join again", "%s was removed by an administrator", a.host.ID)
 	default:
 		return err
 	}

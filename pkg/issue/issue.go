@@ -120,7 +120,7 @@ func active(ctx context.Context, a Authority, trust bundle.Trust, purpose string
 	}
 	id := bundle.KeyID(s.Public())
 	if !slices.ContainsFunc(trust.KeysFor(purpose, bundle.StateActive), func(k bundle.Key) bool { return k.ID == id }) {
-		return nil, fault.Newf(fault.Internal, "an administrator deploys again, so that the trust document is made anew",
+		return nil, fault.Newf(fault.Internal, "an administrator deploys again, so that the trust document is made again",
 			"the %s key of this function is not active in the trust document", purpose)
 	}
 	return s, nil

@@ -237,7 +237,7 @@ func TestSec_S24_EvidenceIsGoodOnceForOneClusterPurposeAndPairOfKeys(t *testing.
 		}, fault.Expired, "expired"},
 		"from the future": {func(_ *testing.T, p *people, _ *proof.UserRequest) {
 			p.Now = p.Now.Add(-10 * time.Second)
-		}, fault.Unauthenticated, "to come"},
+		}, fault.Unauthenticated, "in the future"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeople(t)

@@ -1,5 +1,5 @@
 // Package join is the front of joining and renewing for agents and proxies: it hands out challenges, refuses
-// what is malformed before anybody is called, and gives evidence to the signer, who judges it anew. It can
+// what is malformed before anybody is called, and gives evidence to the signer, who judges it again. It can
 // neither sign nor read users.
 //
 // Its entry point is [New].

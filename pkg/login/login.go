@@ -1,5 +1,5 @@
 // Package login is the front of logging in: it hands out challenges, refuses what is malformed before anybody
-// is called, and gives evidence to the signer, who judges it anew. It can neither sign nor read a table.
+// is called, and gives evidence to the signer, who judges it again. It can neither sign nor read a table.
 //
 // Its entry point is [New].
 package login

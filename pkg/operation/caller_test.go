@@ -251,7 +251,7 @@ func (s *site) request(c credential, method, path, body string) events.APIGatewa
 	return s.sign(c, e)
 }
 
-// sign makes an event a signed call; what is signed already is signed anew.
+// sign makes an event a signed call; what is signed already is signed again.
 func (s *site) sign(c credential, e events.APIGatewayProxyRequest) events.APIGatewayProxyRequest {
 	s.t.Helper()
 	query, err := signature.Query(e.MultiValueQueryStringParameters)

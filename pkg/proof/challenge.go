@@ -125,7 +125,7 @@ func (c Challenge) judge(purpose, cluster, keys string, now time.Time) error {
 	case now.After(c.Expires()):
 		return fault.New(fault.Expired, "the challenge has expired", again)
 	case c.IssuedAt.After(now.Add(ahead)):
-		return fault.New(fault.Unauthenticated, "the challenge is of a time to come", again)
+		return fault.New(fault.Unauthenticated, "the challenge was issued in the future, by this clock", again)
 	}
 	return nil
 }

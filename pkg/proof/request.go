@@ -63,7 +63,7 @@ var (
 	token      = regexp.MustCompile(`^[A-Za-z0-9+/=_-]+$`)
 )
 
-// Rebuild makes the request anew from what a caller sent and refuses everything that a well-made one would
+// Rebuild makes the request again from what a caller sent and refuses everything that a well-made one would
 // not have: another service, Region or host, a signature over other headers than the fixed ones, doubled
 // parameters, header values that could smuggle a second header. It costs no call.
 func Rebuild(sent wire.STSRequest, b Binding, now time.Time) (Request, error) {

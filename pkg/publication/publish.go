@@ -204,7 +204,7 @@ func (p *Publisher) keys(ctx context.Context, d *draft) error {
 	}
 	id := bundle.KeyID(d.signer.Public())
 	if !slices.ContainsFunc(d.trust.KeysFor(names.KeyPolicy, bundle.StateActive), func(k bundle.Key) bool { return k.ID == id }) {
-		return fault.New(fault.Internal, "the policy key is not active in the trust document", "an administrator deploys again, so that the trust document is made anew")
+		return fault.New(fault.Internal, "the policy key is not active in the trust document", "an administrator deploys again, so that the trust document is made again")
 	}
 	return nil
 }

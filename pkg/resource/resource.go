@@ -48,7 +48,7 @@ type Store interface {
 	Record(context.Context, audit.Event) error
 }
 
-// Publisher has the documents made anew and gives the input counter that the policy in force was made from.
+// Publisher has the documents made again and gives the input counter that the policy in force was made from.
 type Publisher interface {
 	Publish(context.Context) (input int64, err error)
 }

@@ -276,6 +276,13 @@ func TestAListShowsOnlyWhatItsReaderMayListAndNothingIsNoDenial(t *testing.T) {
 	if err != nil || next != "" || len(all) != 1 || all[0].Metadata.Name != "below" {
 		t.Errorf("%+v, %v", all, err)
 	}
+	// Page by page as well, and none of the pages is empty.
+	o.keep(of("role", "a", "/", &access.RoleSpec{}), of("role", "b", "/team", &access.RoleSpec{}))
+	for after, want := range map[string]string{"": "b", "b": "below"} {
+		if page, next, err := o.desk.List(t.Context(), o.as(t, "team"), "role", after, 1); err != nil || len(page) != 1 || page[0].Metadata.Name != want || next != want {
+			t.Errorf("behind %q: %+v, then behind %q: %v", after, page, next, err)
+		}
+	}
 	if all, _, err := o.desk.List(t.Context(), o.as(t, "editor"), "user", "", 0); err != nil || all == nil || len(all) != 0 {
 		t.Errorf("of nothing: %v, %v", all, err)
 	}

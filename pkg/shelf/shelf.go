@@ -1,7 +1,7 @@
 // Package shelf keeps the signed documents that an agent, proxy or client accepted in a directory, so that it
 // can decide after a restart without the control plane.
 //
-// What it reads back is verified anew by bundle.Holder: the directory is no more trusted than the network.
+// What it reads back is verified again by bundle.Holder: the directory is no more trusted than the network.
 // Its entry points are [Open] and [Shelf.Accept].
 package shelf
 
@@ -60,7 +60,7 @@ func Open(dir, cluster, pin string) (*Shelf, error) {
 }
 
 func damaged(path string, err error) error {
-	return fault.Newf(fault.BadInput, "remove the file, and the documents are fetched anew; if the pin of the root key was changed, check it first",
+	return fault.Newf(fault.BadInput, "remove the file, and the documents are fetched again; if the pin of the root key was changed, check it first",
 		"the signed documents kept in %s can't be taken: %v", path, err).Because(err)
 }
 

@@ -115,7 +115,7 @@ type JoinRequest struct {
 	// Token name of the join token
 	Token string `json:"token"`
 
-	// TTLSeconds asked lifetime from 1; 0 is 24 h
+	// TTLSeconds requested lifetime in seconds
 	TTLSeconds int64 `json:"ttl_seconds,omitempty,omitzero"`
 }
 
@@ -141,7 +141,7 @@ type LoginIAMRequest struct {
 	// TLSKey SubjectPublicKeyInfo, DER; P-256; another key
 	TLSKey []byte `json:"tls_key"`
 
-	// TTLSeconds asked lifetime from 1; 0 is the default of 8 h
+	// TTLSeconds requested lifetime in seconds
 	TTLSeconds int64 `json:"ttl_seconds,omitempty,omitzero"`
 }
 

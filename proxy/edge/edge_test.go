@@ -235,7 +235,7 @@ func FuzzHeader(f *testing.F) {
 }
 
 // TestSec_S14_NothingIsResumed: a client that keeps session tickets gets none, so each connection shows its
-// certificate anew (CVE-2025-68121).
+// certificate again (CVE-2025-68121).
 func TestSec_S14_NothingIsResumed(t *testing.T) {
 	p := newPort(t, edge.Limits{})
 	user := p.cluster.User(tunneltest.User{})
