@@ -86,6 +86,9 @@ type UserSpec struct {
 type Mapping struct {
 	Metadata Metadata    `json:"metadata"`
 	Spec     MappingSpec `json:"spec"`
+	// Unreadable says that nothing but Spec.Match could be read, as of a mapping that a newer release wrote: whom it matches
+	// is let in by none.
+	Unreadable bool `json:"-"`
 }
 
 // MappingSpec is the body of an iam_mapping. Session names prove nothing unless IAM Identity Center set them,

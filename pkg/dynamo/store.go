@@ -15,6 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/strict"
 	"github.com/stile-dev/stile/pkg/table"
 )
 
@@ -51,26 +52,6 @@ func metadata(i table.Item) access.Metadata {
 	return access.Metadata{Name: i.Text(names.SK), Scope: cmp.Or(i.Text("scope"), "/"), Revision: i.Int("revision")}
 }
 
-// specs lists all resources of a kind whose spec is T, as they stand now.
-func specs[T any](ctx context.Context, s *Store, kind string, each func(access.Metadata, T)) error {
-	items, err := s.State.List(ctx, Partition(kind))
-	if err != nil {
-		return err
-	}
-	for _, i := range items {
-		r, err := decode(kind, i)
-		if err != nil {
-			return err
-		}
-		spec, ok := any(r.Spec).(*T)
-		if !ok {
-			return fmt.Errorf("reading %s %q: its spec is of another kind", kind, r.Metadata.Name)
-		}
-		each(r.Metadata, *spec)
-	}
-	return nil
-}
-
 // one reads one resource whose spec is T.
 func one[T any](ctx context.Context, s *Store, kind, name string) (access.Metadata, T, bool, error) {
 	var none T
@@ -85,13 +66,30 @@ func one[T any](ctx context.Context, s *Store, kind, name string) (access.Metada
 	return r.Metadata, *spec, true, nil
 }
 
-// Mappings gives all IAM mappings, as they stand now.
+// Mappings gives all IAM mappings, as they stand now. One that can't be read, as a newer release may have written it, is
+// not left out: whom it matches must not come in by what is left. If it can't be said whom it matches, that is an error.
 func (s *Store) Mappings(ctx context.Context) ([]access.Mapping, error) {
-	var all []access.Mapping
-	err := specs(ctx, s, names.Mapping, func(m access.Metadata, spec access.MappingSpec) {
-		all = append(all, access.Mapping{Metadata: m, Spec: spec})
-	})
-	return all, err
+	items, err := s.State.List(ctx, names.Mapping)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]access.Mapping, len(items))
+	for i, item := range items {
+		all[i].Metadata = metadata(item)
+		r, err := decode(names.Mapping, item)
+		if spec, ok := r.Spec.(*access.MappingSpec); err == nil && ok {
+			all[i].Spec = *spec
+			continue
+		}
+		var known struct {
+			Match access.IAMMatch `json:"match"`
+		}
+		if strict.LaterJSON([]byte(item.Text("spec")), strict.MaxSize, &known) != nil || known.Match.Validate() != nil {
+			return nil, fmt.Errorf("reading iam_mapping %q: %w", all[i].Metadata.Name, err)
+		}
+		all[i].Spec.Match, all[i].Unreadable = known.Match, true
+	}
+	return all, nil
 }
 
 // Roles gives all roles that are stored, as they stand now; presets are not among them. One that can't be read, as a

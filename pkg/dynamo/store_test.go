@@ -57,6 +57,22 @@ func TestARoleThatCanNotBeReadIsUnreadableAndNotLeftOut(t *testing.T) {
 // Who comes in by what can't be read must not come in by what is left.
 func TestOfMappingsUsersAndTokensNoneIsLeftOut(t *testing.T) {
 	db, s := dynamotest.New()
+	for name, spec := range map[string]string{
+		"later":  `{"match":{"account":"111122223333","role":"R"},"user":"u","planets":["mars"]}`,
+		"nulled": `{"match":{"account":"111122223333","role":"S","phase":"new"},"user":"u","traits":{"logins":null}}`,
+	} {
+		db.Put(names.Mapping, name, table.Item{"spec": table.String(spec)})
+	}
+	mappings, err := s.Mappings(t.Context())
+	if err != nil || len(mappings) != 2 {
+		t.Fatalf("%+v, %v", mappings, err)
+	}
+	for i, role := range []string{"R", "S"} {
+		m := mappings[i]
+		if !m.Unreadable || m.Spec.Match.Role != role || m.Spec.User != "" {
+			t.Errorf("%+v", m)
+		}
+	}
 	for _, kind := range []string{names.Mapping, names.User, names.Token, names.Target + "#node"} {
 		db.Put(kind, "x", table.Item{"spec": table.String(`{"later":1}`)})
 	}

@@ -75,6 +75,10 @@ func mapped(mappings []access.Mapping, c access.IAMIdentity) (access.Mapping, er
 	}
 	switch len(found) {
 	case 1:
+		if found[0].Unreadable {
+			return access.Mapping{}, fault.Newf(fault.Denied, "an administrator updates the cluster, or writes the mapping again",
+				"iam_mapping %s says something that is not known here", found[0].Metadata.Name)
+		}
 		return found[0], nil
 	case 0:
 		return access.Mapping{}, fault.Newf(fault.Denied, "ask an administrator for an iam_mapping of this role",

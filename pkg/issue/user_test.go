@@ -339,6 +339,21 @@ func TestALifeThatNobodyMayHaveIsRefusedAndNotCut(t *testing.T) {
 	}
 }
 
+// A newer release may have written more into a mapping: whom it matches waits, and all others come in.
+func TestAMappingThatCanNotBeReadStopsThoseItMatchesAlone(t *testing.T) {
+	p := newPeople(t)
+	later := p.store.mappings[0]
+	later.Metadata.Name, later.Unreadable = "later", true
+	later.Spec.Match.Role = "SomebodyElse"
+	p.store.mappings = append(p.store.mappings, later)
+	if _, err := p.users.Issue(t.Context(), p.login(t, keyAlice)); err != nil {
+		t.Errorf("one who is matched by another: %v", err)
+	}
+	p.store.mappings[0].Unreadable = true
+	_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	wantFault(t, err, fault.Denied, "iam_mapping "+p.store.mappings[0].Metadata.Name+" says something that is not known here")
+}
+
 func TestALockedUserGetsNothing(t *testing.T) {
 	p := newPeople(t)
 	p.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "user", Value: "alice"}}})
