@@ -211,15 +211,7 @@ func (a *app) say(kind, name, verb string) error {
 func kindOf(word string) (string, error) {
 	k, ok := access.KindOf(word)
 	if !ok {
-		return "", fault.Newf(fault.BadInput, "the kinds are "+strings.Join(kindNames(), ", "), "there is no kind %q", word)
+		return "", fault.Newf(fault.BadInput, "the kinds are "+strings.Join(access.KindNames(), ", "), "there is no kind %q", word)
 	}
 	return k.Name, nil
-}
-
-func kindNames() []string {
-	var all []string
-	for _, k := range access.Kinds {
-		all = append(all, k.Name)
-	}
-	return all
 }

@@ -170,7 +170,7 @@ func badLabelValue(v string) string {
 }
 
 // RuleResources are what a rule may be about, beside *.
-func RuleResources() []string { return kindNames() }
+func RuleResources() []string { return KindNames() }
 
 // Verbs are what a rule may allow, beside *.
 var Verbs = []string{"list", "read", "create", "update", "delete"}

@@ -89,8 +89,8 @@ func KindOf(word string) (Kind, bool) {
 	return Kind{}, false
 }
 
-// kindNames lists the table's names for messages.
-func kindNames() []string {
+// KindNames lists the table's names, for messages.
+func KindNames() []string {
 	var all []string
 	for _, k := range Kinds {
 		all = append(all, k.Name)

@@ -111,7 +111,7 @@ func (s *site) pinned(to string) credential {
 	return credential{key, der}
 }
 
-// edge gives the fields that what the client asked for is known by.
+// edge returns an unsigned event of API Gateway: the path that is routed, and the one that the client asked for.
 func edge(path, asked string) events.APIGatewayProxyRequest {
 	return events.APIGatewayProxyRequest{
 		HTTPMethod: http.MethodGet, Path: path, MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
@@ -155,7 +155,7 @@ func (s *site) sign(c credential, e events.APIGatewayProxyRequest) events.APIGat
 	return e
 }
 
-// serve gives a call's status and problem.
+// serve returns the status of a call and, if it failed, its problem document.
 func (s *site) serve(e events.APIGatewayProxyRequest) (int, wire.Problem) {
 	s.t.Helper()
 	resp, err := s.server.Serve(s.t.Context(), e)
@@ -226,7 +226,7 @@ func TestAUserCallsWhatIsForUsers(t *testing.T) {
 	}
 }
 
-// What is routed is what was signed: API Gateway gives the path twice, with the stage and without.
+// API Gateway passes the path twice, with the stage and without. Only the path that was signed may be routed.
 func TestAPathThatWasNotSignedIsNotRouted(t *testing.T) {
 	s := newSite(t)
 	ada := s.user("ada")

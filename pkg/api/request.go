@@ -99,7 +99,7 @@ func (r *request) queried(e events.APIGatewayProxyRequest) error {
 	return nil
 }
 
-// documented gives the query if the operation takes all of it.
+// documented returns the query, and refuses a parameter that the operation does not document.
 func (r *request) documented(route wire.Route) (map[string]string, error) {
 	for key := range r.query {
 		if !slices.Contains(route.Query, key) {
@@ -146,7 +146,7 @@ func nowhere() error {
 	return fault.New(fault.NotFound, "there is no such path in this API", "update stile, or check STILE_API")
 }
 
-// params gives the parameters in the path, decoded; a dot segment or an encoded slash is none.
+// params returns the decoded parameters of the path, and refuses dot segments and encoded slashes.
 func params(r *http.Request, route wire.Route) (map[string]string, error) {
 	all := map[string]string{}
 	for segment := range strings.SplitSeq(route.Pattern, "/") {

@@ -48,6 +48,19 @@ func decode(kind string, i table.Item) (access.Resource, error) {
 	return access.DecodeSpec(kind, metadata(i), []byte(i.Text("spec")))
 }
 
+// decodeAll reads all of them, or gives none.
+func decodeAll(kind string, items []table.Item) ([]access.Resource, error) {
+	var all []access.Resource
+	for _, i := range items {
+		r, err := decode(kind, i)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
 func metadata(i table.Item) access.Metadata {
 	return access.Metadata{Name: i.Text(names.SK), Scope: cmp.Or(i.Text("scope"), "/"), Revision: i.Int("revision")}
 }
@@ -148,15 +161,7 @@ func (s *Store) List(ctx context.Context, kind string) ([]access.Resource, error
 	if err != nil {
 		return nil, err
 	}
-	var all []access.Resource
-	for _, i := range items {
-		r, err := decode(kind, i)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return all, nil
+	return decodeAll(kind, items)
 }
 
 // Page gives at most limit resources of a kind that stand behind a name, sorted by name, and says whether there may be
@@ -170,14 +175,8 @@ func (s *Store) Page(ctx context.Context, kind, after string, limit int) (all []
 	if err != nil {
 		return nil, false, err
 	}
-	for _, i := range items {
-		r, err := decode(kind, i)
-		if err != nil {
-			return nil, false, err
-		}
-		all = append(all, r)
-	}
-	return all, more, nil
+	all, err = decodeAll(kind, items)
+	return all, more && err == nil, err
 }
 
 // KeyInput is the counter that every change adds to.

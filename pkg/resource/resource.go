@@ -161,17 +161,9 @@ func (d *Desk) List(ctx context.Context, c Caller, kind, after string, limit int
 func (d *Desk) open(c Caller, kind string) (access.Kind, *policy.Set, error) {
 	k, ok := access.KindOf(kind)
 	if !ok || k.Name != kind {
-		return access.Kind{}, nil, fault.Newf(fault.NotFound, "the kinds are "+kinds(), "there is no kind %.63q", kind)
+		return access.Kind{}, nil, fault.Newf(fault.NotFound, "the kinds are "+strings.Join(access.KindNames(), ", "), "there is no kind %.63q", kind)
 	}
 	return k, c.State.Roles(), nil
-}
-
-func kinds() string {
-	var all []string
-	for _, k := range access.Kinds {
-		all = append(all, k.Name)
-	}
-	return strings.Join(all, ", ")
 }
 
 // find looks among what is built in and then what is stored.
