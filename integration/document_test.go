@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 )
 
 // vandal is somebody who may write the state table: what they put in the documents' place is refused by
@@ -68,7 +68,7 @@ func (v *vandal) put(t *testing.T, i item) {
 	}
 }
 
-func document(i item) []byte { return i["document"].(*types.AttributeValueMemberB).Value }
+func bodyOf(i item) []byte { return i["document"].(*types.AttributeValueMemberB).Value }
 
 // refused reports whether the ledger holds an event about a document refused for this reason. A proxy writes
 // the same reason once a minute.
@@ -94,18 +94,18 @@ func TestAnOlderOrUnsignedDocumentIsRefusedWithAnEvent(t *testing.T) {
 	boss.publish(t, v)
 	for name, c := range map[string]struct {
 		reason string
-		bend   func(*bundle.Signed)
+		bend   func(*document.Signed)
 	}{
-		"older":    {bundle.ErrOlder.Error(), func(*bundle.Signed) {}},
-		"unsigned": {bundle.ErrUnsigned.Error(), func(s *bundle.Signed) { s.Signature = nil }},
-		"altered": {"signature doesn", func(s *bundle.Signed) {
+		"older":    {document.ErrOlder.Error(), func(*document.Signed) {}},
+		"unsigned": {document.ErrUnsigned.Error(), func(s *document.Signed) { s.Signature = nil }},
+		"altered": {"signature doesn", func(s *document.Signed) {
 			s.Body = bytes.Replace(s.Body, []byte(`"counter":`), []byte(`"counter":9`), 1)
 		}},
-		"signed by a key that is not trusted": {bundle.ErrRetired.Error(), func(s *bundle.Signed) { s.KeyID = flip(s.KeyID) }},
+		"signed by a key that is not trusted": {document.ErrRetired.Error(), func(s *document.Signed) { s.KeyID = flip(s.KeyID) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var signed bundle.Signed
-			if err := json.Unmarshal(document(old), &signed); err != nil {
+			var signed document.Signed
+			if err := json.Unmarshal(bodyOf(old), &signed); err != nil {
 				t.Fatal(err)
 			}
 			c.bend(&signed)
@@ -138,7 +138,7 @@ func TestAnOlderOrUnsignedDocumentIsRefusedWithAnEvent(t *testing.T) {
 // restore takes a bad document away again, unless a publication did so.
 func (v *vandal) restore(t *testing.T, bad []byte) {
 	t.Helper()
-	if !bytes.Equal(document(v.get(t, "revocations")), bad) {
+	if !bytes.Equal(bodyOf(v.get(t, "revocations")), bad) {
 		return
 	}
 	for _, i := range v.replaced {
@@ -150,7 +150,7 @@ func (v *vandal) restore(t *testing.T, bad []byte) {
 func (v *vandal) place(t *testing.T, bad []byte) {
 	t.Helper()
 	head, revocations := v.get(t, "head"), v.get(t, "revocations")
-	if bytes.Equal(document(revocations), bad) {
+	if bytes.Equal(bodyOf(revocations), bad) {
 		return
 	}
 	counter, err := strconv.ParseUint(head["revocations_counter"].(*types.AttributeValueMemberN).Value, 10, 64)
@@ -167,11 +167,11 @@ func (v *vandal) place(t *testing.T, bad []byte) {
 // publish has newer documents published than those that stand there, whatever those are.
 func (p *person) publish(t *testing.T, v *vandal) {
 	t.Helper()
-	before := document(v.get(t, "revocations"))
+	before := bodyOf(v.get(t, "revocations"))
 	p.create(t, "kind: role\nmetadata: {name: newer}\nspec:\n  allow: {logins: [x], node_labels: {a: b}}\n")
 	p.must(t, "rm", "role/newer")
 	eventually(t, 10*time.Second, func() string {
-		if bytes.Equal(document(v.get(t, "revocations")), before) {
+		if bytes.Equal(bodyOf(v.get(t, "revocations")), before) {
 			return "no newer document was published"
 		}
 		return ""

@@ -19,8 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -77,7 +77,7 @@ func (p *person) reach(t *testing.T, target identity.Target) (*tls.Conn, error) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	trust, err := bundle.OpenTrust(client.Documents(cred.Trust...), "")
+	trust, err := document.OpenTrust(client.Documents(cred.Trust...), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/client"
-	"github.com/stile-dev/stile/pkg/evidence"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/prover"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -27,7 +27,7 @@ type attempt struct {
 }
 
 // attempt makes one for the purpose; what is signed may be bent before by change.
-func (p *person) attempt(t *testing.T, purpose string, change func(*evidence.Request)) *attempt {
+func (p *person) attempt(t *testing.T, purpose string, change func(*prover.Request)) *attempt {
 	t.Helper()
 	a := &attempt{raw: p.api(t), person: p}
 	var err error
@@ -49,11 +49,11 @@ func (p *person) attempt(t *testing.T, purpose string, change func(*evidence.Req
 		t.Fatal(err)
 	}
 	a.request.Challenge = a.challenge.Challenge
-	shown := evidence.Request{Challenge: a.challenge.Challenge, Purpose: purpose, Cluster: a.challenge.Cluster, Keys: hash}
+	shown := prover.Request{Challenge: a.challenge.Challenge, Purpose: purpose, Cluster: a.challenge.Cluster, Keys: hash}
 	if change != nil {
 		change(&shown)
 	}
-	if a.request.STS, err = evidence.IAM(t.Context(), awsConfig(p.env), shown); err != nil {
+	if a.request.STS, err = prover.IAM(t.Context(), awsConfig(p.env), shown); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -127,24 +127,24 @@ func TestSec_S24_EvidenceIsGoodOnceForItsKeysClusterAndPurpose(t *testing.T) {
 			return a
 		},
 		"signed for an altered challenge": func() *attempt {
-			a := p.attempt(t, names.PurposeLogin, func(r *evidence.Request) { r.Challenge = flip(r.Challenge) })
+			a := p.attempt(t, names.PurposeLogin, func(r *prover.Request) { r.Challenge = flip(r.Challenge) })
 			a.request.Challenge = flip(a.request.Challenge)
 			return a
 		},
 		"signed for another challenge": func() *attempt {
-			return p.attempt(t, names.PurposeLogin, func(r *evidence.Request) { r.Challenge = flip(r.Challenge) })
+			return p.attempt(t, names.PurposeLogin, func(r *prover.Request) { r.Challenge = flip(r.Challenge) })
 		},
 		"signed for another cluster": func() *attempt {
-			return p.attempt(t, names.PurposeLogin, func(r *evidence.Request) { r.Cluster = "00000000-0000-4000-8000-000000000000" })
+			return p.attempt(t, names.PurposeLogin, func(r *prover.Request) { r.Cluster = "00000000-0000-4000-8000-000000000000" })
 		},
 		"signed for a join": func() *attempt {
-			return p.attempt(t, names.PurposeLogin, func(r *evidence.Request) { r.Purpose = names.PurposeJoin })
+			return p.attempt(t, names.PurposeLogin, func(r *prover.Request) { r.Purpose = names.PurposeJoin })
 		},
 		"with a join's challenge": func() *attempt { return p.attempt(t, names.PurposeJoin, nil) },
 		"with a join's challenge signed for a login": func() *attempt {
-			return p.attempt(t, names.PurposeJoin, func(r *evidence.Request) { r.Purpose = names.PurposeLogin })
+			return p.attempt(t, names.PurposeJoin, func(r *prover.Request) { r.Purpose = names.PurposeLogin })
 		},
-		"without any signed key hash": func() *attempt { return p.attempt(t, names.PurposeLogin, func(r *evidence.Request) { r.Keys = "" }) },
+		"without any signed key hash": func() *attempt { return p.attempt(t, names.PurposeLogin, func(r *prover.Request) { r.Keys = "" }) },
 	} {
 		t.Run(name, func(t *testing.T) { refusedAs(t, bent().send(t), append(loginRefused, fault.Conflict)...) })
 	}

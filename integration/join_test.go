@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/certs"
-	"github.com/stile-dev/stile/pkg/evidence"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/prover"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // join makes a join by the book for a node's name, not sent yet, with keys and evidence of its own.
-func (p *person) join(t *testing.T, name string, change func(*evidence.Request)) (*attempt, wire.JoinIAMRequest) {
+func (p *person) join(t *testing.T, name string, change func(*prover.Request)) (*attempt, wire.JoinIAMRequest) {
 	t.Helper()
 	a := p.attempt(t, names.PurposeJoin, change)
 	return a, wire.JoinIAMRequest{
@@ -63,9 +63,9 @@ func TestAJoinGetsWhatItsTokenGrantsAndNothingElse(t *testing.T) {
 			refusedAs(t, err, refused...)
 		})
 	}
-	for name, change := range map[string]func(*evidence.Request){
-		"signed for another cluster": func(r *evidence.Request) { r.Cluster = "00000000-0000-4000-8000-000000000000" },
-		"signed for a login":         func(r *evidence.Request) { r.Purpose = names.PurposeLogin },
+	for name, change := range map[string]func(*prover.Request){
+		"signed for another cluster": func(r *prover.Request) { r.Cluster = "00000000-0000-4000-8000-000000000000" },
+		"signed for a login":         func(r *prover.Request) { r.Purpose = names.PurposeLogin },
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, r := p.join(t, "node-refused", change)

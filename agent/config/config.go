@@ -18,11 +18,11 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // maxFile bounds the file.
@@ -113,7 +113,7 @@ func (c *Config) orDefaults() {
 			*s = v
 		}
 	}
-	set(&c.Method, access.MethodIAM)
+	set(&c.Method, resource.MethodIAM)
 	set(&c.State, "/var/lib/stile-agent")
 	set(&c.Log, "info")
 	if c.Name == "" && len(c.Targets) == 0 {
@@ -137,9 +137,9 @@ func (c Config) Validate() error {
 		_, _, err := net.SplitHostPort(c.Proxy)
 		need(err == nil, "proxy", "must be host:port")
 	}
-	need(c.Method == access.MethodIAM || c.Method == access.MethodToken, "method", "must be iam or token")
+	need(c.Method == resource.MethodIAM || c.Method == resource.MethodToken, "method", "must be iam or token")
 	need(c.Token != "", "token", "must name the join token")
-	need(c.Method != access.MethodToken || c.SecretFile != "", "secret_file", "must name the file with the token's secret")
+	need(c.Method != resource.MethodToken || c.SecretFile != "", "secret_file", "must name the file with the token's secret")
 	need(c.Name == "" && len(c.Targets) > 0 || identity.ValidTargetName(c.Name), "name", "must be lower-case letters, digits, dots and hyphens, at most 63")
 	for i, s := range c.Targets {
 		_, err := identity.ParseTarget(s)

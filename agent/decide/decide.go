@@ -12,7 +12,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
@@ -23,7 +23,7 @@ const patience = 3 * time.Second
 
 // Config is what decisions rest on. Documents and Host are required.
 type Config struct {
-	Documents bundle.Feed
+	Documents document.Feed
 	Host      func() identity.Host // this agent, as its certificate says
 	Clock     func() time.Time     // nil is time.Now
 	Entropy   io.Reader            // nil is crypto/rand
@@ -51,7 +51,7 @@ func (d *Decider) Now() time.Time { return d.config.Documents.State().Now(d.conf
 func (d *Decider) Admit(ctx context.Context, user identity.User, target identity.Target, use policy.Use) (policy.Decision, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	state, err := bundle.Await(ctx, d.config.Documents, func(s bundle.State) error { return d.standing(s, user, target, use, "") })
+	state, err := document.Await(ctx, d.config.Documents, func(s document.State) error { return d.standing(s, user, target, use, "") })
 	if err != nil {
 		return policy.Decision{}, d.refuse(fault.From(err), nil)
 	}
@@ -81,7 +81,7 @@ func denied(decision policy.Decision) *fault.Fault {
 }
 
 // standing asks the one judge, with everything that a lock can name.
-func (d *Decider) standing(s bundle.State, user identity.User, target identity.Target, use policy.Use, session string) error {
+func (d *Decider) standing(s document.State, user identity.User, target identity.Target, use policy.Use, session string) error {
 	now := d.config.Clock()
 	also := append(target.Refs(), identity.Ref{Target: "agent", Value: d.config.Host().ID})
 	if login := use["login"]; login != "" { // a user of a database is no user of ours
@@ -90,12 +90,12 @@ func (d *Decider) standing(s bundle.State, user identity.User, target identity.T
 	if session != "" {
 		also = append(also, identity.Ref{Target: "session", Value: session})
 	}
-	return s.Standing(user, bundle.Use{Now: now, Fresh: s.Roles().Fresh(s.Subject(user, now)), Also: also})
+	return s.Standing(user, document.Use{Now: now, Fresh: s.Roles().Fresh(s.Subject(user, now)), Also: also})
 }
 
 // decide asks the roles about the target as they see it: by the agent's pinned labels and scope, from its certificate
 // alone.
-func (d *Decider) decide(s bundle.State, user identity.User, target identity.Target, use policy.Use) policy.Decision {
+func (d *Decider) decide(s document.State, user identity.User, target identity.Target, use policy.Use) policy.Decision {
 	host := d.config.Host()
 	return s.Roles().Decide(s.Subject(user, d.config.Clock()),
 		policy.Target{Kind: target.Kind, Name: target.Name, Scope: host.Scope, Labels: host.Labels}, use)

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/agent/decide"
-	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
 )
 
@@ -23,12 +23,12 @@ var web = identity.Target{Kind: "node", Name: "web-1"}
 type bench struct {
 	t       *testing.T
 	cluster *tunneltest.Cluster
-	holder  *bundle.Holder
+	holder  *document.Holder
 	clock   time.Time // zero is the real one
 	*decide.Decider
 }
 
-func newBench(t *testing.T, roles ...access.Role) *bench {
+func newBench(t *testing.T, roles ...resource.Role) *bench {
 	t.Helper()
 	b := &bench{t: t, cluster: tunneltest.New(t, roles...)}
 	b.holder = b.cluster.Holder()
@@ -93,7 +93,7 @@ func TestARevocationIsFollowed(t *testing.T) {
 	b := newBench(t)
 	u := b.user("access")
 	b.cluster.SetRoles()
-	b.cluster.Revoke(bundle.Before{ID: "lck_1", Target: "mapping", Value: "engineers", Version: b.cluster.Versions().Policy})
+	b.cluster.Revoke(document.Before{ID: "lck_1", Target: "mapping", Value: "engineers", Version: b.cluster.Versions().Policy})
 	b.publish()
 	if err := b.admit(u); !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), "revoked") {
 		t.Errorf("admitted: %v", err)
@@ -110,7 +110,7 @@ func TestALockIsFollowedOnWhateverItNames(t *testing.T) {
 	for target, value := range map[string]string{"user": "ada", "role": "access", "login": "ada", "target": "node/web-1", "mapping": "engineers"} {
 		t.Run(target, func(t *testing.T) {
 			b := newBench(t)
-			b.cluster.Lock(bundle.Lock{ID: "lck_1", Target: target, Value: value})
+			b.cluster.Lock(document.Lock{ID: "lck_1", Target: target, Value: value})
 			b.publish()
 			if err := b.admit(b.user("access")); !fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), "locked") {
 				t.Errorf("admitted: %v", err)
@@ -121,7 +121,7 @@ func TestALockIsFollowedOnWhateverItNames(t *testing.T) {
 		})
 	}
 	b := newBench(t)
-	b.cluster.Lock(bundle.Lock{ID: "lck_1", Target: "session", Value: "ses_1"}, bundle.Lock{ID: "lck_2", Target: "target", Value: "db/web-1"})
+	b.cluster.Lock(document.Lock{ID: "lck_1", Target: "session", Value: "ses_1"}, document.Lock{ID: "lck_2", Target: "target", Value: "db/web-1"})
 	b.publish()
 	if _, err := b.Again(b.user("access"), web, policy.Login("ada"), "ses_1"); !fault.Is(err, fault.Denied) {
 		t.Errorf("a locked session goes on: %v", err)
@@ -134,7 +134,7 @@ func TestALockIsFollowedOnWhateverItNames(t *testing.T) {
 // A lock on one of our users is none on a database's user of the same name.
 func TestWhatASessionUsesIsNoUserOfOurs(t *testing.T) {
 	b := newBench(t)
-	b.cluster.Lock(bundle.Lock{ID: "lck_1", Target: "user", Value: "reader"})
+	b.cluster.Lock(document.Lock{ID: "lck_1", Target: "user", Value: "reader"})
 	b.publish()
 	_, err := b.Admit(t.Context(), b.user("access"), identity.Target{Kind: "db", Name: "web-1"}, policy.Use{"database": "d", "user": "reader"})
 	if !fault.Is(err, fault.Denied) || strings.Contains(err.Error(), "locked") {
@@ -145,7 +145,7 @@ func TestWhatASessionUsesIsNoUserOfOurs(t *testing.T) {
 func TestAClockThatIsBehindTheDocumentsBringsNoLockToLife(t *testing.T) {
 	b := newBench(t)
 	over := time.Now().Add(-time.Hour)
-	b.cluster.Lock(bundle.Lock{ID: "lck_1", Target: "user", Value: "ada", Expires: &over})
+	b.cluster.Lock(document.Lock{ID: "lck_1", Target: "user", Value: "ada", Expires: &over})
 	b.publish()
 	b.clock = time.Now().Add(-48 * time.Hour)
 	if err := b.admit(b.user("access")); err != nil {
@@ -157,7 +157,7 @@ func TestAClockThatIsBehindTheDocumentsBringsNoLockToLife(t *testing.T) {
 }
 
 func TestARoleMarkedFreshIsNotJudgedByOldDocuments(t *testing.T) {
-	quick := access.Role{Metadata: access.Metadata{Name: "quick"}, Spec: access.RoleSpec{Options: access.RoleOptions{Fresh: true}}}
+	quick := resource.Role{Metadata: resource.Metadata{Name: "quick"}, Spec: resource.RoleSpec{Options: resource.RoleOptions{Fresh: true}}}
 	b := newBench(t, quick)
 	b.clock = time.Now().Add(10 * time.Minute)
 	if err := b.admit(b.user("access")); err != nil {
@@ -172,9 +172,9 @@ func TestARoleMarkedFreshIsNotJudgedByOldDocuments(t *testing.T) {
 }
 
 func TestARoleReachesNoTargetOutsideItsScope(t *testing.T) {
-	role := func(name, scope string) access.Role {
-		return access.Role{Metadata: access.Metadata{Name: name, Scope: scope}, Spec: access.RoleSpec{
-			Allow: access.RoleBlock{Logins: []string{"ada"}, NodeLabels: access.Labels{"*": {"*"}}},
+	role := func(name, scope string) resource.Role {
+		return resource.Role{Metadata: resource.Metadata{Name: name, Scope: scope}, Spec: resource.RoleSpec{
+			Allow: resource.RoleBlock{Logins: []string{"ada"}, NodeLabels: resource.Labels{"*": {"*"}}},
 		}}
 	}
 	b := newBench(t, role("payments", "/payments"), role("billing", "/billing"))
@@ -190,13 +190,13 @@ func TestARoleReachesNoTargetOutsideItsScope(t *testing.T) {
 }
 
 func TestANewPolicyDecidesAgain(t *testing.T) {
-	deny := access.Role{Metadata: access.Metadata{Name: "guard"}}
+	deny := resource.Role{Metadata: resource.Metadata{Name: "guard"}}
 	b := newBench(t, deny)
 	u := b.user("access", "guard")
 	if err := b.admit(u); err != nil {
 		t.Fatal(err)
 	}
-	deny.Spec.Deny.NodeLabels = access.Labels{"env": {"dev"}}
+	deny.Spec.Deny.NodeLabels = resource.Labels{"env": {"dev"}}
 	b.cluster.SetRoles(deny)
 	b.publish()
 	if _, err := b.Again(u, web, policy.Login("ada"), ""); !fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), "guard") {

@@ -15,8 +15,8 @@ import (
 
 	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -39,7 +39,7 @@ type Handler func(ctx context.Context, s *session.Session, stream net.Conn) sess
 
 // Config is what a service needs. Documents, Certificate, Sessions and Handle are required.
 type Config struct {
-	Documents   bundle.Feed
+	Documents   document.Feed
 	Certificate func() *tls.Certificate // this agent's newest
 	Sessions    *session.Register
 	Handle      Handler

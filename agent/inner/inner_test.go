@@ -16,11 +16,11 @@ import (
 	"github.com/stile-dev/stile/agent/decide"
 	"github.com/stile-dev/stile/agent/inner"
 	"github.com/stile-dev/stile/agent/session"
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/tunnel"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
 )
@@ -31,7 +31,7 @@ var orders = identity.Target{Kind: "db", Name: "orders"}
 type bench struct {
 	t        *testing.T
 	cluster  *tunneltest.Cluster
-	holder   *bundle.Holder
+	holder   *document.Holder
 	sessions *session.Register
 	host     identity.Host
 	service  *inner.Service
@@ -57,8 +57,8 @@ func (b *bench) of(kind audit.Type) []audit.Event {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	readers := access.Role{Metadata: access.Metadata{Name: "readers"}, Spec: access.RoleSpec{Allow: access.RoleBlock{
-		DBLabels: access.Labels{"env": {"dev"}}, DBNames: []string{"shop"}, DBUsers: []string{"reader"},
+	readers := resource.Role{Metadata: resource.Metadata{Name: "readers"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{
+		DBLabels: resource.Labels{"env": {"dev"}}, DBNames: []string{"shop"}, DBUsers: []string{"reader"},
 	}}}
 	b := &bench{t: t, cluster: tunneltest.New(t, readers)}
 	b.holder = b.cluster.Holder()
@@ -205,7 +205,7 @@ func TestALockCutsWhatRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.cluster.Lock(bundle.Lock{ID: "lck_1", Target: "user", Value: "ada", Reason: "left"})
+	b.cluster.Lock(document.Lock{ID: "lck_1", Target: "user", Value: "ada", Reason: "left"})
 	if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,8 @@ import (
 	"github.com/stile-dev/stile/agent/spool"
 	"github.com/stile-dev/stile/agent/sshd"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -48,7 +48,7 @@ type line struct {
 	cluster *tunneltest.Cluster
 	proxies []*proxy
 	node    identity.Host
-	holder  *bundle.Holder // the agent's
+	holder  *document.Holder // the agent's
 	server  *sshd.Server
 	links   *link.Links
 	spool   *spool.Spool
@@ -65,7 +65,7 @@ type line struct {
 type proxy struct {
 	id     string
 	addr   string
-	holder *bundle.Holder
+	holder *document.Holder
 	links  *proxylink.Links
 	routes *route.Table
 	kill   func()
@@ -187,7 +187,7 @@ func (l *line) newAgent() {
 		},
 		Certificate: func() *tls.Certificate { return credential.TLS },
 		Trust:       l.holder.Trust, Held: l.holder.Versions, Spool: l.spool, Software: "test", Silence: l.silence, Dead: l.dead,
-		Accept: func(d []bundle.Signed) {
+		Accept: func(d []document.Signed) {
 			if err := l.holder.Accept(d...); err != nil {
 				l.t.Errorf("documents: %v", err)
 			}
@@ -372,7 +372,7 @@ func TestALockCutsOpenSessions(t *testing.T) {
 	if err := s.Start("cat"); err != nil {
 		t.Fatal(err)
 	}
-	l.cluster.Lock(bundle.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: "user", Value: "ada", Reason: "gone"})
+	l.cluster.Lock(document.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: "user", Value: "ada", Reason: "gone"})
 	if err := l.proxies[0].holder.Accept(l.cluster.Documents()...); err != nil {
 		t.Fatal(err)
 	}

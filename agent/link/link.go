@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/agent/spool"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -55,9 +55,9 @@ type Spool interface {
 type Config struct {
 	Addrs       func() []string         // proxies to try, host:port
 	Certificate func() *tls.Certificate // the newest
-	Trust       func() bundle.Trust
+	Trust       func() document.Trust
 	Held        func() identity.Versions                          // of the documents held
-	Accept      func([]bundle.Signed)                             // takes documents that a proxy pushed; refusals are its to record
+	Accept      func([]document.Signed)                           // takes documents that a proxy pushed; refusals are its to record
 	Serve       func(context.Context, tunnel.Stream, *frame.Open) // serves one stream to its end
 	Spool       Spool                                             // nil delivers nothing
 	Software    string                                            // name and version, for the proxy's log

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stile-dev/stile/agent/link"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -121,7 +121,7 @@ func TestALockedAgentIsCutAndKeptOut(t *testing.T) {
 	l := newLine(t, 1)
 	l.up(1)
 	p := l.proxies[0]
-	l.cluster.Lock(bundle.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: "agent", Value: l.node.ID})
+	l.cluster.Lock(document.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: "agent", Value: l.node.ID})
 	if err := p.holder.Accept(l.cluster.Documents()...); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestAnAgentThatDoesNotAnswerAStreamIsNamed(t *testing.T) {
 	holder := l.cluster.Holder()
 	deaf := link.New(link.Config{
 		Addrs: func() []string { return []string{l.proxies[0].addr} }, Certificate: func() *tls.Certificate { return credential.TLS },
-		Trust: holder.Trust, Held: holder.Versions, Accept: func([]bundle.Signed) {},
+		Trust: holder.Trust, Held: holder.Versions, Accept: func([]document.Signed) {},
 		Serve: func(ctx context.Context, _ tunnel.Stream, _ *frame.Open) { <-ctx.Done() },
 	})
 	over := make(chan struct{})

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -133,7 +133,7 @@ func (k *link) chunk(c *frame.Chunk) error {
 	if err != nil || !done {
 		return err
 	}
-	var documents []bundle.Signed
+	var documents []document.Signed
 	if err := json.Unmarshal(b, &documents); err != nil {
 		return errors.Join(frame.ErrMalformed, err)
 	}

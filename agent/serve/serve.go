@@ -30,19 +30,19 @@ import (
 	"github.com/stile-dev/stile/agent/state"
 	"github.com/stile-dev/stile/agent/status"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/client"
-	"github.com/stile-dev/stile/pkg/enrol"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/shelf"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/shelf"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
 // Parts are what services are made of. They are ready when an agent asks for its services, and live as long as it.
 type Parts struct {
-	Documents   bundle.Feed
+	Documents   document.Feed
 	Sessions    *session.Register
 	HostKey     func() (ssh.Signer, error) // the newest SSH host certificate's
 	Certificate func() *tls.Certificate    // the newest X.509 certificate, for the inner TLS
@@ -73,7 +73,7 @@ type agent struct {
 	log      *slog.Logger
 	dir      *state.Dir
 	shelf    *shelf.Shelf
-	keeper   *enrol.Keeper
+	keeper   *joiner.Renewer
 	spool    *spool.Spool
 	sessions *session.Register
 	services map[string]session.Service
@@ -116,7 +116,7 @@ func (a *agent) open() error {
 	if err != nil {
 		return err
 	}
-	a.keeper, err = enrol.NewKeeper(enrol.Config{
+	a.keeper, err = joiner.NewRenewer(joiner.Config{
 		API: api, Claim: a.claim(), Keys: keys, Documents: a.shelf, Store: a.dir, Changed: a.renewed, Log: a.log,
 	})
 	if err != nil {
@@ -161,9 +161,9 @@ func transport(proxy string) *http.Transport {
 	return t
 }
 
-func (a *agent) claim() enrol.Claim {
+func (a *agent) claim() joiner.Claim {
 	c := a.config
-	return enrol.Claim{
+	return joiner.Claim{
 		Kind: identity.KindAgent, Method: c.Method, Token: c.Token, Targets: c.Serves(), Labels: c.Labels, TTL: c.Life(),
 		AWS: func(ctx context.Context) (aws.Config, error) {
 			var options []func(*awsconfig.LoadOptions) error
@@ -232,7 +232,7 @@ func (a *agent) awaitCredential(ctx context.Context) {
 }
 
 // renewed has the tunnels opened again with the new certificate.
-func (a *agent) renewed(*enrol.Credential) {
+func (a *agent) renewed(*joiner.Credential) {
 	if a.links != nil {
 		a.links.Renewed()
 	}
@@ -246,10 +246,10 @@ func (a *agent) documentsArrived() {
 }
 
 // accept takes documents that a proxy pushed. What is refused is recorded: somebody offered it.
-func (a *agent) accept(documents []bundle.Signed) {
+func (a *agent) accept(documents []document.Signed) {
 	err := a.shelf.Accept(documents...)
 	a.documentsArrived()
-	if err == nil || bundle.Overtaken(err) {
+	if err == nil || document.Overtaken(err) {
 		return
 	}
 	a.log.Warn("Document refused", "error", err)

@@ -7,10 +7,10 @@ import (
 	"maps"
 	"strings"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // event begins an audit event about a user and a target of this agent.
@@ -20,7 +20,7 @@ func (r *Register) event(kind audit.Type, q Request) audit.Event {
 	e.Actor, e.ActorRoles = "user/"+q.User.Name, q.User.Roles
 	e.TargetKind, e.Target, e.Scope = q.Hint.Target.Kind, q.Hint.Target.Name, host.Scope
 	e.Data = map[string]string{"certificate": q.User.Certificate}
-	for _, use := range access.UsesOf(q.Hint.Target.Kind) { // whatever else a client says is no part of it
+	for _, use := range resource.UsesOf(q.Hint.Target.Kind) { // whatever else a client says is no part of it
 		if value, ok := q.Use[use.Name]; ok {
 			e.Data[use.Name] = clip(value, 128)
 		}

@@ -22,12 +22,12 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/stile-dev/stile/agent/sshd"
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs/certstest"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
 )
 
@@ -296,7 +296,7 @@ func TestCertificatesThatDoNotHoldAreRefused(t *testing.T) {
 
 func TestADenyInARoleWins(t *testing.T) {
 	b := newBench(t)
-	b.cluster.SetRoles(access.Role{Metadata: access.Metadata{Name: "no-me"}, Spec: access.RoleSpec{Deny: access.RoleBlock{Logins: []string{b.me}}}})
+	b.cluster.SetRoles(resource.Role{Metadata: resource.Metadata{Name: "no-me"}, Spec: resource.RoleSpec{Deny: resource.RoleBlock{Logins: []string{b.me}}}})
 	b.cluster.Lock()
 	if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
 		t.Fatal(err)
@@ -325,7 +325,7 @@ func TestALockEndsSessionsAndKeepsNewOnesOut(t *testing.T) {
 			if err := s.Start("cat"); err != nil {
 				t.Fatal(err)
 			}
-			b.cluster.Lock(bundle.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: kind, Value: value})
+			b.cluster.Lock(document.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: kind, Value: value})
 			if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
 				t.Fatal(err)
 			}

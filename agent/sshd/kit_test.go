@@ -20,7 +20,7 @@ import (
 	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/agent/sshd"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
 )
@@ -65,7 +65,7 @@ func (j *journal) of(kind audit.Type) []audit.Event {
 type bench struct {
 	t        testing.TB
 	cluster  *tunneltest.Cluster
-	holder   *bundle.Holder
+	holder   *document.Holder
 	server   *sshd.Server
 	sessions *session.Register
 	journal  *journal

@@ -18,7 +18,7 @@ import (
 
 	"github.com/stile-dev/stile/agent/account"
 	"github.com/stile-dev/stile/agent/session"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 )
 
 // Limits on what one connection may take. How many sessions it may hold is package session's.
@@ -30,7 +30,7 @@ const (
 // Config is what a server needs. HostKey, Documents and Sessions are required.
 type Config struct {
 	HostKey   func() (ssh.Signer, error) // the host certificate's signer, asked for each connection
-	Documents interface{ State() bundle.State }
+	Documents interface{ State() document.State }
 	Sessions  *session.Register
 	Accounts  account.Tables
 	Log       *slog.Logger     // nil discards

@@ -21,11 +21,11 @@ import (
 
 	"github.com/stile-dev/stile/agent/account"
 	"github.com/stile-dev/stile/agent/sshd"
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
 )
 
@@ -276,7 +276,7 @@ func TestACutLeavesNothingBehind(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			pid := number(t, b.login(), command)
-			b.cluster.Lock(bundle.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: "user", Value: "ada", Reason: "left the company"})
+			b.cluster.Lock(document.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: "user", Value: "ada", Reason: "left the company"})
 			if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
 				t.Fatal(err)
 			}
@@ -419,9 +419,9 @@ func TestASessionWhoseShellDoesNotStartHasABeginningAndAnEnd(t *testing.T) {
 func TestWhatARoleForbidsIsRefused(t *testing.T) {
 	no := false
 	b := newBench(t)
-	b.cluster.SetRoles(access.Role{Metadata: access.Metadata{Name: "narrow"}, Spec: access.RoleSpec{
-		Options: access.RoleOptions{ForwardAgent: &no, PortForwarding: &no, Record: access.RecordOff},
-		Allow:   access.RoleBlock{Logins: []string{b.me}, NodeLabels: access.Labels{"*": {"*"}}},
+	b.cluster.SetRoles(resource.Role{Metadata: resource.Metadata{Name: "narrow"}, Spec: resource.RoleSpec{
+		Options: resource.RoleOptions{ForwardAgent: &no, PortForwarding: &no, Record: resource.RecordOff},
+		Allow:   resource.RoleBlock{Logins: []string{b.me}, NodeLabels: resource.Labels{"*": {"*"}}},
 	}})
 	if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
 		t.Fatal(err)
@@ -448,11 +448,11 @@ func TestWhatARoleForbidsIsRefused(t *testing.T) {
 }
 
 // life opens a session under a certificate of two seconds and says whether it lives on after that.
-func life(t *testing.T, options access.RoleOptions) (said string, cut error) {
+func life(t *testing.T, options resource.RoleOptions) (said string, cut error) {
 	t.Helper()
 	b := newBench(t)
-	b.cluster.SetRoles(access.Role{Metadata: access.Metadata{Name: "short"}, Spec: access.RoleSpec{
-		Options: options, Allow: access.RoleBlock{Logins: []string{b.me}, NodeLabels: access.Labels{"*": {"*"}}},
+	b.cluster.SetRoles(resource.Role{Metadata: resource.Metadata{Name: "short"}, Spec: resource.RoleSpec{
+		Options: options, Allow: resource.RoleBlock{Logins: []string{b.me}, NodeLabels: resource.Labels{"*": {"*"}}},
 	}})
 	if err := b.holder.Accept(b.cluster.Documents()...); err != nil {
 		t.Fatal(err)
@@ -471,7 +471,7 @@ func life(t *testing.T, options access.RoleOptions) (said string, cut error) {
 }
 
 func TestASessionEndsWithItsCertificate(t *testing.T) {
-	said, cut := life(t, access.RoleOptions{})
+	said, cut := life(t, resource.RoleOptions{})
 	const why = "stile: error: the node ended the session: the certificate expired\nstile: hint: log in again with: stile login --iam\n"
 	if exit, ok := errors.AsType[*ssh.ExitError](cut); !ok || exit.Signal() != "ended@stile.dev" || said != why {
 		t.Errorf("cut %v, said %q", cut, said)
@@ -480,7 +480,7 @@ func TestASessionEndsWithItsCertificate(t *testing.T) {
 
 func TestASessionOutlivesItsCertificateWhereItsRolesLetIt(t *testing.T) {
 	no := false
-	if said, cut := life(t, access.RoleOptions{DisconnectExpiredCert: &no}); cut != nil {
+	if said, cut := life(t, resource.RoleOptions{DisconnectExpiredCert: &no}); cut != nil {
 		t.Errorf("it was cut: %v, %q", cut, said)
 	}
 }

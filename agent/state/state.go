@@ -1,6 +1,6 @@
 // Package state is an agent's directory: its private keys and its credential, for its user alone.
 //
-// It verifies nothing; what it gives back is opened by package enrol. Its entry point is [Open].
+// It verifies nothing; what it gives back is opened by package joiner. Its entry point is [Open].
 package state
 
 import (
@@ -18,8 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/stile-dev/stile/pkg/enrol"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -29,7 +29,7 @@ const (
 	tlsKey     = "tls.key"
 	credential = "credential.json"
 	lock       = "lock"
-	Documents  = "documents" // directory of package shelf
+	Documents  = "documents" // directory of package document/shelf
 	Spool      = "spool"     // directory of package spool
 )
 
@@ -66,8 +66,8 @@ func (d *Dir) Close() error { return d.lock.Close() }
 func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
 
 // Keys reads the private keys, or makes them at the first start.
-func (d *Dir) Keys() (enrol.Keys, error) {
-	var k enrol.Keys
+func (d *Dir) Keys() (joiner.Keys, error) {
+	var k joiner.Keys
 	var err error
 	if k.SSH, err = d.key(sshKey); err != nil {
 		return k, err
@@ -130,7 +130,7 @@ func (d *Dir) Load() (wire.HostCredential, bool, error) {
 	return w, true, nil
 }
 
-// Save keeps a credential. The documents that came with it are kept by package shelf.
+// Save keeps a credential. The documents that came with it are kept by package document/shelf.
 func (d *Dir) Save(w wire.HostCredential) error {
 	w.Trust, w.Policy, w.Revocations = nil, wire.SignedDocument{}, wire.SignedDocument{}
 	b, err := json.Marshal(w)

@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/output"
-	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // completeKinds offers the kinds for the first most arguments; a name may follow, so no space does.
@@ -16,7 +16,7 @@ func completeKinds(behind string, most int) cobra.CompletionFunc {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		var out []cobra.Completion
-		for _, k := range access.Kinds {
+		for _, k := range resource.Kinds {
 			out = append(out, cobra.CompletionWithDesc(k.Name+behind, k.Summary))
 		}
 		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace

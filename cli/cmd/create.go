@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/output"
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/strict"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -86,7 +86,7 @@ func (a *app) read(file string) ([]wire.Resource, error) {
 	if err != nil {
 		return nil, fault.Newf(fault.BadInput, "check the path given with -f", "%s cannot be read", file).Because(err)
 	}
-	decoded, err := access.DecodeAll(text)
+	decoded, err := resource.DecodeAll(text)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}
@@ -103,11 +103,11 @@ func (a *app) read(file string) ([]wire.Resource, error) {
 }
 
 // creatable refuses what could only fail halfway: two resources of one name, and names that are built in.
-func creatable(list []access.Resource) error {
+func creatable(list []resource.Resource) error {
 	var faults []fault.Field
 	seen := map[string]bool{}
 	for _, r := range list {
-		k, _ := access.KindOf(r.Kind)
+		k, _ := resource.KindOf(r.Kind)
 		name := r.Kind + "/" + r.Metadata.Name
 		switch {
 		case k.Reserved(r.Metadata.Name):
@@ -132,7 +132,7 @@ func readFile(name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, strict.MaxSize+1))
 }
 
-func toWire(r access.Resource) (wire.Resource, error) {
+func toWire(r resource.Resource) (wire.Resource, error) {
 	spec, err := r.SpecJSON()
 	if err != nil {
 		return wire.Resource{}, err
@@ -209,9 +209,9 @@ func (a *app) say(kind, name, verb string) error {
 
 // kindOf finds a kind by what people type.
 func kindOf(word string) (string, error) {
-	k, ok := access.KindOf(word)
+	k, ok := resource.KindOf(word)
 	if !ok {
-		return "", fault.Newf(fault.BadInput, "the kinds are "+strings.Join(access.KindNames(), ", "), "there is no kind %q", word)
+		return "", fault.Newf(fault.BadInput, "the kinds are "+strings.Join(resource.KindNames(), ", "), "there is no kind %q", word)
 	}
 	return k.Name, nil
 }

@@ -8,15 +8,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/output"
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 func (a *app) get() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "get KIND[/NAME]",
-		Short:   "Show resources: " + strings.Join(access.KindNames(), ", "),
+		Short:   "Show resources: " + strings.Join(resource.KindNames(), ", "),
 		Example: "  stile get roles\n  stile get role/developer > developer.yaml",
 		Args:    exactly(1, "stile get roles, or stile get role/developer"),
 
@@ -82,7 +82,7 @@ func resourceRows(list []wire.Resource) output.Rows {
 func reference(text string) (kind, name string, one bool, err error) {
 	word, name, one := strings.Cut(text, "/")
 	if kind, err = kindOf(word); err != nil && !one {
-		err = fault.Newf(fault.BadInput, "write KIND or KIND/NAME; the kinds are "+strings.Join(access.KindNames(), ", "), "%q is not a kind", text)
+		err = fault.Newf(fault.BadInput, "write KIND or KIND/NAME; the kinds are "+strings.Join(resource.KindNames(), ", "), "%q is not a kind", text)
 	}
 	if err == nil && one && name == "" {
 		err = fault.Newf(fault.BadInput, "write it like "+kind+"/NAME", "%q names no %s", text, kind)

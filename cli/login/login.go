@@ -16,13 +16,13 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stile-dev/stile/cli/profile"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/client"
-	"github.com/stile-dev/stile/pkg/evidence"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/prover"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -102,7 +102,7 @@ func (c Config) ask(ctx context.Context, keys profile.Keys) (wire.UserCredential
 	if err != nil {
 		return wire.UserCredential{}, err
 	}
-	shown, err := evidence.IAM(ctx, c.AWS, evidence.Request{
+	shown, err := prover.IAM(ctx, c.AWS, prover.Request{
 		Challenge: challenge.Challenge, Purpose: names.PurposeLogin, Cluster: challenge.Cluster, Keys: hash, Now: c.API.Now(),
 	})
 	if err != nil {
@@ -115,7 +115,7 @@ func (c Config) ask(ctx context.Context, keys profile.Keys) (wire.UserCredential
 
 // check verifies that the certificates are over our keys, come from the cluster's authority, and say the same
 // as the answer around them. Without a login there is no SSH certificate, and there must be none.
-func check(c profile.Credential, trust bundle.Trust, now time.Time) error {
+func check(c profile.Credential, trust document.Trust, now time.Time) error {
 	user, cert, err := certs.VerifyX509User([][]byte{c.TLSCertificate}, trust.CA(names.KeyUserX509), now)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func check(c profile.Credential, trust bundle.Trust, now time.Time) error {
 	return checkSSH(c, trust, user, now)
 }
 
-func checkSSH(c profile.Credential, trust bundle.Trust, user identity.User, now time.Time) error {
+func checkSSH(c profile.Credential, trust document.Trust, user identity.User, now time.Time) error {
 	pub, err := ssh.ParsePublicKey(c.SSHCertificate)
 	if err != nil {
 		return fault.New(fault.Unauthenticated, "the SSH certificate is malformed", "log in again").Because(err)

@@ -13,9 +13,9 @@ import (
 
 	"github.com/stile-dev/stile/cli/login"
 	"github.com/stile-dev/stile/cli/profile"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/certs/certstest"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -73,11 +73,11 @@ func issue(t *testing.T, c *tunneltest.Cluster, sshKey, tlsKey []byte) wire.User
 	}
 	return wire.UserCredential{
 		Cluster: c.ID, User: id.Name, Roles: id.Roles, Logins: []string{"ada", "ubuntu"}, CertificateID: id.Certificate,
-		SSHCertificate: tmpl.SSH.Marshal(), TLSCertificate: der, ExpiresAt: now.Add(time.Hour), Trust: []wire.SignedDocument{document(c)}, Proxies: []string{"p:443"},
+		SSHCertificate: tmpl.SSH.Marshal(), TLSCertificate: der, ExpiresAt: now.Add(time.Hour), Trust: []wire.SignedDocument{trust(c)}, Proxies: []string{"p:443"},
 	}
 }
 
-func document(c *tunneltest.Cluster) wire.SignedDocument {
+func trust(c *tunneltest.Cluster) wire.SignedDocument {
 	s := c.Documents()[0]
 	return wire.SignedDocument{Kind: string(s.Kind), Body: s.Body, KeyID: s.KeyID, Signature: s.Signature}
 }
@@ -180,7 +180,7 @@ func TestAnotherClusterAtTheSameAddressIsRefusedAfterTheFirstLogin(t *testing.T)
 	if _, err := attempt(t, home, second); err != nil {
 		t.Errorf("after forgetting: %v", err)
 	}
-	if trust, err := p.Trusted(); err != nil || trust.KeysFor(names.KeyRoot)[0].ID != bundle.KeyID(second.cluster.Keys[names.KeyRoot].Public()) {
+	if trust, err := p.Trusted(); err != nil || trust.KeysFor(names.KeyRoot)[0].ID != document.KeyID(second.cluster.Keys[names.KeyRoot].Public()) {
 		t.Errorf("the second cluster's root is not the one held: %v", err)
 	}
 }

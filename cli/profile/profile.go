@@ -22,7 +22,7 @@ import (
 const (
 	fileCredential = "credential.json" // keys and certificates
 	fileProxies    = "proxies.json"    // host:port of the proxies seen last
-	dirTrust       = "trust"           // signed documents, kept by package shelf
+	dirTrust       = "trust"           // signed documents, kept by package document/shelf
 	fileAPI        = "api"             // in the home directory: the API of the last login
 )
 

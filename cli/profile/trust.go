@@ -5,39 +5,39 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/shelf"
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/shelf"
 )
 
 // Trusted is the newest trust document accepted so far; Unauthenticated when there is none.
-func (p *Profile) Trusted() (bundle.Trust, error) {
+func (p *Profile) Trusted() (document.Trust, error) {
 	h, err := p.holder()
 	if err != nil {
-		return bundle.Trust{}, err
+		return document.Trust{}, err
 	}
 	t := h.Trust()
 	if t.Cluster == "" {
-		return bundle.Trust{}, fault.Newf(fault.Unauthenticated, "run: stile login --iam", "no trust document of %s is known", p.api)
+		return document.Trust{}, fault.Newf(fault.Unauthenticated, "run: stile login --iam", "no trust document of %s is known", p.api)
 	}
 	return t, nil
 }
 
 // Judge gives the trust document that would be in force once these are kept. Nothing is written, so that a
 // login that fails later leaves no trace.
-func (p *Profile) Judge(documents []bundle.Signed) (bundle.Trust, error) {
+func (p *Profile) Judge(documents []document.Signed) (document.Trust, error) {
 	h, err := p.holder()
 	if err != nil {
-		return bundle.Trust{}, err
+		return document.Trust{}, err
 	}
 	if err := h.Accept(documents...); err != nil {
-		return bundle.Trust{}, p.refusedDocuments(err)
+		return document.Trust{}, p.refusedDocuments(err)
 	}
 	return h.Trust(), nil
 }
 
 // Keep puts documents on the shelf; what is older than what stands there is refused.
-func (p *Profile) Keep(documents []bundle.Signed) error {
+func (p *Profile) Keep(documents []document.Signed) error {
 	s, err := shelf.Open(p.Trust(), "", "")
 	if err != nil {
 		return p.damagedDocuments(err)
@@ -52,8 +52,8 @@ func (p *Profile) Keep(documents []bundle.Signed) error {
 func (p *Profile) Forget() error { return os.RemoveAll(p.Trust()) }
 
 // holder is what the shelf holds, in memory; the directory is not made for it.
-func (p *Profile) holder() (*bundle.Holder, error) {
-	h := bundle.NewHolder("", "")
+func (p *Profile) holder() (*document.Holder, error) {
+	h := document.NewHolder("", "")
 	if _, err := os.Stat(p.Trust()); errors.Is(err, fs.ErrNotExist) {
 		return h, nil
 	}
@@ -70,7 +70,7 @@ func (p *Profile) refusedDocuments(err error) error {
 	if f := placeFault(p.home, err); f != nil {
 		return f
 	}
-	if errors.Is(err, bundle.ErrCluster) || errors.Is(err, bundle.ErrRetired) {
+	if errors.Is(err, document.ErrCluster) || errors.Is(err, document.ErrRetired) {
 		return fault.New(fault.Unauthenticated, "the API now shows the keys of another cluster than at your last login", forget).Because(err)
 	}
 	return fault.New(fault.Unauthenticated, "the API's trust document is refused: "+err.Error(), forget).Because(err)

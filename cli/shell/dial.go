@@ -18,8 +18,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -34,7 +34,7 @@ type Config struct {
 	SSHCertificate []byte // wire format
 	TLSKey         *ecdsa.PrivateKey
 	TLSCertificate []byte // DER
-	Trust          bundle.Trust
+	Trust          document.Trust
 	Proxies        []string         // host:port, tried in order, as [Dial] says
 	Timeout        time.Duration    // for connecting and authenticating, by each proxy; 0 is 15 s
 	Now            func() time.Time // nil: time.Now

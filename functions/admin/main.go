@@ -12,14 +12,14 @@ import (
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
-	"github.com/stile-dev/stile/pkg/dynamo"
-	"github.com/stile-dev/stile/pkg/dynamo/change"
-	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/admin"
-	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/store"
+	"github.com/stile-dev/stile/pkg/store/change"
 )
 
 func main() {
@@ -36,9 +36,9 @@ func assemble(ctx context.Context) (*api.Server, error) {
 		return nil, err
 	}
 	db := dynamodb.NewFromConfig(f.AWS)
-	desk := resource.New(resource.Config{
+	desk := admin.New(admin.Config{
 		Cluster: f.Cluster, Bootstrap: f.Match(names.EnvBootstrapAdmin),
-		Store: change.New(dynamo.Config{
+		Store: change.New(store.Config{
 			DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
 		}),
 		Publisher: publisher{awslambda.NewFromConfig(f.AWS), f.Need(names.EnvPublish)},
@@ -47,7 +47,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 	})
 	server, err := api.New(api.Config{
-		Function: "admin", Handlers: operation.Operations(desk), Documents: head.NewKeeper(documents, f.Cluster), Log: f.Log,
+		Function: "admin", Handlers: operation.Operations(desk), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log,
 	})
 	return server, errors.Join(f.Err(), err)
 }

@@ -13,12 +13,12 @@ import (
 
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
-	"github.com/stile-dev/stile/pkg/dynamo"
-	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/inventory"
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/roster"
 	"github.com/stile-dev/stile/pkg/presence"
+	"github.com/stile-dev/stile/pkg/store"
 )
 
 func main() {
@@ -36,14 +36,14 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	}
 	db := dynamodb.NewFromConfig(f.AWS)
 	targets := inventory.New(inventory.Config{
-		Targets: dynamo.New(dynamo.Config{DynamoDB: db, State: f.Need(names.EnvTableState), Ledger: f.Need(names.EnvTableLedger)}),
+		Targets: store.New(store.Config{DynamoDB: db, State: f.Need(names.EnvTableState), Ledger: f.Need(names.EnvTableLedger)}),
 		Watch:   watch{presence.New(presence.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence)})},
 	})
 	documents := head.New(head.Config{
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 	})
 	server, err := api.New(api.Config{
-		Function: "api", Handlers: operation.Operations(targets), Documents: head.NewKeeper(documents, f.Cluster), Log: f.Log,
+		Function: "api", Handlers: operation.Operations(targets), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log,
 	})
 	return server, errors.Join(f.Err(), err)
 }

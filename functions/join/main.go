@@ -13,11 +13,11 @@ import (
 
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/front"
 	"github.com/stile-dev/stile/pkg/invoke"
-	"github.com/stile-dev/stile/pkg/join"
 	"github.com/stile-dev/stile/pkg/kms"
 	"github.com/stile-dev/stile/pkg/names"
-	operation "github.com/stile-dev/stile/pkg/operation/join"
+	"github.com/stile-dev/stile/pkg/operation/join"
 	"github.com/stile-dev/stile/pkg/presence"
 	"github.com/stile-dev/stile/pkg/proof"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -36,23 +36,12 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	front := join.New(join.Config{
+	arrivals := front.NewJoins(front.Config[proof.HostRequest, wire.HostCredential]{
 		Cluster: f.Cluster,
 		MAC:     kms.NewMAC(awskms.NewFromConfig(f.AWS), f.Key(names.KeyChallenge)),
 		Proxies: presence.New(presence.Config{DynamoDB: dynamodb.NewFromConfig(f.AWS), Table: f.Need(names.EnvTablePresence)}),
-		Signer:  signer{awslambda.NewFromConfig(f.AWS), f.Need(names.EnvSignHost)},
+		Sign:    invoke.Function[proof.HostRequest, wire.HostCredential](awslambda.NewFromConfig(f.AWS), f.Need(names.EnvSignHost)),
 	})
-	server, err := api.New(api.Config{Function: "join", Handlers: operation.Operations(front), Log: f.Log})
+	server, err := api.New(api.Config{Function: "join", Handlers: join.Operations(arrivals), Log: f.Log})
 	return server, errors.Join(f.Err(), err)
-}
-
-// signer is functions/sign-host.
-type signer struct {
-	api      invoke.API
-	function string
-}
-
-// Issue returns the signer's answer or its fault.
-func (s signer) Issue(ctx context.Context, r proof.HostRequest) (wire.HostCredential, error) {
-	return invoke.Call[proof.HostRequest, wire.HostCredential](ctx, s.api, s.function, r)
 }

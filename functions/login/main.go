@@ -13,11 +13,11 @@ import (
 
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/front"
 	"github.com/stile-dev/stile/pkg/invoke"
 	"github.com/stile-dev/stile/pkg/kms"
-	"github.com/stile-dev/stile/pkg/login"
 	"github.com/stile-dev/stile/pkg/names"
-	operation "github.com/stile-dev/stile/pkg/operation/login"
+	"github.com/stile-dev/stile/pkg/operation/login"
 	"github.com/stile-dev/stile/pkg/presence"
 	"github.com/stile-dev/stile/pkg/proof"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -36,23 +36,12 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	front := login.New(login.Config{
+	arrivals := front.NewLogins(front.Config[proof.UserRequest, wire.UserCredential]{
 		Cluster: f.Cluster,
 		MAC:     kms.NewMAC(awskms.NewFromConfig(f.AWS), f.Key(names.KeyChallenge)),
 		Proxies: presence.New(presence.Config{DynamoDB: dynamodb.NewFromConfig(f.AWS), Table: f.Need(names.EnvTablePresence)}),
-		Signer:  signer{awslambda.NewFromConfig(f.AWS), f.Need(names.EnvSignUser)},
+		Sign:    invoke.Function[proof.UserRequest, wire.UserCredential](awslambda.NewFromConfig(f.AWS), f.Need(names.EnvSignUser)),
 	})
-	server, err := api.New(api.Config{Function: "login", Handlers: operation.Operations(front), Log: f.Log})
+	server, err := api.New(api.Config{Function: "login", Handlers: login.Operations(arrivals), Log: f.Log})
 	return server, errors.Join(f.Err(), err)
-}
-
-// signer is functions/sign-user.
-type signer struct {
-	api      invoke.API
-	function string
-}
-
-// Issue returns the signer's answer or its fault.
-func (s signer) Issue(ctx context.Context, r proof.UserRequest) (wire.UserCredential, error) {
-	return invoke.Call[proof.UserRequest, wire.UserCredential](ctx, s.api, s.function, r)
 }

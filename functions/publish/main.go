@@ -13,11 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/stile-dev/stile/pkg/app"
-	"github.com/stile-dev/stile/pkg/dynamo"
-	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/document/head"
+	"github.com/stile-dev/stile/pkg/document/publication"
 	"github.com/stile-dev/stile/pkg/kms"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/publication"
+	"github.com/stile-dev/stile/pkg/store"
 	"github.com/stile-dev/stile/pkg/trigger"
 )
 
@@ -38,7 +38,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	key := kms.NewKey(awskms.NewFromConfig(f.AWS), names.KeyPolicy, f.Key(names.KeyPolicy))
 	p := publication.NewPublisher(publication.Config{
 		Cluster: f.Cluster,
-		Inputs:  dynamo.New(dynamo.Config{DynamoDB: db, State: f.Need(names.EnvTableState), Ledger: f.Need(names.EnvTableLedger)}),
+		Inputs:  store.New(store.Config{DynamoDB: db, State: f.Need(names.EnvTableState), Ledger: f.Need(names.EnvTableLedger)}),
 		Place: head.New(head.Config{
 			DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 		}),

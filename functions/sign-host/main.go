@@ -15,12 +15,12 @@ import (
 
 	"github.com/stile-dev/stile/pkg/answer"
 	"github.com/stile-dev/stile/pkg/app"
-	"github.com/stile-dev/stile/pkg/dynamo"
-	"github.com/stile-dev/stile/pkg/dynamo/issuance"
-	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/kms"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/store"
+	"github.com/stile-dev/stile/pkg/store/issuance"
 	"github.com/stile-dev/stile/pkg/sts"
 )
 
@@ -40,15 +40,15 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	caller, err := sts.New(sts.Config{Endpoint: cmp.Or(f.Optional("AWS_ENDPOINT_URL_STS"), f.Optional("AWS_ENDPOINT_URL"))})
 	keys, db := awskms.NewFromConfig(f.AWS), dynamodb.NewFromConfig(f.AWS)
 	ssh, x509 := kms.NewKey(keys, names.KeyHostSSH, f.Key(names.KeyHostSSH)), kms.NewKey(keys, names.KeyHostX509, f.Key(names.KeyHostX509))
-	store := issuance.New(dynamo.Config{
+	kept := issuance.New(store.Config{
 		DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
 	})
 	documents := head.New(head.Config{
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 	})
 	hosts := issue.NewHosts(issue.HostConfig{
-		Cluster: f.Cluster, Fleet: f.Match(names.EnvFleetRole), STS: caller, Store: store,
-		Documents: head.NewKeeper(documents, f.Cluster), MAC: kms.NewMAC(keys, f.Key(names.KeyChallenge)),
+		Cluster: f.Cluster, Fleet: f.Match(names.EnvFleetRole), STS: caller, Store: kept,
+		Documents: head.NewVerifier(documents, f.Cluster), MAC: kms.NewMAC(keys, f.Key(names.KeyChallenge)),
 		SSH:  func(ctx context.Context) (issue.Signer, error) { return ssh.Signer(ctx) },
 		X509: func(ctx context.Context) (issue.Signer, error) { return x509.Signer(ctx) },
 	})

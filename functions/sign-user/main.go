@@ -13,15 +13,15 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/answer"
 	"github.com/stile-dev/stile/pkg/app"
-	"github.com/stile-dev/stile/pkg/dynamo"
-	"github.com/stile-dev/stile/pkg/dynamo/issuance"
-	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/kms"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/store"
+	"github.com/stile-dev/stile/pkg/store/issuance"
 	"github.com/stile-dev/stile/pkg/sts"
 )
 
@@ -41,16 +41,16 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	caller, err := sts.New(sts.Config{Endpoint: cmp.Or(f.Optional("AWS_ENDPOINT_URL_STS"), f.Optional("AWS_ENDPOINT_URL"))})
 	keys, db := awskms.NewFromConfig(f.AWS), dynamodb.NewFromConfig(f.AWS)
 	ssh, x509 := kms.NewKey(keys, names.KeyUserSSH, f.Key(names.KeyUserSSH)), kms.NewKey(keys, names.KeyUserX509, f.Key(names.KeyUserX509))
-	store := issuance.New(dynamo.Config{
+	kept := issuance.New(store.Config{
 		DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
 	})
 	documents := head.New(head.Config{
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 	})
 	users := issue.NewUsers(issue.UserConfig{
-		Cluster: f.Cluster, Store: store, Documents: head.NewKeeper(documents, f.Cluster), MAC: kms.NewMAC(keys, f.Key(names.KeyChallenge)),
+		Cluster: f.Cluster, Store: kept, Documents: head.NewVerifier(documents, f.Cluster), MAC: kms.NewMAC(keys, f.Key(names.KeyChallenge)),
 		Methods: map[string]issue.Authenticator{
-			access.MethodIAM: issue.IAM{STS: caller, Mappings: store.Mappings, Bootstrap: f.Match(names.EnvBootstrapAdmin)},
+			resource.MethodIAM: issue.IAM{STS: caller, Mappings: kept.Mappings, Bootstrap: f.Match(names.EnvBootstrapAdmin)},
 		},
 		SSH:  func(ctx context.Context) (issue.Signer, error) { return ssh.Signer(ctx) },
 		X509: func(ctx context.Context) (issue.Signer, error) { return x509.Signer(ctx) },

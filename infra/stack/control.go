@@ -92,7 +92,7 @@ func ecsTasks() condition {
 	}
 }
 
-// fleetMatch is the access.IAMMatch of the proxies' role, as JSON. The role id changes when the role is
+// fleetMatch is the resource.IAMMatch of the proxies' role, as JSON. The role id changes when the role is
 // deleted and made again: then an older role's credentials are nobody's.
 func fleetMatch() *string {
 	return sub(`{"partition":"${AWS::Partition}","account":"${AWS::AccountId}","role":"${RoleFleet}","role_id":"${RoleFleet.RoleId}"}`)

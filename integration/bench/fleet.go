@@ -18,20 +18,20 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/client"
-	"github.com/stile-dev/stile/pkg/enrol"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
 // fleet is many agents in this process, each with a certificate and a tunnel of its own. They serve nothing.
 type fleet struct {
-	documents   *bundle.Holder
-	credentials []*enrol.Credential
+	documents   *document.Holder
+	credentials []*joiner.Credential
 	mu          sync.Mutex
 	tunnels     []tunnel.Session
 	live        atomic.Int64
@@ -47,7 +47,7 @@ func join(ctx context.Context, s *system, many int) (*fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{documents: bundle.NewHolder("", ""), credentials: make([]*enrol.Credential, many)}
+	f := &fleet{documents: document.NewHolder("", ""), credentials: make([]*joiner.Credential, many)}
 	var taking sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
@@ -57,8 +57,8 @@ func join(ctx context.Context, s *system, many int) (*fleet, error) {
 			if err != nil {
 				return err
 			}
-			answer, err := enrol.Join(ctx, api, enrol.Claim{
-				Kind: identity.KindAgent, Method: access.MethodToken, Token: "bench",
+			answer, err := joiner.Join(ctx, api, joiner.Claim{
+				Kind: identity.KindAgent, Method: resource.MethodToken, Token: "bench",
 				Targets: []identity.Target{{Kind: names.KindNode, Name: fmt.Sprintf("bench-%d", i)}}, Secret: func() (string, error) { return secret, nil },
 			}, keys, nil)
 			if err != nil {
@@ -66,7 +66,7 @@ func join(ctx context.Context, s *system, many int) (*fleet, error) {
 			}
 			taking.Lock()
 			defer taking.Unlock()
-			f.credentials[i], err = enrol.Open(answer, identity.KindAgent, keys, f.documents, time.Now(), false)
+			f.credentials[i], err = joiner.Open(answer, identity.KindAgent, keys, f.documents, time.Now(), false)
 			return err
 		})
 	}
@@ -104,10 +104,10 @@ func (s *system) api() (*client.Client, error) {
 	})
 }
 
-func newKeys() (enrol.Keys, error) {
+func newKeys() (joiner.Keys, error) {
 	sshKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	tlsKey, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	return enrol.Keys{SSH: sshKey, TLS: tlsKey}, errors.Join(err1, err2)
+	return joiner.Keys{SSH: sshKey, TLS: tlsKey}, errors.Join(err1, err2)
 }
 
 // connect opens a tunnel for each agent and returns when all are registered.
@@ -120,7 +120,7 @@ func (f *fleet) connect(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (f *fleet) open(ctx context.Context, c *enrol.Credential) error {
+func (f *fleet) open(ctx context.Context, c *joiner.Credential) error {
 	session, _, err := tunnel.Dial(ctx, tunnel.DialConfig{Addr: c.Proxies[0], Certificate: c.TLS, Trust: f.documents.Trust()})
 	if err != nil {
 		return err

@@ -19,11 +19,11 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/shelf"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/shelf"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
@@ -43,7 +43,7 @@ type credential struct {
 	login   string
 	ssh     ssh.Signer
 	tls     *tls.Certificate
-	trust   bundle.Trust
+	trust   document.Trust
 	proxies []string
 }
 

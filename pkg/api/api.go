@@ -20,7 +20,7 @@ import (
 
 	"github.com/awslabs/aws-lambda-go-api-proxy/httpadapter"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -42,9 +42,9 @@ type Call struct {
 	// anonymous call.
 	User    identity.User
 	Host    identity.Host
-	Expires time.Time   // of the certificate
-	Nonce   string      // <key id>#<nonce>: the call's idempotency key
-	View    bundle.View // the documents that the caller was judged by
+	Expires time.Time     // of the certificate
+	Nonce   string        // <key id>#<nonce>: the call's idempotency key
+	View    document.View // the documents that the caller was judged by
 }
 
 // Handler carries out an operation and gives what to answer, to be written as JSON.
@@ -52,7 +52,7 @@ type Handler func(context.Context, Call) (any, error)
 
 // Documents gives the verified documents that stand at this moment.
 type Documents interface {
-	Fresh(context.Context) (bundle.View, error)
+	Fresh(context.Context) (document.View, error)
 }
 
 // Config is what a function serves.

@@ -8,8 +8,8 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -32,7 +32,7 @@ func (s *Server) establish(ctx context.Context, c *Call, r request) error {
 	}
 	state, now := c.View.State, c.View.State.Now(c.Now)
 	var cert *x509.Certificate
-	var who bundle.Subject
+	var who document.Subject
 	if c.Route.Caller == wire.CallerHost {
 		c.Host, cert, err = host(der, state.Trust.CA(names.KeyHostX509), now)
 		who = c.Host
@@ -44,7 +44,7 @@ func (s *Server) establish(ctx context.Context, c *Call, r request) error {
 		err = s.signed(c, r, cert)
 	}
 	if err == nil {
-		err = state.Standing(who, bundle.Use{Now: c.Now})
+		err = state.Standing(who, document.Use{Now: c.Now})
 	}
 	if err == nil && c.Route.Caller != wire.CallerHost {
 		err = pinned(c)

@@ -19,9 +19,9 @@ import (
 
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/certs/certstest"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -436,17 +436,17 @@ func TestAPinnedCertificateIsGoodFromItsAddressAlone(t *testing.T) {
 func TestTheRevokedAndTheLockedAreToldApartWhoeverTheyAre(t *testing.T) {
 	ada, agent := "ada", agentID
 	for name, c := range map[string]struct {
-		r          bundle.Revocations
+		r          document.Revocations
 		user, host fault.Code // "" for who passes
 		hint       string
 	}{
-		"a user is revoked":  {bundle.Revocations{Before: []bundle.Before{{Target: "user", Value: ada, Version: identity.Version{Epoch: 1, Counter: 9}}}}, fault.Unauthenticated, "", "stile login"},
-		"an agent is":        {bundle.Revocations{Before: []bundle.Before{{Target: "agent", Value: agent, Version: identity.Version{Epoch: 1, Counter: 9}}}}, "", fault.Unauthenticated, "joins again"},
-		"a user is locked":   {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "user", Value: ada}}}, fault.Denied, "", "lck_1"},
-		"an agent is locked": {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "agent", Value: agent}}}, "", fault.Denied, "lck_1"},
-		"a token is locked":  {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "token", Value: "nodes"}}}, "", fault.Denied, "lck_1"},
-		"a role is locked":   {bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "role", Value: "access"}}}, fault.Denied, "", "lck_1"},
-		"nobody is":          {bundle.Revocations{}, "", "", ""},
+		"a user is revoked":  {document.Revocations{Before: []document.Before{{Target: "user", Value: ada, Version: identity.Version{Epoch: 1, Counter: 9}}}}, fault.Unauthenticated, "", "stile login"},
+		"an agent is":        {document.Revocations{Before: []document.Before{{Target: "agent", Value: agent, Version: identity.Version{Epoch: 1, Counter: 9}}}}, "", fault.Unauthenticated, "joins again"},
+		"a user is locked":   {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "user", Value: ada}}}, fault.Denied, "", "lck_1"},
+		"an agent is locked": {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "agent", Value: agent}}}, "", fault.Denied, "lck_1"},
+		"a token is locked":  {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "token", Value: "nodes"}}}, "", fault.Denied, "lck_1"},
+		"a role is locked":   {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "role", Value: "access"}}}, fault.Denied, "", "lck_1"},
+		"nobody is":          {document.Revocations{}, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -472,9 +472,9 @@ func TestTheRevokedAndTheLockedAreToldApartWhoeverTheyAre(t *testing.T) {
 }
 
 // older gives documents of before somebody's certificate was issued.
-type older struct{ view bundle.View }
+type older struct{ view document.View }
 
-func (o older) Fresh(context.Context) (bundle.View, error) { return o.view, nil }
+func (o older) Fresh(context.Context) (document.View, error) { return o.view, nil }
 
 func TestDocumentsThatAreOlderThanTheCertificateJudgeNobody(t *testing.T) {
 	s := newSite(t)

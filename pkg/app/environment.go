@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Environment reads variables and collects what is wrong with them, so that all is reported at once.
@@ -37,19 +37,19 @@ func (e *Environment) Key(purpose string) string {
 }
 
 // Match gives an AWS identity that stands in a variable as JSON; unset it is the zero value.
-func (e *Environment) Match(name string) access.IAMMatch {
+func (e *Environment) Match(name string) resource.IAMMatch {
 	v := e.lookup(name)
 	if v == "" {
-		return access.IAMMatch{}
+		return resource.IAMMatch{}
 	}
-	var m access.IAMMatch
+	var m resource.IAMMatch
 	if err := json.Unmarshal([]byte(v), &m); err != nil {
 		e.faults = append(e.faults, fmt.Errorf("%s is not the JSON of an AWS identity: %w", name, err))
-		return access.IAMMatch{}
+		return resource.IAMMatch{}
 	}
 	if err := m.Validate(); err != nil {
 		e.faults = append(e.faults, fmt.Errorf("%s: %w", name, err))
-		return access.IAMMatch{}
+		return resource.IAMMatch{}
 	}
 	return m
 }

@@ -644,7 +644,7 @@ func (x *Registered) GetProxy() string {
 	return ""
 }
 
-// Chunk is a piece of a batch of signed documents: JSON of an array of bundle.Signed, cut to fit frames.
+// Chunk is a piece of a batch of signed documents: JSON of an array of document.Signed, cut to fit frames.
 type Chunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Batch         uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"` // counts up on one control stream

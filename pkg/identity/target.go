@@ -10,7 +10,7 @@ import (
 // Target is what a session reaches: a node, a database, an application. Kind and name together say which one; a
 // node and a database of one name are two things.
 type Target struct {
-	Kind string // node, db, …: package access has the table
+	Kind string // node, db, …: package resource has the table
 	Name string
 }
 

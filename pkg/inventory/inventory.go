@@ -11,18 +11,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // Targets lists the targets of a kind whose names agents hold: those behind a name, sorted by name and at most limit, or
 // all with a limit of 0; more says whether others may follow.
 type Targets interface {
-	Page(ctx context.Context, kind, after string, limit int) (all []access.Resource, more bool, err error)
+	Page(ctx context.Context, kind, after string, limit int) (all []resource.Resource, more bool, err error)
 }
 
 // Presence is who is there at one moment.
@@ -52,7 +52,7 @@ func New(c Config) *Inventory { return &Inventory{c} }
 type Query struct {
 	User  identity.User
 	Kind  string
-	State bundle.State
+	State document.State
 	Now   time.Time
 	After string // a name; what stands behind it is listed
 	Limit int    // how many targets are looked at, at least; 0 is all
@@ -62,7 +62,7 @@ type Query struct {
 // where at least one login is allowed. Next is the name to go on behind; "" when that was the end. An unknown kind is
 // [fault.NotFound].
 func (i *Inventory) List(ctx context.Context, q Query) (list wire.TargetList, next string, err error) {
-	if !access.IsTargetKind(q.Kind) {
+	if !resource.IsTargetKind(q.Kind) {
 		return wire.TargetList{}, "", fault.Newf(fault.NotFound, "run stile ls for the nodes", "there is no kind of target %.32q", q.Kind)
 	}
 	there, err := i.config.Watch.Presence(ctx, q.Now)
@@ -92,11 +92,11 @@ func (i *Inventory) List(ctx context.Context, q Query) (list wire.TargetList, ne
 	return list, next, nil
 }
 
-func (q Query) reachable(held []access.Resource, there Presence) ([]wire.Target, error) {
+func (q Query) reachable(held []resource.Resource, there Presence) ([]wire.Target, error) {
 	set, sub := q.State.Roles(), q.State.Subject(q.User, q.Now)
 	var all []wire.Target
 	for _, h := range held {
-		spec, ok := h.Spec.(*access.TargetSpec)
+		spec, ok := h.Spec.(*resource.TargetSpec)
 		if !ok {
 			return nil, fmt.Errorf("listing targets: %s %q is none", q.Kind, h.Metadata.Name)
 		}

@@ -1,6 +1,6 @@
 // Package invoke is how one function calls another and gets its answer, see package answer.
 //
-// It knows no function by name. Its entry point is [Call].
+// It knows no function by name. Its entry points are [Call] and [Function].
 package invoke
 
 import (
@@ -41,6 +41,11 @@ func Call[In, Out any](ctx context.Context, api API, function string, in In) (Ou
 		return out, fmt.Errorf("reading the answer of %s: %w", function, err)
 	}
 	return out, err
+}
+
+// Function returns [Call] of one function.
+func Function[In, Out any](api API, name string) func(context.Context, In) (Out, error) {
+	return func(ctx context.Context, in In) (Out, error) { return Call[In, Out](ctx, api, name, in) }
 }
 
 func unreachable(function string, err error) error {

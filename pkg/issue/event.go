@@ -8,11 +8,11 @@ import (
 	"maps"
 	"strings"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Sources of the signers' events.
@@ -22,7 +22,7 @@ const (
 )
 
 // outsider names who is not a user yet by what AWS says of it.
-func outsider(c access.IAMIdentity) string {
+func outsider(c resource.IAMIdentity) string {
 	if c.Account == "" {
 		return "aws/unknown"
 	}

@@ -5,20 +5,20 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // tables is a store in memory. When fail is set, the next call of that name fails with it: before it has
 // written, or after, as when an answer is lost.
 type tables struct {
 	mu       sync.Mutex
-	mappings []access.Mapping
-	roles    []access.Role
-	users    map[string]access.User
-	tokens   map[string]access.Token
+	mappings []resource.Mapping
+	roles    []resource.Role
+	users    map[string]resource.User
+	tokens   map[string]resource.Token
 
 	used      map[string]bool
 	intents   []issue.Intent
@@ -36,7 +36,7 @@ type tables struct {
 
 func newTables() *tables {
 	return &tables{
-		users: map[string]access.User{}, tokens: map[string]access.Token{}, used: map[string]bool{}, agents: map[string]issue.Admission{},
+		users: map[string]resource.User{}, tokens: map[string]resource.Token{}, used: map[string]bool{}, agents: map[string]issue.Admission{},
 		targets: map[identity.Target]string{}, secrets: map[string]int{}, held: map[identity.Target]string{},
 	}
 }
@@ -55,22 +55,22 @@ func (s *tables) faulty(call string, do func() error) error {
 	return s.failure
 }
 
-func (s *tables) Mappings(context.Context) (all []access.Mapping, err error) {
+func (s *tables) Mappings(context.Context) (all []resource.Mapping, err error) {
 	err = s.faulty("Mappings", func() error { all = s.mappings; return nil })
 	return all, err
 }
 
-func (s *tables) Roles(context.Context) (all []access.Role, err error) {
+func (s *tables) Roles(context.Context) (all []resource.Role, err error) {
 	err = s.faulty("Roles", func() error { all = s.roles; return nil })
 	return all, err
 }
 
-func (s *tables) User(_ context.Context, name string) (u access.User, found bool, err error) {
+func (s *tables) User(_ context.Context, name string) (u resource.User, found bool, err error) {
 	err = s.faulty("User", func() error { u, found = s.users[name]; return nil })
 	return u, found, err
 }
 
-func (s *tables) Token(_ context.Context, name string) (t access.Token, found bool, err error) {
+func (s *tables) Token(_ context.Context, name string) (t resource.Token, found bool, err error) {
 	err = s.faulty("Token", func() error { t, found = s.tokens[name]; return nil })
 	return t, found, err
 }

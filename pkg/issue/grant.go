@@ -10,24 +10,24 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // authenticate finds the token and runs its method under today's rules.
-func (h *Hosts) authenticate(ctx context.Context, a *arrival, ck proof.Checked, view bundle.View) error {
+func (h *Hosts) authenticate(ctx context.Context, a *arrival, ck proof.Checked, view document.View) error {
 	if err := h.findToken(ctx, a); err != nil {
 		return err
 	}
 	if err := a.provePrior(ck, view); err != nil {
 		return err
 	}
-	if a.method() == access.MethodIAM {
+	if a.method() == resource.MethodIAM {
 		return h.authenticateIAM(ctx, a, ck)
 	}
 	return a.authenticateSecret()
@@ -36,9 +36,9 @@ func (h *Hosts) authenticate(ctx context.Context, a *arrival, ck proof.Checked, 
 func (h *Hosts) findToken(ctx context.Context, a *arrival) error {
 	name, found, err := a.request.Join.Token, false, error(nil)
 	switch {
-	case name == access.FleetToken && h.config.Fleet.Account != "":
+	case name == resource.FleetToken && h.config.Fleet.Account != "":
 		a.token, found = FleetToken(h.config.Fleet), true
-	case name != access.FleetToken:
+	case name != resource.FleetToken:
 		a.token, found, err = h.config.Store.Token(ctx, name)
 	}
 	if err != nil {
@@ -55,16 +55,16 @@ func (h *Hosts) findToken(ctx context.Context, a *arrival) error {
 
 // FleetToken is the built-in token that proxies join by, from the deployment's configuration. It grants no
 // name, no label and no kind.
-func FleetToken(m access.IAMMatch) access.Token {
-	return access.Token{
-		Metadata: access.Metadata{Name: access.FleetToken, Scope: "/"},
-		Spec:     access.TokenSpec{Method: access.MethodIAM, Allow: []access.IAMMatch{m}, Resources: []string{}, Names: []string{}},
+func FleetToken(m resource.IAMMatch) resource.Token {
+	return resource.Token{
+		Metadata: resource.Metadata{Name: resource.FleetToken, Scope: "/"},
+		Spec:     resource.TokenSpec{Method: resource.MethodIAM, Allow: []resource.IAMMatch{m}, Resources: []string{}, Names: []string{}},
 	}
 }
 
 // provePrior verifies the credential held so far, if one is shown. It may have lapsed: then it only tells which
 // agent this is, and the method must admit it again.
-func (a *arrival) provePrior(ck proof.Checked, view bundle.View) error {
+func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 	prior := a.request.Join.Prior
 	if len(prior.Certificate) == 0 && len(prior.Signature) == 0 {
 		return nil
@@ -86,7 +86,7 @@ func (a *arrival) provePrior(ck proof.Checked, view bundle.View) error {
 	if !ok || !ecdsa.VerifyASN1(key, digest[:], prior.Signature) {
 		return badPrior("its key did not sign this challenge and these keys", nil)
 	}
-	if err := view.State.Standing(host, bundle.Use{Now: a.now}); err != nil {
+	if err := view.State.Standing(host, document.Use{Now: a.now}); err != nil {
 		return err
 	}
 	if host.Token != a.token.Metadata.Name {
@@ -108,7 +108,7 @@ func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checke
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(a.token.Spec.Allow, func(m access.IAMMatch) bool { return m.Matches(a.caller) }) {
+	if !slices.ContainsFunc(a.token.Spec.Allow, func(m resource.IAMMatch) bool { return m.Matches(a.caller) }) {
 		return fault.Newf(fault.Denied, "ask an administrator to add the role to the token's spec.allow",
 			"join token %s does not allow the role %s of account %s", a.token.Metadata.Name, a.caller.Role, a.caller.Account)
 	}
@@ -127,11 +127,11 @@ func (a *arrival) authenticateSecret() error {
 		}
 		return nil
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(secret, access.SecretPrefix))
-	if err != nil || !strings.HasPrefix(secret, access.SecretPrefix) || len(raw) != 32 {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(secret, resource.SecretPrefix))
+	if err != nil || !strings.HasPrefix(secret, resource.SecretPrefix) || len(raw) != 32 {
 		return badSecret()
 	}
-	a.secret = access.HashSecret(secret)
+	a.secret = resource.HashSecret(secret)
 	return nil
 }
 
@@ -141,14 +141,14 @@ func badSecret() error {
 }
 
 func (a *arrival) kind() string {
-	if a.request.Join.Token == access.FleetToken {
+	if a.request.Join.Token == resource.FleetToken {
 		return identity.KindProxy
 	}
 	return identity.KindAgent
 }
 
 // grant gives the host what the token grants of what it claims; a claim beyond it is refused by name.
-func (h *Hosts) grant(a *arrival, view bundle.View) error {
+func (h *Hosts) grant(a *arrival, view document.View) error {
 	targets, err := a.claimed(view.State.Trust.Name)
 	if err != nil {
 		return err
@@ -166,7 +166,7 @@ func (h *Hosts) grant(a *arrival, view bundle.View) error {
 	if a.caller.Account != "" {
 		a.host.AWS = proof.Name(a.caller)
 	}
-	return view.State.Standing(a.host, bundle.Use{Now: a.now})
+	return view.State.Standing(a.host, document.Use{Now: a.now})
 }
 
 // maxTargets is how many targets one agent may serve: all of them stand in its certificate, and are claimed in one

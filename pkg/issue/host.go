@@ -8,14 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -33,7 +33,7 @@ func (e *TakenError) Error() string { return "another agent holds " + e.Target.S
 // HostStore is what signing for agents and proxies needs of the tables. All reads are strongly consistent.
 type HostStore interface {
 	// Token gives a join token; found is false when there is none.
-	Token(ctx context.Context, name string) (t access.Token, found bool, err error)
+	Token(ctx context.Context, name string) (t resource.Token, found bool, err error)
 	// Admit writes, in one transaction, intent and single use, the agent's record, its claims of targets and the
 	// use of a secret. ErrUsed, *TakenError, ErrRemoved or ErrSecret when a condition does not hold; then
 	// nothing is written.
@@ -59,8 +59,8 @@ type Admission struct {
 // HostConfig is what a signer for agents and proxies is given.
 type HostConfig struct {
 	Cluster   string
-	Fleet     access.IAMMatch // the proxies' role; zero for none
-	Documents Documents       // policy included: agents get it with the credential
+	Fleet     resource.IAMMatch // the proxies' role; zero for none
+	Documents Documents         // policy included: agents get it with the credential
 	MAC       MAC
 	STS       STS
 	Store     HostStore
@@ -82,8 +82,8 @@ func NewHosts(c HostConfig) *Hosts { return &Hosts{c, newRuntime(c.Now, c.Entrop
 type arrival struct {
 	request proof.HostRequest
 	now     time.Time
-	token   access.Token
-	caller  access.IAMIdentity
+	token   resource.Token
+	caller  resource.IAMIdentity
 	prior   *identity.Host // the credential held so far, proved
 	lapsed  bool           // prior has expired
 	secret  string         // hex SHA-256
@@ -139,11 +139,11 @@ func (h *Hosts) judged(ctx context.Context, a *arrival, ck proof.Checked) (wire.
 	return h.credential(a, p, linted.Until(), view), nil
 }
 
-func (h *Hosts) credential(a *arrival, p pair, until time.Time, view bundle.View) wire.HostCredential {
+func (h *Hosts) credential(a *arrival, p pair, until time.Time, view document.View) wire.HostCredential {
 	c := wire.HostCredential{
 		Cluster: h.config.Cluster, ID: a.host.ID, Targets: []string{}, Labels: a.host.Labels, CertificateID: a.host.Certificate,
 		SSHCertificate: p.ssh, TLSCertificate: p.x509, ExpiresAt: until, Trust: documents(view.Trust), Proxies: []string{},
-		Policy: document(view.Policy), Revocations: document(view.Revocations),
+		Policy: onWire(view.Policy), Revocations: onWire(view.Revocations),
 	}
 	for _, t := range a.host.Targets {
 		c.Targets = append(c.Targets, t.String())
@@ -261,9 +261,9 @@ func (h *Hosts) refused(ctx context.Context, a *arrival, cause error) error {
 
 func (a *arrival) method() string {
 	if a.request.STS != nil {
-		return access.MethodIAM
+		return resource.MethodIAM
 	}
-	return access.MethodToken
+	return resource.MethodToken
 }
 
 // clip bounds what an outsider says of itself in an event.

@@ -11,16 +11,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -42,15 +42,15 @@ func newMachines(t *testing.T) *machines {
 		keyNode:  {Partition: "aws", Account: account, Role: "demo-node", RoleID: "AROANODENODE1234", Session: "i-0123456789abcdef0"},
 		keyFleet: {Partition: "aws", Account: account, Role: "stile-fleet", RoleID: "AROAFLEETFLEET12", Session: "task"},
 	}}
-	m.store.tokens["nodes"] = access.Token{Metadata: access.Metadata{Name: "nodes", Scope: "/demo"}, Spec: access.TokenSpec{
-		Method: access.MethodIAM, Allow: []access.IAMMatch{{Account: account, Role: "demo-node"}}, Resources: []string{"node"},
+	m.store.tokens["nodes"] = resource.Token{Metadata: resource.Metadata{Name: "nodes", Scope: "/demo"}, Spec: resource.TokenSpec{
+		Method: resource.MethodIAM, Allow: []resource.IAMMatch{{Account: account, Role: "demo-node"}}, Resources: []string{"node"},
 		Names: []string{"node-*"}, Labels: map[string]string{"env": "demo"}, LabelChoice: map[string][]string{"role": {"web", "db"}},
 	}}
-	m.store.tokens["secret"] = access.Token{Metadata: access.Metadata{Name: "secret", Scope: "/"}, Spec: access.TokenSpec{
-		Method: access.MethodToken, Resources: []string{"node"}, Names: []string{"web-1", "web-2"}, Uses: 1,
+	m.store.tokens["secret"] = resource.Token{Metadata: resource.Metadata{Name: "secret", Scope: "/"}, Spec: resource.TokenSpec{
+		Method: resource.MethodToken, Resources: []string{"node"}, Names: []string{"web-1", "web-2"}, Uses: 1,
 	}}
 	m.hosts = issue.NewHosts(issue.HostConfig{
-		Cluster: m.ID, Fleet: access.IAMMatch{Account: account, Role: "stile-fleet"}, Documents: m.Cluster, MAC: m.Cluster, STS: m.sts,
+		Cluster: m.ID, Fleet: resource.IAMMatch{Account: account, Role: "stile-fleet"}, Documents: m.Cluster, MAC: m.Cluster, STS: m.sts,
 		Store: m.store, SSH: m.Authority(names.KeyHostSSH), X509: m.Authority(names.KeyHostX509), Now: m.Clock,
 	})
 	return m
@@ -112,7 +112,7 @@ func (m *machines) refused(t *testing.T, mc *machine, key string, code fault.Cod
 	}
 }
 
-func secret() string { return access.SecretPrefix + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }
+func secret() string { return resource.SecretPrefix + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }
 
 func bySecret(r *proof.HostRequest) {
 	r.Join.Token, r.Join.Targets, r.Secret = "secret", []string{"node/web-1"}, secret()
@@ -257,12 +257,12 @@ func TestAnAgentThatSleptBeyondItsCertificateComesBackByIAM(t *testing.T) {
 
 func TestASecretIsGoodForItsUsesAndTheCredentialAfterThat(t *testing.T) {
 	m := newMachines(t)
-	m.store.secrets[access.HashSecret(secret())] = 1
+	m.store.secrets[resource.HashSecret(secret())] = 1
 	mc := &machine{}
 	was := m.join(t, mc, "", bySecret)
 	m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *proof.HostRequest) { bySecret(r); r.Join.Targets = []string{"node/web-2"} })
 	renew := func(r *proof.HostRequest) { bySecret(r); r.Secret = "" }
-	if now := m.join(t, mc, "", renew); now.ID != was.ID || m.store.secrets[access.HashSecret(secret())] != 0 {
+	if now := m.join(t, mc, "", renew); now.ID != was.ID || m.store.secrets[resource.HashSecret(secret())] != 0 {
 		t.Errorf("%s after %s, uses left %v", now.ID, was.ID, m.store.secrets)
 	}
 	t.Run("but not once it has expired", func(t *testing.T) {
@@ -278,8 +278,8 @@ func TestASecretIsGoodForItsUsesAndTheCredentialAfterThat(t *testing.T) {
 
 func TestWrongSecretsAreAllRefusedAlike(t *testing.T) {
 	m := newMachines(t)
-	m.store.secrets[access.HashSecret(secret())] = 1
-	for _, s := range []string{"stj_", "x", secret() + "A", secret()[4:], access.SecretPrefix + "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"} {
+	m.store.secrets[resource.HashSecret(secret())] = 1
+	for _, s := range []string{"stj_", "x", secret() + "A", secret()[4:], resource.SecretPrefix + "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"} {
 		m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *proof.HostRequest) { bySecret(r); r.Secret = s })
 	}
 	m.refused(t, &machine{}, "", fault.Unauthenticated, "neither a secret nor", func(r *proof.HostRequest) { bySecret(r); r.Secret = "" })
@@ -287,7 +287,7 @@ func TestWrongSecretsAreAllRefusedAlike(t *testing.T) {
 
 func TestSec_S08_APriorCredentialMustBeOurOwnAndProved(t *testing.T) {
 	m := newMachines(t)
-	m.store.secrets[access.HashSecret(secret())] = 1
+	m.store.secrets[resource.HashSecret(secret())] = 1
 	mc := &machine{}
 	m.join(t, mc, "", bySecret)
 	renew := func(r *proof.HostRequest) { bySecret(r); r.Secret = "" }
@@ -320,7 +320,7 @@ func TestSec_S08_APriorCredentialMustBeOurOwnAndProved(t *testing.T) {
 		from := view.Head.Policy
 		from.Counter++
 		for id := range m.store.agents {
-			m.Revoke(bundle.Revocations{Before: []bundle.Before{{Target: "agent", Value: id, Version: from}}})
+			m.Revoke(document.Revocations{Before: []document.Before{{Target: "agent", Value: id, Version: from}}})
 		}
 		revoked := *mc
 		m.refused(t, &revoked, "", fault.Unauthenticated, "revoked", renew)
@@ -341,7 +341,7 @@ func TestSec_S24_AJoinIsGoodOnce(t *testing.T) {
 	_, err := m.hosts.Issue(t.Context(), r)
 	wantFault(t, err, fault.Denied, "used before")
 	login := newPeople(t)
-	_, err = login.users.Issue(t.Context(), proof.UserRequest{Method: access.MethodIAM, Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, Evidence: evidence(t, *r.STS)})
+	_, err = login.users.Issue(t.Context(), proof.UserRequest{Method: resource.MethodIAM, Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey, Evidence: evidence(t, *r.STS)})
 	wantFault(t, err, fault.Denied, "for join, not for login")
 }
 
@@ -363,7 +363,7 @@ func TestALockedAgentGetsNoCertificate(t *testing.T) {
 	m := newMachines(t)
 	mc := &machine{}
 	cred := m.join(t, mc, keyNode, nil)
-	m.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "agent", Value: cred.ID}}})
+	m.Revoke(document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "agent", Value: cred.ID}}})
 	m.refused(t, mc, keyNode, fault.Denied, "locked", nil)
 }
 

@@ -4,10 +4,10 @@ import (
 	"context"
 	"strings"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/strict"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -18,13 +18,13 @@ const maxSTS = 16 << 10
 // IAM authenticates by a signed sts:GetCallerIdentity request, which AWS itself confirms, and the iam_mappings.
 type IAM struct {
 	STS       STS
-	Mappings  func(context.Context) ([]access.Mapping, error) // with strong consistency
-	Bootstrap access.IAMMatch                                 // the first administrator; zero for none
+	Mappings  func(context.Context) ([]resource.Mapping, error) // with strong consistency
+	Bootstrap resource.IAMMatch                                 // the first administrator; zero for none
 }
 
 // Authenticate implements [Authenticator]; the evidence is a wire.STSRequest.
 func (i IAM) Authenticate(ctx context.Context, e Evidence) (Principal, Witness, error) {
-	w := Witness{Actor: outsider(access.IAMIdentity{})}
+	w := Witness{Actor: outsider(resource.IAMIdentity{})}
 	var sent wire.STSRequest
 	if err := strict.JSON(e.Raw, maxSTS, &sent); err != nil {
 		return Principal{}, w, err
@@ -48,26 +48,26 @@ func (i IAM) Authenticate(ctx context.Context, e Evidence) (Principal, Witness, 
 }
 
 // callerOf rebuilds the request and has AWS say who signed it.
-func callerOf(ctx context.Context, sts STS, sent wire.STSRequest, e Evidence) (access.IAMIdentity, error) {
+func callerOf(ctx context.Context, sts STS, sent wire.STSRequest, e Evidence) (resource.IAMIdentity, error) {
 	request, err := proof.Rebuild(sent, e.Binding, e.Now)
 	if err != nil {
-		return access.IAMIdentity{}, err
+		return resource.IAMIdentity{}, err
 	}
 	return sts.Caller(ctx, request)
 }
 
 // builtin is the first administrator's mapping, from the deployment's configuration.
-func (i IAM) builtin() []access.Mapping {
+func (i IAM) builtin() []resource.Mapping {
 	if i.Bootstrap.Account == "" {
 		return nil
 	}
-	return []access.Mapping{access.Bootstrap(i.Bootstrap)}
+	return []resource.Mapping{resource.Bootstrap(i.Bootstrap)}
 }
 
 // mapped finds the one mapping that lets the caller in. Two that match are refused, naming both: which of them
 // was meant is not for the signer to guess.
-func mapped(mappings []access.Mapping, c access.IAMIdentity) (access.Mapping, error) {
-	var found []access.Mapping
+func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mapping, error) {
+	var found []resource.Mapping
 	for _, m := range mappings {
 		if m.Spec.Match.Matches(c) {
 			found = append(found, m)
@@ -76,27 +76,27 @@ func mapped(mappings []access.Mapping, c access.IAMIdentity) (access.Mapping, er
 	switch len(found) {
 	case 1:
 		if found[0].Unreadable {
-			return access.Mapping{}, fault.Newf(fault.Denied, "an administrator updates the cluster, or writes the mapping again",
+			return resource.Mapping{}, fault.Newf(fault.Denied, "an administrator updates the cluster, or writes the mapping again",
 				"iam_mapping %s says something that is not known here", found[0].Metadata.Name)
 		}
 		return found[0], nil
 	case 0:
-		return access.Mapping{}, fault.Newf(fault.Denied, "ask an administrator for an iam_mapping of this role",
+		return resource.Mapping{}, fault.Newf(fault.Denied, "ask an administrator for an iam_mapping of this role",
 			"no iam_mapping admits the role %s of account %s", c.Role, c.Account)
 	}
 	var both []string
 	for _, m := range found {
 		both = append(both, m.Metadata.Name)
 	}
-	return access.Mapping{}, fault.Newf(fault.Denied, "an administrator changes or deletes iam_mappings until only one matches",
+	return resource.Mapping{}, fault.Newf(fault.Denied, "an administrator changes or deletes iam_mappings until only one matches",
 		"more than one iam_mapping matches this identity: %s", strings.Join(both, ", "))
 }
 
 // named makes the principal. Without a user's name in the mapping the session's is taken, where it proves something.
-func named(m access.Mapping, c access.IAMIdentity) (Principal, error) {
+func named(m resource.Mapping, c resource.IAMIdentity) (Principal, error) {
 	name := m.Spec.User
 	if name == "" {
-		if !access.IsSSO(c.Role) || m.Spec.Match.Role != c.Role {
+		if !resource.IsSSO(c.Role) || m.Spec.Match.Role != c.Role {
 			return Principal{}, fault.Newf(fault.Denied, "an administrator sets spec.user in it",
 				"iam_mapping %s names no user, and the session name of %s proves nothing", m.Metadata.Name, c.Role)
 		}

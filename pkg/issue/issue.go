@@ -16,19 +16,19 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // Documents gives the verified documents that stand at this moment.
 type Documents interface {
-	Fresh(context.Context) (bundle.View, error)
+	Fresh(context.Context) (document.View, error)
 }
 
 // MAC verifies that a front of this cluster made a challenge; anything else is a fault.
@@ -38,7 +38,7 @@ type MAC interface {
 
 // STS asks AWS who signed a request.
 type STS interface {
-	Caller(context.Context, proof.Request) (access.IAMIdentity, error)
+	Caller(context.Context, proof.Request) (resource.IAMIdentity, error)
 }
 
 // Signer signs with a certificate authority's key and remembers the request ids of its signatures.
@@ -90,7 +90,7 @@ type pair struct {
 
 // sign makes the certificates that were linted. Both keys must be active in the trust document: a certificate by any
 // other would be worth nothing to anybody.
-func (a authorities) sign(ctx context.Context, l certs.Linted, trust bundle.Trust) (pair, error) {
+func (a authorities) sign(ctx context.Context, l certs.Linted, trust document.Trust) (pair, error) {
 	var p pair
 	if l.SSH() {
 		s, err := active(ctx, a.ssh, trust, a.sshPurpose)
@@ -113,13 +113,13 @@ func (a authorities) sign(ctx context.Context, l certs.Linted, trust bundle.Trus
 	return p, nil
 }
 
-func active(ctx context.Context, a Authority, trust bundle.Trust, purpose string) (Signer, error) {
+func active(ctx context.Context, a Authority, trust document.Trust, purpose string) (Signer, error) {
 	s, err := a(ctx)
 	if err != nil {
 		return nil, err
 	}
-	id := bundle.KeyID(s.Public())
-	if !slices.ContainsFunc(trust.KeysFor(purpose, bundle.StateActive), func(k bundle.Key) bool { return k.ID == id }) {
+	id := document.KeyID(s.Public())
+	if !slices.ContainsFunc(trust.KeysFor(purpose, document.StateActive), func(k document.Key) bool { return k.ID == id }) {
 		return nil, fault.Newf(fault.Internal, "an administrator deploys again, so that the trust document is made again",
 			"the %s key of this function is not active in the trust document", purpose)
 	}
@@ -143,15 +143,15 @@ func lifetime(seconds int64, normal, most time.Duration) (time.Duration, error) 
 }
 
 // Documents turns signed documents into the API's form.
-func documents(all []bundle.Signed) []wire.SignedDocument {
+func documents(all []document.Signed) []wire.SignedDocument {
 	out := make([]wire.SignedDocument, len(all))
 	for i, s := range all {
-		out[i] = document(s)
+		out[i] = onWire(s)
 	}
 	return out
 }
 
-func document(s bundle.Signed) wire.SignedDocument {
+func onWire(s document.Signed) wire.SignedDocument {
 	d := wire.SignedDocument{Kind: string(s.Kind), Body: s.Body, KeyID: s.KeyID, Signature: s.Signature}
 	if s.Link != nil {
 		d.Link = wire.DocumentLink{KeyID: s.Link.KeyID, Signature: s.Link.Signature}

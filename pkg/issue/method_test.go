@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -19,6 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -52,7 +52,7 @@ func newBadges(t *testing.T) (*people, *badges) {
 	}}}
 	p.users = issue.NewUsers(issue.UserConfig{
 		Cluster: p.ID, Documents: p.Cluster, MAC: p.Cluster, Store: p.store, SSH: p.Authority(names.KeyUserSSH), X509: p.Authority(names.KeyUserX509), Now: p.Clock,
-		Methods: map[string]issue.Authenticator{access.MethodIAM: issue.IAM{STS: p.sts, Mappings: p.store.Mappings}, "badge": b},
+		Methods: map[string]issue.Authenticator{resource.MethodIAM: issue.IAM{STS: p.sts, Mappings: p.store.Mappings}, "badge": b},
 	})
 	return p, b
 }
@@ -97,7 +97,7 @@ func (p *people) user(t *testing.T, cred wire.UserCredential) identity.User {
 }
 
 func TestWhateverTheEvidenceTheSamePrincipalGetsTheSameCertificate(t *testing.T) {
-	for name, record := range map[string]*access.UserSpec{
+	for name, record := range map[string]*resource.UserSpec{
 		"without a record":                     nil,
 		"with a record of its mapping":         {Mapping: "engineers", Roles: []string{"auditor", "access"}, Traits: map[string][]string{"logins": {"postgres"}, "team": {"web"}}},
 		"with a record of another's mapping":   {Mapping: "others", Roles: []string{"editor"}, Traits: map[string][]string{"logins": {"root"}}},
@@ -106,7 +106,7 @@ func TestWhateverTheEvidenceTheSamePrincipalGetsTheSameCertificate(t *testing.T)
 		t.Run(name, func(t *testing.T) {
 			p, _ := newBadges(t)
 			if record != nil {
-				p.store.users["alice"] = access.User{Metadata: access.Metadata{Name: "alice"}, Spec: *record}
+				p.store.users["alice"] = resource.User{Metadata: resource.Metadata{Name: "alice"}, Spec: *record}
 			}
 			byAWS, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
 			if err != nil {
@@ -145,7 +145,7 @@ func TestARecordAddsNothingToTheAuthenticatorsOwnPrincipal(t *testing.T) {
 	holder.Roles = append(make([]string, 0, 8), holder.Roles...)
 	holder.Traits["logins"] = append(make([]string, 0, 8), holder.Traits["logins"]...)
 	b.holders["A"] = holder
-	p.store.users["alice"] = access.User{Metadata: access.Metadata{Name: "alice"}, Spec: access.UserSpec{Mapping: "engineers", Roles: []string{"auditor"}, Traits: map[string][]string{"logins": {"postgres"}, "team": {"web"}}}}
+	p.store.users["alice"] = resource.User{Metadata: resource.Metadata{Name: "alice"}, Spec: resource.UserSpec{Mapping: "engineers", Roles: []string{"auditor"}, Traits: map[string][]string{"logins": {"postgres"}, "team": {"web"}}}}
 	for range 2 {
 		if _, err := p.users.Issue(t.Context(), p.badge(t, "A")); err != nil {
 			t.Fatal(err)
@@ -203,7 +203,7 @@ func TestARefusalTellsWhatTheAuthenticatorSaw(t *testing.T) {
 		"no badge":                {func(r *proof.UserRequest) { r.Evidence = json.RawMessage(`7`) }, fault.BadInput, "no badge", "unknown"},
 		"a way that there is not": {func(r *proof.UserRequest) { r.Method = "magic" }, fault.BadInput, `no way to log in by "magic"`, "unknown"},
 		"no way":                  {func(r *proof.UserRequest) { r.Method = "" }, fault.BadInput, `no way to log in by ""`, "unknown"},
-		"evidence of another way": {func(r *proof.UserRequest) { r.Method = access.MethodIAM }, fault.BadInput, "", "aws/unknown"},
+		"evidence of another way": {func(r *proof.UserRequest) { r.Method = resource.MethodIAM }, fault.BadInput, "", "aws/unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := p.badge(t, "A")
@@ -262,7 +262,7 @@ func TestTheUIDIsOfClusterMappingAndSubject(t *testing.T) {
 }
 
 func TestARoleThatPinsPutsTheAddressIntoBothCertificates(t *testing.T) {
-	pinned := access.Role{Metadata: access.Metadata{Name: "pinned", Scope: "/"}, Spec: access.RoleSpec{Options: access.RoleOptions{PinSourceIP: true}}}
+	pinned := resource.Role{Metadata: resource.Metadata{Name: "pinned", Scope: "/"}, Spec: resource.RoleSpec{Options: resource.RoleOptions{PinSourceIP: true}}}
 	for name, c := range map[string]struct {
 		role, from, want string
 	}{
@@ -274,7 +274,7 @@ func TestARoleThatPinsPutsTheAddressIntoBothCertificates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeople(t)
-			p.store.roles = []access.Role{pinned}
+			p.store.roles = []resource.Role{pinned}
 			p.store.mappings[0].Spec.Roles = []string{"access", c.role}
 			r := p.login(t, keyAlice)
 			r.SourceIP = c.from
@@ -296,7 +296,7 @@ func TestARoleThatPinsPutsTheAddressIntoBothCertificates(t *testing.T) {
 	}
 	for _, from := range []string{"", "somewhere", "192.0.2.7:443", "192.0.2.0/24", "fe80::1%eth0"} {
 		p := newPeople(t)
-		p.store.roles = []access.Role{pinned}
+		p.store.roles = []resource.Role{pinned}
 		p.store.mappings[0].Spec.Roles = []string{"access", "pinned"}
 		r := p.login(t, keyAlice)
 		r.SourceIP = from
@@ -311,21 +311,21 @@ func TestARoleThatPinsPutsTheAddressIntoBothCertificates(t *testing.T) {
 // A role that says what nothing enforces is not kept in part: who has it gets nothing, and is told what is wrong with it.
 func TestAStoredRoleThatCannotBeKeptBarsItsHolderAtLogin(t *testing.T) {
 	yes := true
-	stored := func(spec access.RoleSpec) access.Role {
-		return access.Role{Metadata: access.Metadata{Name: "old", Scope: "/"}, Spec: spec}
+	stored := func(spec resource.RoleSpec) resource.Role {
+		return resource.Role{Metadata: resource.Metadata{Name: "old", Scope: "/"}, Spec: spec}
 	}
-	for field, role := range map[string]access.Role{
-		"spec.options.record":              stored(access.RoleSpec{Options: access.RoleOptions{Record: "strict"}}),
-		"spec.options.forward_agent":       stored(access.RoleSpec{Options: access.RoleOptions{ForwardAgent: &yes}}),
-		"spec.options.port_forwarding":     stored(access.RoleSpec{Options: access.RoleOptions{PortForwarding: &yes}}),
-		"spec.options.require_session_mfa": stored(access.RoleSpec{Options: access.RoleOptions{RequireSessionMFA: true}}),
-		"spec.allow.rules[0].where":        stored(access.RoleSpec{Allow: access.RoleBlock{Rules: []access.Rule{{Resources: []string{"role"}, Verbs: []string{"list"}, Where: "own"}}}}),
-		"spec.deny.logins[0]":              stored(access.RoleSpec{Deny: access.RoleBlock{Logins: []string{"ro*t"}}}),
-		"unreadable":                       access.Unreadable(access.Metadata{Name: "old", Scope: "/"}),
+	for field, role := range map[string]resource.Role{
+		"spec.options.record":              stored(resource.RoleSpec{Options: resource.RoleOptions{Record: "strict"}}),
+		"spec.options.forward_agent":       stored(resource.RoleSpec{Options: resource.RoleOptions{ForwardAgent: &yes}}),
+		"spec.options.port_forwarding":     stored(resource.RoleSpec{Options: resource.RoleOptions{PortForwarding: &yes}}),
+		"spec.options.require_session_mfa": stored(resource.RoleSpec{Options: resource.RoleOptions{RequireSessionMFA: true}}),
+		"spec.allow.rules[0].where":        stored(resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"role"}, Verbs: []string{"list"}, Where: "own"}}}}),
+		"spec.deny.logins[0]":              stored(resource.RoleSpec{Deny: resource.RoleBlock{Logins: []string{"ro*t"}}}),
+		"unreadable":                       resource.Unreadable(resource.Metadata{Name: "old", Scope: "/"}),
 	} {
 		t.Run(field, func(t *testing.T) {
 			p := newPeople(t)
-			p.store.roles = []access.Role{role}
+			p.store.roles = []resource.Role{role}
 			if _, err := p.users.Issue(t.Context(), p.login(t, keyAlice)); err != nil {
 				t.Errorf("who does not have it: %v", err)
 			}
@@ -371,7 +371,7 @@ func TestWhatTheLintRefusesReachesNoSigner(t *testing.T) {
 		p := newPeople(t)
 		p.users = issue.NewUsers(issue.UserConfig{
 			Cluster: p.ID, Documents: p.Cluster, MAC: p.Cluster, Store: p.store, SSH: untouched(t), X509: untouched(t), Now: p.Clock, Entropy: stuck{},
-			Methods: map[string]issue.Authenticator{access.MethodIAM: issue.IAM{STS: p.sts, Mappings: p.store.Mappings}},
+			Methods: map[string]issue.Authenticator{resource.MethodIAM: issue.IAM{STS: p.sts, Mappings: p.store.Mappings}},
 		})
 		cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
 		wantFault(t, err, fault.BadInput, says)

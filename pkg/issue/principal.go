@@ -10,9 +10,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Evidence is what somebody shows of itself beside the challenge and its keys, which are checked by then.
@@ -54,7 +54,7 @@ func (p Principal) uid(cluster string) string {
 }
 
 // add gives a principal what the user's record holds beside it.
-func (p *Principal) add(s access.UserSpec) {
+func (p *Principal) add(s resource.UserSpec) {
 	p.Roles = append(slices.Clone(p.Roles), s.Roles...)
 	traits := maps.Clone(p.Traits)
 	if traits == nil {

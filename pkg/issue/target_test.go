@@ -9,16 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // several is machines whose token grants nodes and databases of any name.
@@ -187,19 +187,19 @@ func TestALockedTokenAdmitsNobodyAndALockedTargetItsAgent(t *testing.T) {
 	m := several(t)
 	mc := &machine{}
 	m.join(t, mc, keyNode, claiming("node/a"))
-	m.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "target", Value: "node/a"}}})
+	m.Revoke(document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "target", Value: "node/a"}}})
 	m.join(t, mc, keyNode, claiming("node/a"))
-	m.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_2", Target: "token", Value: "nodes"}}})
+	m.Revoke(document.Revocations{Locks: []document.Lock{{ID: "lck_2", Target: "token", Value: "nodes"}}})
 	held := *mc
 	m.refused(t, &held, keyNode, fault.Denied, "locked: token nodes", claiming("node/a"))
 	m.refused(t, &machine{}, keyNode, fault.Denied, "locked: token nodes", claiming("node/b"))
 	until := m.Now.Add(-time.Second)
-	m.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_2", Target: "token", Value: "nodes", Expires: &until}}})
+	m.Revoke(document.Revocations{Locks: []document.Lock{{ID: "lck_2", Target: "token", Value: "nodes", Expires: &until}}})
 	m.join(t, mc, keyNode, claiming("node/a"))
 }
 
 func TestTheFleetsTokenGrantsNoTarget(t *testing.T) {
-	if s := issue.FleetToken(access.IAMMatch{Account: account, Role: "stile-fleet"}).Spec; s.Grants(identity.Target{Kind: "node", Name: "a"}) {
+	if s := issue.FleetToken(resource.IAMMatch{Account: account, Role: "stile-fleet"}).Spec; s.Grants(identity.Target{Kind: "node", Name: "a"}) {
 		t.Error("the fleet's token grants a node")
 	}
 }

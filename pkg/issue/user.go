@@ -8,23 +8,23 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // UserStore is what signing for people needs of the tables. All reads are strongly consistent.
 type UserStore interface {
-	Roles(context.Context) ([]access.Role, error)
+	Roles(context.Context) ([]resource.Role, error)
 	// User gives the record of a user; found is false when there is none.
-	User(ctx context.Context, name string) (u access.User, found bool, err error)
+	User(ctx context.Context, name string) (u resource.User, found bool, err error)
 	// Intend writes intent and single use in one transaction; ErrUsed when the use is recorded already.
 	Intend(context.Context, Intent) error
 	// Conclude writes signatures and event in one transaction.
@@ -36,7 +36,7 @@ type UserStore interface {
 // UserConfig is what a signer for people is given.
 type UserConfig struct {
 	Cluster   string
-	Methods   map[string]Authenticator // by name: access.MethodIAM, …
+	Methods   map[string]Authenticator // by name: resource.MethodIAM, …
 	Documents Documents
 	MAC       MAC
 	Store     UserStore
@@ -125,7 +125,7 @@ func (u *Users) judged(ctx context.Context, a *attempt) (wire.UserCredential, er
 }
 
 // identify makes a user of the principal and its record.
-func (u *Users) identify(ctx context.Context, a *attempt, view bundle.View) error {
+func (u *Users) identify(ctx context.Context, a *attempt, view document.View) error {
 	record, found, err := u.config.Store.User(ctx, a.principal.Name)
 	if err != nil {
 		return err
@@ -148,20 +148,20 @@ func sortedUnique(roles []string) []string {
 }
 
 // decide says what the user gets: roles that exist and can be kept, logins, and for how long; locks bar.
-func (u *Users) decide(ctx context.Context, a *attempt, view bundle.View) (time.Time, error) {
+func (u *Users) decide(ctx context.Context, a *attempt, view document.View) (time.Time, error) {
 	stored, err := u.config.Store.Roles(ctx)
 	if err != nil {
 		return time.Time{}, err
 	}
-	roles := append(access.Presets(), stored...)
+	roles := append(resource.Presets(), stored...)
 	for _, r := range a.identity.Roles {
 		// A role that is gone may have denied something: without it the user would get more.
-		if !slices.ContainsFunc(roles, func(have access.Role) bool { return have.Metadata.Name == r }) {
+		if !slices.ContainsFunc(roles, func(have resource.Role) bool { return have.Metadata.Name == r }) {
 			return time.Time{}, fault.Newf(fault.Denied, "an administrator creates the role, or takes it out of the iam_mapping or user",
 				"%s has the role %s, which does not exist", a.identity.Name, r)
 		}
 	}
-	if err := view.State.Standing(a.identity, bundle.Use{Now: a.now}); err != nil {
+	if err := view.State.Standing(a.identity, document.Use{Now: a.now}); err != nil {
 		return time.Time{}, err
 	}
 	life, err := lifetime(a.request.TTLSeconds, policy.DefaultTTL, certs.MaxUserLife)

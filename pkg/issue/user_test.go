@@ -10,16 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -43,16 +43,16 @@ func newPeople(t *testing.T) *people {
 		keyAlice: {Partition: "aws", Account: account, Role: engineer, RoleID: "AROAENGINEER1234", Session: "alice"},
 		keyAdmin: {Partition: "aws", Account: account, Role: "PlatformAdmin", RoleID: "AROAADMINADMIN12", Session: "whoever"},
 	}}
-	p.store.mappings = []access.Mapping{{
-		Metadata: access.Metadata{Name: "engineers"},
-		Spec: access.MappingSpec{
-			Match: access.IAMMatch{Account: account, Role: engineer}, Roles: []string{"access"}, Traits: map[string][]string{"logins": {"ubuntu"}},
+	p.store.mappings = []resource.Mapping{{
+		Metadata: resource.Metadata{Name: "engineers"},
+		Spec: resource.MappingSpec{
+			Match: resource.IAMMatch{Account: account, Role: engineer}, Roles: []string{"access"}, Traits: map[string][]string{"logins": {"ubuntu"}},
 		},
 	}}
 	p.users = issue.NewUsers(issue.UserConfig{
 		Cluster: p.ID, Documents: p.Cluster, MAC: p.Cluster,
 		Methods: map[string]issue.Authenticator{
-			access.MethodIAM: issue.IAM{STS: p.sts, Mappings: p.store.Mappings, Bootstrap: access.IAMMatch{Account: account, Role: "PlatformAdmin"}},
+			resource.MethodIAM: issue.IAM{STS: p.sts, Mappings: p.store.Mappings, Bootstrap: resource.IAMMatch{Account: account, Role: "PlatformAdmin"}},
 		},
 		Store: p.store, SSH: p.Authority(names.KeyUserSSH), X509: p.Authority(names.KeyUserX509), Now: p.Clock,
 	})
@@ -65,7 +65,7 @@ func (p *people) login(t *testing.T, key string) proof.UserRequest {
 	sshKey, tlsKey := clustertest.SPKI(t, clustertest.Key(t)), clustertest.SPKI(t, clustertest.Key(t))
 	challenge := p.Challenge(names.PurposeLogin, sshKey, tlsKey)
 	return proof.UserRequest{
-		Method: access.MethodIAM, Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey, RequestID: "req-1", SourceIP: "192.0.2.1",
+		Method: resource.MethodIAM, Challenge: challenge, SSHKey: sshKey, TLSKey: tlsKey, RequestID: "req-1", SourceIP: "192.0.2.1",
 		Evidence: evidence(t, p.STSRequest(key, proof.Binding{Challenge: challenge, Purpose: names.PurposeLogin, Cluster: p.ID, Keys: certs.KeysHash(sshKey, tlsKey)})),
 	}
 }
@@ -194,8 +194,8 @@ func TestSec_S23_ASessionNameProvesNothingButForIdentityCenter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeople(t)
-			p.sts[keyAlice] = access.IAMIdentity{Partition: "aws", Account: account, Role: role, RoleID: "AROAENGINEER1234", Session: "root-admin"}
-			p.store.mappings[0].Spec.Match = access.IAMMatch{Account: account, Role: role}
+			p.sts[keyAlice] = resource.IAMIdentity{Partition: "aws", Account: account, Role: role, RoleID: "AROAENGINEER1234", Session: "root-admin"}
+			p.store.mappings[0].Spec.Match = resource.IAMMatch{Account: account, Role: role}
 			_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
 			wantFault(t, err, fault.Denied, "proves nothing")
 			p.store.mappings[0].Spec.Match.Session = "root-admin"
@@ -275,7 +275,7 @@ func TestTwoMappingsThatMatchAreRefusedByName(t *testing.T) {
 
 func TestAUserRecordAddsOnlyToItsOwnMapping(t *testing.T) {
 	p := newPeople(t)
-	record := access.User{Metadata: access.Metadata{Name: "alice"}, Spec: access.UserSpec{Mapping: "engineers", Roles: []string{"auditor"}, Traits: map[string][]string{"logins": {"postgres"}}}}
+	record := resource.User{Metadata: resource.Metadata{Name: "alice"}, Spec: resource.UserSpec{Mapping: "engineers", Roles: []string{"auditor"}, Traits: map[string][]string{"logins": {"postgres"}}}}
 	p.store.users["alice"] = record
 	cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
 	if err != nil {
@@ -312,7 +312,7 @@ func TestLifetimesAreTheShortestOfWhatIsAskedAndAllowed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeople(t)
-			p.store.roles = []access.Role{{Metadata: access.Metadata{Name: "short", Scope: "/"}, Spec: access.RoleSpec{Options: access.RoleOptions{MaxSessionTTL: access.Duration(c.role)}}}}
+			p.store.roles = []resource.Role{{Metadata: resource.Metadata{Name: "short", Scope: "/"}, Spec: resource.RoleSpec{Options: resource.RoleOptions{MaxSessionTTL: resource.Duration(c.role)}}}}
 			p.store.mappings[0].Spec.Roles = []string{"access", "short"}
 			r := p.login(t, keyAlice)
 			r.TTLSeconds = c.asked
@@ -356,7 +356,7 @@ func TestAMappingThatCanNotBeReadStopsThoseItMatchesAlone(t *testing.T) {
 
 func TestALockedUserGetsNothing(t *testing.T) {
 	p := newPeople(t)
-	p.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "user", Value: "alice"}}})
+	p.Revoke(document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "user", Value: "alice"}}})
 	_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
 	wantFault(t, err, fault.Denied, "locked")
 }

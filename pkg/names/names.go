@@ -28,8 +28,8 @@ const (
 	EnvSignUser        = "STILE_FN_SIGN_USER"     // function names to invoke
 	EnvSignHost        = "STILE_FN_SIGN_HOST"     //
 	EnvPublish         = "STILE_FN_PUBLISH"       //
-	EnvBootstrapAdmin  = "STILE_BOOTSTRAP_ADMIN"  // JSON of access.IAMMatch: who is the first administrator
-	EnvFleetRole       = "STILE_FLEET_ROLE"       // JSON of access.IAMMatch: the role that proxies join with
+	EnvBootstrapAdmin  = "STILE_BOOTSTRAP_ADMIN"  // JSON of resource.IAMMatch: who is the first administrator
+	EnvFleetRole       = "STILE_FLEET_ROLE"       // JSON of resource.IAMMatch: the role that proxies join with
 	EnvAPI             = "STILE_API"              // URL of the API, with its stage
 	EnvPublicAddr      = "STILE_PUBLIC_ADDR"      // host:port at which clients and agents reach the proxies
 	EnvListen          = "STILE_LISTEN"           // the address that the proxy listens on, such as :8443
@@ -71,7 +71,7 @@ const (
 	Expires = "expires" // seconds since 1970: the tables' TTL attribute, never used to decide
 )
 
-// KindNode is the kind of target that has a meaning of its own in places; package access has the table of all kinds.
+// KindNode is the kind of target that has a meaning of its own in places; package resource has the table of all kinds.
 const KindNode = "node" // a server reached by SSH
 
 // Protocols on the proxy's one port, chosen by ALPN.
@@ -92,7 +92,7 @@ const (
 	HeaderChallenge   = "X-Stile-Challenge" // signed headers of the STS request that is login and join evidence
 	HeaderPurpose     = "X-Stile-Purpose"   // login | join
 	HeaderCluster     = "X-Stile-Cluster"   // cluster id
-	HeaderKeys        = "X-Stile-Keys"      // base64url SHA-256 over both public keys, see KeysHash in package login
+	HeaderKeys        = "X-Stile-Keys"      // base64url SHA-256 over both public keys, see KeysHash in package certs
 )
 
 // Purposes of a challenge.

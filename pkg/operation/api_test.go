@@ -16,15 +16,15 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/certs/certstest"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -111,7 +111,7 @@ func TestSec_S08_EveryRouteDeniesEveryCallerThatItIsNotFor(t *testing.T) {
 				if r.Caller == wire.CallerAnonymous {
 					continue
 				}
-				s.store.resources["role/dev"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "dev", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+				s.store.resources["role/dev"] = resource.Resource{Kind: "role", Metadata: resource.Metadata{Name: "dev", Scope: "/", Revision: 1}, Spec: &resource.RoleSpec{}}
 				if r.Operation == "createResource" {
 					delete(s.store.resources, "role/dev")
 				}
@@ -322,11 +322,11 @@ func TestLocksAndRevocationsCountAtOnce(t *testing.T) {
 	if status, _, _ := s.call(ada, http.MethodGet, "/v1/status", ""); status != http.StatusOK {
 		t.Fatalf("%d", status)
 	}
-	s.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "user", Value: "ada"}}})
+	s.Revoke(document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "user", Value: "ada"}}})
 	if status, p, _ := s.call(ada, http.MethodGet, "/v1/status", ""); status != http.StatusForbidden || !strings.Contains(p.Hint, "lck_1") {
 		t.Errorf("locked: %d %+v", status, p)
 	}
-	s.Revoke(bundle.Revocations{Before: []bundle.Before{{Target: "certificate", Value: certificateID(t, s, ada), Version: identity.Version{Epoch: 1, Counter: 9}}}})
+	s.Revoke(document.Revocations{Before: []document.Before{{Target: "certificate", Value: certificateID(t, s, ada), Version: identity.Version{Epoch: 1, Counter: 9}}}})
 	if status, p, _ := s.call(ada, http.MethodGet, "/v1/status", ""); status != http.StatusUnauthorized {
 		t.Errorf("revoked: %d %+v", status, p)
 	}
@@ -483,15 +483,15 @@ func (s *site) pages(who credential, path string, limit int) string {
 }
 
 func TestListsHavePages(t *testing.T) {
-	scoped := access.Role{Metadata: access.Metadata{Name: "scoped", Scope: "/b"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Rules: []access.Rule{{Resources: []string{"token"}, Verbs: []string{"list"}}}}}}
-	demo := access.Role{Metadata: access.Metadata{Name: "demo", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: access.Labels{"env": {"demo"}}}}}
+	scoped := resource.Role{Metadata: resource.Metadata{Name: "scoped", Scope: "/b"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"token"}, Verbs: []string{"list"}}}}}}
+	demo := resource.Role{Metadata: resource.Metadata{Name: "demo", Scope: "/"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: resource.Labels{"env": {"demo"}}}}}
 	s := newSite(t, scoped, demo)
 	for i, name := range []string{"t1", "t2", "t3", "t4", "t5", "t6", "t7"} {
 		scope := "/a"
 		if i == 3 || i == 6 {
 			scope = "/b"
 		}
-		s.store.resources["token/"+name] = access.Resource{Kind: "token", Metadata: access.Metadata{Name: name, Scope: scope, Revision: 1}, Spec: &access.TokenSpec{}}
+		s.store.resources["token/"+name] = resource.Resource{Kind: "token", Metadata: resource.Metadata{Name: name, Scope: scope, Revision: 1}, Spec: &resource.TokenSpec{}}
 	}
 	const path = "/v1/admin/resources/token"
 	for _, c := range []struct {
@@ -510,8 +510,8 @@ func TestListsHavePages(t *testing.T) {
 		}
 	}
 	// Built-in ones come first, whatever the size.
-	s.store.resources["role/b"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "b", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
-	s.store.resources["role/z"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "z", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+	s.store.resources["role/b"] = resource.Resource{Kind: "role", Metadata: resource.Metadata{Name: "b", Scope: "/", Revision: 1}, Spec: &resource.RoleSpec{}}
+	s.store.resources["role/z"] = resource.Resource{Kind: "role", Metadata: resource.Metadata{Name: "z", Scope: "/", Revision: 1}, Spec: &resource.RoleSpec{}}
 	if got := s.pages(s.user("ada", "editor"), "/v1/admin/resources/role", 1); got != "[ access auditor editor b ][ z ]" {
 		t.Error(got)
 	}
@@ -545,8 +545,8 @@ func (s *site) targets(who credential, kind string) wire.TargetList {
 }
 
 func TestTargetsAreShownToWhoMayReachThem(t *testing.T) {
-	s := newSite(t, access.Role{Metadata: access.Metadata{Name: "demo", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{
-		Logins: []string{"ubuntu"}, NodeLabels: access.Labels{"env": {"demo"}}, DBLabels: access.Labels{"env": {"demo"}}, DBNames: []string{"*"}, DBUsers: []string{"app"},
+	s := newSite(t, resource.Role{Metadata: resource.Metadata{Name: "demo", Scope: "/"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{
+		Logins: []string{"ubuntu"}, NodeLabels: resource.Labels{"env": {"demo"}}, DBLabels: resource.Labels{"env": {"demo"}}, DBNames: []string{"*"}, DBUsers: []string{"app"},
 	}}})
 	const offline = "agt_01hv0000000000000000000001"
 	demo, prod := map[string]string{"env": "demo"}, map[string]string{"env": "prod"}
@@ -584,7 +584,7 @@ func TestTargetsAreShownToWhoMayReachThem(t *testing.T) {
 }
 
 func TestALockedGrantShowsNothingMore(t *testing.T) {
-	s := newSite(t, access.Role{Metadata: access.Metadata{Name: "demo", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: access.Labels{"*": {"*"}}}}})
+	s := newSite(t, resource.Role{Metadata: resource.Metadata{Name: "demo", Scope: "/"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: resource.Labels{"*": {"*"}}}}})
 	s.store.hold("node/node-1", agentOnline, nil)
 	s.store.hold("node/node-2", agentOnline, nil)
 	grant := identity.Grant{Request: "req_01hv0000000000000000000000", Roles: []string{"demo"}, Resources: []identity.Target{{Kind: "node", Name: "node-1"}}, Until: s.Now.Add(time.Minute)}
@@ -598,7 +598,7 @@ func TestALockedGrantShowsNothingMore(t *testing.T) {
 	if d := cmp.Diff([]string{"node-1"}, seen()); d != "" {
 		t.Error("its resource alone:", d)
 	}
-	s.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "request", Value: grant.Request}}}, access.Role{Metadata: access.Metadata{Name: "demo"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: access.Labels{"*": {"*"}}}}})
+	s.Revoke(document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "request", Value: grant.Request}}}, resource.Role{Metadata: resource.Metadata{Name: "demo"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: resource.Labels{"*": {"*"}}}}})
 	if got := seen(); len(got) > 0 {
 		t.Errorf("locked, and still seen: %v", got)
 	}
@@ -645,7 +645,7 @@ func TestAHostIsToldWhatItIs(t *testing.T) {
 	if !strings.Contains(s.log.String(), `"agent":"`+agentOnline+`","certificate_id":"`+got.CertificateID+`"`) || strings.Contains(s.log.String(), `"user"`) {
 		t.Errorf("the log says %s", s.log)
 	}
-	s.Revoke(bundle.Revocations{Locks: []bundle.Lock{{ID: "lck_1", Target: "agent", Value: agentOnline}}})
+	s.Revoke(document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "agent", Value: agentOnline}}})
 	if status, p, _ := s.call(s.agent(), http.MethodGet, "/v1/host/status", ""); status != http.StatusForbidden || !strings.Contains(p.Hint, "lck_1") {
 		t.Errorf("locked: %d %+v", status, p)
 	}
@@ -677,7 +677,7 @@ func TestDeletingATargetFreesAllThatItsAgentHeld(t *testing.T) {
 }
 
 func TestWhoMayDeleteNodesMayNotDeleteDatabases(t *testing.T) {
-	s := newSite(t, access.Role{Metadata: access.Metadata{Name: "nodes", Scope: "/"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Rules: []access.Rule{{Resources: []string{"node"}, Verbs: []string{"*"}}}}}})
+	s := newSite(t, resource.Role{Metadata: resource.Metadata{Name: "nodes", Scope: "/"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"node"}, Verbs: []string{"*"}}}}}})
 	s.store.hold("node/a", agentOnline, nil)
 	s.store.hold("db/b", "agt_01hv0000000000000000000001", nil)
 	bob := s.user("bob", "nodes")

@@ -19,19 +19,18 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 
-	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/front"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/inventory"
-	"github.com/stile-dev/stile/pkg/join"
-	"github.com/stile-dev/stile/pkg/login"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/operation/admin"
-	joinoperation "github.com/stile-dev/stile/pkg/operation/join"
-	loginoperation "github.com/stile-dev/stile/pkg/operation/login"
+	adminoperation "github.com/stile-dev/stile/pkg/operation/admin"
+	"github.com/stile-dev/stile/pkg/operation/join"
+	"github.com/stile-dev/stile/pkg/operation/login"
 	"github.com/stile-dev/stile/pkg/operation/roster"
 	"github.com/stile-dev/stile/pkg/proof"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -49,14 +48,18 @@ type site struct {
 	signed  int // calls that reached a signer
 }
 
-func newSite(t *testing.T, roles ...access.Role) *site {
+func newSite(t *testing.T, roles ...resource.Role) *site {
 	s := &site{Cluster: clustertest.New(t, roles...), t: t, store: newShelf(), servers: map[string]*api.Server{}, log: &bytes.Buffer{}}
-	front := login.New(login.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[proof.UserRequest, wire.UserCredential]{&s.signed}})
-	gate := join.New(join.Config{Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Signer: signer[proof.HostRequest, wire.HostCredential]{&s.signed}})
+	logins := front.NewLogins(front.Config[proof.UserRequest, wire.UserCredential]{
+		Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Sign: signer[proof.UserRequest, wire.UserCredential](&s.signed),
+	})
+	joins := front.NewJoins(front.Config[proof.HostRequest, wire.HostCredential]{
+		Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Sign: signer[proof.HostRequest, wire.HostCredential](&s.signed),
+	})
 	targets := inventory.New(inventory.Config{Targets: s.store, Watch: s.store})
-	desk := resource.New(resource.Config{Cluster: s.ID, Store: s.store, Publisher: s.store})
+	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store})
 	for function, handlers := range map[string]map[string]api.Handler{
-		"login": loginoperation.Operations(front), "join": joinoperation.Operations(gate), "api": roster.Operations(targets), "admin": admin.Operations(desk),
+		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets), "admin": adminoperation.Operations(desk),
 	} {
 		server, err := api.New(api.Config{
 			Function: function, Handlers: handlers, Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(s.log, nil)), Now: s.Clock,
@@ -73,23 +76,23 @@ type proxies struct{}
 
 func (proxies) Addrs(context.Context, time.Time) ([]string, error) { return []string{"proxy:443"}, nil }
 
-// signer says that it was called.
-type signer[In, Out any] struct{ calls *int }
-
-func (s signer[In, Out]) Issue(context.Context, In) (out Out, err error) {
-	*s.calls++
-	return out, errors.New("the signer was reached")
+// signer returns a signer that counts its calls and refuses.
+func signer[Request, Credential any](calls *int) func(context.Context, Request) (Credential, error) {
+	return func(context.Context, Request) (out Credential, err error) {
+		*calls++
+		return out, errors.New("the signer was reached")
+	}
 }
 
 // shelf is a store of resources in memory.
 type shelf struct {
 	mu        sync.Mutex
-	resources map[string]access.Resource
+	resources map[string]resource.Resource
 	nonces    map[string]bool
 	hashes    map[string]string // token → secret's hash
 	events    []audit.Event
-	revoked   []bundle.Lock // by each change that revokes
-	forgotten []string      // agents
+	revoked   []document.Lock // by each change that revokes
+	forgotten []string        // agents
 	input     int64
 	published int64
 	broken    error // of publishing
@@ -99,17 +102,17 @@ type shelf struct {
 }
 
 func newShelf() *shelf {
-	return &shelf{resources: map[string]access.Resource{}, nonces: map[string]bool{}, hashes: map[string]string{}}
+	return &shelf{resources: map[string]resource.Resource{}, nonces: map[string]bool{}, hashes: map[string]string{}}
 }
 
-func (s *shelf) Get(_ context.Context, kind, name string) (access.Resource, bool, error) {
+func (s *shelf) Get(_ context.Context, kind, name string) (resource.Resource, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, found := s.resources[kind+"/"+name]
 	return r, found, nil
 }
 
-func (s *shelf) List(_ context.Context, kind string) (all []access.Resource, _ error) {
+func (s *shelf) List(_ context.Context, kind string) (all []resource.Resource, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.resources {
@@ -120,9 +123,9 @@ func (s *shelf) List(_ context.Context, kind string) (all []access.Resource, _ e
 	return all, nil
 }
 
-func (s *shelf) Page(ctx context.Context, kind, after string, limit int) (page []access.Resource, more bool, _ error) {
+func (s *shelf) Page(ctx context.Context, kind, after string, limit int) (page []resource.Resource, more bool, _ error) {
 	all, _ := s.List(ctx, kind)
-	slices.SortFunc(all, func(a, b access.Resource) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
+	slices.SortFunc(all, func(a, b resource.Resource) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
 	for _, r := range all {
 		if r.Metadata.Name <= after {
 			continue
@@ -144,7 +147,7 @@ func (s *shelf) Record(_ context.Context, e audit.Event) error {
 	return e.Validate()
 }
 
-func (s *shelf) Commit(_ context.Context, c resource.Change) error {
+func (s *shelf) Commit(_ context.Context, c admin.Change) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.fail; err != nil {
@@ -158,13 +161,13 @@ func (s *shelf) Commit(_ context.Context, c resource.Change) error {
 	return s.commit(c)
 }
 
-func (s *shelf) commit(c resource.Change) error {
+func (s *shelf) commit(c admin.Change) error {
 	key := c.Resource.Kind + "/" + c.Resource.Metadata.Name
 	switch {
 	case s.nonces[c.Nonce]:
-		return resource.ErrReplayed
+		return admin.ErrReplayed
 	case s.resources[key].Metadata.Revision != c.Was:
-		return resource.ErrMoved
+		return admin.ErrMoved
 	}
 	if err := c.Event.Validate(); err != nil {
 		return err
@@ -202,7 +205,7 @@ func (s *shelf) Publish(context.Context) (int64, error) {
 func (s *shelf) Targets(_ context.Context, agent string) (all []identity.Target, _ error) {
 	for _, key := range slices.Sorted(maps.Keys(s.resources)) {
 		r := s.resources[key]
-		if spec, ok := r.Spec.(*access.TargetSpec); ok && spec.Agent == agent {
+		if spec, ok := r.Spec.(*resource.TargetSpec); ok && spec.Agent == agent {
 			all = append(all, identity.Target{Kind: r.Kind, Name: r.Metadata.Name})
 		}
 	}
@@ -212,14 +215,14 @@ func (s *shelf) Targets(_ context.Context, agent string) (all []identity.Target,
 // hold puts a target there that an agent holds.
 func (s *shelf) hold(target, agent string, labels map[string]string) {
 	kind, name, _ := strings.Cut(target, "/")
-	s.resources[target] = access.Resource{Kind: kind, Metadata: access.Metadata{Name: name, Scope: "/"}, Spec: &access.TargetSpec{Agent: agent, Labels: labels}}
+	s.resources[target] = resource.Resource{Kind: kind, Metadata: resource.Metadata{Name: name, Scope: "/"}, Spec: &resource.TargetSpec{Agent: agent, Labels: labels}}
 }
 
 func (s *shelf) Presence(context.Context, time.Time) (inventory.Presence, error) {
 	return inventory.Presence{Proxies: []string{"proxy:443"}, Agents: map[string][]string{agentOnline: {"proxy:443"}}}, nil
 }
 
-func (s *shelf) snapshot() map[string]access.Resource { return maps.Clone(s.resources) }
+func (s *shelf) snapshot() map[string]resource.Resource { return maps.Clone(s.resources) }
 
 const agentOnline = "agt_01hv0000000000000000000000"
 

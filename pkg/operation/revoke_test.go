@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // What is issued lives on by itself: a change that takes something away must end it, and no other may.
@@ -48,18 +48,18 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			record, err := access.DecodeJSON("user", []byte(eve))
+			record, err := resource.DecodeJSON("user", []byte(eve))
 			if err != nil {
 				t.Fatal(err)
 			}
 			record.Metadata.Revision = 1
 			s.store.resources["user/eve"] = record
-			if record, err = access.DecodeJSON("iam_mapping", []byte(engineers)); err != nil {
+			if record, err = resource.DecodeJSON("iam_mapping", []byte(engineers)); err != nil {
 				t.Fatal(err)
 			}
 			record.Metadata.Revision = 1
 			s.store.resources["iam_mapping/engineers"] = record
-			s.store.resources["role/spare"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "spare", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+			s.store.resources["role/spare"] = resource.Resource{Kind: "role", Metadata: resource.Metadata{Name: "spare", Scope: "/", Revision: 1}, Spec: &resource.RoleSpec{}}
 			s.store.hold("node/node-1", agentOnline, nil)
 			s.store.hold("db/orders", agentOnline, nil)
 			if status, p, _ := s.call(s.user("ada", "editor"), c.method, c.path, c.body); status != http.StatusOK {
@@ -98,12 +98,12 @@ func TestARevocationThatHasNoRoomIsRefusedAndChangesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			var r bundle.Revocations
+			var r document.Revocations
 			for i := range c.entries {
-				r.Before = append(r.Before, bundle.Before{ID: fmt.Sprintf("lck_%026d", i), Target: "agent", Value: fmt.Sprintf("agt_%026d", i), Version: identity.Version{Epoch: 1, Counter: 1}})
+				r.Before = append(r.Before, document.Before{ID: fmt.Sprintf("lck_%026d", i), Target: "agent", Value: fmt.Sprintf("agt_%026d", i), Version: identity.Version{Epoch: 1, Counter: 1}})
 			}
 			s.Revoke(r)
-			s.store.resources["user/eve"] = access.Resource{Kind: "user", Metadata: access.Metadata{Name: "eve", Scope: "/"}, Spec: &access.UserSpec{Mapping: "engineers"}}
+			s.store.resources["user/eve"] = resource.Resource{Kind: "user", Metadata: resource.Metadata{Name: "eve", Scope: "/"}, Spec: &resource.UserSpec{Mapping: "engineers"}}
 			s.store.hold("node/node-1", agentOnline, nil)
 			for path, want := range map[string]int{"node/node-1": c.node, "user/eve": c.user} {
 				status, p, _ := s.call(s.user("ada", "editor"), http.MethodDelete, "/v1/admin/resources/"+path, "")
@@ -119,10 +119,10 @@ func TestARevocationThatHasNoRoomIsRefusedAndChangesNothing(t *testing.T) {
 // Too many roles would stop the publication of roles: the last one is refused where it is written.
 func TestARoleForWhichThePolicyHasNoRoomIsRefused(t *testing.T) {
 	s := newSite(t)
-	many := make([]access.Role, 129)
+	many := make([]resource.Role, 129)
 	for i := range many {
-		many[i] = access.Role{Metadata: access.Metadata{Name: fmt.Sprintf("large-%d", i), Scope: "/"}, Spec: access.RoleSpec{
-			Allow: access.RoleBlock{NodeLabels: access.Labels{"env": slices.Repeat([]string{strings.Repeat("x", 250)}, 240)}},
+		many[i] = resource.Role{Metadata: resource.Metadata{Name: fmt.Sprintf("large-%d", i), Scope: "/"}, Spec: resource.RoleSpec{
+			Allow: resource.RoleBlock{NodeLabels: resource.Labels{"env": slices.Repeat([]string{strings.Repeat("x", 250)}, 240)}},
 		}}
 	}
 	s.Publish(many...)
@@ -198,7 +198,7 @@ func TestARoleThatIsGivenIsNotDeletedAndOneThatIsMissingIsWarnedOf(t *testing.T)
 	if status != http.StatusOK || !strings.Contains(body, "there is no role dev yet") {
 		t.Errorf("a mapping with a missing role: %d %s", status, body)
 	}
-	s.store.resources["role/dev"] = access.Resource{Kind: "role", Metadata: access.Metadata{Name: "dev", Scope: "/", Revision: 1}, Spec: &access.RoleSpec{}}
+	s.store.resources["role/dev"] = resource.Resource{Kind: "role", Metadata: resource.Metadata{Name: "dev", Scope: "/", Revision: 1}, Spec: &resource.RoleSpec{}}
 	status, p, _ := s.call(admin, http.MethodDelete, "/v1/admin/resources/role/dev", "")
 	if status != http.StatusConflict || !strings.Contains(p.Detail, "iam_mapping/engineers") || p.Hint == "" {
 		t.Errorf("a role that is given was deleted: %d %+v", status, p)

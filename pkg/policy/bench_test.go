@@ -5,22 +5,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // fifty is a subject with fifty roles of which only the last lets it in, and four deny something else.
 func fifty(tb testing.TB) (*policy.Set, policy.Subject, policy.Target) {
 	tb.Helper()
-	var all []access.Role
+	var all []resource.Role
 	sub := policy.Subject{Traits: map[string][]string{"logins": {"alice", "ubuntu"}}}
 	for i := range 50 {
-		r := access.Role{Metadata: access.Metadata{Name: fmt.Sprintf("r%02d", i), Scope: "/"}}
+		r := resource.Role{Metadata: resource.Metadata{Name: fmt.Sprintf("r%02d", i), Scope: "/"}}
 		r.Spec.Allow.Logins = []string{"ubuntu", "{{internal.logins}}"}
 		r.Spec.Allow.NodeLabels = map[string][]string{"env": {"dev", "staging"}, "team": {fmt.Sprintf("t%02d", i)}}
 		if i%12 == 0 {
-			r.Spec.Deny = access.RoleBlock{Logins: []string{"root"}, NodeLabels: map[string][]string{"env": {"prod"}}}
+			r.Spec.Deny = resource.RoleBlock{Logins: []string{"root"}, NodeLabels: map[string][]string{"env": {"prod"}}}
 		}
 		all = append(all, r)
 		sub.Roles = append(sub.Roles, r.Metadata.Name)

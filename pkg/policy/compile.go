@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // role is one compiled role.
@@ -14,28 +14,28 @@ type role struct {
 	scope   string
 	barred  string // why whoever holds the role may do nothing; "" for a role in order
 	rule    string // the field that barred names
-	options access.RoleOptions
+	options resource.RoleOptions
 	allow   block
 	deny    block
 }
 
 // block is one side of a role.
 type block struct {
-	kinds []side // in the order of access.TargetKinds
-	rules []access.Rule
+	kinds []side // in the order of resource.TargetKinds
+	rules []resource.Rule
 }
 
 // side is what a block says about one kind of target.
 type side struct {
 	labels selector
-	uses   [access.MaxUses]values
+	uses   [resource.MaxUses]values
 }
 
 // values are those that a block lists of one use.
 type values struct {
 	given bool // it speaks of the use at all
 	any   bool // '*'
-	list  []access.Template
+	list  []resource.Template
 }
 
 // selector is compiled labels: sorted by key, so that traces are the same each time.
@@ -99,7 +99,7 @@ func (v *view) get(index int, key string) (string, bool) {
 // Compile takes roles apart once. A role that doesn't validate, a name that stands twice, and a role that says something
 // that this program can't keep bar whoever holds them: to leave out what can't be read might leave out a deny, and to
 // refuse the whole set would let one bad role keep everybody from a newer policy.
-func Compile(roles []access.Role) *Set {
+func Compile(roles []resource.Role) *Set {
 	set := &Set{roles: make(map[string]*role, len(roles))}
 	keys := keyIndex{}
 	for _, r := range roles {
@@ -124,9 +124,9 @@ func (k keyIndex) of(key string) int {
 	return i
 }
 
-func compile(r access.Role, keys keyIndex) *role {
+func compile(r resource.Role, keys keyIndex) *role {
 	c := &role{name: r.Metadata.Name, scope: scopeOf(r.Metadata.Scope), options: r.Spec.Options}
-	if faults := (access.Resource{Kind: "role", Metadata: r.Metadata, Spec: &r.Spec}).Validate(); len(faults) > 0 {
+	if faults := (resource.Resource{Kind: "role", Metadata: r.Metadata, Spec: &r.Spec}).Validate(); len(faults) > 0 {
 		return c.bar(faults[0].Path, faults[0].Reason)
 	}
 	if path, unknown := r.Unknown(); unknown {
@@ -146,9 +146,9 @@ func (r *role) bar(field, reason string) *role {
 	return &role{name: r.name, scope: r.scope, rule: field, barred: fmt.Sprintf("the role can't be enforced as it stands: %s: %s", field, reason)}
 }
 
-func compileBlock(b access.RoleBlock, keys keyIndex) (block, error) {
-	c := block{rules: b.Rules, kinds: make([]side, len(access.TargetKinds))}
-	for i, k := range access.TargetKinds {
+func compileBlock(b resource.RoleBlock, keys keyIndex) (block, error) {
+	c := block{rules: b.Rules, kinds: make([]side, len(resource.TargetKinds))}
+	for i, k := range resource.TargetKinds {
 		labels, uses := k.Of(&b)
 		c.kinds[i].labels = compileSelector(labels, keys)
 		for n, list := range uses {
@@ -162,7 +162,7 @@ func compileBlock(b access.RoleBlock, keys keyIndex) (block, error) {
 	return c, nil
 }
 
-func compileValues(u access.Use, list []string) (values, error) {
+func compileValues(u resource.Use, list []string) (values, error) {
 	v := values{given: len(list) > 0}
 	for _, s := range list {
 		if s == "*" {
@@ -178,7 +178,7 @@ func compileValues(u access.Use, list []string) (values, error) {
 	return v, nil
 }
 
-func compileSelector(labels access.Labels, keys keyIndex) selector {
+func compileSelector(labels resource.Labels, keys keyIndex) selector {
 	var s selector
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		values := labels[key]

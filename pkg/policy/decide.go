@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Paths in a role that a step may name, beside those of the kinds table.
@@ -41,9 +41,9 @@ func (s *Set) Decide(sub Subject, t Target, use Use) Decision {
 }
 
 // what names the use for people: login root on node web-1.
-func what(k int, t Target, values [access.MaxUses]string) string {
+func what(k int, t Target, values [resource.MaxUses]string) string {
 	var parts []string
-	for i, u := range access.TargetKinds[k].Uses {
+	for i, u := range resource.TargetKinds[k].Uses {
 		parts = append(parts, u.Name+" "+values[i])
 	}
 	if len(parts) == 0 {
@@ -123,13 +123,13 @@ func sortedUnique(roles []string) []string {
 }
 
 // decide is what one role says of a use of a target.
-func (r *role) decide(k int, sub *Subject, t *Target, values *[access.MaxUses]string) Step {
+func (r *role) decide(k int, sub *Subject, t *Target, values *[resource.MaxUses]string) Step {
 	step, labels := Step{Role: r.name, Effect: Silent}, view{labels: t.Labels}
-	kind := access.TargetKinds[k]
+	kind := resource.TargetKinds[k]
 	switch {
 	case r.barred != "":
 		step.Effect, step.Rule, step.Reason = Denies, r.rule, r.barred
-	case !access.Within(t.Scope, r.scope):
+	case !resource.Within(t.Scope, r.scope):
 		step.Rule, step.Value, step.near = ruleScope, t.Scope, nearScope
 		step.Reason = fmt.Sprintf("it acts at or below %s and the %s is at %s", r.scope, t.Kind, scopeOf(t.Scope))
 	case r.denies(k, t, sub, &labels, values):
@@ -150,8 +150,8 @@ func (r *role) decide(k int, sub *Subject, t *Target, values *[access.MaxUses]st
 	return step
 }
 
-func (r *role) explainDeny(step *Step, k int, t *Target, values *[access.MaxUses]string) {
-	d, kind := &r.deny.kinds[k], access.TargetKinds[k]
+func (r *role) explainDeny(step *Step, k int, t *Target, values *[resource.MaxUses]string) {
+	d, kind := &r.deny.kinds[k], resource.TargetKinds[k]
 	var said []string
 	for i, u := range kind.Uses {
 		if d.uses[i].given {
@@ -202,8 +202,8 @@ func (s *selector) explain(labels *view, kind string) (key, value, reason string
 }
 
 // explainUses names the first use that the role doesn't allow, what it would, and the trait values that make nothing legal.
-func (r *role) explainUses(step *Step, k int, sub *Subject, values *[access.MaxUses]string) {
-	for i, u := range access.TargetKinds[k].Uses {
+func (r *role) explainUses(step *Step, k int, sub *Subject, values *[resource.MaxUses]string) {
+	for i, u := range resource.TargetKinds[k].Uses {
 		v := &r.allow.kinds[k].uses[i]
 		if v.permit(&u, values[i], sub.Traits) {
 			continue

@@ -5,8 +5,8 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Logins lists the logins that the subject may use on a node, sorted; none on another kind of target.
@@ -15,7 +15,7 @@ func (s *Set) Logins(sub Subject, t Target) []string {
 	if t.Kind != names.KindNode {
 		return []string{}
 	}
-	s.candidates(sub, t, func(use [access.MaxUses]string) bool {
+	s.candidates(sub, t, func(use [resource.MaxUses]string) bool {
 		found[use[0]] = true
 		return false
 	})
@@ -25,7 +25,7 @@ func (s *Set) Logins(sub Subject, t Target) []string {
 // Reaches reports whether the subject may use a target in any way.
 func (s *Set) Reaches(sub Subject, t Target) bool {
 	reached := false
-	s.candidates(sub, t, func([access.MaxUses]string) bool {
+	s.candidates(sub, t, func([resource.MaxUses]string) bool {
 		reached = true
 		return true
 	})
@@ -34,18 +34,18 @@ func (s *Set) Reaches(sub Subject, t Target) bool {
 
 // candidates goes through the uses that roles name for a target and gives those that are allowed, until stop says so.
 // Where everything is allowed by '*', the star itself stands for it.
-func (s *Set) candidates(sub Subject, t Target, stop func([access.MaxUses]string) bool) {
-	k := access.TargetKindIndex(t.Kind)
+func (s *Set) candidates(sub Subject, t Target, stop func([resource.MaxUses]string) bool) {
+	k := resource.TargetKindIndex(t.Kind)
 	if k < 0 {
 		return
 	}
 	id, labels := t.id(), view{labels: t.Labels}
 	for _, h := range sub.held(&id) {
 		r := s.roles[h.name]
-		if r == nil || r.barred != "" || !access.Within(t.Scope, r.scope) || !r.allow.kinds[k].labels.matches(&labels) {
+		if r == nil || r.barred != "" || !resource.Within(t.Scope, r.scope) || !r.allow.kinds[k].labels.matches(&labels) {
 			continue
 		}
-		for use := range r.allow.kinds[k].product(len(access.TargetKinds[k].Uses), sub.Traits) {
+		for use := range r.allow.kinds[k].product(len(resource.TargetKinds[k].Uses), sub.Traits) {
 			if s.allows(&sub, &t, k, &use) && stop(use) {
 				return
 			}
@@ -54,8 +54,8 @@ func (s *Set) candidates(sub Subject, t Target, stop func([access.MaxUses]string
 }
 
 // product goes through the combinations of the uses that a side names.
-func (s *side) product(uses int, traits map[string][]string) iter.Seq[[access.MaxUses]string] {
-	var have [access.MaxUses][]string
+func (s *side) product(uses int, traits map[string][]string) iter.Seq[[resource.MaxUses]string] {
+	var have [resource.MaxUses][]string
 	for i := range have[:uses] {
 		words, _ := s.uses[i].expand(traits)
 		if s.uses[i].any {
@@ -63,8 +63,8 @@ func (s *side) product(uses int, traits map[string][]string) iter.Seq[[access.Ma
 		}
 		have[i] = words
 	}
-	return func(yield func([access.MaxUses]string) bool) {
-		var use [access.MaxUses]string
+	return func(yield func([resource.MaxUses]string) bool) {
+		var use [resource.MaxUses]string
 		var from func(i int) bool
 		from = func(i int) bool {
 			if i == uses {
@@ -84,7 +84,7 @@ func (s *side) product(uses int, traits map[string][]string) iter.Seq[[access.Ma
 // Principals lists every login that the subject's roles may let it use on some node, sorted, without those that a
 // role denies everywhere: the principals of its certificate. What it may use on a node is decided there.
 func (s *Set) Principals(sub Subject) []string {
-	k := access.TargetKindIndex(names.KindNode)
+	k := resource.TargetKindIndex(names.KindNode)
 	var all []string
 	mine := sub.held(nil)
 	for _, h := range mine {

@@ -5,17 +5,17 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // uses puts what a session says into the order of the kind's uses. It must name exactly those, and nothing else: a
 // sentence says what is wrong.
-func uses(t *Target, use Use) (kind int, values [access.MaxUses]string, wrong string) {
-	kind = access.TargetKindIndex(t.Kind)
+func uses(t *Target, use Use) (kind int, values [resource.MaxUses]string, wrong string) {
+	kind = resource.TargetKindIndex(t.Kind)
 	if kind < 0 {
 		return kind, values, fmt.Sprintf("there is no kind of target %q", t.Kind)
 	}
-	wanted := access.TargetKinds[kind].Uses
+	wanted := resource.TargetKinds[kind].Uses
 	for i := range wanted {
 		if values[i] = use[wanted[i].Name]; values[i] == "" {
 			return kind, values, fmt.Sprintf("a session on a %s names its %s", t.Kind, wanted[i].Name)
@@ -31,12 +31,12 @@ func uses(t *Target, use Use) (kind int, values [access.MaxUses]string, wrong st
 }
 
 // allows: labels and each use must be named. A barred role allows nothing.
-func (r *role) allows(k int, t *Target, sub *Subject, labels *view, values *[access.MaxUses]string) bool {
-	if r.barred != "" || !access.Within(t.Scope, r.scope) || !r.allow.kinds[k].labels.matches(labels) {
+func (r *role) allows(k int, t *Target, sub *Subject, labels *view, values *[resource.MaxUses]string) bool {
+	if r.barred != "" || !resource.Within(t.Scope, r.scope) || !r.allow.kinds[k].labels.matches(labels) {
 		return false
 	}
-	for i := range access.TargetKinds[k].Uses {
-		if !r.allow.kinds[k].uses[i].permit(&access.TargetKinds[k].Uses[i], values[i], sub.Traits) {
+	for i := range resource.TargetKinds[k].Uses {
+		if !r.allow.kinds[k].uses[i].permit(&resource.TargetKinds[k].Uses[i], values[i], sub.Traits) {
 			return false
 		}
 	}
@@ -45,21 +45,21 @@ func (r *role) allows(k int, t *Target, sub *Subject, labels *view, values *[acc
 
 // permit reports whether an allowing list names a value. What can stand in no list is allowed by none: a deny could not
 // name it either.
-func (v *values) permit(u *access.Use, value string, traits map[string][]string) bool {
+func (v *values) permit(u *resource.Use, value string, traits map[string][]string) bool {
 	return v.name(value, traits) && (!v.any || value == "*" || u.Legal(value))
 }
 
 // denies: of labels and uses, those that the block speaks of must all match; of none, nothing is denied. A barred role
 // denies everything to whoever holds it, wherever.
-func (r *role) denies(k int, t *Target, sub *Subject, labels *view, values *[access.MaxUses]string) bool {
+func (r *role) denies(k int, t *Target, sub *Subject, labels *view, values *[resource.MaxUses]string) bool {
 	if r.barred != "" {
 		return true
 	}
-	if !access.Within(t.Scope, r.scope) {
+	if !resource.Within(t.Scope, r.scope) {
 		return false
 	}
 	d, spoken := &r.deny.kinds[k], false
-	for i := range access.TargetKinds[k].Uses {
+	for i := range resource.TargetKinds[k].Uses {
 		if !d.uses[i].given {
 			continue
 		}
@@ -87,7 +87,7 @@ func (v *values) name(value string, traits map[string][]string) bool {
 }
 
 // stands reports whether the template stands for the value: compared whole, and legal if a trait made it.
-func stands(t *access.Template, value string, traits map[string][]string) bool {
+func stands(t *resource.Template, value string, traits map[string][]string) bool {
 	if t.Trait == "" {
 		return t.Literal == value
 	}

@@ -1,6 +1,6 @@
 package policy
 
-import "github.com/stile-dev/stile/pkg/access"
+import "github.com/stile-dev/stile/pkg/resource"
 
 // Options are what holds in a session, folded over the roles that allow it. The zero value is the strictest.
 type Options struct {
@@ -10,7 +10,7 @@ type Options struct {
 }
 
 // fold adds one more role that allows; the first sets, the others restrict.
-func (o *Options) fold(r access.RoleOptions, first bool) {
+func (o *Options) fold(r resource.RoleOptions, first bool) {
 	outlive := r.DisconnectExpiredCert != nil && !*r.DisconnectExpiredCert
 	o.OutliveCertificate = outlive && (first || o.OutliveCertificate)
 }

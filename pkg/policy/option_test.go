@@ -7,9 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 func TestASessionOutlivesItsCertificateOnlyWhenEveryRoleThatAllowsItSaysSo(t *testing.T) {
@@ -88,39 +88,39 @@ func TestWhatOneRoleDemandsHoldsForItsHolder(t *testing.T) {
 // nobody else.
 func TestARoleThatCannotBeKeptBarsItsHoldersAlone(t *testing.T) {
 	yes := true
-	named := func(spec access.RoleSpec) access.Role {
-		return access.Role{Metadata: access.Metadata{Name: "b"}, Spec: spec}
+	named := func(spec resource.RoleSpec) resource.Role {
+		return resource.Role{Metadata: resource.Metadata{Name: "b"}, Spec: spec}
 	}
 	for name, c := range map[string]struct {
-		bad   access.Role
+		bad   resource.Role
 		field string
 	}{
-		"a pattern in a deny":         {named(access.RoleSpec{Deny: access.RoleBlock{NodeLabels: access.Labels{"env": {"pro*"}}}}), "spec.deny.node_labels.env[0]"},
-		"an illegal login":            {named(access.RoleSpec{Deny: access.RoleBlock{Logins: []string{"a,b"}}}), "spec.deny.logins[0]"},
-		"an unclosed template":        {named(access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"{{internal.a"}}}), "spec.allow.logins[0]"},
-		"an asterisk as login":        {named(access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"*"}}}), "spec.allow.logins[0]"},
-		"an asterisk as db user":      {named(access.RoleSpec{Allow: access.RoleBlock{DBUsers: []string{"*"}}}), "spec.allow.db_users[0]"},
-		"a scope that is none":        {access.Role{Metadata: access.Metadata{Name: "b", Scope: "b"}}, "metadata.scope"},
-		"an unknown rule's verb":      {named(access.RoleSpec{Deny: access.RoleBlock{Rules: []access.Rule{{Resources: []string{"*"}, Verbs: []string{"writ"}}}}}), "spec.deny.rules[0].verbs[0]"},
-		"a rule about sessions":       {named(access.RoleSpec{Allow: access.RoleBlock{Rules: []access.Rule{{Resources: []string{"session"}, Verbs: []string{"list"}}}}}), "spec.allow.rules[0].resources[0]"},
-		"a condition":                 {named(access.RoleSpec{Deny: access.RoleBlock{Rules: []access.Rule{{Resources: []string{"role"}, Verbs: []string{"list"}, Where: "own"}}}}), "spec.deny.rules[0].where"},
-		"agents that are forwarded":   {named(access.RoleSpec{Options: access.RoleOptions{ForwardAgent: &yes}}), "spec.options.forward_agent"},
-		"ports that are forwarded":    {named(access.RoleSpec{Options: access.RoleOptions{PortForwarding: &yes}}), "spec.options.port_forwarding"},
-		"a second factor":             {named(access.RoleSpec{Options: access.RoleOptions{RequireSessionMFA: true}}), "spec.options.require_session_mfa"},
-		"what has no name":            {access.Role{Metadata: access.Metadata{Name: "b"}, Critical: []string{""}}, ""},
-		"what a newer release limits": {access.Role{Metadata: access.Metadata{Name: "b"}, Critical: []string{"spec.options.fresh", "spec.options.hours"}}, "spec.options.hours"},
-		"what can't be read":          {access.Unreadable(access.Metadata{Name: "b", Scope: "/"}), "unreadable"},
-		"sessions that are recorded":  {named(access.RoleSpec{Options: access.RoleOptions{Record: "strict"}}), "spec.options.record"},
+		"a pattern in a deny":         {named(resource.RoleSpec{Deny: resource.RoleBlock{NodeLabels: resource.Labels{"env": {"pro*"}}}}), "spec.deny.node_labels.env[0]"},
+		"an illegal login":            {named(resource.RoleSpec{Deny: resource.RoleBlock{Logins: []string{"a,b"}}}), "spec.deny.logins[0]"},
+		"an unclosed template":        {named(resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"{{internal.a"}}}), "spec.allow.logins[0]"},
+		"an asterisk as login":        {named(resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"*"}}}), "spec.allow.logins[0]"},
+		"an asterisk as db user":      {named(resource.RoleSpec{Allow: resource.RoleBlock{DBUsers: []string{"*"}}}), "spec.allow.db_users[0]"},
+		"a scope that is none":        {resource.Role{Metadata: resource.Metadata{Name: "b", Scope: "b"}}, "metadata.scope"},
+		"an unknown rule's verb":      {named(resource.RoleSpec{Deny: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"*"}, Verbs: []string{"writ"}}}}}), "spec.deny.rules[0].verbs[0]"},
+		"a rule about sessions":       {named(resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"session"}, Verbs: []string{"list"}}}}}), "spec.allow.rules[0].resources[0]"},
+		"a condition":                 {named(resource.RoleSpec{Deny: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"role"}, Verbs: []string{"list"}, Where: "own"}}}}), "spec.deny.rules[0].where"},
+		"agents that are forwarded":   {named(resource.RoleSpec{Options: resource.RoleOptions{ForwardAgent: &yes}}), "spec.options.forward_agent"},
+		"ports that are forwarded":    {named(resource.RoleSpec{Options: resource.RoleOptions{PortForwarding: &yes}}), "spec.options.port_forwarding"},
+		"a second factor":             {named(resource.RoleSpec{Options: resource.RoleOptions{RequireSessionMFA: true}}), "spec.options.require_session_mfa"},
+		"what has no name":            {resource.Role{Metadata: resource.Metadata{Name: "b"}, Critical: []string{""}}, ""},
+		"what a newer release limits": {resource.Role{Metadata: resource.Metadata{Name: "b"}, Critical: []string{"spec.options.fresh", "spec.options.hours"}}, "spec.options.hours"},
+		"what can't be read":          {resource.Unreadable(resource.Metadata{Name: "b", Scope: "/"}), "unreadable"},
+		"sessions that are recorded":  {named(resource.RoleSpec{Options: resource.RoleOptions{Record: "strict"}}), "spec.options.record"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// Beside what is wrong with it, the role allows everything: a bar that is forgotten lets its holders in.
-			c.bad.Spec.Allow.NodeLabels = access.Labels{"*": {"*"}}
+			c.bad.Spec.Allow.NodeLabels = resource.Labels{"*": {"*"}}
 			c.bad.Spec.Allow.Logins = append(c.bad.Spec.Allow.Logins, "root")
-			c.bad.Spec.Allow.Rules = append(c.bad.Spec.Allow.Rules, access.Rule{Resources: []string{"*"}, Verbs: []string{"*"}})
-			good := access.Role{Metadata: access.Metadata{Name: "a"}, Spec: access.RoleSpec{Allow: access.RoleBlock{
-				Logins: []string{"root"}, NodeLabels: access.Labels{"*": {"*"}}, AppLabels: access.Labels{"*": {"*"}}, Rules: []access.Rule{{Resources: []string{"*"}, Verbs: []string{"*"}}},
+			c.bad.Spec.Allow.Rules = append(c.bad.Spec.Allow.Rules, resource.Rule{Resources: []string{"*"}, Verbs: []string{"*"}})
+			good := resource.Role{Metadata: resource.Metadata{Name: "a"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{
+				Logins: []string{"root"}, NodeLabels: resource.Labels{"*": {"*"}}, AppLabels: resource.Labels{"*": {"*"}}, Rules: []resource.Rule{{Resources: []string{"*"}, Verbs: []string{"*"}}},
 			}}}
-			set := policy.Compile([]access.Role{good, c.bad})
+			set := policy.Compile([]resource.Role{good, c.bad})
 			barred(t, set, policy.Subject{Roles: []string{"b"}, Now: now}, "b", c.field)
 			barred(t, set, policy.Subject{Roles: []string{"a", "b"}, Now: now}, "b", c.field)
 			barred(t, set, policy.Subject{Roles: []string{"a"}, Grants: []identity.Grant{grant("req_1", "b", time.Hour)}, Now: now}, "b", c.field)
@@ -171,10 +171,10 @@ func barred(t *testing.T, set *policy.Set, sub policy.Subject, role, field strin
 }
 
 func TestANameThatStandsTwiceBarsItsHolders(t *testing.T) {
-	good := access.Role{Metadata: access.Metadata{Name: "a"}, Spec: access.RoleSpec{Allow: access.RoleBlock{Logins: []string{"root"}, NodeLabels: access.Labels{"*": {"*"}}}}}
+	good := resource.Role{Metadata: resource.Metadata{Name: "a"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"root"}, NodeLabels: resource.Labels{"*": {"*"}}}}}
 	other := good
 	other.Metadata.Name = "b"
-	for name, all := range map[string][]access.Role{"two of the same": {good, other, good}, "a preset's name": append(access.Presets(), other, access.Role{Metadata: access.Metadata{Name: "access"}})} {
+	for name, all := range map[string][]resource.Role{"two of the same": {good, other, good}, "a preset's name": append(resource.Presets(), other, resource.Role{Metadata: resource.Metadata{Name: "access"}})} {
 		t.Run(name, func(t *testing.T) {
 			twice := all[len(all)-1].Metadata.Name
 			set := policy.Compile(all)
@@ -187,7 +187,7 @@ func TestANameThatStandsTwiceBarsItsHolders(t *testing.T) {
 			}
 		})
 	}
-	if set := policy.Compile([]access.Role{{}}); decide(t, set, policy.Subject{Roles: []string{""}}, node("/"), policy.Login("root")).Allowed {
+	if set := policy.Compile([]resource.Role{{}}); decide(t, set, policy.Subject{Roles: []string{""}}, node("/"), policy.Login("root")).Allowed {
 		t.Error("a role without a name lets somebody in")
 	}
 }

@@ -8,8 +8,8 @@ package policy
 import (
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Subject is who asks, as the certificate states it.
@@ -27,7 +27,7 @@ func Of(u identity.User, grants []identity.Grant, now time.Time) Subject {
 
 // Target is something that somebody wants to reach.
 type Target struct {
-	Kind   string // a row of access.TargetKinds; nothing is allowed on another
+	Kind   string // a row of resource.TargetKinds; nothing is allowed on another
 	Name   string
 	Scope  string // "" is /
 	Labels map[string]string
@@ -35,7 +35,7 @@ type Target struct {
 
 func (t Target) id() identity.Target { return identity.Target{Kind: t.Kind, Name: t.Name} }
 
-// Use is what a session says about how it uses a target, by the kind's access.Use: {"login": "root"} on a node.
+// Use is what a session says about how it uses a target, by the kind's resource.Use: {"login": "root"} on a node.
 type Use map[string]string
 
 // Login is the use of a node.
@@ -89,7 +89,7 @@ func (s *Set) AllowsUse(sub *Subject, t *Target, use Use) bool {
 	return s.allows(sub, t, k, &values)
 }
 
-func (s *Set) allows(sub *Subject, t *Target, k int, values *[access.MaxUses]string) bool {
+func (s *Set) allows(sub *Subject, t *Target, k int, values *[resource.MaxUses]string) bool {
 	allowed, labels := false, view{labels: t.Labels}
 	for _, name := range sub.Roles {
 		r := s.roles[name]
@@ -153,7 +153,7 @@ func (s *Set) TTL(sub Subject, asked time.Duration) time.Duration {
 	if ttl <= 0 {
 		ttl = DefaultTTL
 	}
-	ttl = min(ttl, access.MaxSessionTTL)
+	ttl = min(ttl, resource.MaxSessionTTL)
 	for _, h := range sub.held(nil) {
 		if r := s.roles[h.name]; r != nil && r.options.MaxSessionTTL > 0 {
 			ttl = min(ttl, time.Duration(r.options.MaxSessionTTL))
@@ -164,15 +164,15 @@ func (s *Set) TTL(sub Subject, asked time.Duration) time.Duration {
 
 // Fresh reports whether one of the subject's roles demands documents that are at most five minutes old.
 func (s *Set) Fresh(sub Subject) bool {
-	return s.any(sub, func(o access.RoleOptions) bool { return o.Fresh })
+	return s.any(sub, func(o resource.RoleOptions) bool { return o.Fresh })
 }
 
 // PinSourceIP reports whether one of the subject's roles demands that its certificate is good from one address alone.
 func (s *Set) PinSourceIP(sub Subject) bool {
-	return s.any(sub, func(o access.RoleOptions) bool { return o.PinSourceIP })
+	return s.any(sub, func(o resource.RoleOptions) bool { return o.PinSourceIP })
 }
 
-func (s *Set) any(sub Subject, demands func(access.RoleOptions) bool) bool {
+func (s *Set) any(sub Subject, demands func(resource.RoleOptions) bool) bool {
 	for _, h := range sub.held(nil) {
 		if r := s.roles[h.name]; r != nil && demands(r.options) {
 			return true

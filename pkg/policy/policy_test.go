@@ -10,21 +10,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // roles reads roles as people write them; each name stands before its spec.
 func roles(t testing.TB, specs map[string]string) *policy.Set {
 	t.Helper()
-	all := access.Presets()
+	all := resource.Presets()
 	for name, spec := range specs {
 		scope := "/"
 		if at, rest, ok := strings.Cut(spec, "|"); ok {
 			scope, spec = at, rest
 		}
-		r, err := access.Decode("role", fmt.Appendf(nil, "kind: role\nmetadata: {name: %s, scope: %s}\nspec: %s\n", name, scope, spec))
+		r, err := resource.Decode("role", fmt.Appendf(nil, "kind: role\nmetadata: {name: %s, scope: %s}\nspec: %s\n", name, scope, spec))
 		if err != nil {
 			t.Fatalf("role %s: %v", name, err)
 		}

@@ -12,9 +12,9 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // The alphabet is small, so that roles, nodes and logins meet.
@@ -53,14 +53,14 @@ func drawSelector(t *rapid.T, what string) map[string][]string {
 
 // side is one block of a role about one kind of target, for drawing and for the reference: not what the evaluator reads.
 type side struct {
-	labels *access.Labels
+	labels *resource.Labels
 	names  []*[]string // of each use, in the order of useNames
 }
 
 // useNames are what a session says about how it uses a target.
 var useNames = map[string][]string{"node": {"login"}, "db": {"database", "user"}, "app": {}, "kube": {"group"}}
 
-func sideOf(b *access.RoleBlock, kind string) side {
+func sideOf(b *resource.RoleBlock, kind string) side {
 	switch kind {
 	case "node":
 		return side{&b.NodeLabels, []*[]string{&b.Logins}}
@@ -72,8 +72,8 @@ func sideOf(b *access.RoleBlock, kind string) side {
 	return side{&b.KubernetesLabels, []*[]string{&b.KubernetesGroups}}
 }
 
-func drawRole(t *rapid.T, name string) access.Role {
-	r := access.Role{Metadata: access.Metadata{Name: name, Scope: rapid.SampledFrom(someScopes).Draw(t, "scope of "+name)}}
+func drawRole(t *rapid.T, name string) resource.Role {
+	r := resource.Role{Metadata: resource.Metadata{Name: name, Scope: rapid.SampledFrom(someScopes).Draw(t, "scope of "+name)}}
 	denies := rapid.IntRange(0, 4).Draw(t, name+" denies") == 0
 	for _, kind := range someKinds {
 		what := " of " + kind + "s of " + name
@@ -123,7 +123,7 @@ func drawGrants(t *rapid.T, target policy.Target) (all []identity.Grant) {
 }
 
 type world struct {
-	roles  []access.Role
+	roles  []resource.Role
 	sub    policy.Subject
 	target policy.Target
 	use    policy.Use
@@ -152,7 +152,7 @@ func drawWorld(t *rapid.T) world {
 	return w
 }
 
-func compile(_ *rapid.T, roles []access.Role) *policy.Set { return policy.Compile(roles) }
+func compile(_ *rapid.T, roles []resource.Role) *policy.Set { return policy.Compile(roles) }
 
 // verdict is what the reference says.
 type verdict struct {
@@ -425,8 +425,8 @@ func TestPropertyADecisionHoldsUntilItSays(t *testing.T) {
 func TestPropertyDenyAlwaysWins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := drawWorld(t)
-		deny := access.Role{Metadata: access.Metadata{Name: "deny", Scope: "/"}}
-		*sideOf(&deny.Spec.Deny, w.target.Kind).labels = access.Labels{"*": {"*"}}
+		deny := resource.Role{Metadata: resource.Metadata{Name: "deny", Scope: "/"}}
+		*sideOf(&deny.Spec.Deny, w.target.Kind).labels = resource.Labels{"*": {"*"}}
 		w.roles = append(w.roles, deny)
 		w.sub = holding(t, w.sub, "deny")
 		set := compile(t, w.roles)
@@ -451,7 +451,7 @@ func TestPropertyAddingADenyNeverAllows(t *testing.T) {
 		w := drawWorld(t)
 		before := compile(t, w.roles).AllowsUse(&w.sub, &w.target, w.use)
 		more := drawRole(t, "more")
-		more.Spec.Allow = access.RoleBlock{}
+		more.Spec.Allow = resource.RoleBlock{}
 		for i, list := range sideOf(&more.Spec.Deny, w.target.Kind).names {
 			*list = rapid.SliceOfN(rapid.SampledFrom(someTexts), 0, 2).Draw(t, "denied "+useNames[w.target.Kind][i])
 		}

@@ -4,8 +4,8 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 var (
@@ -19,33 +19,33 @@ var (
 // ParseCaller reads STS's three answers together, part by part; nothing is searched for in a string. Only
 // assumed roles are callers: IAM users and roots have no role id to match and federated users are whoever
 // their maker says.
-func ParseCaller(accountID, arn, userID string) (access.IAMIdentity, error) {
+func ParseCaller(accountID, arn, userID string) (resource.IAMIdentity, error) {
 	parts := strings.Split(arn, ":")
 	if len(parts) != 6 || parts[0] != "arn" || parts[3] != "" {
-		return access.IAMIdentity{}, strange("the ARN has not the form of an identity's")
+		return resource.IAMIdentity{}, strange("the ARN has not the form of an identity's")
 	}
 	if parts[2] != "sts" {
-		return access.IAMIdentity{}, notRole(arn)
+		return resource.IAMIdentity{}, notRole(arn)
 	}
-	resource := strings.Split(parts[5], "/")
-	if len(resource) != 3 || resource[0] != "assumed-role" {
-		return access.IAMIdentity{}, notRole(arn)
+	path := strings.Split(parts[5], "/")
+	if len(path) != 3 || path[0] != "assumed-role" {
+		return resource.IAMIdentity{}, notRole(arn)
 	}
 	id, name, ok := strings.Cut(userID, ":")
-	c := access.IAMIdentity{Partition: parts[1], Account: parts[4], Role: resource[1], RoleID: id, Session: resource[2]}
+	c := resource.IAMIdentity{Partition: parts[1], Account: parts[4], Role: path[1], RoleID: id, Session: path[2]}
 	switch {
 	case !ok || name != c.Session:
-		return access.IAMIdentity{}, strange("user id and ARN name different sessions")
+		return resource.IAMIdentity{}, strange("user id and ARN name different sessions")
 	case accountID != c.Account || !account.MatchString(c.Account):
-		return access.IAMIdentity{}, strange("account and ARN name different accounts")
+		return resource.IAMIdentity{}, strange("account and ARN name different accounts")
 	case !partition.MatchString(c.Partition) || !roleName.MatchString(c.Role) || !roleID.MatchString(c.RoleID) || !session.MatchString(c.Session):
-		return access.IAMIdentity{}, strange("a part of the ARN or of the user id is malformed")
+		return resource.IAMIdentity{}, strange("a part of the ARN or of the user id is malformed")
 	}
 	return c, nil
 }
 
 // Name writes a caller as it stands in certificates and events, without its session: <partition>:<account>:<role>:<role id>.
-func Name(c access.IAMIdentity) string {
+func Name(c resource.IAMIdentity) string {
 	return strings.Join([]string{c.Partition, c.Account, c.Role, c.RoleID}, ":")
 }
 

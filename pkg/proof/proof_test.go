@@ -14,11 +14,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/certs"
-	"github.com/stile-dev/stile/pkg/evidence"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/prover"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -30,9 +30,9 @@ var (
 // signed is what evidence makes of the binding.
 func signed(t testing.TB, region, token string) wire.STSRequest {
 	t.Helper()
-	r, err := evidence.IAM(t.Context(), aws.Config{
+	r, err := prover.IAM(t.Context(), aws.Config{
 		Region: region, Credentials: credentials.NewStaticCredentialsProvider("ASIAEXAMPLEEXAMPLE12", "secret", token),
-	}, evidence.Request{Challenge: binding.Challenge, Purpose: binding.Purpose, Cluster: binding.Cluster, Keys: binding.Keys, Now: now})
+	}, prover.Request{Challenge: binding.Challenge, Purpose: binding.Purpose, Cluster: binding.Cluster, Keys: binding.Keys, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,46 +152,46 @@ func TestSec_S22_OnlyARolesSessionIsACaller(t *testing.T) {
 	const account = "111122223333"
 	for name, c := range map[string]struct {
 		account, arn, id string
-		want             access.IAMIdentity
+		want             resource.IAMIdentity
 	}{
 		"a role": {
 			account, "arn:aws:sts::111122223333:assumed-role/R/s.1", "AROAEXAMPLEEXAMPLE12:s.1",
-			access.IAMIdentity{Partition: "aws", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s.1"},
+			resource.IAMIdentity{Partition: "aws", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s.1"},
 		},
 		"a role in China": {
 			account, "arn:aws-cn:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1",
-			access.IAMIdentity{Partition: "aws-cn", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"},
+			resource.IAMIdentity{Partition: "aws-cn", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"},
 		},
 		"a role in GovCloud": {
 			account, "arn:aws-us-gov:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1",
-			access.IAMIdentity{Partition: "aws-us-gov", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"},
+			resource.IAMIdentity{Partition: "aws-us-gov", Account: account, Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"},
 		},
-		"a user whose path looks like a role": {account, "arn:aws:iam::111122223333:user/assumed-role/R/s1", "AIDAEXAMPLEEXAMPLE12", access.IAMIdentity{}},
-		"a user":                              {account, "arn:aws:iam::111122223333:user/bob", "AIDAEXAMPLEEXAMPLE12", access.IAMIdentity{}},
-		"a role itself":                       {account, "arn:aws:iam::111122223333:role/assumed-role/R", "AROAEXAMPLEEXAMPLE12", access.IAMIdentity{}},
-		"root":                                {account, "arn:aws:iam::111122223333:root", account, access.IAMIdentity{}},
-		"a federated user":                    {account, "arn:aws:sts::111122223333:federated-user/assumed-role", account + ":assumed-role", access.IAMIdentity{}},
-		"a federated user with a path":        {account, "arn:aws:sts::111122223333:federated-user/assumed-role/R", account + ":assumed-role/R", access.IAMIdentity{}},
-		"a slash in the session":              {account, "arn:aws:sts::111122223333:assumed-role/R/s/1", "AROAEXAMPLEEXAMPLE12:s/1", access.IAMIdentity{}},
-		"a path before the role":              {account, "arn:aws:sts::111122223333:assumed-role/path/R/s1", "AROAEXAMPLEEXAMPLE12:s1", access.IAMIdentity{}},
-		"no session":                          {account, "arn:aws:sts::111122223333:assumed-role/R/", "AROAEXAMPLEEXAMPLE12:", access.IAMIdentity{}},
-		"no role":                             {account, "arn:aws:sts::111122223333:assumed-role//s1", "AROAEXAMPLEEXAMPLE12:s1", access.IAMIdentity{}},
-		"another session in the user id":      {account, "arn:aws:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s2", access.IAMIdentity{}},
-		"another account beside":              {"999999999999", "arn:aws:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", access.IAMIdentity{}},
-		"a user's id":                         {account, "arn:aws:sts::111122223333:assumed-role/R/s1", "AIDAEXAMPLEEXAMPLE12:s1", access.IAMIdentity{}},
-		"a Region in the ARN":                 {account, "arn:aws:sts:us-east-1:111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", access.IAMIdentity{}},
-		"a colon too many":                    {account, "arn:aws:sts::111122223333:assumed-role/R/s1:x", "AROAEXAMPLEEXAMPLE12:s1:x", access.IAMIdentity{}},
-		"a partition of its own":              {account, "arn:evil:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", access.IAMIdentity{}},
-		"an account with letters":             {"11112222333x", "arn:aws:sts::11112222333x:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", access.IAMIdentity{}},
-		"no ARN":                              {account, "", "AROAEXAMPLEEXAMPLE12:s1", access.IAMIdentity{}},
-		"not an ARN":                          {account, "assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", access.IAMIdentity{}},
+		"a user whose path looks like a role": {account, "arn:aws:iam::111122223333:user/assumed-role/R/s1", "AIDAEXAMPLEEXAMPLE12", resource.IAMIdentity{}},
+		"a user":                              {account, "arn:aws:iam::111122223333:user/bob", "AIDAEXAMPLEEXAMPLE12", resource.IAMIdentity{}},
+		"a role itself":                       {account, "arn:aws:iam::111122223333:role/assumed-role/R", "AROAEXAMPLEEXAMPLE12", resource.IAMIdentity{}},
+		"root":                                {account, "arn:aws:iam::111122223333:root", account, resource.IAMIdentity{}},
+		"a federated user":                    {account, "arn:aws:sts::111122223333:federated-user/assumed-role", account + ":assumed-role", resource.IAMIdentity{}},
+		"a federated user with a path":        {account, "arn:aws:sts::111122223333:federated-user/assumed-role/R", account + ":assumed-role/R", resource.IAMIdentity{}},
+		"a slash in the session":              {account, "arn:aws:sts::111122223333:assumed-role/R/s/1", "AROAEXAMPLEEXAMPLE12:s/1", resource.IAMIdentity{}},
+		"a path before the role":              {account, "arn:aws:sts::111122223333:assumed-role/path/R/s1", "AROAEXAMPLEEXAMPLE12:s1", resource.IAMIdentity{}},
+		"no session":                          {account, "arn:aws:sts::111122223333:assumed-role/R/", "AROAEXAMPLEEXAMPLE12:", resource.IAMIdentity{}},
+		"no role":                             {account, "arn:aws:sts::111122223333:assumed-role//s1", "AROAEXAMPLEEXAMPLE12:s1", resource.IAMIdentity{}},
+		"another session in the user id":      {account, "arn:aws:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s2", resource.IAMIdentity{}},
+		"another account beside":              {"999999999999", "arn:aws:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", resource.IAMIdentity{}},
+		"a user's id":                         {account, "arn:aws:sts::111122223333:assumed-role/R/s1", "AIDAEXAMPLEEXAMPLE12:s1", resource.IAMIdentity{}},
+		"a Region in the ARN":                 {account, "arn:aws:sts:us-east-1:111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", resource.IAMIdentity{}},
+		"a colon too many":                    {account, "arn:aws:sts::111122223333:assumed-role/R/s1:x", "AROAEXAMPLEEXAMPLE12:s1:x", resource.IAMIdentity{}},
+		"a partition of its own":              {account, "arn:evil:sts::111122223333:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", resource.IAMIdentity{}},
+		"an account with letters":             {"11112222333x", "arn:aws:sts::11112222333x:assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", resource.IAMIdentity{}},
+		"no ARN":                              {account, "", "AROAEXAMPLEEXAMPLE12:s1", resource.IAMIdentity{}},
+		"not an ARN":                          {account, "assumed-role/R/s1", "AROAEXAMPLEEXAMPLE12:s1", resource.IAMIdentity{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := proof.ParseCaller(c.account, c.arn, c.id)
 			if d := cmp.Diff(c.want, got); d != "" {
 				t.Error(d)
 			}
-			if (err == nil) != (c.want != access.IAMIdentity{}) {
+			if (err == nil) != (c.want != resource.IAMIdentity{}) {
 				t.Errorf("error %v", err)
 			}
 		})

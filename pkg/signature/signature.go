@@ -64,7 +64,7 @@ type Params struct {
 	Created time.Time // whole seconds count
 	Expires time.Time // at most [Life] after Created; the zero value takes that
 	Nonce   string    // 16–64 of A–Z a–z 0–9 _ -; of a writing call, its idempotency key
-	KeyID   string    // bundle.KeyID of the key
+	KeyID   string    // document.KeyID of the key
 }
 
 // Sign signs a call and gives the headers to add. The message must carry names.HeaderCertificate already;
@@ -187,7 +187,7 @@ func verifyRaw(pub *ecdsa.PublicKey, base string, raw []byte) bool {
 	return ecdsa.Verify(pub, sum[:], new(big.Int).SetBytes(raw[:32]), new(big.Int).SetBytes(raw[32:]))
 }
 
-// KeyID names a public key as bundle.KeyID does.
+// KeyID names a public key as document.KeyID does.
 func KeyID(pub *ecdsa.PublicKey) string {
 	spki, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/signature"
@@ -83,7 +83,7 @@ func signed(t testing.TB, key *ecdsa.PrivateKey) call {
 		method: "POST", authority: "api.example.com", path: "/prod/v1/nodes", query: "a=1&b=%20", body: []byte(`{"x":1}`),
 		header: textproto.MIMEHeader{names.HeaderCertificate: {base64.StdEncoding.EncodeToString([]byte("certificate"))}},
 	}
-	sign(t, &c, key, signature.Params{Created: now, Nonce: nonce, KeyID: bundle.KeyID(&key.PublicKey)})
+	sign(t, &c, key, signature.Params{Created: now, Nonce: nonce, KeyID: document.KeyID(&key.PublicKey)})
 	return c
 }
 
@@ -112,12 +112,12 @@ func TestASignedCallVerifies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !p.Created.Equal(now) || !p.Expires.Equal(now.Add(signature.Life)) || p.Nonce != nonce || p.KeyID != bundle.KeyID(&key.PublicKey) {
+		if !p.Created.Equal(now) || !p.Expires.Equal(now.Add(signature.Life)) || p.Nonce != nonce || p.KeyID != document.KeyID(&key.PublicKey) {
 			t.Errorf("%+v", p)
 		}
 	}
 	bare := call{method: "GET", authority: "h", header: textproto.MIMEHeader{names.HeaderCertificate: {"eA=="}}}
-	sign(t, &bare, key, signature.Params{Created: now, Nonce: nonce, KeyID: bundle.KeyID(&key.PublicKey)})
+	sign(t, &bare, key, signature.Params{Created: now, Nonce: nonce, KeyID: document.KeyID(&key.PublicKey)})
 	bare.path = "/"
 	if _, err := signature.Verify(bare.message(), &key.PublicKey, now); err != nil {
 		t.Errorf("a call without path, query and body: %v", err)
@@ -175,7 +175,7 @@ func TestAnyAlterationIsRefused(t *testing.T) {
 		"created":                         replace("Signature-Input", fmt.Sprint(now.Unix()), fmt.Sprint(now.Unix()+1)),
 		"expires":                         replace("Signature-Input", fmt.Sprint(now.Unix()+60), fmt.Sprint(now.Unix()+59)),
 		"nonce":                           replace("Signature-Input", "0123456789abcdef", "0123456789abcdee"),
-		"key id":                          replace("Signature-Input", bundle.KeyID(&key.PublicKey), bundle.KeyID(&other.PublicKey)),
+		"key id":                          replace("Signature-Input", document.KeyID(&key.PublicKey), document.KeyID(&other.PublicKey)),
 		"algorithm":                       replace("Signature-Input", "ecdsa-p256-sha256", "hmac-sha256"),
 		"tag":                             replace("Signature-Input", "stile-api", "stile-apj"),
 		"a component less":                replace("Signature-Input", ` "@query"`, ""),
@@ -221,7 +221,7 @@ func TestPropertyNothingCoveredCanBeChanged(t *testing.T) {
 			body:   rapid.SliceOf(rapid.Byte()).Draw(t, "body"),
 			header: textproto.MIMEHeader{names.HeaderCertificate: {"x" + text.Draw(t, "certificate")}},
 		}
-		headers, err := signature.Sign(c.message(), key, signature.Params{Created: now, Nonce: nonce, KeyID: bundle.KeyID(&key.PublicKey)})
+		headers, err := signature.Sign(c.message(), key, signature.Params{Created: now, Nonce: nonce, KeyID: document.KeyID(&key.PublicKey)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,7 +275,7 @@ func TestACallIsGoodForAMinute(t *testing.T) {
 	}
 	for life, ok := range map[time.Duration]bool{-time.Second: false, time.Second: true, time.Minute: true, 61 * time.Second: false, time.Hour: false} {
 		c := signed(t, key)
-		sign(t, &c, key, signature.Params{Created: now, Expires: now.Add(life), Nonce: nonce, KeyID: bundle.KeyID(&key.PublicKey)})
+		sign(t, &c, key, signature.Params{Created: now, Expires: now.Add(life), Nonce: nonce, KeyID: document.KeyID(&key.PublicKey)})
 		if _, err := signature.Verify(c.message(), &key.PublicKey, now); (err == nil) != ok {
 			t.Errorf("with a life of %s: %v", life, err)
 		}
@@ -289,7 +289,7 @@ func TestSignRefusesWhatNobodyWouldVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := signed(t, key)
-	p := signature.Params{Created: now, Nonce: nonce, KeyID: bundle.KeyID(&key.PublicKey)}
+	p := signature.Params{Created: now, Nonce: nonce, KeyID: document.KeyID(&key.PublicKey)}
 	for _, n := range []string{"", "short", strings.Repeat("x", 65), `0123456789abcdef";x="`} {
 		bad := p
 		bad.Nonce = n
@@ -308,7 +308,7 @@ func TestSignRefusesWhatNobodyWouldVerify(t *testing.T) {
 
 func TestKeyIDIsTheDocuments(t *testing.T) {
 	key := newKey(t)
-	if signature.KeyID(&key.PublicKey) != bundle.KeyID(&key.PublicKey) {
+	if signature.KeyID(&key.PublicKey) != document.KeyID(&key.PublicKey) {
 		t.Error("two names for one key")
 	}
 }

@@ -16,9 +16,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 const (
@@ -57,7 +57,7 @@ func New(c Config) (*Client, error) {
 }
 
 // Caller sends the request and gives the role whose session signed it. What STS refuses is a fault.
-func (c *Client) Caller(ctx context.Context, r proof.Request) (access.IAMIdentity, error) {
+func (c *Client) Caller(ctx context.Context, r proof.Request) (resource.IAMIdentity, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var err error
@@ -70,7 +70,7 @@ func (c *Client) Caller(ctx context.Context, r proof.Request) (access.IAMIdentit
 			break
 		}
 	}
-	return access.IAMIdentity{}, err
+	return resource.IAMIdentity{}, err
 }
 
 func (c *Client) send(ctx context.Context, r proof.Request) (answer, error) {
@@ -118,14 +118,14 @@ type answer struct {
 	} `json:"GetCallerIdentityResponse"`
 }
 
-func (a answer) caller(partition string) (access.IAMIdentity, error) {
+func (a answer) caller(partition string) (resource.IAMIdentity, error) {
 	r := a.Response.Result
 	caller, err := proof.ParseCaller(r.Account, r.Arn, r.UserID)
 	if err != nil {
-		return access.IAMIdentity{}, err
+		return resource.IAMIdentity{}, err
 	}
 	if caller.Partition != partition {
-		return access.IAMIdentity{}, fault.New(fault.Unauthenticated, "AWS's answer names another partition than the Region's", "set AWS_REGION to a Region of the identity's partition")
+		return resource.IAMIdentity{}, fault.New(fault.Unauthenticated, "AWS's answer names another partition than the Region's", "set AWS_REGION to a Region of the identity's partition")
 	}
 	return caller, nil
 }

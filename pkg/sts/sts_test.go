@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/sts"
 )
 
@@ -21,7 +21,7 @@ const answer = `{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Accoun
 
 var request = proof.Request{Host: "sts.eu-central-1.amazonaws.com", Partition: "aws", Headers: []proof.Header{{Name: "Authorization", Value: "signed"}}}
 
-func ask(t *testing.T, answer http.HandlerFunc) (access.IAMIdentity, error) {
+func ask(t *testing.T, answer http.HandlerFunc) (resource.IAMIdentity, error) {
 	t.Helper()
 	server := httptest.NewServer(answer)
 	t.Cleanup(server.Close)
@@ -46,7 +46,7 @@ func TestTheRequestGoesOutAsRebuilt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := access.IAMIdentity{Partition: "aws", Account: "111122223333", Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"}
+	want := resource.IAMIdentity{Partition: "aws", Account: "111122223333", Role: "R", RoleID: "AROAEXAMPLEEXAMPLE12", Session: "s1"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -106,7 +106,7 @@ func TestSec_S19_OnlyPlainJSONFromSTSIsBelieved(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			who, err := ask(t, c.handle)
-			if f := fault.From(err); err == nil || f.Code != c.code || f.Hint == "" || who != (access.IAMIdentity{}) {
+			if f := fault.From(err); err == nil || f.Code != c.code || f.Hint == "" || who != (resource.IAMIdentity{}) {
 				t.Errorf("got %+v and %v (%s), want %s", who, err, f.Code, c.code)
 			}
 		})

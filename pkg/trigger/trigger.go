@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-lambda-go/cfn"
 
 	"github.com/stile-dev/stile/pkg/answer"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -25,7 +25,7 @@ type Published struct {
 	Input       int64  `json:"input"`
 }
 
-func published(h bundle.Head) Published {
+func published(h document.Head) Published {
 	return Published{
 		Trust:       fmt.Sprintf("%d.%d", h.Trust.Epoch, h.Trust.Counter),
 		Policy:      fmt.Sprintf("%d.%d", h.Policy.Epoch, h.Policy.Counter),
@@ -40,7 +40,7 @@ type Direct struct {
 }
 
 // Handle makes a Lambda handler of a run that takes nothing from its event but how to answer.
-func Handle(log *slog.Logger, run func(context.Context) (bundle.Head, error)) func(context.Context, json.RawMessage) (any, error) {
+func Handle(log *slog.Logger, run func(context.Context) (document.Head, error)) func(context.Context, json.RawMessage) (any, error) {
 	return func(ctx context.Context, payload json.RawMessage) (any, error) {
 		var event struct {
 			Direct
@@ -71,7 +71,7 @@ func Handle(log *slog.Logger, run func(context.Context) (bundle.Head, error)) fu
 
 // custom answers CloudFormation by the URL in its event. Deleting the resource deletes nothing: documents are
 // retained with the tables.
-func custom(ctx context.Context, log *slog.Logger, payload json.RawMessage, run func(context.Context) (bundle.Head, error)) (any, error) {
+func custom(ctx context.Context, log *slog.Logger, payload json.RawMessage, run func(context.Context) (document.Head, error)) (any, error) {
 	var event cfn.Event
 	if err := json.Unmarshal(payload, &event); err != nil {
 		return nil, fmt.Errorf("reading CloudFormation's event: %w", err)

@@ -8,7 +8,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -19,7 +19,7 @@ import (
 type ConnectConfig struct {
 	Addrs       []string         // host:port of proxies, tried in order until one answers
 	Certificate *tls.Certificate // the user's X.509 certificate and its tls key
-	Trust       bundle.Trust     // whose host-x509 keys the proxy's certificate must come from
+	Trust       document.Trust   // whose host-x509 keys the proxy's certificate must come from
 	Target      identity.Target  // its name may be an agent's id
 	TraceID     string           // the client's own, for logs
 	Now         func() time.Time // nil is time.Now

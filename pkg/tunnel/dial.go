@@ -8,7 +8,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -21,7 +21,7 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 type DialConfig struct {
 	Addr        string           // host:port
 	Certificate *tls.Certificate // the agent's X.509 certificate and its tls key
-	Trust       bundle.Trust     // whose host-x509 keys the proxy's certificate must come from
+	Trust       document.Trust   // whose host-x509 keys the proxy's certificate must come from
 	Now         func() time.Time // nil is time.Now
 	Dial        DialFunc
 }
@@ -49,7 +49,7 @@ func DialAPI(ctx context.Context, dial DialFunc, addr string) (net.Conn, error) 
 	return handshake(ctx, dial, addr, clientTLS(names.ALPNAPI, nil, func(tls.ConnectionState) error { return nil }))
 }
 
-func verifyProxy(trust bundle.Trust, now func() time.Time, report asProxy) func(tls.ConnectionState) error {
+func verifyProxy(trust document.Trust, now func() time.Time, report asProxy) func(tls.ConnectionState) error {
 	if now == nil {
 		now = time.Now
 	}

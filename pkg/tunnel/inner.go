@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -20,7 +20,7 @@ import (
 // InnerConfig is how a client speaks to the agent of a target, inside what a proxy splices.
 type InnerConfig struct {
 	Certificate *tls.Certificate  // the user's X.509 certificate and its tls key
-	Trust       bundle.Trust      // whose host-x509 keys the agent's certificate must come from
+	Trust       document.Trust    // whose host-x509 keys the agent's certificate must come from
 	Target      identity.Target   // that the agent's certificate must allow it to serve
 	Agents      []string          // ids that serve the target, as the API told; empty takes any whose certificate does
 	Use         map[string]string // how the target is used, by the kind's uses
@@ -71,7 +71,7 @@ func (c InnerConfig) verify(s tls.ConnectionState) error {
 
 // AcceptInner finishes the agent's side of [Inner] and says which user is on the other. Whether the user may do what
 // Use says is for the caller to decide, who then answers with frame.WriteOpen or frame.WriteRefusal.
-func AcceptInner(ctx context.Context, conn net.Conn, certificate func() *tls.Certificate, state bundle.State, now time.Time) (*tls.Conn, identity.User, *x509.Certificate, error) {
+func AcceptInner(ctx context.Context, conn net.Conn, certificate func() *tls.Certificate, state document.State, now time.Time) (*tls.Conn, identity.User, *x509.Certificate, error) {
 	inner := tls.Server(conn, ServerTLS(certificate, names.ALPNTarget))
 	if err := inner.HandshakeContext(ctx); err != nil {
 		return nil, identity.User{}, nil, fmt.Errorf("finishing the inner TLS: %w", err)

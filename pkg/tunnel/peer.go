@@ -5,8 +5,8 @@ import (
 	"crypto/x509"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -14,7 +14,7 @@ import (
 
 // PeerUser says which user is on the other side of a finished handshake: the certificate must come from the
 // trust document's user-x509 keys and be in force at now. Errors are faults that the user may see.
-func PeerUser(s tls.ConnectionState, trust bundle.Trust, now time.Time) (identity.User, *x509.Certificate, error) {
+func PeerUser(s tls.ConnectionState, trust document.Trust, now time.Time) (identity.User, *x509.Certificate, error) {
 	if len(s.PeerCertificates) == 0 {
 		return identity.User{}, nil, fault.New(fault.Unauthenticated, "no user certificate was shown", "log in with stile login")
 	}
@@ -22,7 +22,7 @@ func PeerUser(s tls.ConnectionState, trust bundle.Trust, now time.Time) (identit
 }
 
 // PeerHost says which agent or proxy (kind) is on the other side, by the trust document's host-x509 keys.
-func PeerHost(s tls.ConnectionState, trust bundle.Trust, kind string, now time.Time) (identity.Host, error) {
+func PeerHost(s tls.ConnectionState, trust document.Trust, kind string, now time.Time) (identity.Host, error) {
 	if len(s.PeerCertificates) == 0 {
 		return identity.Host{}, fault.Newf(fault.Unauthenticated, "join the cluster first", "no %s certificate was shown", kind)
 	}

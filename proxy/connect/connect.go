@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -34,7 +34,7 @@ const patience = 3 * time.Second
 
 // Config is what connections are served from. Documents, Routes and Proxy are required.
 type Config struct {
-	Documents bundle.Feed
+	Documents document.Feed
 	Routes    interface {
 		Find(identity.Target) (*route.Tunnel, bool)
 	}
@@ -107,8 +107,8 @@ func (h *Handler) user(c *edge.Conn) (identity.User, error) {
 func (h *Handler) standing(ctx context.Context, c *edge.Conn, user identity.User, target identity.Target) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, err := bundle.Await(ctx, h.config.Documents, func(s bundle.State) error {
-		return s.Standing(user, bundle.Use{Now: h.config.Now(), Also: target.Refs()})
+	_, err := document.Await(ctx, h.config.Documents, func(s document.State) error {
+		return s.Standing(user, document.Use{Now: h.config.Now(), Also: target.Refs()})
 	})
 	if err == nil || fault.Is(err, fault.Unavailable) {
 		return err

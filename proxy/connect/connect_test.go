@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -51,7 +51,7 @@ func (agent) Close() error { return nil }
 type proxy struct {
 	t       *testing.T
 	cluster *tunneltest.Cluster
-	holder  *bundle.Holder
+	holder  *document.Holder
 	addr    string
 	mu      sync.Mutex
 	events  []audit.Event
@@ -137,7 +137,7 @@ func TestARevokedUserIsTurnedAwayWithAnEvent(t *testing.T) {
 	p := newProxy(t, agent{})
 	ada := p.cluster.User(tunneltest.User{})
 	p.cluster.SetRoles()
-	p.cluster.Revoke(bundle.Before{ID: "lck_1", Target: "user", Value: "ada", Version: p.cluster.Versions().Policy})
+	p.cluster.Revoke(document.Before{ID: "lck_1", Target: "user", Value: "ada", Version: p.cluster.Versions().Policy})
 	p.publish()
 	if got, err := p.reach(ada, "node", "web-1"); !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), "revoked") {
 		t.Errorf("%q, %v", got, err)
@@ -155,7 +155,7 @@ func TestALockIsFollowed(t *testing.T) {
 	for target, value := range map[string]string{"user": "ada", "role": "access", "target": "node/web-1"} {
 		t.Run(target, func(t *testing.T) {
 			p := newProxy(t, agent{})
-			p.cluster.Lock(bundle.Lock{ID: "lck_1", Target: target, Value: value, Reason: "under suspicion"})
+			p.cluster.Lock(document.Lock{ID: "lck_1", Target: target, Value: value, Reason: "under suspicion"})
 			p.publish()
 			got, err := p.reach(p.cluster.User(tunneltest.User{}), "node", "web-1")
 			if f := fault.From(err); f.Code != fault.Denied || !strings.Contains(f.Message, "under suspicion") || f.DecisionID == "" {

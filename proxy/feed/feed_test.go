@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
-	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/presence"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
@@ -31,7 +31,7 @@ func pass(d time.Duration) {
 // published is a store of documents that can be away.
 type published struct {
 	mu        sync.Mutex
-	documents []bundle.Signed
+	documents []document.Signed
 	versions  identity.Versions
 	away      error
 	looks     int
@@ -57,27 +57,27 @@ func (p *published) Glance(context.Context) (head.Head, error) {
 	return head.Head{Trust: p.versions.Trust, Policy: p.versions.Policy, Revocations: p.versions.Revocations}, p.away
 }
 
-func (p *published) Trust(context.Context, head.Head) ([]bundle.Signed, error) {
+func (p *published) Trust(context.Context, head.Head) ([]document.Signed, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.documents[:1], p.away
 }
 
-func (p *published) Policy(context.Context, head.Head) (bundle.Signed, error) {
+func (p *published) Policy(context.Context, head.Head) (document.Signed, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fetched++
 	return p.documents[1], p.away
 }
 
-func (p *published) Revocations(context.Context) (bundle.Signed, error) {
+func (p *published) Revocations(context.Context) (document.Signed, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.documents[2], p.away
 }
 
 // following runs a head feed in a bubble of time for the length of do.
-func following(t *testing.T, do func(t *testing.T, c *tunneltest.Cluster, p *published, holder *bundle.Holder, refused *[]error, changed *int)) {
+func following(t *testing.T, do func(t *testing.T, c *tunneltest.Cluster, p *published, holder *document.Holder, refused *[]error, changed *int)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c := tunneltest.New(t)
@@ -98,9 +98,9 @@ func following(t *testing.T, do func(t *testing.T, c *tunneltest.Cluster, p *pub
 }
 
 func TestNewerDocumentsArriveWithinAThirdOfASecond(t *testing.T) {
-	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *bundle.Holder, refused *[]error, changed *int) {
+	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *document.Holder, refused *[]error, changed *int) {
 		c.SetRoles()
-		c.Lock(bundle.Lock{ID: "lck_1", Target: "user", Value: "ada"})
+		c.Lock(document.Lock{ID: "lck_1", Target: "user", Value: "ada"})
 		p.set(c)
 		pass(300 * time.Millisecond)
 		if holder.Versions() != c.Versions() || *changed != 1 || len(*refused) != 0 {
@@ -117,7 +117,7 @@ func TestNewerDocumentsArriveWithinAThirdOfASecond(t *testing.T) {
 }
 
 func TestTheFeedGoesOnWithWhatItHoldsAndComesBack(t *testing.T) {
-	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *bundle.Holder, refused *[]error, _ *int) {
+	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *document.Holder, refused *[]error, _ *int) {
 		p.fail(errors.New("throttled"))
 		pass(time.Minute)
 		if p.looks > 90 {
@@ -134,7 +134,7 @@ func TestTheFeedGoesOnWithWhatItHoldsAndComesBack(t *testing.T) {
 }
 
 func TestOlderAndUnsignedDocumentsAreRefusedAndReported(t *testing.T) {
-	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *bundle.Holder, refused *[]error, _ *int) {
+	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *document.Holder, refused *[]error, _ *int) {
 		before := c.Versions()
 		c.SetRoles()
 		p.set(c)
@@ -142,7 +142,7 @@ func TestOlderAndUnsignedDocumentsAreRefusedAndReported(t *testing.T) {
 		p.documents[1].Signature = []byte("none")
 		p.mu.Unlock()
 		pass(2 * time.Second)
-		if len(*refused) == 0 || !errors.Is((*refused)[0], bundle.ErrSignature) || holder.Versions().Policy != before.Policy {
+		if len(*refused) == 0 || !errors.Is((*refused)[0], document.ErrSignature) || holder.Versions().Policy != before.Policy {
 			t.Errorf("refused %v, holds %+v", *refused, holder.Versions())
 		}
 		p.set(c)
@@ -152,7 +152,7 @@ func TestOlderAndUnsignedDocumentsAreRefusedAndReported(t *testing.T) {
 		p.versions.Policy = before.Policy // somebody put the table back
 		p.mu.Unlock()
 		pass(2 * time.Second)
-		if len(*refused) == 0 || !errors.Is((*refused)[0], bundle.ErrOlder) || holder.Versions().Policy != c.Versions().Policy {
+		if len(*refused) == 0 || !errors.Is((*refused)[0], document.ErrOlder) || holder.Versions().Policy != c.Versions().Policy {
 			t.Errorf("refused %v, holds %+v", *refused, holder.Versions())
 		}
 	})
@@ -302,7 +302,7 @@ func TestTheProxysEventsReachTheLedgerOnceItIsBack(t *testing.T) {
 		denied.Actor, denied.Outcome, denied.Reason = "user/ada", audit.Denied, "locked"
 		e.Record(denied)
 		for range 100 {
-			e.Refused(bundle.ErrOlder)
+			e.Refused(document.ErrOlder)
 		}
 		pass(30 * time.Second)
 		mu.Lock()

@@ -11,8 +11,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/bundle"
-	"github.com/stile-dev/stile/pkg/head"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
@@ -22,14 +22,14 @@ const HeadEvery = 250 * time.Millisecond
 // Store is where documents are published. Glance may be some milliseconds behind.
 type Store interface {
 	Glance(context.Context) (head.Head, error)
-	Trust(context.Context, head.Head) ([]bundle.Signed, error)
-	Policy(context.Context, head.Head) (bundle.Signed, error)
-	Revocations(context.Context) (bundle.Signed, error)
+	Trust(context.Context, head.Head) ([]document.Signed, error)
+	Policy(context.Context, head.Head) (document.Signed, error)
+	Revocations(context.Context) (document.Signed, error)
 }
 
 // Documents is what is held of them.
 type Documents interface {
-	Accept(...bundle.Signed) error
+	Accept(...document.Signed) error
 	Versions() identity.Versions
 }
 
@@ -86,7 +86,7 @@ func (h *Head) look(ctx context.Context) error {
 		return err
 	}
 	want, held := newest.Versions(), h.Documents.Versions()
-	var documents []bundle.Signed
+	var documents []document.Signed
 	if held.Trust.Less(want.Trust) {
 		chain, err := h.Store.Trust(ctx, newest)
 		if err != nil {
@@ -131,7 +131,7 @@ func (h *Head) older(newest, held identity.Versions) error {
 	return errOlderHead
 }
 
-var errOlderHead = errors.Join(bundle.ErrOlder, errors.New("the head item names older documents than those held"))
+var errOlderHead = errors.Join(document.ErrOlder, errors.New("the head item names older documents than those held"))
 
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

@@ -14,7 +14,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -212,11 +212,11 @@ func (n *link) documents() error {
 }
 
 // newer picks the documents of versions above those held.
-func newer(all []bundle.Signed, held identity.Versions) []bundle.Signed {
-	have := map[bundle.Kind]identity.Version{
-		bundle.KindTrust: held.Trust, bundle.KindPolicy: held.Policy, bundle.KindRevocations: held.Revocations,
+func newer(all []document.Signed, held identity.Versions) []document.Signed {
+	have := map[document.Kind]identity.Version{
+		document.KindTrust: held.Trust, document.KindPolicy: held.Policy, document.KindRevocations: held.Revocations,
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(s bundle.Signed) bool {
+	return slices.DeleteFunc(slices.Clone(all), func(s document.Signed) bool {
 		var body struct {
 			Version identity.Version `json:"version"`
 		}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -22,8 +22,8 @@ import (
 
 // Documents are those in force, and what to push of them.
 type Documents interface {
-	bundle.Feed
-	Documents() []bundle.Signed
+	document.Feed
+	Documents() []document.Signed
 }
 
 // Config is what tunnels are served from. Documents, Routes, Proxy and Append are required.
@@ -106,8 +106,8 @@ func (l *Links) agent(ctx context.Context, c *edge.Conn) (identity.Host, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, err = bundle.Await(ctx, l.config.Documents, func(s bundle.State) error {
-		return s.Standing(agent, bundle.Use{Now: l.config.Now()})
+	_, err = document.Await(ctx, l.config.Documents, func(s document.State) error {
+		return s.Standing(agent, document.Use{Now: l.config.Now()})
 	})
 	return agent, err
 }
@@ -134,7 +134,7 @@ func (l *Links) Push() {
 // agent goes on with what it holds as well.
 func (n *link) judge() {
 	state := n.links.config.Documents.State()
-	if err := state.Standing(n.agent, bundle.Use{Now: n.links.config.Now()}); err != nil && !fault.Is(err, fault.Unavailable) {
+	if err := state.Standing(n.agent, document.Use{Now: n.links.config.Now()}); err != nil && !fault.Is(err, fault.Unavailable) {
 		n.log.Info("Tunnel cut", "reason", err.Error())
 		_ = n.session.Close()
 		return

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -30,7 +30,7 @@ import (
 type proxy struct {
 	t       *testing.T
 	cluster *tunneltest.Cluster
-	holder  *bundle.Holder
+	holder  *document.Holder
 	links   *link.Links
 	routes  *route.Table
 	addr    string
@@ -354,7 +354,7 @@ func TestARevokedAgentIsTurnedAwayAndItsTunnelEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.cluster.SetRoles()
-	p.cluster.Revoke(bundle.Before{ID: "lck_1", Target: "agent", Value: host.ID, Version: p.cluster.Versions().Policy})
+	p.cluster.Revoke(document.Before{ID: "lck_1", Target: "agent", Value: host.ID, Version: p.cluster.Versions().Policy})
 	p.publish()
 	a.ends(t)
 	until(t, "no route", func() bool { _, ok := p.routes.Find(web); return !ok })
@@ -376,7 +376,7 @@ func TestAnAgentThatIsLockedBeforeItRegistersIsCut(t *testing.T) {
 	if err := errors.Join(frame.Write(a.control, &frame.Control{Body: &frame.Control_Ping{Ping: &frame.Ping{}}}), frame.Read(a.control, &m)); err != nil || m.GetPong() == nil {
 		t.Fatalf("%v %v", &m, err)
 	}
-	p.cluster.Lock(bundle.Lock{ID: "lck_1", Target: "agent", Value: host.ID})
+	p.cluster.Lock(document.Lock{ID: "lck_1", Target: "agent", Value: host.ID})
 	p.publish()
 	_ = frame.Write(a.control, &frame.Control{Body: &frame.Control_Register{Register: &frame.Register{Version: frame.Protocol, Software: "test"}}}) // it may see the end already
 	a.ends(t)
@@ -389,13 +389,13 @@ func TestALockOnAnAgentEndsItAndOneOnATargetDoesNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.cluster.Lock(bundle.Lock{ID: "lck_1", Target: "target", Value: "db/orders"})
+	p.cluster.Lock(document.Lock{ID: "lck_1", Target: "target", Value: "db/orders"})
 	p.publish()
 	until(t, "a route, whatever is locked beside it", func() bool { _, ok := p.routes.Find(web); return ok })
 	if a.session.Streams() == 0 {
 		t.Error("a lock on one target took the tunnel along")
 	}
-	p.cluster.Lock(bundle.Lock{ID: "lck_2", Target: "agent", Value: host.ID})
+	p.cluster.Lock(document.Lock{ID: "lck_2", Target: "agent", Value: host.ID})
 	p.publish()
 	a.ends(t)
 	if _, err := p.dial(host, credential); !fault.Is(err, fault.Denied) {

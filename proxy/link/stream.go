@@ -10,12 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/access"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
@@ -153,7 +153,7 @@ func (n *link) event(b []byte) (audit.Event, error) {
 	e.Source, e.Cluster, e.Scope = "agent/"+n.agent.ID, n.agent.Cluster, n.agent.Scope
 	switch target := (identity.Target{Kind: e.TargetKind, Name: e.Target}); {
 	case slices.Contains(aboutTargets, e.Type):
-		if !access.IsTargetKind(target.Kind) || !n.agent.Serves(target) {
+		if !resource.IsTargetKind(target.Kind) || !n.agent.Serves(target) {
 			return e, fmt.Errorf("the agent doesn't serve %s", clip(target.String()))
 		}
 	case e.Type == audit.DocumentRefused:

@@ -20,23 +20,23 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/client"
-	"github.com/stile-dev/stile/pkg/enrol"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/frame"
-	"github.com/stile-dev/stile/pkg/head"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/presence"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/tunnel"
 	"github.com/stile-dev/stile/proxy/config"
 	"github.com/stile-dev/stile/proxy/connect"
 	"github.com/stile-dev/stile/proxy/edge"
-	"github.com/stile-dev/stile/proxy/exit"
 	"github.com/stile-dev/stile/proxy/feed"
 	"github.com/stile-dev/stile/proxy/link"
+	"github.com/stile-dev/stile/proxy/passthrough"
 	"github.com/stile-dev/stile/proxy/route"
 )
 
@@ -51,8 +51,8 @@ const (
 type proxy struct {
 	config   config.Config
 	log      *slog.Logger
-	holder   *bundle.Holder
-	keeper   *enrol.Keeper
+	holder   *document.Holder
+	keeper   *joiner.Renewer
 	routes   *route.Table
 	links    *link.Links
 	edge     *edge.Edge
@@ -86,11 +86,11 @@ func (p *proxy) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.holder = bundle.NewHolder(p.config.Cluster, "") // its first documents come over the API's TLS
-	p.keeper, err = enrol.NewKeeper(enrol.Config{
+	p.holder = document.NewHolder(p.config.Cluster, "") // its first documents come over the API's TLS
+	p.keeper, err = joiner.NewRenewer(joiner.Config{
 		API: api, Keys: keys, Documents: p.holder, Log: p.log,
-		Claim: enrol.Claim{
-			Kind: identity.KindProxy, Method: access.MethodIAM, Token: access.FleetToken,
+		Claim: joiner.Claim{
+			Kind: identity.KindProxy, Method: resource.MethodIAM, Token: resource.FleetToken,
 			AWS: func(context.Context) (aws.Config, error) { return cfg, nil },
 		},
 	})
@@ -119,16 +119,16 @@ func (p *proxy) open(ctx context.Context) error {
 
 // newKeys makes keys that live as long as this process. The first one names no use of a proxy's, but a join
 // is always for two.
-func newKeys() (enrol.Keys, error) {
+func newKeys() (joiner.Keys, error) {
 	one, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return enrol.Keys{}, fmt.Errorf("making keys: %w", err)
+		return joiner.Keys{}, fmt.Errorf("making keys: %w", err)
 	}
 	two, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return enrol.Keys{}, fmt.Errorf("making keys: %w", err)
+		return joiner.Keys{}, fmt.Errorf("making keys: %w", err)
 	}
-	return enrol.Keys{SSH: one, TLS: two}, nil
+	return joiner.Keys{SSH: one, TLS: two}, nil
 }
 
 func (p *proxy) newEdge() *edge.Edge {
@@ -136,7 +136,7 @@ func (p *proxy) newEdge() *edge.Edge {
 	return edge.New(edge.Config{
 		TLS: tunnel.ServerTLS(p.certificate, names.ALPNTunnel, names.ALPNConnect, names.ALPNAPI),
 		Handlers: map[string]edge.Handler{
-			names.ALPNTunnel: p.links.Serve, names.ALPNConnect: connects.Serve, names.ALPNAPI: exit.New(p.config.APIHost(), p.log).Serve,
+			names.ALPNTunnel: p.links.Serve, names.ALPNConnect: connects.Serve, names.ALPNAPI: passthrough.New(p.config.APIHost(), p.log).Serve,
 		},
 		Proxied: p.config.Proxied, Log: p.log,
 	})

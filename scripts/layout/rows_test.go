@@ -3,7 +3,6 @@ package layout
 import (
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,7 +17,7 @@ func TestTheRowsOfContributingAreThoseThatAreEnforced(t *testing.T) {
 		t.Fatal(err)
 	}
 	told := map[string]int{}
-	for _, m := range regexp.MustCompile(`(?m)^\| ([0-9]) \| ([a-z0-9 ]+) \|`).FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| ([0-9]) \| ([a-z0-9/ ]+) \|`).FindAllStringSubmatch(string(text), -1) {
 		row, err := strconv.Atoi(m[1])
 		if err != nil {
 			t.Fatal(err)
@@ -30,16 +29,8 @@ func TestTheRowsOfContributingAreThoseThatAreEnforced(t *testing.T) {
 	if d := cmp.Diff(rowOf, told); d != "" {
 		t.Error(d)
 	}
-	entries, err := os.ReadDir("../../pkg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var there []string
-	for _, e := range entries {
-		there = append(there, e.Name())
-	}
 	for name := range rowOf {
-		if !slices.Contains(there, name) {
+		if _, err := os.Stat("../../pkg/" + name); err != nil {
 			t.Errorf("there is no package pkg/%s", name)
 		}
 	}

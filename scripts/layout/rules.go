@@ -14,9 +14,9 @@ var rowOf = map[string]int{}
 func init() {
 	for row, list := range []string{
 		"names fault",
-		"wire frame identity access policy certs bundle audit signature strict proof",
-		"issue join login inventory resource publication",
-		"table dynamo kms sts answer invoke trigger head presence ledger shelf api operation client tunnel evidence enrol",
+		"wire frame identity resource policy certs document audit signature strict proof",
+		"issue front inventory admin document/publication",
+		"table store kms sts answer invoke trigger document/head document/shelf presence ledger api operation client tunnel prover joiner",
 		"app",
 	} {
 		for name := range strings.FieldsSeq(list) {
@@ -34,14 +34,26 @@ var meaning = []string{
 	"row 4 puts things together",
 }
 
+// row gives the row of a package of pkg/, which is its own or that of the nearest one above it.
+func row(dir string) (int, bool) {
+	name, ok := strings.CutPrefix(dir, "pkg/")
+	if !ok {
+		return 0, false
+	}
+	for ; name != "."; name = path.Dir(name) {
+		if r, known := rowOf[name]; known {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
 // rows: imports inside pkg go down, and nothing in pkg imports a program.
 func (t *Tree) rows(p *Package) []Violation {
-	name, ok := strings.CutPrefix(p.Dir, "pkg/")
-	if !ok {
+	if !under(p.Dir, "pkg") {
 		return nil
 	}
-	top, _, _ := strings.Cut(name, "/")
-	row, known := rowOf[top]
+	from, known := row(p.Dir)
 	if !known {
 		return []Violation{{p.Dir, "no row", "every package of pkg has a row: give it one in scripts/layout/rules.go and in CONTRIBUTING.md"}}
 	}
@@ -49,15 +61,14 @@ func (t *Tree) rows(p *Package) []Violation {
 	for _, to := range p.Imports {
 		dir, ours := folder(to)
 		switch {
-		case row == 0 && !standard(to):
+		case from == 0 && !standard(to):
 			out = append(out, Violation{p.Dir, to, meaning[0]})
 		case !ours:
 		case !under(dir, "pkg"):
 			out = append(out, Violation{p.Dir, to, "pkg knows no program"})
 		default:
-			target, _, _ := strings.Cut(strings.TrimPrefix(dir, "pkg/"), "/")
-			if r, known := rowOf[target]; known && r > row {
-				out = append(out, Violation{p.Dir, to, fmt.Sprintf("%s is in row %d; %s", dir, r, meaning[row])})
+			if r, known := row(dir); known && r > from {
+				out = append(out, Violation{p.Dir, to, fmt.Sprintf("%s is in row %d; %s", dir, r, meaning[from])})
 			}
 		}
 	}
@@ -78,24 +89,23 @@ var clock = []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", 
 
 // pure: row 1 imports nothing that reaches out and reads no clock; row 2 knows neither AWS nor HTTP.
 func (t *Tree) pure(p *Package) []Violation {
-	top, _, _ := strings.Cut(strings.TrimPrefix(p.Dir, "pkg/"), "/")
-	row, known := rowOf[top]
-	if !known || !under(p.Dir, "pkg") || row > 2 {
+	at, known := row(p.Dir)
+	if !known || at > 2 {
 		return nil
 	}
 	var out []Violation
 	for _, to := range p.Imports {
 		switch {
 		case strings.HasPrefix(to, "github.com/aws/"):
-			out = append(out, Violation{p.Dir, to, meaning[row] + ": it knows no AWS"})
-		case row <= 1 && impure[to] != "", to == "net/http":
-			out = append(out, Violation{p.Dir, to, meaning[row] + ": " + impure[to]})
+			out = append(out, Violation{p.Dir, to, meaning[at] + ": it knows no AWS"})
+		case at <= 1 && impure[to] != "", to == "net/http":
+			out = append(out, Violation{p.Dir, to, meaning[at] + ": " + impure[to]})
 		}
 	}
-	if row <= 1 {
+	if at <= 1 {
 		for _, f := range p.Files {
 			for _, use := range f.uses("time", clock) {
-				out = append(out, Violation{use.at, "time." + use.name, meaning[row] + ": time is a parameter"})
+				out = append(out, Violation{use.at, "time." + use.name, meaning[at] + ": time is a parameter"})
 			}
 		}
 	}
@@ -104,12 +114,12 @@ func (t *Tree) pure(p *Package) []Violation {
 
 // control are the packages of the control plane's inside; what runs elsewhere must not even hold their code.
 var control = []string{
-	"pkg/issue", "pkg/join", "pkg/login", "pkg/resource", "pkg/publication", "pkg/inventory",
-	"pkg/dynamo", "pkg/kms", "pkg/sts", "pkg/answer", "pkg/invoke", "pkg/trigger", "pkg/api", "pkg/operation", "pkg/app",
+	"pkg/issue", "pkg/front", "pkg/admin", "pkg/document/publication", "pkg/inventory",
+	"pkg/store", "pkg/kms", "pkg/sts", "pkg/answer", "pkg/invoke", "pkg/trigger", "pkg/api", "pkg/operation", "pkg/app",
 }
 
 // storage are the adapters of tables and buckets, which of the programs only the proxy uses.
-var storage = []string{"pkg/table", "pkg/head", "pkg/presence", "pkg/ledger"}
+var storage = []string{"pkg/table", "pkg/document/head", "pkg/presence", "pkg/ledger"}
 
 // sides: proxy, agent and cli hold no code of the control plane, however indirectly.
 func (t *Tree) sides(p *Package) []Violation {

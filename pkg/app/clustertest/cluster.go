@@ -21,16 +21,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/certs/certstest"
-	"github.com/stile-dev/stile/pkg/evidence"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/prover"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -49,11 +49,11 @@ type Cluster struct {
 	t    testing.TB
 	mac  []byte
 	mu   sync.Mutex
-	view bundle.View
+	view document.View
 }
 
 // New makes a cluster whose documents hold the presets and the given roles.
-func New(t testing.TB, roles ...access.Role) *Cluster {
+func New(t testing.TB, roles ...resource.Role) *Cluster {
 	t.Helper()
 	c := &Cluster{
 		ID: "0b5f9f1e-6f6a-4c0e-9a53-0d6f3c1f7a11", Keys: map[string]*ecdsa.PrivateKey{}, t: t,
@@ -87,39 +87,39 @@ func SPKI(t testing.TB, k *ecdsa.PrivateKey) []byte {
 }
 
 // Publish makes new documents of the given roles and no locks.
-func (c *Cluster) Publish(roles ...access.Role) { c.Revoke(bundle.Revocations{}, roles...) }
+func (c *Cluster) Publish(roles ...resource.Role) { c.Revoke(document.Revocations{}, roles...) }
 
 // Revoke makes new documents with these locks and entries.
-func (c *Cluster) Revoke(r bundle.Revocations, roles ...access.Role) {
+func (c *Cluster) Revoke(r document.Revocations, roles ...resource.Role) {
 	c.t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	v := bundle.View{Trust: c.view.Trust, Head: c.view.Head}
+	v := document.View{Trust: c.view.Trust, Head: c.view.Head}
 	if v.Trust == nil {
 		v.Head.Trust = identity.Version{Epoch: 1, Counter: 1}
-		v.State.Trust = bundle.Trust{Cluster: c.ID, Name: Name, Version: v.Head.Trust, IssuedAt: c.Now}
+		v.State.Trust = document.Trust{Cluster: c.ID, Name: Name, Version: v.Head.Trust, IssuedAt: c.Now}
 		for _, p := range Purposes {
-			k, err := bundle.NewKey(p, bundle.StateActive, c.Keys[p].Public())
+			k, err := document.NewKey(p, document.StateActive, c.Keys[p].Public())
 			c.must(err)
 			v.State.Trust.Keys = append(v.State.Trust.Keys, k)
 		}
-		v.Trust = []bundle.Signed{c.seal(bundle.KindTrust, v.State.Trust, names.KeyRoot)}
+		v.Trust = []document.Signed{c.seal(document.KindTrust, v.State.Trust, names.KeyRoot)}
 	}
 	var err error
-	v.State.Trust, err = bundle.OpenTrust(v.Trust, "")
+	v.State.Trust, err = document.OpenTrust(v.Trust, "")
 	c.must(err)
 	v.Head.Policy = identity.Version{Epoch: 1, Counter: v.Head.Policy.Counter + 1}
 	v.Head.Revocations = identity.Version{Epoch: 1, Counter: v.Head.Revocations.Counter + 1}
-	v.State.Policy = bundle.Policy{Cluster: c.ID, Version: v.Head.Policy, IssuedAt: c.Now, Roles: append(access.Presets(), roles...)}
+	v.State.Policy = document.Policy{Cluster: c.ID, Version: v.Head.Policy, IssuedAt: c.Now, Roles: append(resource.Presets(), roles...)}
 	r.Cluster, r.Version, r.IssuedAt, r.Trust, r.Policy = c.ID, v.Head.Revocations, c.Now, v.Head.Trust, v.Head.Policy
 	v.State.Revocations = r
-	v.Policy = c.seal(bundle.KindPolicy, v.State.Policy, names.KeyPolicy)
-	v.Revocations = c.seal(bundle.KindRevocations, r, names.KeyPolicy)
+	v.Policy = c.seal(document.KindPolicy, v.State.Policy, names.KeyPolicy)
+	v.Revocations = c.seal(document.KindRevocations, r, names.KeyPolicy)
 	c.view = v
 }
 
-func (c *Cluster) seal(kind bundle.Kind, body any, purpose string) bundle.Signed {
-	s, err := bundle.Seal(kind, body, c.Keys[purpose])
+func (c *Cluster) seal(kind document.Kind, body any, purpose string) document.Signed {
+	s, err := document.Seal(kind, body, c.Keys[purpose])
 	c.must(err)
 	return s
 }
@@ -132,7 +132,7 @@ func (c *Cluster) must(err error) {
 }
 
 // Fresh gives the documents that stand.
-func (c *Cluster) Fresh(context.Context) (bundle.View, error) {
+func (c *Cluster) Fresh(context.Context) (document.View, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.view, nil
@@ -222,16 +222,16 @@ func (c *Cluster) Challenge(purpose string, ssh, tls []byte) string {
 func (c *Cluster) STSRequest(keyID string, b proof.Binding) wire.STSRequest {
 	c.t.Helper()
 	cfg := aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider(keyID, "secret", "token")}
-	r, err := evidence.IAM(c.t.Context(), cfg, evidence.Request{Challenge: b.Challenge, Purpose: b.Purpose, Cluster: b.Cluster, Keys: b.Keys, Now: c.Now})
+	r, err := prover.IAM(c.t.Context(), cfg, prover.Request{Challenge: b.Challenge, Purpose: b.Purpose, Cluster: b.Cluster, Keys: b.Keys, Now: c.Now})
 	c.must(err)
 	return r
 }
 
 // STS answers as AWS would, from a table of access key ids.
-type STS map[string]access.IAMIdentity
+type STS map[string]resource.IAMIdentity
 
 // Caller finds whose key id stands in the authorization.
-func (s STS) Caller(_ context.Context, r proof.Request) (access.IAMIdentity, error) {
+func (s STS) Caller(_ context.Context, r proof.Request) (resource.IAMIdentity, error) {
 	for _, h := range r.Headers {
 		if h.Name != "Authorization" {
 			continue
@@ -242,5 +242,5 @@ func (s STS) Caller(_ context.Context, r proof.Request) (access.IAMIdentity, err
 			}
 		}
 	}
-	return access.IAMIdentity{}, fault.New(fault.Unauthenticated, "AWS does not accept the signed identity request: InvalidClientTokenId", "log in to AWS again")
+	return resource.IAMIdentity{}, fault.New(fault.Unauthenticated, "AWS does not accept the signed identity request: InvalidClientTokenId", "log in to AWS again")
 }

@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/stile-dev/stile/pkg/access"
+	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -16,7 +16,7 @@ import (
 )
 
 // Operations are the operations of tag admin.
-func Operations(d *resource.Desk) map[string]api.Handler {
+func Operations(d *admin.Desk) map[string]api.Handler {
 	return map[string]api.Handler{
 		"listResources": func(ctx context.Context, c api.Call) (any, error) {
 			page, err := c.Page()
@@ -53,9 +53,9 @@ func Operations(d *resource.Desk) map[string]api.Handler {
 }
 
 // written makes a handler that reads a resource from the body, by the kinds table.
-func written(change func(context.Context, resource.Caller, access.Resource) (resource.Outcome, error)) api.Handler {
+func written(change func(context.Context, admin.Caller, resource.Resource) (admin.Outcome, error)) api.Handler {
 	return func(ctx context.Context, c api.Call) (any, error) {
-		r, err := access.DecodeJSON(c.Params["kind"], c.Body)
+		r, err := resource.DecodeJSON(c.Params["kind"], c.Body)
 		if err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func written(change func(context.Context, resource.Caller, access.Resource) (res
 }
 
 // told gives what a change came to.
-func told(out resource.Outcome, err error) (any, error) {
+func told(out admin.Outcome, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -76,15 +76,15 @@ func told(out resource.Outcome, err error) (any, error) {
 	return wire.Created{Resource: w, Secret: out.Secret, Warning: out.Warning}, err
 }
 
-func caller(c api.Call) resource.Caller {
-	return resource.Caller{
+func caller(c api.Call) admin.Caller {
+	return admin.Caller{
 		User: c.User, State: c.View.State, Nonce: c.Nonce,
 		RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now,
 	}
 }
 
 // outside turns a resource into the API's form.
-func outside(r access.Resource) (wire.Resource, error) {
+func outside(r resource.Resource) (wire.Resource, error) {
 	spec, err := r.SpecJSON()
 	if err != nil {
 		return wire.Resource{}, err

@@ -7,13 +7,15 @@ import (
 	"context"
 
 	"github.com/stile-dev/stile/pkg/api"
-	"github.com/stile-dev/stile/pkg/join"
+	"github.com/stile-dev/stile/pkg/front"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // Operations are the operations of tag join.
-func Operations(f *join.Front) map[string]api.Handler {
-	call := func(c api.Call) join.Call { return join.Call{RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now} }
+func Operations(f *front.Joins) map[string]api.Handler {
+	call := func(c api.Call) front.Call {
+		return front.Call{RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now}
+	}
 	return map[string]api.Handler{
 		"joinChallenge": api.JSON(func(ctx context.Context, c api.Call, r wire.ChallengeRequest) (any, error) {
 			return f.Challenge(ctx, call(c), r)

@@ -7,14 +7,14 @@ import (
 	"context"
 
 	"github.com/stile-dev/stile/pkg/api"
-	"github.com/stile-dev/stile/pkg/login"
+	"github.com/stile-dev/stile/pkg/front"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // Operations are the operations of tag login.
-func Operations(f *login.Front) map[string]api.Handler {
-	call := func(c api.Call) login.Call {
-		return login.Call{RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now}
+func Operations(f *front.Logins) map[string]api.Handler {
+	call := func(c api.Call) front.Call {
+		return front.Call{RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now}
 	}
 	return map[string]api.Handler{
 		"loginChallenge": api.JSON(func(ctx context.Context, c api.Call, r wire.ChallengeRequest) (any, error) {

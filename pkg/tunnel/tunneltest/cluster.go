@@ -16,12 +16,12 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stile-dev/stile/pkg/access"
-	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/certs/certstest"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Name is what people call the cluster.
@@ -33,14 +33,14 @@ type Cluster struct {
 	Keys map[string]*ecdsa.PrivateKey // by purpose
 
 	t           testing.TB
-	trust       bundle.Signed
-	policy      bundle.Signed
-	revocations bundle.Signed
+	trust       document.Signed
+	policy      document.Signed
+	revocations document.Signed
 	versions    identity.Versions
 }
 
 // New makes a cluster with a trust document, a policy of the preset roles and the given ones, and no locks.
-func New(t testing.TB, roles ...access.Role) *Cluster {
+func New(t testing.TB, roles ...resource.Role) *Cluster {
 	t.Helper()
 	c := &Cluster{ID: "6f2f3c1e-0000-4000-8000-000000000001", Keys: map[string]*ecdsa.PrivateKey{}, t: t}
 	for _, p := range []string{names.KeyRoot, names.KeyPolicy, names.KeyUserSSH, names.KeyUserX509, names.KeyHostSSH, names.KeyHostX509} {
@@ -49,11 +49,11 @@ func New(t testing.TB, roles ...access.Role) *Cluster {
 	c.versions = identity.Versions{
 		Trust: identity.Version{Epoch: 1, Counter: 1}, Policy: identity.Version{Epoch: 1}, Revocations: identity.Version{Epoch: 1},
 	}
-	trust := bundle.Trust{Cluster: c.ID, Name: Name, Version: c.versions.Trust, IssuedAt: time.Now().UTC()}
+	trust := document.Trust{Cluster: c.ID, Name: Name, Version: c.versions.Trust, IssuedAt: time.Now().UTC()}
 	for p, k := range c.Keys {
-		trust.Keys = append(trust.Keys, bundle.Key{Purpose: p, ID: bundle.KeyID(k.Public()), State: bundle.StateActive, Public: SPKI(t, k)})
+		trust.Keys = append(trust.Keys, document.Key{Purpose: p, ID: document.KeyID(k.Public()), State: document.StateActive, Public: SPKI(t, k)})
 	}
-	c.trust = c.seal(bundle.KindTrust, trust, names.KeyRoot)
+	c.trust = c.seal(document.KindTrust, trust, names.KeyRoot)
 	c.SetRoles(roles...)
 	c.Lock()
 	return c
@@ -79,9 +79,9 @@ func SPKI(t testing.TB, k crypto.Signer) []byte {
 	return b
 }
 
-func (c *Cluster) seal(kind bundle.Kind, body any, purpose string) bundle.Signed {
+func (c *Cluster) seal(kind document.Kind, body any, purpose string) document.Signed {
 	c.t.Helper()
-	s, err := bundle.Seal(kind, body, c.Keys[purpose])
+	s, err := document.Seal(kind, body, c.Keys[purpose])
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -89,37 +89,37 @@ func (c *Cluster) seal(kind bundle.Kind, body any, purpose string) bundle.Signed
 }
 
 // SetRoles publishes a policy of the preset roles and these.
-func (c *Cluster) SetRoles(roles ...access.Role) {
+func (c *Cluster) SetRoles(roles ...resource.Role) {
 	c.versions.Policy.Counter++
-	c.policy = c.seal(bundle.KindPolicy, bundle.Policy{
-		Cluster: c.ID, Version: c.versions.Policy, IssuedAt: time.Now().UTC(), Roles: append(access.Presets(), roles...),
+	c.policy = c.seal(document.KindPolicy, document.Policy{
+		Cluster: c.ID, Version: c.versions.Policy, IssuedAt: time.Now().UTC(), Roles: append(resource.Presets(), roles...),
 	}, names.KeyPolicy)
 }
 
 // Lock publishes revocations with these locks and nothing else.
-func (c *Cluster) Lock(locks ...bundle.Lock) { c.revoke(bundle.Revocations{Locks: locks}) }
+func (c *Cluster) Lock(locks ...document.Lock) { c.revoke(document.Revocations{Locks: locks}) }
 
 // Revoke publishes revocations with these entries and nothing else.
-func (c *Cluster) Revoke(before ...bundle.Before) { c.revoke(bundle.Revocations{Before: before}) }
+func (c *Cluster) Revoke(before ...document.Before) { c.revoke(document.Revocations{Before: before}) }
 
-func (c *Cluster) revoke(r bundle.Revocations) {
+func (c *Cluster) revoke(r document.Revocations) {
 	c.versions.Revocations.Counter++
 	r.Cluster, r.Version, r.IssuedAt, r.Trust, r.Policy = c.ID, c.versions.Revocations, time.Now().UTC(), c.versions.Trust, c.versions.Policy
-	c.revocations = c.seal(bundle.KindRevocations, r, names.KeyPolicy)
+	c.revocations = c.seal(document.KindRevocations, r, names.KeyPolicy)
 }
 
 // Documents gives the newest of each kind.
-func (c *Cluster) Documents() []bundle.Signed {
-	return []bundle.Signed{c.trust, c.policy, c.revocations}
+func (c *Cluster) Documents() []document.Signed {
+	return []document.Signed{c.trust, c.policy, c.revocations}
 }
 
 // Versions gives the versions of Documents.
 func (c *Cluster) Versions() identity.Versions { return c.versions }
 
 // Holder holds Documents as they are now.
-func (c *Cluster) Holder() *bundle.Holder {
+func (c *Cluster) Holder() *document.Holder {
 	c.t.Helper()
-	h := bundle.NewHolder(c.ID, bundle.KeyID(c.Keys[names.KeyRoot].Public()))
+	h := document.NewHolder(c.ID, document.KeyID(c.Keys[names.KeyRoot].Public()))
 	if err := h.Accept(c.Documents()...); err != nil {
 		c.t.Fatal(err)
 	}

@@ -1,0 +1,237 @@
+package admin
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/strict"
+)
+
+// Limits of a token's secret.
+const (
+	secretLife    = time.Hour
+	secretLongest = 7 * 24 * time.Hour
+)
+
+// Outcome is what a change came to.
+type Outcome struct {
+	Resource resource.Resource
+	Secret   string // of a token that was created; shown this once
+	Warning  string // what is stored but not in force yet; "" when all is
+}
+
+// Create stores a resource that must not exist.
+func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
+	k, set, err := d.writable(c, r)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := d.may(ctx, c, ask{set, k.Name, r.Metadata.Name, "create", r.Metadata.Scope}); err != nil {
+		return Outcome{}, err
+	}
+	if err := unreserved(k, r.Metadata.Name); err != nil {
+		return Outcome{}, err
+	}
+	if r.Metadata.Revision != 0 {
+		return Outcome{}, fault.Newf(fault.Conflict, "take the revision out to create it", "there is no %s %s of revision %d", k.Name, r.Metadata.Name, r.Metadata.Revision)
+	}
+	if err := room(c, r); err != nil {
+		return Outcome{}, err
+	}
+	r.Metadata.Revision = 1
+	change := Change{Resource: r, Nonce: c.Nonce, Event: d.event(c, audit.ResourceCreated, r)}
+	secret, err := d.addSecret(&change, c.Now)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return d.commit(ctx, change, secret, fault.Newf(fault.Conflict, "replace it with: stile create -f FILE --replace", "%s %s exists already", k.Name, r.Metadata.Name))
+}
+
+// Update replaces a resource; with a revision only if it is still that one.
+func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
+	k, set, err := d.writable(c, r)
+	if err != nil {
+		return Outcome{}, err
+	}
+	was, found, err := d.find(ctx, k, r.Metadata.Name)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := d.settle(ctx, c, ask{set, k.Name, r.Metadata.Name, "update", was.Metadata.Scope}, found); err != nil {
+		return Outcome{}, err
+	}
+	// Where it goes counts as much as where it was.
+	if err := d.may(ctx, c, ask{set, k.Name, r.Metadata.Name, "update", r.Metadata.Scope}); err != nil {
+		return Outcome{}, err
+	}
+	if err := unreserved(k, r.Metadata.Name); err != nil {
+		return Outcome{}, err
+	}
+	if t, ok := was.Spec.(*resource.TokenSpec); ok {
+		if now, ok := r.Spec.(*resource.TokenSpec); !ok || t.Method == resource.MethodToken || now.Method != t.Method {
+			return Outcome{}, fault.New(fault.BadInput, "a token that has a secret can't be changed, and neither can any token's method", "delete the token and create it again")
+		}
+	}
+	if r.Metadata.Revision != 0 && r.Metadata.Revision != was.Metadata.Revision {
+		return Outcome{}, moved(r)
+	}
+	if err := room(c, r); err != nil {
+		return Outcome{}, err
+	}
+	r.Metadata.Revision = was.Metadata.Revision + 1
+	change := Change{Resource: r, Was: was.Metadata.Revision, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
+	if target := downgraded(was.Spec, r.Spec); target != "" {
+		if err := d.revoke(c, &change, target, r.Metadata.Name); err != nil {
+			return Outcome{}, err
+		}
+	}
+	return d.commit(ctx, change, "", moved(r))
+}
+
+// Delete removes a resource and gives what it was. Of a target it frees the name, and what else its agent
+// holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record or mapping gave ends with it.
+// A role that a mapping or a user's record names is not deleted: nobody of theirs could log in any more.
+func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
+	k, set, err := d.open(c, kind)
+	if err != nil {
+		return Outcome{}, err
+	}
+	was, found, err := d.find(ctx, k, name)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := d.settle(ctx, c, ask{set, k.Name, name, "delete", was.Metadata.Scope}, found); err != nil {
+		return Outcome{}, err
+	}
+	if err := unreserved(k, name); err != nil {
+		return Outcome{}, err
+	}
+	change := Change{Resource: was, Was: was.Metadata.Revision, Delete: true, Nonce: c.Nonce, Event: d.event(c, audit.ResourceDeleted, was)}
+	switch spec := was.Spec.(type) {
+	case *resource.TokenSpec:
+		change.ForgetSecret, err = d.config.Store.Secret(ctx, name)
+	case *resource.TargetSpec:
+		change.ForgetAgent = spec.Agent
+		if change.ForgetTargets, err = d.beside(ctx, spec.Agent, kind, name); err == nil {
+			err = d.revoke(c, &change, "agent", spec.Agent)
+		}
+	case *resource.UserSpec:
+		err = d.revoke(c, &change, "user", name)
+	case *resource.MappingSpec:
+		err = d.revoke(c, &change, "mapping", name)
+	case *resource.RoleSpec:
+		err = d.unheld(ctx, name)
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	return d.commit(ctx, change, "", moved(was))
+}
+
+// beside lists what else the agent of a target holds: it goes with the agent.
+func (d *Desk) beside(ctx context.Context, agent, kind, name string) ([]identity.Target, error) {
+	all, err := d.config.Store.Targets(ctx, agent)
+	return slices.DeleteFunc(all, func(t identity.Target) bool { return t == identity.Target{Kind: kind, Name: name} }), err
+}
+
+// writable checks what is about to be written.
+func (d *Desk) writable(c Caller, r resource.Resource) (resource.Kind, *policy.Set, error) {
+	k, set, err := d.open(c, r.Kind)
+	if err != nil {
+		return resource.Kind{}, nil, err
+	}
+	if !k.Writable {
+		return resource.Kind{}, nil, fault.Newf(fault.BadInput, "read them, or delete one to free its name", "nobody writes %s: agents that join make them", k.Plural)
+	}
+	return k, set, nil
+}
+
+func unreserved(k resource.Kind, name string) error {
+	if k.Reserved(name) {
+		return fault.Newf(fault.Denied, "leave it as it is, and write one of your own under another name", "%s %s is built in and cannot be changed", k.Name, name)
+	}
+	return nil
+}
+
+func moved(r resource.Resource) *fault.Fault {
+	return fault.Newf(fault.Conflict, "read it again and repeat your change", "%s %s was changed by somebody else meanwhile", r.Kind, r.Metadata.Name)
+}
+
+// addSecret gives a token of method token its secret, and bounds its life.
+func (d *Desk) addSecret(change *Change, now time.Time) (string, error) {
+	spec, ok := change.Resource.Spec.(*resource.TokenSpec)
+	if !ok || spec.Method != resource.MethodToken {
+		return "", nil
+	}
+	stored := *spec
+	stored.Uses = max(stored.Uses, 1)
+	until := now.Add(secretLife).UTC().Truncate(time.Second)
+	if stored.Expires == nil {
+		stored.Expires = &until
+	}
+	if !stored.Expires.After(now) || stored.Expires.After(now.Add(secretLongest)) {
+		return "", strict.Refuse([]fault.Field{{Path: "spec.expires", Reason: "a token expires in the future, and at most 7 days ahead"}})
+	}
+	change.Resource.Spec = &stored
+	var random [32]byte
+	if _, err := io.ReadFull(d.config.Entropy, random[:]); err != nil {
+		return "", fmt.Errorf("drawing a secret: %w", err)
+	}
+	secret := resource.SecretPrefix + base64.RawURLEncoding.EncodeToString(random[:])
+	change.Secret = &Secret{SHA256: resource.HashSecret(secret), Uses: stored.Uses, Expires: *stored.Expires}
+	return secret, nil
+}
+
+// commit writes the change and has it published. What is written stays written when publishing fails: the
+// stream and the schedule publish later, and the warning says so.
+func (d *Desk) commit(ctx context.Context, change Change, secret string, conflict *fault.Fault) (Outcome, error) {
+	change.Event.Data["revision"] = strconv.FormatInt(change.Resource.Metadata.Revision, 10)
+	switch err := d.config.Store.Commit(ctx, change); {
+	case errors.Is(err, ErrReplayed):
+		return Outcome{}, fault.New(fault.Conflict, "this request was carried out before", "look at the resource; make a new request to change it again")
+	case errors.Is(err, ErrMoved):
+		return Outcome{}, conflict
+	case err != nil:
+		return Outcome{}, err
+	}
+	return Outcome{Resource: change.Resource, Secret: secret, Warning: d.warnings(ctx, change)}, nil
+}
+
+// warnings says what is stored but not in force, or can't come into force as it stands; "" when all is well.
+func (d *Desk) warnings(ctx context.Context, change Change) string {
+	var all []string
+	if !change.Delete {
+		all = append(all, d.unknownRoles(ctx, change.Resource.Spec), d.idle(ctx, change.Resource))
+	}
+	all = append(all, d.publish(ctx))
+	return strings.Join(slices.DeleteFunc(all, func(s string) bool { return s == "" }), "; ")
+}
+
+func (d *Desk) publish(ctx context.Context) string {
+	const later = "the change is stored, but not in force yet: publishing it is tried again within a minute"
+	counter, err := d.config.Store.Input(ctx)
+	if err != nil {
+		return later
+	}
+	input, err := d.config.Publisher.Publish(ctx)
+	if fault.Is(err, fault.TooLarge) { // trying again won't help
+		f := fault.From(err)
+		return "the change is stored, but not in force: " + f.Message + "; " + f.Hint
+	}
+	if err != nil || input < counter {
+		return later
+	}
+	return ""
+}

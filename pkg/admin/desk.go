@@ -1,0 +1,248 @@
+// Package admin is what the only writer of roles, users, mappings and tokens does: it asks the policy for a
+// rule, checks, and changes one resource together with everything that must change with it, so that after a
+// crash either all or nothing is there.
+//
+// It knows no table and no HTTP. Its entry point is [New].
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
+)
+
+// What a store says when a change's conditions don't hold.
+var (
+	ErrReplayed = errors.New("the call's nonce was used before")
+	ErrMoved    = errors.New("the resource is not as it was read")
+)
+
+// Store keeps resources. All reads are strongly consistent.
+type Store interface {
+	Get(ctx context.Context, kind, name string) (r resource.Resource, found bool, err error)
+	List(ctx context.Context, kind string) ([]resource.Resource, error)
+	// Page gives those behind a name, sorted by name and at most limit, or all with a limit of 0; more says whether others
+	// may follow.
+	Page(ctx context.Context, kind, after string, limit int) (all []resource.Resource, more bool, err error)
+	// Input gives the counter that every change adds to.
+	Input(context.Context) (int64, error)
+	// Secret gives the hash of a token's secret, "" for a token without one.
+	Secret(ctx context.Context, token string) (string, error)
+	// Targets gives what an agent holds; none for one that is unknown.
+	Targets(ctx context.Context, agent string) ([]identity.Target, error)
+	// Commit writes a change, the input counter, the nonce and the event in one transaction; ErrReplayed or
+	// ErrMoved when a condition does not hold, and then nothing is written.
+	Commit(context.Context, Change) error
+	// Record writes an event alone.
+	Record(context.Context, audit.Event) error
+}
+
+// Publisher has the documents made again and gives the input counter that the policy in force was made from.
+type Publisher interface {
+	Publish(context.Context) (input int64, err error)
+}
+
+// Change is one change of one resource.
+type Change struct {
+	Resource resource.Resource // as it will be; when deleted, as it was
+	Was      int64             // the revision that it must have; 0: it must not be there
+	Delete   bool
+	Nonce    string // of the call
+	Event    audit.Event
+
+	Secret        *Secret           // of a token that is created: kept as a hash
+	ForgetSecret  string            // hash of a deleted token's secret
+	ForgetAgent   string            // id of the agent that held a deleted target
+	ForgetTargets []identity.Target // what else that agent holds
+
+	Revoke *document.Lock // names whose certificates from before this change end with it; expires when none can live any more
+}
+
+// Secret is what is kept of a token's secret.
+type Secret struct {
+	SHA256  string // hex
+	Uses    int
+	Expires time.Time
+}
+
+// Caller is who asks, as the API established it.
+type Caller struct {
+	User      identity.User
+	State     document.State // in force
+	Nonce     string         // of the call; needed for changes
+	RequestID string
+	SourceIP  string
+	Now       time.Time
+}
+
+// Config is what the use case is given.
+type Config struct {
+	Cluster   string
+	Bootstrap resource.IAMMatch // the first administrator; zero for none
+	Store     Store
+	Publisher Publisher
+	Entropy   io.Reader // nil: crypto/rand
+}
+
+// Desk reads and changes resources. It may be used by several goroutines.
+type Desk struct{ config Config }
+
+// New makes a desk.
+func New(c Config) *Desk {
+	if c.Entropy == nil {
+		c.Entropy = rand.Reader
+	}
+	return &Desk{c}
+}
+
+// Get gives one resource; NotFound when there is none.
+func (d *Desk) Get(ctx context.Context, c Caller, kind, name string) (resource.Resource, error) {
+	k, set, err := d.open(c, kind)
+	if err != nil {
+		return resource.Resource{}, err
+	}
+	r, found, err := d.find(ctx, k, name)
+	if err != nil {
+		return resource.Resource{}, err
+	}
+	return r, d.settle(ctx, c, ask{set, k.Name, name, "read", r.Metadata.Scope}, found)
+}
+
+// List returns resources of a kind that the caller may list, sorted by name, built-in ones first: those behind a name, at
+// most limit of what is stored, or all with a limit of 0. Next is the name to go on behind; "" when that was the end.
+func (d *Desk) List(ctx context.Context, c Caller, kind, after string, limit int) (may []resource.Resource, next string, err error) {
+	k, set, err := d.open(c, kind)
+	if err != nil {
+		return nil, "", err
+	}
+	may = []resource.Resource{}
+	take := func(all []resource.Resource) {
+		for _, r := range all {
+			if set.May(subject(c), k.Name, "list", r.Metadata.Scope).Allowed {
+				may = append(may, r)
+			}
+		}
+	}
+	if after == "" {
+		take(builtin(k.Name, d.config.Bootstrap))
+	}
+	// Nobody is given an empty page but the last: what the caller may not list is passed over here.
+	for last := after; ; last = next {
+		page, more, err := d.config.Store.Page(ctx, k.Name, last, limit)
+		if err != nil {
+			return nil, "", err
+		}
+		take(page)
+		if next = ""; more && len(page) > 0 {
+			next = page[len(page)-1].Metadata.Name
+		}
+		if next == "" || len(may) > 0 {
+			break
+		}
+	}
+	if len(may) == 0 && after == "" {
+		// Nothing to show and nothing permitted are told apart: the second is a denial.
+		return may, "", d.may(ctx, c, ask{set, k.Name, "*", "list", "/"})
+	}
+	return may, next, nil
+}
+
+func (d *Desk) open(c Caller, kind string) (resource.Kind, *policy.Set, error) {
+	k, ok := resource.KindOf(kind)
+	if !ok || k.Name != kind {
+		return resource.Kind{}, nil, fault.Newf(fault.NotFound, "the kinds are "+strings.Join(resource.KindNames(), ", "), "there is no kind %.63q", kind)
+	}
+	return k, c.State.Roles(), nil
+}
+
+// find looks among what is built in and then what is stored.
+func (d *Desk) find(ctx context.Context, k resource.Kind, name string) (resource.Resource, bool, error) {
+	for _, r := range builtin(k.Name, d.config.Bootstrap) {
+		if r.Metadata.Name == name {
+			return r, true, nil
+		}
+	}
+	if !k.ValidName(name) {
+		return resource.Resource{}, false, nil
+	}
+	return d.config.Store.Get(ctx, k.Name, name)
+}
+
+// builtin are the resources that the code and the deployment's configuration give.
+func builtin(kind string, bootstrap resource.IAMMatch) []resource.Resource {
+	var all []resource.Resource
+	switch kind {
+	case "role":
+		for _, r := range resource.Presets() {
+			all = append(all, resource.Resource{Kind: kind, Metadata: r.Metadata, Spec: &r.Spec})
+		}
+	case "iam_mapping":
+		if bootstrap.Account != "" {
+			m := resource.Bootstrap(bootstrap)
+			all = append(all, resource.Resource{Kind: kind, Metadata: m.Metadata, Spec: &m.Spec})
+		}
+	}
+	return all
+}
+
+// ask is one question to the policy.
+type ask struct {
+	set         *policy.Set
+	kind, name  string
+	verb, scope string
+}
+
+// settle decides about a resource that was looked for. Who may not ask is denied, whether it exists or not.
+func (d *Desk) settle(ctx context.Context, c Caller, a ask, found bool) error {
+	if !found {
+		a.scope = "/"
+	}
+	if err := d.may(ctx, c, a); err != nil {
+		return err
+	}
+	if !found {
+		return fault.Newf(fault.NotFound, fmt.Sprintf("see what there is: stile get %s", a.kind), "there is no %s %.63q", a.kind, a.name)
+	}
+	return nil
+}
+
+// may turns the policy's denial into a fault with a decision id, under which the event tells why.
+func (d *Desk) may(ctx context.Context, c Caller, a ask) error {
+	decision := a.set.May(subject(c), a.kind, a.verb, a.scope)
+	if decision.Allowed {
+		return nil
+	}
+	f := fault.Newf(fault.Denied, "ask an administrator for a role with a rule for it", "%s may not %s %s: %s", c.User.Name, a.verb, a.kind, decision.Reason)
+	f.DecisionID = identity.NewID("dec", d.config.Entropy, c.Now)
+	e := d.event(c, audit.RequestRefused, resource.Resource{Kind: a.kind, Metadata: resource.Metadata{Name: a.name, Scope: a.scope}})
+	e.Outcome, e.Reason, e.DecisionID = audit.Denied, f.Message, f.DecisionID
+	if err := d.config.Store.Record(ctx, e); err != nil {
+		f = f.Because(fmt.Errorf("recording the denial: %w", err))
+	}
+	return f
+}
+
+func subject(c Caller) policy.Subject {
+	return c.State.Subject(c.User, c.Now)
+}
+
+func (d *Desk) event(c Caller, t audit.Type, r resource.Resource) audit.Event {
+	e := audit.New(t, d.config.Entropy, c.Now)
+	e.Cluster, e.Source = d.config.Cluster, "function/admin"
+	e.Actor, e.ActorRoles = "user/"+c.User.Name, c.User.Roles
+	e.TargetKind, e.Target, e.Scope = r.Kind, r.Metadata.Name, r.Metadata.Scope
+	e.RequestID, e.SourceIP = c.RequestID, c.SourceIP
+	e.Data = map[string]string{"uid": c.User.UID, "certificate": c.User.Certificate}
+	return e
+}

@@ -1,0 +1,99 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/resource"
+)
+
+// slack is how much longer than any certificate lives a revocation is kept: for clocks that differ, and for what was
+// being issued while the change was written.
+const slack = time.Hour
+
+// lives says how long at most what was issued to a target of a revocation lives.
+var lives = map[string]time.Duration{"agent": certs.MaxHostLife, "user": certs.MaxUserLife, "mapping": certs.MaxUserLife}
+
+// roomFor is how large the revocations in force may be for one more of a target, in bytes. Deleting nodes leaves room
+// for users, and users for what is being written at the same time: were it too much, nothing could be published.
+var roomFor = map[string]int{
+	"agent": document.MaxRevocations * 3 / 4, "user": document.MaxRevocations * 15 / 16, "mapping": document.MaxRevocations * 15 / 16,
+}
+
+// revoke has the certificates end with the change that were issued to the target before it.
+func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
+	held, err := json.Marshal(c.State.Revocations)
+	if err != nil {
+		return fmt.Errorf("measuring the revocations: %w", err)
+	}
+	if len(held) > roomFor[target] {
+		return fault.Newf(fault.TooLarge, "remove locks that are not needed, or try again later: what was revoked leaves the list by itself within a day or so",
+			"the list of revocations has no room for %s %s", target, value)
+	}
+	now := change.Event.Time
+	until := now.Add(lives[target] + slack)
+	change.Revoke = &document.Lock{ID: identity.NewID("lck", d.config.Entropy, now), Target: target, Value: value, Expires: &until}
+	change.Event.Data["revoked"] = target + " " + value
+	return nil
+}
+
+// maxRoles is how large the policy in force and a role that is added may be together, in bytes. The rest is for what is
+// being written at the same time: were it too much, no role could be published any more.
+const maxRoles = document.MaxPolicy * 15 / 16
+
+// room refuses a role for which the policy has none.
+func room(c Caller, r resource.Resource) error {
+	if _, ok := r.Role(); !ok {
+		return nil
+	}
+	held, err := json.Marshal(c.State.Policy)
+	if err != nil {
+		return fmt.Errorf("measuring the policy: %w", err)
+	}
+	more, err := r.SpecJSON()
+	if err != nil {
+		return err
+	}
+	if len(held)+len(more) > maxRoles {
+		return fault.Newf(fault.TooLarge, "delete roles that are not needed, or shorten them: stile get roles",
+			"all roles together have %d KiB, and there is no room for %d more; %d KiB are allowed", len(held)>>10, len(more)>>10, maxRoles>>10)
+	}
+	return nil
+}
+
+// downgraded says whose certificates an update takes something away from: a role, a trait's value, or all, by coming in
+// otherwise than before. "" when nobody loses anything: what is only added waits for the next login.
+func downgraded(was, now resource.Spec) (target string) {
+	switch had := was.(type) {
+	case *resource.UserSpec:
+		has, ok := now.(*resource.UserSpec)
+		if !ok || had.Mapping != has.Mapping || lacks(has.Roles, had.Roles) || loses(has.Traits, had.Traits) {
+			return "user"
+		}
+	case *resource.MappingSpec:
+		has, ok := now.(*resource.MappingSpec)
+		if !ok || had.Match != has.Match || had.User != has.User || lacks(has.Roles, had.Roles) || loses(has.Traits, had.Traits) {
+			return "mapping"
+		}
+	}
+	return ""
+}
+
+func loses(has, had map[string][]string) bool {
+	for trait, values := range had {
+		if lacks(has[trait], values) {
+			return true
+		}
+	}
+	return false
+}
+
+func lacks(has, wanted []string) bool {
+	return slices.ContainsFunc(wanted, func(w string) bool { return !slices.Contains(has, w) })
+}

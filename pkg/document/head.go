@@ -1,0 +1,38 @@
+package document
+
+import (
+	"errors"
+
+	"github.com/stile-dev/stile/pkg/identity"
+)
+
+// Head says which documents are the newest, and where. The head item is the one place that moves; it only
+// moves upward.
+type Head struct {
+	Trust        identity.Version // zero before the first deployment has run
+	Policy       identity.Version // zero before the first publication
+	Revocations  identity.Version // zero before the first publication
+	PolicySHA256 string           // hex, of the policy document's stored bytes: its place
+	Input        int64            // the input counter that the policy was compiled from
+}
+
+// Versions are the three versions as a certificate carries them.
+func (h Head) Versions() identity.Versions {
+	return identity.Versions{Trust: h.Trust, Policy: h.Policy, Revocations: h.Revocations}
+}
+
+// What a store of the head and its documents says. Match with errors.Is.
+var (
+	ErrHeld  = errors.New("another run holds the lease")
+	ErrMoved = errors.New("the head moved meanwhile")
+	ErrTaken = errors.New("a document of this version is stored already")
+)
+
+// View is the documents that a head names, verified.
+type View struct {
+	Head        Head
+	State       State    // the bodies; of those not asked for or not published yet, zero
+	Trust       []Signed // the chain, oldest first
+	Policy      Signed   // as stored; zero when not asked for or not published yet
+	Revocations Signed   // as stored; zero when not published yet
+}

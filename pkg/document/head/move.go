@@ -1,0 +1,128 @@
+package head
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// Lease takes publish's lease until it expires, unless another owner holds it at now: then it is
+// [document.ErrHeld]. An owner may take it again.
+func (s *Store) Lease(ctx context.Context, owner string, now, until time.Time) error {
+	err := s.table.PutIf(ctx, table.Item{
+		names.PK: table.String(keyLease.PK), names.SK: table.String(keyLease.SK),
+		"holder": table.String(owner), "expires_ms": table.Int(until.UnixMilli()),
+	}, "attribute_not_exists(pk) OR expires_ms <= :now OR holder = :owner",
+		table.Item{":now": table.Int(now.UnixMilli()), ":owner": table.String(owner)})
+	if _, ok := errors.AsType[*table.Conflict](err); ok {
+		return document.ErrHeld
+	}
+	return err
+}
+
+// Release gives the lease back if the owner still holds it.
+func (s *Store) Release(ctx context.Context, owner string) error {
+	err := s.table.PutIf(ctx, table.Item{
+		names.PK: table.String(keyLease.PK), names.SK: table.String(keyLease.SK),
+		"holder": table.String(owner), "expires_ms": table.Int(0),
+	}, "holder = :owner", table.Item{":owner": table.String(owner)})
+	if _, ok := errors.AsType[*table.Conflict](err); ok {
+		return nil
+	}
+	return err
+}
+
+// PutPolicy stores a policy document under the hash of its stored bytes and gives that hash.
+func (s *Store) PutPolicy(ctx context.Context, doc document.Signed) (string, error) {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return "", fmt.Errorf("writing policy: %w", err)
+	}
+	sha := digest(body)
+	return sha, s.put(ctx, policyKey(sha), body)
+}
+
+// PutTrust stores a chain of trust documents under the version of its last. A version that is stored already is
+// never replaced, since somebody may have read it: then it is [document.ErrTaken].
+func (s *Store) PutTrust(ctx context.Context, v identity.Version, chain []document.Signed) error {
+	body, err := json.Marshal(chain)
+	if err != nil {
+		return fmt.Errorf("writing trust: %w", err)
+	}
+	err = s.put(ctx, trustKey(v), body, func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") })
+	if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "PreconditionFailed" || api.ErrorCode() == "ConditionalRequestConflict") {
+		return document.ErrTaken
+	}
+	return err
+}
+
+func (s *Store) put(ctx context.Context, key string, body []byte, more ...func(*s3.PutObjectInput)) error {
+	in := &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: bytes.NewReader(body), ContentType: aws.String("application/json")}
+	for _, m := range more {
+		m(in)
+	}
+	_, err := s.s3.PutObject(ctx, in)
+	if err != nil {
+		return fmt.Errorf("storing document %s: %w", key, err)
+	}
+	return nil
+}
+
+// Advance moves policy and revocations from one head to the next, together with the revocations document, if
+// the head is still where it was; else it is [document.ErrMoved].
+func (s *Store) Advance(ctx context.Context, from, to Head, revocations document.Signed) error {
+	body, err := json.Marshal(revocations)
+	if err != nil {
+		return fmt.Errorf("writing revocations: %w", err)
+	}
+	values := table.Item{
+		":epoch": table.Int(to.Policy.Epoch), ":policy": table.Int(to.Policy.Counter), ":sha": table.String(to.PolicySHA256),
+		":input": table.Int(to.Input), ":revocations": table.Int(to.Revocations.Counter),
+	}
+	condition := "attribute_not_exists(revocations_counter)"
+	if from.Revocations != (identity.Version{}) {
+		condition = "epoch = :epoch AND policy_counter = :was_policy AND revocations_counter = :was_revocations"
+		values[":was_policy"], values[":was_revocations"] = table.Int(from.Policy.Counter), table.Int(from.Revocations.Counter)
+	}
+	err = table.Transact(ctx, s.table.API,
+		s.table.UpdateOp(keyHead,
+			"SET epoch = :epoch, policy_counter = :policy, policy_sha256 = :sha, #input = :input, revocations_counter = :revocations",
+			condition, values).Named("#input", "input"),
+		s.table.PutOp(table.Item{
+			names.PK: table.String(keyRevocations.PK), names.SK: table.String(keyRevocations.SK), "document": table.Bytes(body),
+		}, "", nil),
+	)
+	return moved(err)
+}
+
+// AdvanceTrust moves the trust version from one head to the next if it is still where it was; else it is
+// [document.ErrMoved].
+func (s *Store) AdvanceTrust(ctx context.Context, from, to Head) error {
+	values := table.Item{":epoch": table.Int(to.Trust.Epoch), ":trust": table.Int(to.Trust.Counter)}
+	condition := "attribute_not_exists(trust_counter)"
+	if from.Trust != (identity.Version{}) {
+		condition = "epoch = :epoch AND trust_counter = :was"
+		values[":was"] = table.Int(from.Trust.Counter)
+	}
+	return moved(table.Transact(ctx, s.table.API,
+		s.table.UpdateOp(keyHead, "SET epoch = :epoch, trust_counter = :trust", condition, values)))
+}
+
+func moved(err error) error {
+	if _, ok := errors.AsType[*table.Conflict](err); ok {
+		return document.ErrMoved
+	}
+	return err
+}

@@ -1,0 +1,84 @@
+package head
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// Verifier holds the verified documents of a head from one request to the next and looks at each whether there
+// are newer ones. It trusts the first chain that it is given: who may write it is what IAM says.
+// It may be used by several goroutines.
+type Verifier struct {
+	store *Store
+
+	mu     sync.Mutex
+	holder *document.Holder
+	view   document.View
+}
+
+// NewVerifier returns a verifier for a cluster.
+func NewVerifier(s *Store, cluster string) *Verifier {
+	return &Verifier{store: s, holder: document.NewHolder(cluster, "")}
+}
+
+// torn bounds how often a read that fell between the two writes of one publication is done again.
+const torn = 4
+
+// Fresh gives the documents that stand at this moment, by a strongly consistent read.
+func (v *Verifier) Fresh(ctx context.Context) (document.View, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for range torn {
+		h, revocations, err := v.store.Current(ctx)
+		if err != nil {
+			return document.View{}, err
+		}
+		if err := v.take(ctx, h, revocations); err != nil {
+			return document.View{}, err
+		}
+		// Head and revocations are written in one transaction, but a query may see one without the other.
+		if v.view.State.Revocations.Version == h.Revocations {
+			return v.view, nil
+		}
+	}
+	return document.View{}, fault.New(fault.Unavailable, "the documents are being published just now", "try again")
+}
+
+func (v *Verifier) take(ctx context.Context, h Head, revocations *document.Signed) error {
+	next := document.View{Head: h}
+	var err error
+	if next.Trust, err = v.store.Trust(ctx, h); err != nil {
+		return none(err)
+	}
+	documents := append([]document.Signed{}, next.Trust...)
+	if next.Policy, err = v.store.Policy(ctx, h); err != nil && !errors.Is(err, ErrNone) {
+		return err
+	}
+	if err == nil {
+		documents = append(documents, next.Policy)
+	}
+	if revocations != nil {
+		next.Revocations = *revocations
+		documents = append(documents, next.Revocations)
+	}
+	if err := v.holder.Accept(documents...); err != nil {
+		return fault.New(fault.Unavailable, "the documents that decisions rest on do not verify, so nothing is decided",
+			"tell an administrator: somebody wrote to the head item or the documents bucket; the next publication, within a minute, mends what is newer").
+			Because(fmt.Errorf("verifying the documents of the head: %w", err))
+	}
+	next.State = v.holder.State()
+	v.view = next
+	return nil
+}
+
+func none(err error) error {
+	if errors.Is(err, ErrNone) {
+		return fault.New(fault.Unavailable, "this cluster has no trust document yet", "wait until the deployment has finished, then try again").Because(err)
+	}
+	return err
+}

@@ -1,0 +1,242 @@
+package document
+
+import (
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/strict"
+)
+
+// Why a document is refused. Match with errors.Is; whoever is given a refused document audits it.
+var (
+	ErrOlder     = errors.New("an older document than the one held")
+	ErrUnsigned  = errors.New("the document carries no signature")
+	ErrSignature = errors.New("the signature doesn't verify")
+	ErrPurpose   = errors.New("the signing key is for another purpose")
+	ErrRetired   = errors.New("the signing key is retired or was never trusted")
+	ErrCluster   = errors.New("the document is another cluster's")
+	ErrMalformed = errors.New("the document is malformed")
+	ErrTooLarge  = errors.New("the document is too large")
+	ErrPin       = errors.New("no trust document is signed by the pinned root")
+)
+
+var errOvertaken = fmt.Errorf("%w, by seconds", ErrOlder)
+
+// OpenTrust verifies a chain of trust documents, oldest first, and gives the newest. Pin is the [KeyID] of a
+// root to start from: documents before the first that this root signed are passed over. An empty pin starts
+// from the first document, which is right only for a chain that came over a channel verified otherwise.
+func OpenTrust(chain []Signed, pin string) (Trust, error) {
+	kept, t, err := anchor(chain, pin)
+	if err != nil {
+		return Trust{}, err
+	}
+	for _, s := range kept[1:] {
+		if t, err = t.next(s); err != nil {
+			return Trust{}, err
+		}
+	}
+	return t, nil
+}
+
+// anchor finds the document that trust starts from and gives the chain from there.
+func anchor(chain []Signed, pin string) ([]Signed, Trust, error) {
+	if len(chain) == 0 {
+		return nil, Trust{}, fmt.Errorf("opening the trust document: %w: there is none", ErrUnsigned)
+	}
+	if pin == "" {
+		t, err := rooted(chain[0])
+		return chain, t, err
+	}
+	for i, s := range chain {
+		if s.KeyID != pin && (s.Link == nil || s.Link.KeyID != pin) {
+			continue
+		}
+		t, err := rooted(s)
+		if err != nil {
+			return nil, Trust{}, err
+		}
+		if s.KeyID == pin {
+			return chain[i:], t, nil
+		}
+		if err := t.linked(s); err != nil {
+			return nil, Trust{}, err
+		}
+		return chain[i:], t, nil
+	}
+	return nil, Trust{}, fmt.Errorf("opening the trust document: %w: %s", ErrPin, pin)
+}
+
+// rooted opens a trust document that an active root of its own signed. On its own that proves nothing
+// but that the document is whole: anyone can make one.
+//
+// It is the one document that must be parsed to find the key that verifies it; nothing of it is used before.
+func rooted(s Signed) (Trust, error) {
+	t, err := parseTrust(s)
+	if err != nil {
+		return Trust{}, err
+	}
+	if err := t.verify(s.Kind, s.Body, s.KeyID, s.Signature, names.KeyRoot, StateActive); err != nil {
+		return Trust{}, err
+	}
+	return t, nil
+}
+
+// next opens the trust document that follows t: signed by an active root of its own which t already names as
+// active or next, or else linked by t's active root.
+func (t Trust) next(s Signed) (Trust, error) {
+	n, err := t.follow(s)
+	if err != nil {
+		return Trust{}, fmt.Errorf("opening the trust document: %w", err)
+	}
+	return n, nil
+}
+
+func (t Trust) follow(s Signed) (Trust, error) {
+	err := t.verify(s.Kind, s.Body, s.KeyID, s.Signature, names.KeyRoot, StateActive, StateNext)
+	if err != nil && s.Link != nil {
+		err = t.verify(s.Kind, s.Body, s.Link.KeyID, s.Link.Signature, names.KeyRoot, StateActive)
+	}
+	if err != nil {
+		return Trust{}, err
+	}
+	n, err := rooted(s)
+	switch {
+	case err != nil:
+		return Trust{}, err
+	case n.Cluster != t.Cluster:
+		return Trust{}, fmt.Errorf("%w: %q instead of %q", ErrCluster, n.Cluster, t.Cluster)
+	case !t.Version.Less(n.Version):
+		return Trust{}, fmt.Errorf("%w: %v after %v", ErrOlder, n.Version, t.Version)
+	}
+	return n, nil
+}
+
+// linked verifies the link of a document by a key that the document itself still names.
+func (t Trust) linked(s Signed) error {
+	return t.verify(s.Kind, s.Body, s.Link.KeyID, s.Link.Signature, names.KeyRoot, StateActive, StateRetiring)
+}
+
+// OpenPolicy verifies a policy document and only then parses it.
+func (t Trust) OpenPolicy(s Signed) (Policy, error) {
+	var p Policy
+	if err := t.open(KindPolicy, s, &p); err != nil {
+		return Policy{}, fmt.Errorf("opening the policy document: %w", err)
+	}
+	if err := p.readable(); err != nil {
+		return Policy{}, fmt.Errorf("opening the policy document: %w", err)
+	}
+	if p.Cluster != t.Cluster {
+		return Policy{}, fmt.Errorf("opening the policy document: %w: %q instead of %q", ErrCluster, p.Cluster, t.Cluster)
+	}
+	return p, nil
+}
+
+// OpenRevocations verifies a revocations document and only then parses it.
+func (t Trust) OpenRevocations(s Signed) (Revocations, error) {
+	var r Revocations
+	if err := t.open(KindRevocations, s, &r); err != nil {
+		return Revocations{}, fmt.Errorf("opening the revocations document: %w", err)
+	}
+	if err := r.readable(); err != nil {
+		return Revocations{}, fmt.Errorf("opening the revocations document: %w", err)
+	}
+	if r.Cluster != t.Cluster {
+		return Revocations{}, fmt.Errorf("opening the revocations document: %w: %q instead of %q", ErrCluster, r.Cluster, t.Cluster)
+	}
+	return r, nil
+}
+
+func (t Trust) open(kind Kind, s Signed, body any) error {
+	if s.Kind != kind {
+		return fmt.Errorf("%w: it is a %q document", ErrMalformed, s.Kind)
+	}
+	// A key that is next signs before everybody has seen the flip, one that is retiring has signed what still stands.
+	if err := t.verify(s.Kind, s.Body, s.KeyID, s.Signature, names.KeyPolicy, StateActive, StateNext, StateRetiring); err != nil {
+		return err
+	}
+	return parse(kind, s.Body, body)
+}
+
+// verify checks one signature by the key of this id, which must be for the purpose and in one of the states.
+func (t Trust) verify(kind Kind, body []byte, id string, signature []byte, purpose string, states ...string) error {
+	if len(signature) == 0 || id == "" {
+		return ErrUnsigned
+	}
+	if len(body) > kind.Limit() {
+		return fmt.Errorf("%w: %d bytes, %d are allowed", ErrTooLarge, len(body), kind.Limit())
+	}
+	key, err := t.find(id, purpose, states)
+	if err != nil {
+		return err
+	}
+	pub, err := key.publicKey()
+	if err != nil {
+		return err
+	}
+	digest := Digest(kind, body)
+	if !ecdsa.VerifyASN1(pub, digest[:], signature) {
+		return ErrSignature
+	}
+	return nil
+}
+
+func parseTrust(s Signed) (Trust, error) {
+	if s.Kind != KindTrust {
+		return Trust{}, fmt.Errorf("%w: it is a %q document", ErrMalformed, s.Kind)
+	}
+	var t Trust
+	if err := parse(KindTrust, s.Body, &t); err != nil {
+		return Trust{}, err
+	}
+	return t, t.validate()
+}
+
+// readable refuses a document in a form of another release than this one knows of.
+func (f Form) readable() error {
+	if f.V != formVersion {
+		return fmt.Errorf("%w: it is written in form %d, and form %d is known here", ErrMalformed, f.V, formVersion)
+	}
+	return nil
+}
+
+// lacks returns the first critical field that is not known here, and whether there is one.
+func (f Form) lacks(body any) (path string, lacks bool) {
+	for _, path := range f.Critical {
+		if !strict.Knows(body, path) {
+			return path, true
+		}
+	}
+	return "", false
+}
+
+func parse(kind Kind, body []byte, v any) error {
+	if err := strict.LaterJSON(body, kind.Limit(), v); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
+}
+
+// Outlived reports whether every refusal in err, such as Holder.Accept's, is of a document that time has passed: older
+// than the one held, or signed by a key that was retired since. What is in force then stands without it.
+func Outlived(err error) bool {
+	return every(err, func(e error) bool {
+		return !errors.Is(e, ErrPin) && (errors.Is(e, ErrOlder) || errors.Is(e, ErrRetired))
+	})
+}
+
+// Overtaken reports whether every refusal in err is of a genuine document that is some seconds older than the one held:
+// of two proxies one hears of the newest later than the other. It is [ErrOlder] all the same, and not taken.
+func Overtaken(err error) bool {
+	return every(err, func(e error) bool { return errors.Is(e, errOvertaken) })
+}
+
+// every asks about each refusal that an error joins.
+func every(err error, is func(error) bool) bool {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		return !slices.ContainsFunc(many.Unwrap(), func(one error) bool { return !every(one, is) })
+	}
+	return is(err)
+}

@@ -1,0 +1,474 @@
+package publication_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/pkg/app/clustertest"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/publication"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
+)
+
+// place keeps head, documents and inputs in memory. The call named by fail fails once: before it has written,
+// or after.
+type place struct {
+	mu          sync.Mutex
+	head        document.Head
+	heads       []document.Head // every head there was
+	objects     map[string]document.Signed
+	chains      map[identity.Version][]document.Signed
+	revocations document.Signed
+	owner       string
+	until       time.Time
+	input       int64
+	roles       []resource.Role
+	locks       []document.Lock
+	revoked     []document.Lock
+	events      []audit.Event
+
+	fail      string
+	persisted bool
+	meanwhile func() // runs once, after the roles were read
+}
+
+var errDown = errors.New("it is down")
+
+func (p *place) faulty(call string, do func() error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fail != call {
+		return do()
+	}
+	p.fail = ""
+	if p.persisted {
+		_ = do()
+	}
+	return errDown
+}
+
+func (p *place) Read(context.Context) (h document.Head, err error) {
+	err = p.faulty("Read", func() error { h = p.head; return nil })
+	return h, err
+}
+
+func (p *place) Trust(_ context.Context, h document.Head) (c []document.Signed, err error) {
+	err = p.faulty("Trust", func() error { c = append(c, p.chains[h.Trust]...); return nil })
+	return c, err
+}
+
+func (p *place) Policy(_ context.Context, h document.Head) (d document.Signed, err error) {
+	err = p.faulty("Policy", func() error { d = p.objects[h.PolicySHA256]; return nil })
+	return d, err
+}
+
+func (p *place) Revocations(context.Context) (d document.Signed, err error) {
+	err = p.faulty("Revocations", func() error { d = p.revocations; return nil })
+	return d, err
+}
+
+func (p *place) Lease(_ context.Context, owner string, now, until time.Time) error {
+	return p.faulty("Lease", func() error {
+		if p.owner != "" && p.owner != owner && p.until.After(now) {
+			return document.ErrHeld
+		}
+		p.owner, p.until = owner, until
+		return nil
+	})
+}
+
+func (p *place) Release(_ context.Context, owner string) error {
+	return p.faulty("Release", func() error {
+		if p.owner == owner {
+			p.owner = ""
+		}
+		return nil
+	})
+}
+
+func (p *place) PutPolicy(_ context.Context, d document.Signed) (sha string, err error) {
+	b, err := json.Marshal(d)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	sha = hex.EncodeToString(sum[:])
+	return sha, p.faulty("PutPolicy", func() error { p.objects[sha] = d; return nil })
+}
+
+func (p *place) Advance(_ context.Context, from, to document.Head, r document.Signed) error {
+	return p.faulty("Advance", func() error {
+		if p.head.Policy != from.Policy || p.head.Revocations != from.Revocations {
+			return document.ErrMoved
+		}
+		p.head.Policy, p.head.PolicySHA256, p.head.Input, p.head.Revocations, p.revocations = to.Policy, to.PolicySHA256, to.Input, to.Revocations, r
+		p.heads = append(p.heads, p.head)
+		return nil
+	})
+}
+
+func (p *place) PutTrust(_ context.Context, v identity.Version, chain []document.Signed) error {
+	return p.faulty("PutTrust", func() error {
+		if _, taken := p.chains[v]; taken {
+			return document.ErrTaken
+		}
+		p.chains[v] = chain
+		return nil
+	})
+}
+
+func (p *place) AdvanceTrust(_ context.Context, from, to document.Head) error {
+	return p.faulty("AdvanceTrust", func() error {
+		if p.head.Trust != from.Trust {
+			return document.ErrMoved
+		}
+		p.head.Trust = to.Trust
+		return nil
+	})
+}
+
+func (p *place) Input(context.Context) (n int64, err error) {
+	err = p.faulty("Input", func() error { n = p.input; return nil })
+	return n, err
+}
+
+func (p *place) Roles(context.Context) (r []resource.Role, err error) {
+	err = p.faulty("Roles", func() error { r = append(r, p.roles...); return nil })
+	if p.meanwhile != nil {
+		p.meanwhile()
+		p.meanwhile = nil
+	}
+	return r, err
+}
+
+func (p *place) Locks(context.Context) (locks, revoked []document.Lock, err error) {
+	err = p.faulty("Locks", func() error {
+		locks, revoked = slices.Clone(p.locks), slices.Clone(p.revoked)
+		return nil
+	})
+	return locks, revoked, err
+}
+
+func (p *place) Record(_ context.Context, e audit.Event) error {
+	return p.faulty("Record", func() error { p.events = append(p.events, e); return e.Validate() })
+}
+
+// change is what functions/admin does.
+func (p *place) change(roles ...resource.Role) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.roles = roles
+	p.input++
+}
+
+type site struct {
+	*clustertest.Cluster
+	*place
+	publisher *publication.Publisher
+	rotator   *publication.Rotator
+}
+
+func newSite(t *testing.T) *site {
+	s := &site{Cluster: clustertest.New(t), place: &place{objects: map[string]document.Signed{}, chains: map[identity.Version][]document.Signed{}}}
+	key := func(purpose string) func(context.Context) (crypto.Signer, error) {
+		return func(context.Context) (crypto.Signer, error) { return s.Keys[purpose], nil }
+	}
+	public := map[string]func(context.Context) (crypto.PublicKey, error){}
+	for _, purpose := range clustertest.Purposes {
+		public[purpose] = func(context.Context) (crypto.PublicKey, error) { return s.Keys[purpose].Public(), nil }
+	}
+	s.publisher = publication.NewPublisher(publication.Config{
+		Cluster: s.ID, Inputs: s.place, Place: s.place, Key: key(names.KeyPolicy), Now: s.tick,
+		Wait: func(context.Context, time.Duration) error { return nil },
+	})
+	s.rotator = publication.NewRotator(publication.RotatorConfig{Cluster: s.ID, Name: "stile", Vault: s.place, Ledger: s.place, Root: key(names.KeyRoot), Public: public, Now: s.tick})
+	return s
+}
+
+// tick is a clock that each look moves by a second, so that leases run out while others wait.
+func (s *site) tick() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Now = s.Now.Add(time.Second)
+	return s.Now
+}
+
+func (s *site) rotate(t *testing.T) document.Head {
+	t.Helper()
+	h, err := s.rotator.Rotate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (s *site) publish(t *testing.T) document.Head {
+	t.Helper()
+	h, err := s.publisher.Publish(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// accept has an agent's holder take what stands.
+func (s *site) accept(t *testing.T, h *document.Holder) document.State {
+	t.Helper()
+	if err := h.Accept(append(s.chains[s.head.Trust], s.objects[s.head.PolicySHA256], s.revocations)...); err != nil {
+		t.Fatal(err)
+	}
+	return h.State()
+}
+
+func role(name string) resource.Role {
+	return resource.Role{Metadata: resource.Metadata{Name: name, Scope: "/", Revision: 3}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"ubuntu"}, NodeLabels: map[string][]string{"env": {"dev"}}}}}
+}
+
+func TestWhatIsPublishedIsWhatAgentsAccept(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	s.change(role("dev"))
+	h := s.publish(t)
+	agent := document.NewHolder(s.ID, document.KeyID(s.Keys[names.KeyRoot].Public()))
+	state := s.accept(t, agent)
+	if h.Input != 1 || state.Policy.Input != 1 || len(state.Policy.Roles) != len(resource.Presets())+1 {
+		t.Errorf("head %+v, policy of input %d with %d roles", h, state.Policy.Input, len(state.Policy.Roles))
+	}
+	if err := state.Standing(identity.User{Name: "ada", Versions: h.Versions()}, document.Use{Now: s.Now, Fresh: true}); err != nil {
+		t.Error(err)
+	}
+	s.change()
+	s.publish(t)
+	if state = s.accept(t, agent); len(state.Policy.Roles) != len(resource.Presets()) {
+		t.Errorf("%d roles after the deletion", len(state.Policy.Roles))
+	}
+}
+
+func TestARunWithoutAChangeOnlyRenewsTheStamp(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	s.change(role("dev"))
+	first := s.publish(t)
+	second := s.publish(t)
+	want := first
+	want.Revocations.Counter++
+	if d := cmp.Diff(want, second); d != "" {
+		t.Error(d)
+	}
+	if len(s.objects) != 1 || len(s.events) != 2 {
+		t.Errorf("%d policies, %d events", len(s.objects), len(s.events))
+	}
+}
+
+func TestAnInputThatChangesWhileItSignsIsTakenIn(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	s.change(role("dev"))
+	s.meanwhile = func() { s.change(role("dev"), role("late")) }
+	h := s.publish(t)
+	state := s.accept(t, document.NewHolder(s.ID, ""))
+	if h.Input != 2 || len(state.Policy.Roles) != len(resource.Presets())+2 {
+		t.Errorf("input %d, %d roles", h.Input, len(state.Policy.Roles))
+	}
+	if len(s.heads) != 1 {
+		t.Errorf("the head moved %d times: what was half read must not be seen", len(s.heads))
+	}
+}
+
+func TestAFailureAnywhereLeavesAHeadThatAgentsAccept(t *testing.T) {
+	for _, call := range []string{"Read", "Trust", "Policy", "Revocations", "Lease", "Release", "PutPolicy", "Advance", "Input", "Roles", "Locks", "Record"} {
+		for _, persisted := range []bool{false, true} {
+			s := newSite(t)
+			s.rotate(t)
+			s.change(role("dev"))
+			s.publish(t)
+			agent := document.NewHolder(s.ID, "")
+			s.accept(t, agent)
+			s.change(role("dev"), role("more"))
+			s.revoke("lck_1", "user", "eve")
+			s.fail, s.persisted = call, persisted
+			_, err := s.publisher.Publish(t.Context())
+			if err != nil && !errors.Is(err, errDown) {
+				t.Errorf("%s: %v", call, err)
+			}
+			s.accept(t, agent)
+			h := s.publish(t)
+			if state := s.accept(t, agent); h.Input != 3 || len(state.Policy.Roles) != len(resource.Presets())+2 || !revoked(state, 1) || revoked(state, h.Policy.Counter) {
+				t.Errorf("%s (%v): input %d, %d roles, %+v after the next run", call, persisted, h.Input, len(state.Policy.Roles), state.Revocations.Before)
+			}
+		}
+	}
+}
+
+// A policy that can't be made stays behind; who is revoked is revoked.
+func TestRevocationsWaitForNoPolicy(t *testing.T) {
+	large := make([]resource.Role, 160)
+	for i := range large {
+		large[i] = role(fmt.Sprintf("large-%d", i))
+		large[i].Spec.Allow.NodeLabels["env"] = slices.Repeat([]string{strings.Repeat("x", 250)}, 240)
+	}
+	for name, c := range map[string]struct {
+		fault func(*site)
+		mend  func(*site)
+		says  func(error) bool
+	}{
+		"more roles than a document holds": {
+			func(s *site) { s.change(append(large, role("dev"))...) }, func(s *site) { s.change(role("dev"), role("more")) },
+			func(err error) bool { return fault.Is(err, fault.TooLarge) && errors.Is(err, document.ErrTooLarge) },
+		},
+		"a bucket that takes nothing": {
+			func(s *site) { s.change(role("dev"), role("more")); s.fail = "PutPolicy" }, func(*site) {},
+			func(err error) bool { return errors.Is(err, errDown) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.rotate(t)
+			s.change(role("dev"))
+			was := s.publish(t)
+			agent := document.NewHolder(s.ID, "")
+			s.accept(t, agent)
+			c.fault(s)
+			s.revoke("lck_1", "user", "eve")
+			s.locks = []document.Lock{{ID: "lck_2", Target: "user", Value: "mallory"}}
+			h, err := s.publisher.Publish(t.Context())
+			if !c.says(err) {
+				t.Errorf("%v", err)
+			}
+			state := s.accept(t, agent)
+			if !revoked(state, was.Policy.Counter) || len(state.Revocations.Locks) != 1 {
+				t.Errorf("not in force: %+v, %+v", state.Revocations.Before, state.Revocations.Locks)
+			}
+			if h.Policy != was.Policy || h.Input != was.Input || len(state.Policy.Roles) != len(resource.Presets())+1 || len(s.objects) != 1 {
+				t.Errorf("%+v after %+v, %d roles", h, was, len(state.Policy.Roles))
+			}
+			c.mend(s)
+			h = s.publish(t)
+			state = s.accept(t, agent)
+			if len(state.Policy.Roles) != len(resource.Presets())+2 || !revoked(state, was.Policy.Counter) || revoked(state, h.Policy.Counter) {
+				t.Errorf("mended: %d roles, %+v under %+v", len(state.Policy.Roles), state.Revocations.Before, h.Policy)
+			}
+		})
+	}
+}
+
+// What is in force can be lost or be another's: it is made again.
+func TestAPolicyThatCannotBeReadIsMadeAgain(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	s.change(role("dev"))
+	was := s.publish(t)
+	clear(s.objects)
+	if h := s.publish(t); !was.Policy.Less(h.Policy) {
+		t.Errorf("%+v after %+v", h, was)
+	}
+	s.accept(t, document.NewHolder(s.ID, ""))
+}
+
+func TestRunsAtOnceMoveTheHeadOnlyUpward(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			s.change(role("dev"))
+			if _, err := s.publisher.Publish(t.Context()); err != nil && fault.From(err).Code != fault.Unavailable {
+				t.Errorf("run %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	h := s.publish(t)
+	if h.Input != 8 {
+		t.Errorf("input %d at the end", h.Input)
+	}
+	for i := 1; i < len(s.heads); i++ {
+		if !s.heads[i-1].Revocations.Less(s.heads[i].Revocations) || s.heads[i].Policy.Less(s.heads[i-1].Policy) || s.heads[i].Input < s.heads[i-1].Input {
+			t.Errorf("%+v after %+v", s.heads[i], s.heads[i-1])
+		}
+	}
+	s.accept(t, document.NewHolder(s.ID, ""))
+}
+
+func TestPublishingNeedsItsKeyInTheTrustDocument(t *testing.T) {
+	s := newSite(t)
+	if _, err := s.publisher.Publish(t.Context()); fault.From(err).Code != fault.Unavailable {
+		t.Errorf("without a trust document: %v", err)
+	}
+	s.rotate(t)
+	s.Keys[names.KeyPolicy] = clustertest.Key(t)
+	if _, err := s.publisher.Publish(t.Context()); err == nil || len(s.heads) != 0 {
+		t.Errorf("with another key: %v", err)
+	}
+}
+
+func TestRotatingWithoutAChangeDoesNothing(t *testing.T) {
+	s := newSite(t)
+	first := s.rotate(t)
+	if again := s.rotate(t); again != first || len(s.chains) != 1 || len(s.events) != 1 {
+		t.Errorf("%+v after %+v, %d chains, %d events", again, first, len(s.chains), len(s.events))
+	}
+}
+
+func TestAReplacedKeyRetiresAndWhatItSignedStaysGood(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	agent := document.NewHolder(s.ID, document.KeyID(s.Keys[names.KeyRoot].Public()))
+	if err := agent.Accept(s.chains[s.head.Trust]...); err != nil {
+		t.Fatal(err)
+	}
+	former := s.Keys[names.KeyUserX509].Public()
+	s.Keys[names.KeyUserX509] = clustertest.Key(t)
+	h := s.rotate(t)
+	if err := agent.Accept(s.chains[h.Trust]...); err != nil {
+		t.Fatal(err)
+	}
+	trust := agent.Trust()
+	if len(s.chains[h.Trust]) != 2 || len(trust.CA(names.KeyUserX509).Keys) != 2 {
+		t.Errorf("chain of %d, %d authorities", len(s.chains[h.Trust]), len(trust.CA(names.KeyUserX509).Keys))
+	}
+	if got := trust.KeysFor(names.KeyUserX509, document.StateRetiring); len(got) != 1 || got[0].ID != document.KeyID(former) {
+		t.Errorf("retiring: %+v", got)
+	}
+}
+
+func TestAnotherRootIsNotSlippedIn(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	s.Keys[names.KeyRoot] = clustertest.Key(t)
+	if _, err := s.rotator.Rotate(t.Context()); fault.From(err).Code != fault.Conflict {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestARotationThatDiedHalfwayIsDoneByTheNext(t *testing.T) {
+	for _, call := range []string{"Read", "PutTrust", "AdvanceTrust", "Record"} {
+		for _, persisted := range []bool{false, true} {
+			s := newSite(t)
+			s.fail, s.persisted = call, persisted
+			if _, err := s.rotator.Rotate(t.Context()); !errors.Is(err, errDown) {
+				t.Errorf("%s: %v", call, err)
+			}
+			h := s.rotate(t)
+			if err := document.NewHolder(s.ID, "").Accept(s.chains[h.Trust]...); err != nil {
+				t.Errorf("%s (%v): %v", call, persisted, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,328 @@
+package publication
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
+)
+
+// How long a run holds the lease, and how long one waits for it. A run takes a second or less.
+const (
+	leaseFor = 15 * time.Second
+	waitFor  = 20 * time.Second
+	waitStep = 150 * time.Millisecond
+)
+
+// tries bounds how often a run begins again because an input changed while it signed.
+const tries = 8
+
+// Inputs is what the documents are made from.
+type Inputs interface {
+	// Input gives the counter that every change adds to; it is read before and after the rest.
+	Input(context.Context) (int64, error)
+	Roles(context.Context) ([]resource.Role, error)
+	// Locks gives the locks, and beside them those who are revoked: what was issued to them before the publication
+	// that takes the entry up first.
+	Locks(context.Context) (locks, revoked []document.Lock, err error)
+	Record(context.Context, audit.Event) error
+}
+
+// Place is where head and documents are kept.
+type Place interface {
+	Read(context.Context) (document.Head, error)
+	Trust(context.Context, document.Head) ([]document.Signed, error)
+	Policy(context.Context, document.Head) (document.Signed, error)
+	Revocations(context.Context) (document.Signed, error)
+	// Lease takes the lease until it expires; document.ErrHeld while another owner has it.
+	Lease(ctx context.Context, owner string, now, until time.Time) error
+	Release(ctx context.Context, owner string) error
+	// PutPolicy stores the document under the hash of its bytes and gives that hash, in hex.
+	PutPolicy(context.Context, document.Signed) (string, error)
+	// Advance moves policy and revocations if the head is still at from; else document.ErrMoved.
+	Advance(ctx context.Context, from, to document.Head, revocations document.Signed) error
+}
+
+// Config is what publish is given.
+type Config struct {
+	Cluster string
+	Inputs  Inputs
+	Place   Place
+	Key     func(context.Context) (crypto.Signer, error) // the policy key
+	Now     func() time.Time                             // nil: time.Now
+	Wait    func(context.Context, time.Duration) error   // nil: a timer
+	Entropy io.Reader                                    // nil: crypto/rand
+}
+
+// Publisher makes policy and revocations documents. It may be used by several goroutines and instances at
+// once: the lease lets one work at a time, and should it fail to, the head's condition lets one win.
+type Publisher struct{ config Config }
+
+// NewPublisher makes a publisher.
+func NewPublisher(c Config) *Publisher {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Wait == nil {
+		c.Wait = wait
+	}
+	if c.Entropy == nil {
+		c.Entropy = rand.Reader
+	}
+	return &Publisher{c}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("waiting: %w", ctx.Err())
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// Publish makes the documents from what stands now and moves the head, unless the policy is the same: then
+// only the revocations get a new stamp. It returns the head that it left. When the policy alone can't be made, because the
+// roles are too many or the bucket is down, the revocations are published all the same, and the error says why.
+func (p *Publisher) Publish(ctx context.Context) (document.Head, error) {
+	owner := identity.NewID("pub", p.config.Entropy, p.config.Now())
+	if err := p.lease(ctx, owner); err != nil {
+		return document.Head{}, err
+	}
+	h, err := p.run(ctx)
+	// The lease runs out by itself; giving it back only spares the next run the wait.
+	if released := p.config.Place.Release(context.WithoutCancel(ctx), owner); err == nil && released != nil {
+		return h, nil //nolint:nilerr // what was published is published
+	}
+	return h, err
+}
+
+func (p *Publisher) lease(ctx context.Context, owner string) error {
+	deadline := p.config.Now().Add(waitFor)
+	for {
+		now := p.config.Now()
+		err := p.config.Place.Lease(ctx, owner, now, now.Add(leaseFor))
+		if !errors.Is(err, document.ErrHeld) {
+			return err
+		}
+		if now.After(deadline) {
+			return fault.New(fault.Unavailable, "another publication has been running for a while", "try again in a few seconds").Because(err)
+		}
+		if err := p.config.Wait(ctx, waitStep); err != nil {
+			return err
+		}
+	}
+}
+
+// run publishes once, and again if an input changed meanwhile.
+func (p *Publisher) run(ctx context.Context) (document.Head, error) {
+	for range tries {
+		h, again, err := p.once(ctx)
+		if err != nil || !again {
+			return h, err
+		}
+	}
+	return document.Head{}, fault.New(fault.Unavailable, "the policy's inputs change faster than they can be published", "try again in a few seconds")
+}
+
+// draft is one run's work.
+type draft struct {
+	from, to    document.Head
+	trust       document.Trust
+	signer      crypto.Signer
+	policy      document.Policy
+	barred      barred
+	revocations document.Signed
+	changed     bool
+	held        error // why the policy could not be made, though it changed
+}
+
+func (p *Publisher) once(ctx context.Context) (h document.Head, again bool, err error) {
+	var d draft
+	if d.from, err = p.config.Place.Read(ctx); err != nil {
+		return document.Head{}, false, err
+	}
+	if err := p.keys(ctx, &d); err != nil {
+		return document.Head{}, false, err
+	}
+	before, err := p.compile(ctx, &d)
+	if err != nil {
+		return document.Head{}, false, err
+	}
+	if err := p.seal(ctx, &d); err != nil {
+		return document.Head{}, false, err
+	}
+	after, err := p.config.Inputs.Input(ctx)
+	if err != nil {
+		return document.Head{}, false, err
+	}
+	if after != before {
+		return document.Head{}, true, nil
+	}
+	err = p.config.Place.Advance(ctx, d.from, d.to, d.revocations)
+	if errors.Is(err, document.ErrMoved) {
+		return document.Head{}, true, nil
+	}
+	if err != nil {
+		return document.Head{}, false, err
+	}
+	if d.held != nil {
+		return d.to, false, d.held
+	}
+	return d.to, false, p.tell(ctx, d)
+}
+
+// keys opens the trust document and takes the policy key, which must be active there.
+func (p *Publisher) keys(ctx context.Context, d *draft) error {
+	if d.from.Trust == (identity.Version{}) {
+		return fault.New(fault.Unavailable, "there is no trust document yet", "run rotate first: the deployment does")
+	}
+	chain, err := p.config.Place.Trust(ctx, d.from)
+	if err != nil {
+		return err
+	}
+	if d.trust, err = document.OpenTrust(chain, ""); err != nil {
+		return fmt.Errorf("opening the trust document: %w", err)
+	}
+	if d.trust.Cluster != p.config.Cluster {
+		return fmt.Errorf("opening the trust document: it is cluster %s's", d.trust.Cluster)
+	}
+	if d.signer, err = p.config.Key(ctx); err != nil {
+		return err
+	}
+	id := document.KeyID(d.signer.Public())
+	if !slices.ContainsFunc(d.trust.KeysFor(names.KeyPolicy, document.StateActive), func(k document.Key) bool { return k.ID == id }) {
+		return fault.New(fault.Internal, "the policy key is not active in the trust document", "an administrator deploys again, so that the trust document is made again")
+	}
+	return nil
+}
+
+// compile reads the inputs, counter first. A role that can't be kept is published as it stands and bars its holders
+// wherever it is read: leaving it out might leave out a deny, and refusing it would let one role stop publication.
+func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err error) {
+	if counter, err = p.config.Inputs.Input(ctx); err != nil {
+		return 0, err
+	}
+	stored, err := p.config.Inputs.Roles(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if d.barred, err = p.bar(ctx); err != nil {
+		return 0, err
+	}
+	roles := append(resource.Presets(), stored...)
+	for i := range roles {
+		roles[i].Metadata.Revision = 0 // says nothing about what anybody may do
+		roles[i].Critical = roles[i].Limits()
+	}
+	slices.SortFunc(roles, func(a, b resource.Role) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
+	d.policy = document.Policy{
+		Cluster: p.config.Cluster, Input: counter, Roles: roles, MaxPolicyAge: resource.Duration(document.DefaultMaxPolicyAge),
+	}
+	return counter, nil
+}
+
+// seal signs what changed: the policy if it did or if somebody is newly revoked, the revocations always. Versions count
+// on from the head. A policy that can't be made is held back, and the one in force stays: revocations and locks wait for
+// no policy.
+func (p *Publisher) seal(ctx context.Context, d *draft) error {
+	d.to = d.from
+	now := p.config.Now().UTC().Truncate(time.Millisecond)
+	given, err := p.given(ctx, d)
+	if err != nil {
+		return err
+	}
+	version := next(d.from.Trust, d.from.Policy)
+	if d.changed = d.barred.news(given) || !p.same(ctx, d); d.changed {
+		d.to.Policy, d.to.Input = version, d.policy.Input
+	}
+	d.to.Revocations = next(d.from.Trust, d.from.Revocations)
+	body := document.Revocations{
+		Cluster: p.config.Cluster, Version: d.to.Revocations, IssuedAt: now, Trust: d.to.Trust, Policy: d.to.Policy,
+		Locks: d.barred.locks, Before: d.barred.before(given, version),
+	}
+	if d.revocations, err = sealed(body, d.signer); err != nil || !d.changed {
+		return err
+	}
+	d.policy.Version, d.policy.IssuedAt = version, now
+	if d.to.PolicySHA256, d.held = p.sealPolicy(ctx, d); d.held == nil {
+		return nil
+	}
+	if d.from.Policy == (identity.Version{}) {
+		return d.held // there is none that could stay
+	}
+	d.to.Policy, d.to.Input, d.to.PolicySHA256 = d.from.Policy, d.from.Input, d.from.PolicySHA256
+	body.Policy = d.to.Policy
+	d.revocations, err = sealed(body, d.signer)
+	return err
+}
+
+// sealPolicy signs and stores the policy.
+func (p *Publisher) sealPolicy(ctx context.Context, d *draft) (sha256 string, err error) {
+	doc, err := document.Seal(document.KindPolicy, d.policy, d.signer)
+	if errors.Is(err, document.ErrTooLarge) {
+		return "", fault.Newf(fault.TooLarge, "delete roles, or shorten them: stile get roles",
+			"all roles together are more than the %d KiB of a policy document: the roles in force stay as they were, revocations and locks are published", document.MaxPolicy>>10).Because(err)
+	}
+	if err != nil {
+		return "", err
+	}
+	return p.config.Place.PutPolicy(ctx, doc)
+}
+
+// same reports whether the policy in force says what the draft says, of the same inputs. One that can't be read or
+// verified, as by a key that is retired now, is not the same: it is made again.
+func (p *Publisher) same(ctx context.Context, d *draft) bool {
+	if d.from.Policy == (identity.Version{}) {
+		return false
+	}
+	doc, err := p.config.Place.Policy(ctx, d.from)
+	if err != nil {
+		return false
+	}
+	have, err := d.trust.OpenPolicy(doc)
+	return err == nil && have.Cluster == d.policy.Cluster && have.Input == d.policy.Input && have.MaxPolicyAge == d.policy.MaxPolicyAge &&
+		doc.KeyID == document.KeyID(d.signer.Public()) && normal(have.Roles) == normal(d.policy.Roles)
+}
+
+// normal drops the difference between an empty list and none.
+func normal(roles []resource.Role) string {
+	var b strings.Builder
+	for _, r := range roles {
+		spec, err := resource.Resource{Kind: names.Role, Metadata: r.Metadata, Spec: &r.Spec}.SpecJSON()
+		fmt.Fprintf(&b, "%s %s %s %q %v\n", r.Metadata.Name, r.Metadata.Scope, spec, r.Critical, err)
+	}
+	return b.String()
+}
+
+// next counts a document on, in the epoch of the trust document.
+func next(trust, have identity.Version) identity.Version {
+	return identity.Version{Epoch: trust.Epoch, Counter: have.Counter + 1}
+}
+
+func (p *Publisher) tell(ctx context.Context, d draft) error {
+	if !d.changed {
+		return nil
+	}
+	e := audit.New(audit.PolicyPublished, p.config.Entropy, p.config.Now())
+	e.Cluster, e.Actor, e.Source = p.config.Cluster, "function/publish", "function/publish"
+	e.TargetKind, e.Target = "document", "policy/"+d.to.PolicySHA256
+	e.Data = map[string]string{
+		"version": fmt.Sprintf("%d.%d", d.to.Policy.Epoch, d.to.Policy.Counter), "input": fmt.Sprint(d.to.Input),
+		"roles": fmt.Sprint(len(d.policy.Roles)), "locks": fmt.Sprint(len(d.barred.locks)), "revoked": fmt.Sprint(len(d.barred.revoked)),
+		"key": document.KeyID(d.signer.Public()),
+	}
+	return p.config.Inputs.Record(ctx, e)
+}

@@ -1,0 +1,190 @@
+package publication
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// Vault is where the trust document is kept.
+type Vault interface {
+	Read(context.Context) (document.Head, error)
+	Trust(context.Context, document.Head) ([]document.Signed, error)
+	// PutTrust stores a chain under the version of its last; document.ErrTaken when one of this version is stored.
+	PutTrust(ctx context.Context, v identity.Version, chain []document.Signed) error
+	// AdvanceTrust moves the trust version if the head is still at from; else document.ErrMoved.
+	AdvanceTrust(ctx context.Context, from, to document.Head) error
+}
+
+// Recorder writes an event.
+type Recorder interface {
+	Record(context.Context, audit.Event) error
+}
+
+// RotatorConfig is what rotate is given.
+type RotatorConfig struct {
+	Cluster string
+	Name    string // what people call the cluster; the first trust document fixes it
+	Vault   Vault
+	Ledger  Recorder
+	Root    func(context.Context) (crypto.Signer, error)               // signs
+	Public  map[string]func(context.Context) (crypto.PublicKey, error) // by purpose, root included
+	Now     func() time.Time                                           // nil: time.Now
+	Entropy io.Reader                                                  // nil: crypto/rand
+}
+
+// Rotator makes the trust document. It may run several times at once: the head's condition lets one win.
+type Rotator struct{ config RotatorConfig }
+
+// NewRotator makes a rotator.
+func NewRotator(c RotatorConfig) *Rotator {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Entropy == nil {
+		c.Entropy = rand.Reader
+	}
+	return &Rotator{c}
+}
+
+// Rotate makes the trust document say which keys there are. Without a change it does nothing. A key that is no
+// longer the deployment's is kept as retiring, so that what it signed stays good. It gives the head that stands.
+func (r *Rotator) Rotate(ctx context.Context) (document.Head, error) {
+	for try := range uint64(tries) {
+		// A run that died, or lost, between storing and moving the head leaves its version taken: the next is free.
+		h, err := r.once(ctx, 1+try)
+		if !errors.Is(err, document.ErrMoved) && !errors.Is(err, document.ErrTaken) {
+			return h, err
+		}
+	}
+	return document.Head{}, fault.New(fault.Unavailable, "the trust document is being made by somebody else", "try again")
+}
+
+func (r *Rotator) once(ctx context.Context, step uint64) (document.Head, error) {
+	from, err := r.config.Vault.Read(ctx)
+	if err != nil {
+		return document.Head{}, err
+	}
+	keys, err := r.keys(ctx)
+	if err != nil {
+		return document.Head{}, err
+	}
+	chain, err := r.chain(ctx, from, &keys)
+	if err != nil {
+		return document.Head{}, err
+	}
+	if chain != nil && keys == nil {
+		return from, nil // nothing changed
+	}
+	to := from
+	to.Trust = identity.Version{Epoch: max(from.Trust.Epoch, 1), Counter: from.Trust.Counter + step}
+	if !identity.ValidClusterName(r.config.Name) {
+		return document.Head{}, fault.Newf(fault.BadInput, "set the parameter ClusterName to lower-case letters, digits, dots and hyphens, at most 63", "%.70q can't be the name of a cluster", r.config.Name)
+	}
+	root, err := r.config.Root(ctx)
+	if err != nil {
+		return document.Head{}, err
+	}
+	doc, err := document.Seal(document.KindTrust, document.Trust{
+		Cluster: r.config.Cluster, Name: r.config.Name, Version: to.Trust, IssuedAt: r.config.Now().UTC().Truncate(time.Millisecond), Keys: keys,
+	}, root)
+	if err != nil {
+		return document.Head{}, err
+	}
+	chain = append(chain, doc)
+	if _, err := document.OpenTrust(chain, ""); err != nil {
+		return document.Head{}, fmt.Errorf("checking the new trust document: %w", err)
+	}
+	if err := r.config.Vault.PutTrust(ctx, to.Trust, chain); err != nil {
+		return document.Head{}, err
+	}
+	if err := r.config.Vault.AdvanceTrust(ctx, from, to); err != nil {
+		return document.Head{}, err
+	}
+	return to, r.tell(ctx, to, keys)
+}
+
+// keys describes the deployment's keys, all active, in the order of purposes.
+func (r *Rotator) keys(ctx context.Context) ([]document.Key, error) {
+	var keys []document.Key
+	for purpose, public := range r.config.Public {
+		pub, err := public(ctx)
+		if err != nil {
+			return nil, err
+		}
+		k, err := document.NewKey(purpose, document.StateActive, pub)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	order(keys)
+	return keys, nil
+}
+
+func order(keys []document.Key) {
+	slices.SortFunc(keys, func(a, b document.Key) int { return cmp.Or(cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(a.ID, b.ID)) })
+}
+
+// chain gives the documents so far, and adds to keys what they still have to name. Keys becomes nil when the
+// newest document says the same already.
+func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]document.Key) ([]document.Signed, error) {
+	if from.Trust == (identity.Version{}) {
+		return nil, nil
+	}
+	chain, err := r.config.Vault.Trust(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	have, err := document.OpenTrust(chain, "")
+	if err != nil {
+		return nil, fmt.Errorf("opening the trust document: %w", err)
+	}
+	if have.Cluster != r.config.Cluster {
+		return nil, fmt.Errorf("opening the trust document: it is cluster %s's", have.Cluster)
+	}
+	if have.Name != r.config.Name {
+		return nil, fault.Newf(fault.Conflict, fmt.Sprintf("put the parameter ClusterName back to %q: certificates and people's known hosts hold it", have.Name),
+			"the cluster is called %q since its first deployment and can't be called %q", have.Name, r.config.Name)
+	}
+	for _, old := range have.Keys {
+		if slices.ContainsFunc(*keys, func(k document.Key) bool { return k.ID == old.ID }) {
+			continue
+		}
+		if old.Purpose == names.KeyRoot {
+			return nil, fault.New(fault.Conflict, "the root key is another one than the trust document's", "put the former root key back: a new root has to be announced by the former one")
+		}
+		old.State = document.StateRetiring
+		*keys = append(*keys, old)
+	}
+	order(*keys)
+	was := slices.Clone(have.Keys)
+	order(was)
+	if slices.EqualFunc(was, *keys, func(a, b document.Key) bool { return a.ID == b.ID && a.Purpose == b.Purpose && a.State == b.State }) {
+		*keys = nil
+	}
+	return chain, nil
+}
+
+func (r *Rotator) tell(ctx context.Context, to document.Head, keys []document.Key) error {
+	e := audit.New(audit.TrustPublished, r.config.Entropy, r.config.Now())
+	e.Cluster, e.Actor, e.Source = r.config.Cluster, "function/rotate", "function/rotate"
+	e.TargetKind, e.Target = "document", fmt.Sprintf("trust/%d.%d", to.Trust.Epoch, to.Trust.Counter)
+	e.Data = map[string]string{}
+	for _, k := range keys {
+		e.Data[k.Purpose+"."+k.State] = k.ID
+	}
+	return r.config.Ledger.Record(ctx, e)
+}

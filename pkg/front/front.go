@@ -1,0 +1,87 @@
+// Package front is where strangers arrive: people who log in, and agents and proxies that join and renew. It hands out
+// challenges, refuses what is malformed before anybody is called, and gives evidence to the signer, who judges it again.
+// It can neither sign nor read a table of users or nodes.
+//
+// Its entry points are [NewLogins] and [NewJoins]; packages prover and joiner are the other side.
+package front
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// MAC makes the codes that show challenges to be ours.
+type MAC interface {
+	Generate(ctx context.Context, message []byte) ([]byte, error)
+}
+
+// Proxies gives the public addresses of the proxies that live at a time.
+type Proxies interface {
+	Addrs(ctx context.Context, now time.Time) ([]string, error)
+}
+
+// Config is what a front is given, with the signer's request and the credential that it answers.
+type Config[Request, Credential any] struct {
+	Cluster string
+	MAC     MAC
+	Proxies Proxies
+	Sign    func(context.Context, Request) (Credential, error) // judges evidence and signs; its refusals are faults
+	Entropy io.Reader                                          // nil: crypto/rand
+}
+
+// Call is where a request came from, and when.
+type Call struct {
+	RequestID string
+	SourceIP  string
+	Now       time.Time
+}
+
+// front is what logins and joins have in common.
+type front[Request, Credential any] struct {
+	purpose string
+	config  Config[Request, Credential]
+}
+
+func begin[Request, Credential any](purpose string, c Config[Request, Credential]) front[Request, Credential] {
+	if c.Entropy == nil {
+		c.Entropy = rand.Reader
+	}
+	return front[Request, Credential]{purpose, c}
+}
+
+// Challenge returns a challenge for two keys. It is stored nowhere.
+func (f *front[_, _]) Challenge(ctx context.Context, c Call, r wire.ChallengeRequest) (wire.Challenge, error) {
+	ch, err := proof.NewChallenge(f.purpose, f.config.Cluster, r.Keys, c.Now, f.config.Entropy)
+	if err != nil {
+		return wire.Challenge{}, err
+	}
+	return ch.Seal(func(message []byte) ([]byte, error) { return f.config.MAC.Generate(ctx, message) })
+}
+
+// sign checks the claim, and the signed request where there is one, before the first call. It returns what the signer
+// answers, with the addresses of the proxies.
+func (f *front[Request, Credential]) sign(
+	ctx context.Context, c Call, claim proof.Claim, sts *wire.STSRequest, r Request,
+) (cred Credential, proxies []string, err error) {
+	terms := proof.Terms{Purpose: f.purpose, Cluster: f.config.Cluster, Now: c.Now}
+	checked, err := proof.Check(claim, terms)
+	if err != nil {
+		return cred, nil, err
+	}
+	if sts != nil {
+		if _, err := proof.Rebuild(*sts, checked.Binding(claim.Challenge, terms), c.Now); err != nil {
+			return cred, nil, err
+		}
+	}
+	// Asked first: a credential that was signed must not get lost because this fails.
+	if proxies, err = f.config.Proxies.Addrs(ctx, c.Now); err != nil {
+		return cred, nil, err
+	}
+	cred, err = f.config.Sign(ctx, r)
+	return cred, proxies, err
+}

@@ -1,0 +1,158 @@
+package resource
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/strict"
+)
+
+// Resource is a resource of any kind.
+type Resource struct {
+	Kind     string   `json:"kind"`
+	Metadata Metadata `json:"metadata"`
+	Spec     Spec     `json:"spec"` // never nil
+}
+
+// Role gives the resource as a role, if it is one.
+func (r Resource) Role() (Role, bool) {
+	s, ok := r.Spec.(*RoleSpec)
+	if !ok {
+		return Role{}, false
+	}
+	return Role{Metadata: r.Metadata, Spec: *s}, true
+}
+
+// SpecJSON writes the body alone, as it is stored. A body that [DecodeSpec] would find too large is refused as
+// [fault.BadInput]: what is stored can be read.
+func (r Resource) SpecJSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // else a body may be six times what was sent
+	if err := e.Encode(r.Spec); err != nil {
+		return nil, fmt.Errorf("writing %s %q: %w", r.Kind, r.Metadata.Name, err)
+	}
+	spec := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if len(spec) > strict.MaxSize {
+		return nil, fault.Newf(fault.BadInput, "part it into several", "%s %q would have %d bytes stored; at most %d are kept", r.Kind, r.Metadata.Name, len(spec), strict.MaxSize)
+	}
+	return spec, nil
+}
+
+// Decode reads one resource from YAML and validates it. The kind must be the given one; "" takes any. Faults
+// are [fault.BadInput], all at once, each with line, column and path.
+func Decode(kind string, yaml []byte) (Resource, error) {
+	documents, err := strict.ParseYAML(yaml, strict.MaxSize)
+	if err != nil {
+		return Resource{}, err
+	}
+	if len(documents) != 1 {
+		return Resource{}, fault.Newf(fault.BadInput, "write one resource", "there are %d resources where one is meant", len(documents))
+	}
+	return decode(kind, documents[0])
+}
+
+// DecodeAll reads all resources of a YAML file: documents separated by ---, each one resource or a list of them. There
+// must be at least one.
+func DecodeAll(yaml []byte) ([]Resource, error) {
+	documents, err := strict.ParseYAML(yaml, strict.MaxSize)
+	if err != nil {
+		return nil, err
+	}
+	if len(documents) == 0 {
+		return nil, fault.New(fault.BadInput, "there is no resource in the file", "write kind, metadata and spec")
+	}
+	var all []Resource
+	var faults []fault.Field
+	var single []*strict.Node
+	for _, d := range documents {
+		if items := d.Items(); len(items) > 0 { // as a list is printed
+			single = append(single, items...)
+		} else {
+			single = append(single, d)
+		}
+	}
+	for _, d := range single {
+		r, err := decode("", d)
+		if err != nil {
+			faults = append(faults, fault.From(err).Fields...)
+			continue
+		}
+		all = append(all, r)
+	}
+	if len(faults) > 0 {
+		return nil, strict.Refuse(faults)
+	}
+	return all, nil
+}
+
+// DecodeJSON reads one resource from JSON and validates it, as [Decode] does; faults carry paths alone.
+func DecodeJSON(kind string, data []byte) (Resource, error) {
+	n, err := strict.ParseJSON(data, strict.MaxSize)
+	if err != nil {
+		return Resource{}, err
+	}
+	return decode(kind, n)
+}
+
+// DecodeSpec reads what [Resource.SpecJSON] wrote, beside metadata that is kept elsewhere. It checks types and
+// keys but not values: a stored resource stays readable when the rules for writing one get stricter. Package
+// policy checks what it decides from.
+func DecodeSpec(kind string, m Metadata, spec []byte) (Resource, error) {
+	k, ok := KindOf(kind)
+	if !ok {
+		return Resource{}, unknownKind(kind)
+	}
+	r := Resource{Kind: k.Name, Metadata: m, Spec: k.spec()}
+	if err := strict.JSON(spec, strict.MaxSize, r.Spec); err != nil {
+		return Resource{}, fmt.Errorf("reading %s %q: %w", k.Name, m.Name, err)
+	}
+	return r, nil
+}
+
+func unknownKind(kind string) error {
+	return fault.Newf(fault.BadInput, "the kinds are "+strings.Join(KindNames(), ", "), "there is no kind %q", kind)
+}
+
+// decode reads in two steps: the envelope says which kind of body follows.
+func decode(kind string, n *strict.Node) (Resource, error) {
+	named := n.Get("kind")
+	if named == nil || named.Type != strict.String {
+		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: "write kind: and one of " + strings.Join(writtenKinds(), ", ")}})
+	}
+	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == named.Text })
+	if i < 0 {
+		return Resource{}, strict.Refuse([]fault.Field{{
+			Path:   n.Place("kind"),
+			Reason: fmt.Sprintf("there is no kind %q; write one of %s", named.Text, strings.Join(writtenKinds(), ", ")),
+		}})
+	}
+	k := Kinds[i]
+	if want, ok := KindOf(kind); kind != "" && (!ok || want.Name != k.Name) {
+		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: fmt.Sprintf("this is a %s where a %s is meant", k.Name, kind)}})
+	}
+	if !k.Writable {
+		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: "nobody writes " + k.Plural + ": agents that join make them; read them with get, free a name with rm"}})
+	}
+	r := Resource{Kind: k.Name, Spec: k.spec()}
+	if err := n.Into(&r, strict.Options{Scalars: true, Written: true}); err != nil {
+		return Resource{}, err
+	}
+	if r.Spec == nil {
+		r.Spec = k.spec()
+	}
+	if r.Metadata.Scope == "" {
+		r.Metadata.Scope = "/"
+	}
+	if faults := r.Validate(); len(faults) > 0 {
+		for i := range faults {
+			faults[i].Path = n.Place(faults[i].Path)
+		}
+		return Resource{}, strict.Refuse(faults)
+	}
+	return r, nil
+}

@@ -1,0 +1,59 @@
+package resource
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/stile-dev/stile/pkg/strict"
+)
+
+// additive are the fields of an allow block that only ever give: whoever doesn't know one gives less. A field that
+// narrows what others give must not stand here.
+var additive = []string{
+	"logins", "node_labels", "db_labels", "db_names", "db_users", "app_labels", "kubernetes_labels", "kubernetes_groups", "rules",
+}
+
+// Limits lists the fields of the role, as paths, without which it would give more: all options, all of deny, and what
+// in allow narrows. They are critical in the policy document.
+func (r Role) Limits() []string {
+	var written struct {
+		Options, Allow, Deny map[string]json.RawMessage
+	}
+	b, err := json.Marshal(r.Spec)
+	if err == nil {
+		err = json.Unmarshal(b, &written)
+	}
+	if err != nil {
+		return []string{unreadable}
+	}
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(written.Options)) {
+		all = append(all, "spec.options."+k)
+	}
+	for _, k := range slices.Sorted(maps.Keys(written.Allow)) {
+		if !slices.Contains(additive, k) {
+			all = append(all, "spec.allow."+k)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(written.Deny)) {
+		all = append(all, "spec.deny."+k)
+	}
+	return append(all, r.Critical...)
+}
+
+// unreadable is a critical field that no release knows.
+const unreadable = "unreadable"
+
+// Unreadable stands for a role that is stored and can't be read: it bars its holders wherever it gets to.
+func Unreadable(m Metadata) Role { return Role{Metadata: m, Critical: []string{unreadable}} }
+
+// Unknown returns the first critical field that this release doesn't know, and whether there is one.
+func (r Role) Unknown() (path string, unknown bool) {
+	for _, path := range r.Critical {
+		if !strict.Knows(Role{}, path) {
+			return path, true
+		}
+	}
+	return "", false
+}

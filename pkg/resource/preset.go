@@ -1,0 +1,52 @@
+package resource
+
+// Presets are the roles that stand in the code: listed with the others, read-only.
+func Presets() []Role {
+	return []Role{
+		{
+			Metadata: Metadata{Name: "access", Scope: "/"},
+			Spec: RoleSpec{Allow: RoleBlock{
+				Logins:     []string{"{{internal.logins}}"},
+				NodeLabels: map[string][]string{"*": {"*"}},
+			}},
+		},
+		{
+			Metadata: Metadata{Name: "auditor", Scope: "/"},
+			Spec: RoleSpec{Allow: RoleBlock{Rules: []Rule{
+				{Resources: targetKindNames(), Verbs: []string{"list", "read"}},
+			}}},
+		},
+		{
+			Metadata: Metadata{Name: "editor", Scope: "/"},
+			Spec:     RoleSpec{Allow: RoleBlock{Rules: []Rule{{Resources: []string{"*"}, Verbs: []string{"*"}}}}},
+		},
+	}
+}
+
+// IsPreset reports whether a role of this name stands in the code.
+func IsPreset(name string) bool {
+	for _, r := range Presets() {
+		if r.Metadata.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func presetNames() []string {
+	var all []string
+	for _, r := range Presets() {
+		all = append(all, r.Metadata.Name)
+	}
+	return all
+}
+
+// Bootstrap returns the built-in mapping of the first administrator. A role of IAM Identity Center brings
+// the person's own name; any other is one person, called admin.
+func Bootstrap(m IAMMatch) Mapping {
+	spec := MappingSpec{Match: m, Roles: []string{"editor"}}
+	if !IsSSO(m.Role) {
+		spec.User = "admin"
+	}
+	return Mapping{Metadata: Metadata{Name: BootstrapMapping, Scope: "/"}, Spec: spec}
+}

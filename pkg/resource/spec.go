@@ -1,0 +1,134 @@
+// Package resource holds the resources that administrators write — roles, users, IAM mappings, join
+// tokens — as values, with their strict YAML and JSON codec, their validation and the kinds table.
+//
+// It doesn't decide anything (package policy does) and doesn't store anything.
+// Its entry points are [Kinds] and [Decode].
+package resource
+
+import "time"
+
+// Metadata is what every resource begins with.
+type Metadata struct {
+	Name     string `json:"name"`               // [a-z0-9][a-z0-9_.@-]{0,62}
+	Scope    string `json:"scope,omitempty"`    // / by default
+	Revision int64  `json:"revision,omitempty"` // set by the API; sent back, it makes an update compare-and-swap
+}
+
+// Role allows and denies: default deny, roles add up, any deny wins; in a deny block what stands together for one kind of
+// target must all match.
+type Role struct {
+	Metadata Metadata `json:"metadata"`
+	Spec     RoleSpec `json:"spec"`
+	// Critical names, in the policy document alone, the fields of this role without which it would give more: whoever
+	// doesn't know one of them bars the role's holders.
+	Critical []string `json:"critical,omitempty"`
+}
+
+// RoleSpec is the body of a role.
+type RoleSpec struct {
+	Options RoleOptions `json:"options,omitzero"`
+	Allow   RoleBlock   `json:"allow,omitzero"`
+	Deny    RoleBlock   `json:"deny,omitzero"`
+}
+
+// RoleOptions hold for whoever has the role: the shortest max_session_ttl, OR of fresh and pin_source_ip over all roles;
+// disconnect_expired_cert over the roles that let somebody in. A value that nothing enforces yet is refused when a role
+// is written, and a stored role that has one bars its holders.
+type RoleOptions struct {
+	MaxSessionTTL         Duration `json:"max_session_ttl,omitzero"` // of a certificate; 0: no limit of the role's own
+	ForwardAgent          *bool    `json:"forward_agent,omitempty"`  // only false is taken so far, as are the next two
+	PortForwarding        *bool    `json:"port_forwarding,omitempty"`
+	RequireSessionMFA     bool     `json:"require_session_mfa,omitempty"`
+	Record                string   `json:"record,omitempty"`                  // only off is taken so far
+	Fresh                 bool     `json:"fresh,omitempty"`                   // max_policy_age 5 min instead of 24 h
+	PinSourceIP           bool     `json:"pin_source_ip,omitempty"`           // certificates are good only from the address that logged in
+	DisconnectExpiredCert *bool    `json:"disconnect_expired_cert,omitempty"` // false lets sessions outlive the certificate; true by default
+}
+
+// Labels selects targets by their labels: keys ANDed, values ORed; '*': ['*'] is everything; a single string is
+// accepted as a list of one.
+type Labels map[string][]string
+
+// RoleBlock is one side of a role. Which fields count for which kind of target stands in [TargetKinds].
+type RoleBlock struct {
+	Logins           []string `json:"logins,omitempty"` // literals or {{internal.<trait>}}
+	NodeLabels       Labels   `json:"node_labels,omitempty"`
+	DBLabels         Labels   `json:"db_labels,omitempty"`
+	DBNames          []string `json:"db_names,omitempty"`
+	DBUsers          []string `json:"db_users,omitempty"`
+	AppLabels        Labels   `json:"app_labels,omitempty"`
+	KubernetesLabels Labels   `json:"kubernetes_labels,omitempty"`
+	KubernetesGroups []string `json:"kubernetes_groups,omitempty"`
+	Rules            []Rule   `json:"rules,omitempty"`
+}
+
+// Rule is about resources of the API itself.
+type Rule struct {
+	Resources []string `json:"resources"`       // kinds of resources, or *
+	Verbs     []string `json:"verbs"`           // list, read, create, update, delete or *
+	Where     string   `json:"where,omitempty"` // refused: there are no conditions yet
+}
+
+// User is a record that adds roles and traits to somebody whom a mapping lets in.
+type User struct {
+	Metadata Metadata `json:"metadata"`
+	Spec     UserSpec `json:"spec"`
+}
+
+// UserSpec is the body of a user.
+type UserSpec struct {
+	Mapping string              `json:"mapping"` // name of the iam_mapping that this user comes through; another mapping's people get nothing of it
+	Roles   []string            `json:"roles,omitempty"`
+	Traits  map[string][]string `json:"traits,omitempty"`
+}
+
+// Mapping turns an AWS identity into a user.
+type Mapping struct {
+	Metadata Metadata    `json:"metadata"`
+	Spec     MappingSpec `json:"spec"`
+	// Unreadable says that nothing but Spec.Match could be read, as of a mapping that a newer release wrote: whom it matches
+	// is let in by none.
+	Unreadable bool `json:"-"`
+}
+
+// MappingSpec is the body of an iam_mapping. Session names prove nothing unless IAM Identity Center set them,
+// so a name is taken from one only where the role is Identity Center's own.
+type MappingSpec struct {
+	Match  IAMMatch            `json:"match"`
+	User   string              `json:"user,omitempty"` // the user's name; "" takes the session name, only where Match.Role is an AWSReservedSSO role named in full
+	Roles  []string            `json:"roles,omitempty"`
+	Traits map[string][]string `json:"traits,omitempty"`
+}
+
+// IAMMatch says which AWS identities are meant; every part is compared whole, none is a pattern.
+type IAMMatch struct {
+	Partition string `json:"partition,omitempty"` // aws by default
+	Account   string `json:"account"`             // 12 digits
+	Role      string `json:"role"`                // role name without path
+	RoleID    string `json:"role_id,omitempty"`   // AROA…; when set it must be equal too
+	Session   string `json:"session,omitempty"`   // only for an AWSReservedSSO_<set>_<16 hex> role named in full
+}
+
+// Join methods.
+const (
+	MethodIAM   = "iam"
+	MethodToken = "token"
+)
+
+// Token is a join token: who may enrol, and as what.
+type Token struct {
+	Metadata Metadata  `json:"metadata"`
+	Spec     TokenSpec `json:"spec"`
+}
+
+// TokenSpec is the body of a token. Names and labels that an agent may have come from here, never from the agent alone.
+type TokenSpec struct {
+	Method      string              `json:"method"`                 // iam | token
+	Allow       []IAMMatch          `json:"allow,omitempty"`        // method iam: any of them
+	Resources   []string            `json:"resources"`              // kinds of targets that it may serve, such as node; with names, the product is granted
+	Names       []string            `json:"names"`                  // names that it may claim: literals or globs
+	Labels      map[string]string   `json:"labels,omitempty"`       // pinned labels that it gets
+	LabelChoice map[string][]string `json:"label_choice,omitempty"` // labels that it may claim, with the values allowed (literals or globs)
+	Uses        int                 `json:"uses,omitempty"`         // method token: how often, 1 by default
+	Expires     *time.Time          `json:"expires,omitempty"`      // method token: at most 7 days ahead, 1 h by default
+}

@@ -1,0 +1,128 @@
+// Package change writes what administrators do: one resource together with everything that changes with it.
+//
+// It decides nothing; its conditions are those of package resource. Its entry point is [New].
+package change
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/admin"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/store"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// Store is the tables for administrators.
+type Store struct{ *store.Store }
+
+// New makes a store.
+func New(c store.Config) *Store { return &Store{store.New(c)} }
+
+// nonceFor is how long a call's nonce is kept: the call itself is good for two minutes at most.
+const nonceFor = time.Hour
+
+// Commit writes a change, the input counter, the call's nonce and the event in one transaction.
+func (s *Store) Commit(ctx context.Context, c admin.Change) error {
+	ops := []table.Op{
+		s.Secrets.CreateOp(table.Item{
+			names.PK: table.String(names.Nonce + "#" + c.Nonce), names.SK: table.String(names.Nonce),
+			names.Expires: table.Int(c.Event.Time.Add(nonceFor).Unix()),
+		}),
+	}
+	change, err := s.change(c)
+	if err != nil {
+		return err
+	}
+	event, err := s.Ledger.Op(c.Event)
+	if err != nil {
+		return err
+	}
+	ops = append(ops, change, event, s.State.UpdateOp(store.KeyInput, "ADD n :one", "", table.Item{":one": table.Int(1)}))
+	ops = append(ops, s.beside(c)...)
+	err = store.Conditions(table.Transact(ctx, s.API, ops...), admin.ErrReplayed, admin.ErrMoved)
+	if _, ok := errors.AsType[*table.Conflict](err); ok {
+		return admin.ErrMoved // one of the items beside it is not as it was
+	}
+	return err
+}
+
+// change is the operation on the resource itself, on condition that it stands as it was read.
+func (s *Store) change(c admin.Change) (table.Op, error) {
+	was := table.Item{":was": table.Int(c.Was)}
+	if c.Delete {
+		return s.State.DeleteOp(table.Key{PK: store.Partition(c.Resource.Kind), SK: c.Resource.Metadata.Name}, "revision = :was", was), nil
+	}
+	spec, err := c.Resource.SpecJSON()
+	if err != nil {
+		return table.Op{}, err
+	}
+	item := table.Item{
+		names.PK: table.String(store.Partition(c.Resource.Kind)), names.SK: table.String(c.Resource.Metadata.Name),
+		"scope": table.String(c.Resource.Metadata.Scope), "revision": table.Int(c.Resource.Metadata.Revision),
+		"spec": table.String(string(spec)), "updated_ms": table.Int(c.Event.Time.UnixMilli()), "updated_by": table.String(c.Event.Actor),
+	}
+	if c.Secret != nil {
+		item["secret_sha256"] = table.String(c.Secret.SHA256)
+	}
+	if c.Was == 0 {
+		return s.State.CreateOp(item), nil
+	}
+	return s.State.PutOp(item, "revision = :was", was), nil
+}
+
+// beside are the items that come and go with a resource: a token's secret, the record of the agent that held
+// a name, the entry that revokes what was issued before.
+func (s *Store) beside(c admin.Change) []table.Op {
+	var ops []table.Op
+	switch {
+	case c.Secret != nil:
+		ops = append(ops, s.Secrets.CreateOp(table.Item{
+			names.PK: table.String(names.TokenHash + "#" + c.Secret.SHA256), names.SK: table.String(names.Token),
+			"token_name": table.String(c.Resource.Metadata.Name), "uses_left": table.Int(c.Secret.Uses),
+			"expires_ms": table.Int(c.Secret.Expires.UnixMilli()), names.Expires: table.Int(c.Secret.Expires.Add(time.Hour).Unix()),
+		}))
+	case c.ForgetSecret != "":
+		ops = append(ops, s.Secrets.DeleteOp(table.Key{PK: names.TokenHash + "#" + c.ForgetSecret, SK: names.Token}, "", nil))
+	}
+	if c.ForgetAgent != "" {
+		ops = append(ops,
+			s.State.DeleteOp(table.Key{PK: names.Agent, SK: c.ForgetAgent}, "", nil),
+			s.State.DeleteOp(table.Key{PK: names.Agent, SK: store.Quarantined(identity.Target{Kind: c.Resource.Kind, Name: c.Resource.Metadata.Name})}, "", nil))
+		for _, t := range c.ForgetTargets {
+			ops = append(ops, s.Release(t, c.ForgetAgent))
+		}
+	}
+	if c.Revoke != nil {
+		ops = append(ops, s.State.CreateOp(store.BeforeItem(*c.Revoke, c.Event.Time)))
+	}
+	return ops
+}
+
+// Secret gives the hash of a token's secret, "" for a token without one.
+func (s *Store) Secret(ctx context.Context, token string) (string, error) {
+	item, err := s.State.Get(ctx, table.Key{PK: names.Token, SK: token})
+	if errors.Is(err, table.ErrNotFound) {
+		return "", nil
+	}
+	return item.Text("secret_sha256"), err
+}
+
+// Targets gives what an agent holds by its record; none for an agent without one.
+func (s *Store) Targets(ctx context.Context, agent string) ([]identity.Target, error) {
+	item, err := s.State.Get(ctx, table.Key{PK: names.Agent, SK: agent})
+	if errors.Is(err, table.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	host, err := identity.ParseHost([]byte(item.Text("identity")))
+	if err != nil {
+		return nil, fmt.Errorf("reading the record of %s: %w", agent, err)
+	}
+	return host.Targets, nil
+}

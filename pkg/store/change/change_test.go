@@ -1,0 +1,166 @@
+package change_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/pkg/admin"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/store/storetest"
+)
+
+var (
+	web       = identity.Target{Kind: "node", Name: "web-1"}
+	orders    = identity.Target{Kind: "db", Name: "orders"}
+	first     = storetest.ID("agt", 1)
+	other     = storetest.ID("agt", 2)
+	errDown   = errors.New("down")
+	tokenSpec = resource.TokenSpec{Method: resource.MethodToken, Resources: []string{"node"}, Names: []string{"*"}}
+)
+
+func TestWhatIsWrittenIsReadAgain(t *testing.T) {
+	_, s := storetest.New()
+	role := resource.Role{Metadata: resource.Metadata{Name: "dev", Scope: "/prod", Revision: 1}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"ubuntu"}}}}
+	mapping := resource.Mapping{Metadata: resource.Metadata{Name: "m", Scope: "/prod", Revision: 1}, Spec: resource.MappingSpec{Match: resource.IAMMatch{Account: "111122223333", Role: "R"}, User: "u"}}
+	user := resource.User{Metadata: resource.Metadata{Name: "bob", Scope: "/prod", Revision: 1}, Spec: resource.UserSpec{Mapping: "m", Roles: []string{"dev"}}}
+	kept := resource.Token{Metadata: resource.Metadata{Name: "nodes", Scope: "/prod", Revision: 1}, Spec: tokenSpec}
+	for _, c := range []admin.Change{storetest.Written("role", "dev", 0, &role.Spec), storetest.Written("iam_mapping", "m", 0, &mapping.Spec), storetest.Written("user", "bob", 0, &user.Spec), storetest.Token(1, storetest.Now)} {
+		storetest.Must(t, s.Commit(t.Context(), c))
+		got, found, err := s.Get(t.Context(), c.Resource.Kind, c.Resource.Metadata.Name)
+		if d := cmp.Diff(c.Resource, got); d != "" || !found || err != nil {
+			t.Errorf("%v, %v: %s", found, err, d)
+		}
+		all, err := s.List(t.Context(), c.Resource.Kind)
+		if d := cmp.Diff([]resource.Resource{c.Resource}, all); d != "" || err != nil {
+			t.Errorf("%v: %s", err, d)
+		}
+		if _, found, err := s.Get(t.Context(), c.Resource.Kind, "another"); found || err != nil {
+			t.Errorf("another: %v, %v", found, err)
+		}
+	}
+	storetest.Must(t, s.Admit(t.Context(), storetest.Admission(1, first, web)))
+	roles, err := s.Roles(t.Context())
+	storetest.Must(t, err)
+	mappings, err := s.Mappings(t.Context())
+	storetest.Must(t, err)
+	bob, _, err := s.User(t.Context(), "bob")
+	storetest.Must(t, err)
+	nodes, _, err := s.Token(t.Context(), "nodes")
+	storetest.Must(t, err)
+	held, _, err := s.Get(t.Context(), "node", web.Name)
+	storetest.Must(t, err)
+	if d := cmp.Diff([]any{[]resource.Role{role}, []resource.Mapping{mapping}, user, kept, resource.Spec(&resource.TargetSpec{
+		Agent: first, Labels: map[string]string{"env": "prod"}, Token: "nodes",
+	})}, []any{roles, mappings, bob, nodes, held.Spec}); d != "" {
+		t.Error(d)
+	}
+	if _, found, err := s.User(t.Context(), "eve"); found || err != nil {
+		t.Errorf("somebody without a record: %v, %v", found, err)
+	}
+}
+
+func TestAChangeIsMadeOnlyOfWhatWasReadAndThenCounts(t *testing.T) {
+	db, s := storetest.New()
+	spec := &resource.RoleSpec{}
+	if n, err := s.Input(t.Context()); n != 0 || err != nil {
+		t.Errorf("before the first change: %d, %v", n, err)
+	}
+	moved := func(c admin.Change) {
+		t.Helper()
+		if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), c) }); !errors.Is(err, admin.ErrMoved) {
+			t.Errorf("got %v", err)
+		}
+	}
+	moved(storetest.Written("role", "dev", 1, spec)) // what is not there
+	moved(storetest.Deleted("role", "dev", 0))
+	storetest.Must(t, s.Commit(t.Context(), storetest.Written("role", "dev", 0, spec)))
+	moved(storetest.Written("role", "dev", 0, spec)) // what is there already
+	storetest.Must(t, s.Commit(t.Context(), storetest.Written("role", "dev", 1, spec)))
+	moved(storetest.Written("role", "dev", 1, spec))
+	moved(storetest.Deleted("role", "dev", 1))
+	storetest.Must(t, s.Commit(t.Context(), storetest.Deleted("role", "dev", 2)))
+	if _, found, err := s.Get(t.Context(), "role", "dev"); found || err != nil {
+		t.Errorf("%v, %v", found, err)
+	}
+	if n, err := s.Input(t.Context()); n != 3 || err != nil {
+		t.Errorf("after three changes: %d, %v", n, err)
+	}
+	events := 0
+	for key := range db.Items {
+		if strings.HasPrefix(key, "ledger|event#") {
+			events++
+		}
+	}
+	if events != 3 {
+		t.Errorf("%d events of three changes", events)
+	}
+}
+
+func TestASecretGoesWithItsToken(t *testing.T) {
+	db, s := storetest.New()
+	storetest.Must(t, s.Commit(t.Context(), storetest.Token(2, storetest.Now.Add(time.Hour))))
+	hash, err := s.Secret(t.Context(), "nodes")
+	if err != nil || hash != "hash" || len(db.Of(names.TokenHash+"#hash")) != 1 {
+		t.Fatalf("%q, %v", hash, err)
+	}
+	c := storetest.Deleted("token", "nodes", 1)
+	c.ForgetSecret = hash
+	storetest.Must(t, s.Commit(t.Context(), c))
+	if left := db.Of(names.TokenHash + "#hash"); len(left) != 0 {
+		t.Errorf("still good: %v", left)
+	}
+}
+
+func TestACallIsCarriedOutOnceAndItsEventIsOfIt(t *testing.T) {
+	db, s := storetest.New()
+	c := storetest.Written("role", "dev", 0, &resource.RoleSpec{})
+	invalid := c
+	invalid.Event.Actor = ""
+	_ = db.Unchanged(t, func() error { return s.Commit(t.Context(), invalid) })
+	storetest.Must(t, s.Commit(t.Context(), c))
+	replay := storetest.Written("role", "dev", 1, &resource.RoleSpec{})
+	replay.Nonce = c.Nonce
+	if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), replay) }); !errors.Is(err, admin.ErrReplayed) {
+		t.Errorf("got %v", err)
+	}
+	twice := storetest.Written("role", "dev", 1, &resource.RoleSpec{})
+	twice.Event.ID = c.Event.ID // an event that was said is not overwritten
+	if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), twice) }); !errors.Is(err, admin.ErrMoved) {
+		t.Errorf("got %v", err)
+	}
+	db.Fail = errDown
+	if err := s.Commit(t.Context(), replay); !errors.Is(err, errDown) || errors.Is(err, admin.ErrMoved) {
+		t.Errorf("a table that is away: %v", err)
+	}
+}
+
+// What an agent held goes with it, but what another agent holds by storetest.Now is not the agent's to give up.
+func TestWhatAnotherAgentHoldsIsNotFreedByADeletion(t *testing.T) {
+	db, s := storetest.New()
+	storetest.Must(t, s.Admit(t.Context(), storetest.Admission(1, first, web)))
+	storetest.Must(t, s.Admit(t.Context(), storetest.Admission(2, other, orders)))
+	gone := storetest.Deleted("node", "web-1", storetest.Now.UnixMilli())
+	gone.ForgetAgent, gone.ForgetTargets = first, []identity.Target{orders}
+	if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), gone) }); !errors.Is(err, admin.ErrMoved) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestARevocationIsWrittenWithItsChangeAndReadAsOne(t *testing.T) {
+	_, s := storetest.New()
+	until := storetest.Now.Add(time.Hour)
+	c := storetest.Written("user", "bob", 0, &resource.UserSpec{Mapping: "m"})
+	c.Revoke = &document.Lock{ID: storetest.ID("lck", 1), Target: "user", Value: "bob", Expires: &until}
+	storetest.Must(t, s.Commit(t.Context(), c))
+	locks, revoked, err := s.Locks(t.Context())
+	if d := cmp.Diff([]document.Lock{*c.Revoke}, revoked); d != "" || len(locks) != 0 || err != nil {
+		t.Errorf("%v, %v: %s", locks, err, d)
+	}
+}

@@ -1,0 +1,177 @@
+// Package issuance writes what signers do: intents, single uses, signatures, and what an agent was admitted as.
+//
+// It decides nothing; its conditions are the rules of package issue. Its entry point is [New].
+package issuance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/store"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// Store is the tables for signers.
+type Store struct{ *store.Store }
+
+// New makes a store.
+func New(c store.Config) *Store { return &Store{store.New(c)} }
+
+// How long the marks of single use and of issuance stay. A challenge is good for a minute; the mark outlives
+// any doubt about clocks.
+const (
+	usedFor     = 24 * time.Hour
+	issuanceFor = 400 * 24 * time.Hour // longer than CloudTrail's own record is searched
+)
+
+// Intend writes intent and single use in one transaction.
+func (s *Store) Intend(ctx context.Context, i issue.Intent) error {
+	err := table.Transact(ctx, s.API, s.used(i), s.intent(i))
+	return store.Conditions(err, issue.ErrUsed)
+}
+
+func (s *Store) used(i issue.Intent) table.Op {
+	return s.Secrets.CreateOp(table.Item{
+		names.PK: table.String(names.Used + "#" + i.Used), names.SK: table.String(names.Used),
+		"certificate": table.String(i.Certificate), names.Expires: table.Int(i.At.Add(usedFor).Unix()),
+	})
+}
+
+func (s *Store) intent(i issue.Intent) table.Op {
+	return s.Ledger.Table().CreateOp(table.Item{
+		names.PK: table.String(names.Issuance + "#" + i.Certificate), names.SK: table.String("intent"),
+		"subject": table.String(i.Subject), "digest": table.String(i.Digest), "at_ms": table.Int(i.At.UnixMilli()),
+		names.Expires: table.Int(i.At.Add(issuanceFor).Unix()),
+	})
+}
+
+// Conclude writes signatures and event in one transaction.
+func (s *Store) Conclude(ctx context.Context, c issue.Conclusion) error {
+	var ops []table.Op
+	for _, signed := range c.Signed {
+		requests, err := json.Marshal(signed.Requests)
+		if err != nil {
+			return fmt.Errorf("writing the signatures of %s: %w", c.Certificate, err)
+		}
+		ops = append(ops, s.Ledger.Table().CreateOp(table.Item{
+			names.PK: table.String(names.Issuance + "#" + c.Certificate), names.SK: table.String("signed#" + signed.Purpose),
+			"digest": table.String(signed.Digest), "kms_requests": table.String(string(requests)),
+			"at_ms": table.Int(c.Event.Time.UnixMilli()), names.Expires: table.Int(c.Event.Time.Add(issuanceFor).Unix()),
+		}))
+	}
+	event, err := s.Ledger.Op(c.Event)
+	if err != nil {
+		return err
+	}
+	return table.Transact(ctx, s.API, append(ops, event)...)
+}
+
+// Admit writes intent, single use, the agent's record, its claims of targets and the use of a secret in one
+// transaction, and frees what a renewal claims no more. The conditions are the rules: a challenge once, a target
+// for one agent, a renewal only of an agent that is still there, a secret only while it has uses left.
+func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
+	for {
+		err := s.admit(ctx, a)
+		others, ok := errors.AsType[*othersError](err)
+		if !ok {
+			return err
+		}
+		a.Dropped = slices.DeleteFunc(slices.Clone(a.Dropped), func(t identity.Target) bool { return t == others.target })
+	}
+}
+
+// othersError says that what an agent drops belongs to another agent by now, and is left to it.
+type othersError struct{ target identity.Target }
+
+func (e *othersError) Error() string { return e.target.String() + " belongs to another agent" }
+
+func (s *Store) admit(ctx context.Context, a issue.Admission) error {
+	ops := []table.Op{s.used(a.Intent), s.intent(a.Intent)}
+	meaning := []error{issue.ErrUsed, nil}
+	add := func(op table.Op, err error) { ops, meaning = append(ops, op), append(meaning, err) }
+
+	agent, err := agentItem(a, "active")
+	if err != nil {
+		return err
+	}
+	if a.Renewal {
+		add(s.State.PutOp(agent, "attribute_exists(pk)", nil), issue.ErrRemoved)
+	} else {
+		add(s.State.CreateOp(agent), nil)
+	}
+	for _, t := range a.Host.Targets {
+		item, err := targetItem(t, a)
+		if err != nil {
+			return err
+		}
+		add(s.State.PutOp(item, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(a.Host.ID)}), &issue.TakenError{Target: t})
+	}
+	for _, t := range a.Dropped {
+		add(s.Release(t, a.Host.ID), &othersError{t})
+	}
+	if a.Secret != "" {
+		add(s.Secrets.UpdateOp(table.Key{PK: names.TokenHash + "#" + a.Secret, SK: names.Token}, "SET uses_left = uses_left - :one",
+			"token_name = :name AND uses_left > :zero AND expires_ms > :now", table.Item{
+				":one": table.Int(1), ":zero": table.Int(0), ":name": table.String(a.Host.Token), ":now": table.Int(a.Intent.At.UnixMilli()),
+			}), issue.ErrSecret)
+	}
+	return store.Conditions(table.Transact(ctx, s.API, ops...), meaning...)
+}
+
+// Quarantine writes single use, the claim of a target that is taken, and its event in one transaction. There is one
+// such claim for a target, the newest: an agent that tries again and again fills nothing.
+func (s *Store) Quarantine(ctx context.Context, a issue.Admission, taken identity.Target, e audit.Event) error {
+	item, err := agentItem(a, "quarantined")
+	if err != nil {
+		return err
+	}
+	item[names.SK] = table.String(store.Quarantined(taken))
+	item["claimed_by"] = table.String(a.Host.ID)
+	event, err := s.Ledger.Op(e)
+	if err != nil {
+		return err
+	}
+	return store.Conditions(table.Transact(ctx, s.API, s.used(a.Intent), s.State.PutOp(item, "", nil), event), issue.ErrUsed)
+}
+
+func agentItem(a issue.Admission, state string) (table.Item, error) {
+	host, err := a.Host.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("writing the record of %s: %w", a.Host.ID, err)
+	}
+	return table.Item{
+		names.PK: table.String(names.Agent), names.SK: table.String(a.Host.ID), "standing": table.String(state),
+		"identity": table.String(string(host)), "updated_ms": table.Int(a.Intent.At.UnixMilli()), "expires_ms": table.Int(a.Expires.UnixMilli()),
+	}, nil
+}
+
+// targetItem is the resource that says who holds a target's name.
+func targetItem(t identity.Target, a issue.Admission) (table.Item, error) {
+	spec, err := targetSpec(a)
+	if err != nil {
+		return nil, err
+	}
+	return table.Item{
+		names.PK: table.String(store.Partition(t.Kind)), names.SK: table.String(t.Name), "held_by": table.String(a.Host.ID),
+		"scope": table.String(a.Host.Scope), "spec": table.String(spec), "updated_ms": table.Int(a.Intent.At.UnixMilli()),
+		"revision": table.Int(a.Intent.At.UnixMilli()),
+	}, nil
+}
+
+// targetSpec is the body of the resource of a target.
+func targetSpec(a issue.Admission) (string, error) {
+	b, err := json.Marshal(resource.TargetSpec{Agent: a.Host.ID, Labels: a.Host.Labels, Token: a.Host.Token, AWS: a.Host.AWS})
+	if err != nil {
+		return "", fmt.Errorf("writing the targets of %s: %w", a.Host.ID, err)
+	}
+	return string(b), nil
+}

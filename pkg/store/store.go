@@ -1,0 +1,208 @@
+// Package store reads what stands in the tables state, secrets and ledger, and with the packages below it is the only
+// place that knows how their items look: issuance writes what signers do, change what administrators do.
+//
+// It decides nothing and writes events alone. Its entry point is [New].
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/strict"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// Config says where the tables are. A function has those that its role may use.
+type Config struct {
+	DynamoDB               table.API
+	State, Secrets, Ledger string
+}
+
+// Store is the tables. It may be used by several goroutines.
+type Store struct {
+	API            table.API
+	State, Secrets table.Table
+	Ledger         *ledger.Ledger
+}
+
+// New makes a store.
+func New(c Config) *Store {
+	return &Store{
+		API: c.DynamoDB, State: table.Table{API: c.DynamoDB, Name: c.State}, Secrets: table.Table{API: c.DynamoDB, Name: c.Secrets},
+		Ledger: ledger.New(ledger.Config{DynamoDB: c.DynamoDB, Table: c.Ledger}),
+	}
+}
+
+// Record writes events alone.
+func (s *Store) Record(ctx context.Context, e audit.Event) error { return s.Ledger.Append(ctx, e) }
+
+// decode reads an item of table state as a resource of a kind.
+func decode(kind string, i table.Item) (resource.Resource, error) {
+	return resource.DecodeSpec(kind, metadata(i), []byte(i.Text("spec")))
+}
+
+// decodeAll reads all of them, or gives none.
+func decodeAll(kind string, items []table.Item) ([]resource.Resource, error) {
+	var all []resource.Resource
+	for _, i := range items {
+		r, err := decode(kind, i)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func metadata(i table.Item) resource.Metadata {
+	return resource.Metadata{Name: i.Text(names.SK), Scope: cmp.Or(i.Text("scope"), "/"), Revision: i.Int("revision")}
+}
+
+// one reads one resource whose spec is T.
+func one[T any](ctx context.Context, s *Store, kind, name string) (resource.Metadata, T, bool, error) {
+	var none T
+	r, found, err := s.Get(ctx, kind, name)
+	if err != nil || !found {
+		return resource.Metadata{}, none, false, err
+	}
+	spec, ok := any(r.Spec).(*T)
+	if !ok {
+		return resource.Metadata{}, none, false, fmt.Errorf("reading %s %q: its spec is of another kind", kind, name)
+	}
+	return r.Metadata, *spec, true, nil
+}
+
+// Mappings gives all IAM mappings, as they stand now. One that can't be read, as a newer release may have written it, is
+// not left out: whom it matches must not come in by what is left. If it can't be said whom it matches, that is an error.
+func (s *Store) Mappings(ctx context.Context) ([]resource.Mapping, error) {
+	items, err := s.State.List(ctx, names.Mapping)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]resource.Mapping, len(items))
+	for i, item := range items {
+		all[i].Metadata = metadata(item)
+		r, err := decode(names.Mapping, item)
+		if spec, ok := r.Spec.(*resource.MappingSpec); err == nil && ok {
+			all[i].Spec = *spec
+			continue
+		}
+		var known struct {
+			Match resource.IAMMatch `json:"match"`
+		}
+		if strict.LaterJSON([]byte(item.Text("spec")), strict.MaxSize, &known) != nil || known.Match.Validate() != nil {
+			return nil, fmt.Errorf("reading iam_mapping %q: %w", all[i].Metadata.Name, err)
+		}
+		all[i].Spec.Match, all[i].Unreadable = known.Match, true
+	}
+	return all, nil
+}
+
+// Roles gives all roles that are stored, as they stand now; presets are not among them. One that can't be read, as a
+// newer release may have written it, is not left out: it bars its holders.
+func (s *Store) Roles(ctx context.Context) ([]resource.Role, error) {
+	items, err := s.State.List(ctx, names.Role)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]resource.Role, len(items))
+	for i, item := range items {
+		r, err := decode(names.Role, item)
+		role, ok := r.Role()
+		if err != nil || !ok {
+			role = resource.Unreadable(metadata(item))
+		}
+		all[i] = role
+	}
+	return all, nil
+}
+
+// User gives a user's record, if there is one.
+func (s *Store) User(ctx context.Context, name string) (resource.User, bool, error) {
+	m, spec, found, err := one[resource.UserSpec](ctx, s, names.User, name)
+	return resource.User{Metadata: m, Spec: spec}, found, err
+}
+
+// Token gives a join token, if there is one.
+func (s *Store) Token(ctx context.Context, name string) (resource.Token, bool, error) {
+	m, spec, found, err := one[resource.TokenSpec](ctx, s, names.Token, name)
+	return resource.Token{Metadata: m, Spec: spec}, found, err
+}
+
+// Partition is where resources of a kind stand.
+func Partition(kind string) string {
+	k, _ := resource.KindOf(kind)
+	return k.Partition()
+}
+
+// Get gives a resource as it stands now, if there is one.
+func (s *Store) Get(ctx context.Context, kind, name string) (resource.Resource, bool, error) {
+	item, err := s.State.Get(ctx, table.Key{PK: Partition(kind), SK: name})
+	if errors.Is(err, table.ErrNotFound) {
+		return resource.Resource{}, false, nil
+	}
+	if err != nil {
+		return resource.Resource{}, false, err
+	}
+	r, err := decode(kind, item)
+	return r, err == nil, err
+}
+
+// List gives all resources of a kind as they stand now, sorted by name.
+func (s *Store) List(ctx context.Context, kind string) ([]resource.Resource, error) {
+	items, err := s.State.List(ctx, Partition(kind))
+	if err != nil {
+		return nil, err
+	}
+	return decodeAll(kind, items)
+}
+
+// Page gives at most limit resources of a kind that stand behind a name, sorted by name, and says whether there may be
+// more. A limit of 0 is all of them.
+func (s *Store) Page(ctx context.Context, kind, after string, limit int) (all []resource.Resource, more bool, err error) {
+	if limit == 0 {
+		all, err = s.List(ctx, kind)
+		return all, false, err
+	}
+	items, more, err := s.State.Page(ctx, Partition(kind), after, limit)
+	if err != nil {
+		return nil, false, err
+	}
+	all, err = decodeAll(kind, items)
+	return all, more && err == nil, err
+}
+
+// KeyInput is the counter that every change adds to.
+var KeyInput = table.Key{PK: names.Input, SK: "policy"}
+
+// Input gives the counter that every change adds to, as it stands now; 0 before the first.
+func (s *Store) Input(ctx context.Context) (int64, error) {
+	item, err := s.State.Get(ctx, KeyInput)
+	if errors.Is(err, table.ErrNotFound) {
+		return 0, nil
+	}
+	return item.Int("n"), err
+}
+
+// Conditions turns the conflict of the n-th operation into the n-th error.
+func Conditions(err error, meaning ...error) error {
+	if c, ok := errors.AsType[*table.Conflict](err); ok && c.Op < len(meaning) && meaning[c.Op] != nil {
+		return meaning[c.Op]
+	}
+	return err
+}
+
+// Release frees a target's name if the agent holds it.
+func (s *Store) Release(t identity.Target, agent string) table.Op {
+	return s.State.DeleteOp(table.Key{PK: Partition(t.Kind), SK: t.Name}, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(agent)})
+}
+
+// Quarantined is the sort key of the newest claim of a target that another agent holds.
+func Quarantined(t identity.Target) string { return "quarantined#" + t.String() }

@@ -1,0 +1,64 @@
+// Package passthrough serves ALPN stile-api/1: it splices a connection to the API of the cluster and to nothing
+// else, so that an agent needs one way out only. Whoever connects proves nothing to the proxy and gains
+// nothing by it: the bytes are TLS to the API, which asks for its own proofs.
+//
+// The other side has no say in where it leads. Its entry point is [Handler.Serve].
+package passthrough
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/tunnel"
+	"github.com/stile-dev/stile/proxy/edge"
+)
+
+// Limits on one connection: a join takes three calls of seconds each.
+const (
+	dialLimit = 5 * time.Second
+	life      = 2 * time.Minute
+	atOnce    = 256
+)
+
+// Handler leads to one address.
+type Handler struct {
+	addr   string // host:port of the API
+	log    *slog.Logger
+	places chan struct{}
+}
+
+// New makes a handler that leads to addr.
+func New(addr string, log *slog.Logger) *Handler {
+	return &Handler{addr: addr, log: log, places: make(chan struct{}, atOnce)}
+}
+
+// Serve splices until either side ends or the connection has lived long enough.
+func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
+	select {
+	case h.places <- struct{}{}:
+		defer func() { <-h.places }()
+	default:
+		h.log.WarnContext(ctx, "Too many connections to the API at once", "source", c.Source.String())
+		return
+	}
+	dialing, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	out, err := new(net.Dialer).DialContext(dialing, "tcp", h.addr)
+	if err != nil {
+		h.log.WarnContext(ctx, "API not reached", "addr", h.addr, "error", err)
+		return
+	}
+	api, ok := out.(*net.TCPConn)
+	if !ok {
+		_ = out.Close()
+		return
+	}
+	c.Lift()
+	limit := time.AfterFunc(life, func() { _ = c.Conn.Close(); _ = api.Close() })
+	defer limit.Stop()
+	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close(); _ = api.Close() })
+	defer stop()
+	tunnel.Splice(c.Conn, api)
+}
