@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,31 +127,22 @@ func (d *Desk) List(ctx context.Context, c Caller, kind, after string, limit int
 	if err != nil {
 		return nil, "", err
 	}
+	listed := func(all []resource.Resource) []resource.Resource {
+		return slices.DeleteFunc(all, func(r resource.Resource) bool {
+			return !set.May(subject(c), k.Name, "list", r.Metadata.Scope).Allowed
+		})
+	}
+	stored, next, err := resource.Shown(after, func(after string) ([]resource.Resource, bool, error) {
+		return d.config.Store.Page(ctx, k.Name, after, limit)
+	}, func(held []resource.Resource) ([]resource.Resource, error) { return listed(held), nil })
+	if err != nil {
+		return nil, "", err
+	}
 	may = []resource.Resource{}
-	take := func(all []resource.Resource) {
-		for _, r := range all {
-			if set.May(subject(c), k.Name, "list", r.Metadata.Scope).Allowed {
-				may = append(may, r)
-			}
-		}
-	}
 	if after == "" {
-		take(builtin(k.Name, d.config.Bootstrap))
+		may = append(may, listed(builtin(k.Name, d.config.Bootstrap))...)
 	}
-	// Nobody is given an empty page but the last: what the caller may not list is passed over here.
-	for last := after; ; last = next {
-		page, more, err := d.config.Store.Page(ctx, k.Name, last, limit)
-		if err != nil {
-			return nil, "", err
-		}
-		take(page)
-		if next = ""; more && len(page) > 0 {
-			next = page[len(page)-1].Metadata.Name
-		}
-		if next == "" || len(may) > 0 {
-			break
-		}
-	}
+	may = append(may, stored...)
 	if len(may) == 0 && after == "" {
 		// Nothing to show and nothing permitted are told apart: the second is a denial.
 		return may, "", d.may(ctx, c, ask{set, k.Name, "*", "list", "/"})

@@ -1,7 +1,7 @@
 // Package answer is what a function answers to another that invokes it: either a value or a fault, as JSON, so that a
 // refusal is never an error of Lambda.
 //
-// It calls nobody. Its entry points are [Handle] for who answers, and [Read] for who asked.
+// It calls nobody. Its entry points are [Handle] for who answers, [Read] for who asked and [Logged] for the log.
 package answer
 
 import (
@@ -88,17 +88,23 @@ func guard[In, Out any](ctx context.Context, in In, use func(context.Context, In
 }
 
 func line(ctx context.Context, log *slog.Logger, started time.Time, err error) {
-	attrs := []slog.Attr{slog.Duration("duration", time.Since(started))}
-	level := slog.LevelInfo
-	if err != nil {
-		f := fault.From(err)
-		attrs = append(attrs, slog.String("code", string(f.Code)), slog.String("message", f.Message), slog.String("decision_id", f.DecisionID))
-		if cause := f.Unwrap(); cause != nil {
-			attrs = append(attrs, slog.String("cause", cause.Error()))
-		}
-		if f.Code == fault.Internal {
-			level = slog.LevelError
-		}
+	level, attrs := Logged(err)
+	log.LogAttrs(ctx, level, "Call answered", append(attrs, slog.Duration("duration", time.Since(started)))...)
+}
+
+// Logged returns how a log line tells of what was answered: its level, which is Error when the fault is ours, and what it
+// says of the fault with its cause, which nobody is answered. For nil that is Info and nothing.
+func Logged(err error) (slog.Level, []slog.Attr) {
+	if err == nil {
+		return slog.LevelInfo, nil
 	}
-	log.LogAttrs(ctx, level, "Call answered", attrs...)
+	f := fault.From(err)
+	attrs := []slog.Attr{slog.String("code", string(f.Code)), slog.String("detail", f.Message), slog.String("decision_id", f.DecisionID)}
+	if cause := f.Unwrap(); cause != nil {
+		attrs = append(attrs, slog.String("cause", cause.Error()))
+	}
+	if f.Code == fault.Internal {
+		return slog.LevelError, attrs
+	}
+	return slog.LevelInfo, attrs
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/awslabs/aws-lambda-go-api-proxy/core"
 
+	"github.com/stile-dev/stile/pkg/answer"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -153,7 +154,7 @@ func problem(requestID string, f *fault.Fault) wire.Problem {
 
 // line is the one wide event of a request. Neither headers nor bodies get into it.
 func (s *Server) line(ctx context.Context, c Call, method string, status int, err error) {
-	level := slog.LevelInfo
+	level, reason := answer.Logged(err)
 	attrs := []slog.Attr{
 		slog.String("request_id", c.RequestID), slog.String("operation", c.Route.Operation), slog.String("method", method),
 		slog.Int("status", status), slog.String("source_ip", c.SourceIP),
@@ -170,15 +171,5 @@ func (s *Server) line(ctx context.Context, c Call, method string, status int, er
 			attrs = append(attrs, slog.String("resource_"+name, v))
 		}
 	}
-	if err != nil {
-		f := fault.From(err)
-		attrs = append(attrs, slog.String("code", string(f.Code)), slog.String("detail", f.Message), slog.String("decision_id", f.DecisionID))
-		if cause := f.Unwrap(); cause != nil {
-			attrs = append(attrs, slog.String("cause", cause.Error()))
-		}
-		if f.Code == fault.Internal {
-			level = slog.LevelError
-		}
-	}
-	s.config.Log.LogAttrs(ctx, level, "Request answered", attrs...)
+	s.config.Log.LogAttrs(ctx, level, "Request answered", append(attrs, reason...)...)
 }

@@ -70,24 +70,13 @@ func (i *Inventory) List(ctx context.Context, q Query) (list wire.TargetList, ne
 		return wire.TargetList{}, "", err
 	}
 	list = wire.TargetList{Targets: []wire.Target{}, Proxies: there.Proxies}
-	// Nobody is given an empty page but the last: what the user may not reach is passed over here.
-	for last := q.After; ; last = next {
-		held, more, err := i.config.Targets.Page(ctx, q.Kind, last, q.Limit)
-		if err != nil {
-			return wire.TargetList{}, "", err
-		}
-		reached, err := q.reachable(held, there)
-		if err != nil {
-			return wire.TargetList{}, "", err
-		}
-		list.Targets = append(list.Targets, reached...)
-		if next = ""; more && len(held) > 0 {
-			next = held[len(held)-1].Metadata.Name
-		}
-		if next == "" || len(list.Targets) > 0 {
-			break
-		}
+	reached, next, err := resource.Shown(q.After, func(after string) ([]resource.Resource, bool, error) {
+		return i.config.Targets.Page(ctx, q.Kind, after, q.Limit)
+	}, func(held []resource.Resource) ([]wire.Target, error) { return q.reachable(held, there) })
+	if err != nil {
+		return wire.TargetList{}, "", err
 	}
+	list.Targets = append(list.Targets, reached...)
 	slices.SortFunc(list.Targets, func(a, b wire.Target) int { return strings.Compare(a.Name, b.Name) })
 	return list, next, nil
 }

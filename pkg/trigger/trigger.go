@@ -61,12 +61,18 @@ func Handle(log *slog.Logger, run func(context.Context) (document.Head, error)) 
 		}
 		h, err := run(ctx)
 		if err != nil {
-			log.LogAttrs(ctx, slog.LevelError, "Run ended", slog.String("detail", fault.From(err).Message), slog.Any("cause", fault.From(err).Unwrap()))
+			failed(ctx, log, err)
 			return nil, err
 		}
 		log.LogAttrs(ctx, slog.LevelInfo, "Run ended", slog.Any("published", published(h)))
 		return published(h), nil
 	}
+}
+
+// failed logs a run that nobody may be asked about: it is an error whatever its fault.
+func failed(ctx context.Context, log *slog.Logger, err error) {
+	_, reason := answer.Logged(err)
+	log.LogAttrs(ctx, slog.LevelError, "Run ended", reason...)
 }
 
 // custom answers CloudFormation by the URL in its event. Deleting the resource deletes nothing: documents are
@@ -83,8 +89,8 @@ func custom(ctx context.Context, log *slog.Logger, payload json.RawMessage, run 
 		}
 		h, err := run(ctx)
 		if err != nil {
+			failed(ctx, log, err)
 			f := fault.From(err)
-			log.LogAttrs(ctx, slog.LevelError, "Run ended", slog.String("detail", f.Message), slog.Any("cause", f.Unwrap()))
 			return id, nil, fmt.Errorf("%s; %s", f.Message, f.Hint)
 		}
 		p := published(h)
