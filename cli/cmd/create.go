@@ -26,13 +26,13 @@ func (a *app) create() *cobra.Command {
 		Use:   "create -f FILE",
 		Short: "Create resources from YAML",
 		Long: "Create the resources of a YAML file: documents separated by ---, or a list as stile get prints it.\n" +
-			"The whole file is checked before the first is created; what only the API knows, such as whether one exists already, comes with each.\n" +
+			"The whole file is checked before anything is created. What only the API can tell, such as whether a resource already exists, is checked one by one.\n" +
 			"A join token's secret is printed once, here.",
 		Example: "  stile create -f developer.yaml\n  stile get role/developer | sed s/dev/staging/ | stile create -f - --replace",
 		Args:    exactly(0, "stile create -f FILE"),
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "the file, or - for the standard input")
-	c.Flags().BoolVar(&replace, "replace", false, "replace those that exist; with a revision, only if they are still that one")
+	c.Flags().BoolVar(&replace, "replace", false, "replace resources that exist; one that states a revision, only if it is still current")
 	format := formatFlag(c, output.Table, output.Formats...)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		f, err := format()
@@ -74,7 +74,7 @@ func (a *app) read(file string) ([]wire.Resource, error) {
 	var err error
 	switch file {
 	case "":
-		return nil, fault.New(fault.BadInput, "no file was given", "type it like: stile create -f FILE")
+		return nil, fault.New(fault.BadInput, "no file was given", "type: stile create -f FILE")
 	case "-":
 		text, err = io.ReadAll(io.LimitReader(a.In, strict.MaxSize+1))
 	default:
@@ -84,7 +84,7 @@ func (a *app) read(file string) ([]wire.Resource, error) {
 		return nil, fault.Newf(fault.BadInput, "check the path given with -f", "there is no file %s", file)
 	}
 	if err != nil {
-		return nil, fault.Newf(fault.BadInput, "check the path given with -f", "%s cannot be read", file).Because(err)
+		return nil, fault.Newf(fault.BadInput, "check the path given with -f", "%s can't be read", file).Because(err)
 	}
 	decoded, err := resource.DecodeAll(text)
 	if err != nil {
@@ -111,9 +111,9 @@ func creatable(list []resource.Resource) error {
 		name := r.Kind + "/" + r.Metadata.Name
 		switch {
 		case k.Reserved(r.Metadata.Name):
-			faults = append(faults, fault.Field{Path: name, Reason: "it is built in and can't be changed; write one of your own under another name"})
+			faults = append(faults, fault.Field{Path: name, Reason: "it is built in and can't be changed; create your own under another name"})
 		case seen[name]:
-			faults = append(faults, fault.Field{Path: name, Reason: "it stands twice in the file; take one out"})
+			faults = append(faults, fault.Field{Path: name, Reason: "it appears twice in the file; remove one"})
 		}
 		seen[name] = true
 	}
@@ -152,7 +152,7 @@ func write(ctx context.Context, s session, r wire.Resource, replace bool) (wire.
 	if replace {
 		created, err := s.client.UpdateResource(ctx, r)
 		if fault.Is(err, fault.NotFound) && r.Metadata.Revision != 0 {
-			return created, fault.Newf(fault.Conflict, "take the revision out to create it again", "%s %s was deleted since revision %d", r.Kind, r.Metadata.Name, r.Metadata.Revision).Because(err)
+			return created, fault.Newf(fault.Conflict, "remove the revision to create it again", "%s %s was deleted since revision %d", r.Kind, r.Metadata.Name, r.Metadata.Revision).Because(err)
 		}
 		if !fault.Is(err, fault.NotFound) {
 			return created, err
@@ -211,7 +211,7 @@ func (a *app) say(kind, name, verb string) error {
 func kindOf(word string) (string, error) {
 	k, ok := resource.KindOf(word)
 	if !ok {
-		return "", fault.Newf(fault.BadInput, "the kinds are "+strings.Join(resource.KindNames(), ", "), "there is no kind %q", word)
+		return "", fault.Newf(fault.BadInput, "use one of: "+strings.Join(resource.KindNames(), ", "), "there is no kind %q", word)
 	}
 	return k.Name, nil
 }

@@ -85,7 +85,7 @@ func reference(text string) (kind, name string, one bool, err error) {
 		err = fault.Newf(fault.BadInput, "write KIND or KIND/NAME; the kinds are "+strings.Join(resource.KindNames(), ", "), "%q is not a kind", text)
 	}
 	if err == nil && one && name == "" {
-		err = fault.Newf(fault.BadInput, "write it like "+kind+"/NAME", "%q names no %s", text, kind)
+		err = fault.Newf(fault.BadInput, "write it like "+kind+"/NAME", "%q doesn't name a %s", text, kind)
 	}
 	return kind, name, one, err
 }
@@ -93,7 +93,7 @@ func reference(text string) (kind, name string, one bool, err error) {
 func (a *app) rm() *cobra.Command {
 	return &cobra.Command{
 		Use:     "rm KIND/NAME...",
-		Short:   "Delete resources; nodes and users lose at once what they were issued",
+		Short:   "Delete resources; what nodes and users were issued is revoked at once",
 		Example: "  stile rm role/developer",
 		Args:    atLeast(1, "stile rm role/developer"),
 

@@ -19,15 +19,15 @@ func (a *app) login() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "login --iam",
 		Short:   "Log in with the AWS identity of this shell",
-		Long:    "Log in with the AWS identity that the AWS SDK finds: environment, profile, SSO session or instance role.\nNo AWS permission is needed, and no AWS credential leaves this machine: a signed sts:GetCallerIdentity request does.",
+		Long:    "Log in with the AWS identity that the AWS SDK finds: environment, profile, SSO session or instance role.\nThis needs no AWS permission. No AWS credential leaves this machine, only a signed sts:GetCallerIdentity request.",
 		Example: "  stile login --iam\n  AWS_PROFILE=dev stile login --iam --ttl 1h",
 		Args:    exactly(0, "stile login --iam"),
 	}
-	c.Flags().BoolVar(&iam, "iam", false, "with an AWS identity")
+	c.Flags().BoolVar(&iam, "iam", false, "log in with an AWS identity")
 	c.Flags().DurationVar(&ttl, "ttl", 0, "how long to stay logged in, 1s to 12h; your roles may allow less (default 8h)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if !iam {
-			return fault.New(fault.BadInput, "say how to log in", "run: stile login --iam")
+			return fault.New(fault.BadInput, "no way to log in was given", "run: stile login --iam")
 		}
 		if c.Flags().Changed("ttl") && ttl < time.Second {
 			return fault.Newf(fault.BadInput, "use --ttl with a duration such as 30m or 8h", "%s is too short for a login", ttl)
@@ -48,7 +48,7 @@ func (a *app) runLogin(c *cobra.Command, ttl time.Duration) error {
 	}
 	aws, err := config.LoadDefaultConfig(c.Context())
 	if err != nil {
-		return fault.New(fault.BadInput, "the AWS configuration of this shell cannot be read",
+		return fault.New(fault.BadInput, "this shell's AWS configuration can't be read",
 			"check AWS_PROFILE and the files in ~/.aws").Because(err)
 	}
 	cred, err := login.IAM(c.Context(), login.Config{API: cl, Profile: p, AWS: aws, TTL: ttl, Now: a.Now})
@@ -63,10 +63,10 @@ func (a *app) logout() *cobra.Command {
 	var forget bool
 	c := &cobra.Command{
 		Use:   "logout",
-		Short: "Remove the keys and certificates of this machine's login",
+		Short: "Remove this machine's login: its keys and certificates",
 		Args:  exactly(0, "stile logout"),
 	}
-	c.Flags().BoolVar(&forget, "forget", false, "forget the cluster's keys too: for a cluster that was set up again at the same address")
+	c.Flags().BoolVar(&forget, "forget", false, "forget the cluster's keys too, for a cluster that was set up again at the same address")
 	c.RunE = func(*cobra.Command, []string) error {
 		p, err := a.profile()
 		if err != nil {

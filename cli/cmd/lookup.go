@@ -51,9 +51,9 @@ func (s session) missing(ctx context.Context, node string, err error) error {
 	case !ok:
 		return unknown(node)
 	case !n.Online:
-		return fault.Newf(fault.Unreachable, "wait until stile ls shows it online; if it stays away, look at its agent", "node %s is offline", node).Because(err)
+		return fault.Newf(fault.Unreachable, "wait until stile ls shows it online; if it stays offline, check its agent", "node %s is offline", node).Because(err)
 	default:
-		return fault.Newf(fault.Unreachable, "try again in some seconds", "node %s is online, but no proxy that can be reached from here has a tunnel to it", node).Because(err)
+		return fault.Newf(fault.Unreachable, "try again in a few seconds", "node %s is online, but no proxy that can be reached from here has a tunnel to it", node).Because(err)
 	}
 }
 

@@ -32,7 +32,7 @@ func (a *app) ls() *cobra.Command {
 			return silence(err)
 		}
 		if err := s.profile.SetProxies(list.Proxies); err != nil {
-			a.warn("the addresses of proxies are not kept: " + fault.From(err).Message)
+			a.warn("the proxies' addresses were not saved: " + fault.From(err).Message)
 		}
 		if list.Targets == nil {
 			list.Targets = []wire.Target{}

@@ -31,7 +31,7 @@ var known = map[string]option{
 	"ConnectTimeout": func(o *options, v string) string {
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 1 || n > 3600 {
-			return "is a number of seconds from 1 to 3600"
+			return "takes a number of seconds from 1 to 3600"
 		}
 		o.timeout = time.Duration(n) * time.Second
 		return ""
@@ -39,7 +39,7 @@ var known = map[string]option{
 	"RequestTTY": func(o *options, v string) string {
 		way, ok := map[string]int{"no": -1, "auto": 0, "yes": 1, "force": 2}[strings.ToLower(v)]
 		if !ok {
-			return "is no, yes, force or auto"
+			return "takes no, yes, force or auto"
 		}
 		o.tty = way
 		return ""
@@ -47,7 +47,7 @@ var known = map[string]option{
 	"SetEnv": func(o *options, v string) string {
 		name, value, ok := strings.Cut(v, "=")
 		if !ok || name == "" {
-			return "is NAME=VALUE"
+			return "takes NAME=VALUE"
 		}
 		o.set = append(o.set, [2]string{name, value})
 		return ""
@@ -58,7 +58,7 @@ var known = map[string]option{
 	},
 	"BatchMode": func(_ *options, v string) string {
 		if !slices.Contains([]string{"yes", "no"}, strings.ToLower(v)) {
-			return "is yes or no" // nothing is ever asked
+			return "takes yes or no" // we never ask anything
 		}
 		return ""
 	},
@@ -83,7 +83,7 @@ func parseOptions(list []string) (options, error) {
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		i := slices.IndexFunc(optionNames(), func(n string) bool { return strings.EqualFold(n, name) })
 		if i < 0 {
-			return o, fault.Newf(fault.BadInput, "these are taken: "+strings.Join(optionNames(), ", "), "the SSH option %q is not known here", name)
+			return o, fault.Newf(fault.BadInput, "use one of: "+strings.Join(optionNames(), ", "), "the SSH option %q is not supported", name)
 		}
 		name = optionNames()[i]
 		if seen[name] && name != "SetEnv" && name != "SendEnv" {

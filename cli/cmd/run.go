@@ -61,7 +61,7 @@ func (a *app) root() *cobra.Command {
 	c := &cobra.Command{
 		Use:               "stile",
 		Short:             "Reach servers without opening a port or keeping a standing credential",
-		Long:              "Stile logs you in with an identity that you already have and takes you to what you may reach,\nthrough tunnels that the targets open themselves.",
+		Long:              "Stile logs you in with an identity that you already have and connects you to the targets you may reach,\nthrough tunnels that the targets open themselves.",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		Args:              unknownCommand,
@@ -70,7 +70,7 @@ func (a *app) root() *cobra.Command {
 		Version:           build(),
 	}
 	c.SetVersionTemplate("stile {{.Version}}\n")
-	c.PersistentFlags().StringVar(&a.api, "api", a.Getenv("STILE_API"), "URL of the API with its stage (STILE_API)")
+	c.PersistentFlags().StringVar(&a.api, "api", a.Getenv("STILE_API"), "URL of the API, including its stage (STILE_API)")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fault.New(fault.BadInput, err.Error(), "see: "+c.CommandPath()+" --help")
 	})
@@ -130,7 +130,7 @@ func usage(c *cobra.Command, example string, want, got int) error {
 	if got > want {
 		amount = "many"
 	}
-	return fault.Newf(fault.BadInput, "type it like: "+example, "%s was given too %s arguments", c.CommandPath(), amount)
+	return fault.Newf(fault.BadInput, "type: "+example, "%s was given too %s arguments", c.CommandPath(), amount)
 }
 
 // silence is what a context that the user interrupted ends with.

@@ -23,17 +23,17 @@ func (a *app) ssh() *cobra.Command {
 		Use:   "ssh [LOGIN@]NODE [-- COMMAND...]",
 		Short: "Open a shell on a node, or run a command there",
 		Long: "Open a shell on a node, or run a command there. The exit status is the command's; 255 when the session itself failed.\n" +
-			"Without a login: the only one that you may use there, else the name of your local user.\n" +
-			"-o takes these options of OpenSSH: " + strings.Join(optionNames(), ", ") + ".",
+			"LOGIN defaults to the only one that you may use there, or else to your local user name.\n" +
+			"-o takes these OpenSSH options: " + strings.Join(optionNames(), ", ") + ".",
 		Example: "  stile ssh web-1\n  stile ssh ubuntu@web-1 -- uptime\n  tar c . | stile ssh web-1 -- tar x -C /tmp",
 		Args:    atLeast(1, "stile ssh [LOGIN@]NODE [-- COMMAND...]"),
 
 		ValidArgsFunction: a.completeNodes,
 	}
 	c.Flags().SetInterspersed(false)
-	c.Flags().CountVarP(&tty, "tty", "t", "give the command a terminal; twice: even if there is none here")
-	c.Flags().BoolVarP(&noTTY, "no-tty", "T", false, "give no terminal")
-	c.Flags().StringArrayVarP(&opts, "option", "o", nil, "an option of OpenSSH, such as ConnectTimeout=5")
+	c.Flags().CountVarP(&tty, "tty", "t", "give the command a terminal; repeat it (-tt) to do so even without a local one")
+	c.Flags().BoolVarP(&noTTY, "no-tty", "T", false, "don't give the command a terminal")
+	c.Flags().StringArrayVarP(&opts, "option", "o", nil, "an OpenSSH option, such as ConnectTimeout=5")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		o, err := parseOptions(opts)
 		if err != nil {
@@ -46,7 +46,7 @@ func (a *app) ssh() *cobra.Command {
 			o.tty = -1
 		}
 		if o.tty == 1 && !shell.IsTerminal(a.In) {
-			a.warn("there is no terminal here to give to the command; use -tt to force one")
+			a.warn("there is no local terminal, so the command gets none; use -tt to force one")
 		}
 		command := args[1:]
 		if len(command) > 0 && command[0] == "--" {
@@ -60,7 +60,7 @@ func (a *app) ssh() *cobra.Command {
 func (a *app) runSSH(ctx context.Context, target, command string, o options) error {
 	login, node := split(target, o.user)
 	if node == "" {
-		return fault.Newf(fault.BadInput, "type it like: stile ssh [LOGIN@]NODE", "%q names no node", target)
+		return fault.Newf(fault.BadInput, "type: stile ssh [LOGIN@]NODE", "%q doesn't name a node", target)
 	}
 	if !identity.ValidTargetName(node) {
 		return fault.Newf(fault.BadInput, "run stile ls to see the nodes", "%q can't be a node's name: 1–63 lower-case letters, digits, dots and hyphens", node)

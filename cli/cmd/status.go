@@ -28,7 +28,7 @@ func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show who you are logged in as, and until when",
-		Long:  "Show the login of this machine. Nothing is asked of the API. The exit status is 3 when there is none or it is over.",
+		Long:  "Show the login of this machine. This doesn't call the API. The exit status is 3 when there is no login or it has expired.",
 		Args:  exactly(0, "stile status"),
 	}
 	format := formatFlag(c, output.Table, output.Formats...)

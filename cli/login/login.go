@@ -75,7 +75,7 @@ func (c Config) iam(ctx context.Context) (profile.Credential, error) {
 		return profile.Credential{}, err
 	}
 	if err := check(cred, trust, c.API.Now()); err != nil {
-		return profile.Credential{}, fault.New(fault.Unauthenticated, "the API answered with a credential that is not right: "+fault.From(err).Message,
+		return profile.Credential{}, fault.New(fault.Unauthenticated, "the API returned a credential that can't be used: "+fault.From(err).Message,
 			"check STILE_API; if it is right, tell your administrator").Because(err)
 	}
 	if err := c.Profile.Keep(documents); err != nil {
@@ -123,9 +123,9 @@ func check(c profile.Credential, trust document.Trust, now time.Time) error {
 	key, isEC := cert.PublicKey.(*ecdsa.PublicKey)
 	switch {
 	case !isEC || !key.Equal(c.Keys.TLS.Public()):
-		return fault.New(fault.Unauthenticated, "a certificate is over another key", "log in again")
+		return fault.New(fault.Unauthenticated, "a certificate is for another key", "log in again")
 	case user.Certificate != c.CertificateID, user.Name != c.User, user.Cluster != c.Cluster:
-		return fault.New(fault.Unauthenticated, "the certificates and the answer disagree", "log in again")
+		return fault.New(fault.Unauthenticated, "the certificates don't match the API's answer", "log in again")
 	case len(c.Logins) == 0 && len(c.SSHCertificate) == 0:
 		return nil
 	}
@@ -139,7 +139,7 @@ func checkSSH(c profile.Credential, trust document.Trust, user identity.User, no
 	}
 	sshCert, ok := pub.(*ssh.Certificate)
 	if !ok || len(c.Logins) == 0 {
-		return fault.New(fault.Unauthenticated, "there is no SSH certificate with a login", "log in again")
+		return fault.New(fault.Unauthenticated, "there is no SSH certificate for a login", "log in again")
 	}
 	// For which login and from which address it is good is the nodes' to judge.
 	same, err := certs.IdentifySSHUser(sshCert, trust.CA(names.KeyUserSSH), now)
@@ -152,9 +152,9 @@ func checkSSH(c profile.Credential, trust document.Trust, user identity.User, no
 	}
 	switch {
 	case string(sshCert.Key.Marshal()) != string(plain.Marshal()):
-		return fault.New(fault.Unauthenticated, "a certificate is over another key", "log in again")
+		return fault.New(fault.Unauthenticated, "a certificate is for another key", "log in again")
 	case same.Certificate != user.Certificate, same.UID != user.UID, !slices.Equal(sorted(sshCert.ValidPrincipals), sorted(c.Logins)):
-		return fault.New(fault.Unauthenticated, "the certificates and the answer disagree", "log in again")
+		return fault.New(fault.Unauthenticated, "the certificates don't match the API's answer", "log in again")
 	}
 	return nil
 }

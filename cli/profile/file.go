@@ -59,7 +59,7 @@ func readPrivate(path string) ([]byte, error) {
 		return nil, fmt.Errorf("reading credential: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fault.Newf(fault.BadInput, "others may have read your keys: run stile logout, then stile login --iam",
+		return nil, fault.Newf(fault.BadInput, "run stile logout, then stile login --iam, since others may have read your keys",
 			"%s can be read by others (mode %04o)", path, info.Mode().Perm())
 	}
 	b, err := os.ReadFile(path)

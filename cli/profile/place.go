@@ -78,10 +78,10 @@ func placeFault(home string, err error) *fault.Fault {
 	switch errno {
 	case syscall.ENOSPC, syscall.EDQUOT:
 		return fault.Newf(fault.BadInput, "free some space, or set STILE_HOME to a directory on another disk",
-			"there is no room left on the disk that holds %s", home).Because(err)
+			"there is no space left on the disk that holds %s", home).Because(err)
 	case syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOENT, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG:
-		return fault.Newf(fault.BadInput, "set STILE_HOME to a directory of your own that can be written",
-			"credentials cannot be kept in %s: %s", home, errno).Because(err)
+		return fault.Newf(fault.BadInput, "set STILE_HOME to a directory that you can write to",
+			"credentials can't be stored in %s: %s", home, errno).Because(err)
 	default:
 		return nil
 	}

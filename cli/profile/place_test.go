@@ -42,7 +42,7 @@ func TestAHomeThatCannotBeWrittenIsNamedBeforeTheLogin(t *testing.T) {
 func TestAFullDiskIsNamed(t *testing.T) {
 	err := fmt.Errorf("writing: %w", errors.Join(&fs.PathError{Op: "write", Path: "/h/x", Err: syscall.ENOSPC}, fs.ErrClosed))
 	f := fault.From(profile.Unusable("/h", err))
-	if f.Code != fault.BadInput || f.Message != "there is no room left on the disk that holds /h" || !strings.Contains(f.Hint, "free some space") {
+	if f.Code != fault.BadInput || f.Message != "there is no space left on the disk that holds /h" || !strings.Contains(f.Hint, "free some space") {
 		t.Errorf("got %v %q, hint %q", f.Code, f.Message, f.Hint)
 	}
 	other := errors.New("other")

@@ -33,7 +33,7 @@ func Home(getenv func(string) string) (string, error) {
 	}
 	home := getenv("HOME")
 	if home == "" {
-		return "", fault.New(fault.BadInput, "there is no place to keep credentials", "set STILE_HOME to a directory of your own")
+		return "", fault.New(fault.BadInput, "there is nowhere to store credentials", "set STILE_HOME to a directory of your own")
 	}
 	return filepath.Join(home, ".stile"), nil
 }
@@ -45,7 +45,7 @@ func API(home, asked string) (string, error) {
 	}
 	b, err := os.ReadFile(filepath.Join(home, fileAPI))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fault.New(fault.BadInput, "which API to talk to is not known", "set STILE_API, or pass --api, with the URL that your administrator gave you")
+		return "", fault.New(fault.BadInput, "the URL of the API is not known", "set STILE_API, or pass --api, to the URL that your administrator gave you")
 	}
 	if err != nil {
 		return "", unusable(home, fmt.Errorf("reading the API of the last login: %w", err))

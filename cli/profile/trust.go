@@ -18,7 +18,7 @@ func (p *Profile) Trusted() (document.Trust, error) {
 	}
 	t := h.Trust()
 	if t.Cluster == "" {
-		return document.Trust{}, fault.Newf(fault.Unauthenticated, "run: stile login --iam", "no trust document of %s is known", p.api)
+		return document.Trust{}, fault.Newf(fault.Unauthenticated, "run: stile login --iam", "there is no trust document of %s on this machine", p.api)
 	}
 	return t, nil
 }
@@ -64,22 +64,22 @@ func (p *Profile) holder() (*document.Holder, error) {
 	return s.Holder, nil
 }
 
-const forget = "if the cluster was set up again at this address, run: stile logout --forget; otherwise tell your administrator"
+const forget = "run stile logout --forget if the cluster was set up again at this address; otherwise tell your administrator"
 
 func (p *Profile) refusedDocuments(err error) error {
 	if f := placeFault(p.home, err); f != nil {
 		return f
 	}
 	if errors.Is(err, document.ErrCluster) || errors.Is(err, document.ErrRetired) {
-		return fault.New(fault.Unauthenticated, "the API now shows the keys of another cluster than at your last login", forget).Because(err)
+		return fault.New(fault.Unauthenticated, "the API now shows another cluster's keys than at your last login", forget).Because(err)
 	}
-	return fault.New(fault.Unauthenticated, "the API's trust document is refused: "+err.Error(), forget).Because(err)
+	return fault.New(fault.Unauthenticated, "the API's trust document was refused: "+err.Error(), forget).Because(err)
 }
 
 func (p *Profile) damagedDocuments(err error) error {
 	if f := placeFault(p.home, err); f != nil {
 		return f
 	}
-	return fault.New(fault.Unauthenticated, "the trust documents on this machine cannot be used: "+err.Error(),
+	return fault.New(fault.Unauthenticated, "the trust documents on this machine can't be used: "+err.Error(),
 		"run: stile logout --forget, then stile login --iam").Because(err)
 }

@@ -70,7 +70,7 @@ func (c Config) refusedLogin(said string) *fault.Fault {
 		}
 	}
 	if f.Message == "" {
-		f.Message = strings.Join(append([]string{"login " + c.Login + " is refused"}, other...), "; ")
+		f.Message = strings.Join(append([]string{"login " + c.Login + " was refused"}, other...), "; ")
 	}
 	if found := decision.FindStringSubmatch(f.Message); found != nil {
 		f.DecisionID = found[1]

@@ -83,11 +83,11 @@ func (c Config) through(ctx context.Context, addr string, auth ssh.Signer) (*ssh
 func (c Config) verifyHost(_ string, _ net.Addr, key ssh.PublicKey) error {
 	cert, ok := key.(*ssh.Certificate)
 	if !ok {
-		return fault.Newf(fault.Unauthenticated, "tell your administrator: something answers in the node's place",
+		return fault.Newf(fault.Unauthenticated, "tell your administrator: something else is answering in the node's place",
 			"node %s showed a bare key instead of a certificate", c.Node)
 	}
 	if _, err := certs.VerifySSHHost(cert, c.Trust.CA(names.KeyHostSSH), c.Node, c.Now()); err != nil {
-		return fault.Newf(fault.Unauthenticated, "log in again if the cluster's keys were rotated; otherwise something answers in the node's place",
+		return fault.Newf(fault.Unauthenticated, "log in again if the cluster's keys were rotated; otherwise something else is answering in the node's place",
 			"node %s could not prove its name: %v", c.Node, err).Because(err)
 	}
 	return nil
@@ -109,7 +109,7 @@ func (c Config) explain(ctx context.Context, conn *watched, err error, said stri
 	if _, ok := errors.AsType[*ssh.ServerAuthError](err); ok || strings.Contains(err.Error(), "unable to authenticate") {
 		return &failure{c.refusedLogin(said).Because(err), final}
 	}
-	return &failure{fault.Newf(fault.Unreachable, "try again; if it stays, ask your administrator to look at the agent's log",
+	return &failure{fault.Newf(fault.Unreachable, "try again; if it keeps happening, ask your administrator to check the agent's log",
 		"the SSH connection to node %s broke", c.Node).Because(err), silent}
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // errLeft is how a session ends that its user left with ~.
-var errLeft = fault.New(fault.Unreachable, "you left the session with ~.", "what ran there may run on; stile ssh opens a new session")
+var errLeft = fault.New(fault.Unreachable, "you left the session with ~.", "run stile ssh to open a new session; what you started may still be running")
 
 const escapeHelp = "~?\r\n" +
 	"At the beginning of a line:\r\n" +

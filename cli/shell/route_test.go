@@ -128,8 +128,8 @@ func TestARefusedLoginIsOneErrorAndOneHint(t *testing.T) {
 		"lines without carriage":       {said + "\n" + hint, `node node-1: the certificate is not for "nobody"`, "use one of: root", ""},
 		"twice the same":               {said + "\r\n" + hint + said + "\r\n" + hint, `node node-1: the certificate is not for "nobody"`, "use one of: root", ""},
 		"other words before the error": {"Welcome\r\n" + said + "\r\n", `node node-1: the certificate is not for "nobody"`, "", ""},
-		"other words alone":            {"Go away.\r\nNow.\r\n", "node node-1: login ubuntu is refused; Go away.; Now.", "", ""},
-		"nothing":                      {"", "node node-1: login ubuntu is refused", "", ""},
+		"other words alone":            {"Go away.\r\nNow.\r\n", "node node-1: login ubuntu was refused; Go away.; Now.", "", ""},
+		"nothing":                      {"", "node node-1: login ubuntu was refused", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)

@@ -86,8 +86,8 @@ type sink struct {
 func (s sink) Write(p []byte) (int, error) {
 	n, err := s.Writer.Write(p)
 	if err != nil {
-		s.leave(fault.Newf(fault.Unavailable, "look at where its "+s.name+" goes, such as a full disk or a closed file, and run it again",
-			"the command's %s can't be written here: %v", s.name, err).Because(err))
+		s.leave(fault.Newf(fault.Unavailable, "check where its "+s.name+" goes (the disk may be full, or the file closed), then run it again",
+			"the command's %s can't be written on this machine: %v", s.name, err).Because(err))
 	}
 	return n, err
 }
@@ -118,8 +118,8 @@ func (r Request) converse(session *ssh.Session, stdin io.WriteCloser, leave cont
 // unopened tells a node that refuses a session from a connection that was lost.
 func unopened(err error) error {
 	if refusal, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
-		return fault.New(fault.Denied, "the node opens no session: "+strings.TrimPrefix(refusal.Message, "stile: "),
-			"run stile ls to see what you may use there; your administrator finds the reason in the audit events").Because(err)
+		return fault.New(fault.Denied, "the node refused a session: "+strings.TrimPrefix(refusal.Message, "stile: "),
+			"run stile ls to see what you may use there; your administrator can find the reason in the audit events").Because(err)
 	}
 	return broken("opening a session", err)
 }
@@ -138,7 +138,7 @@ func start(session *ssh.Session, command string) error {
 		return broken("starting the command", err)
 	}
 	return fault.New(fault.Denied, "the node refused to run that",
-		"run stile ls to see what you may use there; your administrator finds the reason in the audit events").Because(err)
+		"run stile ls to see what you may use there; your administrator can find the reason in the audit events").Because(err)
 }
 
 // saidNo tells a refused request from a lost connection: the library has words of its own for the first.

@@ -207,7 +207,7 @@ func TestANodeThatOpensNoSessionIsNotALostConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = shell.Run(context.Background(), client, shell.Request{Command: "x", In: strings.NewReader(""), Out: io.Discard, Err: io.Discard})
-	if f := fault.From(err); f.Code != fault.Denied || f.Message != "the node opens no session: too many sessions on one connection" || f.Hint == "" {
+	if f := fault.From(err); f.Code != fault.Denied || f.Message != "the node refused a session: too many sessions on one connection" || f.Hint == "" {
 		t.Errorf("got %v: %v", f.Code, err)
 	}
 }
@@ -243,7 +243,7 @@ func TestOutputThatCannotBeWrittenEndsTheSessionWithItsCause(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = shell.Run(t.Context(), client, shell.Request{Command: "x", In: strings.NewReader(""), Out: streams.out, Err: streams.err})
-			if f := fault.From(err); f == nil || !errors.Is(err, syscall.ENOSPC) || f.Message != "the command's "+name+" can't be written here: no space left on device" || f.Hint == "" {
+			if f := fault.From(err); f == nil || !errors.Is(err, syscall.ENOSPC) || f.Message != "the command's "+name+" can't be written on this machine: no space left on device" || f.Hint == "" {
 				t.Errorf("got %v", err)
 			}
 		})

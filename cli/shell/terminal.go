@@ -39,7 +39,7 @@ func askTerminal(session *ssh.Session, r Request) error {
 		if !saidNo(err) {
 			return broken("asking for a terminal", err)
 		}
-		return fault.New(fault.Denied, "the node gave no terminal", "run the command without a terminal: stile ssh -T").Because(err)
+		return fault.New(fault.Denied, "the node refused a terminal", "run the command without a terminal: stile ssh -T").Because(err)
 	}
 	return nil
 }

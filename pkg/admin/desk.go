@@ -153,7 +153,7 @@ func (d *Desk) List(ctx context.Context, c Caller, kind, after string, limit int
 func (d *Desk) open(c Caller, kind string) (resource.Kind, *policy.Set, error) {
 	k, ok := resource.KindOf(kind)
 	if !ok || k.Name != kind {
-		return resource.Kind{}, nil, fault.Newf(fault.NotFound, "the kinds are "+strings.Join(resource.KindNames(), ", "), "there is no kind %.63q", kind)
+		return resource.Kind{}, nil, fault.Newf(fault.NotFound, "use one of: "+strings.Join(resource.KindNames(), ", "), "there is no kind %.63q", kind)
 	}
 	return k, c.State.Roles(), nil
 }

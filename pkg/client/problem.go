@@ -53,11 +53,11 @@ func (c *Client) foreign(res *http.Response) *fault.Fault {
 	const wrongURL = "check STILE_API: it must be the API's URL with its stage"
 	switch s := res.StatusCode; {
 	case s == http.StatusTooManyRequests:
-		return fault.New(fault.RateLimited, "the API answers too many requests", "try again in some seconds")
+		return fault.New(fault.RateLimited, "the API answers too many requests", "try again in a few seconds")
 	case s == http.StatusRequestEntityTooLarge:
 		return fault.New(fault.TooLarge, "the request is too large for the API", "make it smaller; the API takes 64 KiB")
 	case s >= 500:
-		return fault.Newf(fault.Unavailable, "try again in some seconds", "the API at %s answers %d", c.base.Host, s)
+		return fault.Newf(fault.Unavailable, "try again in a few seconds", "the API at %s answers %d", c.base.Host, s)
 	case s >= 300 && s < 400:
 		return fault.Newf(fault.Unreachable, wrongURL, "the API at %s answers with a redirect, which is not followed", c.base.Host)
 	case s == http.StatusForbidden || s == http.StatusNotFound:

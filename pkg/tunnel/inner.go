@@ -52,7 +52,7 @@ func Inner(ctx context.Context, conn net.Conn, c InnerConfig) (*tls.Conn, error)
 	if _, ok := errors.AsType[*fault.Fault](err); ok {
 		return nil, err
 	}
-	return nil, fault.Newf(fault.Unreachable, "try again; if it stays, ask your administrator to look at the agent's log",
+	return nil, fault.Newf(fault.Unreachable, "try again; if it keeps happening, ask your administrator to check the agent's log",
 		"the connection to %s broke", c.Target).Because(err)
 }
 
