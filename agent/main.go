@@ -48,14 +48,14 @@ func main() {
 
 func command(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
-		return misused("no command is given")
+		return misused("no command was given")
 	}
 	flags := flag.NewFlagSet("stile-agent "+args[0], flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	file := flags.String("config", "/etc/stile/agent.yaml", "")
 	dir := flags.String("state", "/var/lib/stile-agent", "")
 	if err := flags.Parse(args[1:]); err != nil || flags.NArg() > 0 {
-		return misused("the arguments of " + args[0] + " are wrong")
+		return misused("these are not the arguments of " + args[0])
 	}
 	switch args[0] {
 	case "run":
@@ -73,7 +73,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func misused(message string) error {
-	return fault.New(fault.BadInput, message, "stile-agent run --config FILE, stile-agent status --state DIR or stile-agent version")
+	return fault.New(fault.BadInput, message, "type: stile-agent run --config FILE, stile-agent status --state DIR or stile-agent version")
 }
 
 func run(ctx context.Context, file string) error {
@@ -103,7 +103,7 @@ func show(ctx context.Context, dir string, out io.Writer) error {
 		return err
 	}
 	if s.Tunnels == 0 {
-		return fault.New(fault.Unreachable, "the agent has no tunnel", "read its log for the reason")
+		return fault.New(fault.Unreachable, "the agent has no tunnel", "check its log for the reason")
 	}
 	return nil
 }

@@ -109,7 +109,7 @@ func (t *Tree) check(own string) error {
 		return err // of a threaded cgroup it can't be read
 	}
 	if me := fmt.Sprint(os.Getpid()); !hasLine(string(procs), me) {
-		return fmt.Errorf("it should be this process's own cgroup, but doesn't hold process %s", me)
+		return fmt.Errorf("it should be this process's own cgroup, but doesn't contain process %s", me)
 	}
 	err = t.make()
 	if err == nil {
@@ -149,7 +149,7 @@ func (t *Tree) probe() error {
 		return nil
 	}
 	_ = t.Close()
-	return fmt.Errorf("no process can be started in a cgroup of its own (it takes Linux 5.7): %w", err)
+	return fmt.Errorf("no process can be started in its own cgroup (this needs Linux 5.7): %w", err)
 }
 
 // Dir is where the cgroup of the sessions is mounted.
@@ -160,7 +160,7 @@ var plain = regexp.MustCompile(`^[a-z0-9_]+$`)
 
 func checkName(name string) error {
 	if !plain.MatchString(name) || len(name) > unix.NAME_MAX {
-		return fmt.Errorf("a session isn't called %q: letters a to z, digits and _ alone", name)
+		return fmt.Errorf("%q can't be a session id: only letters a to z, digits and _ are allowed", name)
 	}
 	return nil
 }
@@ -188,5 +188,5 @@ func (t *Tree) New(name string) (*Group, error) {
 		}
 		return &Group{name: name, dir: dir, path: filepath.Join(t.path, name), file: f, switched: "cgroup.kill"}, nil
 	}
-	return nil, fmt.Errorf("making the cgroup of %s: it is removed as often as it is made", name)
+	return nil, fmt.Errorf("making the cgroup of %s: something keeps removing it", name)
 }

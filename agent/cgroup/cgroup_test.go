@@ -29,7 +29,7 @@ func TestNamesThatEscapeAreRefused(t *testing.T) {
 		if g, err := tr.New(bad); err == nil {
 			t.Errorf("%q is the name of a group", bad)
 			_ = g.Close()
-		} else if !strings.Contains(err.Error(), "isn't called") {
+		} else if !strings.Contains(err.Error(), "can't be a session id") {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

@@ -61,7 +61,7 @@ func octal(s string) bool {
 	return s[0] >= '0' && s[0] <= '3' && s[1] >= '0' && s[1] <= '7' && s[2] >= '0' && s[2] <= '7'
 }
 
-var errNoPath = errors.New("the kernel puts this process into no cgroup v2")
+var errNoPath = errors.New("this process is in no cgroup v2")
 
 // ownPath finds a process's cgroup v2 in its /proc/PID/cgroup: the line of hierarchy 0, which names no controller
 // (cgroups(7)). Those of v1 are numbered from 1.
@@ -79,11 +79,11 @@ func ownPath(file []byte) (string, error) {
 // that begins above it can't be mapped (cgroup_namespaces(7)).
 func (m mount) dir(own string) (string, error) {
 	if slices.Contains(strings.Split(own, "/"), "..") || slices.Contains(strings.Split(m.root, "/"), "..") {
-		return "", fmt.Errorf("it shows %s, and this process is in %s: outside of the cgroup namespace", m.root, own)
+		return "", fmt.Errorf("it shows %s, but this process is in %s, outside the cgroup namespace", m.root, own)
 	}
 	rest, ok := strings.CutPrefix(own, strings.TrimSuffix(m.root, "/"))
 	if !ok || rest != "" && rest[0] != '/' {
-		return "", fmt.Errorf("it shows %s, and this process is in %s", m.root, own)
+		return "", fmt.Errorf("it shows %s, but this process is in %s", m.root, own)
 	}
 	return path.Join(m.point, rest), nil
 }

@@ -157,7 +157,7 @@ func (p process) same(q process) bool { return p.pid == q.pid && p.start == q.st
 // and some sandboxes, have none: then a process may end between the look and the signal, and its number go to another.
 func send(p process, signal syscall.Signal) error {
 	if p.pid <= 1 || p.pid == os.Getpid() {
-		return fmt.Errorf("process %d is none of a session", p.pid)
+		return fmt.Errorf("process %d doesn't belong to a session", p.pid)
 	}
 	fd, err := unix.PidfdOpen(p.pid, 0)
 	if err == nil {

@@ -96,7 +96,7 @@ func Parse(b []byte) (c Config, err error) {
 
 // syntax turns the decoder's error into a fault that names the place.
 func syntax(err error) error {
-	f := fault.New(fault.BadInput, "the configuration is not valid", "correct the place that is named; keys are listed in docs/agent.md").Because(err)
+	f := fault.New(fault.BadInput, "the configuration is not valid", "correct the place named above; docs/agent.md lists the keys").Because(err)
 	var y yaml.Error
 	if errors.As(err, &y) && y.GetToken() != nil {
 		at := fmt.Sprintf("line %d, column %d", y.GetToken().Position.Line, y.GetToken().Position.Column)
@@ -124,7 +124,7 @@ func (c *Config) orDefaults() {
 
 // Validate reports all faults at once.
 func (c Config) Validate() error {
-	f := fault.New(fault.BadInput, "the configuration is not valid", "correct what is named; keys are listed in docs/agent.md")
+	f := fault.New(fault.BadInput, "the configuration is not valid", "correct the keys named above; docs/agent.md lists all of them")
 	need := func(ok bool, path, reason string) {
 		if !ok {
 			f.With(path, reason)
@@ -132,7 +132,7 @@ func (c Config) Validate() error {
 	}
 	u, err := url.Parse(c.API)
 	need(err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.RawQuery == "", "api",
-		"must be an https URL: the TLS of the API is what an agent trusts first")
+		"must be an https URL: an agent first trusts the API by its TLS certificate")
 	if c.Proxy != "" {
 		_, _, err := net.SplitHostPort(c.Proxy)
 		need(err == nil, "proxy", "must be host:port")
@@ -140,7 +140,7 @@ func (c Config) Validate() error {
 	need(c.Method == resource.MethodIAM || c.Method == resource.MethodToken, "method", "must be iam or token")
 	need(c.Token != "", "token", "must name the join token")
 	need(c.Method != resource.MethodToken || c.SecretFile != "", "secret_file", "must name the file with the token's secret")
-	need(c.Name == "" && len(c.Targets) > 0 || identity.ValidTargetName(c.Name), "name", "must be lower-case letters, digits, dots and hyphens, at most 63")
+	need(c.Name == "" && len(c.Targets) > 0 || identity.ValidTargetName(c.Name), "name", "must be 1–63 lower-case letters, digits, dots and hyphens")
 	for i, s := range c.Targets {
 		_, err := identity.ParseTarget(s)
 		need(err == nil, fmt.Sprintf("targets[%d]", i), "must be kind/name, such as node/web-1")

@@ -97,7 +97,7 @@ func (s *Service) Serve(ctx context.Context, stream net.Conn, hint session.Hint)
 	defer access.Close()
 	_ = stream.SetDeadline(time.Time{})
 	if frame.WriteOpen(conn) != nil {
-		opened.End(session.Result{Outcome: audit.Failure, Reason: "the client was gone before the session began"})
+		opened.End(session.Result{Outcome: audit.Failure, Reason: "the client disconnected before the session began"})
 		return
 	}
 	result := s.config.Handle(ctx, opened, conn)
@@ -142,5 +142,5 @@ func (s *Service) admit(ctx context.Context, conn *tls.Conn, stream net.Conn, us
 }
 
 func malformed() *fault.Fault {
-	return fault.New(fault.BadInput, "what the client says of the use can't be read", "update the client")
+	return fault.New(fault.BadInput, "the client's description of the session can't be read", "update the client")
 }

@@ -53,7 +53,7 @@ func (l *Links) send(ctx context.Context, batch uint64, events [][]byte) bool {
 	defer cancel()
 	if err := k.hand(limit, &frame.Events{Batch: batch, Events: events}); err != nil {
 		if ctx.Err() == nil {
-			k.log.DebugContext(ctx, "Audit events not held", "error", err)
+			k.log.DebugContext(ctx, "Audit events not acknowledged", "error", err)
 		}
 		return false
 	}

@@ -218,8 +218,8 @@ func (l *Links) closeAll() {
 }
 
 var (
-	errHeld  = errors.New("the proxy that answered is one that a tunnel exists to, or is leaving")
-	errNoOne = fault.New(fault.Unreachable, "no proxy's address is known", "set proxy in the agent's configuration, or let it join again")
+	errHeld  = errors.New("there is already a tunnel to the proxy that answered, or it is leaving")
+	errNoOne = fault.New(fault.Unreachable, "no proxy address is known", "set proxy in the agent's configuration, or have it join again")
 )
 
 // open dials the next address and registers.

@@ -67,7 +67,7 @@ func (k *link) begin(ctx, limit context.Context) error {
 			return nil
 		case err = <-over:
 		case <-limit.Done():
-			err = fault.New(fault.Unreachable, "the proxy did not register the tunnel in time", "look at the proxy's log")
+			err = fault.New(fault.Unreachable, "the proxy did not register the tunnel in time", "check the proxy's log")
 		}
 	}
 	_ = k.session.Close()
@@ -123,7 +123,7 @@ func (k *link) goAway() {
 	k.links.mu.Lock()
 	k.state = leaving
 	k.links.mu.Unlock()
-	k.log.Info("Proxy leaves")
+	k.log.Info("Proxy is leaving")
 	k.links.poke()
 }
 

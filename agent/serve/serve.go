@@ -187,9 +187,9 @@ func secret(path string) (string, error) {
 
 // run waits for a credential, then keeps tunnels until the context ends.
 func (a *agent) run(ctx context.Context) error {
-	a.log.InfoContext(ctx, "Agent starts", "software", a.options.Software, "api", a.config.API, "targets", a.config.Serves(), "state", a.config.State, "root", os.Geteuid() == 0)
+	a.log.InfoContext(ctx, "Agent is starting", "software", a.options.Software, "api", a.config.API, "targets", a.config.Serves(), "state", a.config.State, "root", os.Geteuid() == 0)
 	if os.Geteuid() != 0 {
-		a.log.WarnContext(ctx, "The agent does not run as root: it serves only its own user")
+		a.log.WarnContext(ctx, "The agent doesn't run as root, so it serves only its own user")
 	}
 	var parts sync.WaitGroup
 	defer parts.Wait()
@@ -208,7 +208,7 @@ func (a *agent) run(ctx context.Context) error {
 	parts.Go(func() { a.links.Run(ctx) })
 	select {
 	case <-ctx.Done():
-		a.log.Info("Agent stops", "users", a.sessions.Users())
+		a.log.Info("Agent is stopping", "users", a.sessions.Users())
 		return nil
 	case err := <-failed:
 		if ctx.Err() != nil {

@@ -25,7 +25,7 @@ func (b switchboard) serve(ctx context.Context, s tunnel.Stream, open *frame.Ope
 	target := identity.Target{Kind: open.GetTarget().GetKind(), Name: open.GetTarget().GetName()}
 	service, host := b.services[target.Kind], b.host()
 	if service == nil || !host.Serves(target) {
-		_ = frame.WriteRefusal(s, fault.Newf(fault.NotFound, "see with stile ls what there is", "agent %s does not serve %.32s %.64q", host.ID, target.Kind, target.Name))
+		_ = frame.WriteRefusal(s, fault.Newf(fault.NotFound, "run stile ls to see what there is", "agent %s does not serve %.32s %.64q", host.ID, target.Kind, target.Name))
 		_ = s.CloseWrite()
 		return
 	}
@@ -43,8 +43,8 @@ func (b switchboard) serve(ctx context.Context, s tunnel.Stream, open *frame.Ope
 func (b switchboard) unserved(targets []identity.Target) error {
 	for _, t := range targets {
 		if b.services[t.Kind] == nil {
-			return fault.Newf(fault.BadInput, "take it out of the configuration; this agent serves targets of kind "+strings.Join(slices.Sorted(maps.Keys(b.services)), ", "),
-				"the configuration names %s, and this agent has no service for %s", t, t.Kind)
+			return fault.Newf(fault.BadInput, "remove it from the configuration; this agent serves targets of kind "+strings.Join(slices.Sorted(maps.Keys(b.services)), ", "),
+				"the configuration names %s, but this agent has no service for %s", t, t.Kind)
 		}
 	}
 	return nil

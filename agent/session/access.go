@@ -138,7 +138,7 @@ func (a *Access) end(f *fault.Fault) {
 	}
 	a.mu.Unlock()
 	a.leave()
-	a.register.config.Log.Info("Access taken back", "user", a.request.User.Name, "target", a.Target().String(), "reason", f.Message)
+	a.register.config.Log.Info("Access withdrawn", "user", a.request.User.Name, "target", a.Target().String(), "reason", f.Message)
 	go func() {
 		var kills sync.WaitGroup
 		for _, s := range a.open() {

@@ -87,7 +87,7 @@ func (s *Session) Start(data map[string]string) error {
 		if _, ok := errors.AsType[*fault.Fault](err); ok {
 			return err
 		}
-		return fault.New(fault.Unavailable, "the node can't keep audit events, so no session may begin", "look at the agent's log on the node").Because(err)
+		return fault.New(fault.Unavailable, "the node can't keep audit events, so no session may begin", "check the agent's log on the node").Because(err)
 	}
 	s.started = true
 	return nil
@@ -107,7 +107,7 @@ func (s *Session) Configure(attr *syscall.SysProcAttr) error {
 	if s.cage == nil {
 		cage, err := cages.New(s.id)
 		if err != nil {
-			return fault.New(fault.Unavailable, "the node can't hold a session's processes together, so none may begin", "look at the agent's log on the node").Because(err)
+			return fault.New(fault.Unavailable, "the node can't keep track of a session's processes, so no session may begin", "check the agent's log on the node").Because(err)
 		}
 		s.cage = cage
 	}
@@ -125,7 +125,7 @@ func (s *Session) Started(pid int) {
 		return
 	}
 	if err := cage.Lead(pid); err != nil {
-		s.access.register.config.Log.Warn("First process of a session not noted", "session_id", s.id, "error", err)
+		s.access.register.config.Log.Warn("First process of a session not recorded", "session_id", s.id, "error", err)
 	}
 	if cut {
 		s.slay(cage)
@@ -161,7 +161,7 @@ func (s *Session) slay(cage Cage) {
 			return
 		}
 	}
-	s.access.register.config.Log.Error("Processes of a session that was cut may live on", "session_id", s.id, "error", err)
+	s.access.register.config.Log.Error("Processes of a session that was cut may still be running", "session_id", s.id, "error", err)
 }
 
 // Result is how a session ended.

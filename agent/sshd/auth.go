@@ -68,7 +68,7 @@ func (s *Server) serverConfig(ctx context.Context, c *connection) (*ssh.ServerCo
 func (s *Server) offered(key ssh.PublicKey) (*ssh.Permissions, error) {
 	cert, ok := key.(*ssh.Certificate)
 	if !ok {
-		return nil, errors.New("a plain key was offered; only certificates are taken")
+		return nil, errors.New("a plain key was offered; only certificates are accepted")
 	}
 	state := s.config.Documents.State()
 	user, err := certs.IdentifySSHUser(cert, state.Trust.CA(names.KeyUserSSH), state.Now(s.config.Now()))
@@ -84,7 +84,7 @@ func (s *Server) offered(key ssh.PublicKey) (*ssh.Permissions, error) {
 func (c *connection) admit(ctx context.Context, login string, p *ssh.Permissions) (*ssh.Permissions, error) {
 	who, ok := proven(p)
 	if !ok || c.access != nil {
-		return nil, errors.New("nobody was proven")
+		return nil, errors.New("no user was proven")
 	}
 	request := session.Request{
 		User: who.user, Expires: time.Unix(int64(who.cert.ValidBefore), 0), Hint: c.hint,

@@ -182,7 +182,7 @@ func (s *channel) run() {
 	data := map[string]string{"bytes_in": strconv.FormatInt(result.received, 10), "bytes_out": strconv.FormatInt(result.sent, 10)}
 	switch {
 	case result.left:
-		data["left"] = "the client was gone; the process ignored it and lives on"
+		data["left"] = "the client disconnected; the process ignored the hang-up and is still running"
 	case result.signal != "":
 		data["exit_signal"] = result.signal
 	default:

@@ -23,7 +23,7 @@ func (s *channel) launch(a account.Account, command string) (*process, error) {
 		if f, ok := errors.AsType[*fault.Fault](err); ok {
 			return nil, f
 		}
-		return nil, fault.Newf(fault.Unavailable, "look at the account's shell and home on the node",
+		return nil, fault.Newf(fault.Unavailable, "check the account's shell and home directory on the node",
 			"%s could not be started for %s", a.Shell, a.Name).Because(err)
 	}
 	return p, nil
@@ -46,10 +46,10 @@ func (s *channel) account() (account.Account, error) {
 	login := s.connection.login
 	a, err := s.connection.server.config.Accounts.Lookup(login)
 	if errors.Is(err, account.ErrUnknown) {
-		return a, fault.Newf(fault.NotFound, "use another login, or have the account made there", "login %q doesn't exist on this node", login).Because(err)
+		return a, fault.Newf(fault.NotFound, "use another login, or ask for the account to be created there", "login %q doesn't exist on this node", login).Because(err)
 	}
 	if err != nil {
-		return a, fault.Newf(fault.Unavailable, "ask whoever runs the node", "login %q could not be looked up on this node", login).Because(err)
+		return a, fault.Newf(fault.Unavailable, "ask the node's administrator", "login %q could not be looked up on this node", login).Because(err)
 	}
 	if me := os.Geteuid(); me != 0 && int(a.UID) != me {
 		return a, fault.Newf(fault.Denied, "use the login that the agent runs as, or run the agent as root",

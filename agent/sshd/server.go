@@ -98,7 +98,7 @@ func (s *Server) handshake(ctx context.Context, conn net.Conn, hint session.Hint
 		if c.access != nil {
 			c.access.Close()
 		}
-		return nil, errors.New("authenticating: nobody was proven")
+		return nil, errors.New("authenticating: no user was proven")
 	}
 	c.login = c.ssh.User()
 	return c, nil

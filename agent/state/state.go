@@ -53,8 +53,8 @@ func Open(path string) (*Dir, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fault.Newf(fault.Conflict, "stop the other agent, or give this one a state directory of its own",
-			"another agent uses the state directory %s", path).Because(err)
+		return nil, fault.Newf(fault.Conflict, "stop the other agent, or give this one its own state directory",
+			"another agent is using the state directory %s", path).Because(err)
 	}
 	return &Dir{path: path, lock: f}, nil
 }

@@ -107,5 +107,5 @@ func Ask(ctx context.Context, dir string) (Status, error) {
 
 func silent(dir string, err error) error {
 	return fault.Newf(fault.Unreachable, "start it with stile-agent run, or name its state directory with --state",
-		"no agent answers in %s", dir).Because(err)
+		"no agent is answering in %s", dir).Because(err)
 }

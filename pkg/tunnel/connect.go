@@ -37,7 +37,7 @@ func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {
 		Version: frame.Protocol, Target: &frame.Target{Kind: c.Target.Kind, Name: c.Target.Name}, TraceId: c.TraceID,
 	})
 	if err != nil {
-		return nil, fault.New(fault.BadInput, "the target's name is too long", "use the name that stile ls shows").Because(err)
+		return nil, fault.New(fault.BadInput, "the target's name is too long", "use a name that stile ls shows").Because(err)
 	}
 	conn, err := c.dial(ctx)
 	if err != nil {
@@ -49,7 +49,7 @@ func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {
 // dial gives a connection to the first proxy that answers.
 func (c ConnectConfig) dial(ctx context.Context) (*tls.Conn, error) {
 	config := clientTLS(names.ALPNConnect, c.Certificate, verifyProxy(c.Trust, c.Now, func(identity.Host) {}))
-	var last error = fault.New(fault.Unreachable, "no proxy is known", "ask your administrator whether the cluster's proxies run")
+	var last error = fault.New(fault.Unreachable, "no proxy is known", "ask your administrator whether the cluster's proxies are running")
 	for _, addr := range c.Addrs {
 		conn, err := handshake(ctx, c.Dial, addr, config)
 		if err == nil {
@@ -73,7 +73,7 @@ func answered(err error) error {
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
 		return fault.New(fault.Unreachable, "the proxy closed the connection without an answer",
-			"try again; log in again if it stays").Because(err)
+			"try again; log in again if it keeps happening").Because(err)
 	}
 	return fault.New(fault.Unreachable, "the connection to the proxy broke", "try again").Because(err)
 }

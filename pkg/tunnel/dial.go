@@ -77,10 +77,10 @@ func handshake(ctx context.Context, dial DialFunc, addr string, config *tls.Conf
 		_ = raw.Close()
 		if f, ok := errors.AsType[*fault.Fault](err); ok {
 			return nil, fault.Newf(fault.Unauthenticated,
-				"log in or join again if the cluster's keys were rotated; otherwise something else answers at that address",
+				"log in or join again if the cluster's keys were rotated; otherwise something else is answering at that address",
 				"proxy %s could not prove that it belongs to the cluster: %s", addr, f.Message).Because(err)
 		}
-		return nil, fault.Newf(fault.Unreachable, "try again; if it stays, something between here and the proxy breaks TLS",
+		return nil, fault.Newf(fault.Unreachable, "try again; if it keeps happening, something between here and the proxy breaks TLS",
 			"no secure connection to proxy %s", addr).Because(err)
 	}
 	return conn, nil

@@ -60,10 +60,10 @@ func Inner(ctx context.Context, conn net.Conn, c InnerConfig) (*tls.Conn, error)
 func (c InnerConfig) verify(s tls.ConnectionState) error {
 	host, err := PeerHost(s, c.Trust, identity.KindAgent, c.Now())
 	if err == nil && (!host.Serves(c.Target) || len(c.Agents) > 0 && !slices.Contains(c.Agents, host.ID)) {
-		err = fault.Newf(fault.Unauthenticated, "", "agent %s does not serve it", host.ID)
+		err = fault.Newf(fault.Unauthenticated, "", "agent %s doesn't serve it", host.ID)
 	}
 	if err != nil {
-		return fault.Newf(fault.Unauthenticated, "log in again if the cluster's keys were rotated; otherwise something answers in its place",
+		return fault.Newf(fault.Unauthenticated, "log in again if the cluster's keys were rotated; otherwise something else is answering in its place",
 			"what answers for %s could not prove that it serves it: %v", c.Target, err).Because(err)
 	}
 	return nil

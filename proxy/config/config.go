@@ -28,7 +28,7 @@ type Config struct {
 
 // Read takes the values from a lookup such as os.LookupEnv and reports all faults at once.
 func Read(lookup func(string) (string, bool)) (Config, error) {
-	f := fault.New(fault.BadInput, "the proxy's environment is not complete", "set what is named; the template of the stack StileFleet does")
+	f := fault.New(fault.BadInput, "the proxy's environment is incomplete", "set the variables named above, as the template of the stack StileFleet does")
 	get := func(name string) string {
 		v, _ := lookup(name)
 		if v == "" {

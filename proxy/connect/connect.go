@@ -131,7 +131,7 @@ func (h *Handler) denied(c *edge.Conn, user identity.User, target identity.Targe
 // open begins a stream to the target's agent.
 func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, target identity.Target, r *frame.ConnectRequest) (tunnel.Stream, error) {
 	if r.GetVersion() != frame.Protocol {
-		return nil, fault.Newf(fault.BadInput, "update stile or the cluster, whichever is older", "protocol version %d is not spoken here", r.GetVersion())
+		return nil, fault.Newf(fault.BadInput, "update stile or the cluster, whichever is older", "protocol version %d is not supported here", r.GetVersion())
 	}
 	if !identity.ValidTargetKind(target.Kind) || !validName(target.Name) || len(r.GetTraceId()) > maxTrace {
 		return nil, fault.New(fault.BadInput, "the connect request names no target", "use a name that stile ls shows")
@@ -165,7 +165,7 @@ func validName(name string) bool {
 
 // offline is all that a proxy knows: whether there is such a target stands elsewhere, and another proxy may hold its tunnel.
 func offline(t identity.Target) *fault.Fault {
-	return fault.Newf(fault.NoTunnel, "see with stile ls whether it exists and is online",
+	return fault.Newf(fault.NoTunnel, "run stile ls to see whether it exists and is online",
 		"no tunnel for %s %s at this proxy: it is offline, or there is no such %s", t.Kind, t.Name, t.Kind)
 }
 
@@ -208,7 +208,7 @@ func (a *answered) Read(p []byte) (int, error) {
 		return n, err
 	}
 	var b bytes.Buffer
-	cause := fault.Newf(fault.Unreachable, "try again; if it stays, restart the agent there", "the agent of %s did not answer", a.target.Name).Because(err)
+	cause := fault.Newf(fault.Unreachable, "try again; if it keeps happening, restart the agent there", "the agent of %s did not answer", a.target.Name).Because(err)
 	if frame.WriteRefusal(&b, cause) == nil {
 		a.instead = bytes.NewReader(b.Bytes())
 		return a.instead.Read(p)

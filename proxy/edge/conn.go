@@ -34,7 +34,7 @@ func (c *Conn) Lift() {
 	c.bounded.free.Store(true)
 }
 
-var errTooMuch = errors.New("too many bytes before saying who it is")
+var errTooMuch = errors.New("too many bytes before identifying itself")
 
 // bounded fails reads past a number of bytes until it is set free.
 type bounded struct {
@@ -57,8 +57,8 @@ func (b *bounded) Read(p []byte) (int, error) {
 }
 
 var (
-	errUnknown   = errors.New("too many connections of this address wait to be admitted")
-	errConnected = errors.New("too many connections of this address")
+	errUnknown   = errors.New("too many connections from this address are waiting to be admitted")
+	errConnected = errors.New("too many connections from this address")
 )
 
 // sources counts connections by address.

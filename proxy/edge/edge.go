@@ -128,7 +128,7 @@ func (e *Edge) serve(ctx context.Context, raw net.Conn) {
 		handler(ctx, c)
 		return
 	}
-	e.stranger(ctx, "Connection refused", source, errors.New("it speaks no protocol of ours"))
+	e.stranger(ctx, "Connection refused", source, errors.New("it speaks none of our protocols"))
 }
 
 // source gives the client's address, the socket's or that in the header of a balancer, and the connection without

@@ -8,7 +8,7 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-var errHeader = errors.New("no PROXY v2 header over TCP from where one is demanded")
+var errHeader = errors.New("no PROXY v2 header over TCP from an address that must send one")
 
 // readHeader takes a balancer's header off a connection and gives what follows it, with the client's address that it
 // names; a balancer's own connection (LOCAL, its health checks) keeps the peer's. The library bounds its size (4 KiB;

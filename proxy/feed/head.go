@@ -63,7 +63,7 @@ func (h *Head) Run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !away:
-			h.Log.WarnContext(ctx, "Head not read; going on with the documents held", "error", err)
+			h.Log.WarnContext(ctx, "Head not read; continuing with the documents held", "error", err)
 		case err == nil && away:
 			h.Log.InfoContext(ctx, "Head read again")
 		}
@@ -131,7 +131,7 @@ func (h *Head) older(newest, held identity.Versions) error {
 	return errOlderHead
 }
 
-var errOlderHead = errors.Join(document.ErrOlder, errors.New("the head item names older documents than those held"))
+var errOlderHead = errors.Join(document.ErrOlder, errors.New("the head item names documents older than those held"))
 
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

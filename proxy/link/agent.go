@@ -111,7 +111,7 @@ func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) er
 		return fmt.Errorf("%w: registered twice", frame.ErrMalformed)
 	}
 	if r.GetVersion() != frame.Protocol {
-		f := fault.Newf(fault.BadInput, "update the agent or the cluster, whichever is older", "protocol version %d is not spoken here", r.GetVersion())
+		f := fault.Newf(fault.BadInput, "update the agent or the cluster, whichever is older", "protocol version %d is not supported here", r.GetVersion())
 		return errors.Join(f, n.control.Send(&frame.Control{Body: &frame.Control_Fault{Fault: frame.FromFault(f)}}))
 	}
 	c.Admit()

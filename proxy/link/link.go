@@ -70,7 +70,7 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 	agent, err := l.agent(ctx, c)
 	session, sessionErr := tunnel.NewSession(c.Conn, tunnel.Listened)
 	if sessionErr != nil {
-		l.config.Log.ErrorContext(ctx, "Tunnel not begun", "error", sessionErr)
+		l.config.Log.ErrorContext(ctx, "Tunnel not opened", "error", sessionErr)
 		return
 	}
 	defer session.Close()

@@ -90,7 +90,7 @@ func (n *link) serve(ctx context.Context, s tunnel.Stream) {
 	}
 	serve := purposes[p.GetName()]
 	if serve == nil {
-		_ = frame.WriteRefusal(s, fault.Newf(fault.BadInput, "update the cluster's proxies", "a stream for %q is not taken here", clip(p.GetName())))
+		_ = frame.WriteRefusal(s, fault.Newf(fault.BadInput, "update the cluster's proxies", "streams for %q are not accepted here", clip(p.GetName())))
 		return
 	}
 	if frame.WriteOpen(s) != nil {
@@ -158,10 +158,10 @@ func (n *link) event(b []byte) (audit.Event, error) {
 		}
 	case e.Type == audit.DocumentRefused:
 		if e.TargetKind != "" || e.Target != "" {
-			return e, fmt.Errorf("a refused document is about no target, and not about %s", clip(target.String()))
+			return e, fmt.Errorf("the report of a refused document names no target, so not %s", clip(target.String()))
 		}
 	default:
-		return e, fmt.Errorf("an agent has nothing to say about %q", clip(string(e.Type)))
+		return e, fmt.Errorf("an agent may not report %q", clip(string(e.Type)))
 	}
 	return e, e.Validate()
 }

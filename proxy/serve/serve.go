@@ -187,7 +187,7 @@ func (p *proxy) proxies(live []presence.Lease) {
 
 // run joins first and listens then: who can show no certificate has nothing to say.
 func (p *proxy) run(ctx, stop context.Context) error {
-	p.log.InfoContext(ctx, "Proxy starts", "api", p.config.API, "public_addr", p.config.PublicAddr)
+	p.log.InfoContext(ctx, "Proxy is starting", "api", p.config.API, "public_addr", p.config.PublicAddr)
 	var keeping sync.WaitGroup
 	defer keeping.Wait()
 	keep, halt := context.WithCancel(ctx)
@@ -200,7 +200,7 @@ func (p *proxy) run(ctx, stop context.Context) error {
 	if err != nil {
 		return fmt.Errorf("listening on %s: %w", p.config.Listen, err)
 	}
-	p.log.InfoContext(ctx, "Proxy listens", "addr", l.Addr().String(), "proxy", p.id())
+	p.log.InfoContext(ctx, "Proxy is listening", "addr", l.Addr().String(), "proxy", p.id())
 	lease, release := context.WithCancel(keep)
 	defer release()
 	leased := make(chan struct{})
@@ -240,13 +240,13 @@ func (p *proxy) awaitCredential(ctx context.Context) bool {
 // drain hands the agents over, closes the port and waits for the sessions, all within the limit.
 func (p *proxy) drain(release func(), leased <-chan struct{}, l net.Listener) {
 	limit := time.Now().Add(drainLimit)
-	p.log.Info("Proxy drains", "streams", p.links.Streams())
+	p.log.Info("Proxy is draining", "streams", p.links.Streams())
 	release()
 	<-leased
 	ctx, cancel := context.WithTimeout(context.Background(), handOver)
 	defer cancel()
 	if err := p.presence.Withdraw(ctx); err != nil {
-		p.log.Warn("Lease not withdrawn; it lapses by itself", "error", err)
+		p.log.Warn("Lease not withdrawn; it will expire by itself", "error", err)
 	}
 	p.links.Drain(drainLimit)
 	p.waitFor(time.Now().Add(handOver), func() bool { return len(p.links.Agents()) == 0 })
