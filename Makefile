@@ -40,7 +40,7 @@ check: ## format, modernize, vet, lint and test: the one thing to remember befor
 
 lint: .cache/bin/golangci-lint .cache/bin/deadcode ## run golangci-lint (the first time builds it, about 4 minutes) and find functions that nothing calls
 	.cache/bin/golangci-lint run
-	@dead=$$(.cache/bin/deadcode -test ./...); [ -z "$$dead" ] || { echo "$$dead" >&2; exit 1; }
+	@scripts/dead
 
 fmt: ## format all Go files
 	@git ls-files -co --exclude-standard '*.go' | grep -v '\.gen\.go$$' | xargs gofmt -l -w

@@ -24,11 +24,11 @@ func roles(t testing.TB, specs map[string]string) *policy.Set {
 		if at, rest, ok := strings.Cut(spec, "|"); ok {
 			scope, spec = at, rest
 		}
-		r, err := resource.Decode("role", fmt.Appendf(nil, "kind: role\nmetadata: {name: %s, scope: %s}\nspec: %s\n", name, scope, spec))
+		read, err := resource.DecodeAll(fmt.Appendf(nil, "kind: role\nmetadata: {name: %s, scope: %s}\nspec: %s\n", name, scope, spec))
 		if err != nil {
 			t.Fatalf("role %s: %v", name, err)
 		}
-		role, _ := r.Role()
+		role, _ := read[0].Role()
 		all = append(all, role)
 	}
 	return policy.Compile(all)

@@ -43,21 +43,8 @@ func (r Resource) SpecJSON() ([]byte, error) {
 	return spec, nil
 }
 
-// Decode reads one resource from YAML and validates it. The kind must be the given one; "" takes any. Faults
-// are [fault.BadInput], all at once, each with line, column and path.
-func Decode(kind string, yaml []byte) (Resource, error) {
-	documents, err := strict.ParseYAML(yaml, strict.MaxSize)
-	if err != nil {
-		return Resource{}, err
-	}
-	if len(documents) != 1 {
-		return Resource{}, fault.Newf(fault.BadInput, "write one resource", "there are %d resources where one is meant", len(documents))
-	}
-	return decode(kind, documents[0])
-}
-
 // DecodeAll reads all resources of a YAML file: documents separated by ---, each one resource or a list of them. There
-// must be at least one.
+// must be at least one. All are validated; faults are [fault.BadInput], all at once, each with line, column and path.
 func DecodeAll(yaml []byte) ([]Resource, error) {
 	documents, err := strict.ParseYAML(yaml, strict.MaxSize)
 	if err != nil {
@@ -90,7 +77,8 @@ func DecodeAll(yaml []byte) ([]Resource, error) {
 	return all, nil
 }
 
-// DecodeJSON reads one resource from JSON and validates it, as [Decode] does; faults carry paths alone.
+// DecodeJSON reads one resource from JSON and validates it; the kind must be the given one. Faults are [fault.BadInput],
+// all at once, with paths alone.
 func DecodeJSON(kind string, data []byte) (Resource, error) {
 	n, err := strict.ParseJSON(data, strict.MaxSize)
 	if err != nil {

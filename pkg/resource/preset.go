@@ -23,16 +23,6 @@ func Presets() []Role {
 	}
 }
 
-// IsPreset reports whether a role of this name stands in the code.
-func IsPreset(name string) bool {
-	for _, r := range Presets() {
-		if r.Metadata.Name == name {
-			return true
-		}
-	}
-	return false
-}
-
 func presetNames() []string {
 	var all []string
 	for _, r := range Presets() {

@@ -2,7 +2,7 @@
 // tokens — as values, with their strict YAML and JSON codec, their validation and the kinds table.
 //
 // It doesn't decide anything (package policy does) and doesn't store anything.
-// Its entry points are [Kinds] and [Decode].
+// Its entry points are [Kinds], [DecodeAll] and [DecodeJSON].
 package resource
 
 import "time"

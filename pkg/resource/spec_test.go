@@ -38,6 +38,18 @@ spec:
     kubernetes_groups: ['*']
 `
 
+// read reads a file of one resource.
+func read(yaml []byte) (resource.Resource, error) {
+	all, err := resource.DecodeAll(yaml)
+	if err != nil {
+		return resource.Resource{}, err
+	}
+	if len(all) != 1 {
+		return resource.Resource{}, fmt.Errorf("there are %d resources", len(all))
+	}
+	return all[0], nil
+}
+
 func TestARoleIsReadAsItIsWritten(t *testing.T) {
 	no := false
 	want := resource.Role{
@@ -62,19 +74,13 @@ func TestARoleIsReadAsItIsWritten(t *testing.T) {
 			},
 		},
 	}
-	for _, kind := range []string{"", "role", "roles"} {
-		r, err := resource.Decode(kind, []byte(backend))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, ok := r.Role()
-		if d := cmp.Diff(want, got); !ok || d != "" {
-			t.Error(d)
-		}
-	}
-	r, err := resource.Decode("role", []byte(backend))
+	r, err := read([]byte(backend))
 	if err != nil {
 		t.Fatal(err)
+	}
+	got, ok := r.Role()
+	if d := cmp.Diff(want, got); !ok || d != "" {
+		t.Error(d)
 	}
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -232,7 +238,7 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		"a database":            {"kind: db\nmetadata: {name: Orders}\nspec: {agent: x}\n", []string{"kind: nobody writes dbs: agents that join make them"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := resource.Decode("", []byte(c.doc))
+			r, err := read([]byte(c.doc))
 			f := fault.From(err)
 			if f == nil {
 				t.Fatalf("taken as %+v", r)
@@ -275,13 +281,15 @@ func TestDecodeRefusesWhatIsNotOneResourceOfTheKind(t *testing.T) {
 	for name, doc := range map[string]string{
 		"nothing":       "",
 		"two resources": backend + "---\n" + backend,
-		"another kind":  "kind: user\nmetadata: {name: a}\nspec: {mapping: m}\n",
 		"a list":        "- kind: role\n",
 		"too much":      backend + "#" + strings.Repeat("x", 64<<10),
 	} {
-		if _, err := resource.Decode("role", []byte(doc)); err == nil {
+		if _, err := read([]byte(doc)); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+	if _, err := resource.DecodeJSON("role", []byte(`{"kind":"user","metadata":{"name":"a"},"spec":{"mapping":"m"}}`)); !fault.Is(err, fault.BadInput) {
+		t.Errorf("another kind: %v", err)
 	}
 	if _, err := resource.DecodeAll([]byte("# nothing\n")); !fault.Is(err, fault.BadInput) {
 		t.Errorf("an empty file: %v", err)
@@ -312,11 +320,11 @@ func TestPresetsAreValidAndReserved(t *testing.T) {
 		if faults := r.Validate(); len(faults) > 0 {
 			t.Errorf("%s: %v", p.Metadata.Name, faults)
 		}
-		if !resource.IsPreset(p.Metadata.Name) || !k.Reserved(p.Metadata.Name) {
+		if !k.Reserved(p.Metadata.Name) {
 			t.Errorf("%s may be overwritten", p.Metadata.Name)
 		}
 	}
-	if resource.IsPreset("backend") || k.Reserved("backend") {
+	if k.Reserved("backend") {
 		t.Error("backend is reserved")
 	}
 }
@@ -355,7 +363,7 @@ func TestEveryKindOfTargetIsAResourceAndReadsItsFieldsOfARole(t *testing.T) {
 		}
 		read := func(field, value string) (resource.Labels, [][]string) {
 			t.Helper()
-			r, err := resource.Decode("role", []byte(role("  deny: {"+field+": "+value+"}\n")))
+			r, err := read([]byte(role("  deny: {" + field + ": " + value + "}\n")))
 			if err != nil {
 				t.Fatalf("%s: %v", field, err)
 			}
@@ -424,7 +432,7 @@ func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 		"a denial about locks":        {"  deny: {rules: [{resources: [lock], verbs: ['*']}]}\n", "line 4, column 31: spec.deny.rules[0].resources[0]", `"lock" is unknown`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := resource.Decode("role", []byte(role(c.spec)))
+			r, err := read([]byte(role(c.spec)))
 			f := fault.From(err)
 			if f == nil {
 				t.Fatalf("taken as %+v", r.Spec)
@@ -443,7 +451,7 @@ func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 		"a rule about nodes, dbs and clusters": "  allow: {rules: [{resources: [node, db, app, kube], verbs: delete}]}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := resource.Decode("role", []byte(role(spec))); err != nil {
+			if _, err := read([]byte(role(spec))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -468,7 +476,7 @@ func TestWhatSaysNothingIsRefusedByNameAndPlace(t *testing.T) {
 		"spec.match.session":           fmt.Sprintf(mapping, "session: ~"),
 		"metadata.scope":               "kind: role\nmetadata: {name: r, scope: ''}\nspec: {}\n",
 	} {
-		r, err := resource.Decode("", []byte(document))
+		r, err := read([]byte(document))
 		f := fault.From(err)
 		if f == nil {
 			t.Errorf("%s: taken as %+v", field, r.Spec)
@@ -477,7 +485,7 @@ func TestWhatSaysNothingIsRefusedByNameAndPlace(t *testing.T) {
 		}
 	}
 	for _, document := range []string{role("  deny: {}\n  allow: {}\n  options: {}\n"), token + "  uses: 1\n", fmt.Sprintf(mapping, "role_id: AROAEXAMPLE00000000AB")} {
-		if _, err := resource.Decode("", []byte(document)); err != nil {
+		if _, err := read([]byte(document)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -681,7 +689,7 @@ func FuzzRoleYAML(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, doc string) {
-		r, err := resource.Decode("role", []byte(doc))
+		r, err := read([]byte(doc))
 		if err != nil {
 			if f := fault.From(err); f.Code == fault.Internal || f.Hint == "" {
 				t.Fatalf("%q: %v", doc, err)

@@ -32,6 +32,18 @@ type outer struct {
 	Free  any       `json:"free,omitempty"`
 }
 
+// readYAML reads a file of one document.
+func readYAML(data []byte, limit int, v any, o strict.Options) error {
+	documents, err := strict.ParseYAML(data, limit)
+	if err != nil {
+		return err
+	}
+	if len(documents) != 1 {
+		return fmt.Errorf("there are %d documents", len(documents))
+	}
+	return documents[0].Into(v, o)
+}
+
 func TestYAMLAndJSONReadTheSameValues(t *testing.T) {
 	yes := true
 	want := outer{
@@ -41,7 +53,7 @@ func TestYAMLAndJSONReadTheSameValues(t *testing.T) {
 		Free:  map[string]any{"k": []any{"v", true, nil}},
 	}
 	var got outer
-	if err := strict.YAML([]byte(`
+	if err := readYAML([]byte(`
 name: a
 count: -3
 size: 7
@@ -118,20 +130,20 @@ func TestEveryDocumentOfAFileIsRead(t *testing.T) {
 func TestScalarsStandForListsOnlyWhenAsked(t *testing.T) {
 	doc := []byte("inner: {logins: root, labels: {env: dev}}\n")
 	var got outer
-	if err := strict.YAML(doc, strict.MaxSize, &got, strict.Options{Scalars: true}); err != nil {
+	if err := readYAML(doc, strict.MaxSize, &got, strict.Options{Scalars: true}); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(inner{Logins: []string{"root"}, Labels: map[string][]string{"env": {"dev"}}}, got.Inner); d != "" {
 		t.Error(d)
 	}
-	if err := strict.YAML(doc, strict.MaxSize, &got, strict.Options{}); err == nil {
+	if err := readYAML(doc, strict.MaxSize, &got, strict.Options{}); err == nil {
 		t.Error("a scalar was taken for a list")
 	}
 }
 
 func TestEveryFaultIsReportedWithItsPlace(t *testing.T) {
 	var got outer
-	err := strict.YAML([]byte("name: [a]\nconut: 3\ninner:\n  logins:\n  - 7\n  on: maybe\n  pinned: {a: }\ncount: 1.5\ntime: today\n"),
+	err := readYAML([]byte("name: [a]\nconut: 3\ninner:\n  logins:\n  - 7\n  on: maybe\n  pinned: {a: }\ncount: 1.5\ntime: today\n"),
 		strict.MaxSize, &got, strict.Options{})
 	f := fault.From(err)
 	want := []fault.Field{
@@ -155,10 +167,10 @@ func TestEveryFaultIsReportedWithItsPlace(t *testing.T) {
 func TestWhatIsWrittenAndSaysNothingIsRefusedWhenAsked(t *testing.T) {
 	const doc = "name: ''\ncount: 0\nsize:\nbytes: ''\ninner:\n  logins: []\n  labels: {}\n  on: null\nlist: []\n"
 	var got outer
-	if err := strict.YAML([]byte(doc), strict.MaxSize, &got, strict.Options{}); err != nil {
+	if err := readYAML([]byte(doc), strict.MaxSize, &got, strict.Options{}); err != nil {
 		t.Fatalf("unasked: %v", err)
 	}
-	err := strict.YAML([]byte(doc), strict.MaxSize, &got, strict.Options{Written: true})
+	err := readYAML([]byte(doc), strict.MaxSize, &got, strict.Options{Written: true})
 	var want []fault.Field
 	for _, f := range []struct{ place, key string }{
 		{"line 2, column 8: count", "count"},
@@ -181,7 +193,7 @@ func TestWhatIsWrittenAndSaysNothingIsRefusedWhenAsked(t *testing.T) {
 		t.Error(d)
 	}
 	for _, says := range []string{"inner: {on: false}\n", "inner: {}\n", "name: a\n", "count: 1\nlist: [{logins: [root]}]\n"} {
-		if err := strict.YAML([]byte(says), strict.MaxSize, &got, strict.Options{Written: true}); err != nil {
+		if err := readYAML([]byte(says), strict.MaxSize, &got, strict.Options{Written: true}); err != nil {
 			t.Errorf("%q: %v", says, err)
 		}
 	}
@@ -242,15 +254,13 @@ func TestYAMLRefusesWhatIsNotPlainData(t *testing.T) {
 		"deep question marks":   strings.Repeat("? ", 30000) + "x\n",
 		"deep indentation":      nested(300),
 		"a laughing bomb":       "a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]\n",
-		"two documents":         "name: a\n---\nname: b\n",
-		"no document":           "# nothing\n",
 		"not UTF-8":             "name: \"\xff\"\n",
 		"too much":              "name: " + strings.Repeat("x", strict.MaxSize) + "\n",
 		"infinity":              "free: .inf\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got outer
-			f := fault.From(strict.YAML([]byte(doc), strict.MaxSize, &got, strict.Options{}))
+			f := fault.From(readYAML([]byte(doc), strict.MaxSize, &got, strict.Options{}))
 			if f == nil {
 				t.Fatalf("taken as %+v", got)
 			}
@@ -261,6 +271,14 @@ func TestYAMLRefusesWhatIsNotPlainData(t *testing.T) {
 				t.Errorf("message %q, hint %q", f.Message, f.Hint)
 			}
 		})
+	}
+}
+
+func TestAFileHoldsAsManyDocumentsAsSayAnything(t *testing.T) {
+	for doc, want := range map[string]int{"# nothing\n": 0, "name: a\n": 1, "name: a\n---\nname: b\n": 2, "---\n---\nname: a\n---\n": 1} {
+		if documents, err := strict.ParseYAML([]byte(doc), strict.MaxSize); err != nil || len(documents) != want {
+			t.Errorf("%q: %d documents, %v", doc, len(documents), err)
+		}
 	}
 }
 

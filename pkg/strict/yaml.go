@@ -16,21 +16,9 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// YAML reads one YAML document of at most limit bytes into v, a pointer. Faults are [fault.BadInput] or
-// [fault.TooLarge] and name line and column.
-func YAML(data []byte, limit int, v any, o Options) error {
-	documents, err := ParseYAML(data, limit)
-	if err != nil {
-		return err
-	}
-	if len(documents) != 1 {
-		return refuse(1, 1, "", fmt.Sprintf("there are %d documents; write one", len(documents)))
-	}
-	return documents[0].Into(v, o)
-}
-
 // ParseYAML reads the documents of a file, separated by ---, into trees; empty ones are left out. Anchors,
-// aliases, merge keys, tags and keys that are no strings are refused: what is read is what is seen.
+// aliases, merge keys, tags and keys that are no strings are refused: what is read is what is seen. Faults are
+// [fault.BadInput] or [fault.TooLarge] and name line and column.
 func ParseYAML(data []byte, limit int) (documents []*Node, err error) {
 	if err := tooLarge(len(data), limit); err != nil {
 		return nil, err

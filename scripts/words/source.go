@@ -122,11 +122,11 @@ func (g *gatherer) take(kind Kind, e ast.Expr) {
 		return
 	}
 	ast.Inspect(e, func(n ast.Node) bool {
-		switch n.(type) {
+		switch n := n.(type) {
 		case *ast.BasicLit, *ast.BinaryExpr:
 			g.seen[n] = true
 		case *ast.CallExpr:
-			return shown(n.(*ast.CallExpr)) // what another call is given is looked at by itself
+			return shown(n) // what another call is given is looked at by itself
 		}
 		return true
 	})
