@@ -163,7 +163,7 @@ func TestARoleMarkedFreshIsNotJudgedByOldDocuments(t *testing.T) {
 	if err := b.admit(b.user("access")); err != nil {
 		t.Errorf("ten minutes are not too long for others: %v", err)
 	}
-	if err := b.admit(b.user("access", "quick")); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "nothing was heard") {
+	if err := b.admit(b.user("access", "quick")); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "nothing has been heard") {
 		t.Errorf("fresh is ignored: %v", err)
 	}
 	if _, err := b.Again(b.user("access", "quick"), web, policy.Login("ada"), ""); err != nil {

@@ -166,7 +166,7 @@ func TestAForeignCertificateIsNamedInEnglish(t *testing.T) {
 	p := newPlace(t)
 	_, p.edge = p.cluster.Agent(nil, "node-1")
 	_, err := dial(t, p.config(p.listen(t)))
-	if m := fault.From(err).Message; !strings.Contains(m, "which is no proxy") {
+	if m := fault.From(err).Message; !strings.Contains(m, "which is not a proxy") {
 		t.Errorf("got %q", m)
 	}
 }

@@ -56,7 +56,7 @@ func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outco
 	if err != nil {
 		return Outcome{}, err
 	}
-	return d.commit(ctx, change, secret, fault.Newf(fault.Conflict, "replace it with: stile create -f FILE --replace", "%s %s exists already", k.Name, r.Metadata.Name))
+	return d.commit(ctx, change, secret, fault.Newf(fault.Conflict, "replace it with: stile create -f FILE --replace", "%s %s already exists", k.Name, r.Metadata.Name))
 }
 
 // Update replaces a resource; with a revision only if it is still that one.
@@ -153,20 +153,20 @@ func (d *Desk) writable(c Caller, r resource.Resource) (resource.Kind, *policy.S
 		return resource.Kind{}, nil, err
 	}
 	if !k.Writable {
-		return resource.Kind{}, nil, fault.Newf(fault.BadInput, "read them, or delete one to free its name", "nobody writes %s: agents that join make them", k.Plural)
+		return resource.Kind{}, nil, fault.Newf(fault.BadInput, "read them, or delete one to free its name", "%s can't be written: agents create them by joining", k.Plural)
 	}
 	return k, set, nil
 }
 
 func unreserved(k resource.Kind, name string) error {
 	if k.Reserved(name) {
-		return fault.Newf(fault.Denied, "leave it as it is, and write one of your own under another name", "%s %s is built in and cannot be changed", k.Name, name)
+		return fault.Newf(fault.Denied, "leave it as it is, and create your own under another name", "%s %s is built in and can't be changed", k.Name, name)
 	}
 	return nil
 }
 
 func moved(r resource.Resource) *fault.Fault {
-	return fault.Newf(fault.Conflict, "read it again and repeat your change", "%s %s was changed by somebody else meanwhile", r.Kind, r.Metadata.Name)
+	return fault.Newf(fault.Conflict, "read it again and repeat your change", "somebody else has changed %s %s in the meantime", r.Kind, r.Metadata.Name)
 }
 
 // addSecret gives a token of method token its secret, and bounds its life.
@@ -182,7 +182,7 @@ func (d *Desk) addSecret(change *Change, now time.Time) (string, error) {
 		stored.Expires = &until
 	}
 	if !stored.Expires.After(now) || stored.Expires.After(now.Add(secretLongest)) {
-		return "", strict.Refuse([]fault.Field{{Path: "spec.expires", Reason: "a token expires in the future, and at most 7 days ahead"}})
+		return "", strict.Refuse([]fault.Field{{Path: "spec.expires", Reason: "a token must expire in the future, at most 7 days ahead"}})
 	}
 	change.Resource.Spec = &stored
 	var random [32]byte
@@ -200,7 +200,7 @@ func (d *Desk) commit(ctx context.Context, change Change, secret string, conflic
 	change.Event.Data["revision"] = strconv.FormatInt(change.Resource.Metadata.Revision, 10)
 	switch err := d.config.Store.Commit(ctx, change); {
 	case errors.Is(err, ErrReplayed):
-		return Outcome{}, fault.New(fault.Conflict, "this request was carried out before", "look at the resource; make a new request to change it again")
+		return Outcome{}, fault.New(fault.Conflict, "this request has already been carried out", "check the resource, and make a new request to change it again")
 	case errors.Is(err, ErrMoved):
 		return Outcome{}, conflict
 	case err != nil:
@@ -220,7 +220,7 @@ func (d *Desk) warnings(ctx context.Context, change Change) string {
 }
 
 func (d *Desk) publish(ctx context.Context) string {
-	const later = "the change is stored, but not in force yet: publishing it is tried again within a minute"
+	const later = "the change is stored, but not in force yet: publishing it will be tried again within a minute"
 	counter, err := d.config.Store.Input(ctx)
 	if err != nil {
 		return later

@@ -204,7 +204,7 @@ func (d *Desk) settle(ctx context.Context, c Caller, a ask, found bool) error {
 		return err
 	}
 	if !found {
-		return fault.Newf(fault.NotFound, fmt.Sprintf("see what there is: stile get %s", a.kind), "there is no %s %.63q", a.kind, a.name)
+		return fault.Newf(fault.NotFound, fmt.Sprintf("list what there is: stile get %s", a.kind), "there is no %s %.63q", a.kind, a.name)
 	}
 	return nil
 }

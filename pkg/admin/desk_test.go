@@ -335,7 +335,7 @@ func TestWhatIsNoKindOrNoNameOrWrittenByAgentsIsRefusedAsSuch(t *testing.T) {
 		wantFault(t, o.verb(t.Context(), verb, c, of("role", "../dev", "/", &resource.RoleSpec{})), fault.NotFound, "there is no role")
 	}
 	for _, verb := range []string{"create", "update"} {
-		wantFault(t, o.verb(t.Context(), verb, c, fresh(node)), fault.BadInput, "nobody writes nodes")
+		wantFault(t, o.verb(t.Context(), verb, c, fresh(node)), fault.BadInput, "nodes can't be written")
 	}
 }
 
@@ -383,11 +383,11 @@ func TestWhatTheStoreSaysOfAChangeIsToldAsAConflictOrAFailure(t *testing.T) {
 		code   fault.Code
 		says   string
 	}{
-		{"create", admin.ErrMoved, fault.Conflict, "exists already"},
-		{"update", admin.ErrMoved, fault.Conflict, "changed by somebody else"},
-		{"delete", admin.ErrMoved, fault.Conflict, "changed by somebody else"},
-		{"create", admin.ErrReplayed, fault.Conflict, "carried out before"},
-		{"update", fmt.Errorf("writing: %w", admin.ErrReplayed), fault.Conflict, "carried out before"},
+		{"create", admin.ErrMoved, fault.Conflict, "already exists"},
+		{"update", admin.ErrMoved, fault.Conflict, "somebody else has changed"},
+		{"delete", admin.ErrMoved, fault.Conflict, "somebody else has changed"},
+		{"create", admin.ErrReplayed, fault.Conflict, "already been carried out"},
+		{"update", fmt.Errorf("writing: %w", admin.ErrReplayed), fault.Conflict, "already been carried out"},
 		{"delete", errDown, fault.Internal, ""},
 	} {
 		o := newOffice(t)

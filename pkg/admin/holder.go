@@ -39,7 +39,7 @@ func (d *Desk) unheld(ctx context.Context, role string) error {
 	if len(holders) == 0 {
 		return nil
 	}
-	return fault.Newf(fault.Conflict, "remove the role from what gives it first", "role %s is given by %s", role, summary(holders))
+	return fault.Newf(fault.Conflict, "first remove the role from whatever gives it", "role %s is given by %s", role, summary(holders))
 }
 
 // unknownRoles warns of roles that a mapping or user's record gives and that don't exist: until they do, nobody of
@@ -73,7 +73,7 @@ func (d *Desk) idle(ctx context.Context, r resource.Resource) string {
 	switch spec := r.Spec.(type) {
 	case *resource.UserSpec:
 		if !slices.ContainsFunc(mappings, func(m resource.Resource) bool { return m.Metadata.Name == spec.Mapping }) {
-			return fmt.Sprintf("there is no iam_mapping %s yet: until it is created, nobody gets what the record gives", spec.Mapping)
+			return fmt.Sprintf("there is no iam_mapping %s yet: until it is created, nobody gets what the record adds", spec.Mapping)
 		}
 	case *resource.MappingSpec:
 		var others []string
@@ -83,7 +83,7 @@ func (d *Desk) idle(ctx context.Context, r resource.Resource) string {
 			}
 		}
 		if slices.Sort(others); len(others) > 0 {
-			return fmt.Sprintf("iam_mapping %s can match the same identities: whoever two mappings match can't log in", summary(others))
+			return fmt.Sprintf("iam_mapping %s can match the same identities: somebody whom two mappings match can't log in", summary(others))
 		}
 	}
 	return ""

@@ -33,7 +33,7 @@ func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
 		return fmt.Errorf("measuring the revocations: %w", err)
 	}
 	if len(held) > roomFor[target] {
-		return fault.Newf(fault.TooLarge, "remove locks that are not needed, or try again later: what was revoked leaves the list by itself within a day or so",
+		return fault.Newf(fault.TooLarge, "remove locks that are not needed, or try again later: revocations leave the list by themselves within a day or so",
 			"the list of revocations has no room for %s %s", target, value)
 	}
 	now := change.Event.Time
@@ -62,7 +62,7 @@ func room(c Caller, r resource.Resource) error {
 	}
 	if len(held)+len(more) > maxRoles {
 		return fault.Newf(fault.TooLarge, "delete roles that are not needed, or shorten them: stile get roles",
-			"all roles together have %d KiB, and there is no room for %d more; %d KiB are allowed", len(held)>>10, len(more)>>10, maxRoles>>10)
+			"all roles together take %d KiB, and there is no room for %d more; %d KiB are allowed", len(held)>>10, len(more)>>10, maxRoles>>10)
 	}
 	return nil
 }

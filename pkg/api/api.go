@@ -76,12 +76,12 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("operation %s has no handler", r.Operation))
 		}
 		if r.Caller != wire.CallerAnonymous && c.Documents == nil {
-			faults = append(faults, fmt.Errorf("operation %s needs documents to judge its callers by", r.Operation))
+			faults = append(faults, fmt.Errorf("operation %s needs documents to check its callers against", r.Operation))
 		}
 	}
 	for op := range c.Handlers {
 		if !slices.ContainsFunc(wire.Routes, func(r wire.Route) bool { return r.Operation == op && r.Function == c.Function }) {
-			faults = append(faults, fmt.Errorf("handler %s is for no operation of function %q", op, c.Function))
+			faults = append(faults, fmt.Errorf("handler %s is for an operation that function %q doesn't have", op, c.Function))
 		}
 	}
 	if c.Log == nil {

@@ -98,7 +98,7 @@ func certificate(r request) ([]byte, error) {
 	}
 	der, err := base64.StdEncoding.Strict().DecodeString(values[0])
 	if err != nil {
-		return nil, fault.New(fault.Unauthenticated, "the request's certificate cannot be read", "log in with: stile login").Because(err)
+		return nil, fault.New(fault.Unauthenticated, "the request's certificate can't be read", "log in with: stile login").Because(err)
 	}
 	return der, nil
 }

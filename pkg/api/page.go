@@ -24,7 +24,7 @@ func (c Call) Page() (Page, error) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > MaxPage {
 			return Page{}, fault.Newf(fault.BadInput, "ask for smaller pages", "limit is a number from 1 to %d", MaxPage).
-				With("limit", fmt.Sprintf("%.20q is none", text))
+				With("limit", fmt.Sprintf("%.20q is not such a number", text))
 		}
 		p.Limit = n
 	}
@@ -34,7 +34,7 @@ func (c Call) Page() (Page, error) {
 	}
 	name, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(name) == 0 || len(name) > 256 || p.Limit == 0 {
-		return Page{}, fault.New(fault.BadInput, "the cursor is none of this API's", "send next of the page before as it is, with limit").With("cursor", "malformed, or without limit")
+		return Page{}, fault.New(fault.BadInput, "the cursor did not come from this API", "send the previous page's next unchanged, together with limit").With("cursor", "malformed, or without limit")
 	}
 	p.After = string(name)
 	return p, nil

@@ -50,7 +50,7 @@ func parse(e events.APIGatewayProxyRequest) (request, error) {
 	r := request{method: e.HTTPMethod, path: e.Path, signed: e.RequestContext.Path, header: http.Header{}}
 	for name, values := range e.MultiValueHeaders {
 		if strings.HasPrefix(http.CanonicalHeaderKey(name), adapters) {
-			return request{}, fault.Newf(fault.BadInput, "leave the header out", "the header %.80q is not taken here", name)
+			return request{}, fault.Newf(fault.BadInput, "leave the header out", "the header %.80q is not accepted here", name)
 		}
 		for _, v := range values {
 			r.header.Add(name, v)
@@ -103,7 +103,7 @@ func (r *request) queried(e events.APIGatewayProxyRequest) error {
 func (r *request) documented(route wire.Route) (map[string]string, error) {
 	for key := range r.query {
 		if !slices.Contains(route.Query, key) {
-			return nil, fault.Newf(fault.BadInput, "see the API's description for what it takes", "this operation takes no parameter %.40q in the query", key)
+			return nil, fault.Newf(fault.BadInput, "see what it takes in the API's description", "this operation takes no parameter %.40q in the query", key)
 		}
 	}
 	return r.query, nil
@@ -117,7 +117,7 @@ func body(e events.APIGatewayProxyRequest) ([]byte, error) {
 	if e.IsBase64Encoded {
 		var err error
 		if b, err = base64.StdEncoding.DecodeString(e.Body); err != nil {
-			return nil, fault.New(fault.BadInput, "the body cannot be read", "send JSON").Because(err)
+			return nil, fault.New(fault.BadInput, "the body can't be read", "send JSON").Because(err)
 		}
 	}
 	if len(b) > maxBody {
@@ -136,7 +136,7 @@ func (s *Server) unknown(r *http.Request) error {
 		other := *r
 		other.Method = method
 		if _, pattern := s.mux.Handler(&other); pattern != "" {
-			return fault.Newf(fault.NotFound, "see the API's description for what there is", "there is no %.10q on this path", r.Method)
+			return fault.Newf(fault.NotFound, "see what there is in the API's description", "there is no %.10q on this path", r.Method)
 		}
 	}
 	return nowhere()
@@ -179,7 +179,7 @@ func content(r request) error {
 	kind, params, err := mime.ParseMediaType(types[0])
 	charset, has := params["charset"]
 	if err != nil || kind != "application/json" || has && !strings.EqualFold(charset, "utf-8") {
-		return fault.Newf(fault.BadInput, "send Content-Type: application/json", "%.80q is not taken here", types[0])
+		return fault.Newf(fault.BadInput, "send Content-Type: application/json", "%.80q is not accepted here", types[0])
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func (s *Server) exchange(ctx context.Context, x *exchange, e events.APIGatewayP
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
-		x = &exchange{err: errors.New("a request without an event of API Gateway")}
+		x = &exchange{err: errors.New("a request without an API Gateway event")}
 		x.write(w, nil)
 		return
 	}

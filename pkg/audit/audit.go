@@ -82,17 +82,17 @@ func (e Event) Validate() error {
 		}
 	}
 	row, known := Types[e.Type]
-	check(idShape.MatchString(e.ID), "id", "an event's id is a ULID in lower case")
-	check(!e.Time.IsZero() && e.Time.Equal(e.Time.Truncate(time.Millisecond)), "time", "an event has a time in whole milliseconds")
+	check(idShape.MatchString(e.ID), "id", "an event's id must be a ULID in lower case")
+	check(!e.Time.IsZero() && e.Time.Equal(e.Time.Truncate(time.Millisecond)), "time", "an event's time must be in whole milliseconds")
 	check(known, "type", fmt.Sprintf("there is no type of event %q", e.Type))
 	check(!known || e.Code == row.Code, "code", fmt.Sprintf("the code of %s is %s", e.Type, row.Code))
-	check(e.Cluster != "", "cluster", "an event names its cluster")
-	check(e.Actor != "", "actor", "an event names its actor")
-	check(e.Source != "", "source", "an event names who delivered it")
-	check(e.Outcome == Success || e.Outcome == Failure || e.Outcome == Denied, "outcome", "an outcome is success, failure or denied")
-	check(e.Outcome == Success || e.Reason != "", "reason", "what was denied or went wrong has a reason")
-	check((e.TargetKind == "") == (e.Target == ""), "target", "a target and its kind go together")
-	check(e.size() <= MaxSize, "data", fmt.Sprintf("an event takes at most %d bytes", MaxSize))
+	check(e.Cluster != "", "cluster", "an event must name its cluster")
+	check(e.Actor != "", "actor", "an event must name its actor")
+	check(e.Source != "", "source", "an event must name who delivered it")
+	check(e.Outcome == Success || e.Outcome == Failure || e.Outcome == Denied, "outcome", "an outcome must be success, failure or denied")
+	check(e.Outcome == Success || e.Reason != "", "reason", "an event that was denied or failed must have a reason")
+	check((e.TargetKind == "") == (e.Target == ""), "target", "a target must come with its kind")
+	check(e.size() <= MaxSize, "data", fmt.Sprintf("an event may take at most %d bytes", MaxSize))
 	if len(faults) > 0 {
 		return strict.Refuse(faults)
 	}

@@ -26,13 +26,13 @@ func (t Template) Lint() (Linted, error) {
 	f := fault.New(fault.BadInput, "", "correct the role, mapping or token that the values come from")
 	der, err := signX509(t.X509, t.TLSKey, key)
 	if err != nil {
-		return Linted{}, fault.New(fault.BadInput, "the X.509 certificate can't be made", "check the key and the validity asked for").Because(err)
+		return Linted{}, fault.New(fault.BadInput, "the X.509 certificate can't be made", "check the requested key and validity").Because(err)
 	}
 	collect(f, "x509", LintX509(der))
 	if t.SSH != nil {
 		cert := *t.SSH
 		if err := signSSH(&cert, key); err != nil {
-			return Linted{}, fault.New(fault.BadInput, "the SSH certificate can't be made", "check the key asked for").Because(err)
+			return Linted{}, fault.New(fault.BadInput, "the SSH certificate can't be made", "check the requested key").Because(err)
 		}
 		collect(f, "ssh", LintSSH(cert.Marshal()))
 		collect(f, "pair", t.lintPair())

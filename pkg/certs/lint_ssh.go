@@ -75,7 +75,7 @@ func sshPrincipalsLegal(c *ssh.Certificate) error {
 func sshPrincipalsUnique(c *ssh.Certificate) error {
 	sorted := slices.Sorted(slices.Values(c.ValidPrincipals))
 	if len(slices.Compact(sorted)) != len(c.ValidPrincipals) {
-		return errors.New("a principal stands twice")
+		return errors.New("a principal appears twice")
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func TestEachLintRuleRefuses(t *testing.T) {
 		"SSH type":                 {false, func(x *certs.Template) { x.SSH.CertType = 3 }, "neither for a user nor for a host"},
 		"SSH key kind":             {false, func(x *certs.Template) { x.SSH.Key = sshKey(t, &p384.PublicKey) }, "only ECDSA on P-256"},
 		"no principals":            {false, func(x *certs.Template) { x.SSH.ValidPrincipals = nil }, "no principals"},
-		"a principal twice":        {false, func(x *certs.Template) { x.SSH.ValidPrincipals = []string{"a", "b", "a"} }, "stands twice"},
+		"a principal twice":        {false, func(x *certs.Template) { x.SSH.ValidPrincipals = []string{"a", "b", "a"} }, "appears twice"},
 		"a foreign host principal": {true, func(x *certs.Template) { x.SSH.ValidPrincipals = append(x.SSH.ValidPrincipals, "node-2") }, "not the agent's id and nodes"},
 		"a node's name in another cluster": {true, func(x *certs.Template) {
 			x.SSH.ValidPrincipals = append(slices.Clone(x.SSH.ValidPrincipals[:len(x.SSH.ValidPrincipals)-1]), "node-1.other")
@@ -71,7 +71,7 @@ func TestEachLintRuleRefuses(t *testing.T) {
 		"another's URI": {false, func(x *certs.Template) {
 			x.X509.URIs = []*url.URL{{Scheme: "spiffe", Host: cluster, Path: "/user/bob"}}
 		}, "is not the identity's"},
-		"no X.509 identity":           {false, func(x *certs.Template) { x.X509.ExtraExtensions = nil }, "holds no identity"},
+		"no X.509 identity":           {false, func(x *certs.Template) { x.X509.ExtraExtensions = nil }, "has no identity"},
 		"an X.509 identity in pieces": {false, func(x *certs.Template) { x.X509.ExtraExtensions[0].Value = []byte{1} }, "malformed"},
 		"a critical extension": {false, func(x *certs.Template) {
 			x.X509.ExtraExtensions = append(x.X509.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}})

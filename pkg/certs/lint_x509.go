@@ -103,7 +103,7 @@ func x509Identity(c *x509.Certificate) error {
 
 func x509Critical(c *x509.Certificate) error {
 	if len(c.UnhandledCriticalExtensions) > 0 {
-		return errors.New("the X.509 certificate holds a critical extension that is not known")
+		return errors.New("the X.509 certificate has a critical extension that is not known")
 	}
 	return nil
 }

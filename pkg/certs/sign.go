@@ -36,7 +36,7 @@ func (l Linted) Until() time.Time {
 // SignSSH signs the SSH certificate with an authority's P-256 key, such as one in KMS, and returns it in wire format.
 func (l Linted) SignSSH(ca crypto.Signer) ([]byte, error) {
 	if l.template.SSH == nil {
-		return nil, errors.New("signing an SSH certificate: there is none in this pair")
+		return nil, errors.New("signing an SSH certificate: this pair has none")
 	}
 	cert := *l.template.SSH
 	if err := signSSH(&cert, ca); err != nil {

@@ -42,7 +42,7 @@ func IdentifySSHUser(cert *ssh.Certificate, ca identity.Authority, now time.Time
 	}
 	u, err := identity.ParseUser([]byte(cert.Extensions[names.SSHIdentity]))
 	if err != nil {
-		return identity.User{}, refused("the certificate holds no user's identity", err)
+		return identity.User{}, refused("the certificate has no user's identity", err)
 	}
 	if u.SourceAddress != cert.CriticalOptions[sourceAddress] {
 		return identity.User{}, refused("the certificate's source address and identity disagree", nil)
@@ -70,11 +70,11 @@ func VerifySSHHost(cert *ssh.Certificate, ca identity.Authority, principal strin
 		return identity.Host{}, err
 	}
 	if len(cert.CriticalOptions) > 0 {
-		return identity.Host{}, refused("the certificate holds a critical option that is not known here", nil)
+		return identity.Host{}, refused("the certificate has a critical option that is not known here", nil)
 	}
 	h, err := identity.ParseHost([]byte(cert.Extensions[names.SSHIdentity]))
 	if err != nil {
-		return identity.Host{}, refused("the certificate holds no agent's identity", err)
+		return identity.Host{}, refused("the certificate has no agent's identity", err)
 	}
 	if !slices.Contains(h.Principals(), principal) || h.Kind != identity.KindAgent {
 		return identity.Host{}, refused("the certificate's principals and identity disagree", nil)
@@ -98,7 +98,7 @@ func verifySSH(cert *ssh.Certificate, ca identity.Authority, kind uint32, now ti
 	}
 	// To x/crypto, as to OpenSSH before 10.3, an empty list means any principal.
 	if len(cert.ValidPrincipals) == 0 {
-		return refused("the certificate names nobody", nil)
+		return refused("the certificate names no principal", nil)
 	}
 	from, until, ok := times(cert)
 	if !ok {
@@ -188,7 +188,7 @@ func ParseSourceAddress(list string) ([]netip.Prefix, error) {
 			p = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
 		}
 		if p.Addr().Is4In6() {
-			return nil, fmt.Errorf("%q is an IPv4 network in IPv6 clothing", s)
+			return nil, fmt.Errorf("%q is an IPv4 network written as IPv6", s)
 		}
 		networks = append(networks, p)
 	}

@@ -27,7 +27,7 @@ func VerifyX509User(chain [][]byte, ca identity.Authority, now time.Time) (ident
 	}
 	u, err := identity.ParseUser(claims)
 	if err != nil {
-		return identity.User{}, nil, refused("the certificate holds no user's identity", err)
+		return identity.User{}, nil, refused("the certificate has no user's identity", err)
 	}
 	if err := same(cert, u.URI(), u.Cluster, ca.Cluster); err != nil {
 		return identity.User{}, nil, err
@@ -47,10 +47,10 @@ func VerifyX509Host(chain [][]byte, ca identity.Authority, now time.Time, kind s
 	}
 	h, err := identity.ParseHost(claims)
 	if err != nil {
-		return identity.Host{}, refused("the certificate holds no agent's or proxy's identity", err)
+		return identity.Host{}, refused("the certificate has no agent's or proxy's identity", err)
 	}
 	if h.Kind != kind {
-		return identity.Host{}, refused(fmt.Sprintf("the certificate is for %s %s, which is no %s", h.Kind, h.ID, kind), nil)
+		return identity.Host{}, refused(fmt.Sprintf("the certificate is for %s %s, which is not a %s", h.Kind, h.ID, kind), nil)
 	}
 	if err := same(cert, h.URI(), h.Cluster, ca.Cluster); err != nil {
 		return identity.Host{}, err
@@ -61,7 +61,7 @@ func VerifyX509Host(chain [][]byte, ca identity.Authority, now time.Time, kind s
 // verifyX509 checks what all X.509 certificates have in common and gives the identity's bytes.
 func verifyX509(chain [][]byte, ca identity.Authority, now time.Time) (*x509.Certificate, []byte, error) {
 	if len(chain) != 1 {
-		return nil, nil, refused(fmt.Sprintf("%d certificates were presented; exactly one is taken", len(chain)), nil)
+		return nil, nil, refused(fmt.Sprintf("%d certificates were presented instead of one", len(chain)), nil)
 	}
 	cert, err := x509.ParseCertificate(chain[0])
 	if err != nil {
@@ -75,9 +75,9 @@ func verifyX509(chain [][]byte, ca identity.Authority, now time.Time) (*x509.Cer
 	}
 	switch {
 	case cert.IsCA || cert.KeyUsage != x509.KeyUsageDigitalSignature || len(cert.UnknownExtKeyUsage) > 0:
-		return nil, nil, refused("the certificate is for another use", nil)
+		return nil, nil, refused("the certificate is for another purpose", nil)
 	case len(cert.UnhandledCriticalExtensions) > 0:
-		return nil, nil, refused("the certificate holds a critical extension that is not known here", nil)
+		return nil, nil, refused("the certificate has a critical extension that is not known here", nil)
 	}
 	if err := inTime(cert.NotBefore, cert.NotAfter, now); err != nil {
 		return nil, nil, err
@@ -112,7 +112,7 @@ func identityExtension(cert *x509.Certificate) ([]byte, error) {
 		}
 		return claims, nil
 	}
-	return nil, refused("the certificate holds no identity", nil)
+	return nil, refused("the certificate has no identity", nil)
 }
 
 // same compares the three places that say whose certificate it is.

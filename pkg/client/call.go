@@ -51,8 +51,8 @@ func (c *Client) call(ctx context.Context, op operation, out any) error {
 		return c.refusal(res, answer)
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API answers there",
-			"the answer of %s is not the API's", c.base.Host).Because(err)
+		return fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API is answering there",
+			"the answer from %s is not from the Stile API", c.base.Host).Because(err)
 	}
 	return nil
 }
@@ -66,7 +66,7 @@ func encode(body any) ([]byte, error) {
 		return nil, fmt.Errorf("encoding the request: %w", err)
 	}
 	if len(b) > maxRequest {
-		return nil, fault.Newf(fault.TooLarge, "make it smaller; the API takes 64 KiB", "the request has %d bytes", len(b))
+		return nil, fault.Newf(fault.TooLarge, "make it smaller; the API accepts up to 64 KiB", "the request is %d bytes long", len(b))
 	}
 	return b, nil
 }
@@ -101,8 +101,8 @@ func (c *Client) once(ctx context.Context, op operation, body []byte, nonce stri
 		return nil, nil, c.transportFault(ctx, err)
 	}
 	if len(answer) > maxResponse {
-		return nil, nil, fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API answers there",
-			"the answer of %s is larger than 6 MiB", c.base.Host)
+		return nil, nil, fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API is answering there",
+			"the answer from %s is larger than 6 MiB", c.base.Host)
 	}
 	return res, answer, nil
 }

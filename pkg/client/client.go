@@ -41,7 +41,7 @@ type Config struct {
 
 // Validate reports all faults of the configuration.
 func (c Config) Validate() error {
-	f := fault.New(fault.BadInput, "the API cannot be called with this configuration",
+	f := fault.New(fault.BadInput, "the API can't be called with this configuration",
 		"set STILE_API to the API's URL, such as https://api.example.com/prod")
 	u, err := url.Parse(c.URL)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -101,7 +101,7 @@ func (c *Client) checkPair() error {
 	}
 	pub, ok := c.key.Public().(*ecdsa.PublicKey)
 	if !ok || !pub.Equal(cert.PublicKey) {
-		return fault.New(fault.BadInput, "the certificate is not over this key", "log in again")
+		return fault.New(fault.BadInput, "the certificate is not for this key", "log in again")
 	}
 	c.keyID = signature.KeyID(pub)
 	return nil
@@ -137,7 +137,7 @@ func (c *Client) transportFault(ctx context.Context, err error) error {
 	if errors.As(err, &unknown) || errors.As(err, &host) {
 		hint = "the API's certificate is not trusted for this host: check STILE_API and the system's root certificates"
 	}
-	return fault.Newf(fault.Unreachable, hint, "the API at %s cannot be reached", c.base.Host).Because(err)
+	return fault.Newf(fault.Unreachable, hint, "the API at %s can't be reached", c.base.Host).Because(err)
 }
 
 // nonce makes 16 random bytes as text, one for each signed request.

@@ -99,7 +99,7 @@ func pages[T any](ctx context.Context, c *Client, path []string, take func(T) (n
 			query["cursor"] = []string{next}
 		}
 	}
-	return fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API answers there", "the list of %s has no end", c.base.Host)
+	return fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API is answering there", "the list of %s never ends", c.base.Host)
 }
 
 // GetResource gives one resource; NotFound when it doesn't exist.

@@ -53,17 +53,17 @@ func (c *Client) foreign(res *http.Response) *fault.Fault {
 	const wrongURL = "check STILE_API: it must be the API's URL with its stage"
 	switch s := res.StatusCode; {
 	case s == http.StatusTooManyRequests:
-		return fault.New(fault.RateLimited, "the API answers too many requests", "try again in a few seconds")
+		return fault.New(fault.RateLimited, "the API is getting too many requests", "try again in a few seconds")
 	case s == http.StatusRequestEntityTooLarge:
-		return fault.New(fault.TooLarge, "the request is too large for the API", "make it smaller; the API takes 64 KiB")
+		return fault.New(fault.TooLarge, "the request is too large for the API", "make it smaller; the API accepts up to 64 KiB")
 	case s >= 500:
-		return fault.Newf(fault.Unavailable, "try again in a few seconds", "the API at %s answers %d", c.base.Host, s)
+		return fault.Newf(fault.Unavailable, "try again in a few seconds", "the API at %s answered %d", c.base.Host, s)
 	case s >= 300 && s < 400:
-		return fault.Newf(fault.Unreachable, wrongURL, "the API at %s answers with a redirect, which is not followed", c.base.Host)
+		return fault.Newf(fault.Unreachable, wrongURL, "the API at %s answered with a redirect, which is not followed", c.base.Host)
 	case s == http.StatusForbidden || s == http.StatusNotFound:
 		return fault.Newf(fault.Unreachable, wrongURL, "there is no Stile API at %s", c.base.Redacted())
 	}
-	return fault.Newf(fault.Unreachable, wrongURL, "%s gives an answer (%d) that is not the Stile API's", c.base.Host, res.StatusCode)
+	return fault.Newf(fault.Unreachable, wrongURL, "%s answered %d, but not as the Stile API does", c.base.Host, res.StatusCode)
 }
 
 func escaped(segments []string) []string {

@@ -91,7 +91,7 @@ func (t Trust) validate() error {
 		case k.ID != idOf(k.Public):
 			return fmt.Errorf("%w: key %s has another key's id", ErrMalformed, k.ID)
 		case seen[k.ID]:
-			return fmt.Errorf("%w: key %s stands twice", ErrMalformed, k.ID)
+			return fmt.Errorf("%w: key %s appears twice", ErrMalformed, k.ID)
 		case k.State != StateNext && k.State != StateActive && k.State != StateRetiring:
 			return fmt.Errorf("%w: key %s is in the unknown state %q", ErrMalformed, k.ID, k.State)
 		}

@@ -12,7 +12,7 @@ import (
 
 // Why a document is refused. Match with errors.Is; whoever is given a refused document audits it.
 var (
-	ErrOlder     = errors.New("an older document than the one held")
+	ErrOlder     = errors.New("the document is older than the one held")
 	ErrUnsigned  = errors.New("the document carries no signature")
 	ErrSignature = errors.New("the signature doesn't verify")
 	ErrPurpose   = errors.New("the signing key is for another purpose")

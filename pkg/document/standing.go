@@ -50,7 +50,7 @@ type Use struct {
 }
 
 // ErrBehind is in the chain of a refusal that newer documents would lift: they are on their way.
-var ErrBehind = errors.New("the documents here are behind")
+var ErrBehind = errors.New("the documents here are out of date")
 
 // Standing says whether a subject whose certificate was verified may act: no lock names it or what it uses, nothing
 // revoked it, and these documents may judge it. It is asked wherever somebody is judged, and has one answer: locked is
@@ -93,7 +93,7 @@ func (s State) unread() (kind Kind, path string, is bool) {
 // the policy's max_policy_age, five minutes where a role is marked fresh.
 func (s State) judge(now time.Time, versions identity.Versions, fresh bool) error {
 	if s.Trust.IssuedAt.IsZero() || s.Policy.IssuedAt.IsZero() || s.Revocations.IssuedAt.IsZero() {
-		return unavailable("the documents to decide from have not all arrived here yet").Because(ErrBehind)
+		return unavailable("the documents needed to decide have not all arrived here yet").Because(ErrBehind)
 	}
 	for _, need := range []struct {
 		kind       Kind
@@ -112,11 +112,11 @@ func (s State) judge(now time.Time, versions identity.Versions, fresh bool) erro
 	}
 	if kind, path, is := s.unread(); is {
 		return fault.Newf(fault.Unavailable, "update this program: the cluster runs a newer release",
-			"the %s document says something that is not known here and must not be passed over: %.64q", kind, path)
+			"the %s document says something critical that is not known here: %.64q", kind, path)
 	}
 	age, limit := s.Now(now).Sub(s.Revocations.IssuedAt), s.maxAge(fresh)
 	if age > limit {
-		return unavailable("nothing was heard from the control plane for %s; new sessions are refused after %s",
+		return unavailable("nothing has been heard from the control plane for %s; new sessions are refused after %s",
 			age.Truncate(time.Second), limit)
 	}
 	return nil
@@ -134,7 +134,7 @@ func (s State) maxAge(fresh bool) time.Duration {
 }
 
 func unavailable(format string, args ...any) *fault.Fault {
-	f := fault.Newf(fault.Unavailable, "try again in a few seconds; if it stays, the agent or proxy is cut off from the control plane: ask an administrator", format, args...)
+	f := fault.Newf(fault.Unavailable, "try again in a few seconds; if it keeps happening, ask an administrator whether the agent or proxy is cut off from the control plane", format, args...)
 	f.RetryAfter = 2 * time.Second
 	return f
 }

@@ -60,7 +60,7 @@ func TestDocumentsJudgeWhatIsNotNewerThanThey(t *testing.T) {
 	}
 	silent := func(err error) {
 		t.Helper()
-		wantFault(t, err, fault.Unavailable, "nothing was heard")
+		wantFault(t, err, fault.Unavailable, "nothing has been heard")
 		if errors.Is(err, document.ErrBehind) {
 			t.Errorf("%v is said to be behind: nobody sends newer documents", err)
 		}

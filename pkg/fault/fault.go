@@ -133,7 +133,7 @@ func From(err error) *Fault {
 		return f
 	}
 	return New(Internal, "something went wrong inside Stile",
-		"try again; if it stays, give the request id to your administrator").Because(err)
+		"try again; if it keeps happening, give the request id to your administrator").Because(err)
 }
 
 // Is reports whether err holds a fault of the code.

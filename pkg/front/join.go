@@ -31,7 +31,7 @@ func (j *Joins) Token(ctx context.Context, c Call, r wire.JoinTokenRequest) (wir
 
 func (j *Joins) join(ctx context.Context, c Call, r proof.HostRequest) (wire.HostCredential, error) {
 	if r.Join.Token == "" {
-		return wire.HostCredential{}, fault.New(fault.BadInput, "no join token is named", "set token in the agent's configuration").With("join.token", "empty")
+		return wire.HostCredential{}, fault.New(fault.BadInput, "no join token was named", "set token in the agent's configuration").With("join.token", "empty")
 	}
 	r.RequestID, r.SourceIP = c.RequestID, c.SourceIP
 	claim := proof.Claim{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey}

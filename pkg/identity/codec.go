@@ -30,8 +30,8 @@ func (u User) Marshal() ([]byte, error) {
 		return nil, fmt.Errorf("writing the identity of user %q: %w", u.Name, err)
 	}
 	if len(b) > MaxSize {
-		return nil, fault.Newf(fault.TooLarge, "shorten it, or take what is not needed out of the user's or mapping's traits and roles",
-			"the identity of %s takes %d bytes, %d are allowed; the largest part is %s", u.Name, len(b), MaxSize, u.largest())
+		return nil, fault.Newf(fault.TooLarge, "shorten it, or remove traits and roles that the user or mapping doesn't need",
+			"the identity of %s takes %d bytes, but %d are allowed; the largest part is %s", u.Name, len(b), MaxSize, u.largest())
 	}
 	return b, nil
 }
@@ -105,7 +105,7 @@ func (h Host) Marshal() ([]byte, error) {
 	}
 	if len(b) > MaxSize {
 		return nil, fault.Newf(fault.TooLarge, "give the agent fewer names or labels",
-			"the identity of %s takes %d bytes, %d are allowed", h.ID, len(b), MaxSize)
+			"the identity of %s takes %d bytes, but %d are allowed", h.ID, len(b), MaxSize)
 	}
 	return b, nil
 }
@@ -176,7 +176,7 @@ func (u User) validateGrants() error {
 		}
 	}
 	if len(u.Grants) > MaxGrants || resources > MaxResources {
-		return fault.Newf(fault.TooLarge, "let requests that are not needed any more end", "a certificate holds at most %d grants with %d resources in all", MaxGrants, MaxResources)
+		return fault.Newf(fault.TooLarge, "end access requests that are no longer needed", "a certificate holds at most %d grants with %d resources in all", MaxGrants, MaxResources)
 	}
 	return nil
 }
@@ -210,6 +210,6 @@ func malformed(field, value string) error {
 	if len(value) > 80 {
 		value = value[:80] + "…"
 	}
-	return fault.Newf(fault.BadInput, "log in or join again; if it stays, the issuer and this program disagree on what an identity is",
+	return fault.Newf(fault.BadInput, "log in or join again; if it keeps happening, update this program to the cluster's release",
 		"the identity's %s is missing or malformed: %q", field, value).With(field, "missing or malformed")
 }

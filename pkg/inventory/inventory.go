@@ -63,7 +63,7 @@ type Query struct {
 // [fault.NotFound].
 func (i *Inventory) List(ctx context.Context, q Query) (list wire.TargetList, next string, err error) {
 	if !resource.IsTargetKind(q.Kind) {
-		return wire.TargetList{}, "", fault.Newf(fault.NotFound, "run stile ls for the nodes", "there is no kind of target %.32q", q.Kind)
+		return wire.TargetList{}, "", fault.Newf(fault.NotFound, "run stile ls to list the nodes", "there is no kind of target %.32q", q.Kind)
 	}
 	there, err := i.config.Watch.Presence(ctx, q.Now)
 	if err != nil {
@@ -87,7 +87,7 @@ func (q Query) reachable(held []resource.Resource, there Presence) ([]wire.Targe
 	for _, h := range held {
 		spec, ok := h.Spec.(*resource.TargetSpec)
 		if !ok {
-			return nil, fmt.Errorf("listing targets: %s %q is none", q.Kind, h.Metadata.Name)
+			return nil, fmt.Errorf("listing targets: %s %q is not a target", q.Kind, h.Metadata.Name)
 		}
 		target := policy.Target{Kind: q.Kind, Name: h.Metadata.Name, Scope: h.Metadata.Scope, Labels: spec.Labels}
 		if set.Reaches(sub, target) {

@@ -71,7 +71,7 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 	}
 	cert, err := x509.ParseCertificate(prior.Certificate)
 	if err != nil {
-		return badPrior("it cannot be read", err)
+		return badPrior("it can't be read", err)
 	}
 	at, now := a.now, view.State.Now(a.now)
 	if !now.Before(cert.NotAfter) {
@@ -79,7 +79,7 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 	}
 	host, err := certs.VerifyX509Host([][]byte{prior.Certificate}, view.State.Trust.CA(names.KeyHostX509), at, a.kind())
 	if err != nil {
-		return badPrior("it is not one of this cluster's for this kind of host", err)
+		return badPrior("this cluster did not issue it for this kind of host", err)
 	}
 	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
 	digest := certs.RenewDigest(a.request.Join.Challenge, ck.Keys)
@@ -97,7 +97,7 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 }
 
 func badPrior(why string, err error) error {
-	return fault.New(fault.Unauthenticated, "the credential held so far is not accepted: "+why, "empty the agent's state directory and join again").Because(err)
+	return fault.New(fault.Unauthenticated, "the previous credential is not accepted: "+why, "empty the agent's state directory and join again").Because(err)
 }
 
 func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checked) error {
@@ -121,9 +121,9 @@ func (a *arrival) authenticateSecret() error {
 	if secret == "" {
 		switch {
 		case a.prior == nil:
-			return fault.New(fault.Unauthenticated, "neither a secret nor a credential held so far was shown", "set secret_file in the agent's configuration")
+			return fault.New(fault.Unauthenticated, "neither a secret nor a previous credential was shown", "set secret_file in the agent's configuration")
 		case a.lapsed:
-			return fault.New(fault.Expired, "the credential held so far has expired", "ask an administrator for a new join token and set its secret_file")
+			return fault.New(fault.Expired, "the previous credential has expired", "ask an administrator for a new join token and set its secret_file")
 		}
 		return nil
 	}
@@ -137,7 +137,7 @@ func (a *arrival) authenticateSecret() error {
 
 // badSecret doesn't say whether the secret is wrong, another token's, used up or expired.
 func badSecret() error {
-	return fault.New(fault.Denied, "the join token's secret is not accepted", "ask an administrator for a new join token: secrets expire and are good for a number of uses")
+	return fault.New(fault.Denied, "the join token's secret is not accepted", "ask an administrator for a new join token: a secret expires, and works for a limited number of uses")
 }
 
 func (a *arrival) kind() string {
@@ -193,7 +193,7 @@ func (a *arrival) claimed(cluster string) ([]identity.Target, error) {
 		case err != nil:
 			return nil, fault.From(err).With(fmt.Sprintf("join.targets[%d]", i), "not a target")
 		case slices.Contains(targets, t):
-			return nil, fault.Newf(fault.BadInput, "name it once", "the agent claims %s twice", t).With(fmt.Sprintf("join.targets[%d]", i), "stands twice")
+			return nil, fault.Newf(fault.BadInput, "name it once", "the agent claims %s twice", t).With(fmt.Sprintf("join.targets[%d]", i), "appears twice")
 		case t.Kind == names.KindNode && strings.HasSuffix(t.Name, "."+cluster):
 			// web-1.stile is what the node web-1 of the cluster stile is called in full.
 			return nil, fault.Newf(fault.Denied, "take another name", "no node's name may end with .%s, since that is how full names end", cluster)

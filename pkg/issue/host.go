@@ -211,7 +211,7 @@ func (a *arrival) dropped() []identity.Target {
 var errQuarantined = errors.New("the event of the quarantine is written")
 
 func (h *Hosts) quarantine(ctx context.Context, a *arrival, admission Admission, taken identity.Target) error {
-	f := fault.Newf(fault.Quarantined, "if this is the right machine, an administrator frees the name: stile rm "+taken.String()+"; then join again",
+	f := fault.Newf(fault.Quarantined, "ask an administrator to free the name with stile rm "+taken.String()+" if this is the right machine, then join again",
 		"another agent already holds %s", taken)
 	f.DecisionID = identity.NewID("dec", h.entropy, a.now)
 	e := h.event(a, audit.AgentQuarantined, f.DecisionID)

@@ -211,7 +211,7 @@ func TestASecondHolderOfANameIsQuarantinedUntilItIsFreed(t *testing.T) {
 	held := m.join(t, first, keyNode, nil)
 	m.refused(t, &machine{}, keyNode, fault.Quarantined, "another agent already holds node/node-1", nil)
 	_, err := m.hosts.Issue(t.Context(), m.ask(t, &machine{}, keyNode, nil))
-	if f := fault.From(err); f.Hint == "" || !slices.Contains([]string{f.Hint}, "if this is the right machine, an administrator frees the name: stile rm node/node-1; then join again") {
+	if f := fault.From(err); f.Hint == "" || !slices.Contains([]string{f.Hint}, "ask an administrator to free the name with stile rm node/node-1 if this is the right machine, then join again") {
 		t.Errorf("hint %q", f.Hint)
 	}
 	if e := m.store.last(); e.Type != audit.AgentQuarantined || e.DecisionID == "" || m.store.held[identity.Target{Kind: "node", Name: "node-1"}] == "" {

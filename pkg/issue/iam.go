@@ -76,8 +76,8 @@ func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mappi
 	switch len(found) {
 	case 1:
 		if found[0].Unreadable {
-			return resource.Mapping{}, fault.Newf(fault.Denied, "an administrator updates the cluster, or writes the mapping again",
-				"iam_mapping %s says something that is not known here", found[0].Metadata.Name)
+			return resource.Mapping{}, fault.Newf(fault.Denied, "ask an administrator to update the cluster or rewrite the mapping",
+				"iam_mapping %s says something that this release doesn't know", found[0].Metadata.Name)
 		}
 		return found[0], nil
 	case 0:
@@ -88,7 +88,7 @@ func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mappi
 	for _, m := range found {
 		both = append(both, m.Metadata.Name)
 	}
-	return resource.Mapping{}, fault.Newf(fault.Denied, "an administrator changes or deletes iam_mappings until only one matches",
+	return resource.Mapping{}, fault.Newf(fault.Denied, "ask an administrator to change or delete iam_mappings until only one matches",
 		"more than one iam_mapping matches this identity: %s", strings.Join(both, ", "))
 }
 
@@ -97,13 +97,13 @@ func named(m resource.Mapping, c resource.IAMIdentity) (Principal, error) {
 	name := m.Spec.User
 	if name == "" {
 		if !resource.IsSSO(c.Role) || m.Spec.Match.Role != c.Role {
-			return Principal{}, fault.Newf(fault.Denied, "an administrator sets spec.user in it",
+			return Principal{}, fault.Newf(fault.Denied, "ask an administrator to set spec.user in it",
 				"iam_mapping %s names no user, and the session name of %s proves nothing", m.Metadata.Name, c.Role)
 		}
 		name = c.Session
 	}
 	if !identity.ValidUserName(name) {
-		return Principal{}, fault.Newf(fault.Denied, "an administrator sets spec.user in a mapping for this person", "%.64q cannot be a user's name", name)
+		return Principal{}, fault.Newf(fault.Denied, "ask an administrator to set spec.user in a mapping for this person", "%.64q can't be a user's name", name)
 	}
 	return Principal{
 		Name: name, Mapping: m.Metadata.Name, Subject: []string{c.Partition, c.Account, c.RoleID, name},

@@ -120,7 +120,7 @@ func active(ctx context.Context, a Authority, trust document.Trust, purpose stri
 	}
 	id := document.KeyID(s.Public())
 	if !slices.ContainsFunc(trust.KeysFor(purpose, document.StateActive), func(k document.Key) bool { return k.ID == id }) {
-		return nil, fault.Newf(fault.Internal, "an administrator deploys again, so that the trust document is made again",
+		return nil, fault.Newf(fault.Internal, "ask an administrator to deploy again, which makes a new trust document",
 			"the %s key of this function is not active in the trust document", purpose)
 	}
 	return s, nil
@@ -136,7 +136,7 @@ func lifetime(seconds int64, normal, most time.Duration) (time.Duration, error) 
 	case seconds == 0:
 		return min(normal, most), nil
 	case seconds > int64(most/time.Second):
-		return 0, fault.Newf(fault.BadInput, "ask for less, or for nothing to get the most that is allowed", "a certificate of this kind lives for %s at most", most).
+		return 0, fault.Newf(fault.BadInput, "ask for less, or leave it out to get the maximum", "a certificate of this kind is valid for at most %s", most).
 			With("ttl_seconds", "too large")
 	}
 	return time.Duration(seconds) * time.Second, nil
@@ -176,7 +176,7 @@ func newRuntime(now func() time.Time, entropy io.Reader) runtime {
 }
 
 func replayed() error {
-	return fault.New(fault.Denied, "this challenge was used before", "start again: each login and join needs a challenge of its own")
+	return fault.New(fault.Denied, "this challenge was used before", "start again: each login and join needs its own challenge")
 }
 
 // keyPurposes are fixed for each kind of signer.

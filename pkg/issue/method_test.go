@@ -201,8 +201,8 @@ func TestARefusalTellsWhatTheAuthenticatorSaw(t *testing.T) {
 	}{
 		"a badge that nobody has": {func(r *proof.UserRequest) { r.Evidence = json.RawMessage(`"Z"`) }, fault.Denied, "not known", "badge/Z"},
 		"no badge":                {func(r *proof.UserRequest) { r.Evidence = json.RawMessage(`7`) }, fault.BadInput, "no badge", "unknown"},
-		"a way that there is not": {func(r *proof.UserRequest) { r.Method = "magic" }, fault.BadInput, `no way to log in by "magic"`, "unknown"},
-		"no way":                  {func(r *proof.UserRequest) { r.Method = "" }, fault.BadInput, `no way to log in by ""`, "unknown"},
+		"a way that there is not": {func(r *proof.UserRequest) { r.Method = "magic" }, fault.BadInput, `"magic" is not a way to log in`, "unknown"},
+		"no way":                  {func(r *proof.UserRequest) { r.Method = "" }, fault.BadInput, `"" is not a way to log in`, "unknown"},
 		"evidence of another way": {func(r *proof.UserRequest) { r.Method = resource.MethodIAM }, fault.BadInput, "", "aws/unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -332,7 +332,7 @@ func TestAStoredRoleThatCannotBeKeptBarsItsHolderAtLogin(t *testing.T) {
 			p.store.mappings[0].Spec.Roles = []string{"access", "old"}
 			before := len(p.store.intents)
 			_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
-			wantFault(t, err, fault.Denied, "alice has the role old: the role can't be enforced as it stands: "+field)
+			wantFault(t, err, fault.Denied, "alice has the role old: the role can't be enforced as it is: "+field)
 			if f := fault.From(err); !strings.Contains(f.Hint, "role/old") {
 				t.Errorf("hint %q", f.Hint)
 			}

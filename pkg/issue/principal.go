@@ -70,7 +70,7 @@ func (p *Principal) add(s resource.UserSpec) {
 func (u *Users) authenticate(ctx context.Context, a *attempt) (err error) {
 	method, ok := u.config.Methods[a.request.Method]
 	if !ok {
-		return fault.Newf(fault.BadInput, "update stile, or log in with: stile login --iam", "there is no way to log in by %.32q", a.request.Method).With("method", "unknown")
+		return fault.Newf(fault.BadInput, "update stile, or log in with: stile login --iam", "%.32q is not a way to log in", a.request.Method).With("method", "unknown")
 	}
 	a.principal, a.witness, err = method.Authenticate(ctx, Evidence{
 		Raw: a.request.Evidence, Now: a.now, Binding: a.checked.Binding(a.request.Challenge, a.terms),

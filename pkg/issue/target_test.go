@@ -142,7 +142,7 @@ func TestWhoComesSecondToOneOfItsTargetsGetsNoneOfThem(t *testing.T) {
 	second := m.ask(t, &machine{}, keyNode, claiming("node/orders", "db/stock", "db/orders"))
 	_, err := m.hosts.Issue(t.Context(), second)
 	wantFault(t, err, fault.Quarantined, "another agent already holds db/orders")
-	if f := fault.From(err); f.Hint != "if this is the right machine, an administrator frees the name: stile rm db/orders; then join again" {
+	if f := fault.From(err); f.Hint != "ask an administrator to free the name with stile rm db/orders if this is the right machine, then join again" {
 		t.Errorf("hint %q", f.Hint)
 	}
 	taken := identity.Target{Kind: "db", Name: "orders"}

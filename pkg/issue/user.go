@@ -157,7 +157,7 @@ func (u *Users) decide(ctx context.Context, a *attempt, view document.View) (tim
 	for _, r := range a.identity.Roles {
 		// A role that is gone may have denied something: without it the user would get more.
 		if !slices.ContainsFunc(roles, func(have resource.Role) bool { return have.Metadata.Name == r }) {
-			return time.Time{}, fault.Newf(fault.Denied, "an administrator creates the role, or takes it out of the iam_mapping or user",
+			return time.Time{}, fault.Newf(fault.Denied, "ask an administrator to create the role, or remove it from the iam_mapping or user",
 				"%s has the role %s, which does not exist", a.identity.Name, r)
 		}
 	}
@@ -170,7 +170,7 @@ func (u *Users) decide(ctx context.Context, a *attempt, view document.View) (tim
 	}
 	set, sub := policy.Compile(roles), view.State.Subject(a.identity, a.now)
 	if role, why := set.Barred(sub); why != "" {
-		return time.Time{}, fault.Newf(fault.Denied, "an administrator corrects the role: stile get role/"+role, "%s has the role %s: %s", a.identity.Name, role, why)
+		return time.Time{}, fault.Newf(fault.Denied, "ask an administrator to correct the role: stile get role/"+role, "%s has the role %s: %s", a.identity.Name, role, why)
 	}
 	if set.PinSourceIP(sub) {
 		if a.identity.SourceAddress, err = pinned(a.request.SourceIP); err != nil {
@@ -188,7 +188,7 @@ func (u *Users) decide(ctx context.Context, a *attempt, view document.View) (tim
 func pinned(source string) (string, error) {
 	addr, err := netip.ParseAddr(source)
 	if err != nil || addr.Zone() != "" {
-		return "", fault.New(fault.Unavailable, "a role pins certificates to the address that logs in, and that address is not known here",
+		return "", fault.New(fault.Unavailable, "a role pins certificates to the address of the login, and that address is not known here",
 			"tell an administrator: the API did not say where the request came from").Because(err)
 	}
 	return addr.Unmap().String(), nil

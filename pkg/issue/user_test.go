@@ -213,10 +213,10 @@ func TestSec_S24_EvidenceIsGoodOnceForOneClusterPurposeAndPairOfKeys(t *testing.
 	}{
 		"another pair of keys": {func(t *testing.T, _ *people, r *proof.UserRequest) {
 			r.TLSKey = clustertest.SPKI(t, clustertest.Key(t))
-		}, fault.Denied, "other keys"},
+		}, fault.Denied, "for keys other than"},
 		"keys exchanged": {func(_ *testing.T, _ *people, r *proof.UserRequest) {
 			r.SSHKey, r.TLSKey = r.TLSKey, r.SSHKey
-		}, fault.Denied, "other keys"},
+		}, fault.Denied, "for keys other than"},
 		"one key twice": {func(_ *testing.T, p *people, r *proof.UserRequest) {
 			r.TLSKey = r.SSHKey
 			r.Challenge = p.Challenge(names.PurposeLogin, r.SSHKey, r.TLSKey)
@@ -351,7 +351,7 @@ func TestAMappingThatCanNotBeReadStopsThoseItMatchesAlone(t *testing.T) {
 	}
 	p.store.mappings[0].Unreadable = true
 	_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
-	wantFault(t, err, fault.Denied, "iam_mapping "+p.store.mappings[0].Metadata.Name+" says something that is not known here")
+	wantFault(t, err, fault.Denied, "iam_mapping "+p.store.mappings[0].Metadata.Name+" says something that this release doesn't know")
 }
 
 func TestALockedUserGetsNothing(t *testing.T) {

@@ -207,7 +207,7 @@ func hostSigner(der []byte, keys Keys, trust document.Trust, host identity.Host,
 		return nil, err
 	}
 	if same.ID != host.ID || same.Certificate != host.Certificate {
-		return nil, errors.New("it is another host's")
+		return nil, errors.New("it belongs to another host")
 	}
 	key, err := ssh.NewSignerFromSigner(keys.SSH)
 	if err != nil {

@@ -117,7 +117,7 @@ func refused(what, verb string, err error) error {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		code = api.ErrorCode()
 	}
-	hint := "an administrator looks at the key's state, its key policy and the function's role"
+	hint := "ask an administrator to check the key's state, its key policy and the function's role"
 	switch code {
 	case "ThrottlingException", "LimitExceededException", "no answer", "KMSInternalException", "DependencyTimeoutException":
 		return fault.Newf(fault.Unavailable, "try again in a few seconds", "%s did not %s: %s", what, verb, code).Because(err)

@@ -403,7 +403,7 @@ func TestWhatIsBuiltInIsReadOnly(t *testing.T) {
 	for _, kind := range []string{"node", "db", "app", "kube"} {
 		path, target := "/v1/admin/resources/"+kind+"/a", `{"kind":"`+kind+`","metadata":{"name":"a"},"spec":{"agent":"`+agentOnline+`"}}`
 		for _, method := range []string{http.MethodPost, http.MethodPut} {
-			if status, p, _ := s.call(ada, method, path, target); status != http.StatusBadRequest || !strings.Contains(p.Detail, "agents that join make them") {
+			if status, p, _ := s.call(ada, method, path, target); status != http.StatusBadRequest || !strings.Contains(p.Detail, "agents create them by joining") {
 				t.Errorf("%s of a %s: %d %+v", method, kind, status, p)
 			}
 		}

@@ -105,7 +105,7 @@ func Compile(roles []resource.Role) *Set {
 	for _, r := range roles {
 		c := compile(r, keys)
 		if _, twice := set.roles[c.name]; twice {
-			c = &role{name: c.name, barred: "the name stands twice", rule: "metadata.name"}
+			c = &role{name: c.name, barred: "the name appears twice", rule: "metadata.name"}
 		}
 		set.roles[c.name] = c
 	}
@@ -130,7 +130,7 @@ func compile(r resource.Role, keys keyIndex) *role {
 		return c.bar(faults[0].Path, faults[0].Reason)
 	}
 	if path, unknown := r.Unknown(); unknown {
-		return c.bar(path, "it is not known here; a newer release may know it")
+		return c.bar(path, "this release doesn't know it; a newer one may")
 	}
 	var err error
 	if c.allow, err = compileBlock(r.Spec.Allow, keys); err != nil {
@@ -143,7 +143,7 @@ func compile(r resource.Role, keys keyIndex) *role {
 }
 
 func (r *role) bar(field, reason string) *role {
-	return &role{name: r.name, scope: r.scope, rule: field, barred: fmt.Sprintf("the role can't be enforced as it stands: %s: %s", field, reason)}
+	return &role{name: r.name, scope: r.scope, rule: field, barred: fmt.Sprintf("the role can't be enforced as it is: %s: %s", field, reason)}
 }
 
 func compileBlock(b resource.RoleBlock, keys keyIndex) (block, error) {

@@ -131,7 +131,7 @@ func (r *role) decide(k int, sub *Subject, t *Target, values *[resource.MaxUses]
 		step.Effect, step.Rule, step.Reason = Denies, r.rule, r.barred
 	case !resource.Within(t.Scope, r.scope):
 		step.Rule, step.Value, step.near = ruleScope, t.Scope, nearScope
-		step.Reason = fmt.Sprintf("it acts at or below %s and the %s is at %s", r.scope, t.Kind, scopeOf(t.Scope))
+		step.Reason = fmt.Sprintf("it acts at or below %s, but the %s is at %s", r.scope, t.Kind, scopeOf(t.Scope))
 	case r.denies(k, t, sub, &labels, values):
 		step.Effect = Denies
 		r.explainDeny(&step, k, t, values)
@@ -218,7 +218,7 @@ func (r *role) explainUses(step *Step, k int, sub *Subject, values *[resource.Ma
 			parts = append(parts, "it allows "+some(have))
 		}
 		for _, d := range dropped[:min(len(dropped), shown)] {
-			parts = append(parts, fmt.Sprintf("the trait value %q makes no legal %s and is left out", d, u.Name))
+			parts = append(parts, fmt.Sprintf("the trait value %q doesn't make a valid %s and is left out", d, u.Name))
 		}
 		step.Reason = strings.Join(parts, "; ")
 		return

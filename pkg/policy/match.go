@@ -18,14 +18,14 @@ func uses(t *Target, use Use) (kind int, values [resource.MaxUses]string, wrong 
 	wanted := resource.TargetKinds[kind].Uses
 	for i := range wanted {
 		if values[i] = use[wanted[i].Name]; values[i] == "" {
-			return kind, values, fmt.Sprintf("a session on a %s names its %s", t.Kind, wanted[i].Name)
+			return kind, values, fmt.Sprintf("a session on this %s must name its %s", t.Kind, wanted[i].Name)
 		}
 		if values[i] == "*" {
-			return kind, values, fmt.Sprintf("a session on a %s names one %s, not all", t.Kind, wanted[i].Name)
+			return kind, values, fmt.Sprintf("a session on this %s must name one %s, not all", t.Kind, wanted[i].Name)
 		}
 	}
 	if len(use) != len(wanted) {
-		return kind, values, fmt.Sprintf("a session on a %s says too much about its use", t.Kind)
+		return kind, values, fmt.Sprintf("a session on this %s names more than it may", t.Kind)
 	}
 	return kind, values, ""
 }

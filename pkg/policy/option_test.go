@@ -153,7 +153,7 @@ func barred(t *testing.T, set *policy.Set, sub policy.Subject, role, field strin
 			use = nil
 		}
 		d := decide(t, set, sub, n, use)
-		if d.Allowed || d.Role != role || d.Rule != field || !strings.Contains(d.Reason, "can't be enforced as it stands: "+field) {
+		if d.Allowed || d.Role != role || d.Rule != field || !strings.Contains(d.Reason, "can't be enforced as it is: "+field) {
 			t.Errorf("%s at %s: %t by %s %s: %s", n.Kind, n.Scope, d.Allowed, d.Role, d.Rule, d.Reason)
 		}
 		if set.Reaches(sub, n) || len(set.Logins(sub, n)) > 0 {

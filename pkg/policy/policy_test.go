@@ -113,7 +113,7 @@ func TestLogin(t *testing.T) {
 		{"values are compared whole", "dev", node("", "env", "dev2", "team", "backend"), "ubuntu", false, "env=dev2; the role wants dev or staging"},
 		{"a login that no role names", "dev", node("", "env", "dev", "team", "backend"), "root", false, "it doesn't allow login root; it allows alice, bob, ubuntu"},
 		{"a login from a trait", "dev", node("", "env", "dev", "team", "backend"), "alice", true, ""},
-		{"a trait's value that is no legal login is dropped", "dev", node("", "env", "dev", "team", "backend"), "x,root", false, `"x,root" makes no legal login`},
+		{"a trait's value that is no legal login is dropped", "dev", node("", "env", "dev", "team", "backend"), "x,root", false, `"x,root" doesn't make a valid login`},
 		{"a literal template is no login", "dev", node("", "env", "dev", "team", "backend"), "{{internal.logins}}", false, ""},
 		{"an asterisk means every node, with labels or without", "everywhere", node(""), "root", true, ""},
 		{"an asterisk as value wants the label to be there", "anyenv", node("", "env", "x"), "ubuntu", true, ""},
@@ -137,7 +137,7 @@ func TestLogin(t *testing.T) {
 		{"a deny from a trait leaves the others", "everywhere,notmine", node(""), "ubuntu", true, ""},
 		{"a role acts at its scope", "payments", node("/payments"), "ubuntu", true, ""},
 		{"a role acts below its scope", "payments", node("/payments/prod"), "ubuntu", true, ""},
-		{"a role doesn't act above its scope", "payments", node("/"), "ubuntu", false, "it acts at or below /payments and the node is at /"},
+		{"a role doesn't act above its scope", "payments", node("/"), "ubuntu", false, "it acts at or below /payments, but the node is at /"},
 		{"a node without scope is at /", "payments", node(""), "ubuntu", false, "the node is at /"},
 		{"a scope is no prefix of letters", "payments", node("/payments2"), "ubuntu", false, "/payments2"},
 		{"a deny acts within its scope", "everywhere,nopay", node("/payments"), "ubuntu", false, "nopay"},
@@ -145,7 +145,7 @@ func TestLogin(t *testing.T) {
 		{"preset access gives one's own logins", "access", node("/a", "env", "prod"), "bob", true, ""},
 		{"preset access gives no others", "access", node("/a", "env", "prod"), "root", false, ""},
 		{"preset editor is for the API alone", "editor", node(""), "root", false, ""},
-		{"no login at all", "everywhere", node(""), "", false, "a session on a node names its login"},
+		{"no login at all", "everywhere", node(""), "", false, "a session on this node must name its login"},
 		{"an asterisk is no login", "everywhere", node(""), "*", false, ""},
 	} {
 		t.Run(c.sentence, func(t *testing.T) {

@@ -23,7 +23,7 @@ func (r *role) may(kind, verb, scope string) Step {
 		step.Effect, step.Rule, step.Reason = Denies, r.rule, r.barred
 	case !resource.Within(scope, r.scope):
 		step.Rule, step.Value, step.near = ruleScope, scope, nearScope
-		step.Reason = fmt.Sprintf("it acts at or below %s and the %s is at %s", r.scope, kind, scopeOf(scope))
+		step.Reason = fmt.Sprintf("it acts at or below %s, but the %s is at %s", r.scope, kind, scopeOf(scope))
 	case slices.ContainsFunc(r.deny.rules, func(rule resource.Rule) bool { return covers(rule, kind, verb) }):
 		step.Effect, step.Rule = Denies, ruleDenyRules
 		step.Reason = fmt.Sprintf("denies %s on %s", verb, kind)

@@ -22,7 +22,7 @@ var (
 func ParseCaller(accountID, arn, userID string) (resource.IAMIdentity, error) {
 	parts := strings.Split(arn, ":")
 	if len(parts) != 6 || parts[0] != "arn" || parts[3] != "" {
-		return resource.IAMIdentity{}, strange("the ARN has not the form of an identity's")
+		return resource.IAMIdentity{}, strange("the ARN doesn't have the form of an identity's")
 	}
 	if parts[2] != "sts" {
 		return resource.IAMIdentity{}, notRole(arn)

@@ -121,7 +121,7 @@ func (c Challenge) judge(purpose, cluster, keys string, now time.Time) error {
 	case c.Cluster != cluster:
 		return fault.New(fault.Denied, "the challenge is another cluster's", "check STILE_API")
 	case c.Keys != keys:
-		return fault.New(fault.Denied, "the challenge is for other keys than the ones sent", again)
+		return fault.New(fault.Denied, "the challenge is for keys other than the ones sent", again)
 	case now.After(c.Expires()):
 		return fault.New(fault.Expired, "the challenge has expired", again)
 	case c.IssuedAt.After(now.Add(ahead)):

@@ -72,7 +72,7 @@ func Rebuild(sent wire.STSRequest, b Binding, now time.Time) (Request, error) {
 		return Request{}, refuse("sts.region", fmt.Sprintf("%.40q is not a Region with an STS endpoint", sent.Region))
 	}
 	if sent.Host != "" && sent.Host != host {
-		return Request{}, refuse("sts.host", fmt.Sprintf("%.80q is not the STS host of %s, which is %s", sent.Host, sent.Region, host))
+		return Request{}, refuse("sts.host", fmt.Sprintf("%.80q is not the STS host of %s; that is %s", sent.Host, sent.Region, host))
 	}
 	at, err := date(sent.AmzDate, now)
 	if err != nil {
@@ -125,7 +125,7 @@ func date(s string, now time.Time) (time.Time, error) {
 	}
 	if d := now.Sub(at); d > maxAge || d < -maxAge {
 		return time.Time{}, fault.Newf(fault.Unauthenticated, "set this machine's clock and try again",
-			"the signed identity request is of %s, and it is %s here", at.Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
+			"the signed identity request was made at %s, but it is now %s here", at.Format(time.RFC3339), now.UTC().Format(time.RFC3339)).
 			With("sts.amz_date", "too far from the server's time")
 	}
 	return at, nil
@@ -168,10 +168,10 @@ func (a authorization) covers(sessionToken bool) error {
 	const field = "sts.authorization"
 	for i, h := range a.headers {
 		if i > 0 && a.headers[i-1] >= h {
-			return refuse(field, "the signed headers are not in order, or one stands twice")
+			return refuse(field, "the signed headers are not in order, or one appears twice")
 		}
 		if !slices.Contains(required, h) && !slices.Contains(optional, h) {
-			return refuse(field, fmt.Sprintf("the header %.40q is signed, which is none of this request's", h))
+			return refuse(field, fmt.Sprintf("the header %.40q is signed, but doesn't belong to this request", h))
 		}
 	}
 	for _, h := range required {
@@ -180,7 +180,7 @@ func (a authorization) covers(sessionToken bool) error {
 		}
 	}
 	if slices.Contains(a.headers, "x-amz-security-token") != sessionToken {
-		return refuse(field, "the session token must be sent and signed, or neither")
+		return refuse(field, "the session token must be both sent and signed, or neither")
 	}
 	return nil
 }

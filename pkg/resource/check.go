@@ -30,10 +30,10 @@ func (r Resource) Validate() []fault.Field {
 		c.add("metadata.scope", "%q is not a scope; write / or /payments/prod", s)
 	}
 	if r.Metadata.Revision < 0 {
-		c.add("metadata.revision", "a revision is a number from 0 up")
+		c.add("metadata.revision", "a revision must be at least 0")
 	}
 	if r.Spec == nil {
-		c.add("spec", "there is none")
+		c.add("spec", "it is missing")
 		return c.faults
 	}
 	r.Spec.check(&c)
@@ -80,7 +80,7 @@ func Within(scope, above string) bool {
 
 func (s *RoleSpec) check(c *checker) {
 	if ttl := time.Duration(s.Options.MaxSessionTTL); ttl != 0 && (ttl < time.Second || ttl > MaxSessionTTL) {
-		c.add("spec.options.max_session_ttl", "%s is out of range; between 1s and %s is allowed", ttl, hours(MaxSessionTTL))
+		c.add("spec.options.max_session_ttl", "%s is out of range; write 1s to %s", ttl, hours(MaxSessionTTL))
 	}
 	s.Options.unserved(c)
 	s.Allow.check(c, "spec.allow", false)
@@ -132,11 +132,11 @@ func checkSelector(c *checker, path string, selector Labels) {
 		values, at := selector[key], path+"."+key
 		switch {
 		case key == "*" && !slices.Equal(values, []string{"*"}):
-			c.add(at, "the key * goes with the value * alone")
+			c.add(at, "the key * takes only the value *")
 		case key != "*" && !labelKey.MatchString(key):
 			c.add(at, "%q can't be the key of a label: letters, digits and _ . / : - are allowed", key)
 		case len(values) == 0:
-			c.add(at, "there is no value, so nothing would match; write one, or '*' for any")
+			c.add(at, "it has no values, so nothing would match; write one, or '*' for any")
 		}
 		for i, v := range values {
 			if reason := badSelectorValue(v); reason != "" {
@@ -164,7 +164,7 @@ func badSelectorValue(v string) string {
 
 func badLabelValue(v string) string {
 	if v == "" || len(v) > 256 || strings.TrimSpace(v) != v || strings.ContainsFunc(v, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return "a label's value has 1–256 bytes that can be seen, and no blank at its ends"
+		return "a label's value has 1–256 printable bytes and no leading or trailing space"
 	}
 	return ""
 }
@@ -179,13 +179,13 @@ func (r Rule) check(c *checker, path string) {
 	checkWords(c, path+".resources", r.Resources, RuleResources())
 	checkWords(c, path+".verbs", r.Verbs, Verbs)
 	if r.Where != "" {
-		c.add(path+".where", "there are no conditions yet, and without %q the rule would apply everywhere; leave the rule out", r.Where)
+		c.add(path+".where", "conditions are not supported yet, and without %q the rule would apply everywhere; leave the rule out", r.Where)
 	}
 }
 
 func checkWords(c *checker, path string, words, known []string) {
 	if len(words) == 0 {
-		c.add(path, "there is none; write * or some of %s", strings.Join(known, ", "))
+		c.add(path, "it is empty; write * or some of %s", strings.Join(known, ", "))
 	}
 	for i, w := range words {
 		if w != "*" && !slices.Contains(known, w) {
@@ -213,7 +213,7 @@ func checkGrants(c *checker, roles []string, traits map[string][]string) {
 		}
 		for i, v := range traits[key] {
 			if reason := badLabelValue(v); reason != "" {
-				c.add(fmt.Sprintf("spec.traits.%s[%d]", key, i), "a trait's value has 1–256 bytes that can be seen, and no blank at its ends")
+				c.add(fmt.Sprintf("spec.traits.%s[%d]", key, i), "a trait's value has 1–256 printable bytes and no leading or trailing space")
 			}
 		}
 	}

@@ -38,7 +38,7 @@ func (r Resource) SpecJSON() ([]byte, error) {
 	}
 	spec := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 	if len(spec) > strict.MaxSize {
-		return nil, fault.Newf(fault.BadInput, "part it into several", "%s %q would have %d bytes stored; at most %d are kept", r.Kind, r.Metadata.Name, len(spec), strict.MaxSize)
+		return nil, fault.Newf(fault.BadInput, "split it into several", "%s %q would take %d bytes; at most %d can be stored", r.Kind, r.Metadata.Name, len(spec), strict.MaxSize)
 	}
 	return spec, nil
 }
@@ -121,10 +121,10 @@ func decode(kind string, n *strict.Node) (Resource, error) {
 	}
 	k := Kinds[i]
 	if want, ok := KindOf(kind); kind != "" && (!ok || want.Name != k.Name) {
-		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: fmt.Sprintf("this is a %s where a %s is meant", k.Name, kind)}})
+		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: fmt.Sprintf("this is a %s where a %s is expected", k.Name, kind)}})
 	}
 	if !k.Writable {
-		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: "nobody writes " + k.Plural + ": agents that join make them; read them with get, free a name with rm"}})
+		return Resource{}, strict.Refuse([]fault.Field{{Path: n.Place("kind"), Reason: k.Plural + " can't be written: agents create them by joining; read them with get, free a name with rm"}})
 	}
 	r := Resource{Kind: k.Name, Spec: k.spec()}
 	if err := n.Into(&r, strict.Options{Scalars: true, Written: true}); err != nil {

@@ -38,7 +38,7 @@ var Kinds = []Kind{
 		spec: func() Spec { return new(RoleSpec) }, named: validName, reserved: presetNames(),
 	},
 	{
-		Name: names.User, Plural: "users", Summary: "roles and traits added to somebody whom a mapping lets in",
+		Name: names.User, Plural: "users", Summary: "roles and traits added to a user whom a mapping admits",
 		Writable: true,
 		spec:     func() Spec { return new(UserSpec) }, named: validUser,
 	},

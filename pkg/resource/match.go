@@ -77,7 +77,7 @@ func (m IAMMatch) check(c *checker, path string) {
 	switch {
 	case m.Session == "":
 	case !IsSSO(m.Role):
-		c.add(path+".session", "a session name proves nothing but for a role AWSReservedSSO_<set>_<16 hex digits>, named in full")
+		c.add(path+".session", "a session name proves something only for a role AWSReservedSSO_<set>_<16 hex digits>, named in full")
 	case !sessionShape.MatchString(m.Session):
 		c.add(path+".session", "%q is not a session name", m.Session)
 	}
@@ -100,13 +100,13 @@ func (s *TokenSpec) check(c *checker) {
 		s.checkIAM(c)
 	case MethodToken:
 		if len(s.Allow) > 0 {
-			c.add("spec.allow", "only method iam asks for AWS identities; leave it out")
+			c.add("spec.allow", "only method iam looks at AWS identities; leave it out")
 		}
 	default:
 		c.add("spec.method", "%q is not a method of joining; write iam or token", s.Method)
 	}
 	if s.Uses < 0 || s.Uses > 1000 {
-		c.add("spec.uses", "%d is out of range; between 1 and 1000 is allowed", s.Uses)
+		c.add("spec.uses", "%d is out of range; write 1 to 1000", s.Uses)
 	}
 	if len(s.Resources) == 0 {
 		c.add("spec.resources", "list the kinds of targets that an agent may serve, such as [node]")
@@ -157,7 +157,7 @@ func (s *TokenSpec) checkLabels(c *checker) {
 			c.add(at, "%q can't be the key of a label", key)
 		}
 		if _, pinned := s.Labels[key]; pinned {
-			c.add(at, "the label is pinned under labels; take it out of one of them")
+			c.add(at, "the label is also pinned under labels; remove it from one of them")
 		}
 		if len(s.LabelChoice[key]) == 0 {
 			c.add(at, "list the values that an agent may choose from")

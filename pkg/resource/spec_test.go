@@ -181,32 +181,32 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		}},
 		"logins": {role("  allow:\n    logins: ['*', 'a b', '{{internal.logins', '{{email}}', '{{internal.a}}{{internal.b}}', '{{internal.x-}}-ok', '{{internal.a|b}}', 'a,{{internal.b}}']\n"), []string{
 			`spec.allow.logins[0]: "*" can't be a login`, `spec.allow.logins[1]: "a b" can't be a login`,
-			`spec.allow.logins[2]: "{{internal.logins" opens {{`, `spec.allow.logins[3]: "{{email}}" is no template`,
-			`spec.allow.logins[4]: "{{internal.a}}{{internal.b}}" holds more than one`,
-			`spec.allow.logins[6]: "{{internal.a|b}}" is no template`, `spec.allow.logins[7]: "a," can't be a login`,
+			`spec.allow.logins[2]: "{{internal.logins" opens {{`, `spec.allow.logins[3]: "{{email}}" is not a template`,
+			`spec.allow.logins[4]: "{{internal.a}}{{internal.b}}" contains more than one`,
+			`spec.allow.logins[6]: "{{internal.a|b}}" is not a template`, `spec.allow.logins[7]: "a," can't be a login`,
 		}},
 		"what databases and clusters are used by": {role("  allow:\n    db_names: ['*', '', 'a b', 'a*', '{{internal.a', '{{internal.a}}_{{internal.b}}', '{{other.a}}']\n    db_users: ['*', 'a{b']\n    kubernetes_groups: ['*', \"a\\tb\"]\n  deny:\n    db_names: ['*', '?', 'a*']\n    db_users: ['*', '{{internal.}}']\n    kubernetes_groups: ['*', '*x']\n"), []string{
-			`spec.allow.db_names[1]: "" can't stand here`, `spec.allow.db_names[2]: "a b" can't stand here`, `spec.allow.db_names[3]: "a*" can't stand here`,
-			`spec.allow.db_names[4]: "{{internal.a" opens {{`, `spec.allow.db_names[5]: "{{internal.a}}_{{internal.b}}" holds more than one`, `spec.allow.db_names[6]: "{{other.a}}" is no template`,
-			`spec.allow.db_users[0]: "*" can't stand here`, `spec.allow.db_users[1]: "a{b" can't stand here`,
-			`spec.allow.kubernetes_groups[0]: "*" can't stand here`, `spec.allow.kubernetes_groups[1]: "a\tb" can't stand here`,
-			`spec.deny.db_names[2]: "a*" can't stand here`, `spec.deny.db_users[1]: "{{internal.}}" is no template`, `spec.deny.kubernetes_groups[1]: "*x" can't stand here`,
+			`spec.allow.db_names[1]: "" is not allowed here`, `spec.allow.db_names[2]: "a b" is not allowed here`, `spec.allow.db_names[3]: "a*" is not allowed here`,
+			`spec.allow.db_names[4]: "{{internal.a" opens {{`, `spec.allow.db_names[5]: "{{internal.a}}_{{internal.b}}" contains more than one`, `spec.allow.db_names[6]: "{{other.a}}" is not a template`,
+			`spec.allow.db_users[0]: "*" is not allowed here`, `spec.allow.db_users[1]: "a{b" is not allowed here`,
+			`spec.allow.kubernetes_groups[0]: "*" is not allowed here`, `spec.allow.kubernetes_groups[1]: "a\tb" is not allowed here`,
+			`spec.deny.db_names[2]: "a*" is not allowed here`, `spec.deny.db_users[1]: "{{internal.}}" is not a template`, `spec.deny.kubernetes_groups[1]: "*x" is not allowed here`,
 		}},
 		"selectors of every kind of target": {role("  allow: {db_labels: {a: 'b*'}, app_labels: {'*': x}, kubernetes_labels: {a: []}}\n  deny: {db_labels: {a: '^b'}, app_labels: {'a b': c}, kubernetes_labels: {a: '{{internal.x}}'}}\n"), []string{
-			"line 4, column 23: spec.allow.db_labels.a[0]: \"b*\" looks like a glob", "spec.allow.app_labels.*: the key * goes with", "spec.allow.kubernetes_labels.a: there is no value",
+			"line 4, column 23: spec.allow.db_labels.a[0]: \"b*\" looks like a glob", "spec.allow.app_labels.*: the key * takes only", "spec.allow.kubernetes_labels.a: it has no values",
 			"spec.deny.db_labels.a[0]: \"^b\" looks like a regular", "spec.deny.app_labels.a b: \"a b\" can't be the key", "spec.deny.kubernetes_labels.a[0]: \"{{internal.x}}\" looks like a template",
 		}},
 		"selectors that are not supported": {role("  deny:\n    node_labels: {env: 'pro*', a: '^x$', b: 'x?', c: '[ab]', d: '{{internal.team}}', e: [], f: '', '*': x, 'a b': c, g: '^x', h: 'x$'}\n"), []string{
-			"spec.deny.node_labels.*: the key * goes with the value * alone", "spec.deny.node_labels.a[0]: \"^x$\" looks like a regular expression",
+			"spec.deny.node_labels.*: the key * takes only the value *", "spec.deny.node_labels.a[0]: \"^x$\" looks like a regular expression",
 			"spec.deny.node_labels.a b: \"a b\" can't be the key", "spec.deny.node_labels.b[0]: \"x?\" looks like a glob", "spec.deny.node_labels.c[0]: \"[ab]\" looks like a glob",
-			"spec.deny.node_labels.d[0]: \"{{internal.team}}\" looks like a template", "spec.deny.node_labels.e: there is no value",
+			"spec.deny.node_labels.d[0]: \"{{internal.team}}\" looks like a template", "spec.deny.node_labels.e: it has no values",
 			"spec.deny.node_labels.env[0]: \"pro*\" looks like a glob, which is not supported yet", "spec.deny.node_labels.f[0]: a label's value",
 			"spec.deny.node_labels.g[0]: \"^x\" looks like a regular", "spec.deny.node_labels.h[0]: \"x$\" looks like a regular",
 		}},
 		"rules": {role("  allow: {rules: [{resources: [rolle], verbs: [write]}, {where: mine}]}\n  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n"), []string{
 			"spec.allow.rules[0].resources[0]: \"rolle\" is unknown", "spec.allow.rules[0].verbs[0]: \"write\" is unknown",
-			"spec.allow.rules[1].resources: there is none", "spec.allow.rules[1].verbs: there is none", "spec.allow.rules[1].where: there are no conditions yet",
-			"spec.deny.rules[0].where: there are no conditions yet",
+			"spec.allow.rules[1].resources: it is empty", "spec.allow.rules[1].verbs: it is empty", "spec.allow.rules[1].where: conditions are not supported yet",
+			"spec.deny.rules[0].where: conditions are not supported yet",
 		}},
 		"metadata": {"kind: role\nmetadata: {name: Über, scope: payments, revision: -1}\nspec: {}\n", []string{
 			"line 2, column 12: metadata.name: \"Über\" can't be the name of a role", "line 2, column 24: metadata.scope: \"payments\" is not a scope", "metadata.revision: a revision",
@@ -218,7 +218,7 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 			"spec.mapping: name the iam_mapping", "spec.roles[0]: \"A\" can't be the name of a role", "spec.traits.a.b: \"a.b\" can't be the name of a trait", "spec.traits.d[0]: a trait's value",
 		}},
 		"a session name that proves nothing": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {match: {account: '123456789012', role: ci, session: alice}}\n", []string{
-			"spec.match.session: a session name proves nothing", "spec.user: write the user's name; only a role of IAM Identity Center",
+			"spec.match.session: a session name proves something only for", "spec.user: write the user's name; only a role of IAM Identity Center",
 		}},
 		"a match that isn't whole": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {partition: AWS, account: '12345678901', role: 'ci-*', role_id: AIDAABCDEFGHIJKLMNOP}}\n", []string{
 			"spec.match.partition: \"AWS\" is not a partition", "spec.match.account: \"12345678901\" is not an account id", "spec.match.role: \"ci-*\" is not a role name", "spec.match.role_id: \"AIDA",
@@ -230,12 +230,12 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		}},
 		"a token by secret": {"kind: token\nmetadata: {name: a}\nspec: {method: token, allow: [{account: '123456789012', role: a}], uses: 1001, resources: [node], names: ['*', 'Web', 'a b'], labels: {a: b, '': c}, label_choice: {a: [b], c: []}}\n", []string{
 			"spec.allow: only method iam", "spec.uses: 1001 is out of range", "spec.names[1]: \"Web\" can't be a target's name", "spec.names[2]: \"a b\" can't be",
-			"spec.labels.: \"\" can't be the key", "spec.label_choice.a: the label is pinned", "spec.label_choice.c: list the values",
+			"spec.labels.: \"\" can't be the key", "spec.label_choice.a: the label is also pinned", "spec.label_choice.c: list the values",
 		}},
 		"a method that is none": {"kind: token\nmetadata: {name: a}\nspec: {resources: [node], names: [a]}\n", []string{"spec.method: \"\" is not a method of joining"}},
 		"no resources":          {"kind: token\nmetadata: {name: a}\nspec: {method: token, names: [a]}\n", []string{"spec.resources: list the kinds of targets"}},
-		"a node":                {"kind: node\nmetadata: {name: node-1}\nspec: {agent: x}\n", []string{"kind: nobody writes nodes: agents that join make them"}},
-		"a database":            {"kind: db\nmetadata: {name: Orders}\nspec: {agent: x}\n", []string{"kind: nobody writes dbs: agents that join make them"}},
+		"a node":                {"kind: node\nmetadata: {name: node-1}\nspec: {agent: x}\n", []string{"kind: nodes can't be written: agents create them by joining"}},
+		"a database":            {"kind: db\nmetadata: {name: Orders}\nspec: {agent: x}\n", []string{"kind: dbs can't be written: agents create them by joining"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := read([]byte(c.doc))
@@ -426,7 +426,7 @@ func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 		"recording or nothing":        {"  options: {record: strict}\n", "line 4, column 13: spec.options.record", "write off"},
 		"recording by a bare on":      {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "not supported yet"},
 		"a condition":                 {"  allow:\n    rules:\n      - {resources: [role], verbs: [read], where: own}\n", "line 6, column 44: spec.allow.rules[0].where", `without "own" the rule`},
-		"a condition of a denial":     {"  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 47: spec.deny.rules[0].where", "there are no conditions yet"},
+		"a condition of a denial":     {"  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 47: spec.deny.rules[0].where", "conditions are not supported yet"},
 		"a rule about sessions":       {"  allow: {rules: [{resources: [session], verbs: [list]}]}\n", "line 4, column 32: spec.allow.rules[0].resources[0]", `"session" is unknown`},
 		"a rule about events":         {"  allow: {rules: [{resources: [role, event], verbs: [list]}]}\n", "line 4, column 38: spec.allow.rules[0].resources[1]", `"event" is unknown`},
 		"a denial about locks":        {"  deny: {rules: [{resources: [lock], verbs: ['*']}]}\n", "line 4, column 31: spec.deny.rules[0].resources[0]", `"lock" is unknown`},

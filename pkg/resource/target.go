@@ -64,7 +64,7 @@ func (k TargetKind) Of(b *RoleBlock) (labels Labels, uses [][]string) { return k
 
 const (
 	loginRule = "can't be a login: 1–64 letters, digits and _ . + $ - are allowed, beginning with a letter, digit or _"
-	plainRule = "can't stand here: 1–128 characters without blanks, control characters, * and { } are allowed"
+	plainRule = "is not allowed here: write 1–128 characters without spaces, control characters, *, { and }"
 )
 
 // plain reports whether a value may be one of a role's that is compared whole with what a protocol says.
@@ -125,7 +125,7 @@ type TargetSpec struct {
 
 func (s *TargetSpec) check(c *checker) {
 	if !identity.ValidID("agt", s.Agent) {
-		c.add("spec.agent", "%q is no agent id", s.Agent)
+		c.add("spec.agent", "%q is not an agent id", s.Agent)
 	}
 }
 

@@ -26,14 +26,14 @@ func (u Use) Parse(s string) (Template, error) {
 	}
 	inside, suffix, closed := strings.Cut(rest, "}}")
 	if !closed {
-		return Template{}, fmt.Errorf("%q opens {{ and doesn't close it", s)
+		return Template{}, fmt.Errorf("%q opens {{ but doesn't close it", s)
 	}
 	if strings.ContainsAny(prefix+suffix, "{}") {
-		return Template{}, fmt.Errorf("%q holds more than one {{…}}; one is taken", s)
+		return Template{}, fmt.Errorf("%q contains more than one {{…}}; only one is allowed", s)
 	}
 	source, trait, dotted := strings.Cut(strings.TrimSpace(inside), ".")
 	if !dotted || source != "internal" && source != "external" || !traitKey.MatchString(trait) {
-		return Template{}, fmt.Errorf("%q is no template; write {{internal.<trait>}} or {{external.<trait>}}", s)
+		return Template{}, fmt.Errorf("%q is not a template; write {{internal.<trait>}} or {{external.<trait>}}", s)
 	}
 	if prefix != "" && !u.legal(prefix) || suffix != "" && !u.legal("x"+suffix) {
 		return Template{}, u.bad(prefix + suffix)

@@ -114,7 +114,7 @@ func Query(parameters map[string][]string) (string, error) {
 	var all []string
 	for _, key := range slices.Sorted(maps.Keys(parameters)) {
 		if n := len(parameters[key]); n != 1 || key == "" {
-			return "", fmt.Errorf("%.40q stands %d times", key, n)
+			return "", fmt.Errorf("%.40q appears %d times", key, n)
 		}
 		all = append(all, escape(key)+"="+escape(parameters[key][0]))
 	}
@@ -128,7 +128,7 @@ func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+"
 func base(m Message, digest, input string) (string, error) {
 	certificate := values(m, names.HeaderCertificate)
 	if len(certificate) != 1 {
-		return "", fmt.Errorf("%d %s headers stand where one must", len(certificate), names.HeaderCertificate)
+		return "", fmt.Errorf("there are %d %s headers instead of one", len(certificate), names.HeaderCertificate)
 	}
 	path := m.Path
 	if path == "" {
@@ -145,7 +145,7 @@ func signatureBase(components, values []string, input string) (string, error) {
 	var b strings.Builder
 	for i, c := range components {
 		if strings.ContainsAny(values[i], "\r\n") {
-			return "", fmt.Errorf("%s holds a line break", c)
+			return "", fmt.Errorf("%s contains a line break", c)
 		}
 		fmt.Fprintf(&b, "%q: %s\n", c, values[i])
 	}

@@ -87,7 +87,7 @@ func (p Params) inTime(now time.Time) error {
 	life := p.Expires.Sub(p.Created)
 	switch {
 	case life <= 0 || life > Life:
-		return refused("the signature must expire within 60 seconds of its making")
+		return refused("the signature must expire within 60 seconds of being made")
 	case p.Created.Before(now.Add(-Life)), !now.Before(p.Expires):
 		return clock("the request was signed too long ago", now)
 	case p.Created.After(now.Add(Life)):
@@ -97,7 +97,7 @@ func (p Params) inTime(now time.Time) error {
 }
 
 func clock(message string, now time.Time) error {
-	return fault.Newf(fault.Unauthenticated, "set the clock of this machine and try again",
+	return fault.Newf(fault.Unauthenticated, "set this machine's clock and try again",
 		"%s; the server's time is %s", message, now.UTC().Format(time.RFC3339))
 }
 
@@ -114,5 +114,5 @@ func single(m Message, name string) (string, error) {
 }
 
 func refused(message string) error {
-	return fault.New(fault.Unauthenticated, message, "log in again with: stile login; if it stays, something between here and the API alters requests")
+	return fault.New(fault.Unauthenticated, message, "log in again with: stile login; if it keeps happening, something between here and the API alters requests")
 }

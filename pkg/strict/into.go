@@ -142,7 +142,7 @@ func (d *decoder) special(n *Node, v reflect.Value, path string) bool {
 	case *json.RawMessage:
 		b, err := json.Marshal(n.plain())
 		if err != nil {
-			d.fault(n.Line, n.Col, path, "this cannot be written as JSON")
+			d.fault(n.Line, n.Col, path, "this can't be written as JSON")
 		}
 		*p = b
 	case *[]byte:
@@ -197,12 +197,12 @@ func (d *decoder) scalar(n *Node, v reflect.Value, path string) {
 	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		i, err := strconv.ParseUint(n.Text, 10, v.Type().Bits())
 		if n.Type != Number || err != nil {
-			d.want(n, path, "a whole number from 0 up, in range")
+			d.want(n, path, "a whole number of at least 0, in range")
 			return
 		}
 		v.SetUint(i)
 	default:
-		d.fault(n.Line, n.Col, path, "this cannot be set")
+		d.fault(n.Line, n.Col, path, "this can't be set")
 	}
 }
 

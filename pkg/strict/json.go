@@ -121,7 +121,7 @@ func (p jsonParser) object(path string, depth int) (*Node, error) {
 			return nil, err
 		}
 		if !n.add(key, spot{}, v) {
-			return nil, refuse(0, 0, child(path, key), "this key stands twice")
+			return nil, refuse(0, 0, child(path, key), "this key appears twice")
 		}
 	}
 	_, err := p.token(path)

@@ -118,7 +118,7 @@ func tooLarge(size, limit int) error {
 		return nil
 	}
 	// Readers stop behind the limit, so that the size is not the document's.
-	return fault.Newf(fault.TooLarge, "make it smaller or split it", "the document has more than %d bytes; %s are allowed", limit, amount(limit))
+	return fault.Newf(fault.TooLarge, "make it smaller or split it", "the document is longer than %d bytes; %s are allowed", limit, amount(limit))
 }
 
 func amount(bytes int) string {

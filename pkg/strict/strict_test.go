@@ -339,8 +339,8 @@ func TestPlaceFindsTheNearestValue(t *testing.T) {
 
 func TestTheSizeOfACutDocumentIsNotTold(t *testing.T) {
 	for limit, want := range map[int]string{
-		strict.MaxSize: "the document has more than 65536 bytes; 64 KiB are allowed",
-		100:            "the document has more than 100 bytes; 100 bytes are allowed",
+		strict.MaxSize: "the document is longer than 65536 bytes; 64 KiB are allowed",
+		100:            "the document is longer than 100 bytes; 100 bytes are allowed",
 	} {
 		if _, err := strict.ParseYAML(make([]byte, limit+1), limit); !fault.Is(err, fault.TooLarge) || fault.From(err).Message != want {
 			t.Errorf("got %v, want %s", err, want)

@@ -144,7 +144,7 @@ func yamlFault(err error) error {
 		return refuse(s.Token.Position.Line, s.Token.Position.Column, "", "this is not YAML: "+s.Message)
 	}
 	if d, ok := errors.AsType[*yaml.DuplicateKeyError](err); ok && d.Token != nil {
-		return refuse(d.Token.Position.Line, d.Token.Position.Column, d.Token.Value, "this key stands twice")
+		return refuse(d.Token.Position.Line, d.Token.Position.Column, d.Token.Value, "this key appears twice")
 	}
 	return fault.New(fault.BadInput, "this is not YAML", "check quotes, brackets and indentation").Because(err)
 }
@@ -180,11 +180,11 @@ func convert(y ast.Node, path string, depth int) (*Node, error) {
 		n.Type = Object
 		return n, n.mapping([]*ast.MappingValueNode{y}, path, depth)
 	case *ast.AnchorNode, *ast.AliasNode:
-		return nil, refuse(n.Line, n.Col, path, "anchors and aliases are not taken; write the value out, and a * in quotes")
+		return nil, refuse(n.Line, n.Col, path, "anchors and aliases are not supported; write the value out, and put a * in quotes")
 	case *ast.TagNode:
-		return nil, refuse(n.Line, n.Col, path, "tags are not taken; write the plain value, and a ! in quotes")
+		return nil, refuse(n.Line, n.Col, path, "tags are not supported; write the plain value, and put a ! in quotes")
 	default:
-		return nil, refuse(n.Line, n.Col, path, "a value of this form is not taken; write it in quotes")
+		return nil, refuse(n.Line, n.Col, path, "a value of this form is not supported; write it in quotes")
 	}
 	return n, nil
 }
@@ -205,7 +205,7 @@ func (n *Node) mapping(values []*ast.MappingValueNode, path string, depth int) e
 		key, ok := v.Key.(*ast.StringNode)
 		if !ok {
 			t := v.Key.GetToken()
-			return refuse(t.Position.Line, t.Position.Column, path, fmt.Sprintf("the key %q is no string; write it in quotes", strings.TrimSpace(t.Value)))
+			return refuse(t.Position.Line, t.Position.Column, path, fmt.Sprintf("the key %q is not a string; write it in quotes", strings.TrimSpace(t.Value)))
 		}
 		at := spot{key.Token.Position.Line, key.Token.Position.Column}
 		if i == 0 {
@@ -219,7 +219,7 @@ func (n *Node) mapping(values []*ast.MappingValueNode, path string, depth int) e
 			value.Line, value.Col = at.line, at.col
 		}
 		if !n.add(key.Value, at, value) {
-			return refuse(at.line, at.col, child(path, key.Value), "this key stands twice")
+			return refuse(at.line, at.col, child(path, key.Value), "this key appears twice")
 		}
 	}
 	return nil

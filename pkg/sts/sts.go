@@ -125,7 +125,7 @@ func (a answer) caller(partition string) (resource.IAMIdentity, error) {
 		return resource.IAMIdentity{}, err
 	}
 	if caller.Partition != partition {
-		return resource.IAMIdentity{}, fault.New(fault.Unauthenticated, "AWS's answer names another partition than the Region's", "set AWS_REGION to a Region of the identity's partition")
+		return resource.IAMIdentity{}, fault.New(fault.Unauthenticated, "AWS's answer names a partition other than the Region's", "set AWS_REGION to a Region of the identity's partition")
 	}
 	return caller, nil
 }
@@ -146,7 +146,7 @@ func read(resp *http.Response, body []byte) (answer, error) {
 	var a answer
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if err := dec.Decode(&a); err != nil || dec.More() {
-		return answer{}, odd("JSON that cannot be read")
+		return answer{}, odd("JSON that can't be read")
 	}
 	return a, nil
 }
@@ -159,7 +159,7 @@ func refusal(body []byte) error {
 		} `json:"Error"`
 	}
 	if err := json.Unmarshal(body, &e); err != nil || !plain(e.Error.Code) {
-		return odd("a refusal that cannot be read")
+		return odd("a refusal that can't be read")
 	}
 	return fault.Newf(fault.Unauthenticated, "log in to AWS again and try again", "AWS does not accept the signed identity request: %s", e.Error.Code)
 }

@@ -139,7 +139,7 @@ func (m Mutant) Broken(text string) (string, error) {
 		i = len(text) - len(rest)
 	}
 	if times != 1 {
-		return "", fmt.Errorf("its lines stand %d times in the file; write them again as the file has them now", times)
+		return "", fmt.Errorf("its lines occur %d times in the file instead of once; copy them from the file as it is now", times)
 	}
 	return text[:at] + m.New + text[at+len(m.Old):], nil
 }

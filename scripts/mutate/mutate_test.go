@@ -76,7 +76,7 @@ func TestTheHuntTellsDeadFromAlive(t *testing.T) {
 	if by, err := killed.hunt(t.Context()); err != nil || by != "TestAnErrorWithoutAFaultIsInternalAndNotShown" {
 		t.Errorf("killed by %q, %v", by, err)
 	}
-	alive := Mutant{"A.", file, "\t\"try again; if it stays, give the request id to your administrator\").Because(err)\n", ""}
+	alive := Mutant{"A.", file, "\t\"try again; if it keeps happening, give the request id to your administrator\").Because(err)\n", ""}
 	alive.Old = "\t\t" + strings.TrimLeft(alive.Old, "\t")
 	alive.New = strings.Replace(alive.Old, "try again", "try once more", 1)
 	if by, err := alive.hunt(t.Context()); err != nil || by != "" {

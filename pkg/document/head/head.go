@@ -151,7 +151,7 @@ func (s *Store) Policy(ctx context.Context, h Head) (document.Signed, error) {
 		return document.Signed{}, err
 	}
 	if digest(body) != h.PolicySHA256 {
-		return document.Signed{}, fmt.Errorf("reading policy: object %s does not hold what it is named after", policyKey(h.PolicySHA256))
+		return document.Signed{}, fmt.Errorf("reading policy: object %s doesn't contain what its name says", policyKey(h.PolicySHA256))
 	}
 	doc, err := parseSigned(body)
 	if err != nil {

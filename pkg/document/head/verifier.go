@@ -46,7 +46,7 @@ func (v *Verifier) Fresh(ctx context.Context) (document.View, error) {
 			return v.view, nil
 		}
 	}
-	return document.View{}, fault.New(fault.Unavailable, "the documents are being published just now", "try again")
+	return document.View{}, fault.New(fault.Unavailable, "the documents are being published right now", "try again")
 }
 
 func (v *Verifier) take(ctx context.Context, h Head, revocations *document.Signed) error {
@@ -67,8 +67,8 @@ func (v *Verifier) take(ctx context.Context, h Head, revocations *document.Signe
 		documents = append(documents, next.Revocations)
 	}
 	if err := v.holder.Accept(documents...); err != nil {
-		return fault.New(fault.Unavailable, "the documents that decisions rest on do not verify, so nothing is decided",
-			"tell an administrator: somebody wrote to the head item or the documents bucket; the next publication, within a minute, mends what is newer").
+		return fault.New(fault.Unavailable, "the documents behind every decision don't verify, so nothing can be decided",
+			"tell an administrator: somebody wrote to the head item or the documents bucket; the next publication, within a minute, repairs what it replaces by newer documents").
 			Because(fmt.Errorf("verifying the documents of the head: %w", err))
 	}
 	next.State = v.holder.State()

@@ -187,7 +187,7 @@ func (p *Publisher) once(ctx context.Context) (h document.Head, again bool, err 
 // keys opens the trust document and takes the policy key, which must be active there.
 func (p *Publisher) keys(ctx context.Context, d *draft) error {
 	if d.from.Trust == (identity.Version{}) {
-		return fault.New(fault.Unavailable, "there is no trust document yet", "run rotate first: the deployment does")
+		return fault.New(fault.Unavailable, "there is no trust document yet", "run rotate first, as the deployment does")
 	}
 	chain, err := p.config.Place.Trust(ctx, d.from)
 	if err != nil {
@@ -204,7 +204,7 @@ func (p *Publisher) keys(ctx context.Context, d *draft) error {
 	}
 	id := document.KeyID(d.signer.Public())
 	if !slices.ContainsFunc(d.trust.KeysFor(names.KeyPolicy, document.StateActive), func(k document.Key) bool { return k.ID == id }) {
-		return fault.New(fault.Internal, "the policy key is not active in the trust document", "an administrator deploys again, so that the trust document is made again")
+		return fault.New(fault.Internal, "the policy key is not active in the trust document", "ask an administrator to deploy again, which makes a new trust document")
 	}
 	return nil
 }
@@ -274,7 +274,7 @@ func (p *Publisher) sealPolicy(ctx context.Context, d *draft) (sha256 string, er
 	doc, err := document.Seal(document.KindPolicy, d.policy, d.signer)
 	if errors.Is(err, document.ErrTooLarge) {
 		return "", fault.Newf(fault.TooLarge, "delete roles, or shorten them: stile get roles",
-			"all roles together are more than the %d KiB of a policy document: the roles in force stay as they were, revocations and locks are published", document.MaxPolicy>>10).Because(err)
+			"all roles together exceed the %d KiB of a policy document: the roles in force stay as they were, while revocations and locks are published", document.MaxPolicy>>10).Because(err)
 	}
 	if err != nil {
 		return "", err

@@ -68,8 +68,8 @@ func (b barred) before(given map[string]identity.Version, now identity.Version) 
 func sealed(r document.Revocations, signer crypto.Signer) (document.Signed, error) {
 	doc, err := document.Seal(document.KindRevocations, r, signer)
 	if errors.Is(err, document.ErrTooLarge) {
-		return document.Signed{}, fault.Newf(fault.TooLarge, "remove locks that are not needed; what deleted nodes and users revoked goes by itself a day after the deletion",
-			"nothing is published: %d locks and %d revocations are more than the %d KiB of the revocations document hold",
+		return document.Signed{}, fault.Newf(fault.TooLarge, "remove locks that are not needed; revocations by deleted nodes and users disappear a day after the deletion",
+			"nothing was published: %d locks and %d revocations don't fit into the %d KiB of the revocations document",
 			len(r.Locks), len(r.Before), document.MaxRevocations>>10).Because(err)
 	}
 	return doc, err

@@ -69,7 +69,7 @@ func (r *Rotator) Rotate(ctx context.Context) (document.Head, error) {
 			return h, err
 		}
 	}
-	return document.Head{}, fault.New(fault.Unavailable, "the trust document is being made by somebody else", "try again")
+	return document.Head{}, fault.New(fault.Unavailable, "another run is making the trust document", "try again")
 }
 
 func (r *Rotator) once(ctx context.Context, step uint64) (document.Head, error) {
@@ -91,7 +91,7 @@ func (r *Rotator) once(ctx context.Context, step uint64) (document.Head, error) 
 	to := from
 	to.Trust = identity.Version{Epoch: max(from.Trust.Epoch, 1), Counter: from.Trust.Counter + step}
 	if !identity.ValidClusterName(r.config.Name) {
-		return document.Head{}, fault.Newf(fault.BadInput, "set the parameter ClusterName to lower-case letters, digits, dots and hyphens, at most 63", "%.70q can't be the name of a cluster", r.config.Name)
+		return document.Head{}, fault.Newf(fault.BadInput, "set the parameter ClusterName to 1–63 lower-case letters, digits, dots and hyphens", "%.70q can't be the name of a cluster", r.config.Name)
 	}
 	root, err := r.config.Root(ctx)
 	if err != nil {
@@ -156,15 +156,15 @@ func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]documen
 		return nil, fmt.Errorf("opening the trust document: it is cluster %s's", have.Cluster)
 	}
 	if have.Name != r.config.Name {
-		return nil, fault.Newf(fault.Conflict, fmt.Sprintf("put the parameter ClusterName back to %q: certificates and people's known hosts hold it", have.Name),
-			"the cluster is called %q since its first deployment and can't be called %q", have.Name, r.config.Name)
+		return nil, fault.Newf(fault.Conflict, fmt.Sprintf("put the parameter ClusterName back to %q: certificates and people's known_hosts files contain it", have.Name),
+			"the cluster has been called %q since its first deployment and can't be renamed to %q", have.Name, r.config.Name)
 	}
 	for _, old := range have.Keys {
 		if slices.ContainsFunc(*keys, func(k document.Key) bool { return k.ID == old.ID }) {
 			continue
 		}
 		if old.Purpose == names.KeyRoot {
-			return nil, fault.New(fault.Conflict, "the root key is another one than the trust document's", "put the former root key back: a new root has to be announced by the former one")
+			return nil, fault.New(fault.Conflict, "the root key is not the trust document's", "put the previous root key back: a new root has to be announced by the previous one")
 		}
 		old.State = document.StateRetiring
 		*keys = append(*keys, old)

@@ -60,8 +60,8 @@ func Open(dir, cluster, pin string) (*Shelf, error) {
 }
 
 func damaged(path string, err error) error {
-	return fault.Newf(fault.BadInput, "remove the file, and the documents are fetched again; if the pin of the root key was changed, check it first",
-		"the signed documents kept in %s can't be taken: %v", path, err).Because(err)
+	return fault.Newf(fault.BadInput, "remove the file to have the documents fetched again; if the root key's pin was changed, check it first",
+		"the signed documents kept in %s can't be used: %v", path, err).Because(err)
 }
 
 // Accept is document.Holder.Accept, and keeps what is new before it returns. When keeping fails the documents are
