@@ -57,7 +57,7 @@ func TestTheControlPlaneDownStopsNoSessionOldOrNew(t *testing.T) {
 		}
 		return ""
 	})
-	p.run(t, nil, "ls").refused(t, 6, "cannot be reached")
+	p.run(t, nil, "ls").refused(t, 6, "can't be reached")
 	eventually(t, outage+30*time.Second, func() string {
 		echo("during")
 		if r := p.run(t, strings.NewReader("new"), "ssh", "node-1", "--", "cat"); r.status != 0 || r.out != "new" {
