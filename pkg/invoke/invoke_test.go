@@ -65,31 +65,6 @@ func TestValuesAndFaultsCrossAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestAPanicAndAnUnknownErrorShowNothing(t *testing.T) {
-	for name, use := range map[string]func(context.Context, question) (string, error){
-		"a panic":  func(context.Context, question) (string, error) { panic("secret detail") },
-		"an error": func(context.Context, question) (string, error) { return "", errors.New("secret detail") },
-	} {
-		var log bytes.Buffer
-		_, err := invoke.Call[question, string](t.Context(), handler(&log, use), "f", question{})
-		f := fault.From(err)
-		if f.Code != fault.Internal || strings.Contains(f.Message+f.Hint, "secret") || !strings.Contains(log.String(), "secret detail") {
-			t.Errorf("%s: %+v, log %s", name, f, log.String())
-		}
-	}
-}
-
-func TestARequestIsReadStrictly(t *testing.T) {
-	var log bytes.Buffer
-	h := handler(&log, func(context.Context, question) (string, error) { return "", nil })
-	for _, payload := range []string{`{"word":"a","word":"b"}`, `{"other":1}`, `[]`, ``, `{"word":"` + strings.Repeat("x", 200<<10) + `"}`} {
-		answer, err := h.handle(t.Context(), json.RawMessage(payload))
-		if b, _ := json.Marshal(answer); err != nil || !strings.Contains(string(b), `"fault"`) {
-			t.Errorf("%.30s: %s, %v", payload, b, err)
-		}
-	}
-}
-
 func TestLambdasOwnFailuresAreFaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		api  linked
