@@ -55,7 +55,7 @@ type HostCredential struct {
 	// Revocations A trust, policy or revocations document and its signature.
 	Revocations SignedDocument `json:"revocations,omitempty,omitzero"`
 
-	// SSHCertificate SSH host certificate in wire format; none for a proxy
+	// SSHCertificate SSH host certificate in wire format; absent for a proxy
 	SSHCertificate []byte `json:"ssh_certificate,omitempty,omitzero"`
 
 	// Targets as kind/name
@@ -90,38 +90,38 @@ type HostStatus struct {
 
 // JoinIAMRequest defines model for JoinIAMRequest.
 type JoinIAMRequest struct {
-	// Join What every method of joining says.
+	// Join What every method of joining sends.
 	Join JoinRequest `json:"join"`
 
-	// STS The parts of a signed sts:GetCallerIdentity request that the signer doesn't know itself. The signer rebuilds the request: POST / to the Region's host from its own table, with the fixed body and these values in the fixed headers.
+	// STS The parts of a signed sts:GetCallerIdentity request that the signer can't work out itself. The signer rebuilds the request: POST / to the Region's host from its own table, with the fixed body and these values in the fixed headers.
 	STS STSRequest `json:"sts"`
 }
 
-// JoinRequest What every method of joining says.
+// JoinRequest What every method of joining sends.
 type JoinRequest struct {
 	Challenge string `json:"challenge"`
 
-	// Labels labels that it claims
+	// Labels labels it claims
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
 
-	// Prior Proof of the credential held so far, for a renewal: its X.509 certificate and a signature (ECDSA, DER) by its key over SHA-256 of "stile-renew-v1\n", the challenge, "\n" and the keys hash.
+	// Prior Proof of the previous credential, for a renewal: its X.509 certificate and a signature (ECDSA, DER) by its key over SHA-256 of "stile-renew-v1\n", the challenge, "\n" and the keys hash.
 	Prior  PriorCredential `json:"prior,omitempty,omitzero"`
 	SSHKey []byte          `json:"ssh_key"`
 
-	// Targets what it claims to serve, as kind/name; none for a proxy
+	// Targets what it claims to serve, as kind/name; empty for a proxy
 	Targets []string `json:"targets,omitempty,omitzero"`
 	TLSKey  []byte   `json:"tls_key"`
 
 	// Token name of the join token
 	Token string `json:"token"`
 
-	// TTLSeconds requested lifetime in seconds
+	// TTLSeconds requested lifetime in seconds, from 1; 0 is 24 h
 	TTLSeconds int64 `json:"ttl_seconds,omitempty,omitzero"`
 }
 
 // JoinTokenRequest defines model for JoinTokenRequest.
 type JoinTokenRequest struct {
-	// Join What every method of joining says.
+	// Join What every method of joining sends.
 	Join JoinRequest `json:"join"`
 
 	// Secret the token's secret; not needed with a prior credential
@@ -135,13 +135,13 @@ type LoginIAMRequest struct {
 	// SSHKey SubjectPublicKeyInfo, DER; P-256
 	SSHKey []byte `json:"ssh_key"`
 
-	// STS The parts of a signed sts:GetCallerIdentity request that the signer doesn't know itself. The signer rebuilds the request: POST / to the Region's host from its own table, with the fixed body and these values in the fixed headers.
+	// STS The parts of a signed sts:GetCallerIdentity request that the signer can't work out itself. The signer rebuilds the request: POST / to the Region's host from its own table, with the fixed body and these values in the fixed headers.
 	STS STSRequest `json:"sts"`
 
-	// TLSKey SubjectPublicKeyInfo, DER; P-256; another key
+	// TLSKey SubjectPublicKeyInfo, DER; P-256; a different key
 	TLSKey []byte `json:"tls_key"`
 
-	// TTLSeconds requested lifetime in seconds
+	// TTLSeconds requested lifetime in seconds, from 1; 0 is the default of 8 h
 	TTLSeconds int64 `json:"ttl_seconds,omitempty,omitzero"`
 }
 
@@ -152,7 +152,7 @@ type Metadata struct {
 	Scope    string `json:"scope,omitempty,omitzero"`
 }
 
-// PriorCredential Proof of the credential held so far, for a renewal: its X.509 certificate and a signature (ECDSA, DER) by its key over SHA-256 of "stile-renew-v1\n", the challenge, "\n" and the keys hash.
+// PriorCredential Proof of the previous credential, for a renewal: its X.509 certificate and a signature (ECDSA, DER) by its key over SHA-256 of "stile-renew-v1\n", the challenge, "\n" and the keys hash.
 type PriorCredential struct {
 	Certificate []byte `json:"certificate"`
 	Signature   []byte `json:"signature"`
@@ -185,18 +185,18 @@ type Resource struct {
 	Kind     string   `json:"kind"`
 	Metadata Metadata `json:"metadata"`
 
-	// Spec decoded by the kinds table
+	// Spec what it contains depends on the kind
 	Spec map[string]interface{} `json:"spec"`
 }
 
 // ResourceList defines model for ResourceList.
 type ResourceList struct {
-	// Next cursor of the next page; none on the last
+	// Next cursor of the next page; absent on the last
 	Next      string     `json:"next,omitempty,omitzero"`
 	Resources []Resource `json:"resources"`
 }
 
-// STSRequest The parts of a signed sts:GetCallerIdentity request that the signer doesn't know itself. The signer rebuilds the request: POST / to the Region's host from its own table, with the fixed body and these values in the fixed headers.
+// STSRequest The parts of a signed sts:GetCallerIdentity request that the signer can't work out itself. The signer rebuilds the request: POST / to the Region's host from its own table, with the fixed body and these values in the fixed headers.
 type STSRequest struct {
 	// AmzDate X-Amz-Date
 	AmzDate string `json:"amz_date"`
@@ -204,7 +204,7 @@ type STSRequest struct {
 	// Authorization the Authorization header
 	Authorization string `json:"authorization"`
 
-	// Host the host that was signed; must be the table's
+	// Host the host that was signed; must match the table's
 	Host string `json:"host,omitempty,omitzero"`
 
 	// Region the Region of the credential scope
@@ -241,27 +241,27 @@ type Status struct {
 
 // Target defines model for Target.
 type Target struct {
-	// Agent the agent id that serves it
+	// Agent id of the agent that serves it
 	Agent string `json:"agent"`
 
 	// Kind node, db, app or kube
 	Kind   string            `json:"kind"`
 	Labels map[string]string `json:"labels"`
 
-	// Logins of a node, the logins that the caller may use there
+	// Logins for a node, the logins that the caller may use there
 	Logins []string `json:"logins"`
 	Name   string   `json:"name"`
 
-	// Online a live proxy holds a tunnel of its agent
+	// Online whether a live proxy has a tunnel to its agent
 	Online bool `json:"online"`
 
-	// Proxies public addresses of the proxies that hold its tunnels
+	// Proxies public addresses of the proxies that have its tunnels
 	Proxies []string `json:"proxies,omitempty,omitzero"`
 }
 
 // TargetList defines model for TargetList.
 type TargetList struct {
-	// Next cursor of the next page; none on the last
+	// Next cursor of the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
 
 	// Proxies host:port of live proxies
@@ -280,7 +280,7 @@ type UserCredential struct {
 	Proxies []string `json:"proxies"`
 	Roles   []string `json:"roles"`
 
-	// SSHCertificate SSH wire format; absent when no login is granted: a certificate without principals is never made
+	// SSHCertificate SSH wire format; absent when no login is granted, since a certificate without principals is never made
 	SSHCertificate []byte `json:"ssh_certificate,omitempty,omitzero"`
 
 	// TLSCertificate DER
@@ -311,19 +311,19 @@ type Name = string
 
 // ListResourcesParams defines parameters for ListResources.
 type ListResourcesParams struct {
-	// Limit the most that a page holds; it may hold less. Without it all comes in one answer, if that has room
+	// Limit the maximum on a page, which may have fewer; without it everything comes in one response if it fits
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor next of the page before, with limit; none is the first page
+	// Cursor the previous page's next, sent with limit; leave it out for the first page
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
 // ListTargetsParams defines parameters for ListTargets.
 type ListTargetsParams struct {
-	// Limit the most that a page holds; it may hold less. Without it all comes in one answer, if that has room
+	// Limit the maximum on a page, which may have fewer; without it everything comes in one response if it fits
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor next of the page before, with limit; none is the first page
+	// Cursor the previous page's next, sent with limit; leave it out for the first page
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
