@@ -18,13 +18,13 @@ func newAlarm(s awscdk.Stack) {
 	for _, function := range []string{fnPublish, fnRotate, fnSignHost, fnSignUser} {
 		roles = append(roles, roleARN(function))
 	}
-	uses := watch(s, "ForeignSign", "Stile: a CA key used, or tried, by somebody else than its function", map[string]any{
+	uses := watch(s, "ForeignSign", "Stile: a CA key was used, or a use was attempted, by something other than its function", map[string]any{
 		"eventSource":  []string{"kms.amazonaws.com"},
 		"eventName":    []string{"Sign"},
 		"resources":    map[string]any{"ARN": arns},
 		"userIdentity": map[string]any{"sessionContext": map[string]any{"sessionIssuer": map[string]any{"arn": []any{map[string]any{"anything-but": roles}, map[string]any{"exists": false}}}}},
 	}, topic)
-	changes := watch(s, "KeyChange", "Stile: a change of who may use a CA key, or of the key's state", map[string]any{
+	changes := watch(s, "KeyChange", "Stile: a change to who may use a CA key, or to the key's state", map[string]any{
 		"eventSource": []string{"kms.amazonaws.com"},
 		"eventName":   []string{"CreateGrant", "DisableKey", "PutKeyPolicy", "ReplicateKey", "ScheduleKeyDeletion"},
 		"resources":   map[string]any{"ARN": arns},

@@ -110,7 +110,7 @@ func readOperation(path string, raw any) (operation, error) {
 	}
 	function, _ := tags[0].(string)
 	if !slices.Contains(fronts, function) {
-		return operation{}, fmt.Errorf("tag %q is no function that the API may reach; the fronts are %s", function, strings.Join(fronts, ", "))
+		return operation{}, fmt.Errorf("tag %q is not a function that the API may reach; the fronts are %s", function, strings.Join(fronts, ", "))
 	}
 	if caller, _ := fields["x-stile-caller"].(string); !slices.Contains([]string{"anonymous", "user", "admin", "host"}, caller) {
 		return operation{}, fmt.Errorf("x-stile-caller must say who may call it: anonymous, user, admin or host")

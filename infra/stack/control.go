@@ -34,12 +34,12 @@ func newControl(app awscdk.App, cfg Config) awscdk.Stack {
 
 func parameters(s awscdk.Stack) {
 	awscdk.NewCfnParameter(s, new("BootstrapAdmin"), &awscdk.CfnParameterProps{
-		Description:           new(`Who is the first administrator, as JSON: {"account":"111122223333","role":"PlatformAdmin"}. A role of Identity Center is named in full, with the session: {"account":"111122223333","role":"AWSReservedSSO_Admin_0123456789abcdef","session":"alice@example.com"}`),
+		Description:           new(`The first administrator, as JSON: {"account":"111122223333","role":"PlatformAdmin"}. A role of IAM Identity Center is given by its full name, with the session: {"account":"111122223333","role":"AWSReservedSSO_Admin_0123456789abcdef","session":"alice@example.com"}`),
 		AllowedPattern:        new(`^\{.*\}$`),
 		ConstraintDescription: new("a JSON object with account and role, and optionally partition, role_id and session"),
 	})
 	awscdk.NewCfnParameter(s, new("ClusterName"), &awscdk.CfnParameterProps{
-		Description:           new("What people call the cluster: the last part of a node's full name, as in web-1.stile. The first deployment fixes it"),
+		Description:           new("The cluster's name: the last part of a node's full name, as in web-1.stile. It can't change after the first deployment"),
 		Default:               "stile",
 		AllowedPattern:        new(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`),
 		ConstraintDescription: new("1 to 63 lower-case letters, digits, dots and hyphens"),

@@ -30,16 +30,16 @@ func fleetParameters(s awscdk.Stack) ports {
 		}).ValueAsNumber()
 	}
 	awscdk.NewCfnParameter(s, new("ProxyImage"), &awscdk.CfnParameterProps{
-		Description: new("The proxy's image for arm64, best by digest: <registry>/<repository>@sha256:<digest>"), MinLength: new(1.0),
+		Description: new("The proxy's image for arm64, preferably by digest: <registry>/<repository>@sha256:<digest>"), MinLength: new(1.0),
 	})
 	awscdk.NewCfnParameter(s, new("ProxyProtocolSources"), &awscdk.CfnParameterProps{
-		Description: new("CIDRs, separated by commas, whose connections begin with a PROXY v2 header: the load balancer's"),
+		Description: new("The load balancer's CIDRs, separated by commas: connections from them begin with a PROXY v2 header"),
 		Default:     vpcCIDR,
 	})
 	return ports{
-		public:    number("PublicPort", "The port at which clients and agents reach the proxies", 443, 1, 65535),
+		public:    number("PublicPort", "The port on which clients and agents reach the proxies", 443, 1, 65535),
 		container: number("ContainerPort", "The port that a proxy listens on", 8443, 1024, 65535),
-		count:     number("DesiredCount", "How many proxies run; two or more outlive a zone", 2, 0, 100),
+		count:     number("DesiredCount", "How many proxies run; two or more survive the loss of a zone", 2, 0, 100),
 	}
 }
 

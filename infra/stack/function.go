@@ -67,7 +67,7 @@ var functions = []function{
 		},
 	},
 	{
-		name: fnAPI, does: "what engineers and auditors do", memory: 512, timeout: 28,
+		name: fnAPI, does: "serves engineers and auditors", memory: 512, timeout: 28,
 		tables: []string{tableState, tableLedger, tablePresence},
 		may: func() []statement {
 			return []statement{
@@ -79,7 +79,7 @@ var functions = []function{
 		},
 	},
 	{
-		name: fnJoin, does: "takes agents' and proxies' evidence to sign-host", memory: 256, timeout: 28,
+		name: fnJoin, does: "passes agents' and proxies' evidence to sign-host", memory: 256, timeout: 28,
 		tables: []string{tablePresence}, bucketless: true, keys: []string{names.KeyChallenge},
 		env: map[string]func() *string{names.EnvSignHost: functionName(fnSignHost)},
 		may: func() []statement {
@@ -91,7 +91,7 @@ var functions = []function{
 		},
 	},
 	{
-		name: fnLogin, does: "takes people's evidence to sign-user", memory: 256, timeout: 28,
+		name: fnLogin, does: "passes people's evidence to sign-user", memory: 256, timeout: 28,
 		tables: []string{tablePresence}, bucketless: true, keys: []string{names.KeyChallenge},
 		env: map[string]func() *string{names.EnvSignUser: functionName(fnSignUser)},
 		may: func() []statement {
