@@ -15,7 +15,7 @@ import (
 func down(ctx context.Context, p place, out io.Writer) error {
 	records := process.List(p.run())
 	if len(records) == 0 {
-		_, err := fmt.Fprintf(out, "nothing of %s runs\n", p.state)
+		_, err := fmt.Fprintf(out, "nothing in %s is running\n", p.state)
 		return err
 	}
 	unlock, err := p.lock()

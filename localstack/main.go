@@ -26,12 +26,12 @@ const usage = `usage: localstack COMMAND [-root DIR] [-state DIR]
   up       start everything in the background and wait until it can be used
              -proxies N  how many proxies run, 1 to 3
              -agents N   how many agents run, node-1 to node-N, 1 to 50
-           Other numbers than run already start or end what differs. Without a number it is the one that was
-           asked for last, and 1 at first.
-  down     stop what up started; everything that was created stays
+           A number other than what is running starts or stops the difference. The default is the number that
+           was asked for last, or 1 the first time.
+  down     stop what up started; everything that was created is kept
   ps       list what runs, with process ids and addresses
              -format F   table or json
-  env      print the environment of a person of account.yaml (first argument: env, env.admin)
+  env      print the environment of a person in account.yaml (first argument: env or env.admin)
   types    print the table of resource types
   serve    run the local AWS in the foreground (up starts it)
   balance  run the load balancer in the foreground (serve starts it)

@@ -179,7 +179,7 @@ func (o *ports) check(wanted ...int) error {
 	for _, port := range wanted {
 		l, err := net.Listen("tcp", loopback(port))
 		if err != nil {
-			return fmt.Errorf("port %d is taken by another program: end it (ss -ltnp 'sport = :%d' names it), or take free ports: STILE_PORTS=auto make up with another STILE_STATE", port, port)
+			return fmt.Errorf("port %d is in use by another program: end it (ss -ltnp 'sport = :%d' names it), or take free ports: STILE_PORTS=auto make up with another STILE_STATE", port, port)
 		}
 		_ = l.Close()
 	}

@@ -24,7 +24,7 @@ type running struct {
 // until it was started again. So are functions: their instances come and go with the calls.
 func ps(p place, format string, out io.Writer) error {
 	if format != "table" && format != "json" {
-		return fmt.Errorf("%w: there is no format %q: type --format table or --format json", errUsage, format)
+		return fmt.Errorf("%w: there is no format %q: use --format table or --format json", errUsage, format)
 	}
 	o, err := p.readPorts()
 	if err != nil {
@@ -35,7 +35,7 @@ func ps(p place, format string, out io.Writer) error {
 	case format == "json":
 		return json.NewEncoder(out).Encode(list)
 	case len(list) == 0:
-		_, err := fmt.Fprintf(out, "nothing of %s runs; start it with make up (STILE_STATE says which directory is meant)\n", p.state)
+		_, err := fmt.Fprintf(out, "nothing in %s is running; start it with make up (STILE_STATE names the directory)\n", p.state)
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

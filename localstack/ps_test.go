@@ -106,7 +106,7 @@ func TestPsListsWhatRunsWithItsAddresses(t *testing.T) {
 
 func TestPsOfNothingIsAnEmptyArrayOrSaysSo(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "none")
-	for format, want := range map[string]string{"json": "[]\n", "table": "nothing of " + state + " runs; start it with make up (STILE_STATE says which directory is meant)\n"} {
+	for format, want := range map[string]string{"json": "[]\n", "table": "nothing in " + state + " is running; start it with make up (STILE_STATE names the directory)\n"} {
 		var out bytes.Buffer
 		if err := run(t.Context(), []string{"ps", "-state", state, "--format", format}, &out); err != nil || out.String() != want {
 			t.Errorf("%s: %v, %q", format, err, out.String())

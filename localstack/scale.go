@@ -34,7 +34,7 @@ func parseCount(what, text string, most int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > most {
-		return 0, fmt.Errorf("%q is not a number of %s that can run here: from 1 to %d, such as make up %s=%d", text, what, most, strings.ToUpper(what), most)
+		return 0, fmt.Errorf("%q is not a number of %s that can run here; choose 1 to %d, as in make up %s=%d", text, what, most, strings.ToUpper(what), most)
 	}
 	return n, nil
 }

@@ -22,13 +22,13 @@ func TestCountsAreParsedAndBounded(t *testing.T) {
 		{"", "", scale{}, ""},
 		{"3", "5", scale{3, 5}, ""},
 		{"", "50", scale{0, 50}, ""},
-		{"0", "", scale{}, `"0" is not a number of proxies that can run here: from 1 to 3, such as make up PROXIES=3`},
-		{"4", "", scale{}, "from 1 to 3"},
-		{"-1", "", scale{}, "from 1 to 3"},
+		{"0", "", scale{}, `"0" is not a number of proxies that can run here; choose 1 to 3, as in make up PROXIES=3`},
+		{"4", "", scale{}, "choose 1 to 3"},
+		{"-1", "", scale{}, "choose 1 to 3"},
 		{"two", "", scale{}, `"two" is not a number of proxies`},
-		{"1", "51", scale{}, `"51" is not a number of agents that can run here: from 1 to 50, such as make up AGENTS=50`},
-		{"1", "1.5", scale{}, "from 1 to 50"},
-		{"1", " 2", scale{}, "from 1 to 50"},
+		{"1", "51", scale{}, `"51" is not a number of agents that can run here; choose 1 to 50, as in make up AGENTS=50`},
+		{"1", "1.5", scale{}, "choose 1 to 50"},
+		{"1", " 2", scale{}, "choose 1 to 50"},
 	} {
 		got, err := parseScale(c.proxies, c.agents)
 		if c.refusal == "" && (err != nil || got != c.want) {

@@ -37,7 +37,7 @@ func serve(ctx context.Context, p place, build string) error {
 	report := &reporter{path: filepath.Join(p.run(), "status.json"), status: status{PID: os.Getpid(), Build: build}}
 	err := serveReported(ctx, p, report, log)
 	if err != nil && ctx.Err() == nil {
-		log.Error("The local AWS ends", "cause", err.Error())
+		log.Error("The local AWS is stopping", "cause", err.Error())
 		return errors.Join(err, report.set(func(s *status) { s.Ready, s.Error = false, err.Error() }))
 	}
 	return nil

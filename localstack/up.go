@@ -107,7 +107,7 @@ func (p place) lock() (unlock func(), err error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("another make up or make down is at work on %s; wait for it", p.state)
+		return nil, fmt.Errorf("another make up or make down is working on %s; wait for it", p.state)
 	}
 	return func() { _ = f.Close() }, nil
 }
@@ -120,7 +120,7 @@ func (u *upping) serve(ctx context.Context) (fresh bool, err error) {
 		if s := u.place.status(); s.PID == record.PID && s.Build == u.build && s.Error == "" {
 			return false, u.ready(ctx, record)
 		}
-		u.tell("stopping the local AWS of another build or other counts")
+		u.tell("stopping a local AWS that is of another build or has other counts")
 		if err := record.Stop(ctx); err != nil {
 			return false, err
 		}
@@ -167,7 +167,7 @@ func (u *upping) ready(ctx context.Context, record process.Record) error {
 		case s.PID == record.PID && s.Error != "":
 			return false, fmt.Errorf("%s: %s", s.Phase, s.Error)
 		case !record.Alive():
-			return false, errors.New("the local AWS ended")
+			return false, errors.New("the local AWS has ended")
 		case s.PID == record.PID && s.Ready:
 			return true, nil
 		}
@@ -208,7 +208,7 @@ func (u *upping) failed(err error, name string) error {
 	if len(lines) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w\nThe end of %s:\n  %s\nFix what it names and run make up again; everything created is kept", err, path, strings.Join(lines, "\n  "))
+	return fmt.Errorf("%w\nThe end of %s:\n  %s\nFix what it names and run make up again; everything that was created is kept", err, path, strings.Join(lines, "\n  "))
 }
 
 // tail is the last lines of a log, without the AWS calls that went well.

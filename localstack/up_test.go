@@ -307,7 +307,7 @@ func TestATakenPortIsNamed(t *testing.T) {
 	if err := o.save(); err != nil {
 		t.Fatal(err)
 	}
-	if err := up(t.Context(), p, scale{}, io.Discard); err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(port)+" is taken") || !strings.Contains(err.Error(), "STILE_PORTS=auto") {
+	if err := up(t.Context(), p, scale{}, io.Discard); err == nil || !strings.Contains(err.Error(), "port "+strconv.Itoa(port)+" is in use") || !strings.Contains(err.Error(), "STILE_PORTS=auto") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -73,7 +73,7 @@ func Parse(raw []byte, vars map[string]string) (*Account, error) {
 			unknown = append(unknown, fmt.Errorf("reading account: ${%s} is not known; known are %s", name, names(vars)))
 		}
 		if strings.ContainsAny(value, "\"'\n\\#{}[]") || strings.Contains(value, ": ") {
-			unknown = append(unknown, fmt.Errorf("reading account: the value of ${%s}, %q, can't stand in YAML as it is", name, value))
+			unknown = append(unknown, fmt.Errorf("reading account: the value of ${%s}, %q, can't be written in YAML as it is", name, value))
 		}
 		return []byte(value)
 	})
@@ -135,8 +135,8 @@ func (a *Account) validate() error {
 	need(a.Region != "", "region is missing")
 	admins := 0
 	for i, p := range a.People {
-		need(safe.MatchString(p.Env), "people[%d].env: %q is no file name", i, p.Env)
-		need(safe.MatchString(p.Home), "people[%d].home: %q is no directory name", i, p.Home)
+		need(safe.MatchString(p.Env), "people[%d].env: %q is not a file name", i, p.Env)
+		need(safe.MatchString(p.Home), "people[%d].home: %q is not a directory name", i, p.Home)
 		need(p.Role != "" && p.Session != "", "people[%d]: role and session are needed", i)
 		if p.Admin {
 			admins++
@@ -144,7 +144,7 @@ func (a *Account) validate() error {
 	}
 	need(admins == 1, "people: exactly one is the administrator (admin: true), not %d", admins)
 	for i, g := range a.Agents {
-		need(safe.MatchString(g.Name), "agents[%d].name: %q is no file name", i, g.Name)
+		need(safe.MatchString(g.Name), "agents[%d].name: %q is not a file name", i, g.Name)
 		need(g.Role != "" && g.Session != "" && g.Service != "", "agents[%d]: role, session and service are needed", i)
 		need(len(g.Config) > 0, "agents[%d].config is missing", i)
 	}

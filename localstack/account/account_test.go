@@ -44,7 +44,7 @@ func TestParseRefuses(t *testing.T) {
 		"an unknown variable":    {strings.Replace(good, "${USER}", "${USR}", 2), "${USR} is not known"},
 		"a short account number": {strings.Replace(good, `account: "111122223333"`, `account: "42"`, 1), "not twelve digits"},
 		"no administrator":       {strings.Replace(good, "admin: true", "admin: false", 1), "exactly one is the administrator"},
-		"a path for a file":      {strings.Replace(good, "env: env.admin", "env: ../env", 1), "no file name"},
+		"a path for a file":      {strings.Replace(good, "env: env.admin", "env: ../env", 1), "not a file name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := account.Parse([]byte(c.text), vars)
@@ -57,7 +57,7 @@ func TestParseRefuses(t *testing.T) {
 
 func TestSec_AVariableCannotWriteYAML(t *testing.T) {
 	evil := map[string]string{"USER": `eve", "root`, "STATE": "/s", "API": "a", "PROXY": "p"}
-	if _, err := account.Load("../account.yaml", evil); err == nil || !strings.Contains(err.Error(), "can't stand in YAML") {
+	if _, err := account.Load("../account.yaml", evil); err == nil || !strings.Contains(err.Error(), "can't be written in YAML") {
 		t.Errorf("error %v", err)
 	}
 }

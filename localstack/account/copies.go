@@ -18,7 +18,7 @@ const firstEnd = "-1"
 // with a session and a state directory of its own. What the file lists behind the first one stays.
 func (a *Account) SetCopies(n int) error {
 	if n < 1 || n > MaxCopies {
-		return fmt.Errorf("deriving agents: %d are wanted, and from 1 to %d can run here", n, MaxCopies)
+		return fmt.Errorf("deriving agents: %d are wanted, but only 1 to %d can run here", n, MaxCopies)
 	}
 	if n == 1 {
 		return nil
@@ -57,7 +57,7 @@ func (a *Account) Surplus() (names []string) {
 func (g Agent) copied(i int) (Agent, error) {
 	base, ok := strings.CutSuffix(g.Name, firstEnd)
 	if !ok {
-		return Agent{}, fmt.Errorf("name: %q does not end with %s, so that no further names follow from it", g.Name, firstEnd)
+		return Agent{}, fmt.Errorf("name: %q does not end with %s, so no further names can be derived from it", g.Name, firstEnd)
 	}
 	c := g
 	c.Name = base + "-" + strconv.Itoa(i)
@@ -67,7 +67,7 @@ func (g Agent) copied(i int) (Agent, error) {
 	state, _ := g.Config["state"].(string)
 	before, after, ok := cutLast(state+"/", "/"+g.Name+"/")
 	if !ok {
-		return Agent{}, fmt.Errorf("config.state: %q has no directory %s, so that copies would share one", state, g.Name)
+		return Agent{}, fmt.Errorf("config.state: %q has no directory %s, so copies would share one", state, g.Name)
 	}
 	c.Config["state"] = strings.TrimSuffix(before+"/"+c.Name+"/"+after, "/")
 	return c, nil
@@ -87,7 +87,7 @@ func (a *Account) distinct() error {
 	for _, g := range a.Agents {
 		session := g.Role + "/" + g.Session
 		if names[g.Name] || sessions[session] {
-			return fmt.Errorf("deriving agents: %s has the name or the session of another one", g.Name)
+			return fmt.Errorf("deriving agents: %s has another agent's name or session", g.Name)
 		}
 		names[g.Name], sessions[session] = true, true
 	}

@@ -93,14 +93,14 @@ func TestCopiesAreRefused(t *testing.T) {
 		change func(a *account.Account)
 		want   string
 	}{
-		"none":                           {0, func(*account.Account) {}, "from 1 to 50"},
-		"too many":                       {account.MaxCopies + 1, func(*account.Account) {}, "from 1 to 50"},
+		"none":                           {0, func(*account.Account) {}, "only 1 to 50"},
+		"too many":                       {account.MaxCopies + 1, func(*account.Account) {}, "only 1 to 50"},
 		"of nobody":                      {2, func(a *account.Account) { a.Agents = nil }, "lists none"},
 		"of a name without its number":   {2, func(a *account.Account) { a.Agents[0].Name = "bastion" }, `agents[0].name: "bastion" does not end with -1`},
 		"that would share their state":   {2, func(a *account.Account) { a.Agents[0].Config["state"] = "/srv/state" }, "agents[0].config.state"},
 		"without a state directory":      {2, func(a *account.Account) { delete(a.Agents[0].Config, "state") }, "agents[0].config.state"},
-		"with the session of the first":  {2, func(a *account.Account) { a.Agents[0].Session = "i-0123456789abcde02" }, "node-2 has the name or the session"},
-		"with the name of a listed node": {2, func(a *account.Account) { a.Agents = append(a.Agents, account.Agent{Name: "node-2"}) }, "node-2 has the name or the session"},
+		"with the session of the first":  {2, func(a *account.Account) { a.Agents[0].Session = "i-0123456789abcde02" }, "node-2 has another agent's name or session"},
+		"with the name of a listed node": {2, func(a *account.Account) { a.Agents = append(a.Agents, account.Agent{Name: "node-2"}) }, "node-2 has another agent's name or session"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := shipped(t)

@@ -158,10 +158,10 @@ func (i *integration) function() (string, error) {
 		return "", fmt.Errorf("integration type %q is not supported, only aws_proxy is", i.Type)
 	}
 	if method := i.Method + i.IntegrationHttpMethod; method != "POST" {
-		return "", fmt.Errorf("a function is invoked by POST, not by %q", method)
+		return "", fmt.Errorf("a function must be invoked by POST, not by %q", method)
 	}
 	if i.PayloadFormatVersion != "" && i.PayloadFormatVersion != "1.0" {
-		return "", fmt.Errorf("payload format %s is not one of a REST API", i.PayloadFormatVersion)
+		return "", fmt.Errorf("payload format %s is not one that a REST API has", i.PayloadFormatVersion)
 	}
 	parts := functionURI.FindStringSubmatch(i.URI)
 	if parts == nil {
@@ -275,7 +275,7 @@ func (g *Gateway) open(stage, id string) error {
 		return errors.New("property StageName is missing")
 	}
 	if other := g.stages[stage]; other != "" && other != id {
-		return fmt.Errorf("property StageName: API %s has a stage %s already, and the stage is what tells APIs apart here", other, stage)
+		return fmt.Errorf("property StageName: API %s already has a stage %s, and APIs are told apart by their stages here", other, stage)
 	}
 	g.stages[stage] = id
 	return nil

@@ -38,7 +38,7 @@ func (n *node) add(path, method, function string) error {
 			continue
 		}
 		if at.name != "" && strings.HasSuffix(whole, "+}") {
-			return fmt.Errorf("path %q goes on after a greedy parameter", path)
+			return fmt.Errorf("path %q continues after a greedy parameter", path)
 		}
 		whole += "/" + segment
 		next, err := at.child(segment, whole)

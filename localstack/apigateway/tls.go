@@ -60,7 +60,7 @@ func openRoot(dir string, now time.Time) (*x509.Certificate, *ecdsa.PrivateKey, 
 	certBlock, _ := pem.Decode(rootPEM)
 	keyBlock, _ := pem.Decode(keyPEM)
 	if certBlock == nil || keyBlock == nil {
-		return nil, nil, nil, fmt.Errorf("root.pem and root.key in %s are no PEM; remove both", dir)
+		return nil, nil, nil, fmt.Errorf("root.pem and root.key in %s are not PEM; remove both", dir)
 	}
 	root, err := x509.ParseCertificate(certBlock.Bytes)
 	if err != nil {

@@ -163,7 +163,7 @@ func (p *port) accept() {
 			return
 		}
 		if err != nil {
-			p.log.Error("Accepting a connection went wrong", "cause", err)
+			p.log.Error("A connection could not be accepted", "cause", err)
 			select {
 			case <-p.ctx.Done():
 				return

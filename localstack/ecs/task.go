@@ -75,7 +75,7 @@ func (h *Host) putTask(r resource.Resource) (resource.Outcome, error) {
 		return resource.Outcome{}, err
 	}
 	if len(spec.ContainerDefinitions) != 1 {
-		return resource.Outcome{}, fmt.Errorf("property ContainerDefinitions: a task has exactly one container here, not %d", len(spec.ContainerDefinitions))
+		return resource.Outcome{}, fmt.Errorf("property ContainerDefinitions: a task must have exactly one container here, not %d", len(spec.ContainerDefinitions))
 	}
 	if spec.TaskRoleArn == "" {
 		return resource.Outcome{}, errors.New("property TaskRoleArn is missing")
@@ -99,7 +99,7 @@ func (h *Host) putTask(r resource.Resource) (resource.Outcome, error) {
 func (h *Host) binary(metadata any) (string, error) {
 	name, _ := metadata.(string)
 	if name == "" || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", fmt.Errorf(`metadata "stile:binary" is %q; it has to name the binary that runs here, such as "proxy"`, name)
+		return "", fmt.Errorf(`metadata "stile:binary" is %q; it must name the binary that runs here, such as "proxy"`, name)
 	}
 	for _, candidate := range []string{name, "stile-" + name} {
 		path := filepath.Join(h.BinDir, filepath.FromSlash(candidate))

@@ -93,7 +93,7 @@ func WriteError(w http.ResponseWriter, c *Call, p Protocol, err error) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		if c.log != nil {
-			c.log.Error("Call broke", "request_id", c.RequestID, "service", c.Service, "operation", c.operation, "error", err.Error())
+			c.log.Error("Call failed", "request_id", c.RequestID, "service", c.Service, "operation", c.operation, "error", err.Error())
 		}
 		e = &Error{Code: internalCode(p), Status: http.StatusInternalServerError, Message: "We encountered an internal error. Please try again."}
 	}

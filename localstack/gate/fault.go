@@ -46,7 +46,7 @@ func (f Fault) validate() error {
 			errs = append(errs, errors.New("latency_ms: must be 1 to 600000"))
 		}
 	default:
-		errs = append(errs, fmt.Errorf("kind: %q is none of throttle, latency, error, lost_answer, down", f.Kind))
+		errs = append(errs, fmt.Errorf("kind: %q is not throttle, latency, error, lost_answer or down", f.Kind))
 	}
 	if f.Kind == FaultDown && f.Operation != "" && f.Operation != "*" {
 		errs = append(errs, errors.New("operation: a service that is down is down for every operation"))
@@ -157,7 +157,7 @@ func (g *Gate) inject(w http.ResponseWriter, c *Call, s Service, f *Fault) {
 	case FaultThrottle:
 		WriteError(w, c, protocolOf(c.Service), throttled(c.Service, f.Code))
 	case FaultError:
-		e := &Error{Code: f.Code, Status: f.Status, Message: "a fault was ordered"}
+		e := &Error{Code: f.Code, Status: f.Status, Message: "this fault was injected"}
 		if e.Code == "" {
 			e.Code = internalCode(protocolOf(c.Service))
 		}

@@ -115,7 +115,7 @@ func (g *Gate) serveMounted(w http.ResponseWriter, r *http.Request) {
 	case h == nil:
 		http.NotFound(w, r)
 	case !loopback(r.Host) || r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "":
-		http.Error(w, "only programs on this machine may ask here; name the host as 127.0.0.1", http.StatusForbidden)
+		http.Error(w, "only programs on this machine may call this; address it as 127.0.0.1", http.StatusForbidden)
 	default:
 		h.ServeHTTP(w, r)
 	}

@@ -22,7 +22,7 @@ func checkAliasName(name string) error {
 		return fail("ValidationException", "Alias must start with the prefix \"alias/\" and have letters, digits, /, _ and -: '%s'", name)
 	}
 	if strings.HasPrefix(name, "alias/aws/") {
-		return fail("NotAuthorizedException", "alias/aws/ is kept for AWS")
+		return fail("NotAuthorizedException", "alias/aws/ is reserved for AWS")
 	}
 	return nil
 }

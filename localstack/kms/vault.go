@@ -127,7 +127,7 @@ func (v *vault) loadMaterial(k *key) error {
 	}
 	block, _ := pem.Decode(raw)
 	if block == nil {
-		return fmt.Errorf("key %s: its file holds no PEM", k.ID)
+		return fmt.Errorf("key %s: its file contains no PEM", k.ID)
 	}
 	if k.Spec == specHMAC {
 		k.mac = block.Bytes
@@ -139,7 +139,7 @@ func (v *vault) loadMaterial(k *key) error {
 	}
 	signing, ok := parsed.(*ecdsa.PrivateKey)
 	if !ok {
-		return fmt.Errorf("key %s: its file holds a %T", k.ID, parsed)
+		return fmt.Errorf("key %s: its file contains a %T", k.ID, parsed)
 	}
 	k.signing = signing
 	return nil
@@ -227,7 +227,7 @@ func (v *vault) change(id string, edit func(*key)) (*key, error) {
 	defer v.mu.Unlock()
 	before, ok := v.keys[id]
 	if !ok {
-		return nil, fmt.Errorf("key %s vanished", id)
+		return nil, fmt.Errorf("key %s has vanished", id)
 	}
 	k := *before
 	edit(&k)
@@ -297,7 +297,7 @@ func (v *vault) putAlias(name, target string, create bool, now time.Time) error 
 	return nil
 }
 
-var errAlias = errors.New("the alias exists, or does not")
+var errAlias = errors.New("the alias exists, or doesn't")
 
 func (v *vault) dropAlias(name string) error {
 	v.mu.Lock()

@@ -293,7 +293,7 @@ func TestProvisionRefuses(t *testing.T) {
 	}{
 		"a function without a binary":    {func(r *resource.Resource) { r.Metadata = nil }, `"stile:binary" is missing`},
 		"a binary that is not built":     {func(r *resource.Resource) { r.Metadata = map[string]any{"stile:binary": "functions/none"} }, "no binary"},
-		"a binary outside the directory": {func(r *resource.Resource) { r.Metadata = map[string]any{"stile:binary": "../../bin/sh"} }, "no path below"},
+		"a binary outside the directory": {func(r *resource.Resource) { r.Metadata = map[string]any{"stile:binary": "../../bin/sh"} }, "not a path below"},
 		"another runtime":                {func(r *resource.Resource) { r.Properties["Runtime"] = "python3.13" }, "only provided"},
 		"an unknown property":            {func(r *resource.Resource) { r.Properties["VpcConfig"] = map[string]any{} }, `"VpcConfig"`},
 		"a role that does not exist":     {func(r *resource.Resource) { r.Properties["Role"] = role + "x" }, "cannot be assumed by Lambda"},

@@ -260,7 +260,7 @@ func (i *instance) await(inv *invocation) (chan *invocation, error) {
 			}
 		case poll := <-i.polls:
 			if !answered {
-				inv.result <- errorShape("Runtime.NoResponse", "RequestId: "+inv.id+" Error: the runtime asked for the next request without answering this one")
+				inv.result <- errorShape("Runtime.NoResponse", "RequestId: "+inv.id+" Error: the runtime asked for the next request without responding to this one")
 			}
 			return poll, nil
 		case <-limit.C:

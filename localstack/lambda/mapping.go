@@ -81,7 +81,7 @@ func (h *Host) putMapping(r resource.Resource) (resource.Outcome, error) {
 
 func (m *mapping) check() error {
 	if m.host.Streams == nil || !strings.Contains(m.EventSourceArn, ":dynamodb:") {
-		return fmt.Errorf("property EventSourceArn: %q is no stream of the local DynamoDB", m.EventSourceArn)
+		return fmt.Errorf("property EventSourceArn: %q is not a stream of the local DynamoDB", m.EventSourceArn)
 	}
 	if m.BatchSize == 0 {
 		m.BatchSize = 100
@@ -242,7 +242,7 @@ func eventOf(records []Record) []byte {
 
 // giveUp reports a batch to the failure destination, in the shape that Lambda sends to SQS.
 func (m *mapping) giveUp(records []Record, why string, tries int) {
-	m.host.Log.Error("A batch was given up", "function", m.f, "records", len(records), "tries", tries, "cause", why)
+	m.host.Log.Error("A batch was abandoned", "function", m.f, "records", len(records), "tries", tries, "cause", why)
 	if m.DestinationConfig.OnFailure.Destination == "" {
 		return
 	}

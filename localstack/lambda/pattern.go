@@ -113,7 +113,7 @@ func matchLeaf(leaf, got any, present bool) bool {
 func scalarOf(v any) any {
 	switch v.(type) {
 	case map[string]any, []any:
-		return fmt.Errorf("no scalar")
+		return fmt.Errorf("not a scalar")
 	}
 	return v
 }

@@ -97,7 +97,7 @@ func (d declared) check(binary string) error {
 	case binary == "":
 		return errors.New(`metadata "stile:binary" is missing: it names the binary that runs here, such as "functions/login"`)
 	case !filepath.IsLocal(filepath.FromSlash(binary)):
-		return fmt.Errorf(`metadata "stile:binary" is %q, which is no path below the directory of binaries`, binary)
+		return fmt.Errorf(`metadata "stile:binary" is %q, which is not a path below the directory of binaries`, binary)
 	case d.PackageType != "" && d.PackageType != "Zip":
 		return fmt.Errorf("property PackageType: %s is not supported", d.PackageType)
 	case !strings.HasPrefix(d.Runtime, "provided."):

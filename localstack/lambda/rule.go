@@ -33,11 +33,11 @@ var rate = regexp.MustCompile(`^rate\((\d+) (minute|hour|day)s?\)$`)
 func (h *Host) Run(r Rule) error {
 	parts := rate.FindStringSubmatch(r.Schedule)
 	if parts == nil {
-		return fmt.Errorf("rule %s: only schedules of the form rate(N minutes|hours|days) run here, not %q; the bus delivers to nobody", r.Name, r.Schedule)
+		return fmt.Errorf("rule %s: only schedules of the form rate(N minutes|hours|days) run here, not %q; the bus delivers events to nobody", r.Name, r.Schedule)
 	}
 	n, err := strconv.Atoi(parts[1])
 	if err != nil || n < 1 {
-		return fmt.Errorf("rule %s: %q is no rate", r.Name, r.Schedule)
+		return fmt.Errorf("rule %s: %q is not a rate", r.Name, r.Schedule)
 	}
 	for _, target := range r.Targets {
 		if !strings.Contains(target.ARN, ":lambda:") {
@@ -104,7 +104,7 @@ func (h *Host) attempts(invoke func(context.Context) (Result, error)) string {
 	why := ""
 	for try := range 3 {
 		if try > 0 && sleep(h.ctx, time.Duration(try)*2*time.Second) != nil {
-			return "the local AWS went down"
+			return "the local AWS was stopped"
 		}
 		result, err := invoke(h.ctx)
 		switch {

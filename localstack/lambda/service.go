@@ -117,7 +117,7 @@ func (s *Service) invoke(w http.ResponseWriter, c *gate.Call, name string) error
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	return &gate.Error{Code: "InvalidParameterValueException", Message: "X-Amz-Invocation-Type is none of RequestResponse, Event, DryRun", Status: http.StatusBadRequest}
+	return &gate.Error{Code: "InvalidParameterValueException", Message: "X-Amz-Invocation-Type must be RequestResponse, Event or DryRun", Status: http.StatusBadRequest}
 }
 
 func checkPayload(kind string, body []byte) error {

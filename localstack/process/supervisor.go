@@ -158,7 +158,7 @@ func (s *Supervisor) keep(ctx context.Context, spec Spec, wait func() error) {
 			case <-ctx.Done():
 				return
 			case err := <-ended:
-				s.log.Warn("A process ended and is started again", "name", spec.Name, "cause", err, "pause", pause.String())
+				s.log.Warn("A process ended and is being started again", "name", spec.Name, "cause", err, "pause", pause.String())
 			}
 		}
 		if time.Since(began) > steady {

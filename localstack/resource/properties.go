@@ -129,7 +129,7 @@ func (r *Reader) Int(name string) int {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
-		r.Fail(name, "%q is no integer", s)
+		r.Fail(name, "%q is not an integer", s)
 	}
 	return n
 }

@@ -43,7 +43,7 @@ func TestReaderTellsEveryFaultWithItsPlace(t *testing.T) {
 		t.Fatal("no error")
 	}
 	for _, want := range []string{
-		"Q (AWS::SQS::Queue).Needed: is missing", ".Name: must be a string", `.Count: "three" is no integer`, `.On: "perhaps" is neither`,
+		"Q (AWS::SQS::Queue).Needed: is missing", ".Name: must be a string", `.Count: "three" is not an integer`, `.On: "perhaps" is neither`,
 		".Object: must be an object", ".Objects: must be a list", ".Age: the local AWS doesn't know this property", ".Colour: the local AWS doesn't know this property",
 	} {
 		if !strings.Contains(err.Error(), want) {

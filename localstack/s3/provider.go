@@ -33,7 +33,7 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 		name = strings.ToLower(r.Name(63))
 	}
 	if !bucketForm.MatchString(name) {
-		in.Fail("BucketName", "%q is no bucket name: 3 to 63 of lower-case letters, digits, dots and hyphens", name)
+		in.Fail("BucketName", "%q is not a bucket name: use 3 to 63 lower-case letters, digits, dots and hyphens", name)
 	}
 	if r.PhysicalID != "" && r.PhysicalID != name {
 		in.Fail("BucketName", "bucket %s cannot be renamed to %s; its objects would be lost", r.PhysicalID, name)

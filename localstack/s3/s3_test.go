@@ -200,7 +200,7 @@ func TestTemplatesWithUnknownPropertiesAreRefused(t *testing.T) {
 	defer s.close(t)
 	for want, properties := range map[string]map[string]any{
 		"Colour":                {"Colour": "red"},
-		"is no bucket name":     {"BucketName": "Has_Upper"},
+		"is not a bucket name":  {"BucketName": "Has_Upper"},
 		"Status: is missing":    {"VersioningConfiguration": map[string]any{}},
 		"NotificationConfigura": {"NotificationConfiguration": map[string]any{}},
 	} {

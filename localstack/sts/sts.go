@@ -102,7 +102,7 @@ func checkHost(c *gate.Call) error {
 	}
 	m := hostForm.FindStringSubmatch(strings.ToLower(host))
 	if m == nil {
-		return &gate.Error{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden, Message: "The signed host " + c.HTTP.Host + " is no endpoint of STS."}
+		return &gate.Error{Code: "SignatureDoesNotMatch", Status: http.StatusForbidden, Message: "The signed host " + c.HTTP.Host + " is not an endpoint of STS."}
 	}
 	region := m[1]
 	if region == "" {
@@ -130,7 +130,7 @@ func parameters(c *gate.Call) (url.Values, error) {
 			return nil, malformed("the body must be application/x-www-form-urlencoded")
 		}
 		if raw != "" && len(c.Body) > 0 && !c.Presigned {
-			return nil, malformed("parameters stand in the query string and in the body")
+			return nil, malformed("there are parameters in both the query string and the body")
 		}
 		if len(c.Body) > 0 {
 			raw = string(c.Body)

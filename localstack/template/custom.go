@@ -145,7 +145,7 @@ func judge(event customEvent, raw []byte) (*customAnswer, error) {
 		return nil, fmt.Errorf("reading the answer of a custom resource: %w", err)
 	}
 	if answer.RequestID != event.RequestID || answer.LogicalResourceID != event.LogicalResourceID || answer.StackID != event.StackID {
-		return nil, errors.New("the function answered for another request: RequestId, StackId and LogicalResourceId must come back as they were sent")
+		return nil, errors.New("the function answered another request: RequestId, StackId and LogicalResourceId must come back unchanged")
 	}
 	switch answer.Status {
 	case "SUCCESS":

@@ -35,7 +35,7 @@ func sortGraph(graph map[string][]string) ([]string, error) {
 			return nil // a DependsOn on a resource whose condition is false counts for nothing
 		}
 		if i := slices.Index(path, name); i >= 0 {
-			return fmt.Errorf("resources refer to each other in a circle: %s", strings.Join(append(path[i:], name), " → "))
+			return fmt.Errorf("resources refer to each other in a cycle: %s", strings.Join(append(path[i:], name), " → "))
 		}
 		path = append(path, name)
 		for _, need := range graph[name] {

@@ -74,7 +74,7 @@ func (s *Scope) resolveMap(m map[string]any) (any, error) {
 	out := make(map[string]any, len(m))
 	for _, key := range sortedKeys(m) {
 		if strings.HasPrefix(key, "Fn::") {
-			return nil, fmt.Errorf("%s stands beside other keys", key)
+			return nil, fmt.Errorf("%s is beside other keys, but must be the only one", key)
 		}
 		value, err := s.Resolve(m[key])
 		if err != nil {
@@ -115,7 +115,7 @@ func (s *Scope) ref(arg any) (any, error) {
 	if outcome, ok := s.Resources[name]; ok {
 		return outcome.Ref, nil
 	}
-	return nil, fmt.Errorf("%s is no parameter, pseudo parameter or existing resource", name)
+	return nil, fmt.Errorf("%s is not a parameter, pseudo parameter or existing resource", name)
 }
 
 func (s *Scope) getAtt(arg any) (any, error) {

@@ -64,7 +64,7 @@ func (p Parameter) effective(name string, given map[string]string) (any, error) 
 	}
 	if strings.HasPrefix(p.Type, "AWS::SSM::Parameter::Value<") {
 		if !ssm.MatchString(text) {
-			return nil, fmt.Errorf("parameter %s names %q in the parameter store, which the local AWS does not have", name, text)
+			return nil, fmt.Errorf("parameter %s names %q in the parameter store, which the local AWS doesn't have", name, text)
 		}
 		return "30", nil
 	}

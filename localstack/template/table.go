@@ -106,7 +106,7 @@ func Lookup(typ string) (Row, error) {
 			return row, nil
 		}
 	}
-	return Row{}, fmt.Errorf("resource type %s is unknown to the local AWS; give it a provider, or a row in localstack/template/table.go that says why it may be recorded only", typ)
+	return Row{}, fmt.Errorf("resource type %s is unknown to the local AWS; give it a provider, or a row in localstack/template/table.go that says why it may merely be recorded", typ)
 }
 
 // Markdown writes the table as the README holds it.

@@ -114,7 +114,7 @@ func (d Declaration) dependsOn() ([]string, error) {
 		for _, item := range v {
 			name, ok := item.(string)
 			if !ok {
-				return nil, fmt.Errorf("DependsOn holds %v, which is not a name", item)
+				return nil, fmt.Errorf("DependsOn contains %v, which is not a name", item)
 			}
 			names = append(names, name)
 		}

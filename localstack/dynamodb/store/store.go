@@ -148,7 +148,7 @@ func (s *Store) commit(group []*write) {
 func attempt(change func(*Tx) error, tx *Tx) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = fmt.Errorf("a change broke: %v\n%s", cause, debug.Stack())
+			err = fmt.Errorf("a change panicked: %v\n%s", cause, debug.Stack())
 		}
 	}()
 	return change(tx)

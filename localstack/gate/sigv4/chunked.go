@@ -77,7 +77,7 @@ func (d *dechunker) chunk() ([]byte, error) {
 	hexSize, extension, _ := strings.Cut(head, ";")
 	size, err := strconv.ParseUint(hexSize, 16, 31)
 	if err != nil {
-		return nil, fail(BadPayload, "a chunk's size is no hexadecimal number")
+		return nil, fail(BadPayload, "a chunk's size is not a hexadecimal number")
 	}
 	if uint64(len(d.rest)) < size {
 		return nil, fail(BadPayload, "The request body terminated unexpectedly")
@@ -149,7 +149,7 @@ func (d *dechunker) trailers(announced string) (http.Header, error) {
 			}
 			d.signed = false // seen
 		case !listed(announced, name) || len(out.Values(name)) > 0:
-			return nil, fail(BadTrailers, "the trailer %s was not announced in x-amz-trailer, or stands twice", name)
+			return nil, fail(BadTrailers, "the trailer %s was not announced in x-amz-trailer, or appears twice", name)
 		default:
 			text.WriteString(name + ":" + value + "\n")
 			out.Set(name, value)

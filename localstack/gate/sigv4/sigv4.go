@@ -140,7 +140,7 @@ func parseHeader(r *http.Request, auth string) (*Signature, error) {
 func (s *Signature) readHeaders(h http.Header) error {
 	for _, name := range []string{"X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-Sha256"} {
 		if len(h.Values(name)) > 1 {
-			return fail(Incomplete, "%s stands more than once.", name)
+			return fail(Incomplete, "%s appears more than once.", name)
 		}
 	}
 	s.Token = h.Get("X-Amz-Security-Token")
