@@ -1,4 +1,4 @@
-# Everything that one types here. `make help` lists it.
+# The commands for working on Stile. `make help` lists them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -21,11 +21,11 @@ FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 
-up: build ## build, start the whole system in the background and wait for its nodes; several of each: make up PROXIES=3 AGENTS=5
+up: build ## build and start the whole system in the background, and wait for its nodes; for several of each: make up PROXIES=3 AGENTS=5
 	@bin/localstack up -proxies "$(PROXIES)" -agents "$(AGENTS)"
 
-down: ## stop what up started; what was created stays
-	@if [ -x bin/localstack ]; then bin/localstack down; else echo "nothing was built, so nothing runs"; fi
+down: ## stop what up started; what was created is kept
+	@if [ -x bin/localstack ]; then bin/localstack down; else echo "nothing was built, so nothing is running"; fi
 
 demo: ## run the session of README.md, each command with its output
 	@scripts/demo
@@ -33,12 +33,12 @@ demo: ## run the session of README.md, each command with its output
 test: need ## vet, unit tests, the templates, then the whole system
 	@$(MAKE) --no-print-directory vet unit infra-test integration
 
-check: ## format, modernize, vet, lint and test: the one thing to remember before a commit
+check: ## format, modernize, vet, lint and test: run it before every commit
 	@$(MAKE) --no-print-directory fmt
 	$(GO) fix -diff $(PACKAGES)
 	@$(MAKE) --no-print-directory lint test
 
-lint: .cache/bin/golangci-lint .cache/bin/deadcode ## run golangci-lint (the first time builds it, about 4 minutes) and find functions that nothing calls
+lint: .cache/bin/golangci-lint .cache/bin/deadcode ## run golangci-lint (building it the first time takes about 4 minutes) and find functions that nothing calls
 	.cache/bin/golangci-lint run
 	@scripts/dead
 
@@ -48,16 +48,16 @@ fmt: ## format all Go files
 generate: ## regenerate what is generated from openapi.yaml
 	$(GO) generate ./pkg/wire
 
-bench: build ## measure beside ssh, as docs/performance.md says (HOSTILE=10m make bench: hostile peers for 10 minutes)
+bench: build ## compare with ssh, as docs/performance.md describes (HOSTILE=10m make bench: hostile peers for 10 minutes)
 	@scripts/need ssh:openssh-client
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/policy ./pkg/certs ./pkg/frame ./pkg/tunnel ./pkg/signature
 	$(GO) test -run '^$$' -bench Hostile -benchtime $(HOSTILE) ./agent/sshd
 	$(GO) run ./integration/bench -hostile $(HOSTILE)
 
-mutate: ## break each rule of scripts/mutate/mutants.txt and expect a test beside it to fail: make mutate ONLY=policy SINCE=HEAD~3
+mutate: ## break each rule in scripts/mutate/mutants.txt and expect a test in the same package to fail: make mutate ONLY=policy SINCE=HEAD~3
 	$(GO) run ./scripts/mutate -only "$(ONLY)" -since "$(SINCE)"
 
-race: ## test what has goroutines with the race detector, which needs a C compiler
+race: ## run the concurrent packages' tests under the race detector, which needs a C compiler
 	@scripts/need gcc:gcc
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./agent/... ./proxy/... ./cli/... ./pkg/...
 
@@ -81,7 +81,7 @@ functions:
 	@mkdir -p bin/functions
 	@$(GOBUILD) -tags lambda.norpc -o bin/functions/ $(addprefix ./functions/,$(FUNCTIONS))
 
-clean: down ## stop everything and remove what was built and the local state
+clean: down ## stop everything, and remove what was built and the local state
 	rm -rf bin .cache/integration $(STILE_STATE)
 
 need:
