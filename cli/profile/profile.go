@@ -33,7 +33,7 @@ func Home(getenv func(string) string) (string, error) {
 	}
 	home := getenv("HOME")
 	if home == "" {
-		return "", fault.New(fault.BadInput, "there is nowhere to store credentials", "set STILE_HOME to a directory of your own")
+		return "", fault.New(fault.BadInput, "there is nowhere to store credentials", "set STILE_HOME to a directory that you can write to")
 	}
 	return filepath.Join(home, ".stile"), nil
 }

@@ -45,7 +45,7 @@ func parameters(s awscdk.Stack) {
 		ConstraintDescription: new("1 to 63 lower-case letters, digits, dots and hyphens"),
 	})
 	awscdk.NewCfnParameter(s, new(exportAPI), &awscdk.CfnParameterProps{
-		Description:           new("URL of the API under a domain of your own, without a slash at the end; empty for API Gateway's own URL"),
+		Description:           new("URL of the API under your own domain, without a slash at the end; empty for API Gateway's own URL"),
 		Default:               "",
 		AllowedPattern:        new(`^(https://.*[^/])?$`),
 		ConstraintDescription: new("empty, or an https URL without a slash at the end"),

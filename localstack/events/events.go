@@ -57,7 +57,7 @@ func Open(c Config) (*Service, error) {
 	}
 	db, err := bbolt.Open(filepath.Join(c.Dir, "events.bolt"), 0o600, &bbolt.Options{Timeout: 5 * time.Second})
 	if err != nil {
-		return nil, fmt.Errorf("opening events: another process may hold %s: %w", c.Dir, err)
+		return nil, fmt.Errorf("opening events: another process may have %s open: %w", c.Dir, err)
 	}
 	s := &Service{config: c, db: db}
 	if err := s.prepare(); err != nil {

@@ -79,7 +79,7 @@ func openVault(dir string) (*vault, error) {
 	}
 	db, err := bbolt.Open(filepath.Join(dir, "kms.bolt"), 0o600, &bbolt.Options{Timeout: 5 * time.Second})
 	if err != nil {
-		return nil, fmt.Errorf("another process may hold %s: %w", dir, err)
+		return nil, fmt.Errorf("another process may have %s open: %w", dir, err)
 	}
 	v := &vault{dir: dir, db: db, keys: map[string]*key{}, aliases: map[string]alias{}}
 	if err := db.Update(v.load); err != nil {

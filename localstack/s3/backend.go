@@ -52,7 +52,7 @@ func openBackend(dir string, now func() time.Time) (*backend, error) {
 	}
 	db, err := bbolt.Open(filepath.Join(dir, "s3.bolt"), 0o600, &bbolt.Options{Timeout: 5 * time.Second})
 	if err != nil {
-		return nil, fmt.Errorf("another process may hold %s: %w", dir, err)
+		return nil, fmt.Errorf("another process may have %s open: %w", dir, err)
 	}
 	b := &backend{dir: dir, db: db, now: now}
 	err = db.Update(func(tx *bbolt.Tx) error {
@@ -220,7 +220,7 @@ func (b *backend) GetObject(bucket, key string, want *gofakes3.ObjectRangeReques
 		f, err := os.Open(b.blob(o.Blob))
 		if errors.Is(err, os.ErrNotExist) {
 			if again, err := b.find(bucket, key); err == nil && again.Blob == o.Blob {
-				return nil, fmt.Errorf("object %s/%s: its bytes are gone", bucket, key)
+				return nil, fmt.Errorf("object %s/%s: its bytes are missing", bucket, key)
 			}
 			continue // replaced between the two looks
 		}

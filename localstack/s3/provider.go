@@ -103,7 +103,7 @@ func (s *Service) Remove(r resource.Resource) error {
 		return err
 	}
 	if !none {
-		return fmt.Errorf("bucket %s: still holds objects; delete them first", r.PhysicalID)
+		return fmt.Errorf("bucket %s: it still contains objects; delete them first", r.PhysicalID)
 	}
 	return s.store.drop(r.PhysicalID)
 }

@@ -45,7 +45,7 @@ func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outco
 		return Outcome{}, err
 	}
 	if r.Metadata.Revision != 0 {
-		return Outcome{}, fault.Newf(fault.Conflict, "take the revision out to create it", "there is no %s %s of revision %d", k.Name, r.Metadata.Name, r.Metadata.Revision)
+		return Outcome{}, fault.Newf(fault.Conflict, "remove the revision to create it", "there is no %s %s of revision %d", k.Name, r.Metadata.Name, r.Metadata.Revision)
 	}
 	if err := room(c, r); err != nil {
 		return Outcome{}, err

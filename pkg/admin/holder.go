@@ -39,7 +39,7 @@ func (d *Desk) unheld(ctx context.Context, role string) error {
 	if len(holders) == 0 {
 		return nil
 	}
-	return fault.Newf(fault.Conflict, "first remove the role from whatever gives it", "role %s is given by %s", role, summary(holders))
+	return fault.Newf(fault.Conflict, "remove the role from whatever gives it first", "role %s is given by %s", role, summary(holders))
 }
 
 // unknownRoles warns of roles that a mapping or user's record gives and that don't exist: until they do, nobody of
@@ -83,7 +83,7 @@ func (d *Desk) idle(ctx context.Context, r resource.Resource) string {
 			}
 		}
 		if slices.Sort(others); len(others) > 0 {
-			return fmt.Sprintf("iam_mapping %s can match the same identities: somebody whom two mappings match can't log in", summary(others))
+			return fmt.Sprintf("iam_mapping %s can match the same identities: an identity that two mappings match can't log in", summary(others))
 		}
 	}
 	return ""

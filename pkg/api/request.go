@@ -103,7 +103,7 @@ func (r *request) queried(e events.APIGatewayProxyRequest) error {
 func (r *request) documented(route wire.Route) (map[string]string, error) {
 	for key := range r.query {
 		if !slices.Contains(route.Query, key) {
-			return nil, fault.Newf(fault.BadInput, "see what it takes in the API's description", "this operation takes no parameter %.40q in the query", key)
+			return nil, fault.Newf(fault.BadInput, "see the API's description for its parameters", "this operation takes no parameter %.40q in the query", key)
 		}
 	}
 	return r.query, nil
@@ -136,7 +136,7 @@ func (s *Server) unknown(r *http.Request) error {
 		other := *r
 		other.Method = method
 		if _, pattern := s.mux.Handler(&other); pattern != "" {
-			return fault.Newf(fault.NotFound, "see what there is in the API's description", "there is no %.10q on this path", r.Method)
+			return fault.Newf(fault.NotFound, "see the API's description for its paths and methods", "there is no %.10q on this path", r.Method)
 		}
 	}
 	return nowhere()

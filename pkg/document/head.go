@@ -23,7 +23,7 @@ func (h Head) Versions() identity.Versions {
 
 // What a store of the head and its documents says. Match with errors.Is.
 var (
-	ErrHeld  = errors.New("another run holds the lease")
+	ErrHeld  = errors.New("another run has the lease")
 	ErrMoved = errors.New("the head moved meanwhile")
 	ErrTaken = errors.New("a document of this version is stored already")
 )

@@ -103,7 +103,7 @@ func DecodeSpec(kind string, m Metadata, spec []byte) (Resource, error) {
 }
 
 func unknownKind(kind string) error {
-	return fault.Newf(fault.BadInput, "the kinds are "+strings.Join(KindNames(), ", "), "there is no kind %q", kind)
+	return fault.Newf(fault.BadInput, "use one of: "+strings.Join(KindNames(), ", "), "there is no kind %q", kind)
 }
 
 // decode reads in two steps: the envelope says which kind of body follows.

@@ -43,7 +43,7 @@ func ParseJSON(data []byte, limit int) (*Node, error) {
 		return nil, err
 	}
 	if _, err := p.dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, refuse(0, 0, "", "something follows the end of the document")
+		return nil, refuse(0, 0, "", "there is more text after the end of the document")
 	}
 	return n, nil
 }

@@ -42,7 +42,7 @@ func (n *link) accept(ctx context.Context) {
 			return
 		}
 		if n.own.Add(1) > maxOwn {
-			n.log.WarnContext(ctx, "Tunnel ended: the agent holds too many streams of its own", "most", maxOwn)
+			n.log.WarnContext(ctx, "Tunnel ended: the agent has too many of its own streams open", "most", maxOwn)
 			_ = n.session.Close()
 			return
 		}

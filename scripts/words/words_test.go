@@ -62,3 +62,49 @@ func TestASentenceIsFoundWhereverItStands(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestEverySentenceKeepsTheRules(t *testing.T) {
+	found, err := words.Gather("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range words.Check(found) {
+		t.Error(wrong)
+	}
+}
+
+func TestEachRuleFindsItsFault(t *testing.T) {
+	for _, good := range []words.Sentence{
+		{Dir: "cli", Kind: words.Message, Text: "node web-1 is offline"},
+		{Dir: "cli", Kind: words.Message, Text: "AWS does not answer"},
+		{Dir: "cli", Kind: words.Message, Text: "Region x is unknown"},
+		{Dir: "cli", Kind: words.Message, Text: "%q is unknown"},
+		{Dir: "cli", Kind: words.Message, Text: "you left the session with ~."},
+		{Dir: "cli", Kind: words.Hint, Text: "run: stile login --iam"},
+		{Dir: "cli", Kind: words.Hint, Text: "{hint}"},
+		{Dir: "cli", Kind: words.Log, Text: "Proxy is leaving"},
+		{Dir: "cli", Kind: words.Help, Text: "Open a shell. The status is the command's."},
+		{Dir: "agent", Kind: words.Text, Text: "usage:\n  run   serve this machine\n"},
+		{Dir: "localstack/kms", Kind: words.Message, Text: "Please stand."},
+	} {
+		if wrong := words.Check([]words.Sentence{good}); len(wrong) != 0 {
+			t.Errorf("%q", wrong)
+		}
+	}
+	for _, bad := range []words.Sentence{
+		{Kind: words.Message, Text: "Node web-1 is offline"},
+		{Kind: words.Message, Text: "node web-1 is offline."},
+		{Kind: words.Error, Text: "Reading: %w"},
+		{Kind: words.Hint, Text: "an administrator frees the name"},
+		{Kind: words.Log, Text: "proxy is leaving"},
+		{Kind: words.Text, Text: "please go"},
+		{Kind: words.Text, Text: "it appears  twice"},
+		{Kind: words.Field, Text: "it stands twice"},
+		{Kind: words.Field, Text: "%q is no scope"},
+		{Kind: words.Doc, Text: "lets everybody in"},
+	} {
+		if wrong := words.Check([]words.Sentence{bad}); len(wrong) == 0 {
+			t.Errorf("%q passes", bad.Text)
+		}
+	}
+}

@@ -58,7 +58,7 @@ func Open(dir string, now func() time.Time) (*Store, error) {
 	path := filepath.Join(dir, "dynamodb.db")
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
-		return nil, fmt.Errorf("opening %s (if another process holds it, stop that one first): %w", path, err)
+		return nil, fmt.Errorf("opening %s (if another process has it open, stop that one first): %w", path, err)
 	}
 	s := &Store{
 		db: db, now: now,
