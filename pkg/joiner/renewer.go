@@ -142,9 +142,9 @@ func (r *Renewer) Renew(ctx context.Context) error {
 			r.config.Log.ErrorContext(ctx, "Credential not kept for a restart", "error", err)
 		}
 	}
-	k.current.Store(c)
-	k.config.Log.InfoContext(ctx, "Credential accepted", "renewal", prior != nil, "id", c.Host.ID, "targets", c.Host.Targets, "certificate", c.Host.Certificate, "expires_at", c.Until)
-	k.config.Changed(c)
+	r.current.Store(c)
+	r.config.Log.InfoContext(ctx, "Credential accepted", "renewal", prior != nil, "id", c.Host.ID, "targets", c.Host.Targets, "certificate", c.Host.Certificate, "expires_at", c.Until)
+	r.config.Changed(c)
 	return nil
 }
 
