@@ -12,30 +12,17 @@ import (
 
 // access is what one action touches, as policies see it.
 type access struct {
-	action     string   // without dynamodb:
-	table      string   // its name
-	leading    []string // values of the partition key; nil when the action names none
-	attributes []string // names of attributes; nil means all, and the key is absent
-	selects    string   // dynamodb:Select
-	returns    string   // dynamodb:ReturnValues
-	capacity   string   // dynamodb:ReturnConsumedCapacity
-	enclosing  string   // dynamodb:EnclosingOperation, of a transaction's actions
+	action  string   // without dynamodb:
+	table   string   // its name
+	leading []string // values of the partition key; nil when the action names none
 }
 
 // allow asks whether the caller may do what a describes.
 func (s *Server) allow(c *gate.Call, a access) error {
 	context := map[string][]string{}
-	set := func(key string, values ...string) {
-		if len(values) > 0 && values[0] != "" {
-			context["dynamodb:"+key] = values
-		}
+	if len(a.leading) > 0 {
+		context["dynamodb:LeadingKeys"] = unique(a.leading)
 	}
-	set("LeadingKeys", unique(a.leading)...)
-	set("Attributes", unique(a.attributes)...)
-	set("Select", a.selects)
-	set("ReturnValues", a.returns)
-	set("ReturnConsumedCapacity", a.capacity)
-	set("EnclosingOperation", a.enclosing)
 	policies, err := s.policiesOf(a.table)
 	if err != nil {
 		return err
@@ -86,15 +73,6 @@ func leadingKey(meta store.Table, i item.Item) []string {
 		return nil
 	}
 	return []string{v.Plain()}
-}
-
-// names are the names of an item's attributes.
-func names(i item.Item) []string {
-	list := make([]string, 0, len(i))
-	for name := range i {
-		list = append(list, name)
-	}
-	return list
 }
 
 // allowAny asks whether the caller may do an action that has no resource.

@@ -94,16 +94,10 @@ func (r *batchGetRequest) reads(s *Server) ([]*tableReads, error) {
 	return list, nil
 }
 
-func (t *tableReads) access(asked string) access {
-	a := access{action: "BatchGetItem", table: t.table, selects: "ALL_ATTRIBUTES", capacity: asked}
+func (t *tableReads) access() access {
+	a := access{action: "BatchGetItem", table: t.table}
 	for _, key := range t.request.Keys {
 		a.leading = append(a.leading, leadingKey(t.meta, key)...)
-		if t.projection != nil {
-			a.attributes = append(a.attributes, names(key)...)
-		}
-	}
-	if t.projection != nil {
-		a.selects, a.attributes = "SPECIFIC_ATTRIBUTES", append(a.attributes, t.projection.Attributes()...)
 	}
 	return a
 }
@@ -133,7 +127,7 @@ func batchGetItem(s *Server, c *gate.Call, r *batchGetRequest) (any, error) {
 	}
 	for _, t := range reads {
 		t.meta, t.found = s.lookup(t.table)
-		if err := s.allow(c, t.access(r.ReturnConsumedCapacity)); err != nil {
+		if err := s.allow(c, t.access()); err != nil {
 			return nil, err
 		}
 	}
@@ -275,11 +269,11 @@ func batchWriteItem(s *Server, c *gate.Call, r *batchWriteRequest) (any, error) 
 func (s *Server) allowBatch(c *gate.Call, steps map[string][]*step, asked string) error {
 	missing := false
 	for _, table := range slices.Sorted(maps.Keys(steps)) {
-		a := access{action: "BatchWriteItem", table: table, capacity: asked}
+		a := access{action: "BatchWriteItem", table: table}
 		for _, st := range steps[table] {
 			missing = !st.find(s) || missing
 			inner := st.access()
-			a.leading, a.attributes = append(a.leading, inner.leading...), append(a.attributes, inner.attributes...)
+			a.leading = append(a.leading, inner.leading...)
 		}
 		if err := s.allow(c, a); err != nil {
 			return err

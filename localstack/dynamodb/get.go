@@ -59,11 +59,7 @@ func projection(source *string, names map[string]string) (*expression.Projection
 
 // access is what the read touches.
 func (p *pick) access(action string) access {
-	a := access{action: action, table: p.table, leading: leadingKey(p.meta, p.key), selects: "ALL_ATTRIBUTES"}
-	if p.projection != nil {
-		a.selects, a.attributes = "SPECIFIC_ATTRIBUTES", append(p.projection.Attributes(), names(p.key)...)
-	}
-	return a
+	return access{action: action, table: p.table, leading: leadingKey(p.meta, p.key)}
 }
 
 // resolve holds the key against the schema.
@@ -95,9 +91,7 @@ func getItem(s *Server, c *gate.Call, r *getRequest) (any, error) {
 	}
 	var ok bool
 	p.meta, ok = s.lookup(p.table)
-	a := p.access("GetItem")
-	a.capacity = r.ReturnConsumedCapacity
-	if err := s.allow(c, a); err != nil {
+	if err := s.allow(c, p.access("GetItem")); err != nil {
 		return nil, err
 	}
 	if !ok {

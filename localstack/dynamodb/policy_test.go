@@ -87,23 +87,3 @@ func TestEachActionOfATransactionNeedsItsOwnPermission(t *testing.T) {
 	allowed(t, "delete", false, one(types.TransactWriteItem{Delete: &types.Delete{TableName: aws.String("state"), Key: key("a", "2")}}))
 	allowed(t, "check", false, one(types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{TableName: aws.String("state"), Key: key("a", "2"), ConditionExpression: aws.String("attribute_exists(pk)")}}))
 }
-
-func TestAttributesAndReturnValuesAreSeenByPolicies(t *testing.T) {
-	a := serve(t, open(t))
-	table(t, a.as(t, "owner", everything), "state")
-	c := a.as(t, "narrow", policy("Allow", `"dynamodb:UpdateItem","dynamodb:GetItem"`, `{"ForAllValues:StringEquals":{"dynamodb:Attributes":["pk","sk","seen"]},"StringEqualsIfExists":{"dynamodb:ReturnValues":["NONE","UPDATED_OLD","UPDATED_NEW"],"dynamodb:Select":"SPECIFIC_ATTRIBUTES"}}`))
-	update := func(expression string, returns types.ReturnValue) error {
-		_, err := c.UpdateItem(t.Context(), &sdk.UpdateItemInput{TableName: aws.String("state"), Key: key("a", "1"), UpdateExpression: &expression, ExpressionAttributeValues: attrs{":x": num("1")}, ReturnValues: returns})
-		return err
-	}
-	allowed(t, "a listed attribute", true, update("SET seen = :x", "UPDATED_NEW"))
-	allowed(t, "another attribute", false, update("SET cover = :x", ""))
-	allowed(t, "another attribute read", false, update("SET seen = if_not_exists(cover, :x)", ""))
-	allowed(t, "all attributes back", false, update("SET seen = :x", types.ReturnValueAllNew))
-	get := func(projection *string) error {
-		_, err := c.GetItem(t.Context(), &sdk.GetItemInput{TableName: aws.String("state"), Key: key("a", "1"), ProjectionExpression: projection})
-		return err
-	}
-	allowed(t, "get of a listed attribute", true, get(aws.String("seen")))
-	allowed(t, "get of everything", false, get(nil))
-}

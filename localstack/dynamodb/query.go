@@ -97,24 +97,6 @@ func (l *listing) finish() (err error) {
 	return l.env.Unused()
 }
 
-// access is what the listing touches.
-func (l *listing) access(action string, leading, named []string) access {
-	a := access{
-		action: action, table: l.table, leading: leading,
-		selects: l.request.Select, capacity: l.request.ReturnConsumedCapacity,
-	}
-	switch {
-	case l.projection != nil:
-		a.selects = "SPECIFIC_ATTRIBUTES"
-		a.attributes = append(append(l.projection.Attributes(), l.filter.Attributes()...), named...)
-	case a.selects == "":
-		a.selects = "ALL_ATTRIBUTES"
-	case a.selects == "COUNT":
-		a.attributes = append(l.filter.Attributes(), named...)
-	}
-	return a
-}
-
 // checkIndex refuses a read through an index, which no table here has.
 func (l *listing) checkIndex() error {
 	if l.request.IndexName != nil {
@@ -224,7 +206,7 @@ func (s *Server) allowQuery(c *gate.Call, l *listing, keys *expression.KeyExpres
 	if v, ok := keys.Hash(l.meta.Schema.Hash.Name); ok && v.Kind.Ordered() {
 		leading = []string{v.Plain()}
 	}
-	if err := s.allow(c, l.access("Query", leading, keys.Attributes())); err != nil {
+	if err := s.allow(c, access{action: "Query", table: l.table, leading: leading}); err != nil {
 		return err
 	}
 	if !found {

@@ -42,7 +42,7 @@ func scan(s *Server, c *gate.Call, r *scanRequest) (any, error) {
 	}
 	var found bool
 	l.meta, found = s.lookup(l.table)
-	if err := s.allow(c, l.access("Scan", nil, nil)); err != nil {
+	if err := s.allow(c, access{action: "Scan", table: l.table}); err != nil {
 		return nil, err
 	}
 	if !found {

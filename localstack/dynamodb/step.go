@@ -105,12 +105,7 @@ func (st *step) find(s *Server) (found bool) {
 
 // access is what the step touches.
 func (st *step) access() access {
-	a := access{action: st.action, table: st.table, leading: leadingKey(st.meta, st.target())}
-	a.attributes = append(names(st.target()), st.condition.Attributes()...)
-	if st.update != nil {
-		a.attributes = append(a.attributes, st.update.Attributes()...)
-	}
-	return a
+	return access{action: st.action, table: st.table, leading: leadingKey(st.meta, st.target())}
 }
 
 // target is the item or key that the step names.
@@ -201,9 +196,7 @@ func (s *Server) alone(c *gate.Call, st *step, returns, asked string) (outcome, 
 		return outcome{}, err
 	}
 	found := st.find(s)
-	a := st.access()
-	a.returns, a.capacity = returns, asked
-	if err := s.allow(c, a); err != nil {
+	if err := s.allow(c, st.access()); err != nil {
 		return outcome{}, err
 	}
 	if !found {

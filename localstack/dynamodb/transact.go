@@ -181,9 +181,7 @@ func (s *Server) allowTransaction(c *gate.Call, steps []*step, asked string) err
 	missing := false
 	for _, st := range steps {
 		missing = !st.find(s) || missing
-		a := st.access()
-		a.enclosing, a.capacity = "TransactWriteItems", asked
-		if err := s.allow(c, a); err != nil {
+		if err := s.allow(c, st.access()); err != nil {
 			return err
 		}
 	}
@@ -329,9 +327,7 @@ func (s *Server) allowReads(c *gate.Call, picks []*pick, asked string) error {
 		var found bool
 		p.meta, found = s.lookup(p.table)
 		missing = missing || !found
-		a := p.access("GetItem")
-		a.enclosing, a.capacity = "TransactGetItems", asked
-		if err := s.allow(c, a); err != nil {
+		if err := s.allow(c, p.access("GetItem")); err != nil {
 			return err
 		}
 	}

@@ -197,14 +197,7 @@ func (s *Service) mayPut(c *gate.Call, e *entry) error {
 		e.EventBusName = "default"
 	}
 	e.EventBusName = strings.TrimPrefix(e.EventBusName, s.arn("event-bus/"))
-	context := map[string][]string{}
-	if e.Source != "" {
-		context["events:source"] = []string{e.Source}
-	}
-	if e.DetailType != "" {
-		context["events:detail-type"] = []string{e.DetailType}
-	}
-	return c.Authorize(iam.Query{Action: "events:PutEvents", Resource: s.arn("event-bus/" + e.EventBusName), Context: context})
+	return c.Authorize(iam.Query{Action: "events:PutEvents", Resource: s.arn("event-bus/" + e.EventBusName)})
 }
 
 func (s *Service) arn(rest string) string {

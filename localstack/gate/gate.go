@@ -7,7 +7,6 @@ package gate
 import (
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"time"
 
@@ -41,7 +40,7 @@ type Call struct {
 
 // Authorize asks whether the call's principal may perform the action on the resource: nil, or an
 // AccessDeniedException as [*Error]. What is known of every call is added to the query's context: the
-// principal's keys (see [iam.Authority.Decide]), aws:SourceIp, aws:SecureTransport and aws:RequestedRegion.
+// principal's keys (see [iam.Authority.Decide]) and aws:SecureTransport.
 //
 // aws:SecureTransport is always "true": the endpoint is plain HTTP on loopback and stands for AWS's, which
 // are not to be had without TLS in this deployment.
@@ -49,14 +48,6 @@ func (c *Call) Authorize(q iam.Query) error {
 	context := map[string][]string{}
 	maps.Copy(context, q.Context)
 	context["aws:SecureTransport"] = []string{"true"}
-	context["aws:RequestedRegion"] = []string{c.Region}
-	context["aws:ViaAWSService"] = []string{"false"}
-	if host, _, err := net.SplitHostPort(c.HTTP.RemoteAddr); err == nil {
-		context["aws:SourceIp"] = []string{host}
-	}
-	if ua := c.HTTP.UserAgent(); ua != "" {
-		context["aws:UserAgent"] = []string{ua}
-	}
 	q.Context = context
 	d := c.Authority.Decide(c.Principal, q)
 	if d.Allowed {

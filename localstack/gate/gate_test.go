@@ -59,7 +59,7 @@ func newStand(t *testing.T) *stand {
 	role, err := a.PutRole(iam.Role{
 		Name:   "r",
 		Trust:  json.RawMessage(`{"Statement":{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}}`),
-		Inline: map[string]iam.Inline{"p": {Document: json.RawMessage(`{"Statement":{"Effect":"Allow","Action":"kms:Do","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"127.0.0.0/8"},"Bool":{"aws:SecureTransport":"true"}}}}`)}},
+		Inline: map[string]iam.Inline{"p": {Document: json.RawMessage(`{"Statement":{"Effect":"Allow","Action":"kms:Do","Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}}}`)}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package iam
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -32,7 +33,7 @@ type quantifier int
 const (
 	single quantifier = iota
 	forAll            // ForAllValues: holds when every value does, hence for a key that is absent or empty
-	forAny            // ForAnyValue: holds when some value does, hence not for a key that is absent
+	forAny            // ForAnyValue: holds when some value does, hence not for a key that is absent or empty
 )
 
 // clause is one operator on one key.
@@ -58,12 +59,15 @@ func readCondition(at string, n node, variables bool) ([]clause, error) {
 		if err != nil {
 			return nil, err
 		}
-		keys, err := block.node.members(in)
+		asked, err := block.node.members(in)
 		if err != nil {
 			return nil, err
 		}
+		if len(asked) == 0 {
+			return nil, fmt.Errorf("%s: is empty", in)
+		}
 		seen := map[string]bool{}
-		for _, k := range keys {
+		for _, k := range asked {
 			where := in + "." + k.key
 			if lower := strings.ToLower(k.key); seen[lower] {
 				return nil, fmt.Errorf("%s: the key stands twice, case making no difference", where)
@@ -104,12 +108,15 @@ func readOperator(at, name string) (clause, error) {
 }
 
 func (c *clause) readValues(at string, n node, variables bool) error {
-	if !strings.Contains(c.key, ":") {
-		return fmt.Errorf("%s: a condition key has a prefix, as in aws:SourceIp", at)
+	if !supplied(c.key) {
+		return fmt.Errorf("%s: the local AWS supplies no condition key %s", at, c.key)
 	}
 	values, err := n.strings(at, true)
 	if err != nil {
 		return err
+	}
+	if len(values) == 0 {
+		return fmt.Errorf("%s: is empty", at)
 	}
 	for _, v := range values {
 		o, err := c.operator.read(at, v, variables)
@@ -129,20 +136,31 @@ func (e errSeveral) Error() string {
 	return "because the condition " + e.clause + " compares a key that has several values here; write ForAllValues: or ForAnyValue:"
 }
 
+// errUnresolved is the reason for a negated condition on a variable without a value. AWS says that it may make the
+// whole statement invalid; here it makes the whole decision no, since nothing would ever equal it.
+type errUnresolved struct{ clause string }
+
+func (e errUnresolved) Error() string {
+	return "because the condition " + e.clause + " has a policy variable without a value here; give it a default"
+}
+
 // holds says whether the clause is fulfilled.
 func (c clause) holds(ctx condition) (bool, error) {
 	values := ctx.get(c.key)
 	if c.operator.null {
-		return c.holdsNull(len(values) == 0), nil
+		return c.holdsNull(empty(values)), nil
 	}
-	if len(values) == 0 {
-		if c.ifExists || c.quantifier == forAll {
+	if len(values) == 0 || c.quantifier != single && empty(values) {
+		if c.ifExists && len(values) == 0 || c.quantifier == forAll {
 			return true, nil
 		}
 		return c.operator.negated && c.quantifier == single, nil
 	}
 	if c.quantifier == single && len(values) > 1 {
 		return false, errSeveral{c.text}
+	}
+	if c.operator.negated && !c.resolved(ctx) {
+		return false, errUnresolved{c.text}
 	}
 	for _, v := range values {
 		ok := c.compare(v, ctx)
@@ -154,6 +172,23 @@ func (c clause) holds(ctx condition) (bool, error) {
 		}
 	}
 	return c.quantifier == forAll, nil
+}
+
+// names says whether the clause holds only for values of the key that it names.
+func (c clause) names(key string) bool {
+	return strings.EqualFold(c.key, key) && !c.operator.negated && !c.operator.null && !c.ifExists && c.quantifier == single
+}
+
+// empty says whether a key is absent or has empty strings alone, which Null and the set prefixes take for nothing.
+func empty(values []string) bool {
+	return !slices.ContainsFunc(values, func(v string) bool { return v != "" })
+}
+
+func (c clause) resolved(ctx condition) bool {
+	return !slices.ContainsFunc(c.values, func(o operand) bool {
+		_, ok := o.pattern.expand(ctx)
+		return !ok
+	})
 }
 
 // compare holds one value of the context against all of the policy's: any for an operator that affirms,

@@ -159,7 +159,6 @@ func (a *Authority) Assume(r AssumeRequest) (Credentials, *Principal, error) {
 	if r.ExternalID != "" {
 		context["sts:ExternalId"] = []string{r.ExternalID}
 	}
-	context["sts:RoleSessionName"] = []string{r.Session}
 	a.mu.RLock()
 	entry, there := a.roles[a.owner(r.RoleARN)]
 	a.mu.RUnlock()

@@ -3,7 +3,6 @@ package iam
 import (
 	"fmt"
 	"strings"
-	"time"
 )
 
 // bindings is every policy that has a say about a principal, beside those on the resource.
@@ -21,7 +20,8 @@ type bindings struct {
 //     question to the identity's policies;
 //   - a resource in another account needs both sides;
 //   - boundary and session policies must allow as well, unless the resource's policy names the session itself
-//     (or, for the boundary, the user itself);
+//     (or, for the boundary, the user itself), or everybody with a condition that names an aws:PrincipalArn;
+//   - a NotPrincipal spares nobody who has a boundary;
 //   - a service principal has no identity policies, and nobody (a nil principal) is never allowed.
 //
 // See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html.
@@ -36,31 +36,31 @@ func (a *Authority) Decide(p *Principal, q Query) Decision {
 	if err != nil {
 		return Decision{Reason: "because " + err.Error()}
 	}
-	ctx := a.context(p, q)
+	ctx, err := a.context(p, q)
+	if err != nil {
+		return Decision{Reason: "because " + err.Error()}
+	}
 	if q.ResourceAccount == "" {
 		if q.ResourceAccount = accountOf(q.Resource); q.ResourceAccount == "" {
 			q.ResourceAccount = a.Account()
 		}
 	}
-	j := judge{who: p, query: q, context: ctx}
+	j := judge{who: p, bounded: b.boundary != nil, query: q, context: ctx}
 	return j.decide(b)
 }
 
-// context adds what is known of the principal, and the time, to the caller's keys.
-func (a *Authority) context(p *Principal, q Query) condition {
-	c := newCondition(q.Context)
-	now := a.now().UTC()
-	c.set("aws:CurrentTime", now.Format(time.RFC3339))
-	c.set("aws:EpochTime", fmt.Sprint(now.Unix()))
-	c.set("aws:PrincipalType", p.principalType())
-	if p.Kind == Service {
-		c.set("aws:PrincipalIsAWSService", "true")
-		c.set("aws:PrincipalServiceName", p.Service)
-		return c
+// context adds what is known of the principal to the caller's keys. A key that nobody listed in [keys] is a fault of
+// the service that gives it: no policy could ask for it.
+func (a *Authority) context(p *Principal, q Query) (condition, error) {
+	for key := range q.Context {
+		if !supplied(key) {
+			return nil, fmt.Errorf("the context key %s is not in the list of those that are supplied", key)
+		}
 	}
-	c.set("aws:PrincipalIsAWSService", "false")
-	c.set("aws:PrincipalAccount", p.Account)
-	c.set("aws:userid", p.UserID)
+	c := newCondition(q.Context)
+	if p.Kind == Service {
+		return c, nil
+	}
 	c.set("aws:username", p.user)
 	arn := p.ARN
 	if p.Kind == AssumedRole {
@@ -68,14 +68,15 @@ func (a *Authority) context(p *Principal, q Query) condition {
 	}
 	c.set("aws:PrincipalArn", arn)
 	for k, v := range p.Tags {
-		c.set("aws:PrincipalTag/"+k, v)
+		c.set(principalTag+k, v)
 	}
-	return c
+	return c, nil
 }
 
 // judge decides one query.
 type judge struct {
 	who     *Principal
+	bounded bool // it has a permissions boundary
 	query   Query
 	context condition
 }
@@ -209,17 +210,23 @@ func (j judge) read(policies []*Policy) (verdict, error) {
 func (j judge) applies(s *Statement) (grip, error) {
 	g := asItself
 	if s.principal != nil {
-		if g = s.principal.match(j.who); g == none {
+		if g = s.principal.match(j.who, j.bounded); g == none {
 			return none, nil
 		}
 	}
-	if !j.action(s) || !j.resource(s) {
+	if !j.action(s) {
 		return none, nil
+	}
+	if ok, err := j.resource(s); err != nil || !ok {
+		return none, err
 	}
 	for _, c := range s.clauses {
 		ok, err := c.holds(j.context)
 		if err != nil || !ok {
 			return none, err
+		}
+		if c.names(principalARN) && g == asRole && s.principal.anyone {
+			g = asItself
 		}
 	}
 	return g, nil
@@ -234,20 +241,20 @@ func (j judge) action(s *Statement) bool {
 	return s.actions.negated
 }
 
-func (j judge) resource(s *Statement) bool {
+func (j judge) resource(s *Statement) (bool, error) {
 	if !s.resources.given {
-		return true // a trust policy
+		return true, nil // a trust policy
 	}
 	for _, r := range s.resources.values {
 		p, ok := r.expand(j.context)
-		if !ok && s.resources.negated && s.Allow {
-			return false // whatever is spared is unknown: an Allow must not guess
+		if !ok && s.resources.negated {
+			return false, fmt.Errorf("because the NotResource of statement %s has a policy variable without a value here", s.Sid)
 		}
 		if ok && j.resourceIs(p) {
-			return !s.resources.negated
+			return !s.resources.negated, nil
 		}
 	}
-	return s.resources.negated
+	return s.resources.negated, nil
 }
 
 // resourceIs: an action without a resource is only met by "*".

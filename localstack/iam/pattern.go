@@ -2,6 +2,7 @@ package iam
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -82,6 +83,9 @@ func readVariable(s string) (atom, error) {
 	prefix, name, ok := strings.Cut(key, ":")
 	if !ok || prefix == "" || name == "" || strings.ContainsAny(key, " \t${") {
 		return atom{}, fmt.Errorf("${%s} is no condition key", s)
+	}
+	if !supplied(key) {
+		return atom{}, fmt.Errorf("the local AWS supplies no condition key %s", key)
 	}
 	return atom{kind: variable, text: key, fallback: fallback, has: has}, nil
 }
@@ -176,16 +180,16 @@ func like(p []glyph, s string) bool {
 }
 
 // likeARN matches the six parts of an ARN one by one; a wildcard never reaches over one of the first five
-// colons. A pattern with fewer parts gets * for the missing ones; a lone * matches everything.
+// colons. A pattern with fewer parts matches nothing, but for a lone *, which matches everything.
 func likeARN(p pattern, arn string) bool {
 	if len(p) == 1 && p[0].kind == anyRun {
 		return true
 	}
-	parts := strings.SplitN(arn, ":", 6)
-	if len(parts) < 6 || parts[0] != "arn" {
+	parts, wanted := strings.SplitN(arn, ":", 6), p.split(6)
+	if len(parts) < 6 || len(wanted) < 6 || parts[0] != "arn" {
 		return false
 	}
-	for i, want := range p.split(6) {
+	for i, want := range wanted {
 		if !like(want.glyphs(), parts[i]) {
 			return false
 		}
@@ -204,6 +208,11 @@ func (p pattern) split(n int) []pattern {
 		parts[len(parts)-1] = append(parts[len(parts)-1], a)
 	}
 	return parts
+}
+
+// has says whether an atom of one of the kinds stands in the pattern.
+func (p pattern) has(kinds ...atomKind) bool {
+	return slices.ContainsFunc(p, func(a atom) bool { return slices.Contains(kinds, a.kind) })
 }
 
 // likeAction compares actions, which have no case, with * and ? as wildcards.

@@ -245,10 +245,35 @@ func (r *statementReader) resources(at string, negated bool, n node) error {
 			return fmt.Errorf("%s: %q is neither * nor an ARN", at, v)
 		}
 		p, err := compile(at, v, r.variables)
+		if err == nil {
+			err = checkResource(at, v, p)
+		}
 		if err != nil {
 			return err
 		}
 		r.into.resources.values = append(r.into.resources.values, p)
+	}
+	return nil
+}
+
+// checkResource refuses what AWS calls invalid in a resource, a wildcard for the service and a variable before the fifth
+// colon, and an ARN of fewer than six parts: AWS lets a * at the end of a part "match beyond the colon", so which parts
+// are missing can't be told.
+func checkResource(at, text string, p pattern) error {
+	if text == "*" {
+		return nil
+	}
+	parts := p.split(6)
+	if len(parts) < 6 {
+		return fmt.Errorf("%s: %q has fewer than an ARN's six parts", at, text)
+	}
+	for i, part := range parts[:5] {
+		switch {
+		case i == 2 && part.has(anyRun, anyOne):
+			return fmt.Errorf("%s: %q has a wildcard for the service", at, text)
+		case part.has(variable):
+			return fmt.Errorf("%s: %q has a policy variable before the fifth colon", at, text)
+		}
 	}
 	return nil
 }
@@ -269,6 +294,8 @@ func (r *statementReader) check(shape Shape) error {
 		return fmt.Errorf("%s.Resource: a trust policy names no resource", r.at)
 	case shape != TrustShape && !s.resources.given:
 		return fmt.Errorf("%s: Resource is missing", r.at)
+	case shape == TrustShape && s.principal.negated:
+		return fmt.Errorf("%s.NotPrincipal: a trust policy says whom it takes in, not whom it leaves out", r.at)
 	case s.principal != nil && s.principal.negated && s.Allow:
 		return fmt.Errorf("%s.NotPrincipal: only a Deny may say whom it spares", r.at)
 	case shape == IdentityShape && !sidForm.MatchString(strings.TrimPrefix(s.Sid, "#")):

@@ -49,17 +49,3 @@ func (p *Principal) String() string {
 		return p.ARN
 	}
 }
-
-// principalType is the value of aws:PrincipalType.
-func (p *Principal) principalType() string {
-	switch p.Kind {
-	case User:
-		return "User"
-	case AssumedRole:
-		return "AssumedRole"
-	case Service:
-		return "Service"
-	default:
-		return "Anonymous"
-	}
-}

@@ -23,7 +23,7 @@ const (
 	none      grip = iota
 	asAccount      // by its account: identity policies decide
 	asRole         // by its role or "*": boundary and session policies still narrow
-	asItself       // by its own ARN
+	asItself       // by its own ARN, or by "*" and its aws:PrincipalArn
 )
 
 var (
@@ -95,8 +95,8 @@ func (p *principals) all() []string {
 }
 
 // match says how the element takes in who. A NotPrincipal spares a session only if it lists the session or
-// "*", its role and its account, as AWS warns.
-func (p *principals) match(who *Principal) grip {
+// "*", its role and its account, and nobody who has a permissions boundary, as AWS warns.
+func (p *principals) match(who *Principal, bounded bool) grip {
 	if !p.negated {
 		return p.names(who)
 	}
@@ -108,7 +108,7 @@ func (p *principals) match(who *Principal) grip {
 	if who.Kind == AssumedRole {
 		spared = spared && slices.Contains(p.arns, who.RoleARN)
 	}
-	return unless(p.anyone || spared)
+	return unless(!bounded && (p.anyone || spared))
 }
 
 func unless(spared bool) grip {

@@ -29,7 +29,7 @@ func checkAliasName(name string) error {
 
 // mayAlias asks for the action on the alias itself, which only identity policies speak of.
 func (s *Service) mayAlias(r *request, name string) error {
-	return r.call.Authorize(iam.Query{Action: "kms:" + r.name, Resource: s.arn(name), Context: map[string][]string{"kms:CallerAccount": {s.config.Authority.Account()}}})
+	return r.call.Authorize(iam.Query{Action: "kms:" + r.name, Resource: s.arn(name)})
 }
 
 func createAlias(s *Service, r *request) (any, error) { return pointAlias(s, r, true) }

@@ -189,14 +189,7 @@ func (s *Service) authorize(r *request, k *key, more map[string]string) error {
 }
 
 func (s *Service) keyContext(k *key) map[string][]string {
-	context := map[string][]string{
-		"kms:CallerAccount": {s.config.Authority.Account()}, "kms:KeySpec": {k.Spec}, "kms:KeyUsage": {k.Usage},
-		"kms:KeyOrigin": {"AWS_KMS"}, "kms:MultiRegion": {"false"}, "kms:ResourceAliases": s.keys.aliasesOf(k.ID),
-	}
-	for name, v := range k.Tags {
-		context["aws:ResourceTag/"+name] = []string{v}
-	}
-	return context
+	return map[string][]string{"kms:ResourceAliases": s.keys.aliasesOf(k.ID)}
 }
 
 // usable refuses keys in a state in which they do nothing.

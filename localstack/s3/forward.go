@@ -144,7 +144,7 @@ func (s *Service) deleteObjects(w http.ResponseWriter, c *gate.Call, op operatio
 			return notImplemented("deleting by version or ETag")
 		}
 		one := operation{name: "DeleteObject", action: "s3:DeleteObject", bucket: op.bucket, key: o.Key}
-		if s.authorize(c, one, info, nil) != nil {
+		if s.authorize(c, one, info) != nil {
 			out.Errors = append(out.Errors, deletedError{o.Key, "AccessDenied", "Access Denied"})
 			continue
 		}

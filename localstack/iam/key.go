@@ -1,0 +1,35 @@
+package iam
+
+import "strings"
+
+// keys is every condition key that the local AWS supplies, in lower case, with who supplies it. A policy that asks
+// for another one is refused where it is read: to the reader that key would be absent from every call, which negated
+// operators, Null, IfExists and ForAllValues all take for a yes.
+var keys = map[string]string{
+	"aws:principalarn":     "the principal: of a session, its role's",
+	"aws:username":         "the principal, if it is a user",
+	"aws:securetransport":  "every call",
+	"aws:sourceaccount":    "a call on behalf of another resource",
+	"aws:sourcearn":        "a call on behalf of another resource",
+	"dynamodb:leadingkeys": "dynamodb",
+	"kms:macalgorithm":     "kms",
+	"kms:messagetype":      "kms",
+	"kms:requestalias":     "kms",
+	"kms:resourcealiases":  "kms",
+	"kms:signingalgorithm": "kms",
+	"s3:if-none-match":     "s3",
+	"sts:externalid":       "sts",
+}
+
+// principalARN is the key by which a statement for everybody may name whom it means.
+const principalARN = "aws:principalarn"
+
+// principalTag begins the keys of a principal's tags.
+const principalTag = "aws:principaltag/"
+
+// supplied says whether the local AWS supplies the key, whose name has no case.
+func supplied(key string) bool {
+	key = strings.ToLower(key)
+	_, ok := keys[key]
+	return ok || strings.HasPrefix(key, principalTag) && len(key) > len(principalTag)
+}
