@@ -186,15 +186,15 @@ func TestSec_S28_ForeignSignaturesRaiseAnAlarm(t *testing.T) {
 func TestSec_S28_TheEvaluatorSeesALooseKeyPolicy(t *testing.T) {
 	const (
 		root  = `"Principal":{"AWS":{"Fn::Sub":"arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}`
-		other = `{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"kms:Sign","Condition":{"ArnNotEquals":{"aws:PrincipalArn":{"Fn::Sub":"arn:${AWS::Partition}:iam::${AWS::AccountId}:role/Administrator"}}}}`
+		other = `{"Effect":"Deny","Principal":{"AWS":"*"},"Action":"kms:Sign","Resource":"*","Condition":{"ArnNotEquals":{"aws:PrincipalArn":{"Fn::Sub":"arn:${AWS::Partition}:iam::${AWS::AccountId}:role/Administrator"}}}}`
 	)
 	for name, c := range map[string]struct {
 		policy string
 		want   []string
 	}{
-		"everything for whom IAM allows it": {`{"Effect":"Allow",` + root + `,"Action":"kms:*"}`, []string{"administrator", "root-user"}},
-		"denied to all but one":             {`{"Effect":"Allow",` + root + `,"Action":["kms:Sign"]},` + other, []string{"administrator"}},
-		"only another form":                 {`{"Effect":"Allow",` + root + `,"Action":"kms:Sign","Condition":{"StringEquals":{"kms:MessageType":"RAW"}}}`, nil},
+		"everything for whom IAM allows it": {`{"Effect":"Allow",` + root + `,"Action":"kms:*","Resource":"*"}`, []string{"administrator", "root-user"}},
+		"denied to all but one":             {`{"Effect":"Allow",` + root + `,"Action":["kms:Sign"],"Resource":"*"},` + other, []string{"administrator"}},
+		"only another form":                 {`{"Effect":"Allow",` + root + `,"Action":"kms:Sign","Resource":"*","Condition":{"StringEquals":{"kms:MessageType":"RAW"}}}`, nil},
 		"nothing":                           {other, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -212,7 +212,7 @@ func TestSec_S28_TheEvaluatorSeesALooseKeyPolicy(t *testing.T) {
 
 func TestSec_S28_AConditionThatIsNotUnderstoodIsAnErrorNotAGuess(t *testing.T) {
 	for _, condition := range []string{`{"StringLike":{"kms:MessageType":"D*"}}`, `{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::1:role/*"}}`} {
-		a := read(t, map[string][]byte{"Bad": []byte(`{"Resources":{"Key":{"Type":"AWS::KMS::Key","Properties":{"KeyPolicy":{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:Sign","Condition":` + condition + `}]}}}}}`)})
+		a := read(t, map[string][]byte{"Bad": []byte(`{"Resources":{"Key":{"Type":"AWS::KMS::Key","Properties":{"KeyPolicy":{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:Sign","Resource":"*","Condition":` + condition + `}]}}}}}`)})
 		if got, err := a.Lets(a.Keys()[0], "kms:Sign", review.Form("kms:Sign")); err == nil {
 			t.Errorf("%s: judged as %q, want an error", condition, got)
 		}

@@ -1,6 +1,7 @@
 package review
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,11 @@ var kinds = map[string]string{"dynamodb": "item", "kms": "key", "s3": "object", 
 // Table is who may do what, one line for each role and thing, sorted: what roles may do, then what the key
 // policies would let through if IAM allowed everything.
 func (a *Account) Table() (string, error) {
+	for _, r := range a.Resources() {
+		if strings.HasPrefix(r.Type, "AWS::IAM::") && r.Type != "AWS::IAM::Role" {
+			return "", fmt.Errorf("%s.%s: %s is not read here", r.Stack, r.ID, r.Type)
+		}
+	}
 	var rows []row
 	for _, role := range a.Roles() {
 		more, err := a.rows(role)
@@ -47,6 +53,11 @@ func write(b *strings.Builder, rows []row) {
 
 // rows are a role's lines; the actions that one thing gets in several statements stand in one line.
 func (a *Account) rows(role Role) ([]row, error) {
+	for _, s := range slices.Concat(role.Trust, role.May) {
+		if s.Unread != "" || s.Effect != "Allow" {
+			return nil, fmt.Errorf("%s: statement %s: %s is not read here", s.Where, s.Sid, cmp.Or(s.Unread, s.Effect))
+		}
+	}
 	var rows []row
 	for _, s := range role.Trust {
 		for kind, who := range s.Principal {
@@ -56,14 +67,14 @@ func (a *Account) rows(role Role) ([]row, error) {
 	type thing struct{ what, which, condition string }
 	actions := map[thing][]string{}
 	for _, s := range role.May {
-		if s.Effect != "Allow" {
-			return nil, fmt.Errorf("%s: statement %s: %s is not read here", s.Where, s.Sid, s.Effect)
-		}
 		keys, rest := leadingKeys(s.Condition)
 		for _, resource := range s.Resources {
 			for _, key := range keys {
 				for _, action := range s.Actions {
-					service, verb, _ := strings.Cut(action, ":")
+					service, verb, named := strings.Cut(action, ":")
+					if !named {
+						verb = action // "*", for every action of every service
+					}
 					t := thing{kind(service, key), a.which(resource, key), conditions(rest)}
 					if refused, err := a.refused(role, s, resource, action); err != nil {
 						return nil, err
@@ -167,6 +178,9 @@ func (a *Account) refused(role Role, s Statement, resource, action string) (bool
 		}
 		q := Query{Principal: role.ARN, Action: action, Context: map[string]string{}}
 		for _, c := range s.Condition {
+			if c.Operator != "StringEquals" || len(c.Values) != 1 {
+				return false, fmt.Errorf("%s: statement %s: how %s meets the key's policy is not read here", s.Where, s.Sid, c)
+			}
 			q.Context[c.Key] = c.Values[0]
 		}
 		ok, err := k.Allows(q)
