@@ -64,7 +64,7 @@ func (s *system) agentOf(t *testing.T, program string, e enrol) *agent {
 	}
 	p := s.person(t, e.person)
 	var config strings.Builder
-	fmt.Fprintf(&config, "api: %s\ntoken: %s\nname: %q\nstate: %s\nregion: %s\n", p.env["STILE_API"], e.token, e.name, e.state, p.env["AWS_REGION"])
+	fmt.Fprintf(&config, "api: %s\ntoken: %s\nname: %q\nstate: %s\nregion: %s\n", p.Env["STILE_API"], e.token, e.name, e.state, p.Env["AWS_REGION"])
 	if !strings.Contains(e.extra, "method:") {
 		config.WriteString("method: iam\n")
 	}
@@ -80,7 +80,7 @@ func (s *system) agentOf(t *testing.T, program string, e enrol) *agent {
 		t.Fatal(err)
 	}
 	a := &agent{state: e.state, ended: make(chan struct{})}
-	a.cmd = p.command(t.Context(), program, "run", "--config", path)
+	a.cmd = p.Command(t.Context(), program, "run", "--config", path)
 	a.cmd.Cancel = nil
 	a.cmd.Stdout, a.cmd.Stderr = a, a
 	if err := a.cmd.Start(); err != nil {

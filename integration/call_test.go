@@ -66,11 +66,11 @@ type api struct {
 
 func (p *person) api(t *testing.T) api {
 	t.Helper()
-	base, err := url.Parse(p.env["STILE_API"])
+	base, err := url.Parse(p.Env["STILE_API"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	pem, err := os.ReadFile(p.env["SSL_CERT_FILE"])
+	pem, err := os.ReadFile(p.Env["SSL_CERT_FILE"])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func (a api) do(t *testing.T, c *call) (int, wire.Problem) {
 // credential is the login that lies in the person's home.
 func (p *person) credential(t *testing.T) profile.Credential {
 	t.Helper()
-	pr, err := profile.Open(p.home, p.env["STILE_API"])
+	pr, err := profile.Open(p.Home, p.Env["STILE_API"])
 	if err != nil {
 		t.Fatal(err)
 	}

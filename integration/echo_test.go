@@ -50,11 +50,11 @@ func echoAgent(t *testing.T, target string) {
 	}
 	p := shared.person(t, "env.node")
 	config := filepath.Join(t.TempDir(), "agent.yaml")
-	text := "api: " + p.env["STILE_API"] + "\ntoken: echo-apps\ntargets: [" + target + "]\nstate: " + t.TempDir() + "\nregion: " + p.env["AWS_REGION"] + "\n"
+	text := "api: " + p.Env["STILE_API"] + "\ntoken: echo-apps\ntargets: [" + target + "]\nstate: " + t.TempDir() + "\nregion: " + p.Env["AWS_REGION"] + "\n"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := p.command(context.Background(), program, config)
+	cmd := p.Command(context.Background(), program, config)
 	var log strings.Builder
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {

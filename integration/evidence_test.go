@@ -31,7 +31,7 @@ func (p *person) attempt(t *testing.T, purpose string, change func(*prover.Reque
 	t.Helper()
 	a := &attempt{raw: p.api(t), person: p}
 	var err error
-	if a.api, err = client.New(client.Config{URL: p.env["STILE_API"], HTTP: a.raw.http}); err != nil {
+	if a.api, err = client.New(client.Config{URL: p.Env["STILE_API"], HTTP: a.raw.http}); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := profile.NewKeys()
@@ -53,7 +53,7 @@ func (p *person) attempt(t *testing.T, purpose string, change func(*prover.Reque
 	if change != nil {
 		change(&shown)
 	}
-	if a.request.STS, err = prover.IAM(t.Context(), awsConfig(p.env), shown); err != nil {
+	if a.request.STS, err = prover.IAM(t.Context(), p.AWS(), shown); err != nil {
 		t.Fatal(err)
 	}
 	return a
@@ -231,8 +231,8 @@ func TestSec_S21_OnlyTheAccountAndRoleOfARuleAreLetIn(t *testing.T) {
 			boss.create(t, "kind: iam_mapping\nmetadata: {name: nearly}\nspec:\n  match: "+match+"\n  user: nearly\n  roles: [access]\n  traits: {logins: [x]}\n")
 			defer boss.must(t, "rm", "iam_mapping/nearly")
 			stranger.run(t, nil, "login", "--iam").refused(t, 4)
-			if exists(stranger.home) {
-				t.Errorf("%s was written", stranger.home)
+			if exists(stranger.Home) {
+				t.Errorf("%s was written", stranger.Home)
 			}
 		})
 	}

@@ -18,7 +18,7 @@ func TestTheControlPlaneDownStopsNoSessionOldOrNew(t *testing.T) {
 	p := shared.person(t, engineer).login(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	open := p.command(ctx, "stile", "ssh", "node-1", "--", "while read line; do echo got $line; done")
+	open := p.Command(ctx, "stile", "ssh", "node-1", "--", "while read line; do echo got $line; done")
 	in, err := open.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,71 +1,36 @@
 package integration_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stile-dev/stile/integration/stand"
 )
 
 // The people of account.yaml, by their file of environment variables.
 const (
-	engineer = "env"
-	admin    = "env.admin"
+	engineer = stand.Engineer
+	admin    = stand.Admin
 )
 
-// person is somebody at a shell: the variables of their file, and a home of their own.
-type person struct {
-	env  map[string]string
-	home string // STILE_HOME
-	path string // the programs
-}
+// person is somebody at a shell.
+type person struct{ *stand.Person }
 
 // person makes one whose home is empty.
 func (s *system) person(t *testing.T, file string) *person {
 	t.Helper()
-	env, err := s.environment(file)
+	p, err := s.Person(file, filepath.Join(t.TempDir(), "home"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &person{env: env, home: filepath.Join(t.TempDir(), "home"), path: filepath.Join(s.root, "bin")}
-	p.env["STILE_HOME"] = p.home
-	return p
-}
-
-var export = regexp.MustCompile(`(?m)^export ([A-Z_]+)='(.*)'$`)
-
-// environment reads what a shell would get from a file.
-func (s *system) environment(file string) (map[string]string, error) {
-	b, err := os.ReadFile(filepath.Join(s.state, file))
-	if err != nil {
-		return nil, err
-	}
-	env := map[string]string{}
-	for _, m := range export.FindAllStringSubmatch(string(b), -1) {
-		env[m[1]] = strings.ReplaceAll(m[2], `'\''`, `'`)
-	}
-	if env["STILE_API"] == "" {
-		return nil, errors.New(file + " sets no STILE_API")
-	}
-	return env, nil
-}
-
-// environ is the whole environment of the person's programs.
-func (p *person) environ() []string {
-	env := []string{"PATH=" + p.path + ":" + os.Getenv("PATH"), "HOME=" + filepath.Dir(p.home), "TERM=xterm", "USER=" + os.Getenv("USER"), "LANG=C.UTF-8"}
-	for name, value := range p.env {
-		env = append(env, name+"="+value)
-	}
-	return env
+	return &person{p}
 }
 
 // userName is whose account the tests run in; USER isn't set everywhere.
@@ -83,18 +48,6 @@ type result struct {
 	out, err string
 }
 
-// command makes a command of the person's.
-func (p *person) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	if !strings.Contains(name, "/") {
-		if own := filepath.Join(p.path, name); exists(own) {
-			name = own
-		}
-	}
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = p.environ()
-	return cmd
-}
-
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
@@ -105,16 +58,11 @@ func (p *person) run(t *testing.T, in io.Reader, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute) // cleaning up runs programs too
 	defer cancel()
-	cmd := p.command(ctx, "stile", args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) } // it says where it hangs
-	cmd.WaitDelay = 5 * time.Second
-	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, &out, &errs
-	err := cmd.Run()
-	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
-		t.Fatalf("stile %v: %v", args, err)
+	r, err := p.Run(ctx, in, args...)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	return result{r.Status, r.Out, r.Err}
 }
 
 // must runs stile, which must succeed, and gives its output.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stile-dev/stile/integration/stand"
 )
 
 // everyOption is a role that says everything that a role can, so that whoever reads documents of this release meets
@@ -90,7 +92,7 @@ func TestThePreviousReleaseUnderstandsTheNewest(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(s.logs())
+			t.Log(s.Logs())
 		}
 		if err := errors.Join(s.down(), os.RemoveAll(dir)); err != nil {
 			t.Error(err)
@@ -98,8 +100,8 @@ func TestThePreviousReleaseUnderstandsTheNewest(t *testing.T) {
 	})
 	newest := t.TempDir()
 	for _, program := range []string{"stile", "stile-agent", "stile-proxy"} {
-		at := filepath.Join(s.root, "bin", program)
-		if err := errors.Join(copyFile(at, filepath.Join(newest, program)), os.Remove(at), copyFile(filepath.Join(old, program), at)); err != nil {
+		at := filepath.Join(s.Root, "bin", program)
+		if err := errors.Join(stand.CopyFile(at, filepath.Join(newest, program)), os.Remove(at), stand.CopyFile(filepath.Join(old, program), at)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,14 +109,14 @@ func TestThePreviousReleaseUnderstandsTheNewest(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	boss := s.person(t, admin)
-	boss.path = newest
+	boss.Path = newest
 	boss.login(t)
 	boss.create(t, everyOption)
 	boss.create(t, record("alice", "every-option"))
 
-	for name, path := range map[string]string{"the previous client": filepath.Join(s.root, "bin"), "the newest client": newest} {
+	for name, path := range map[string]string{"the previous client": filepath.Join(s.Root, "bin"), "the newest client": newest} {
 		p := s.person(t, engineer)
-		p.path = path
+		p.Path = path
 		p.login(t)
 		if got := p.must(t, "status"); !strings.Contains(got, "every-option") {
 			t.Errorf("%s: the role is not in the certificate: %s", name, got)
@@ -127,7 +129,7 @@ func TestThePreviousReleaseUnderstandsTheNewest(t *testing.T) {
 
 	// An agent of this release behind a proxy of the previous one.
 	p := s.person(t, engineer)
-	p.path = newest
+	p.Path = newest
 	p.login(t)
 	s.agentOf(t, filepath.Join(newest, "stile-agent"), enrol{name: "node-newest"})
 	eventually(t, 30*time.Second, p.online(t, "node-newest", true))

@@ -31,7 +31,7 @@ type open struct {
 func (p *person) session(t *testing.T, node string) *open {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	o := &open{cmd: p.command(ctx, "stile", "ssh", node, "--", "echo open; exec sleep 600"), ended: make(chan struct{})}
+	o := &open{cmd: p.Command(ctx, "stile", "ssh", node, "--", "echo open; exec sleep 600"), ended: make(chan struct{})}
 	o.cmd.Stderr = &o.err
 	out, err := o.cmd.StdoutPipe()
 	if err != nil {

@@ -73,11 +73,11 @@ func (s *story) become(t *testing.T, ts *testscript.TestScript, name string) {
 		ts.Fatalf("nobody is called %s", name)
 	}
 	s.person = shared.person(t, file)
-	s.person.home = filepath.Join(ts.Getenv("WORK"), "home", name)
-	s.person.env["STILE_HOME"] = s.person.home
-	ts.Setenv("PATH", s.person.path+":"+ts.Getenv("PATH"))
+	s.person.Home = filepath.Join(ts.Getenv("WORK"), "home", name)
+	s.person.Env["STILE_HOME"] = s.person.Home
+	ts.Setenv("PATH", s.person.Path+":"+ts.Getenv("PATH"))
 	ts.Setenv("USER", userName())
-	for name, value := range s.person.env {
+	for name, value := range s.person.Env {
 		ts.Setenv(name, value)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stile-dev/stile/integration/stand"
 )
 
 func TestTwentyMegabytesComeBackAsTheyWent(t *testing.T) {
@@ -56,7 +58,7 @@ func TestACommandWhoseOutputNobodyReadsEnds(t *testing.T) {
 	p := shared.person(t, engineer).login(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := p.command(ctx, "bash", "-c", "set -o pipefail; stile ssh node-1 -- yes | head -n 3")
+	cmd := p.Command(ctx, "bash", "-c", "set -o pipefail; stile ssh node-1 -- yes | head -n 3")
 	out, err := cmd.Output()
 	if string(out) != "y\ny\ny\n" || ctx.Err() != nil {
 		t.Errorf("got %q, %v", out, err)
@@ -180,12 +182,10 @@ func (p *person) file(t *testing.T, content string) string {
 	return f.Name()
 }
 
-const engineerRole = "AWSReservedSSO_Engineer_1f2e3d4c5b6a7980"
-
 // mapping is an iam_mapping of the engineers' AWS role.
 func mapping(name, roles, login string) string {
 	return "kind: iam_mapping\nmetadata: {name: " + name + "}\nspec:\n" +
-		"  match: {partition: aws, account: \"111122223333\", role: " + engineerRole + "}\n" +
+		"  match: {partition: aws, account: \"111122223333\", role: " + stand.EngineerRole + "}\n" +
 		"  roles: [" + roles + "]\n  traits: {logins: [" + login + "]}\n"
 }
 

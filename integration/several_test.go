@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/integration/stand"
 )
 
 // How many of each run in the system of this file.
@@ -29,13 +30,6 @@ const (
 // passes a dead proxy by, and the client asks another one when the first has no tunnel to the node.
 const restored = 10 * time.Second
 
-// process is one entry of what ps prints.
-type process struct {
-	Name string
-	PID  int
-	Addr string
-}
-
 // several starts a system of its own with several of each. It is stopped and removed when the test ends.
 func several(t *testing.T) *system {
 	t.Helper()
@@ -45,7 +39,7 @@ func several(t *testing.T) *system {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(s.logs())
+			t.Log(s.Logs())
 		}
 		if err := s.down(); err != nil {
 			t.Error(err)
@@ -54,37 +48,19 @@ func several(t *testing.T) *system {
 			t.Errorf("after down there still run %v", left)
 		}
 	})
-	out, err := s.localstackWith("up", "-proxies", severalProxies, "-agents", fmt.Sprint(severalAgents))
+	out, err := s.Localstack(t.Context(), "up", "-proxies", severalProxies, "-agents", fmt.Sprint(severalAgents))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return s
 }
 
-// localstackWith runs a command of the local AWS with arguments and returns its standard output.
-func (s *system) localstackWith(command string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	cmd := s.command(ctx, command)
-	cmd.Args = append(cmd.Args, args...)
-	var errs bytes.Buffer
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		err = fmt.Errorf("localstack %s: %w\n%s", command, err, errs.String())
-	}
-	return string(out), err
-}
-
 // ps returns what runs.
-func (s *system) ps(t *testing.T) (list []process) {
+func (s *system) ps(t *testing.T) []stand.Process {
 	t.Helper()
-	out, err := s.localstackWith("ps", "--format", "json")
+	list, err := s.PS(context.WithoutCancel(t.Context()))
 	if err != nil {
 		t.Fatal(err)
-	}
-	if err := json.Unmarshal([]byte(out), &list); err != nil {
-		t.Fatalf("%v in %q", err, out)
 	}
 	return list
 }
@@ -93,7 +69,7 @@ func (s *system) ps(t *testing.T) (list []process) {
 func (s *system) pidNow(t *testing.T, name string) int {
 	t.Helper()
 	list := s.ps(t)
-	if i := slices.IndexFunc(list, func(p process) bool { return p.Name == name }); i >= 0 {
+	if i := slices.IndexFunc(list, func(p stand.Process) bool { return p.Name == name }); i >= 0 {
 		return list[i].PID
 	}
 	return 0
@@ -111,11 +87,8 @@ func nodes() (names []string) {
 func (s *system) twoTunnels(t *testing.T) string {
 	t.Helper()
 	for _, node := range nodes() {
-		dir := filepath.Join(s.state, "home", node, "state")
-		out, err := exec.CommandContext(t.Context(), filepath.Join(s.root, "bin/stile-agent"), "status", "--state", dir).Output()
-		var status struct{ Tunnels int }
-		if err != nil || json.Unmarshal(out, &status) != nil || status.Tunnels < 2 {
-			return fmt.Sprintf("%s has fewer than two tunnels: %s %v", node, out, err)
+		if n, err := s.Tunnels(t.Context(), filepath.Join(s.AgentHome(node), "state")); err != nil || n < 2 {
+			return fmt.Sprintf("%s has %d tunnels, not two: %v", node, n, err)
 		}
 	}
 	return ""
@@ -147,7 +120,7 @@ type echo struct {
 // open opens one and checks that it answers.
 func (p *person) open(t *testing.T, node string) *echo {
 	t.Helper()
-	e := &echo{node: node, cmd: p.command(t.Context(), "stile", "ssh", node, "--", "cat")}
+	e := &echo{node: node, cmd: p.Command(t.Context(), "stile", "ssh", node, "--", "cat")}
 	e.cmd.Stderr = &e.err
 	in, err1 := e.cmd.StdinPipe()
 	out, err2 := e.cmd.StdoutPipe()

@@ -49,12 +49,12 @@ func TestSec_S28_ASignerWithoutItsPermissionSignsNothing(t *testing.T) {
 		}},
 	} {
 		t.Run(signer.name, func(t *testing.T) {
-			path := filepath.Join(s.root, "infra/templates/StileControl.json")
+			path := filepath.Join(s.Root, "infra/templates/StileControl.json")
 			whole, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.changeTemplate("StileControl", func(doc map[string]any) error { return withoutSign(doc, signer.role) }); err != nil {
+			if err := s.ChangeTemplate("StileControl", func(doc map[string]any) error { return withoutSign(doc, signer.role) }); err != nil {
 				t.Fatal(err)
 			}
 			s.redeploy(t)
@@ -114,16 +114,16 @@ func (s *system) redeploy(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := s.command(ctx, "up")
+	cmd := s.Command(ctx, "up")
 	out, err := cmd.CombinedOutput()
-	if _, ready := s.environment(engineer); ready != nil {
+	if _, ready := s.Person(engineer, ""); ready != nil {
 		t.Fatalf("the system is not there: %v, %v\n%s", ready, err, out)
 	}
 }
 
 // denied looks for KMS's refusal of a function's Sign in the local AWS's log; "" when it is there.
 func (s *system) denied(function string) string {
-	b, err := os.ReadFile(filepath.Join(s.state, "log/localstack.log"))
+	b, err := os.ReadFile(filepath.Join(s.State, "log/localstack.log"))
 	if err != nil {
 		return err.Error()
 	}

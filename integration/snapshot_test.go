@@ -11,11 +11,12 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/integration/stand"
 )
 
 // changing is what may change while nothing is done: audit events, counters of time, and liveness.
@@ -33,7 +34,7 @@ func (s *system) snapshot(t *testing.T, p *person) map[string]string {
 	if err := objects(t.Context(), s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), all); err != nil {
 		t.Fatalf("reading buckets: %v", err)
 	}
-	if err := files(p.home, all); err != nil {
+	if err := files(p.Home, all); err != nil {
 		t.Fatal(err)
 	}
 	for key := range all {
@@ -54,20 +55,7 @@ func (s *system) unchanged(t *testing.T, p *person, before map[string]string) {
 
 func (s *system) readerConfig(t *testing.T) aws.Config {
 	t.Helper()
-	env, err := s.environment("env.reader")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return awsConfig(env)
-}
-
-// awsConfig is what the SDK would read from these variables.
-func awsConfig(env map[string]string) aws.Config {
-	return aws.Config{
-		Region:       env["AWS_REGION"],
-		BaseEndpoint: aws.String(env["AWS_ENDPOINT_URL"]),
-		Credentials:  credentials.NewStaticCredentialsProvider(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"]),
-	}
+	return s.person(t, stand.ReaderFile).AWS()
 }
 
 func items(ctx context.Context, db *dynamodb.Client, all map[string]string) error {

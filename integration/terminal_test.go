@@ -51,7 +51,7 @@ func TestAShellInATerminalWithAResize(t *testing.T) {
 	p := shared.person(t, engineer).login(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := p.command(ctx, "expect", "-c", expect)
+	cmd := p.Command(ctx, "expect", "-c", expect)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("expect (Debian package expect) ended with %v\n%s", err, out)
@@ -66,7 +66,7 @@ func TestAShellOnAScreen(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		cmd := p.command(ctx, "tmux", append([]string{"-S", socket, "-f", "/dev/null"}, args...)...)
+		cmd := p.Command(ctx, "tmux", append([]string{"-S", socket, "-f", "/dev/null"}, args...)...)
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
 		out, err := cmd.Output()

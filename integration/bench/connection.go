@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/stile-dev/stile/integration/proc"
 )
 
 // connections measures whole processes, connects and sessions.
@@ -92,7 +94,7 @@ func crowd(ctx context.Context, w *way) (float64, error) {
 // effort is the CPU time of the server, the shell that it starts included.
 func effort(ctx context.Context, w *way) (float64, error) {
 	const times = 40
-	before, err := cpuOf(w.pid)
+	before, err := proc.CPUOf(w.pid)
 	if err != nil {
 		return 0, err
 	}
@@ -108,6 +110,6 @@ func effort(ctx context.Context, w *way) (float64, error) {
 		}
 	}
 	time.Sleep(50 * time.Millisecond) // for the last children to be reaped
-	after, err := cpuOf(w.pid)
+	after, err := proc.CPUOf(w.pid)
 	return (after - before) * 1000 / times, err
 }

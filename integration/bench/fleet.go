@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,6 +13,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,14 +79,16 @@ func join(ctx context.Context, s *system, many int) (*fleet, error) {
 func (s *system) token(ctx context.Context, uses int) (string, error) {
 	text := fmt.Sprintf("kind: token\nmetadata: {name: bench}\nspec: {method: token, resources: [node], names: ['bench-*'], uses: %d, expires: %s}\n",
 		uses, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
-	out, err := s.run(ctx, s.admin, []byte(text), "create", "-f", "-", "--format", "json")
-	if err != nil {
+	var out bytes.Buffer
+	cmd := s.admin.Command(ctx, "stile", "create", "-f", "-", "--format", "json")
+	cmd.Stdin, cmd.Stdout = strings.NewReader(text), &out
+	if _, err := whole(cmd); err != nil {
 		return "", err
 	}
 	var made []struct {
 		Secret string `json:"secret"`
 	}
-	if err := json.Unmarshal(out, &made); err != nil || len(made) != 1 || made[0].Secret == "" {
+	if err := json.Unmarshal(out.Bytes(), &made); err != nil || len(made) != 1 || made[0].Secret == "" {
 		return "", errors.Join(errors.New("no secret was printed for the token"), err)
 	}
 	return made[0].Secret, nil
@@ -93,13 +97,13 @@ func (s *system) token(ctx context.Context, uses int) (string, error) {
 // api calls without a name, and trusts the root of the local AWS.
 func (s *system) api() (*client.Client, error) {
 	roots := x509.NewCertPool()
-	b, err := os.ReadFile(variable(s.env, "SSL_CERT_FILE"))
+	b, err := os.ReadFile(s.engineer.Env["SSL_CERT_FILE"])
 	if err != nil {
 		return nil, err
 	}
 	roots.AppendCertsFromPEM(b)
 	return client.New(client.Config{
-		URL:  variable(s.env, "STILE_API"),
+		URL:  s.engineer.Env["STILE_API"],
 		HTTP: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}},
 	})
 }

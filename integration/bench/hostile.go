@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/stile-dev/stile/integration/proc"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
@@ -100,12 +101,12 @@ func heldBy(w *way) (held, error) {
 		memory *float64
 		files  *int
 	}{w.pid: {&h.agent, &h.agentFiles}, w.aside: {&h.proxy, &h.proxyFiles}} {
-		m, err := memoryOf(pid)
+		m, err := proc.MemoryOf(pid)
 		if err != nil {
 			return h, err
 		}
-		*to.memory = m.resident
-		if *to.files, err = filesOf(pid); err != nil {
+		*to.memory = m.Resident
+		if *to.files, err = proc.FilesOf(pid); err != nil {
 			return h, err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/integration/clean"
+	"github.com/stile-dev/stile/integration/stand"
 )
 
 func main() {
@@ -88,7 +89,7 @@ func run(o options, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopFloor()) }()
-	s := &system{root: o.root, state: filepath.Join(dir, "state")}
+	s := &system{System: &stand.System{Root: o.root, State: filepath.Join(dir, "state")}}
 	defer func() {
 		_, downErr := s.localstack(context.Background(), "down")
 		err = errors.Join(err, downErr)
@@ -169,7 +170,7 @@ func ups(ctx context.Context, s *system) ([]row, error) {
 // list is stile ls as a whole process.
 func list(ctx context.Context, s *system, rounds int) (row, error) {
 	took, err := interleaved(4*rounds, []func() (float64, error){func() (float64, error) {
-		d, err := whole(s.stile(ctx, s.env, "ls"))
+		d, err := whole(s.engineer.Command(ctx, "stile", "ls"))
 		return ms(d), err
 	}})
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/integration/proc"
 )
 
 // settle is how long a process may take to give back or fill what it needs before its memory is read.
@@ -18,24 +20,24 @@ func idle(w ways) ([]row, error) {
 		way *way
 		s   *sample
 	}{{w.direct, &anonymous.direct}, {w.floor, &anonymous.floor}, {w.stile, &anonymous.stile}} {
-		sum, err := anonymousOf(to.way.pid)
+		sum, err := proc.AnonymousOf(to.way.pid)
 		if err != nil {
 			return nil, err
 		}
 		*to.s = sample{sum}
 	}
-	agent, err := memoryOf(w.stile.pid)
+	agent, err := proc.MemoryOf(w.stile.pid)
 	if err != nil {
 		return nil, err
 	}
-	return []row{anonymous, {what: "agent, idle, resident", unit: "MiB", stile: sample{agent.resident}, budget: 25}}, nil
+	return []row{anonymous, {what: "agent, idle, resident", unit: "MiB", stile: sample{agent.Resident}, budget: 25}}, nil
 }
 
 // sessionsHeld opens many terminals, each on a connection of its own, and divides what the far end grew by.
 func sessionsHeld(ctx context.Context, w ways) (row, error) {
 	const many = 40
 	r, err := w.compare("memory of a session at the far end", "MiB", 1, func(one *way) (float64, error) {
-		before, err := anonymousOf(one.pid)
+		before, err := proc.AnonymousOf(one.pid)
 		if err != nil {
 			return 0, err
 		}
@@ -56,7 +58,7 @@ func sessionsHeld(ctx context.Context, w ways) (row, error) {
 			}
 		}
 		time.Sleep(settle)
-		after, err := anonymousOf(one.pid)
+		after, err := proc.AnonymousOf(one.pid)
 		return (after - before) / many, err
 	})
 	r.budget, r.directThen = 1, 2.1
@@ -70,7 +72,7 @@ func agentsHeld(ctx context.Context, s *system, w ways, many int) (row, error) {
 		return row{}, fmt.Errorf("joining agents: %w", err)
 	}
 	time.Sleep(settle) // what the joins brought about is over
-	before, err := memoryOf(w.stile.aside)
+	before, err := proc.MemoryOf(w.stile.aside)
 	if err != nil {
 		return row{}, err
 	}
@@ -79,7 +81,7 @@ func agentsHeld(ctx context.Context, s *system, w ways, many int) (row, error) {
 		return row{}, fmt.Errorf("connecting agents: %w", err)
 	}
 	time.Sleep(5 * settle) // pings go after 3 s of silence; a collection of garbage or two
-	after, err := memoryOf(w.stile.aside)
+	after, err := proc.MemoryOf(w.stile.aside)
 	if err != nil {
 		return row{}, err
 	}
@@ -88,6 +90,6 @@ func agentsHeld(ctx context.Context, s *system, w ways, many int) (row, error) {
 	}
 	return row{
 		what: fmt.Sprintf("proxy, for each of %d idle agents", many), unit: "KiB", budget: 24,
-		stile: sample{(after.anonymous - before.anonymous) * 1024 / float64(many)},
+		stile: sample{(after.Anonymous - before.Anonymous) * 1024 / float64(many)},
 	}, nil
 }

@@ -88,14 +88,3 @@ func TestTheTableShowsRatios(t *testing.T) {
 		t.Error("milliseconds are not")
 	}
 }
-
-func TestMemoryAndTimesAreReadFromProc(t *testing.T) {
-	got, err := parseRollup("55d0 ---p 00000000 00:00 0 [rollup]\nRss:               20480 kB\nAnonymous:          6144 kB\n")
-	if err != nil || got.resident != 20 || got.anonymous != 6 {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	seconds, err := parseCPU("77 (a b) c) S 1 77 77 0 -1 4194560 1 2 3 4 100 50 30 20 20 0 1 0 1 1 1")
-	if err != nil || seconds != 2 {
-		t.Errorf("%v s, %v", seconds, err)
-	}
-}

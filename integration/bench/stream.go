@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/stile-dev/stile/integration/proc"
 )
 
 // volume is how much goes one way to measure throughput, in MiB.
@@ -19,7 +21,7 @@ func streams(ctx context.Context, s *system, w ways, rounds int) ([]row, error) 
 	if err != nil {
 		return nil, err
 	}
-	load := filepath.Join(s.state, "zeros") // without blocks on the disk
+	load := filepath.Join(s.State, "zeros") // without blocks on the disk
 	if err := os.WriteFile(load, nil, 0o600); err != nil {
 		return nil, err
 	}
@@ -28,9 +30,9 @@ func streams(ctx context.Context, s *system, w ways, rounds int) ([]row, error) 
 	}
 	var proxy sample
 	down, err := w.compare("throughput down", "MiB/s", rounds, func(one *way) (float64, error) {
-		before, _ := cpuOf(max(one.aside, 1))
+		before, _ := proc.CPUOf(max(one.aside, 1))
 		rate, err := transfer(ctx, one, fmt.Sprintf("head -c %d /dev/zero", volume<<20), os.DevNull)
-		if after, _ := cpuOf(max(one.aside, 1)); one.aside != 0 {
+		if after, _ := proc.CPUOf(max(one.aside, 1)); one.aside != 0 {
 			proxy = append(proxy, (after-before)*1024/volume)
 		}
 		return rate, err

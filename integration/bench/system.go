@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
@@ -13,12 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/stile-dev/stile/integration/stand"
+	"github.com/stile-dev/stile/pkg/bundle"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/shelf"
@@ -32,10 +31,9 @@ const node = "node-1"
 
 // system is a whole Stile with a state directory of its own.
 type system struct {
-	root, state string
-	env         []string // of the engineer
-	admin       []string // of the administrator
-	user        credential
+	*stand.System
+	engineer, admin *stand.Person
+	user            credential
 }
 
 // credential is what the engineer's login left.
@@ -49,67 +47,27 @@ type credential struct {
 
 // localstack runs a command of the local AWS and gives how long it took.
 func (s *system) localstack(ctx context.Context, command string) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "bin/localstack"), command, "-root", s.root, "-state", s.state)
-	cmd.Env = append(os.Environ(), "STILE_PORTS=auto", "STILE_STATE="+s.state)
-	return whole(cmd)
+	began := time.Now()
+	_, err := s.Localstack(ctx, command)
+	return time.Since(began), err
 }
 
 // login logs both people in and loads the engineer's credential.
 func (s *system) login(ctx context.Context) error {
 	var err error
-	if s.env, err = s.environment("env"); err != nil {
+	if s.engineer, err = s.Person(stand.Engineer, ""); err != nil {
 		return err
 	}
-	if s.admin, err = s.environment("env.admin"); err != nil {
+	if s.admin, err = s.Person(stand.Admin, ""); err != nil {
 		return err
 	}
-	for _, env := range [][]string{s.env, s.admin} {
-		if _, err := s.run(ctx, env, nil, "login", "--iam"); err != nil {
+	for _, who := range []*stand.Person{s.engineer, s.admin} {
+		if _, err := whole(who.Command(ctx, "stile", "login", "--iam")); err != nil {
 			return err
 		}
 	}
-	s.user, err = load(variable(s.env, "STILE_HOME"))
+	s.user, err = load(s.engineer.Home)
 	return err
-}
-
-var export = regexp.MustCompile(`(?m)^export ([A-Z_]+)='(.*)'$`)
-
-// environment reads what a shell would get from one of the system's files.
-func (s *system) environment(file string) ([]string, error) {
-	b, err := os.ReadFile(filepath.Join(s.state, file))
-	if err != nil {
-		return nil, err
-	}
-	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.state, "USER=" + os.Getenv("USER"), "LANG=C.UTF-8"}
-	for _, m := range export.FindAllStringSubmatch(string(b), -1) {
-		env = append(env, m[1]+"="+strings.ReplaceAll(m[2], `'\''`, `'`))
-	}
-	return env, nil
-}
-
-func variable(env []string, name string) string {
-	for _, v := range env {
-		if value, ok := strings.CutPrefix(v, name+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
-
-// stile makes a command of somebody's.
-func (s *system) stile(ctx context.Context, env []string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "bin/stile"), args...)
-	cmd.Env = env
-	return cmd
-}
-
-// run runs stile to its end and gives its output.
-func (s *system) run(ctx context.Context, env []string, in []byte, args ...string) ([]byte, error) {
-	var out bytes.Buffer
-	cmd := s.stile(ctx, env, args...)
-	cmd.Stdin, cmd.Stdout = bytes.NewReader(in), &out
-	_, err := whole(cmd)
-	return out.Bytes(), err
 }
 
 // load reads what a login left in STILE_HOME.
@@ -164,29 +122,20 @@ func readJSON(path string, v any) error {
 	return json.Unmarshal(b, v)
 }
 
-// pid is the process id of a part of the system.
-func (s *system) pid(name string) (int, error) {
-	var record struct {
-		PID int `json:"pid"`
-	}
-	err := readJSON(filepath.Join(s.state, "run", name+".pid"), &record)
-	return record.PID, err
-}
-
 // way is the way through the proxy and the agent's tunnel.
 func (s *system) way() (*way, error) {
-	agent, err := s.pid(node)
+	agent, err := s.PID(node)
 	if err != nil {
 		return nil, err
 	}
-	proxy, err := s.pid("stile-proxy-0")
+	proxy, err := s.PID("stile-proxy-0")
 	if err != nil {
 		return nil, err
 	}
 	return &way{
 		name: "stile", pid: agent, aside: proxy,
 		command: func(ctx context.Context, command string) *exec.Cmd {
-			return s.stile(ctx, s.env, "ssh", node, "--", command)
+			return s.engineer.Command(ctx, "stile", "ssh", node, "--", command)
 		},
 		dial: func(ctx context.Context) (*ssh.Client, error) { return s.dial(ctx, nil) },
 	}, nil

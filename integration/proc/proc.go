@@ -1,4 +1,7 @@
-package main
+// Package proc reads what Linux says of processes (proc(5)): what they hold, whose children they are, what they run.
+//
+// It changes nothing and waits for nothing.
+package proc
 
 import (
 	"errors"
@@ -9,20 +12,20 @@ import (
 	"strings"
 )
 
-// memory is what a process holds, in MiB.
-type memory struct{ resident, anonymous float64 }
+// Memory is what a process holds, in MiB.
+type Memory struct{ Resident, Anonymous float64 }
 
-// memoryOf reads a process's memory.
-func memoryOf(pid int) (memory, error) {
+// MemoryOf reads a process's memory.
+func MemoryOf(pid int) (Memory, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
-		return memory{}, err
+		return Memory{}, err
 	}
 	return parseRollup(string(b))
 }
 
-func parseRollup(text string) (memory, error) {
-	var m memory
+func parseRollup(text string) (Memory, error) {
+	var m Memory
 	found := 0
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
@@ -32,9 +35,9 @@ func parseRollup(text string) (memory, error) {
 		kib, _ := strconv.ParseFloat(fields[1], 64)
 		switch fields[0] {
 		case "Rss:":
-			m.resident, found = kib/1024, found+1
+			m.Resident, found = kib/1024, found+1
 		case "Anonymous:":
-			m.anonymous, found = kib/1024, found+1
+			m.Anonymous, found = kib/1024, found+1
 		}
 	}
 	if found != 2 {
@@ -43,8 +46,8 @@ func parseRollup(text string) (memory, error) {
 	return m, nil
 }
 
-// cpuOf gives the seconds of CPU that a process and the children that it has reaped used.
-func cpuOf(pid int) (float64, error) {
+// CPUOf returns the seconds of CPU that a process and the children that it has reaped used.
+func CPUOf(pid int) (float64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
@@ -69,13 +72,13 @@ func parseCPU(stat string) (float64, error) {
 	return ticks / 100, nil
 }
 
-// filesOf counts the files that a process has open.
-func filesOf(pid int) (int, error) {
+// FilesOf counts the files that a process has open.
+func FilesOf(pid int) (int, error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return len(entries), err
 }
 
-// familyOf gives a process and its descendants that run the same program.
+// familyOf returns a process and its descendants that run the same program.
 func familyOf(pid int) ([]int, error) {
 	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if err != nil {
@@ -107,22 +110,22 @@ func familyOf(pid int) ([]int, error) {
 	return family, nil
 }
 
-// anonymousOf adds up the anonymous memory of a process's family.
-func anonymousOf(pid int) (float64, error) {
+// AnonymousOf adds up the anonymous memory of a process's family.
+func AnonymousOf(pid int) (float64, error) {
 	family, err := familyOf(pid)
 	if err != nil {
 		return 0, err
 	}
 	var sum float64
 	for _, p := range family {
-		m, err := memoryOf(p)
+		m, err := MemoryOf(p)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return 0, err
 		}
-		sum += m.anonymous
+		sum += m.Anonymous
 	}
 	return sum, nil
 }

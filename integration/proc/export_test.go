@@ -1,0 +1,7 @@
+package proc
+
+// For the tests.
+var (
+	ParseRollup = parseRollup
+	ParseCPU    = parseCPU
+)
