@@ -126,7 +126,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // halfOpen begins a ClientHello and goes.
 func (s *system) halfOpen(ctx context.Context) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.user.proxies[0])
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.user.Proxies[0])
 	if err != nil {
 		return
 	}
@@ -139,7 +139,7 @@ func (s *system) halfOpen(ctx context.Context) {
 func (s *system) protocols(ctx context.Context) {
 	for _, protocol := range []string{"junk/1", names.ALPNPeer, names.ALPNTunnel, names.ALPNAPI, "h2"} {
 		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}}}
-		conn, err := d.DialContext(ctx, "tcp", s.user.proxies[0])
+		conn, err := d.DialContext(ctx, "tcp", s.user.Proxies[0])
 		if err != nil {
 			continue
 		}
@@ -153,7 +153,7 @@ func (s *system) protocols(ctx context.Context) {
 // nameless connects without a certificate and sends frames that are none.
 func (s *system) nameless(ctx context.Context) {
 	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{names.ALPNConnect}}}
-	if conn, err := d.DialContext(ctx, "tcp", s.user.proxies[0]); err == nil {
+	if conn, err := d.DialContext(ctx, "tcp", s.user.Proxies[0]); err == nil {
 		_, _ = conn.Write([]byte{0, 0xff, 0xff, 0xff})
 		_ = conn.Close()
 	}

@@ -84,20 +84,11 @@ func familyOf(pid int) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return nil, err
-	}
 	children := map[int][]int{}
-	for _, path := range stats {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
+	for _, child := range All() {
+		if parent, err := ParentOf(child); err == nil { // else it has ended
+			children[parent] = append(children[parent], child)
 		}
-		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		parent, _ := strconv.Atoi(fields[1])
-		children[parent] = append(children[parent], child)
 	}
 	family := []int{pid}
 	for i := 0; i < len(family); i++ {
@@ -128,4 +119,32 @@ func AnonymousOf(pid int) (float64, error) {
 		sum += m.Anonymous
 	}
 	return sum, nil
+}
+
+// All returns the ids of all processes.
+func All() (list []int) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil {
+			list = append(list, pid)
+		}
+	}
+	return list
+}
+
+// ParentOf returns the id of a process's parent.
+func ParentOf(pid int) (int, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseParent(string(b))
+}
+
+func parseParent(stat string) (int, error) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 {
+		return 0, errors.New("stat is too short")
+	}
+	return strconv.Atoi(fields[1])
 }
