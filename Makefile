@@ -10,12 +10,11 @@ export STILE_STATE ?= .stile
 
 GO       ?= go
 GOBUILD  := $(GO) build -trimpath -ldflags "-s -w"
-T        ?= 10s
 HOSTILE  ?= 20s
 PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./localstack/... ./scripts/...
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
-.PHONY: help up down demo test check lint fmt generate bench mutate race fuzz synth build clean
+.PHONY: help up down demo test check lint fmt generate bench mutate race fuzz soak synth build clean
 .PHONY: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions need vet unit infra-test integration
 
 help: ## list the targets
@@ -61,8 +60,14 @@ race: ## run the concurrent packages' tests under the race detector, which needs
 	@scripts/need gcc:gcc
 	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./agent/... ./proxy/... ./cli/... ./pkg/...
 
-fuzz: ## run every fuzz target for T each: make fuzz T=1m
-	@scripts/fuzz $(T)
+fuzz: ## run every fuzz target for T each, 10s by default: make fuzz T=1m
+	@scripts/fuzz $(or $(T),10s)
+
+soak: build ## drive a system of its own for T, 30m by default, with revocations, kills and faults, and judge it: make soak T=2h
+	@scripts/need ssh:openssh-client
+	@mkdir -p .cache/bin
+	$(GO) build -o .cache/bin/soak ./integration/soak
+	@.cache/bin/soak -t $(or $(T),30m) $(if $(KEEP),-keep $(KEEP))
 
 synth: ## write infra/templates from the CDK app (needs node)
 	@scripts/synth
