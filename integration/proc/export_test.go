@@ -4,4 +4,5 @@ package proc
 var (
 	ParseRollup = parseRollup
 	ParseCPU    = parseCPU
+	ParseParent = parseParent
 )

@@ -15,4 +15,8 @@ func TestMemoryAndTimesAreReadFromProc(t *testing.T) {
 	if err != nil || seconds != 2 {
 		t.Errorf("%v s, %v", seconds, err)
 	}
+	parent, err := proc.ParseParent("78 (a) b) c) S 77 77 77 0 -1")
+	if err != nil || parent != 77 {
+		t.Errorf("parent %d, %v", parent, err)
+	}
 }

@@ -3,12 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/stile-dev/stile/integration/soak/rule"
@@ -60,58 +58,6 @@ func (r *run) judgeLogs() {
 			r.book.Held(rule.Log)
 		}
 	}
-}
-
-// moreGoroutines is how many more than one that has just started a program may have that has worked all the time.
-const moreGoroutines = 8
-
-// goroutines compares programs that lived through it all with ones that have just started and did nothing, by the
-// dump that a Go program writes when it is sent SIGQUIT, which ends it.
-func (r *run) goroutines(ctx context.Context) error {
-	for _, fresh := range []string{"node-2", victimProxy} {
-		if err := r.signal(ctx, fresh, syscall.SIGKILL); err != nil {
-			return err
-		}
-	}
-	if err := r.settle(ctx); err != nil {
-		return err
-	}
-	pause(ctx, rest)
-	for _, pair := range []struct{ old, fresh string }{{steadyNode, "node-2"}, {steadyProxy, victimProxy}} {
-		old, err1 := r.dump(ctx, pair.old)
-		fresh, err2 := r.dump(ctx, pair.fresh)
-		if err := errors.Join(err1, err2); err != nil {
-			return err
-		}
-		fault := ""
-		if old > fresh+moreGoroutines {
-			fault = fmt.Sprintf("%s has %d goroutines, and %s, which has just started, %d", pair.old, old, pair.fresh, fresh)
-		}
-		r.book.Judge(rule.Goroutine, time.Now(), fault)
-		fmt.Printf("%8s  goroutines: %s %d, %s afresh %d\n", r.elapsed(), pair.old, old, pair.fresh, fresh)
-	}
-	return nil
-}
-
-// dump ends a program and counts its goroutines.
-func (r *run) dump(ctx context.Context, name string) (int, error) {
-	path := filepath.Join(r.State, "log", name+".log")
-	before, err := os.Stat(path)
-	if err != nil {
-		return 0, err
-	}
-	if err := r.signal(ctx, name, syscall.SIGQUIT); err != nil {
-		return 0, err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	n := rule.Goroutines(text[min(before.Size(), int64(len(text))):])
-	if n == 0 {
-		return 0, fmt.Errorf("%s left no dump in %s", name, path)
-	}
-	return n, nil
 }
 
 // again stops everything, starts it with what it kept, and holds that it works and that nothing is left of sessions.

@@ -89,6 +89,10 @@ func (r *run) holdings(w io.Writer) {
 	if short > 0 {
 		fmt.Fprintf(w, "%d more\tfewer than %d: not judged\n", short, rule.Fewest)
 	}
+	fmt.Fprintln(w, "\nGOROUTINES\tIN THE END\tJUST STARTED")
+	for _, line := range r.dumps {
+		fmt.Fprintln(w, line)
+	}
 	var state, spools int64
 	state, _ = size(r.State)
 	for _, name := range nodes {

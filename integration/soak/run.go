@@ -53,7 +53,8 @@ type run struct {
 	mu       sync.Mutex
 	kills    []rule.Kill
 	taken    []taken
-	whole    int // sessions that the ledger holds whole
+	whole    int      // sessions that the ledger holds whole
+	dumps    []string // goroutines, as lines of the report
 }
 
 // counts are what was done, for the report.
