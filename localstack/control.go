@@ -77,11 +77,11 @@ func (d *deployment) writeEnvironments() error {
 
 // environment is what a person's shell gets to know.
 func (d *deployment) environment(person account.Person) (map[string]string, error) {
-	role, err := d.services.authority.Role(person.Role)
+	role, err := d.cloud.Authority.Role(person.Role)
 	if err != nil {
 		return nil, fmt.Errorf("finding the role of %s: %w", person.Session, err)
 	}
-	minted, err := d.services.authority.Mint(role.ARN, person.Session, personSession)
+	minted, err := d.cloud.Authority.Mint(role.ARN, person.Session, personSession)
 	if err != nil {
 		return nil, fmt.Errorf("minting credentials of %s: %w", person.Session, err)
 	}
@@ -124,16 +124,16 @@ func (d *deployment) agents(ctx context.Context, wanted func(name string) bool) 
 
 // dismiss ends the agents that a larger number of them left. Their nodes stay listed, as offline.
 func (d *deployment) dismiss(ctx context.Context) error {
-	return together(d.account.Surplus(), func(name string) error { return d.services.supervisor.Stop(ctx, name) })
+	return together(d.account.Surplus(), func(name string) error { return d.cloud.Supervisor.Stop(ctx, name) })
 }
 
 // agent writes an agent's configuration and has it running, with the credentials of its role.
 func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
-	role, err := d.services.authority.Role(agent.Role)
+	role, err := d.cloud.Authority.Role(agent.Role)
 	if err != nil {
 		return fmt.Errorf("finding the role of %s: %w", agent.Name, err)
 	}
-	identity, err := d.services.roles.Grant(ecs.Claim{
+	identity, err := d.cloud.Roles.Grant(ecs.Claim{
 		Name: "agent/" + agent.Name, Service: agent.Service, Role: role.ARN, Session: agent.Session,
 		Source: fmt.Sprintf("arn:%s:ec2:%s:%s:instance/%s", d.account.Partition, d.account.Region, d.account.Account, agent.Session),
 	})
@@ -163,7 +163,7 @@ func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
 	for name, value := range env {
 		list = append(list, name+"="+value)
 	}
-	return d.services.supervisor.Ensure(ctx, process.Spec{
+	return d.cloud.Supervisor.Ensure(ctx, process.Spec{
 		Name: agent.Name, Path: filepath.Join(d.place.bin(), "stile-agent"), Args: []string{"run", "--config", config}, Env: list, Dir: home,
 		Log: d.place.logOf(agent.Name), StopTimeout: 10 * time.Second,
 	})

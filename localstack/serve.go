@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,7 +15,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stile-dev/stile/localstack/account"
 	"github.com/stile-dev/stile/localstack/apigateway"
+	"github.com/stile-dev/stile/localstack/cloud"
 	"github.com/stile-dev/stile/localstack/ecs"
 	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/process"
@@ -63,11 +64,11 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 	if err != nil {
 		return err
 	}
-	s, err := openServices(p, o, a, log)
+	s, err := cloud.Open(p.cloud(o, a, log))
 	if err != nil {
 		return err
 	}
-	d := &deployment{place: p, ports: o, scale: counts, account: a, services: s, log: log, phase: phase}
+	d := &deployment{place: p, ports: o, scale: counts, account: a, cloud: s, log: log, phase: phase}
 	stop, err := d.listen()
 	if err != nil {
 		return errors.Join(err, s.Close())
@@ -82,6 +83,15 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 	}
 	stop()
 	return errors.Join(err, s.Close())
+}
+
+// cloud says where the services of this state directory find everything.
+func (p place) cloud(o *ports, a *account.Account, log *slog.Logger) cloud.Config {
+	return cloud.Config{
+		Account: a.Account, Region: a.Region, Partition: a.Partition,
+		Dir: p.aws(), BinDir: p.bin(), LogDir: p.log(), RunDir: p.run(), HomeDir: p.home(""),
+		Balancer: p.balancer(), TrustFile: p.trust(), Endpoint: o.endpoint(), Port: o.task, Log: log,
+	}
 }
 
 // variables are what account.yaml may refer to.
@@ -102,8 +112,8 @@ func (d *deployment) listen() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	d.services.gate.Mount(ecs.CredentialsPath, d.services.roles)
-	d.services.gate.Mount(controlPath, &control{deployment: d, token: token})
+	d.cloud.Gate.Mount(ecs.CredentialsPath, d.cloud.Roles)
+	d.cloud.Gate.Mount(controlPath, &control{deployment: d, token: token})
 	plain, err := net.Listen("tcp", loopback(d.ports.AWS))
 	if err != nil {
 		return nil, fmt.Errorf("opening the AWS endpoint: %w", err)
@@ -114,8 +124,8 @@ func (d *deployment) listen() (stop func(), err error) {
 	}
 	errorLog := slog.NewLogLogger(d.log.Handler(), slog.LevelDebug)
 	servers := []*http.Server{
-		{Handler: d.services.gate, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog},
-		{Handler: d.services.api, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog},
+		{Handler: d.cloud.Gate, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog},
+		{Handler: d.cloud.API, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog},
 	}
 	go func() { _ = servers[0].Serve(plain) }()
 	go func() { _ = servers[1].Serve(secure) }()
@@ -152,7 +162,7 @@ func (d *deployment) bring(ctx context.Context) error {
 // people makes the roles that lie outside the stacks.
 func (d *deployment) people() error {
 	for _, person := range d.account.People {
-		if _, err := d.services.authority.PutRole(iam.Role{Name: person.Role, Path: person.Path, Trust: json.RawMessage(trustOf("sso.amazonaws.com")), MaxSession: 12 * time.Hour}); err != nil {
+		if _, err := d.cloud.Authority.PutRole(iam.Role{Name: person.Role, Path: person.Path, Trust: json.RawMessage(trustOf("sso.amazonaws.com")), MaxSession: 12 * time.Hour}); err != nil {
 			return fmt.Errorf("making the role of %s: %w", person.Session, err)
 		}
 	}
@@ -160,7 +170,7 @@ func (d *deployment) people() error {
 		if i > 0 && agent.Role == d.account.Agents[i-1].Role && agent.Service == d.account.Agents[i-1].Service {
 			continue
 		}
-		if _, err := d.services.authority.PutRole(iam.Role{Name: agent.Role, Trust: json.RawMessage(trustOf(agent.Service))}); err != nil {
+		if _, err := d.cloud.Authority.PutRole(iam.Role{Name: agent.Role, Trust: json.RawMessage(trustOf(agent.Service))}); err != nil {
 			return fmt.Errorf("making the role of %s: %w", agent.Name, err)
 		}
 	}
@@ -170,12 +180,12 @@ func (d *deployment) people() error {
 // warm starts an instance of each function of the list that the templates declare, side by side.
 func (d *deployment) warm(ctx context.Context) error {
 	var names []string
-	for binary, name := range d.services.lambda.Functions() {
+	for binary, name := range d.cloud.Lambda.Functions() {
 		if slices.Contains(warm, binary) {
 			names = append(names, name)
 		}
 	}
-	return together(names, func(name string) error { return d.services.lambda.Warm(ctx, name) })
+	return together(names, func(name string) error { return d.cloud.Lambda.Warm(ctx, name) })
 }
 
 // together does something for each of a list, side by side.
@@ -195,7 +205,7 @@ func (d *deployment) fleet(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	if err := d.services.supervisor.Ensure(ctx, process.Spec{
+	if err := d.cloud.Supervisor.Ensure(ctx, process.Spec{
 		Name: balancerName, Path: self, Args: []string{"balance", "-config", d.place.balancer()}, Env: []string{"TZ=UTC"},
 		Log: d.place.logOf(balancerName), StopTimeout: 2 * time.Second,
 	}); err != nil {
@@ -203,7 +213,7 @@ func (d *deployment) fleet(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if err := d.services.ecs.Ready(ctx); err != nil {
+	if err := d.cloud.ECS.Ready(ctx); err != nil {
 		return fmt.Errorf("the proxy does not listen: %w; its log is below %s", err, d.place.log())
 	}
 	if err := ecs.Reachable(ctx, loopback(d.ports.Proxy)); err != nil {
@@ -244,5 +254,3 @@ func (r *reporter) set(change func(*status)) error {
 	}
 	return nil
 }
-
-func readAll(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, 1<<20)) }

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/stile-dev/stile/localstack/account"
+	"github.com/stile-dev/stile/localstack/cloud"
 	"github.com/stile-dev/stile/localstack/process"
 	"github.com/stile-dev/stile/localstack/template"
 )
@@ -337,12 +338,12 @@ func TestEveryTypeThatRunsHasAProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openServices(p, o, a, slog.New(slog.DiscardHandler))
+	s, err := cloud.Open(p.cloud(o, a, slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	d, err := template.New(template.Config{Providers: s.providers()})
+	d, err := template.New(template.Config{Providers: s.Providers()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,182 @@
+// Package cloud puts the services of the local AWS together: one account, whose stores, hosts and gate know each
+// other and nobody else.
+//
+// It listens on nothing and deploys nothing by itself. Its entry point is [Open].
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/stile-dev/stile/localstack/apigateway"
+	"github.com/stile-dev/stile/localstack/dynamodb"
+	"github.com/stile-dev/stile/localstack/ecs"
+	"github.com/stile-dev/stile/localstack/events"
+	"github.com/stile-dev/stile/localstack/gate"
+	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/kms"
+	"github.com/stile-dev/stile/localstack/lambda"
+	"github.com/stile-dev/stile/localstack/process"
+	"github.com/stile-dev/stile/localstack/resource"
+	"github.com/stile-dev/stile/localstack/s3"
+	"github.com/stile-dev/stile/localstack/sts"
+)
+
+// Config says whose account this is and where everything lies. All paths are absolute.
+type Config struct {
+	Account, Region, Partition string
+
+	Dir       string // what was created: tables, keys, buckets, stacks
+	BinDir    string // what runs; see [lambda.Config] and [ecs.Config]
+	LogDir    string // a file for each function and task
+	RunDir    string // process records
+	HomeDir   string // a directory for each task
+	Balancer  string // the load balancer's configuration file
+	TrustFile string // the API's root certificate, for tasks
+	Endpoint  string // the URL at which Gate will answer
+	Port      func(task string) (int, error)
+	Log       *slog.Logger
+}
+
+// Cloud is all services of one account, opened and ready to be deployed into.
+type Cloud struct {
+	Authority  *iam.Authority
+	DynamoDB   *dynamodb.Server
+	KMS        *kms.Service
+	S3         *s3.Service
+	Events     *events.Service
+	Lambda     *lambda.Host
+	API        *apigateway.Gateway
+	ECS        *ecs.Host
+	Roles      *ecs.Credentials
+	Supervisor *process.Supervisor
+	Gate       *gate.Gate
+
+	config  Config
+	closers []func() error // in the order of opening
+}
+
+// Open opens everything below c.Dir. Close it when done.
+func Open(c Config) (*Cloud, error) {
+	s := &Cloud{config: c, Supervisor: process.NewSupervisor(c.RunDir, c.Log)}
+	err := s.openStores(c)
+	if err == nil {
+		err = s.openHosts(c)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Cloud) openStores(c Config) (err error) {
+	if s.Authority, err = iam.Open(iam.Config{Dir: c.Dir, Account: c.Account, Partition: c.Partition, Region: c.Region}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.Authority.Close)
+	if s.DynamoDB, err = dynamodb.Open(dynamodb.Config{Dir: c.Dir + "/dynamodb", Account: c.Account, Region: c.Region, Partition: c.Partition, Logger: c.Log}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.DynamoDB.Close)
+	if s.KMS, err = kms.Open(kms.Config{Dir: c.Dir + "/kms", Authority: s.Authority, Logger: c.Log}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.KMS.Close)
+	if s.S3, err = s3.Open(s3.Config{Dir: c.Dir + "/s3", Authority: s.Authority}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.S3.Close)
+	s.Events, err = events.Open(events.Config{Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule})
+	if err == nil {
+		s.closers = append(s.closers, s.Events.Close)
+	}
+	return err
+}
+
+func (s *Cloud) openHosts(c Config) (err error) {
+	if s.Lambda, err = lambda.New(lambda.Config{
+		Authority: s.Authority, BinDir: c.BinDir, LogDir: c.LogDir, StateDir: c.Dir + "/lambda", Endpoint: c.Endpoint, Streams: streams{s.DynamoDB}, Log: c.Log,
+	}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() error { s.Lambda.Close(); return nil })
+	s.API = apigateway.New(apigateway.Config{Account: c.Account, Region: c.Region, Partition: c.Partition, Invoker: invoker{s.Lambda}, Log: c.Log})
+	if s.Roles, err = ecs.OpenCredentials(s.Authority, c.Dir, c.Endpoint); err != nil {
+		return err
+	}
+	if s.ECS, err = ecs.New(ecs.Config{
+		Authority: s.Authority, Supervisor: s.Supervisor, Roles: s.Roles, BinDir: c.BinDir, LogDir: c.LogDir, HomeDir: c.HomeDir,
+		Balancer: c.Balancer, Endpoint: c.Endpoint, TrustFile: c.TrustFile, Port: c.Port, Log: c.Log,
+	}); err != nil {
+		return err
+	}
+	s.Gate, err = gate.New(gate.Config{
+		Authority: s.Authority, Logger: c.Log,
+		Services: []gate.Service{s.DynamoDB, s.KMS, s.S3, sts.New(), s.Events, s.Lambda.Service()},
+	})
+	return err
+}
+
+// Providers are everybody who makes resources.
+func (s *Cloud) Providers() []resource.Provider {
+	return []resource.Provider{iam.NewProvider(s.Authority), s.DynamoDB, s.KMS, s.S3, s.Events, s.Lambda, s.API, s.ECS}
+}
+
+// Close ends every function and closes every store. Tasks, agents and the load balancer go on.
+func (s *Cloud) Close() error {
+	s.Supervisor.Release()
+	var faults []error
+	for _, closer := range slices.Backward(s.closers) {
+		faults = append(faults, closer())
+	}
+	return errors.Join(faults...)
+}
+
+// rule puts a provisioned rule to work; one with a pattern is only recorded.
+func (s *Cloud) rule(r events.Rule) error {
+	if r.Schedule == "" {
+		return nil
+	}
+	schedule := lambda.Rule{Name: r.Name, ARN: r.ARN, Schedule: r.Schedule, Enabled: r.Enabled}
+	for _, t := range r.Targets {
+		schedule.Targets = append(schedule.Targets, lambda.Target{ARN: t.ARN, Input: t.Input, DeadLetter: t.DeadLetterARN})
+	}
+	return s.Lambda.Run(schedule)
+}
+
+// streams lets event source mappings read DynamoDB's streams.
+type streams struct{ server *dynamodb.Server }
+
+func (s streams) Latest() string { return s.server.Latest() }
+
+func (s streams) Records(ctx context.Context, arn, after string, limit int) ([]lambda.Record, error) {
+	found, err := s.server.Records(ctx, arn, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	records := make([]lambda.Record, len(found))
+	for i, r := range found {
+		raw, err := json.Marshal(r)
+		if err != nil {
+			return nil, fmt.Errorf("writing a stream record: %w", err)
+		}
+		records[i] = lambda.Record{Sequence: r.Change.SequenceNumber, Created: time.Unix(r.Change.ApproximateCreationDateTime, 0), Event: raw}
+	}
+	return records, nil
+}
+
+// invoker lets API Gateway run functions.
+type invoker struct{ host *lambda.Host }
+
+func (i invoker) InvokeAPI(ctx context.Context, source, function string, event []byte) ([]byte, bool, error) {
+	result, err := i.host.InvokeAs(ctx, "apigateway.amazonaws.com", source, function, event)
+	if errors.Is(err, lambda.ErrBusy) {
+		err = fmt.Errorf("%w: %w", apigateway.ErrBusy, err)
+	}
+	return result.Payload, result.Failed, err
+}
