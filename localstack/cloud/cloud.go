@@ -41,6 +41,7 @@ type Config struct {
 	Endpoint  string // the URL at which Gate will answer
 	Port      func(task string) (int, error)
 	Log       *slog.Logger
+	Minute    time.Duration // of schedules and of retries; 0 means a minute
 }
 
 // Cloud is all services of one account, opened and ready to be deployed into.
@@ -100,7 +101,7 @@ func (s *Cloud) openStores(c Config) (err error) {
 
 func (s *Cloud) openHosts(c Config) (err error) {
 	if s.Lambda, err = lambda.New(lambda.Config{
-		Authority: s.Authority, BinDir: c.BinDir, LogDir: c.LogDir, StateDir: c.Dir + "/lambda", Endpoint: c.Endpoint, Streams: streams{s.DynamoDB}, Log: c.Log,
+		Authority: s.Authority, BinDir: c.BinDir, LogDir: c.LogDir, StateDir: c.Dir + "/lambda", Endpoint: c.Endpoint, Streams: streams{s.DynamoDB}, Log: c.Log, Minute: c.Minute,
 	}); err != nil {
 		return err
 	}
@@ -153,6 +154,8 @@ func (s *Cloud) rule(r events.Rule) error {
 type streams struct{ server *dynamodb.Server }
 
 func (s streams) Latest() string { return s.server.Latest() }
+
+func (s streams) Shard(arn string) string { return s.server.Shard(arn) }
 
 func (s streams) Records(ctx context.Context, arn, after string, limit int) ([]lambda.Record, error) {
 	found, err := s.server.Records(ctx, arn, after, limit)

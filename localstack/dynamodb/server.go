@@ -149,6 +149,16 @@ func (s *Server) Latest() string {
 	return store.Sequence(last)
 }
 
+// Shard is the id of a stream's only shard, "" of a stream that is none.
+func (s *Server) Shard(streamARN string) (id string) {
+	s.store.Read(func(r *store.Reader) {
+		if st, _, ok := r.Stream(streamARN); ok {
+			id = shardID(st)
+		}
+	})
+	return id
+}
+
 // tableARN is the ARN of the table of that name, whether it exists or not.
 func (s *Server) tableARN(name string) string {
 	return fmt.Sprintf("arn:%s:dynamodb:%s:%s:table/%s", s.config.Partition, s.config.Region, s.config.Account, name)

@@ -59,10 +59,10 @@ func functionName(nameOrARN string) string {
 	return name
 }
 
-// invoke queues a request and waits for its result. When ctx ends first the request still runs, as it would
+// invoke queues the request of that id and waits for its result. When ctx ends first the request still runs, as it would
 // on AWS.
-func (f *function) invoke(ctx context.Context, payload []byte) (Result, error) {
-	inv := &invocation{id: requestID(), payload: payload, result: make(chan Result, 1)}
+func (f *function) invoke(ctx context.Context, id string, payload []byte) (Result, error) {
+	inv := &invocation{id: id, payload: payload, result: make(chan Result, 1)}
 	select {
 	case f.queue <- inv:
 	default:

@@ -38,6 +38,7 @@ type Config struct {
 
 	Instances int           // of one function; 0 means 4
 	Queue     int           // requests that wait for an instance; 0 means 256
+	Minute    time.Duration // of schedules and retries; 0 means a minute
 	Idle      time.Duration // an instance without work for so long is ended; 0 means 60 s
 	Now       func() time.Time
 }
@@ -69,6 +70,9 @@ func New(c Config) (*Host, error) {
 	}
 	if c.Queue == 0 {
 		c.Queue = 256
+	}
+	if c.Minute == 0 {
+		c.Minute = time.Minute
 	}
 	if c.Idle == 0 {
 		c.Idle = time.Minute
@@ -112,16 +116,25 @@ var ErrNoFunction = errors.New("function not found")
 
 // Invoke runs a function without asking who calls. Callers that act for somebody use [Host.InvokeAs].
 func (h *Host) Invoke(ctx context.Context, nameOrARN string, payload []byte) (Result, error) {
+	return h.invoke(ctx, requestID(), nameOrARN, payload)
+}
+
+// invoke runs a function for the request of that id; when it is tried again, the id is the same.
+func (h *Host) invoke(ctx context.Context, id, nameOrARN string, payload []byte) (Result, error) {
 	f, err := h.function(nameOrARN)
 	if err != nil {
 		return Result{}, err
 	}
-	return f.invoke(ctx, payload)
+	return f.invoke(ctx, id, payload)
 }
 
 // InvokeAs runs a function for an AWS service, such as apigateway.amazonaws.com, if the function's resource
 // policy lets that service act for source, the ARN of what triggered it.
 func (h *Host) InvokeAs(ctx context.Context, service, source, nameOrARN string, payload []byte) (Result, error) {
+	return h.invokeAs(ctx, requestID(), service, source, nameOrARN, payload)
+}
+
+func (h *Host) invokeAs(ctx context.Context, id, service, source, nameOrARN string, payload []byte) (Result, error) {
 	f, err := h.function(nameOrARN)
 	if err != nil {
 		return Result{}, err
@@ -129,7 +142,7 @@ func (h *Host) InvokeAs(ctx context.Context, service, source, nameOrARN string, 
 	if err := h.mayInvoke(service, source, f); err != nil {
 		return Result{}, err
 	}
-	return f.invoke(ctx, payload)
+	return f.invoke(ctx, id, payload)
 }
 
 func (h *Host) mayInvoke(service, source string, f *function) error {

@@ -24,6 +24,8 @@ type Streams interface {
 	Records(ctx context.Context, streamARN, after string, limit int) ([]Record, error)
 	// Latest is the sequence number after which only changes to come have theirs.
 	Latest() string
+	// Shard is the id of a stream's only shard.
+	Shard(streamARN string) string
 }
 
 // mappingSpec is AWS::Lambda::EventSourceMapping.
@@ -246,11 +248,16 @@ func (m *mapping) giveUp(records []Record, why string, tries int) {
 	if m.DestinationConfig.OnFailure.Destination == "" {
 		return
 	}
+	first, last := records[0], records[len(records)-1]
 	m.host.bury(m.DestinationConfig.OnFailure.Destination, map[string]any{
-		"requestContext":  map[string]any{"functionArn": m.host.arn(m.f), "condition": "RetryAttemptsExhausted", "approximateInvokeCount": tries},
-		"responseContext": map[string]any{"functionError": "Unhandled", "cause": why},
+		"requestContext": map[string]any{
+			"requestId": requestID(), "functionArn": m.host.arn(m.f), "condition": "RetryAttemptsExhausted", "approximateInvokeCount": tries,
+		},
+		"responseContext": map[string]any{"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+		"version":         "1.0",
 		"DDBStreamBatchInfo": map[string]any{
-			"startSequenceNumber": records[0].Sequence, "endSequenceNumber": records[len(records)-1].Sequence,
+			"shardId": m.host.Streams.Shard(m.EventSourceArn), "startSequenceNumber": first.Sequence, "endSequenceNumber": last.Sequence,
+			"approximateArrivalOfFirstRecord": first.Created.UTC().Format(time.RFC3339), "approximateArrivalOfLastRecord": last.Created.UTC().Format(time.RFC3339),
 			"batchSize": len(records), "streamArn": m.EventSourceArn,
 		},
 	})

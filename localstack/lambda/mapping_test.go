@@ -37,6 +37,8 @@ func (s *tape) add(event string) {
 	s.more = make(chan struct{})
 }
 
+func (s *tape) Shard(string) string { return "shard-1" }
+
 func (s *tape) Latest() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,13 +144,13 @@ func TestABatchThatIsGivenUpGoesToItsQueue(t *testing.T) {
 	}
 	source.add(`{"eventID":"one"}`)
 	var message struct {
-		DDBStreamBatchInfo struct{ StartSequenceNumber, StreamArn string }
+		DDBStreamBatchInfo struct{ ShardId, StartSequenceNumber, StreamArn string }
 	}
 	eventually(t, "a message", func() bool {
 		raw, err := os.ReadFile(filepath.Join(w.state, "queue-failed.ndjson"))
 		return err == nil && json.Unmarshal(raw, &message) == nil
 	})
-	if message.DDBStreamBatchInfo.StartSequenceNumber != "1" || message.DDBStreamBatchInfo.StreamArn != stream {
+	if message.DDBStreamBatchInfo.ShardId != "shard-1" || message.DDBStreamBatchInfo.StartSequenceNumber != "1" || message.DDBStreamBatchInfo.StreamArn != stream {
 		t.Errorf("message %+v", message)
 	}
 }

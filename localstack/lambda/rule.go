@@ -44,7 +44,7 @@ func (h *Host) Run(r Rule) error {
 			return fmt.Errorf("rule %s: only functions are targets here, not %s", r.Name, target.ARN)
 		}
 	}
-	every := time.Duration(n) * map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour}[parts[2]]
+	every := time.Duration(n) * h.Minute * map[string]time.Duration{"minute": 1, "hour": 60, "day": 24 * 60}[parts[2]]
 	h.loop(r.ARN, func(ctx context.Context) {
 		for r.Enabled && sleep(ctx, every) == nil {
 			h.fire(r, h.tick(r))
@@ -87,8 +87,8 @@ func (h *Host) background(work func()) {
 }
 
 func (h *Host) reach(r Rule, target Target, payload []byte) {
-	why := h.attempts(func(ctx context.Context) (Result, error) {
-		return h.InvokeAs(ctx, "events.amazonaws.com", r.ARN, target.ARN, payload)
+	why := h.attempts(func(ctx context.Context, id string) (Result, error) {
+		return h.invokeAs(ctx, id, "events.amazonaws.com", r.ARN, target.ARN, payload)
 	})
 	if why == "" {
 		return
@@ -99,14 +99,15 @@ func (h *Host) reach(r Rule, target Target, payload []byte) {
 	}
 }
 
-// attempts tries an asynchronous invocation three times, and returns why the last one failed, or "".
-func (h *Host) attempts(invoke func(context.Context) (Result, error)) string {
-	why := ""
+// attempts tries an asynchronous invocation three times under one request id, and returns why the last one failed,
+// or "". AWS waits a minute and then two; here both are a thirtieth.
+func (h *Host) attempts(invoke func(ctx context.Context, id string) (Result, error)) string {
+	why, id := "", requestID()
 	for try := range 3 {
-		if try > 0 && sleep(h.ctx, time.Duration(try)*2*time.Second) != nil {
-			return "the local AWS was stopped"
+		if try > 0 && sleep(h.ctx, time.Duration(try)*h.Minute/30) != nil {
+			return "the local AWS went down"
 		}
-		result, err := invoke(h.ctx)
+		result, err := invoke(h.ctx, id)
 		switch {
 		case err != nil:
 			why = err.Error()
@@ -120,7 +121,9 @@ func (h *Host) attempts(invoke func(context.Context) (Result, error)) string {
 }
 
 func (h *Host) retry(f *function, payload []byte) {
-	if why := h.attempts(func(ctx context.Context) (Result, error) { return h.Invoke(ctx, f.Name, orObject(payload)) }); why != "" {
+	if why := h.attempts(func(ctx context.Context, id string) (Result, error) {
+		return h.invoke(ctx, id, f.Name, orObject(payload))
+	}); why != "" {
 		h.Log.Error("An asynchronous invocation failed", "function", f.Name, "cause", why)
 	}
 }

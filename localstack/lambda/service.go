@@ -135,7 +135,7 @@ func checkPayload(kind string, body []byte) error {
 }
 
 func (s *Service) synchronous(w http.ResponseWriter, c *gate.Call, f *function) error {
-	result, err := f.invoke(c.HTTP.Context(), orObject(c.Body))
+	result, err := f.invoke(c.HTTP.Context(), requestID(), orObject(c.Body))
 	if err != nil {
 		return err
 	}
