@@ -31,7 +31,7 @@ func TestProxyHeaderGolden(t *testing.T) {
 			t.Errorf("%s → %s:\n got %s\nwant %s", c.source, c.destination, got, c.want)
 		}
 	}
-	if got := hex.EncodeToString(balance.LocalHeader()); got != magic+"20000000" {
+	if got := hex.EncodeToString(balance.LocalHeader()); got != magic+"20110054"+strings.Repeat("00", 84) {
 		t.Errorf("local header %s", got)
 	}
 }

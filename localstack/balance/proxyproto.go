@@ -12,7 +12,6 @@ const signature = "\r\n\r\n\x00\r\nQUIT\n"
 const (
 	commandLocal = 0x20
 	commandProxy = 0x21
-	familyNone   = 0x00
 	familyTCP4   = 0x11
 	familyTCP6   = 0x21
 )
@@ -41,7 +40,12 @@ func ProxyHeader(source, destination netip.AddrPort) []byte {
 	return append(header, addresses...)
 }
 
-// LocalHeader is what a health check sends: a connection made by the balancer itself.
+// checkBody is how many bytes follow the header of a health check. An NLB's hold nothing that a target may use.
+const checkBody = 84
+
+// LocalHeader is what a health check sends: a connection made by the balancer itself. As an NLB's it claims to
+// hold addresses, and a target has to skip them (2.2, command LOCAL).
 func LocalHeader() []byte {
-	return append([]byte(signature), commandLocal, familyNone, 0, 0)
+	header := append([]byte(signature), commandLocal, familyTCP4, 0, checkBody)
+	return append(header, make([]byte, checkBody)...)
 }
