@@ -25,6 +25,7 @@ func wantRefusal(t *testing.T, err error, code, sentence string) {
 }
 
 func TestDynamoDBConditionalPutsAndUpdatesReturnWhatTheyShould(t *testing.T) {
+	holds(t, "dynamodb/write/conditional")
 	c, name := tableMade(t)
 	item := attributes{"pk": text("a"), "sk": text("1"), "n": digits("1.50"), "m": &types.AttributeValueMemberM{Value: attributes{"x": text("y"), "z": digits("1")}}}
 	create := &dynamodb.PutItemInput{TableName: &name, Item: item, ConditionExpression: aws.String("attribute_not_exists(pk)"), ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld}
@@ -59,6 +60,7 @@ func TestDynamoDBConditionalPutsAndUpdatesReturnWhatTheyShould(t *testing.T) {
 }
 
 func TestDynamoDBRefusesExpressionsThatAreWrong(t *testing.T) {
+	holds(t, "dynamodb/expression/refusals")
 	c, name := tableMade(t)
 	for expression, want := range map[string]string{
 		"name = :v":             "Invalid ConditionExpression: Attribute name is a reserved keyword; reserved keyword: name",
@@ -91,11 +93,12 @@ func TestDynamoDBRefusesExpressionsThatAreWrong(t *testing.T) {
 	wantCode(t, err, "ValidationException")
 	_, err = c.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &name, Item: attributes{"pk": text("a"), "sk": text("1"), "v": text(strings.Repeat("x", 400*1024))}})
 	wantRefusal(t, err, "ValidationException", "Item size has exceeded the maximum allowed size")
-	_, err = c.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: aws.String("conformance-nowhere"), Key: at("a", "1")})
+	_, err = c.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: aws.String(here.Prefix + "-test-nowhere"), Key: at("a", "1")})
 	wantRefusal(t, err, "ResourceNotFoundException", "Requested resource not found")
 }
 
 func TestDynamoDBQueriesInOrderByPages(t *testing.T) {
+	holds(t, "dynamodb/query/pages")
 	c, name := tableMade(t)
 	for _, sk := range []string{"b2", "a1", "b10", "c"} {
 		if _, err := c.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &name, Item: at("p", sk)}); err != nil {

@@ -15,6 +15,7 @@ import (
 )
 
 func TestDynamoDBTransactionsAreAllOrNothingAndSayWhy(t *testing.T) {
+	holds(t, "dynamodb/transaction/reasons")
 	c, name := tableMade(t)
 	create := func(sk string) types.TransactWriteItem {
 		return types.TransactWriteItem{Put: &types.Put{
@@ -52,6 +53,7 @@ func TestDynamoDBTransactionsAreAllOrNothingAndSayWhy(t *testing.T) {
 }
 
 func TestDynamoDBAnswersARepeatedTokenWithoutDoingItAgain(t *testing.T) {
+	holds(t, "dynamodb/transaction/token")
 	c, name := tableMade(t)
 	token := rand.Text()
 	count := func(by string) error {
@@ -77,6 +79,7 @@ func TestDynamoDBAnswersARepeatedTokenWithoutDoingItAgain(t *testing.T) {
 }
 
 func TestDynamoDBEnforcesLeadingKeysAndDeniesWhatNamesNone(t *testing.T) {
+	holds(t, "dynamodb/leading-keys")
 	_, name := tableMade(t)
 	narrow := dynamoClient(narrowed(t, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"dynamodb:*","Resource":"*","Condition":{
 		"ForAllValues:StringLike":{"dynamodb:LeadingKeys":["user#*"]},"Null":{"dynamodb:LeadingKeys":"false"}}}}`))
@@ -99,6 +102,7 @@ func TestDynamoDBEnforcesLeadingKeysAndDeniesWhatNamesNone(t *testing.T) {
 }
 
 func TestDynamoDBStreamsTellOldAndNew(t *testing.T) {
+	holds(t, "dynamodb/stream/images")
 	c, name := tableMade(t)
 	r := dynamodbstreams.NewFromConfig(here.Config, func(o *dynamodbstreams.Options) {
 		if here.Endpoint != "" {

@@ -3,27 +3,13 @@ package conformance_test
 import (
 	"context"
 	"crypto/rand"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-
-	served "github.com/stile-dev/stile/localstack/dynamodb"
-	"github.com/stile-dev/stile/localstack/gate"
 )
-
-func init() {
-	plugs = append(plugs, plug{Serve: func(l *local) (gate.Service, func() error, error) {
-		s, err := served.Open(served.Config{Dir: filepath.Join(l.Dir, "dynamodb"), Account: account, Region: region})
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, s.Close, nil
-	}})
-}
 
 func dynamoClient(c aws.Config) *dynamodb.Client {
 	return dynamodb.NewFromConfig(c, func(o *dynamodb.Options) {
@@ -36,7 +22,7 @@ func dynamoClient(c aws.Config) *dynamodb.Client {
 // tableMade makes a table with string keys pk and sk and a stream, which goes with the test.
 func tableMade(t *testing.T) (c *dynamodb.Client, name string) {
 	t.Helper()
-	c, name = dynamoClient(here.Config), "conformance-"+rand.Text()
+	c, name = dynamoClient(here.Config), here.Prefix+"-test-"+rand.Text()
 	_, err := c.CreateTable(t.Context(), &dynamodb.CreateTableInput{
 		TableName: &name, BillingMode: types.BillingModePayPerRequest,
 		KeySchema: []types.KeySchemaElement{

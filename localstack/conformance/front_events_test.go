@@ -22,6 +22,7 @@ func event(detail string) types.PutEventsRequestEntry {
 }
 
 func TestOneBadEventDoesNotTakeTheOthersAlong(t *testing.T) {
+	holds(t, "events/put/partial-failure")
 	reserved := event(`{}`)
 	reserved.Source = aws.String("aws.ec2")
 	out, err := eventsClient(here.Config).PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{
@@ -42,6 +43,7 @@ func TestOneBadEventDoesNotTakeTheOthersAlong(t *testing.T) {
 }
 
 func TestElevenEventsAreTooMany(t *testing.T) {
+	holds(t, "events/put/eleven")
 	entries := make([]types.PutEventsRequestEntry, 11)
 	for i := range entries {
 		entries[i] = event(`{}`)
@@ -51,6 +53,7 @@ func TestElevenEventsAreTooMany(t *testing.T) {
 }
 
 func TestAMegabyteOfEventsIsTooMuch(t *testing.T) {
+	holds(t, "events/put/size")
 	_, err := eventsClient(here.Config).PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{
 		event(`{"a":"` + strings.Repeat("x", 1<<20) + `"}`),
 	}})
@@ -60,6 +63,7 @@ func TestAMegabyteOfEventsIsTooMuch(t *testing.T) {
 }
 
 func TestPutEventsNeedsItsPermission(t *testing.T) {
+	holds(t, "events/put/permission")
 	_, err := eventsClient(narrowed(t, allow("events:PutEvents", "arn:aws:events:*:*:event-bus/another"))).PutEvents(t.Context(), &eventbridge.PutEventsInput{
 		Entries: []types.PutEventsRequestEntry{event(`{}`)},
 	})

@@ -31,6 +31,7 @@ func digestInput() *kms.SignInput {
 }
 
 func TestASignatureOverADigestVerifiesWithThePublicKey(t *testing.T) {
+	holds(t, "kms/sign/digest")
 	client, in := kmsClient(here.Config), digestInput()
 	signed, err := client.Sign(t.Context(), in)
 	if err != nil {
@@ -60,6 +61,7 @@ func TestASignatureOverADigestVerifiesWithThePublicKey(t *testing.T) {
 }
 
 func TestSignRefuses(t *testing.T) {
+	holds(t, "kms/sign/refusals")
 	cases := map[string]struct {
 		spoil func(*kms.SignInput)
 		code  string
@@ -83,6 +85,7 @@ func TestSignRefuses(t *testing.T) {
 }
 
 func TestConditionsOnSignAreHeldAgainstTheCall(t *testing.T) {
+	holds(t, "kms/sign/conditions")
 	narrow := kmsClient(narrowed(t, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"kms:Sign","Resource":"*",
 		"Condition":{"StringEquals":{"kms:MessageType":"DIGEST","kms:SigningAlgorithm":"ECDSA_SHA_256"}}}}`))
 	if _, err := narrow.Sign(t.Context(), digestInput()); err != nil {
@@ -97,6 +100,7 @@ func TestConditionsOnSignAreHeldAgainstTheCall(t *testing.T) {
 }
 
 func TestMacsVerifyAndOthersDoNot(t *testing.T) {
+	holds(t, "kms/mac")
 	client := kmsClient(here.Config)
 	out, err := client.GenerateMac(t.Context(), &kms.GenerateMacInput{KeyId: aws.String(here.MacKey), MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Message: []byte("challenge")})
 	if err != nil {
@@ -112,14 +116,23 @@ func TestMacsVerifyAndOthersDoNot(t *testing.T) {
 	wantCode(t, verify("another"), "KMSInvalidMacException")
 }
 
+// newKey is a key with the run's tag, without which the suite's role may neither make nor use it.
+func newKey(policy *string) *kms.CreateKeyInput {
+	return &kms.CreateKeyInput{
+		KeySpec: types.KeySpecEccNistP256, KeyUsage: types.KeyUsageTypeSignVerify, Policy: policy,
+		Tags: []types.Tag{{TagKey: aws.String(tag), TagValue: &here.Prefix}},
+	}
+}
+
 // TestAKeysLife walks one key through its states; the key is left to be deleted after seven days.
 func TestAKeysLife(t *testing.T) {
+	holds(t, "kms/key/states")
 	client := kmsClient(here.Config)
-	made, err := client.CreateKey(t.Context(), &kms.CreateKeyInput{KeySpec: types.KeySpecEccNistP256, KeyUsage: types.KeyUsageTypeSignVerify})
+	made, err := client.CreateKey(t.Context(), newKey(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, alias := made.KeyMetadata.KeyId, aws.String("alias/stile-conformance-"+(*made.KeyMetadata.KeyId)[:8])
+	id, alias := made.KeyMetadata.KeyId, aws.String("alias/"+here.Prefix+"-"+(*made.KeyMetadata.KeyId)[:8])
 	if _, err := client.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: alias, TargetKeyId: id}); err != nil {
 		t.Fatal(err)
 	}
@@ -167,11 +180,12 @@ func TestAKeysLife(t *testing.T) {
 }
 
 func TestAKeyPolicyMayTakeAwayWhatIdentityPoliciesGive(t *testing.T) {
+	holds(t, "kms/policy/takes-away")
 	client := kmsClient(here.Config)
 	account := strings.Split(here.RoleARN, ":")[4]
 	policy := `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + account + `:root"},"NotAction":"kms:Sign","Resource":"*"}]}`
-	made, err := client.CreateKey(t.Context(), &kms.CreateKeyInput{KeySpec: types.KeySpecEccNistP256, KeyUsage: types.KeyUsageTypeSignVerify, Policy: &policy})
+	made, err := client.CreateKey(t.Context(), newKey(&policy))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,12 +202,14 @@ func TestAKeyPolicyMayTakeAwayWhatIdentityPoliciesGive(t *testing.T) {
 }
 
 func TestAKeyPolicyThatLocksItsMakerOutIsRefused(t *testing.T) {
+	holds(t, "kms/policy/lockout")
 	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"kms:*","Resource":"*"}]}`
-	_, err := kmsClient(here.Config).CreateKey(t.Context(), &kms.CreateKeyInput{KeySpec: types.KeySpecEccNistP256, KeyUsage: types.KeyUsageTypeSignVerify, Policy: &policy})
+	_, err := kmsClient(here.Config).CreateKey(t.Context(), newKey(&policy))
 	wantCode(t, err, "MalformedPolicyDocumentException")
 }
 
 func TestKMSErrorsHaveTheJSONShape(t *testing.T) {
+	holds(t, "kms/errors")
 	target := map[string]string{"X-Amz-Target": "TrentService.DescribeKey", "Content-Type": "application/x-amz-json-1.1"}
 	unsigned := raw{Method: "POST", Service: "kms", Header: target, Body: "{}", Spoil: func(r *http.Request) { r.Header.Del("Authorization") }}.send(t)
 	if unsigned.Status != http.StatusBadRequest || !strings.Contains(unsigned.Body, "MissingAuthenticationTokenException") {
@@ -213,8 +229,9 @@ func TestKMSErrorsHaveTheJSONShape(t *testing.T) {
 }
 
 func TestAPolicyMayDemandTheAlias(t *testing.T) {
+	holds(t, "kms/alias/conditions")
 	client := kmsClient(here.Config)
-	alias := "alias/stile-conformance-" + rand.Text()
+	alias := "alias/" + here.Prefix + "-" + rand.Text()
 	if _, err := client.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: &alias, TargetKeyId: &here.SignKey}); err != nil {
 		t.Fatal(err)
 	}

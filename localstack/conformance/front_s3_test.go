@@ -52,6 +52,7 @@ func get(t *testing.T, client *s3.Client, key string) (string, error) {
 }
 
 func TestAnObjectComesBackAsItWas(t *testing.T) {
+	holds(t, "s3/object/round-trip")
 	key := fresh(t) + " ünïcode?&=+%"
 	data := make([]byte, 1<<20)
 	_, _ = rand.Read(data)
@@ -84,6 +85,7 @@ func TestAnObjectComesBackAsItWas(t *testing.T) {
 }
 
 func TestNothingOfTheRequestsSignatureIsKeptWithTheObject(t *testing.T) {
+	holds(t, "s3/object/headers")
 	key := fresh(t)
 	put(t, key, "x")
 	got := raw{Method: "HEAD", Service: "s3", Path: "/" + here.Bucket + "/" + key}.send(t)
@@ -95,6 +97,7 @@ func TestNothingOfTheRequestsSignatureIsKeptWithTheObject(t *testing.T) {
 }
 
 func TestIfNoneMatchKeepsTheFirst(t *testing.T) {
+	holds(t, "s3/if-none-match/first")
 	key := fresh(t)
 	in := func(body string) *s3.PutObjectInput {
 		return &s3.PutObjectInput{Bucket: &here.Bucket, Key: &key, Body: strings.NewReader(body), IfNoneMatch: aws.String("*")}
@@ -110,6 +113,7 @@ func TestIfNoneMatchKeepsTheFirst(t *testing.T) {
 }
 
 func TestAWrongChecksumIsRefused(t *testing.T) {
+	holds(t, "s3/checksum")
 	key := fresh(t)
 	sum := sha256.Sum256([]byte("other bytes"))
 	_, err := s3Client(here.Config).PutObject(t.Context(), &s3.PutObjectInput{
@@ -129,6 +133,7 @@ func TestAWrongChecksumIsRefused(t *testing.T) {
 }
 
 func TestAMissingKeyIsOnlyToldToWhoMayList(t *testing.T) {
+	holds(t, "s3/object/missing")
 	key := fresh(t)
 	_, err := get(t, s3Client(here.Config), key)
 	wantCode(t, err, "NoSuchKey")
@@ -137,6 +142,7 @@ func TestAMissingKeyIsOnlyToldToWhoMayList(t *testing.T) {
 }
 
 func TestListingGoesInPagesUnderAPrefix(t *testing.T) {
+	holds(t, "s3/list/pages")
 	prefix := fresh(t) + "/"
 	var want []string
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
@@ -170,6 +176,7 @@ func TestListingGoesInPagesUnderAPrefix(t *testing.T) {
 }
 
 func TestPoliciesReachDownToTheKey(t *testing.T) {
+	holds(t, "s3/policy/key")
 	mine, other := fresh(t), fresh(t)
 	put(t, mine, "mine")
 	put(t, other, "other")
@@ -186,6 +193,7 @@ func TestPoliciesReachDownToTheKey(t *testing.T) {
 }
 
 func TestAPolicyMayDemandIfNoneMatch(t *testing.T) {
+	holds(t, "s3/if-none-match/demanded")
 	client := s3Client(narrowed(t, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:PutObject","Resource":"*","Condition":{"StringEquals":{"s3:if-none-match":"*"}}}}`))
 	key := fresh(t)
 	_, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &here.Bucket, Key: &key, Body: strings.NewReader("x")})
@@ -196,6 +204,7 @@ func TestAPolicyMayDemandIfNoneMatch(t *testing.T) {
 }
 
 func TestAPresignedPutIsForItsKeyAndHeadersOnly(t *testing.T) {
+	holds(t, "s3/presigned/put")
 	key := fresh(t)
 	sum := sha256.Sum256([]byte("chunk"))
 	signed, err := s3.NewPresignClient(s3Client(here.Config)).PresignPutObject(t.Context(), &s3.PutObjectInput{
@@ -246,6 +255,7 @@ func TestAPresignedPutIsForItsKeyAndHeadersOnly(t *testing.T) {
 }
 
 func TestAPresignedGetReads(t *testing.T) {
+	holds(t, "s3/presigned/get")
 	key := fresh(t)
 	put(t, key, "read me")
 	signed, err := s3.NewPresignClient(s3Client(here.Config)).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: &here.Bucket, Key: &key})
@@ -262,6 +272,7 @@ func TestAPresignedGetReads(t *testing.T) {
 }
 
 func TestAStreamedBodyIsUnpackedAndItsTrailerChecked(t *testing.T) {
+	holds(t, "s3/streamed-body")
 	key := fresh(t)
 	body := "5\r\nhello\r\n0\r\nx-amz-checksum-sha256:"
 	sum := sha256.Sum256([]byte("hello"))
@@ -287,6 +298,7 @@ func TestAStreamedBodyIsUnpackedAndItsTrailerChecked(t *testing.T) {
 }
 
 func TestDeletingManyTellsEach(t *testing.T) {
+	holds(t, "s3/delete/many")
 	mine, other := fresh(t), fresh(t)
 	put(t, mine, "x")
 	put(t, other, "x")
@@ -304,6 +316,7 @@ func TestDeletingManyTellsEach(t *testing.T) {
 }
 
 func TestS3RefusesWithItsOwnCodes(t *testing.T) {
+	holds(t, "s3/errors")
 	path := "/" + here.Bucket + "/" + fresh(t)
 	cases := map[string]struct {
 		request raw

@@ -41,6 +41,7 @@ func allow(action, resource string) string {
 }
 
 func TestCallerIdentityNamesTheSessionAndHidesTheRolesPath(t *testing.T) {
+	holds(t, "sts/caller-identity/names")
 	out, err := stsClient(narrowed(t, allow("s3:GetObject", "*"))).GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +71,7 @@ func identityRequest() raw {
 }
 
 func TestCallerIdentityAnswersJSONForASignedRegionalHost(t *testing.T) {
+	holds(t, "sts/caller-identity/json")
 	got := identityRequest().send(t)
 	var out struct {
 		Response struct {
@@ -89,6 +91,7 @@ func TestCallerIdentityAnswersJSONForASignedRegionalHost(t *testing.T) {
 }
 
 func TestCallerIdentityAnswersXMLAndGET(t *testing.T) {
+	holds(t, "sts/caller-identity/xml")
 	r := raw{Method: "GET", Service: "sts", Path: "/?Action=GetCallerIdentity&Version=2011-06-15", Host: identityRequest().Host}
 	got := r.send(t)
 	if got.Status != http.StatusOK || !strings.Contains(got.Body, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">`) {
@@ -97,6 +100,7 @@ func TestCallerIdentityAnswersXMLAndGET(t *testing.T) {
 }
 
 func TestEverySignedHeaderCounts(t *testing.T) {
+	holds(t, "sts/signature/headers")
 	cases := map[string]func(*http.Request){
 		"a custom header is changed": func(r *http.Request) { r.Header.Set("X-Stile-Purpose", "join") },
 		"a custom header is removed": func(r *http.Request) { r.Header.Del("X-Stile-Challenge") },
@@ -140,6 +144,7 @@ func flipSignature(r *http.Request) {
 }
 
 func TestSTSErrorsHaveTheirCodes(t *testing.T) {
+	holds(t, "sts/errors")
 	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
 	unknown := aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
 	cases := map[string]struct {
@@ -173,6 +178,7 @@ func TestSTSErrorsHaveTheirCodes(t *testing.T) {
 }
 
 func TestASessionNeedsItsToken(t *testing.T) {
+	holds(t, "sts/session/token")
 	c, err := narrowed(t, allow("s3:GetObject", "*")).Credentials.Retrieve(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -190,6 +196,7 @@ func TestASessionNeedsItsToken(t *testing.T) {
 }
 
 func TestAssumedCredentialsExpireWhenTheySay(t *testing.T) {
+	holds(t, "sts/session/expiry")
 	out, err := stsClient(here.Config).AssumeRole(t.Context(), &sts.AssumeRoleInput{
 		RoleArn: aws.String(here.RoleARN), RoleSessionName: aws.String("brief"), DurationSeconds: aws.Int32(900),
 	})
@@ -203,6 +210,7 @@ func TestAssumedCredentialsExpireWhenTheySay(t *testing.T) {
 }
 
 func TestAPresignedCallerIdentityAnswersToo(t *testing.T) {
+	holds(t, "sts/caller-identity/presigned")
 	signed, err := sts.NewPresignClient(stsClient(here.Config)).PresignGetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -226,6 +234,7 @@ func TestAPresignedCallerIdentityAnswersToo(t *testing.T) {
 }
 
 func TestParametersThatStandTwiceAreRefused(t *testing.T) {
+	holds(t, "sts/parameters/twice")
 	r := identityRequest()
 	r.Body += "&Action=AssumeRole"
 	if got := r.send(t); got.Status != http.StatusBadRequest {

@@ -1,0 +1,181 @@
+package conformance_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/stile-dev/stile/localstack/cloud"
+	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/template"
+)
+
+const (
+	localAccount = "111122223333"
+	localRegion  = "us-east-1"
+	localPrefix  = "suite"
+)
+
+// local is the account that this process serves.
+type local struct {
+	dir      string
+	endpoint string
+	cloud    *cloud.Cloud
+	deployer *template.Deployer
+	api      *httptest.Server
+}
+
+// serve brings the stacks store and world up on loopback.
+func serve(ctx context.Context, dir string) (w *world, stop func() error, err error) {
+	l, stop, err := listen(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, stop())
+		}
+	}()
+	w = &world{Prefix: localPrefix, Account: localAccount, Stacks: l, Queue: l.queue, Balancer: l.balancer}
+	if err = bring(ctx, w); err != nil {
+		return nil, nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(l.api.Certificate())
+	w.API = &api{Host: l.api.Listener.Addr().String(), Stage: "/prod", TLS: &tls.Config{RootCAs: roots}}
+	w.Endpoint = l.endpoint
+	w.Config, err = l.login(w.RoleARN)
+	return w, stop, err
+}
+
+// listen opens the local AWS and serves it.
+func listen(ctx context.Context, dir string) (*local, func() error, error) {
+	bin := filepath.Join(dir, "bin")
+	if err := build(ctx, filepath.Join(bin, "functions", "conformance"), ""); err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := cloud.Open(cloud.Config{
+		Account: localAccount, Region: localRegion, Partition: "aws", Minute: time.Second,
+		Dir: filepath.Join(dir, "aws"), BinDir: bin, LogDir: filepath.Join(dir, "log"), RunDir: filepath.Join(dir, "run"), HomeDir: filepath.Join(dir, "home"),
+		Balancer: filepath.Join(dir, "balancer.json"), TrustFile: filepath.Join(dir, "root.pem"), Endpoint: "http://" + listener.Addr().String(),
+		Port: func(string) (int, error) { return 0, errors.New("no tasks here") }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, listener.Close())
+	}
+	gate := &http.Server{Handler: c.Gate}
+	go func() { _ = gate.Serve(listener) }()
+	l := &local{dir: dir, endpoint: "http://" + listener.Addr().String(), cloud: c, api: httptest.NewUnstartedServer(c.API)}
+	l.api.EnableHTTP2 = true
+	l.api.StartTLS()
+	l.deployer, err = c.Deployer()
+	stop := func() error {
+		l.api.Close()
+		return errors.Join(gate.Close(), c.Close())
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, stop())
+	}
+	return l, stop, nil
+}
+
+// bring deploys what every test finds.
+func bring(ctx context.Context, w *world) error {
+	store, err := w.Stacks.Deploy(ctx, "store", map[string]string{"Prefix": w.Prefix})
+	if err != nil {
+		return err
+	}
+	w.Bucket = store["Bucket"]
+	w.Outputs, err = w.Stacks.Deploy(ctx, "world", w.code())
+	w.RoleARN, w.Bus, w.SignKey, w.MacKey = w.Outputs["SuiteRole"], w.Outputs["Bus"], w.Outputs["SignKey"], w.Outputs["MacKey"]
+	return err
+}
+
+// code is the parameters of a stack with functions.
+func (w *world) code() map[string]string {
+	return map[string]string{"Prefix": w.Prefix, "Bucket": w.Bucket, "CodeKey": codeKey}
+}
+
+// Deploy implements stacks with the deployer that `make up` uses.
+func (l *local) Deploy(ctx context.Context, name string, parameters map[string]string) (map[string]string, error) {
+	raw, err := os.ReadFile(templatePath(name))
+	if err != nil {
+		return nil, err
+	}
+	t, err := template.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return l.deployer.Deploy(ctx, template.Stack{Name: parameters["Prefix"] + "-" + stackName(name, parameters), Template: t, Parameters: parameters})
+}
+
+// stackName tells apart the stacks of one template, if it has the parameter Note.
+func stackName(name string, parameters map[string]string) string {
+	if note := parameters["Note"]; note != "" {
+		return name + "-" + note
+	}
+	return name
+}
+
+func templatePath(name string) string { return filepath.Join("testdata", name+".json") }
+
+// login gives credentials of the suite's role.
+func (l *local) login(role string) (aws.Config, error) {
+	c, err := l.cloud.Authority.Mint(role, "suite", time.Hour)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	return aws.Config{Region: localRegion, Credentials: static(c)}, nil
+}
+
+func static(c iam.Credentials) aws.CredentialsProvider {
+	return credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
+}
+
+// queue takes the lines of a queue's file.
+func (l *local) queue(_ context.Context, url string) ([]string, error) {
+	path := filepath.Join(l.dir, "aws", "lambda", "queue-"+url[strings.LastIndex(url, "/")+1:]+".ndjson")
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(strings.Split(string(raw), "\n"), func(line string) bool { return line == "" }), nil
+}
+
+// build makes the suite's program, for this machine or for arch of Linux.
+func build(ctx context.Context, path, arch string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "lambda.norpc", "-o", path, "./testdata/program")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if arch != "" {
+		cmd.Env = append(cmd.Env, "GOOS=linux", "GOARCH="+arch)
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the suite's program: %w: %s", err, out)
+	}
+	return nil
+}

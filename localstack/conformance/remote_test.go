@@ -1,0 +1,184 @@
+package conformance_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// tag is on everything that a run makes; its value is the run's prefix.
+const tag = "stile-conformance"
+
+// remote is an account of AWS, seen as whoever runs the suite.
+type remote struct {
+	prefix string
+	config aws.Config
+	cf     *cloudformation.Client
+	dir    string // what was built
+}
+
+// runOnAWS runs the suite on a real account and cleans up, also when a test fails or the run is interrupted.
+func runOnAWS(ctx context.Context, stop func(), m *testing.M) (status int, err error) {
+	r, account, err := open(ctx)
+	if err != nil {
+		return 1, err
+	}
+	if flags.clean {
+		return 0, r.clean(ctx, true)
+	}
+	if r.dir, err = os.MkdirTemp("", "conformance"); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
+	if left, err := r.stacks(ctx); err != nil || len(left) > 0 {
+		return 1, errors.Join(err, fmt.Errorf("%d stacks of prefix %s are there already: take another, or clean up: %s", len(left), r.prefix, r.command()))
+	}
+	done := make(chan struct{})
+	defer close(done)
+	go r.interrupted(ctx, stop, done)
+	here, err = r.world(ctx, account)
+	if err == nil {
+		status = m.Run()
+		err = record()
+		if whole() {
+			err = errors.Join(err, missing())
+		}
+		fmt.Printf("What was seen stands in localstack/conformance/%s. Type: go test ./localstack/conformance -update\n", flags.goldens)
+	}
+	if ctx.Err() != nil {
+		<-done // interrupted cleans up and ends the program
+	}
+	return status, errors.Join(err, r.clean(context.WithoutCancel(ctx), false))
+}
+
+// interrupted cleans up when ctx ends before done, and ends the program. A second interrupt ends it at once.
+func (r *remote) interrupted(ctx context.Context, stop func(), done <-chan struct{}) {
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	}
+	stop()
+	fmt.Printf("Interrupted; cleaning up. If you interrupt that as well, type: %s\n", r.command())
+	status := 1
+	if err := r.clean(context.WithoutCancel(ctx), true); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		status = 2
+	}
+	os.Exit(status)
+}
+
+// open finds the account, and says what is about to happen.
+func open(ctx context.Context) (*remote, string, error) {
+	c, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	if c.Region == "" {
+		return nil, "", errors.New("no Region: set AWS_REGION")
+	}
+	who, err := sts.NewFromConfig(c).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return nil, "", fmt.Errorf("asking AWS who you are: %w", err)
+	}
+	r := &remote{prefix: flags.prefix, config: c, cf: cloudformation.NewFromConfig(c)}
+	if r.prefix == "" {
+		r.prefix = "stile-conformance-" + strings.ToLower(rand.Text()[:6])
+	}
+	does := "makes stacks, and deletes them in the end"
+	if flags.clean {
+		does = "deletes what a run has left"
+	}
+	fmt.Printf("account  %s as %s\nRegion   %s\nprefix   %s\nThis %s. If it is killed, type: %s\n", *who.Account, *who.Arn, c.Region, r.prefix, does, r.command())
+	return r, *who.Account, nil
+}
+
+// command is how to clean up after this run.
+func (r *remote) command() string {
+	return fmt.Sprintf("AWS_REGION=%s make conformance ENDPOINT=aws PREFIX=%s CLEAN=1", r.config.Region, r.prefix)
+}
+
+// world makes the stacks and becomes the suite's role.
+func (r *remote) world(ctx context.Context, account string) (*world, error) {
+	w := &world{Prefix: r.prefix, Account: account, Stacks: r, Queue: r.queue, Balancer: r.balancer, Endpoint: aws.ToString(r.config.BaseEndpoint)}
+	if err := bring(ctx, w); err != nil {
+		return nil, err
+	}
+	at, err := url.Parse(w.Outputs["ApiURL"])
+	if err != nil {
+		return nil, err
+	}
+	w.API = &api{Host: at.Host, Stage: at.Path}
+	w.Config = r.config.Copy()
+	w.Config.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(r.config), w.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = "suite"
+	}))
+	// A role that was just made is known everywhere after seconds, a stage too.
+	return w, poll(ctx, 2*time.Minute, func() (bool, error) {
+		if _, err := w.Config.Credentials.Retrieve(ctx); err != nil {
+			return false, fmt.Errorf("becoming the suite's role: %w", err)
+		}
+		got, err := w.API.send(ctx, request("GET", "/v1/plain"))
+		if err == nil && got.Status != 200 {
+			err = fmt.Errorf("the stage answers %d %s", got.Status, got.Body)
+		}
+		return err == nil, err
+	})
+}
+
+// poll tries until it is done, at once and then every two seconds. It returns why the last try was none.
+func poll(ctx context.Context, limit time.Duration, try func() (done bool, why error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(pause())
+	defer tick.Stop()
+	for {
+		done, why := try()
+		if done {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), why)
+		}
+	}
+}
+
+// pause is how long to wait between two looks.
+func pause() time.Duration {
+	if onAWS() {
+		return 2 * time.Second
+	}
+	return 20 * time.Millisecond
+}
+
+// queue takes up to ten messages from a queue.
+func (r *remote) queue(ctx context.Context, url string) ([]string, error) {
+	var got struct {
+		Messages []struct{ Body, ReceiptHandle string }
+	}
+	if err := call(ctx, "sqs", "AmazonSQS.ReceiveMessage", map[string]any{"QueueUrl": url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 5}, &got); err != nil {
+		return nil, err
+	}
+	var bodies []string
+	for _, m := range got.Messages {
+		bodies = append(bodies, m.Body)
+		if err := call(ctx, "sqs", "AmazonSQS.DeleteMessage", map[string]any{"QueueUrl": url, "ReceiptHandle": m.ReceiptHandle}, nil); err != nil {
+			return nil, err
+		}
+	}
+	return bodies, nil
+}
