@@ -14,7 +14,7 @@ HOSTILE  ?= 20s
 PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./localstack/... ./scripts/...
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
-.PHONY: help up down demo test check lint fmt generate bench mutate race fuzz soak synth build clean
+.PHONY: help up down demo test check lint fmt generate bench mutate race fuzz conformance synth build clean
 .PHONY: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions need vet unit infra-test integration
 
 help: ## list the targets
@@ -68,6 +68,12 @@ soak: build ## drive a system of its own for T, 30m by default, with revocations
 	@mkdir -p .cache/bin
 	$(GO) build -o .cache/bin/soak ./integration/soak
 	@.cache/bin/soak -t $(or $(T),30m) $(if $(KEEP),-keep $(KEEP))
+
+conformance: ## hold the local AWS against what it imitates; on a real account: make conformance ENDPOINT=aws (localstack/README.md)
+	@mkdir -p .cache/bin
+	$(GO) test -c -o .cache/bin/conformance ./localstack/conformance
+	@cd localstack/conformance && exec ../../.cache/bin/conformance -test.parallel 16 -test.v=$(if $(ENDPOINT),true,false) \
+		-endpoint "$(ENDPOINT)" -prefix "$(PREFIX)" -clean=$(if $(CLEAN),true,false) -nlb=$(if $(NLB),true,false)
 
 synth: ## write infra/templates from the CDK app (needs node)
 	@scripts/synth

@@ -33,8 +33,9 @@ func TestCloudFormationWalksACustomResourceThroughItsLife(t *testing.T) {
 		return outputs
 	}
 	made := deploy("Value", "1")
-	saw(t, "cloudformation/custom/outputs", fmt.Sprintf("Ref %s, GetAtt %s", made["Ref"], made["Value"]), "Ref made-Custom, GetAtt 1")
-	saw(t, "cloudformation/custom/update-outputs", deploy("Value", "2")["Value"], "2")
+	saw(t, "cloudformation/custom/ref", made["Ref"], "made-Custom")
+	saw(t, "cloudformation/custom/get-att", made["Value"], "1")
+	saw(t, "cloudformation/custom/get-att-update", deploy("Value", "2")["Value"], "2")
 	deploy("Wanted", "no")
 	all := asked(t, "life", 3)
 	var kinds []string

@@ -42,8 +42,12 @@ func runOnAWS(ctx context.Context, stop func(), m *testing.M) (status int, err e
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
-	if left, err := r.stacks(ctx); err != nil || len(left) > 0 {
-		return 1, errors.Join(err, fmt.Errorf("%d stacks of prefix %s are there already: take another, or clean up: %s", len(left), r.prefix, r.command()))
+	left, err := r.stacks(ctx)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%d stacks of prefix %s are there already: take another prefix, or clean up: %s", len(left), r.prefix, r.command())
+	}
+	if err != nil {
+		return 1, err
 	}
 	done := make(chan struct{})
 	defer close(done)

@@ -1,0 +1,282 @@
+package conformance_test
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/template"
+)
+
+// fake stands in for AWS so that the way to a real account can be tested: a local account of its own, before which it
+// speaks CloudFormation's protocol, and the few operations that cleaning up needs and the local AWS has not.
+type fake struct {
+	*local
+	t      *testing.T
+	server *httptest.Server
+	admin  iam.Credentials
+	gate   *httputil.ReverseProxy
+	broken string      // the X-Amz-Target of an operation that is refused
+	made   chan string // told of every stack that was made; nobody has to listen
+
+	mu     sync.Mutex
+	stacks []*fakeStack
+	keys   map[string]string // tag of a key, by id
+}
+
+// fakeStack is what DescribeStacks tells of a stack.
+type fakeStack struct {
+	ID, Name, Status, Reason, Tag string
+	Outputs                       map[string]string
+}
+
+func newFake(t *testing.T) *fake {
+	t.Helper()
+	l, stop, err := listen(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{local: l, t: t, made: make(chan string, 100), keys: map[string]string{}}
+	f.server = httptest.NewServer(f)
+	t.Cleanup(func() {
+		f.server.Close()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	to, err := url.Parse(l.endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.gate = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host // Host stays the one that was signed
+	}}
+	role, err := l.cloud.Authority.PutRole(iam.Role{
+		Name: "operator", Trust: json.RawMessage(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + localAccount + `:root"},"Action":"sts:AssumeRole"}}`),
+		Inline: map[string]iam.Inline{"all": {Document: json.RawMessage(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`)}},
+	})
+	if err == nil {
+		f.admin, err = l.cloud.Authority.Mint(role.ARN, "operator", time.Hour)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// environment is what whoever runs the suite has in the shell.
+func (f *fake) environment() []string {
+	path := filepath.Join(f.dir, "api.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.api.Certificate().Raw})
+	if err := os.WriteFile(path, block, 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	return append(os.Environ(), "AWS_ENDPOINT_URL="+f.server.URL, "AWS_REGION="+localRegion, "SSL_CERT_FILE="+path,
+		"AWS_ACCESS_KEY_ID="+f.admin.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+f.admin.SecretAccessKey, "AWS_SESSION_TOKEN="+f.admin.SessionToken,
+		"AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
+}
+
+func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, versions := r.URL.Query()["versions"]
+	target := r.Header.Get("X-Amz-Target")
+	switch {
+	case target != "" && target == f.broken:
+		http.Error(w, `{"__type":"AccessDeniedException"}`, http.StatusBadRequest)
+	case strings.Contains(r.Header.Get("Authorization"), "/cloudformation/aws4_request"):
+		f.cloudFormation(w, r)
+	case versions:
+		f.versions(w, strings.Trim(r.URL.Path, "/"))
+	case target == "TrentService.ListKeys":
+		f.listKeys(w)
+	case target == "TrentService.ListResourceTags":
+		f.listTags(w, r)
+	default:
+		f.gate.ServeHTTP(w, r)
+	}
+}
+
+// cloudFormation answers an operation of the Query protocol.
+func (f *fake) cloudFormation(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		f.t.Error(err)
+	}
+	action, name := r.Form.Get("Action"), r.Form.Get("StackName")
+	f.mu.Lock()
+	i := slices.IndexFunc(f.stacks, func(s *fakeStack) bool { return s.ID == name || s.Name == name && s.Status != "DELETE_COMPLETE" })
+	f.mu.Unlock()
+	result := ""
+	switch {
+	case action == "CreateStack" && i >= 0:
+		f.refuse(w, "AlreadyExistsException", name)
+		return
+	case action == "CreateStack":
+		result = f.make(r.Form)
+	case action == "DescribeStacks" && name == "":
+		result = f.describe(slices.DeleteFunc(slices.Clone(f.stacks), func(s *fakeStack) bool { return s.Status == "DELETE_COMPLETE" }))
+	case i < 0:
+		f.refuse(w, "ValidationError", "Stack with id "+name+" does not exist")
+		return
+	case action == "UpdateStack":
+		f.deploy(f.stacks[i], r.Form, "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+	case action == "DescribeStacks":
+		result = f.describe(f.stacks[i : i+1])
+	case action == "DescribeStackEvents":
+		result = `<StackEvents><member><LogicalResourceId>Custom</LogicalResourceId><ResourceType>Custom::StileConformance</ResourceType><ResourceStatus>CREATE_FAILED</ResourceStatus><ResourceStatusReason>` + escape(f.stacks[i].Reason) + `</ResourceStatusReason></member></StackEvents>`
+	case action == "DescribeStackResources":
+		result = "<StackResources>" + f.bucketOf(f.stacks[i]) + "</StackResources>"
+	case action == "DeleteStack":
+		f.mu.Lock()
+		f.stacks[i].Status = "DELETE_COMPLETE"
+		f.mu.Unlock()
+	default:
+		f.t.Errorf("the suite calls %s of CloudFormation", action)
+	}
+	fmt.Fprintf(w, "<%[1]sResponse><%[1]sResult>%[2]s</%[1]sResult></%[1]sResponse>", action, result)
+}
+
+func (f *fake) refuse(w http.ResponseWriter, code, message string) {
+	w.WriteHeader(http.StatusBadRequest)
+	fmt.Fprintf(w, "<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>", code, escape(message))
+}
+
+func escape(text string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(text)) // a Builder takes everything
+	return b.String()
+}
+
+// make creates a stack, and returns the result of CreateStack.
+func (f *fake) make(form url.Values) string {
+	name := form.Get("StackName")
+	s := &fakeStack{ID: "arn:aws:cloudformation:" + localRegion + ":" + localAccount + ":stack/" + name + "/" + fmt.Sprint(len(f.stacks)), Name: name}
+	if form.Get("Tags.member.1.Key") == tag {
+		s.Tag = form.Get("Tags.member.1.Value")
+	}
+	if form.Get("Capabilities.member.1") != "CAPABILITY_NAMED_IAM" {
+		f.t.Errorf("stack %s without its capability", name)
+	}
+	f.deploy(s, form, "CREATE_COMPLETE", "ROLLBACK_COMPLETE")
+	f.mu.Lock()
+	f.stacks = append(f.stacks, s)
+	f.mu.Unlock()
+	f.made <- name
+	return "<StackId>" + s.ID + "</StackId>"
+}
+
+// deploy brings a stack's template into the local account.
+func (f *fake) deploy(s *fakeStack, form url.Values, well, badly string) {
+	parameters := map[string]string{}
+	for i := 1; form.Get(fmt.Sprintf("Parameters.member.%d.ParameterKey", i)) != ""; i++ {
+		parameters[form.Get(fmt.Sprintf("Parameters.member.%d.ParameterKey", i))] = form.Get(fmt.Sprintf("Parameters.member.%d.ParameterValue", i))
+	}
+	t, err := template.Parse([]byte(form.Get("TemplateBody")))
+	var outputs map[string]string
+	if err == nil {
+		outputs, err = f.deployer.Deploy(context.Background(), template.Stack{Name: s.Name, Template: t, Parameters: parameters})
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.Status, s.Outputs = well, outputs
+	if err != nil {
+		s.Status, s.Reason = badly, err.Error()
+	}
+}
+
+func (f *fake) describe(list []*fakeStack) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var b strings.Builder
+	b.WriteString("<Stacks>")
+	for _, s := range list {
+		fmt.Fprintf(&b, "<member><StackId>%s</StackId><StackName>%s</StackName><StackStatus>%s</StackStatus><CreationTime>2026-01-01T00:00:00Z</CreationTime><Outputs>", s.ID, s.Name, s.Status)
+		for key, value := range s.Outputs {
+			if strings.Contains(value, ".execute-api.") {
+				value = "https://" + f.api.Listener.Addr().String() + "/prod"
+			}
+			fmt.Fprintf(&b, "<member><OutputKey>%s</OutputKey><OutputValue>%s</OutputValue></member>", key, escape(value))
+		}
+		b.WriteString("</Outputs><Tags>")
+		if s.Tag != "" {
+			fmt.Fprintf(&b, "<member><Key>%s</Key><Value>%s</Value></member>", tag, s.Tag)
+		}
+		b.WriteString("</Tags></member>")
+	}
+	return b.String() + "</Stacks>"
+}
+
+func (f *fake) bucketOf(s *fakeStack) string {
+	if !strings.HasSuffix(s.Name, "-store") || s.Status == "DELETE_COMPLETE" {
+		return ""
+	}
+	return "<member><LogicalResourceId>Bucket</LogicalResourceId><ResourceType>AWS::S3::Bucket</ResourceType><ResourceStatus>CREATE_COMPLETE</ResourceStatus><Timestamp>2026-01-01T00:00:00Z</Timestamp><PhysicalResourceId>" + s.Outputs["Bucket"] + "</PhysicalResourceId></member>"
+}
+
+// objects lists what a bucket holds.
+func (f *fake) objects(bucket string) []string {
+	client := s3.NewFromConfig(aws.Config{Region: localRegion, Credentials: static(f.admin), BaseEndpoint: &f.endpoint}, func(o *s3.Options) { o.UsePathStyle = true })
+	out, err := client.ListObjectsV2(context.Background(), &s3.ListObjectsV2Input{Bucket: &bucket})
+	if err != nil {
+		f.t.Error(err)
+		return nil
+	}
+	var keys []string
+	for _, o := range out.Contents {
+		keys = append(keys, *o.Key)
+	}
+	return keys
+}
+
+// versions answers ListObjectVersions with the current objects.
+func (f *fake) versions(w http.ResponseWriter, bucket string) {
+	fmt.Fprint(w, "<ListVersionsResult><IsTruncated>false</IsTruncated>")
+	for _, key := range f.objects(bucket) {
+		fmt.Fprintf(w, "<Version><Key>%s</Key></Version>", escape(key))
+	}
+	fmt.Fprint(w, "</ListVersionsResult>")
+}
+
+func (f *fake) listKeys(w http.ResponseWriter) {
+	keys := []map[string]string{}
+	for _, id := range sorted(f.keys) {
+		keys = append(keys, map[string]string{"KeyId": id})
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"Keys": keys, "Truncated": false})
+}
+
+func (f *fake) listTags(w http.ResponseWriter, r *http.Request) {
+	var in struct{ KeyId string }
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		f.t.Error(err)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"Tags": []map[string]string{{"TagKey": tag, "TagValue": f.keys[in.KeyId]}}, "Truncated": false})
+}
+
+// standing names the stacks that were not deleted.
+func (f *fake) standing() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	names := []string{}
+	for _, s := range f.stacks {
+		if s.Status != "DELETE_COMPLETE" {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
