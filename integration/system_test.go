@@ -82,7 +82,7 @@ func run(m *testing.M, dir string) int {
 // newSystem copies what a system is made of below dir, and adds those whom only tests need: the reader, a node of the
 // demo's role, and somebody whom no rule lets in.
 func newSystem(dir string) (*system, error) {
-	s, err := stand.Copy(repository, dir)
+	s, err := stand.Copy(context.Background(), repository, dir)
 	if err != nil {
 		return nil, err
 	}

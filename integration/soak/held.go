@@ -162,7 +162,7 @@ func (r *run) keep(ctx context.Context, user, target string) error {
 func (r *run) lost(ctx context.Context, since time.Time, fault string) {
 	now := time.Now()
 	switch {
-	case ctx.Err() != nil:
+	case interrupted(ctx):
 	case r.troubles.Explain(since, now) && !rule.Denies(fault):
 		r.book.Excused(rule.LiveOn)
 	default:

@@ -97,7 +97,7 @@ func start(o options) (int, error) {
 func soak(o options, dir string) (int, error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	r, err := newRun(o, dir)
+	r, err := newRun(ctx, o, dir)
 	if err != nil {
 		return 1, err
 	}

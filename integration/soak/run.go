@@ -67,8 +67,8 @@ type counts struct {
 // last three are revoked, see their role change, and expire.
 var employees = []string{"bea", "cal", "dan", "hal", "vic", "pia", "exa"}
 
-func newRun(o options, dir string) (*run, error) {
-	s, err := stand.Copy(o.root, dir)
+func newRun(ctx context.Context, o options, dir string) (*run, error) {
+	s, err := stand.Copy(ctx, o.root, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +155,7 @@ func (r *run) allowed(ctx context.Context, o outcome) bool {
 	case fault == "":
 		r.book.Held(rule.LetIn)
 		return true
-	case ctx.Err() != nil: // it was interrupted
+	case ctx.Err() != nil, o.Status < 0 && interrupted(ctx):
 	case r.troubles.Explain(o.began, o.ended) && !rule.Denies(o.Err):
 		r.book.Excused(rule.LetIn)
 	default:
@@ -163,6 +163,10 @@ func (r *run) allowed(ctx context.Context, o outcome) bool {
 	}
 	return false
 }
+
+// interrupted reports whether somebody wants the run to end. A Ctrl-C ends the commands of this program too, and they
+// may be gone before this program has heard of it.
+func interrupted(ctx context.Context) bool { return !pause(ctx, time.Second) }
 
 // kept reports whether the whole run kept every rule and tried each.
 func (r *run) kept() bool { return r.book.Breaches() == 0 && len(r.book.Untried()) == 0 }

@@ -70,10 +70,9 @@ func node() string { return nodes[mathrand.IntN(len(nodes))] }
 
 // ssh runs a command on some node, whose first line of standard error is to be the session's id, and judges it. It
 // returns what the command printed; ok is false if it did not succeed.
-func (w *worker) ssh(ctx context.Context, in []byte, want int, command string, options ...string) (out, errs string, ok bool) {
+func (w *worker) ssh(ctx context.Context, in []byte, want int, command string) (out, errs string, ok bool) {
 	target := node()
-	args := append(append([]string{"ssh"}, options...), target, "--", `echo "$STILE_SESSION_ID" >&2; `+command)
-	o := w.stileFrom(ctx, w.person, bytes.NewReader(in), args...)
+	o := w.stileFrom(ctx, w.person, bytes.NewReader(in), "ssh", target, "--", `echo "$STILE_SESSION_ID" >&2; `+command)
 	o.what = fmt.Sprintf("stile ssh %s -- %s", target, strings.Fields(command)[0])
 	id, rest, _ := strings.Cut(o.Err, "\n")
 	if id = strings.TrimSpace(id); strings.HasPrefix(id, "ses_") {
