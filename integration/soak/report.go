@@ -61,12 +61,16 @@ func (r *run) final(w io.Writer) {
 	_ = t.Flush()
 	for _, name := range rule.Names {
 		for _, text := range r.book.Of(name).Examples {
-			fmt.Fprintf(w, "\nbroken: %s\n  %s\n", name, strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  "))
+			breach(w, name, text)
 		}
 	}
 	if len(r.book.Untried()) > 0 {
 		fmt.Fprintln(w, "\nnot tried:", r.book.Untried())
 	}
+}
+
+func breach(w io.Writer, name rule.Name, text string) {
+	fmt.Fprintf(w, "\nbroken: %s\n  %s\n", name, strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  "))
 }
 
 // holdings prints what each life that was long enough held at first and in the end.

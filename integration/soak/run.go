@@ -76,7 +76,9 @@ func newRun(ctx context.Context, o options, dir string) (*run, error) {
 	for _, name := range employees {
 		guests = append(guests, stand.Guest{Env: "env." + name, Role: stand.EngineerRole, Path: "/aws-reserved/sso.amazonaws.com/", Session: name})
 	}
-	return &run{options: o, System: s, dir: dir}, errors.Join(s.AdmitReader(), s.Admit(guests...))
+	r := &run{options: o, System: s, dir: dir}
+	r.book.Tell = func(name rule.Name, text string) { breach(os.Stdout, name, text) }
+	return r, errors.Join(s.AdmitReader(), s.Admit(guests...))
 }
 
 // all starts the system, drives it, and holds what is left against the rules.

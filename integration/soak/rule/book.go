@@ -49,6 +49,8 @@ type Count struct {
 
 // Book counts, rule by rule. The zero Book is ready, and safe for concurrent use.
 type Book struct {
+	Tell func(name Name, breach string) // told of the first breaches of each rule; nil is nobody
+
 	mu     sync.Mutex
 	counts map[Name]*Count
 }
@@ -75,8 +77,13 @@ func (b *Book) Excused(name Name) { b.change(name, func(c *Count) { c.Excused++ 
 func (b *Book) Broken(name Name, at time.Time, format string, args ...any) {
 	b.change(name, func(c *Count) {
 		c.Broken++
-		if len(c.Examples) < mostExamples {
-			c.Examples = append(c.Examples, at.UTC().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+		if len(c.Examples) >= mostExamples {
+			return
+		}
+		text := at.UTC().Format("15:04:05.000 ") + fmt.Sprintf(format, args...)
+		c.Examples = append(c.Examples, text)
+		if b.Tell != nil {
+			b.Tell(name, text)
 		}
 	})
 }

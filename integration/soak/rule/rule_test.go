@@ -14,7 +14,12 @@ var noon = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 func at(seconds float64) time.Time { return noon.Add(time.Duration(seconds * float64(time.Second))) }
 
 func TestABreachIsCountedAndKeptWordByWord(t *testing.T) {
-	var b rule.Book
+	told := 0
+	b := rule.Book{Tell: func(name rule.Name, text string) {
+		if told++; name != rule.LetIn || text != "12:00:00.000 alice was refused: 100%" {
+			t.Errorf("told of %s: %s", name, text)
+		}
+	}}
 	for range 20 {
 		b.Judge(rule.LetIn, noon, "")
 		b.Judge(rule.LetIn, noon, "alice was refused: 100%")
@@ -24,8 +29,8 @@ func TestABreachIsCountedAndKeptWordByWord(t *testing.T) {
 	if c.Held != 20 || c.Broken != 20 || c.Excused != 1 || len(c.Examples) != 5 || c.Examples[0] != "12:00:00.000 alice was refused: 100%" {
 		t.Errorf("%+v", c)
 	}
-	if b.Breaches() != 20 {
-		t.Errorf("%d breaches", b.Breaches())
+	if b.Breaches() != 20 || told != 5 {
+		t.Errorf("%d breaches, told of %d", b.Breaches(), told)
 	}
 }
 
