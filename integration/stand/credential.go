@@ -14,10 +14,10 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/stile-dev/stile/pkg/bundle"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/shelf"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/shelf"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
@@ -27,7 +27,7 @@ type Credential struct {
 	Key     *ecdsa.PrivateKey // of the SSH certificate
 	SSH     ssh.Signer        // the certificate with its key
 	TLS     *tls.Certificate
-	Trust   bundle.Trust
+	Trust   document.Trust
 	Proxies []string
 }
 

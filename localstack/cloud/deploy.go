@@ -21,19 +21,19 @@ import (
 
 // Deployer returns what brings stacks into this account, with what earlier ones have brought. Custom resources
 // answer over HTTP, so that Gate has to be served while it works.
-func (c *Cloud) Deployer() (*template.Deployer, error) {
-	state, err := template.OpenState(filepath.Join(c.config.Dir, "stacks.json"))
+func (s *Cloud) Deployer() (*template.Deployer, error) {
+	state, err := template.OpenState(filepath.Join(s.config.Dir, "stacks.json"))
 	if err != nil {
 		return nil, err
 	}
-	answers, err := c.openAnswers()
+	answers, err := s.openAnswers()
 	if err != nil {
 		return nil, err
 	}
 	return template.New(template.Config{
-		Account: c.config.Account, Region: c.config.Region, Partition: c.config.Partition,
-		State: state, Providers: c.Providers(), Log: c.config.Log,
-		Custom: template.Custom{Invoke: c.invoke, CodeHash: c.Lambda.CodeHash, Mailbox: answers.mailbox},
+		Account: s.config.Account, Region: s.config.Region, Partition: s.config.Partition,
+		State: state, Providers: s.Providers(), Log: s.config.Log,
+		Custom: template.Custom{Invoke: s.invoke, CodeHash: s.Lambda.CodeHash, Mailbox: answers.mailbox},
 	})
 }
 
@@ -43,8 +43,8 @@ const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal
 const maxAnswer = 1 << 20 // bytes
 
 // invoke runs the function of a custom resource.
-func (c *Cloud) invoke(ctx context.Context, function string, payload []byte) error {
-	result, err := c.Lambda.Invoke(ctx, function, payload)
+func (s *Cloud) invoke(ctx context.Context, function string, payload []byte) error {
+	result, err := s.Lambda.Invoke(ctx, function, payload)
 	if err == nil && result.Failed {
 		err = errors.New(string(result.Payload))
 	}
@@ -58,25 +58,25 @@ type answers struct {
 }
 
 // openAnswers makes the bucket, and a role for the deployment that may use it and nothing else.
-func (c *Cloud) openAnswers() (*answers, error) {
-	bucket := "cloudformation-custom-resource-response-" + c.config.Region
-	if _, err := c.S3.Provision(resource.Resource{Stack: "deployment", LogicalID: "Answers", Type: "AWS::S3::Bucket", Properties: map[string]any{"BucketName": bucket}, PhysicalID: bucket}); err != nil {
+func (s *Cloud) openAnswers() (*answers, error) {
+	bucket := "cloudformation-custom-resource-response-" + s.config.Region
+	if _, err := s.S3.Provision(resource.Resource{Stack: "deployment", LogicalID: "Answers", Type: "AWS::S3::Bucket", Properties: map[string]any{"BucketName": bucket}, PhysicalID: bucket}); err != nil {
 		return nil, fmt.Errorf("preparing the bucket of custom resources: %w", err)
 	}
-	policy := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:PutObject","s3:GetObject","s3:ListBucket"],"Resource":["arn:%[1]s:s3:::%[2]s","arn:%[1]s:s3:::%[2]s/*"]}]}`, c.config.Partition, bucket)
-	role, err := c.Authority.PutRole(iam.Role{
+	policy := fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:PutObject","s3:GetObject","s3:ListBucket"],"Resource":["arn:%[1]s:s3:::%[2]s","arn:%[1]s:s3:::%[2]s/*"]}]}`, s.config.Partition, bucket)
+	role, err := s.Authority.PutRole(iam.Role{
 		Name: "CloudFormationAnswers", Path: "/local/", Trust: json.RawMessage(trust),
 		Inline: map[string]iam.Inline{"answers": {Document: json.RawMessage(policy)}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the role of custom resources: %w", err)
 	}
-	minted, err := c.Authority.Mint(role.ARN, "deployment", 2*time.Hour)
+	minted, err := s.Authority.Mint(role.ARN, "deployment", 2*time.Hour)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the role of custom resources: %w", err)
 	}
 	client := awss3.New(awss3.Options{
-		Region: c.config.Region, BaseEndpoint: aws.String(c.config.Endpoint), UsePathStyle: true,
+		Region: s.config.Region, BaseEndpoint: aws.String(s.config.Endpoint), UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(minted.AccessKeyID, minted.SecretAccessKey, minted.SessionToken),
 	})
 	return &answers{client, bucket}, nil

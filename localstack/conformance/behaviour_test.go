@@ -205,8 +205,14 @@ var (
 // normal puts placeholders where two accounts, or two runs, differ.
 func (w *world) normal(text string) string {
 	for _, pair := range [][2]string{
-		{w.API.Host, "<host>"}, {w.Outputs["Api"], "<api>"}, {w.Bucket, "<bucket>"}, {w.SignKey, "<sign-key>"}, {w.MacKey, "<mac-key>"},
-		{w.Prefix, "<prefix>"}, {w.Account, "<account>"}, {w.Config.Region, "<region>"},
+		{w.API.Host, "<host>"},
+		{w.Outputs["Api"], "<api>"},
+		{w.Bucket, "<bucket>"},
+		{w.SignKey, "<sign-key>"},
+		{w.MacKey, "<mac-key>"},
+		{w.Prefix, "<prefix>"},
+		{w.Account, "<account>"},
+		{w.Config.Region, "<region>"},
 	} {
 		if pair[0] != "" {
 			text = strings.ReplaceAll(text, pair[0], pair[1])

@@ -42,13 +42,13 @@ type local struct {
 
 // serve brings the stacks store and world up on loopback.
 func serve(ctx context.Context, dir string) (w *world, stop func() error, err error) {
-	l, stop, err := listen(ctx, dir)
+	l, end, err := listen(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, stop())
+			err = errors.Join(err, end())
 		}
 	}()
 	w = &world{Prefix: localPrefix, Account: localAccount, Stacks: l, Queue: l.queue, Balancer: l.balancer}
@@ -60,7 +60,7 @@ func serve(ctx context.Context, dir string) (w *world, stop func() error, err er
 	w.API = &api{Host: l.api.Listener.Addr().String(), Stage: "/prod", TLS: &tls.Config{RootCAs: roots}}
 	w.Endpoint = l.endpoint
 	w.Config, err = l.login(w.RoleARN)
-	return w, stop, err
+	return w, end, err
 }
 
 // listen opens the local AWS and serves it.

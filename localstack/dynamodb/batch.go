@@ -238,7 +238,7 @@ func batchWriteItem(s *Server, c *gate.Call, r *batchWriteRequest) (any, error) 
 	if err := checkCapacity(r.ReturnConsumedCapacity); err != nil {
 		return nil, err
 	}
-	if err := s.allowBatch(c, steps, r.ReturnConsumedCapacity); err != nil {
+	if err := s.allowBatch(c, steps); err != nil {
 		return nil, err
 	}
 	var all []*step
@@ -266,7 +266,7 @@ func batchWriteItem(s *Server, c *gate.Call, r *batchWriteRequest) (any, error) 
 }
 
 // allowBatch authorises the writes table by table, and tells then of tables that aren't there.
-func (s *Server) allowBatch(c *gate.Call, steps map[string][]*step, asked string) error {
+func (s *Server) allowBatch(c *gate.Call, steps map[string][]*step) error {
 	missing := false
 	for _, table := range slices.Sorted(maps.Keys(steps)) {
 		a := access{action: "BatchWriteItem", table: table}

@@ -191,7 +191,7 @@ func (st *step) refused(old item.Item) error {
 }
 
 // alone authorises and does a single step.
-func (s *Server) alone(c *gate.Call, st *step, returns, asked string) (outcome, error) {
+func (s *Server) alone(c *gate.Call, st *step, asked string) (outcome, error) {
 	if err := checkCapacity(asked); err != nil {
 		return outcome{}, err
 	}

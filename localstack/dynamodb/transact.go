@@ -120,7 +120,7 @@ func transactWriteItems(s *Server, c *gate.Call, r *transactWriteRequest) (any, 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.allowTransaction(c, steps, r.ReturnConsumedCapacity); err != nil {
+	if err := s.allowTransaction(c, steps); err != nil {
 		return nil, err
 	}
 	if err := resolveAll(steps); err != nil {
@@ -177,7 +177,7 @@ func once(tx *store.Tx, token string, request [32]byte, work func(again bool) er
 }
 
 // allowTransaction authorises each inner action, and tells then of tables that aren't there.
-func (s *Server) allowTransaction(c *gate.Call, steps []*step, asked string) error {
+func (s *Server) allowTransaction(c *gate.Call, steps []*step) error {
 	missing := false
 	for _, st := range steps {
 		missing = !st.find(s) || missing
@@ -302,7 +302,7 @@ func transactGetItems(s *Server, c *gate.Call, r *transactGetRequest) (any, erro
 			return nil, err
 		}
 	}
-	if err := s.allowReads(c, picks, r.ReturnConsumedCapacity); err != nil {
+	if err := s.allowReads(c, picks); err != nil {
 		return nil, err
 	}
 	if err := resolveReads(picks); err != nil {
@@ -321,7 +321,7 @@ func transactGetItems(s *Server, c *gate.Call, r *transactGetRequest) (any, erro
 	return out, nil
 }
 
-func (s *Server) allowReads(c *gate.Call, picks []*pick, asked string) error {
+func (s *Server) allowReads(c *gate.Call, picks []*pick) error {
 	missing := false
 	for _, p := range picks {
 		var found bool

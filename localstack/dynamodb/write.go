@@ -47,7 +47,7 @@ func putItem(s *Server, c *gate.Call, r *putRequest) (any, error) {
 
 // replace does a put or a delete, which answer alike.
 func (s *Server) replace(c *gate.Call, st *step, returns, asked string) (any, error) {
-	o, err := s.alone(c, st, returns, asked)
+	o, err := s.alone(c, st, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func updateItem(s *Server, c *gate.Call, r *updateRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.alone(c, st, r.ReturnValues, r.ReturnConsumedCapacity)
+	o, err := s.alone(c, st, r.ReturnConsumedCapacity)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,9 @@
 package iam
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // keys is every condition key that the local AWS supplies, in lower case, with who supplies it. A policy that asks
 // for another one is refused where it is read: to the reader that key would be absent from every call, which negated
@@ -27,9 +30,13 @@ const principalARN = "aws:principalarn"
 // principalTag begins the keys of a principal's tags.
 const principalTag = "aws:principaltag/"
 
+// tagged are the beginnings of keys that end in a tag's name: those of the principal, and of KMS keys those that a key
+// has and those that a request gives it.
+var tagged = []string{principalTag, "aws:resourcetag/", "aws:requesttag/"}
+
 // supplied says whether the local AWS supplies the key, whose name has no case.
 func supplied(key string) bool {
 	key = strings.ToLower(key)
 	_, ok := keys[key]
-	return ok || strings.HasPrefix(key, principalTag) && len(key) > len(principalTag)
+	return ok || slices.ContainsFunc(tagged, func(prefix string) bool { return strings.HasPrefix(key, prefix) && len(key) > len(prefix) })
 }

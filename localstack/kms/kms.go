@@ -189,7 +189,11 @@ func (s *Service) authorize(r *request, k *key, more map[string]string) error {
 }
 
 func (s *Service) keyContext(k *key) map[string][]string {
-	return map[string][]string{"kms:ResourceAliases": s.keys.aliasesOf(k.ID)}
+	context := map[string][]string{"kms:ResourceAliases": s.keys.aliasesOf(k.ID)}
+	for name, value := range k.Tags {
+		context["aws:ResourceTag/"+name] = []string{value}
+	}
+	return context
 }
 
 // usable refuses keys in a state in which they do nothing.

@@ -105,7 +105,7 @@ func (h *Host) attempts(invoke func(ctx context.Context, id string) (Result, err
 	why, id := "", requestID()
 	for try := range 3 {
 		if try > 0 && sleep(h.ctx, time.Duration(try)*h.Minute/30) != nil {
-			return "the local AWS went down"
+			return "the local AWS was stopped"
 		}
 		result, err := invoke(h.ctx, id)
 		switch {

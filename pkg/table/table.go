@@ -33,7 +33,9 @@ var ErrNotFound = errors.New("no such item")
 // Conflict says that a condition did not hold; Op is the index of the operation that failed in a transaction.
 type Conflict struct{ Op int }
 
-func (c *Conflict) Error() string { return fmt.Sprintf("the condition of operation %d was not met", c.Op) }
+func (c *Conflict) Error() string {
+	return fmt.Sprintf("the condition of operation %d was not met", c.Op)
+}
 
 // Key names an item.
 type Key struct{ PK, SK string }

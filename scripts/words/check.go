@@ -69,6 +69,7 @@ func faults(s Sentence) []string {
 		if r, _ := utf8.DecodeRuneInString(s.Text); unicode.IsLower(r) {
 			out = append(out, "begin with a capital")
 		}
+	case Field, Help, Text, Doc: // whole sentences, or parts of one
 	}
 	if s.Kind != Help && s.Kind != Text && s.Kind != Doc && strings.HasSuffix(s.Text, ".") && !strings.HasSuffix(s.Text, "~.") {
 		out = append(out, "leave the full stop out")
