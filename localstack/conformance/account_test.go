@@ -135,7 +135,7 @@ func TestCleaningDeletesWhatARunLeftAndNothingElse(t *testing.T) {
 	client := kms.NewFromConfig(aws.Config{Region: localRegion, Credentials: static(f.admin), BaseEndpoint: &f.endpoint})
 	state := map[string]string{}
 	for _, owner := range []string{"mine", "another"} {
-		made, err := client.CreateKey(t.Context(), newKey(nil))
+		made, err := client.CreateKey(t.Context(), newKey(aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+localAccount+`:root"},"Action":"kms:*","Resource":"*"}}`)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,9 @@ import (
 // killed it looks for keys that tests had made too. The error names what stays, and how to be rid of it.
 func (r *remote) clean(ctx context.Context, killed bool) error {
 	fmt.Printf("Deleting everything with prefix %s\n", r.prefix)
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
 	ours, err := r.stacks(ctx)
 	faults := []error{err}
 	slices.SortStableFunc(ours, func(a, b types.Stack) int { return r.rank(*a.StackName) - r.rank(*b.StackName) })

@@ -116,13 +116,20 @@ func TestMacsVerifyAndOthersDoNot(t *testing.T) {
 	wantCode(t, verify("another"), "KMSInvalidMacException")
 }
 
-// newKey is a key with the run's tag, without which the suite's role may neither make nor use it.
+// newKey is a key with the run's tag, without which the suite's role may not make it. Its policy names that role,
+// because it takes minutes on AWS until a role may use a new key for its tag.
 func newKey(policy *string) *kms.CreateKeyInput {
+	if policy == nil {
+		policy = aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":` + us() + `},"Action":"kms:*","Resource":"*"}}`)
+	}
 	return &kms.CreateKeyInput{
 		KeySpec: types.KeySpecEccNistP256, KeyUsage: types.KeyUsageTypeSignVerify, Policy: policy,
 		Tags: []types.Tag{{TagKey: aws.String(tag), TagValue: &here.Prefix}},
 	}
 }
+
+// us is the account and the suite's role, as a policy names them.
+func us() string { return `["arn:aws:iam::` + here.Account + `:root","` + here.RoleARN + `"]` }
 
 // TestAKeysLife walks one key through its states; the key is left to be deleted after seven days.
 func TestAKeysLife(t *testing.T) {
@@ -182,9 +189,8 @@ func TestAKeysLife(t *testing.T) {
 func TestAKeyPolicyMayTakeAwayWhatIdentityPoliciesGive(t *testing.T) {
 	holds(t, "kms/policy/takes-away")
 	client := kmsClient(here.Config)
-	account := strings.Split(here.RoleARN, ":")[4]
 	policy := `{"Version":"2012-10-17","Statement":[
-		{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + account + `:root"},"NotAction":"kms:Sign","Resource":"*"}]}`
+		{"Effect":"Allow","Principal":{"AWS":` + us() + `},"NotAction":"kms:Sign","Resource":"*"}]}`
 	made, err := client.CreateKey(t.Context(), newKey(&policy))
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ import (
 const (
 	localAccount = "111122223333"
 	localRegion  = "us-east-1"
-	localPrefix  = "suite"
+	localPrefix  = "local-conformance"
 )
 
 // local is the account that this process serves.

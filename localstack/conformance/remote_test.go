@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ type remote struct {
 	config aws.Config
 	cf     *cloudformation.Client
 	dir    string // what was built
+
+	mu     sync.Mutex // held while a stack begins to be made
+	closed bool       // cleaning up: nothing more is made
 }
 
 // runOnAWS runs the suite on a real account and cleans up, also when a test fails or the run is interrupted.

@@ -204,12 +204,10 @@ func (a *api) send(ctx context.Context, r ask) (answer, error) {
 		fmt.Fprintf(&text, "Content-Length: %d\r\n", len(r.Body))
 	}
 	text.WriteString("\r\n" + r.Body)
-	if _, err := io.WriteString(conn, text.String()); err != nil {
-		return answer{}, err
-	}
+	_, unsent := io.WriteString(conn, text.String()) // who refuses a request need not read all of it
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		return answer{}, err
+		return answer{}, errors.Join(unsent, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)

@@ -40,7 +40,7 @@ func (r *remote) Deploy(ctx context.Context, name string, parameters map[string]
 		given = append(given, types.Parameter{ParameterKey: aws.String(key), ParameterValue: aws.String(value)})
 	}
 	tags := []types.Tag{{Key: aws.String(tag), Value: &r.prefix}}
-	_, err = r.cf.CreateStack(ctx, &cloudformation.CreateStackInput{
+	err = r.begin(ctx, &cloudformation.CreateStackInput{
 		StackName: &stack, TemplateBody: &text, Parameters: given, Tags: tags, Capabilities: []types.Capability{types.CapabilityCapabilityNamedIam},
 	})
 	if _, exists := errors.AsType[*types.AlreadyExistsException](err); exists {
@@ -66,6 +66,17 @@ func (r *remote) Deploy(ctx context.Context, name string, parameters map[string]
 		err = r.upload(ctx, outputs["Bucket"])
 	}
 	return outputs, err
+}
+
+// begin has a stack made, unless the run is cleaning up already.
+func (r *remote) begin(ctx context.Context, in *cloudformation.CreateStackInput) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return errors.New("the run is cleaning up")
+	}
+	_, err := r.cf.CreateStack(ctx, in)
+	return err
 }
 
 // settle waits until nothing is in progress. The stack may be given by name or id.

@@ -117,7 +117,7 @@ DDBStreamBatchInfo.endSequenceNumber string
 DDBStreamBatchInfo.shardId string
 DDBStreamBatchInfo.startSequenceNumber string
 DDBStreamBatchInfo.streamArn string
-requestContext.approximateInvokeCount 2
+requestContext.approximateInvokeCount number
 requestContext.condition "RetryAttemptsExhausted"
 requestContext.functionArn string
 requestContext.requestId string
@@ -152,6 +152,12 @@ func shape(t *testing.T, raw string) string {
 				return
 			}
 			lines = append(lines, path+" string")
+		case float64:
+			if name == "approximateInvokeCount" {
+				lines = append(lines, path+" number")
+				return
+			}
+			lines = append(lines, fmt.Sprintf("%s %v", path, v))
 		default:
 			lines = append(lines, fmt.Sprintf("%s %v", path, v))
 		}
