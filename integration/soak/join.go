@@ -113,7 +113,12 @@ func (r *run) join(ctx context.Context, n int) (err error) {
 	if err := a.start(); err != nil {
 		return err
 	}
-	if !r.serves(ctx, p, a, "after it came back") || !pause(ctx, delivery) || !r.drop(ctx, "node/"+a.name) {
+	if !r.serves(ctx, p, a, "after it came back") || !pause(ctx, delivery) {
+		return nil
+	}
+	from = time.Now()
+	defer r.killed(a.name, from) // from now on it may tell nobody what it did
+	if !r.drop(ctx, "node/"+a.name) {
 		return nil
 	}
 	last := until(ctx, bound, func() string {
@@ -131,7 +136,7 @@ func (r *run) join(ctx context.Context, n int) (err error) {
 	return nil
 }
 
-// killed notes that an agent was killed, and is gone now.
+// killed notes that an agent was killed, or its name taken, and is gone now.
 func (r *run) killed(target string, from time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,8 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -111,9 +109,8 @@ func (w *worker) foreign(ctx context.Context) {
 	if cmd.ProcessState != nil {
 		o.Status = cmd.ProcessState.ExitCode()
 	}
-	lines := strings.Fields(o.Err)
-	if i := slices.IndexFunc(lines, func(s string) bool { return strings.HasPrefix(s, "ses_") }); i >= 0 {
-		w.sessions.ended(rule.Session{ID: lines[i], User: w.name, Target: target, From: o.began, To: o.ended})
+	if id, _ := session(o.Err); id != "" {
+		w.sessions.ended(rule.Session{ID: id, User: w.name, Target: target, From: o.began, To: o.ended})
 	}
 	if !w.allowed(ctx, o) {
 		return

@@ -87,8 +87,7 @@ func (r *run) holdings(w io.Writer) {
 			short++
 			continue
 		}
-		sessions := h.sessions[len(h.sessions)-1] - h.sessions[0]
-		fmt.Fprintf(w, "%s (%d)\t%d\t%d\t%.1f\t%.1f\t%.0f\t%.0f\n", l.name, l.pid, len(h.memory), sessions, m0, m1, f0, f1)
+		fmt.Fprintf(w, "%s (%d)\t%d\t%d\t%.1f\t%.1f\t%.0f\t%.0f\n", l.name, l.pid, len(h.memory), h.asked(), m0, m1, f0, f1)
 	}
 	if short > 0 {
 		fmt.Fprintf(w, "%d more\tfewer than %d: not judged\n", short, rule.Fewest)

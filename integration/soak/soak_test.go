@@ -71,6 +71,20 @@ func TestAProcessThatGrowsIsNamed(t *testing.T) {
 	}
 }
 
+func TestTheSessionsIDIsFoundBehindWhatAShellSaysFirst(t *testing.T) {
+	const id = "ses_01m8cc64jvmq3z6ekykajwttyn"
+	for said, want := range map[string][2]string{
+		id + "\nword\n":                       {id, "word\n"},
+		"pyenv: noise\n" + id + "\r\n1 2\r\n": {id, "1 2\r\n"},
+		"stile: error: no session\n":          {"", "stile: error: no session\n"},
+		"about " + id + "\n":                  {"", "about " + id + "\n"},
+	} {
+		if got, rest := session(said); got != want[0] || rest != want[1] {
+			t.Errorf("%q: %q, %q", said, got, rest)
+		}
+	}
+}
+
 func TestADirectoryThatGrowsBreaksARule(t *testing.T) {
 	r := &run{}
 	dir := files(t, map[string]string{"a": "1234", "b/c": "56"})

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	mathrand "math/rand/v2"
+	"regexp"
 	"strings"
 	"time"
 
@@ -74,8 +75,8 @@ func (w *worker) ssh(ctx context.Context, in []byte, want int, command string) (
 	target := node()
 	o := w.stileFrom(ctx, w.person, bytes.NewReader(in), "ssh", target, "--", `echo "$STILE_SESSION_ID" >&2; `+command)
 	o.what = fmt.Sprintf("stile ssh %s -- %s", target, strings.Fields(command)[0])
-	id, rest, _ := strings.Cut(o.Err, "\n")
-	if id = strings.TrimSpace(id); strings.HasPrefix(id, "ses_") {
+	id, rest := session(o.Err)
+	if id != "" {
 		w.sessions.ended(rule.Session{ID: id, User: w.name, Target: target, From: o.began, To: o.ended})
 	}
 	if o.Status == want {
@@ -87,6 +88,18 @@ func (w *worker) ssh(ctx context.Context, in []byte, want int, command string) (
 	w.counts.sessions.Add(1)
 	return o.Out, rest, true
 }
+
+// session finds the line with a session's id in what a command said, and returns what follows it. What stands before
+// is a login shell's own.
+func session(said string) (id, rest string) {
+	m := idLine.FindStringSubmatchIndex(said)
+	if m == nil {
+		return "", said
+	}
+	return said[m[2]:m[3]], said[m[1]:]
+}
+
+var idLine = regexp.MustCompile(`(?m)^(ses_[0-9a-z]{26})\r?\n`)
 
 // right judges an answer.
 func (w *worker) right(what, got, want string) {
@@ -115,13 +128,13 @@ func (w *worker) terminal(ctx context.Context) {
 	target := node()
 	o := w.stile(ctx, w.person, "", "ssh", "-tt", target, "--", `echo "$STILE_SESSION_ID"; stty size; test -t 0 && echo terminal`)
 	o.what = "stile ssh -tt " + target
-	lines := strings.Fields(o.Out)
-	if len(lines) > 0 && strings.HasPrefix(lines[0], "ses_") {
-		w.sessions.ended(rule.Session{ID: lines[0], User: w.name, Target: target, From: o.began, To: o.ended})
+	id, rest := session(o.Out)
+	if id != "" {
+		w.sessions.ended(rule.Session{ID: id, User: w.name, Target: target, From: o.began, To: o.ended})
 	}
-	if w.allowed(ctx, o) && len(lines) > 0 {
+	if w.allowed(ctx, o) {
 		w.counts.sessions.Add(1)
-		w.right("a terminal", strings.Join(lines[1:], " "), "24 80 terminal")
+		w.right("a terminal", strings.Join(strings.Fields(rest), " "), "24 80 terminal")
 	}
 }
 

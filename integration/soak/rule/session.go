@@ -20,7 +20,8 @@ type Entry struct {
 	At                      time.Time
 }
 
-// Kill is the death of an agent without notice. What it did until then it can't tell any more, as docs/agent.md says.
+// Kill is the end of an agent without notice: it was killed, or revoked and not heard any more. How the sessions ended
+// that it had then it can't tell.
 type Kill struct {
 	Target   string
 	From, To time.Time // the signal, and when the agent was seen to be gone
