@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keepInherited has no file that this process was started with, beyond the three that everybody has, reach the
-// commands of users: whoever started the agent need not have thought of it.
+// keepInherited keeps the files that this process inherited, beyond the standard three, from reaching the
+// commands of users: whoever started the agent may not have thought of it.
 func keepInherited() error {
 	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return nil

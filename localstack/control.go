@@ -75,7 +75,7 @@ func (d *deployment) writeEnvironments() error {
 	return nil
 }
 
-// environment is what a person's shell gets to know.
+// environment is what a person's shell is told.
 func (d *deployment) environment(person account.Person) (map[string]string, error) {
 	role, err := d.cloud.Authority.Role(person.Role)
 	if err != nil {
@@ -169,11 +169,11 @@ func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
 	})
 }
 
-// processPath is what a service manager gives to its services. It does not depend on who runs up in which
+// processPath is what a service manager gives its services. It does not depend on who runs up in which
 // shell, so that a running agent is recognised as up to date.
 const processPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// userName is who runs this, "" if nobody knows.
+// userName is who runs this, "" if unknown.
 func userName() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username

@@ -65,7 +65,7 @@ func (d *deployment) deploy(ctx context.Context, deployer *template.Deployer, na
 	return err
 }
 
-// parameters are what somebody who deploys into an account would write down.
+// parameters are what somebody who deploys into an account would specify.
 func (d *deployment) parameters(stack string) (map[string]string, error) {
 	switch stack {
 	case "StileControl":

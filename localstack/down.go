@@ -10,8 +10,8 @@ import (
 	"github.com/stile-dev/stile/localstack/process"
 )
 
-// down stops what up started, the local AWS first so that it starts nothing again, then agents and tasks,
-// then the load balancer. What was created stays in the state directory.
+// down stops what up started: the local AWS first, so that it restarts nothing, then agents and tasks,
+// then the load balancer. What was created is kept in the state directory.
 func down(ctx context.Context, p place, out io.Writer) error {
 	records := process.List(p.run())
 	if len(records) == 0 {

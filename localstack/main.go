@@ -1,8 +1,8 @@
 // Command localstack is a whole AWS account on one machine, as far as the synthesised templates need it:
-// "up" has everything running when it returns, "down" stops it, and what was created stays on disk.
+// when "up" returns everything is running, "down" stops it, and what was created stays on disk.
 //
-// It imports no product package and knows the product by its templates, its binaries' names and
-// account.yaml alone.
+// It imports no product package and knows the product only by its templates, its binaries' names and
+// account.yaml.
 package main
 
 import (
@@ -49,7 +49,7 @@ func main() {
 	}
 }
 
-// errUsage ends with the usage text.
+// errUsage is for a command line that the usage text explains.
 var errUsage = errors.New("bad arguments")
 
 func run(ctx context.Context, args []string, out io.Writer) error {

@@ -16,7 +16,7 @@ import (
 	"github.com/stile-dev/stile/localstack/process"
 )
 
-// place is where everything lies; all paths are absolute.
+// place is where everything is; all paths are absolute.
 type place struct {
 	root  string // the repository: bin/, infra/templates/, localstack/account.yaml
 	state string // env env.admin log/ run/ aws/ home/
@@ -90,7 +90,7 @@ type ports struct {
 	Tasks map[string]int `json:"tasks"`
 }
 
-// loadPorts reads the remembered ports, or settles them: the fixed ones, or free ones if auto is set.
+// loadPorts reads the remembered ports, or chooses them: the fixed ones, or free ones if auto is set.
 func (p place) loadPorts(auto bool) (*ports, error) {
 	o, err := p.readPorts()
 	if err != nil || o.AWS != 0 {
@@ -174,7 +174,7 @@ func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.It
 
 func (o *ports) endpoint() string { return "http://" + loopback(o.AWS) }
 
-// check says which of the given ports somebody else holds, and what to do.
+// check says which of the given ports another program has, and what to do.
 func (o *ports) check(wanted ...int) error {
 	for _, port := range wanted {
 		l, err := net.Listen("tcp", loopback(port))

@@ -13,15 +13,15 @@ import (
 	"github.com/stile-dev/stile/localstack/process"
 )
 
-// running is one process that up started, or that one of those started in its stead.
+// running is one process that up started, or that such a process started.
 type running struct {
 	Name string `json:"name"`
 	PID  int    `json:"pid"`
 	Addr string `json:"addr"` // host:port that it listens on; "" for one that listens nowhere
 }
 
-// ps prints every process that lives: the local AWS, the load balancer, tasks, agents. One that died is left out
-// until it was started again. So are functions: their instances come and go with the calls.
+// ps prints every running process: the local AWS, the load balancer, tasks, agents. One that died is left out
+// until it is started again. So are functions: their instances come and go with the calls.
 func ps(p place, format string, out io.Writer) error {
 	if format != "table" && format != "json" {
 		return fmt.Errorf("%w: there is no format %q: use --format table or --format json", errUsage, format)

@@ -15,7 +15,7 @@ import (
 	"github.com/stile-dev/stile/localstack/ecs"
 )
 
-// scale is how many of each run, as run/scale.json keeps it. In what somebody asks for, 0 means that they did not say.
+// scale is how many of each run, as kept in run/scale.json. In a request, 0 means that no number was given.
 type scale struct {
 	Proxies int `json:"proxies"`
 	Agents  int `json:"agents"`
@@ -39,7 +39,7 @@ func parseCount(what, text string, most int) (int, error) {
 	return n, nil
 }
 
-// or returns s, with the numbers of other where s does not say.
+// or returns s, with the numbers of other where s has none.
 func (s scale) or(other scale) scale {
 	return scale{cmp.Or(s.Proxies, other.Proxies), cmp.Or(s.Agents, other.Agents)}
 }

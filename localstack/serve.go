@@ -23,7 +23,7 @@ import (
 	"github.com/stile-dev/stile/localstack/process"
 )
 
-// warm are the functions on the way of a login and a join; they stand before the local AWS is ready.
+// warm are the functions that logins and joins pass; they are started before the local AWS is ready.
 var warm = []string{"functions/login", "functions/sign-user", "functions/join", "functions/sign-host", "functions/api", "functions/admin", "functions/publish"}
 
 // balancerName names the load balancer's process.
@@ -136,7 +136,7 @@ func (d *deployment) listen() (stop func(), err error) {
 	}, nil
 }
 
-// bring deploys the stacks and has everything running.
+// bring deploys the stacks and starts everything.
 func (d *deployment) bring(ctx context.Context) error {
 	if err := d.people(); err != nil {
 		return err
@@ -159,7 +159,7 @@ func (d *deployment) bring(ctx context.Context) error {
 	return d.dismiss(ctx)
 }
 
-// people makes the roles that lie outside the stacks.
+// people makes the roles that are outside the stacks.
 func (d *deployment) people() error {
 	for _, person := range d.account.People {
 		if _, err := d.cloud.Authority.PutRole(iam.Role{Name: person.Role, Path: person.Path, Trust: json.RawMessage(trustOf("sso.amazonaws.com")), MaxSession: 12 * time.Hour}); err != nil {
@@ -188,7 +188,7 @@ func (d *deployment) warm(ctx context.Context) error {
 	return together(names, func(name string) error { return d.cloud.Lambda.Warm(ctx, name) })
 }
 
-// together does something for each of a list, side by side.
+// together does something for each of a list, in parallel.
 func together[T any](list []T, do func(T) error) error {
 	faults := make([]error, len(list))
 	var group sync.WaitGroup

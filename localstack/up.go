@@ -30,7 +30,7 @@ const (
 	agentLimit  = 60 * time.Second
 )
 
-// up has everything running when it returns: the local AWS, the proxies, the stock resources and the agents, as
+// up returns once everything is running: the local AWS, the proxies, the stock resources and the agents, as
 // many as are asked for.
 func up(ctx context.Context, p place, asked scale, out io.Writer) error {
 	if err := p.create(); err != nil {
@@ -112,7 +112,7 @@ func (p place) lock() (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// serve has the local AWS of this build running and ready; fresh says that it was started now.
+// serve makes sure that the local AWS of this build is running and ready; fresh says that it was started now.
 func (u *upping) serve(ctx context.Context) (fresh bool, err error) {
 	record, known := process.Load(u.place.run(), serveName)
 	alive := known && record.Alive()
@@ -159,7 +159,7 @@ func (p place) status() (s status) {
 	return s
 }
 
-// ready waits until the local AWS says that it is, and shows meanwhile what it does.
+// ready waits until the local AWS says that it is, and shows what it does in the meantime.
 func (u *upping) ready(ctx context.Context, record process.Record) error {
 	err := poll(ctx, deployLimit, func() (bool, error) {
 		s := u.place.status()
@@ -182,7 +182,7 @@ func (u *upping) ready(ctx context.Context, record process.Record) error {
 	return nil
 }
 
-// poll asks until it hears yes or an error, or the limit is over.
+// poll asks until it hears yes or an error, or the limit passes.
 func poll(ctx context.Context, limit time.Duration, ask func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -252,7 +252,7 @@ func (u *upping) control(ctx context.Context, what string) error {
 	return nil
 }
 
-// healthy says whether everything that this up would start runs already.
+// healthy reports whether everything that this up would start is already running.
 func (u *upping) healthy(ctx context.Context) bool {
 	for _, record := range process.List(u.place.run()) {
 		if !record.Alive() {
@@ -345,7 +345,7 @@ func (e *commandError) Error() string {
 	return fmt.Sprintf("stile %s ended with %d:\n%s", strings.Join(e.args, " "), e.exit, strings.TrimSpace(e.output))
 }
 
-// agents has every agent running, and waits until each has a tunnel.
+// agents starts every agent, and waits until each has a tunnel.
 func (u *upping) agents(ctx context.Context) error {
 	u.tell("starting the agents")
 	if err := u.control(ctx, "agents"); err != nil {
@@ -363,7 +363,7 @@ func (u *upping) agents(ctx context.Context) error {
 }
 
 // listed waits until the first person of account.yaml sees every agent online: an agent knows of its tunnel
-// a moment before the inventory does. The login for it lives in a home of its own and leaves nobody logged in.
+// a moment before the inventory does. The login for it has its own home directory and leaves nobody logged in.
 func (u *upping) listed(ctx context.Context) error {
 	home := filepath.Join(u.place.run(), "probe")
 	defer func() { _ = os.RemoveAll(home) }()
@@ -416,7 +416,7 @@ func (u *upping) summary(out io.Writer, word string) error {
 	return err
 }
 
-// behind returns how many proxies share the public address, in words; nothing if it is one alone.
+// behind returns how many proxies share the public address, in words; nothing if there is only one.
 func (u *upping) behind() string {
 	if u.scale.Proxies == 1 {
 		return ""
@@ -444,7 +444,7 @@ func (u *upping) nodes() string {
 	return strings.Join(names, " ")
 }
 
-// short is a path in the state directory as somebody in the current directory would type it.
+// short returns a path in the state directory as somebody in the current directory would type it.
 func (p place) short(name string) string {
 	path := filepath.Join(p.state, name)
 	cwd, err := os.Getwd()
@@ -460,7 +460,7 @@ func (p place) short(name string) string {
 	return path
 }
 
-// tell shows progress on a terminal, in one line that is written over.
+// tell shows progress on a terminal, in one line that is overwritten.
 func (u *upping) tell(text string) {
 	if u.tty {
 		fmt.Fprintf(os.Stderr, "\r\x1b[K… %s", text)

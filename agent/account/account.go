@@ -38,7 +38,7 @@ type Tables struct {
 	Passwd string // /etc/passwd
 	Group  string // /etc/group
 	Switch string // /etc/nsswitch.conf: getent is asked only where it names a service beyond the files
-	// Getent asks the machine's name service for what the tables don't hold, with getent's arguments; nil runs getent.
+	// Getent asks the machine's name service for what is not in the tables, with getent's arguments; nil runs getent.
 	// It returns no bytes for what the service doesn't know either.
 	Getent func(database, key string) ([]byte, error)
 }
@@ -102,12 +102,12 @@ func (t Tables) getent(database, key string) ([]byte, error) {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, program, database, "--", key).Output()
 	if _, ok := errors.AsType[*exec.ExitError](err); ok && ctx.Err() == nil {
-		return nil, nil // its way to say that there is none
+		return nil, nil // this is how it says that there is none
 	}
 	return out, err
 }
 
-// served says whether the name service switch has more for a database than the files that were read already.
+// served reports whether the name service switch knows more sources for a database than the files already read.
 // A lookup through getent costs a process, so it isn't made for nothing.
 func (t Tables) served(database string) bool {
 	b, err := os.ReadFile(orElse(t.Switch, "/etc/nsswitch.conf"))
@@ -147,7 +147,7 @@ func parse(line string) (Account, error) {
 	return Account{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5], Shell: orElse(f[6], "/bin/sh")}, nil
 }
 
-// groups gives the user's groups: the primary one and all that list the user.
+// groups returns the user's groups: the primary one and all that list the user.
 func (t Tables) groups(a Account) ([]uint32, error) {
 	b, err := os.ReadFile(orElse(t.Group, "/etc/group"))
 	if err != nil {
@@ -203,7 +203,7 @@ func (a Account) Credential() *syscall.Credential {
 	return &syscall.Credential{Uid: a.UID, Gid: a.GID, Groups: a.Groups}
 }
 
-// Environment is what a login starts with.
+// Environment returns what a login starts with.
 func (a Account) Environment() []string {
 	path := "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 	if a.UID == 0 {

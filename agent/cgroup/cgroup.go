@@ -29,7 +29,7 @@ const (
 	parent = "stile-sessions"
 	// between is the least time between two sweeps that New does by itself.
 	between = time.Minute
-	// tries is how often New makes a cgroup that another agent's sweep or end removes before it is held.
+	// tries is how often New makes a cgroup again that another agent's sweep or end removed before it was locked.
 	tries = 10
 )
 
@@ -155,7 +155,7 @@ func (t *Tree) probe() error {
 // Dir is where the cgroup of the sessions is mounted.
 func (t *Tree) Dir() string { return t.dir }
 
-// plain are names that can't lead out of the parent and are no file of the kernel's.
+// plain are names that can't lead out of the parent and that no kernel file has.
 var plain = regexp.MustCompile(`^[a-z0-9_]+$`)
 
 func checkName(name string) error {
@@ -165,7 +165,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// New makes the cgroup of one session, which is called like it, and fails if there is one. Once a minute at the most
+// New makes the cgroup of one session, named after it, and fails if there is one already. At most once a minute
 // it sweeps first; so leftovers cost an idle agent nothing, and a busy one holds those of a minute.
 func (t *Tree) New(name string) (*Group, error) {
 	if err := checkName(name); err != nil {

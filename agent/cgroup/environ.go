@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Variable is the environment variable that holds the session's name in each of its processes.
+// Variable is the environment variable that has the session's name in each of its processes.
 const Variable = "STILE_SESSION_ID"
 
 const (

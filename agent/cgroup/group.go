@@ -29,13 +29,13 @@ type Group struct {
 	switched string // the kernel's file that kills the group
 }
 
-// Configure has the process that attr is for born in the group: it is in it before it runs its first instruction
+// Configure has the process that attr is for start in the group: it is in it before it runs its first instruction
 // (clone(2), CLONE_INTO_CGROUP). The group must be open until the process has been started.
 func (g *Group) Configure(attr *syscall.SysProcAttr) {
 	attr.UseCgroupFD, attr.CgroupFD = true, int(g.file.Fd())
 }
 
-// Lead says which process is the session's first. It helps Kill to find those that were moved out of the group.
+// Lead says which process is the session's first, which helps Kill find those that were moved out of the group.
 // It is called as soon as that process has been started and before it may have been waited for. It fails with ErrKilled
 // when Kill came before the process did; then the caller kills again.
 func (g *Group) Lead(pid int) error {
@@ -49,7 +49,7 @@ func (g *Group) Lead(pid int) error {
 	return late(g.name, g.killed)
 }
 
-// Kill ends every process of the session and waits until they have ended, for two seconds at the most. It fails with
+// Kill ends every process of the session and waits at most two seconds until they have ended. It fails with
 // ErrRemain when some have not.
 func (g *Group) Kill() error {
 	g.mu.Lock()
@@ -59,13 +59,13 @@ func (g *Group) Kill() error {
 	}
 	g.killed = true
 	begin := time.Now()
-	// Who left the group is found by its parents, which will be gone: so those come first, but nobody is killed yet.
+	// Processes that left the group are found by their parents, which will be gone: so look first and kill later.
 	h := &hunt{name: g.name, leader: g.leader, spare: g.inside}
 	h.stop(begin.Add(foray))
 	return join(g.kill(begin.Add(limit-foray)), h.kill(begin.Add(limit)))
 }
 
-// Empty reports whether no process is in the group. Zombies don't count, nor does who was moved out.
+// Empty reports whether no process is in the group. Zombies don't count, nor do processes that were moved out.
 func (g *Group) Empty() (bool, error) {
 	is, err := populated(g.dir)
 	if err != nil {

@@ -11,11 +11,11 @@ import (
 // shown is how many processes an error lists.
 const shown = 8
 
-// hunt is one search for the processes of a session, which remembers whom it found.
+// hunt is one search for the processes of a session; it remembers those that it found.
 type hunt struct {
 	name   string
-	leader process              // zero when nobody said
-	spare  func(p process) bool // whom to leave to somebody else; nil for nobody
+	leader process              // zero when nobody told us
+	spare  func(p process) bool // processes to leave to somebody else; nil for none
 	known  map[int]process      // by number
 	deaf   map[int]process      // whose environment could not be read in time
 	looked bool
@@ -56,7 +56,7 @@ func (h *hunt) kill(deadline time.Time) error {
 			return nil
 		}
 		for _, p := range found {
-			_ = send(p, syscall.SIGKILL) // who stays is reported
+			_ = send(p, syscall.SIGKILL) // what remains is reported
 		}
 		switch late := time.Now().After(deadline); {
 		case late && len(found) == 0:

@@ -94,7 +94,7 @@ func (g *Group) drain(deadline time.Time, round func()) error {
 // each kills the processes of the group one by one.
 func (g *Group) each() {
 	for _, p := range g.processes() {
-		_ = send(p, syscall.SIGKILL) // who stays is reported
+		_ = send(p, syscall.SIGKILL) // what remains is reported
 	}
 }
 

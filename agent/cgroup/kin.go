@@ -53,7 +53,7 @@ func (k *Kin) Lead(pid int) error {
 	return late(k.name, k.killed)
 }
 
-// Kill ends every process that it finds and waits until they have ended, for two seconds at the most. It fails with
+// Kill ends every process that it finds and waits at most two seconds until they have ended. It fails with
 // ErrRemain when some have not.
 func (k *Kin) Kill() error {
 	k.mu.Lock()

@@ -99,7 +99,7 @@ func sweep(dir string) error {
 	return remove(dir)
 }
 
-// Close removes the parent of the sessions if there is none left. Other agents that share it make it again.
+// Close removes the parent of the sessions if none is left. Other agents that share it make it again.
 func (t *Tree) Close() error {
 	err := os.Remove(t.dir)
 	if err == nil || gone(err) || busy(err) {

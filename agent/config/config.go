@@ -37,7 +37,7 @@ type Config struct {
 	SecretFile string            `yaml:"secret_file"` // of method token: a file that holds the token's secret
 	Name       string            `yaml:"name"`        // short for the target node/<name>; the host name by default, if targets names no other
 	Targets    []string          `yaml:"targets"`     // what it serves, as kind/name
-	Labels     map[string]string `yaml:"labels"`      // that it claims; the token says which it gets
+	Labels     map[string]string `yaml:"labels"`      // labels that it claims; the token says which it gets
 	State      string            `yaml:"state"`       // directory; /var/lib/stile-agent by default
 	CAPin      string            `yaml:"ca_pin"`      // key id of the cluster's root key
 	Region     string            `yaml:"region"`      // AWS Region of method iam; the environment's by default

@@ -62,7 +62,7 @@ func (d *Decider) Admit(ctx context.Context, user identity.User, target identity
 	return decision, nil
 }
 
-// Again decides once more about what was admitted, without waiting. That the feed is silent ends nothing that runs; locks,
+// Again decides once more about what was admitted, without waiting. A silent feed ends nothing that is running; locks,
 // revocations and a changed decision do.
 func (d *Decider) Again(user identity.User, target identity.Target, use policy.Use, session string) (policy.Decision, error) {
 	state := d.config.Documents.State()
@@ -80,7 +80,7 @@ func denied(decision policy.Decision) *fault.Fault {
 	return fault.Newf(fault.Denied, "ask an administrator for a role that allows it; stile ls shows what you may use", "access denied: %s", decision.Reason)
 }
 
-// standing asks the one judge, with everything that a lock can name.
+// standing asks the documents whether the user is in good standing, naming everything that a lock can name.
 func (d *Decider) standing(s document.State, user identity.User, target identity.Target, use policy.Use, session string) error {
 	now := d.config.Clock()
 	also := append(target.Refs(), identity.Ref{Target: "agent", Value: d.config.Host().ID})

@@ -24,7 +24,7 @@ import (
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
-// authTime is how long a client may take from its first byte to its use being admitted.
+// authTime is how long a client may take from its first byte until its use is admitted.
 const authTime = 10 * time.Second
 
 // maxUses and maxUse bound what a client says of a use before anybody looks at it.
@@ -33,7 +33,7 @@ const (
 	maxUse  = 256
 )
 
-// Handler serves one session of a protocol until it ends, and says how it did. The stream is closed after it, or under
+// Handler serves one session of a protocol until it ends, and says how it ended. The stream is closed after it, or under
 // it when the session is cut.
 type Handler func(ctx context.Context, s *session.Session, stream net.Conn) session.Result
 
@@ -106,7 +106,7 @@ func (s *Service) Serve(ctx context.Context, stream net.Conn, hint session.Hint)
 	_ = conn.Close()
 }
 
-// admit reads the use and has it decided, and a session begun.
+// admit reads the use, has it decided, and begins a session.
 func (s *Service) admit(ctx context.Context, conn *tls.Conn, stream net.Conn, user identity.User, cert *x509.Certificate, hint session.Hint) (*session.Access, *session.Session, error) {
 	var f frame.Use
 	if err := frame.Read(conn, &f); err != nil {

@@ -43,7 +43,7 @@ func (l *Links) deliver(ctx context.Context) {
 	}
 }
 
-// send hands one batch to a proxy, on a stream of its own, and waits for the acknowledgement.
+// send hands one batch to a proxy, on its own stream, and waits for the acknowledgement.
 func (l *Links) send(ctx context.Context, batch uint64, events [][]byte) bool {
 	k := l.any()
 	if k == nil {
@@ -112,7 +112,7 @@ func (k *link) upstream(limit context.Context, purpose string) (tunnel.Stream, e
 	return s, nil
 }
 
-// any gives a tunnel, one that stays if there is one.
+// any returns a tunnel, one that stays if there is one.
 func (l *Links) any() *link {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -24,7 +24,7 @@ import (
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
-// most is how many tunnels an agent holds, each to another proxy.
+// most is how many tunnels an agent keeps, each to a different proxy.
 const most = 2
 
 // Back-off between attempts, with full jitter. When all proxies were away, an agent is back 5 s after them on
@@ -34,7 +34,7 @@ const most = 2
 const (
 	backoffFirst = 250 * time.Millisecond
 	backoffMost  = 10 * time.Second
-	// denied is how long the wait is after a denial, or after what says so itself: only a person changes that.
+	// denied is how long to wait after a denial, or a fault that asks for such a wait: only a person can change that.
 	denied = time.Minute
 	// seekMost is the longest wait of one who has a tunnel and looks for another proxy behind an address that many
 	// share: each attempt may end at the proxy that it has.
@@ -244,7 +244,7 @@ func (l *Links) open(ctx context.Context) error {
 	return k.begin(ctx, limit)
 }
 
-// holds reports whether a new tunnel to this proxy would be of no use.
+// holds reports whether a new tunnel to this proxy would be useless.
 func (l *Links) holds(proxy string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -256,7 +256,7 @@ func (l *Links) holds(proxy string) bool {
 	return false
 }
 
-// address gives the addresses in turn: those that a proxy told, then those from the join or the configuration.
+// address returns the addresses in turn: those that a proxy told, then those from the join or the configuration.
 func (l *Links) address() (string, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

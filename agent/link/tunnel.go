@@ -16,12 +16,12 @@ import (
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
-// state says what is to become of a tunnel.
+// state is what is to become of a tunnel.
 type state int
 
 const (
 	staying state = iota
-	leaving       // its proxy asked to go elsewhere
+	leaving       // its proxy asked us to go elsewhere
 	retired       // a newer certificate replaces it
 )
 
@@ -41,8 +41,8 @@ type link struct {
 
 	registered chan struct{}
 	once       sync.Once
-	chunks     frame.Assembler // used by the control stream's reader alone
-	events     tunnel.Stream   // for audit events, opened when there are some; used by who delivers alone
+	chunks     frame.Assembler // used only by the control stream's reader
+	events     tunnel.Stream   // for audit events, opened when there are some; used only by the deliverer
 }
 
 // begin registers the tunnel and leaves it running. limit bounds the registration.

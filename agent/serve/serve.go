@@ -49,7 +49,7 @@ type Parts struct {
 	Log         *slog.Logger
 }
 
-// Services makes an agent's services, by the kind of target that each serves.
+// Services makes an agent's services, by the kind of target that each of them serves.
 type Services func(Parts) map[string]session.Service
 
 // Product are the services of stile-agent. A new kind of target gets its line here.
@@ -59,7 +59,7 @@ func Product(p Parts) map[string]session.Service {
 	}
 }
 
-// Options are what a program brings beside its configuration.
+// Options are what a program adds to its configuration.
 type Options struct {
 	Software string   // name and version
 	Services Services // nil is Product
@@ -90,7 +90,7 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 	if o.Services == nil {
 		o.Services = Product
 	}
-	syscall.Umask(0o022) // what a login starts with; our own files say their modes
+	syscall.Umask(0o022) // what a login starts with; our own files state their modes
 	dir, err := state.Open(c.State)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (a *agent) open() error {
 	return nil
 }
 
-// offer makes the services and holds the configuration against them.
+// offer makes the services and compares the configuration with them.
 func (a *agent) offer() error {
 	a.services = a.options.Services(Parts{
 		Documents: a.shelf, Sessions: a.sessions, HostKey: a.hostKey, Certificate: a.certificate, Log: a.log,
@@ -218,7 +218,7 @@ func (a *agent) run(ctx context.Context) error {
 	}
 }
 
-// awaitCredential returns when there is one; an expired one is none.
+// awaitCredential returns when there is a credential that has not expired.
 func (a *agent) awaitCredential(ctx context.Context) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -245,7 +245,7 @@ func (a *agent) documentsArrived() {
 	}
 }
 
-// accept takes documents that a proxy pushed. What is refused is recorded: somebody offered it.
+// accept takes documents that a proxy pushed. A refusal is recorded, because somebody offered the document.
 func (a *agent) accept(documents []document.Signed) {
 	err := a.shelf.Accept(documents...)
 	a.documentsArrived()
@@ -263,13 +263,13 @@ func (a *agent) accept(documents []document.Signed) {
 	}
 }
 
-// refusals remembers which refusals were recorded lately, so that one who repeats itself fills no spool.
+// refusals remembers which refusals were recorded lately, so that repetitions don't fill the spool.
 type refusals struct {
 	mu   sync.Mutex
 	seen map[string]time.Time
 }
 
-// repeat is how long the same refusal isn't recorded again.
+// repeat is for how long the same refusal isn't recorded again.
 const repeat = time.Minute
 
 func (r *refusals) first(err error) bool {

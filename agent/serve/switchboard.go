@@ -39,7 +39,7 @@ func (b switchboard) serve(ctx context.Context, s tunnel.Stream, open *frame.Ope
 	service.Serve(ctx, s, session.Hint{Target: target, Source: source, TraceID: open.GetTraceId(), Proxy: open.GetProxy()})
 }
 
-// unserved refuses targets that no service is for: nobody could reach them.
+// unserved refuses targets that have no service: nobody could reach them.
 func (b switchboard) unserved(targets []identity.Target) error {
 	for _, t := range targets {
 		if b.services[t.Kind] == nil {

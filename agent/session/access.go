@@ -19,11 +19,11 @@ type Access struct {
 
 	mu       sync.Mutex
 	begun    uint64 // rechecks
-	newest   uint64 // of them, whose decision stands
+	newest   uint64 // those whose decision is in force
 	decision policy.Decision
 	sessions map[*Session]struct{}
-	timer    *time.Timer  // when time alone may take the access back
-	cut      *fault.Fault // set once it was taken back: no further session begins
+	timer    *time.Timer  // when time alone may withdraw the access
+	cut      *fault.Fault // set once it was withdrawn: no further session begins
 	closed   bool
 }
 
@@ -43,7 +43,7 @@ func (a *Access) Decision() policy.Decision {
 	return a.decision
 }
 
-// Open makes a session, which is not yet journaled. It fails with a fault when the access was taken back or holds too
+// Open makes a session, which is not yet journaled. It fails with a fault when the access was withdrawn or has too
 // many.
 func (a *Access) Open() (*Session, error) {
 	s := &Session{access: a, id: identity.NewID("ses", a.register.config.Entropy, a.register.config.Gate.Now())}
@@ -100,10 +100,10 @@ func (a *Access) recheck() {
 	}
 }
 
-// soonest keeps a clock that is a little behind from turning in circles.
+// soonest keeps a clock that is a little behind from making us spin.
 const soonest = 20 * time.Millisecond
 
-// schedule has the access decided once more when the certificate expires or a grant ends, whichever is first. A timer that
+// schedule has the access decided again when the certificate expires or a grant ends, whichever is first. A timer that
 // fires early finds nothing changed and sets itself again.
 func (a *Access) schedule(now time.Time) {
 	if a.timer != nil {
@@ -121,11 +121,11 @@ func (a *Access) schedule(now time.Time) {
 	}
 }
 
-// killing is how long a connection that is cut waits for its sessions' processes to be gone.
+// killing is how long cutting a connection waits for its sessions' processes to be gone.
 const killing = 300 * time.Millisecond
 
-// end takes the access back: its sessions' processes are killed first, then the connection is cut, however long they
-// take. The caller waits for none of it.
+// end withdraws the access: its sessions' processes are killed first, then the connection is cut, however long they
+// take. It doesn't wait.
 func (a *Access) end(f *fault.Fault) {
 	a.mu.Lock()
 	if a.cut != nil || a.closed {

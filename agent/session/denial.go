@@ -15,7 +15,7 @@ const (
 // room.
 type denials struct {
 	mu sync.Mutex
-	of map[string]*tries // by user, whom a certificate proved
+	of map[string]*tries // by user, as proven by a certificate
 }
 
 type tries struct {
@@ -23,7 +23,7 @@ type tries struct {
 	recorded, forgotten int
 }
 
-// next reports whether a denial is to be recorded, and how many of the user's were not since the last that was.
+// next reports whether to record a denial, and how many of the user's went unrecorded since the last one that was.
 func (d *denials) next(user string, now time.Time) (forgotten int, record bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -45,7 +45,7 @@ func (d *denials) next(user string, now time.Time) (forgotten int, record bool) 
 	return forgotten, true
 }
 
-// sweep forgets who was quiet; whoever has a number still to be told stays.
+// sweep forgets users who were quiet, except those with unrecorded denials still to be reported.
 func (d *denials) sweep(now time.Time) {
 	if d.of == nil {
 		d.of = map[string]*tries{}

@@ -20,7 +20,7 @@ func (r *Register) event(kind audit.Type, q Request) audit.Event {
 	e.Actor, e.ActorRoles = "user/"+q.User.Name, q.User.Roles
 	e.TargetKind, e.Target, e.Scope = q.Hint.Target.Kind, q.Hint.Target.Name, host.Scope
 	e.Data = map[string]string{"certificate": q.User.Certificate}
-	for _, use := range resource.UsesOf(q.Hint.Target.Kind) { // whatever else a client says is no part of it
+	for _, use := range resource.UsesOf(q.Hint.Target.Kind) { // whatever else a client says is left out
 		if value, ok := q.Use[use.Name]; ok {
 			e.Data[use.Name] = clip(value, 128)
 		}
@@ -34,7 +34,7 @@ func (r *Register) event(kind audit.Type, q Request) audit.Event {
 	return e
 }
 
-// describe adds what a decision rested on, so that it can be made again: traits, labels, versions, grants.
+// describe adds what a decision was based on, so that it can be reproduced: traits, labels, versions, grants.
 func describe(e *audit.Event, host identity.Host, u identity.User, d policy.Decision) {
 	add := func(name string, v any, there bool) {
 		if b, err := json.Marshal(v); err == nil && there {
@@ -51,7 +51,7 @@ func describe(e *audit.Event, host identity.Host, u identity.User, d policy.Deci
 		v.Policy.Epoch, v.Policy.Counter, v.Revocations.Epoch, v.Revocations.Counter)
 }
 
-// detailed is an error that knows more than the user needs: what the decision rests on.
+// detailed is an error that knows more than the user needs: what the decision is based on.
 type detailed interface {
 	error
 	Details() map[string]string
@@ -63,13 +63,13 @@ func details(e *audit.Event, cause error) {
 	}
 }
 
-// bulky are the data that go first when an event would be too large, and those that are cut to size.
+// bulky are the data that are dropped first, or cut to size, when an event would be too large.
 var bulky = []string{"trace", "traits", "labels", "command"}
 
 // maxReason is how much of a reason an event keeps, in bytes.
 const maxReason = 2 << 10
 
-// fit has an event keep below the largest size, naming what was left out.
+// fit keeps an event below the largest size and names what it left out.
 func fit(e audit.Event) audit.Event {
 	if e.Reason = strings.ToValidUTF8(e.Reason, "?"); len(e.Reason) > maxReason {
 		e.Reason = strings.ToValidUTF8(clip(e.Reason, maxReason), "") + " …"

@@ -15,7 +15,7 @@ const (
 	Stderr Stream = 'e'
 )
 
-// Recorder is told everything that a session shows, before anybody sees it. An error keeps it from being shown.
+// Recorder is told everything that a session shows, before anyone sees it. An error keeps it from being shown.
 type Recorder interface {
 	Output(s Stream, p []byte) error
 }
@@ -27,13 +27,13 @@ const ringSize = 256 << 10
 // to those who joined, who are never waited for. Its zero value has neither recorder nor joiners. It is safe for
 // concurrent use.
 type Output struct {
-	plain    atomic.Int32 // 0 while there is neither recorder nor joiner: nothing but the owner's write is to be done
+	plain    atomic.Int32 // 0 while there is neither recorder nor joiner: then only the owner's write is to be done
 	mu       sync.Mutex
 	recorder Recorder
 	joiners  map[*Joiner]struct{}
 }
 
-// Record has a recorder told from here on. There is one at most.
+// Record has a recorder told from now on. There is at most one.
 func (o *Output) Record(r Recorder) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -41,7 +41,7 @@ func (o *Output) Record(r Recorder) {
 	o.plain.Store(1)
 }
 
-// Writer is where a service writes one stream of what the session shows; the owner sees what it returns no error for.
+// Writer returns where a service writes one stream of what the session shows; the owner sees what is written without error.
 func (o *Output) Writer(owner io.Writer, s Stream) io.Writer { return &writer{o, owner, s} }
 
 type writer struct {
@@ -145,7 +145,7 @@ func (j *Joiner) leave(err error) {
 	j.wake.Broadcast()
 }
 
-// End lets everybody who joined see the rest and then the end.
+// End lets all joiners see the rest and then the end.
 func (o *Output) End() {
 	o.mu.Lock()
 	joiners := make([]*Joiner, 0, len(o.joiners))

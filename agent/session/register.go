@@ -41,7 +41,7 @@ type Hint struct {
 type Gate interface {
 	// Admit decides whether a user, whom the protocol has proven, may use a target in a way. A denial carries a decision id.
 	Admit(ctx context.Context, u identity.User, t identity.Target, use policy.Use) (policy.Decision, error)
-	// Again decides once more, without waiting, about what was admitted. Session is "" for the admission as a whole.
+	// Again decides again, without waiting, about what was admitted. Session is "" for the admission as a whole.
 	Again(u identity.User, t identity.Target, use policy.Use, session string) (policy.Decision, error)
 	// Now is this machine's time, corrected by the documents.
 	Now() time.Time
@@ -49,7 +49,7 @@ type Gate interface {
 
 // Journal keeps audit events until they are delivered. The sequence, source and cluster are its to fill.
 type Journal interface {
-	// Room fails when no new session's events could be kept.
+	// Room fails when there is no room for a new session's events.
 	Room() error
 	// Record keeps an event.
 	Record(audit.Event) error
@@ -65,7 +65,7 @@ type Config struct {
 	Entropy io.Reader            // nil is crypto/rand
 }
 
-// Register holds everybody who was admitted. It is safe for concurrent use.
+// Register holds everyone who was admitted. It is safe for concurrent use.
 type Register struct {
 	config Config
 	denied denials
@@ -85,10 +85,10 @@ func New(c Config) *Register {
 	return &Register{config: c, live: map[*Access]struct{}{}}
 }
 
-// Request is somebody, whom a protocol has proven, who wants to use a target.
+// Request is a user, proven by a protocol, who wants to use a target.
 type Request struct {
 	User    identity.User
-	Expires time.Time // of the certificate that proved it
+	Expires time.Time // of the certificate that proved the user
 	Hint    Hint
 	Use     policy.Use
 	// Cut ends the connection that the access came over, once and without waiting, when the access is taken back; the
@@ -131,7 +131,7 @@ func (r *Register) Refuse(q Request, cause error) *fault.Fault {
 	q.Hint.Target = r.config.Host().Named(q.Hint.Target)
 	unrecorded, record := r.denied.next(q.User.Name, time.Now())
 	if !record {
-		f.DecisionID = "" // there is no event of that name
+		f.DecisionID = "" // there is no event by that name
 		return f.Because(cause)
 	}
 	e := r.event(audit.SessionDenied, q)
@@ -146,14 +146,14 @@ func (r *Register) Refuse(q Request, cause error) *fault.Fault {
 	return f.Because(cause)
 }
 
-// Recheck decides once more about everybody. Call it whenever documents arrived; it waits for nobody.
+// Recheck decides again about everyone. Call it whenever documents have arrived; it doesn't wait.
 func (r *Register) Recheck() {
 	for _, a := range r.all() {
 		a.recheck()
 	}
 }
 
-// Users is how many accesses are held.
+// Users returns how many accesses are open.
 func (r *Register) Users() int { return len(r.all()) }
 
 func (r *Register) all() []*Access {

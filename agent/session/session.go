@@ -19,7 +19,7 @@ type Cages interface {
 type Cage interface {
 	// Configure has a process begin inside.
 	Configure(*syscall.SysProcAttr)
-	// Lead names the first process inside, whose number is nobody else's yet.
+	// Lead names the first process inside, while its number can't be another's yet.
 	Lead(pid int) error
 	// Kill ends every process inside. It takes a bounded time.
 	Kill() error
@@ -50,7 +50,7 @@ func (s *Session) Access() *Access { return s.access }
 // Output is where what the session shows goes through.
 func (s *Session) Output() *Output { return &s.output }
 
-// OnKill has f called, without waiting for it, when the session is cut; at once if it was cut already. It is for what
+// OnKill has f called, without waiting for it, when the session is cut; at once if it has been already. It is for what
 // a service holds besides processes.
 func (s *Session) OnKill(f func(*fault.Fault)) {
 	s.mu.Lock()
@@ -115,7 +115,7 @@ func (s *Session) Configure(attr *syscall.SysProcAttr) error {
 	return nil
 }
 
-// Started tells of a process that was begun as [Session.Configure] said. One that slipped in while the session was cut
+// Started reports a process that was started as [Session.Configure] says. One that slipped in while the session was cut
 // is killed.
 func (s *Session) Started(pid int) {
 	s.mu.Lock()
@@ -132,7 +132,7 @@ func (s *Session) Started(pid int) {
 	}
 }
 
-// kill cuts the session: its processes are gone when it returns, and the service is told.
+// kill cuts the session: when it returns, its processes are gone and the service has been told.
 func (s *Session) kill(f *fault.Fault) {
 	s.mu.Lock()
 	if s.reason != nil || s.ended {
@@ -167,7 +167,7 @@ func (s *Session) slay(cage Cage) {
 // Result is how a session ended.
 type Result struct {
 	Outcome audit.Outcome // "" is success
-	Reason  string        // needed unless it is success; of a session that was cut the cut's reason is taken
+	Reason  string        // needed unless it is success; a session that was cut ends with the cut's reason
 	Data    map[string]string
 }
 

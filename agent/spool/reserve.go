@@ -17,7 +17,7 @@ const reserveSize = 256 << 10
 
 const reserveName = "reserve"
 
-// Allocate makes path a file that takes size bytes of disk.
+// Allocate makes path a file that takes up size bytes of disk.
 func Allocate(path string, size int64) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -33,7 +33,7 @@ func Allocate(path string, size int64) error {
 	return err
 }
 
-// hold takes the reserve, or fails for want of disk.
+// hold takes the reserve, or fails when there is too little disk.
 func (s *Spool) hold() error {
 	if s.reserved {
 		return nil
@@ -69,7 +69,7 @@ func (s *Spool) Room() error {
 	return nil
 }
 
-// noDisk says what a disk that takes no audit events means.
+// noDisk returns the fault for a disk that takes no audit events.
 func (s *Spool) noDisk(cause error) error {
 	return fault.New(fault.Unavailable, "the node can't keep audit events on its disk, so no session may begin",
 		fmt.Sprintf("free disk space on the node where %s lies; the agent's log has the cause", s.config.Dir)).Because(cause)

@@ -98,7 +98,7 @@ func Open(c Config) (*Spool, error) {
 		s.wake()
 	}
 	if err := s.hold(); err != nil {
-		c.OnError(fmt.Errorf("reserving disk space: %w", err)) // Room says it to whoever wants a session
+		c.OnError(fmt.Errorf("reserving disk space: %w", err)) // Room tells this to whoever wants a session
 	}
 	return s, nil
 }
@@ -129,7 +129,7 @@ func (s *Spool) load() error {
 	return s.begin(next)
 }
 
-// mend cuts off a line that a crash left unfinished and gives the size of what stays.
+// mend cuts off a line that a crash left unfinished and returns the size of the rest.
 func (s *Spool) mend(number uint64) (int64, error) {
 	b, err := os.ReadFile(s.path(number))
 	if err != nil {
@@ -142,7 +142,7 @@ func (s *Spool) mend(number uint64) (int64, error) {
 	return whole, err
 }
 
-// cursor reads where delivery stood; what it doesn't know is delivered again.
+// cursor reads how far delivery had got; what it doesn't know of is delivered again.
 func (s *Spool) cursor() position {
 	first := position{segment: s.segments[0].number}
 	b, err := os.ReadFile(filepath.Join(s.config.Dir, cursorName))
@@ -257,7 +257,7 @@ func (s *Spool) wake() {
 // Ready has a value when there may be events to deliver.
 func (s *Spool) Ready() <-chan struct{} { return s.ready }
 
-// behind says whether events wait for delivery.
+// behind reports whether events wait for delivery.
 func (s *Spool) behind() bool {
 	last := s.segments[len(s.segments)-1]
 	if s.at.segment == last.number {
@@ -271,7 +271,7 @@ func (s *Spool) behind() bool {
 	return false
 }
 
-// Next gives the oldest events that are not acknowledged, one JSON each, at most limit bytes in all (but at least
+// Next returns the oldest events that are not acknowledged, one JSON each, at most limit bytes in all (but at least
 // one event), and where they end. It gives none when there are none.
 func (s *Spool) Next(limit int) ([][]byte, Position, error) {
 	s.mu.Lock()

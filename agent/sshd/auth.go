@@ -19,13 +19,13 @@ import (
 // provenKey marks the holder in the Permissions of an authentication.
 type provenKey struct{}
 
-// holder is a certificate and who it says that its holder is.
+// holder is a certificate and the user that it says its holder is.
 type holder struct {
 	cert *ssh.Certificate
 	user identity.User
 }
 
-// proven gives the holder whose key was proven, which need not be the last one offered (CVE-2024-45337).
+// proven returns the holder whose key was proven, which need not be the last one offered (CVE-2024-45337).
 func proven(p *ssh.Permissions) (holder, bool) {
 	if p == nil {
 		return holder{}, false
@@ -121,7 +121,7 @@ func sentence(f *fault.Fault) string {
 	return b.String()
 }
 
-// printable keeps a terminal from obeying what stands in a message.
+// printable keeps a terminal from obeying what is in a message.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {

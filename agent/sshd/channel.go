@@ -19,7 +19,7 @@ import (
 const (
 	maxEnv     = 64
 	maxEnvSize = 4 << 10
-	maxCommand = 128 << 10 // what Linux takes as one argument (MAX_ARG_STRLEN)
+	maxCommand = 128 << 10 // what Linux accepts as one argument (MAX_ARG_STRLEN)
 )
 
 // ownFailure is the exit status for what fails on our side, as OpenSSH's.
@@ -36,7 +36,7 @@ type channel struct {
 	terminal *terminal // nil without pty-req
 	process  *process  // nil until shell or exec
 	running  sync.WaitGroup
-	screen   atomic.Bool // whether there is a terminal, for whoever speaks from outside
+	screen   atomic.Bool // whether there is a terminal, for messages from outside
 	told     sync.Once   // why the session is over
 }
 
@@ -142,7 +142,7 @@ func (s *channel) start(kind, command string) (bool, func()) {
 	if s.process != nil {
 		return false, nil
 	}
-	s.process = &process{} // whatever comes of it, nothing more may be started here
+	s.process = &process{} // whatever becomes of it, nothing more may be started here
 	a, err := s.account()
 	if err != nil {
 		return true, func() { s.refuse(s.session.Deny(err)) }
@@ -188,10 +188,10 @@ func (s *channel) run() {
 	default:
 		data["exit_status"] = strconv.Itoa(result.code)
 	}
-	// The journal is told first: a client that doesn't read can hold up what it is told, but not what is known of it.
+	// The journal comes first: a client that doesn't read can hold up what it is told, but not what is recorded about it.
 	s.session.End(session.Result{Data: data})
 	if s.session.Reason() != nil {
-		return // how the command ended is not the client's to know: it was cut, which cut or end tells
+		return // the client isn't told how the command ended: it was cut, and cut or end says so
 	}
 	s.exit(result)
 }
@@ -215,7 +215,7 @@ func exitSignal(name string, core bool) []byte {
 	}{Name: name, Core: core})
 }
 
-// cut ends a session that was taken back while its connection stays: its processes are gone by now.
+// cut ends a session that was withdrawn while its connection stays open: its processes are gone by now.
 func (s *channel) cut(f *fault.Fault) {
 	limit := time.AfterFunc(farewell, func() { _ = s.ssh.Close() })
 	s.tell(f)
@@ -235,7 +235,7 @@ func (s *channel) tell(f *fault.Fault) {
 	})
 }
 
-// say writes to the user's stderr, as far as the window lets it through. What is no terminal gets plain lines.
+// say writes to the user's stderr, as far as the window lets it through. Without a terminal it writes plain lines.
 func (s *channel) say(text string) {
 	if !s.screen.Load() {
 		text = strings.TrimPrefix(strings.ReplaceAll(text, "\r\n", "\n"), "\n")

@@ -76,10 +76,10 @@ func (c *connection) forget(s *channel) {
 	c.mu.Unlock()
 }
 
-// farewell is how long a user whose access was taken back has to be told why.
+// farewell is how long telling a user why the access was withdrawn may take.
 const farewell = 200 * time.Millisecond
 
-// end tells what can be told in a moment and then closes the transport itself, whatever is stuck in it: SSH's own way
+// end says what can be said in a moment and then closes the transport itself, whatever is stuck in it: SSH's own way
 // of closing waits for its turn to write. Nobody waits for end.
 func (c *connection) end(f *fault.Fault) {
 	time.AfterFunc(farewell, func() { _ = c.raw.Close() })

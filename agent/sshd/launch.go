@@ -16,7 +16,7 @@ import (
 func (s *channel) launch(a account.Account, command string) (*process, error) {
 	own := s.owner(a)
 	p, err := s.begin(s.command(a, command, home(a)), own)
-	if errors.Is(err, os.ErrPermission) { // root sees a home that its owner may not enter
+	if errors.Is(err, os.ErrPermission) { // root sees a home directory that its owner may not enter
 		p, err = s.begin(s.command(a, command, "/"), own)
 	}
 	if err != nil {
@@ -93,7 +93,7 @@ func (s *channel) command(a account.Account, command, dir string) *exec.Cmd {
 }
 
 // environment is the account's, what the client may set, and what the session is. The address is what the proxy
-// said: a hint, as SSH_CONNECTION always was to whoever reads it.
+// said: a hint, which is all that SSH_CONNECTION has ever been.
 func (s *channel) environment(a account.Account) []string {
 	env := append(a.Environment(), s.env...)
 	if s.terminal != nil {

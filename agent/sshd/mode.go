@@ -104,7 +104,7 @@ var signals = map[string]syscall.Signal{
 	"TERM": syscall.SIGTERM, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2,
 }
 
-// signalName is the name for exit-signal; one that the RFC doesn't name gets our domain.
+// signalName returns the name for exit-signal; one that the RFC doesn't name gets our domain.
 func signalName(s syscall.Signal) string {
 	for name, number := range signals {
 		if number == s {

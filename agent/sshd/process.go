@@ -19,7 +19,7 @@ const (
 	// grace is how long a process that was hung up may take to end by itself, and what it left behind may go on holding
 	// the session's output, before the session ends without it.
 	grace = 3 * time.Second
-	// quiet is for how long a terminal must have nothing more to say after its process ended.
+	// quiet is how long a terminal must have been silent after its process ended.
 	quiet = 50 * time.Millisecond
 )
 
@@ -43,7 +43,7 @@ type status struct {
 	code           int
 	signal         string // without SIG; "" when it exited
 	core           bool
-	left           bool  // it lives on without its client
+	left           bool  // it is still running without its client
 	received, sent int64 // bytes from and to the client
 }
 
@@ -125,7 +125,7 @@ func (p *process) run(client streams) status {
 		n, _ := tunnel.Copy(p.stdin, client.in)
 		received.Store(n)
 		if !p.pty {
-			_ = p.stdin.Close() // the client has no more: so says end-of-file
+			_ = p.stdin.Close() // end-of-file says that the client has no more
 		}
 	}()
 	var sent atomic.Int64
@@ -164,7 +164,7 @@ func (p *process) pass(dst io.Writer, src *os.File) int64 {
 		total += n
 		if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 {
 			if err != nil {
-				_, _ = io.Copy(io.Discard, src) // the client is gone, or the terminal: let nobody block on writing
+				_, _ = io.Copy(io.Discard, src) // the client or the terminal is gone: keep everyone from blocking on writing
 			}
 			return total
 		}

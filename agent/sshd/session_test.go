@@ -223,7 +223,7 @@ func number(t *testing.T, c *ssh.Client, command string) int {
 	return pid
 }
 
-// gone says whether there is no process of this number, or group of it if it is negative.
+// gone reports whether there is no process of this number, or group of it if it is negative.
 func gone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 func TestWhatTheClientLeftIsHungUp(t *testing.T) {

@@ -16,7 +16,7 @@ type terminal struct {
 	modes []mode
 }
 
-// owner is whom a terminal belongs to while a session runs on it; nil leaves it to this process's user.
+// owner is the user a terminal belongs to while a session runs on it; nil leaves it to this process's user.
 type owner struct {
 	uid, gid int // gid of group tty
 }
@@ -78,7 +78,7 @@ func openTerminal(t *terminal, own *owner) (master, slave *os.File, err error) {
 	return master, slave, nil
 }
 
-// waitable gives another file of the same master. Package pty asks the file for its descriptor, after which Go lets
+// waitable returns another file of the same master. Package pty asks the file for its descriptor, after which Go lets
 // each read block: no deadline would end it, nor would closing the file.
 func waitable(opened *os.File) (*os.File, error) {
 	fd, err := unix.FcntlInt(opened.Fd(), unix.F_DUPFD_CLOEXEC, 0)

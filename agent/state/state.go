@@ -1,6 +1,6 @@
 // Package state is an agent's directory: its private keys and its credential, for its user alone.
 //
-// It verifies nothing; what it gives back is opened by package joiner. Its entry point is [Open].
+// It verifies nothing; package enrol opens what it returns. Its entry point is [Open].
 package state
 
 import (
@@ -62,7 +62,7 @@ func Open(path string) (*Dir, error) {
 // Close releases the directory.
 func (d *Dir) Close() error { return d.lock.Close() }
 
-// Path gives the path of a name in the directory.
+// Path returns the path of a name in the directory.
 func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
 
 // Keys reads the private keys, or makes them at the first start.
@@ -114,7 +114,7 @@ func (d *Dir) newKey(name string) (*ecdsa.PrivateKey, error) {
 	return key, d.write(name, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// Load gives the credential that was saved last.
+// Load returns the credential that was saved last.
 func (d *Dir) Load() (wire.HostCredential, bool, error) {
 	var w wire.HostCredential
 	b, err := os.ReadFile(d.Path(credential))

@@ -1,4 +1,4 @@
-// Package status lets a running agent say how it is, on a socket in its state directory, and asks it.
+// Package status lets a running agent report its state, on a socket in its state directory, and asks for it.
 //
 // It changes nothing. Its entry points are [Serve] and [Ask].
 package status
@@ -17,7 +17,7 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
-// Status is what an agent says of itself.
+// Status is what an agent says about itself.
 type Status struct {
 	ID       string            `json:"id"` // "" before it joined
 	Targets  []identity.Target `json:"targets"`
@@ -70,7 +70,7 @@ func Serve(ctx context.Context, dir string, now func() Status) error {
 	}
 }
 
-// reach gives a path to the socket that fits an address of 108 bytes, whatever the directory's length.
+// reach returns a path to the socket that fits an address of 108 bytes, whatever the directory's length.
 func reach(dir string) (string, func(), error) {
 	path := filepath.Join(dir, name)
 	if len(path) < 100 {
@@ -83,7 +83,7 @@ func reach(dir string) (string, func(), error) {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name), func() { _ = d.Close() }, nil
 }
 
-// Ask asks the agent whose state directory this is. An agent that doesn't run, or doesn't answer, is a fault.
+// Ask asks the agent whose state directory this is. It fails with a fault when the agent isn't running or doesn't answer.
 func Ask(ctx context.Context, dir string) (Status, error) {
 	var s Status
 	path, done, err := reach(dir)

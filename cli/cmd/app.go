@@ -24,7 +24,7 @@ func (a *app) profile() (*profile.Profile, error) {
 	return profile.Open(home, api)
 }
 
-// session is what a command of somebody who is logged in works with.
+// session is what a command works with once its user is logged in.
 type session struct {
 	profile    *profile.Profile
 	credential profile.Credential
@@ -48,12 +48,12 @@ func (a *app) session() (session, error) {
 	return session{profile: p, credential: cred, client: cl}, nil
 }
 
-// warn tells of something that doesn't keep the command from its work.
+// warn reports something that doesn't keep the command from its work.
 func (a *app) warn(text string) {
 	_, _ = fmt.Fprintf(a.Err, "stile: warning: %s\n", output.Escape(text))
 }
 
-// formatFlag adds --format and gives a reader of it.
+// formatFlag adds --format and returns a function that reads it.
 func formatFlag(c *cobra.Command, standard output.Format, allowed ...output.Format) func() (output.Format, error) {
 	words := make([]string, len(allowed))
 	for i, f := range allowed {

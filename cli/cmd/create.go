@@ -147,7 +147,7 @@ func toWire(r resource.Resource) (wire.Resource, error) {
 	return w, nil
 }
 
-// write creates one resource, or with replace puts it in the place of the one that may be there.
+// write creates one resource or, with replace, replaces the one that may be there.
 func write(ctx context.Context, s session, r wire.Resource, replace bool) (wire.Created, error) {
 	if replace {
 		created, err := s.client.UpdateResource(ctx, r)
@@ -161,7 +161,7 @@ func write(ctx context.Context, s session, r wire.Resource, replace bool) (wire.
 	return s.client.CreateResource(ctx, r)
 }
 
-// written says what came of a write: one that replaces may have found nothing to replace.
+// written says what a write did: one that replaces may have found nothing to replace.
 func written(c wire.Created, replace bool) string {
 	if replace && c.Resource.Metadata.Revision > 1 {
 		return "replaced"
@@ -169,7 +169,7 @@ func written(c wire.Created, replace bool) string {
 	return "created"
 }
 
-// report says what was done; a secret goes to the standard output, a warning to the other one.
+// report says what was done; a secret goes to standard output, a warning to standard error.
 func (a *app) report(c wire.Created, verb string) error {
 	if err := a.say(c.Resource.Kind, c.Resource.Metadata.Name, verb); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (a *app) report(c wire.Created, verb string) error {
 	return err
 }
 
-// partly tells of what stands already when a later resource of the file is refused.
+// partly adds how many resources were written when a later one in the file is refused.
 func (a *app) partly(made []wire.Created, failed wire.Resource, err error) error {
 	f := fault.From(err)
 	if len(made) == 0 {
@@ -207,7 +207,7 @@ func (a *app) say(kind, name, verb string) error {
 	return err
 }
 
-// kindOf finds a kind by what people type.
+// kindOf finds a kind by the word that people type.
 func kindOf(word string) (string, error) {
 	k, ok := resource.KindOf(word)
 	if !ok {

@@ -18,7 +18,7 @@ func (l Lookup) Missing(ctx context.Context, node string, err error) error {
 	return session{profile: l.Profile, client: l.Client}.missing(ctx, node, err)
 }
 
-// Proxies gives the addresses that ssh dials.
+// Proxies returns the addresses that ssh dials.
 func (l Lookup) Proxies(ctx context.Context) ([]string, error) {
 	return session{profile: l.Profile, client: l.Client}.proxies(ctx)
 }

@@ -133,7 +133,7 @@ func usage(c *cobra.Command, example string, want, got int) error {
 	return fault.Newf(fault.BadInput, "type: "+example, "%s was given too %s arguments", c.CommandPath(), amount)
 }
 
-// silence is what a context that the user interrupted ends with.
+// silence returns the error that a command ends with after the user interrupted it.
 func silence(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return fault.New(fault.Unreachable, "interrupted", "type the command again").Because(err)

@@ -103,7 +103,7 @@ func (a *app) runSSH(ctx context.Context, target, command string, o options) err
 	return silence(err)
 }
 
-// split divides LOGIN@NODE at the last @, for a login may hold one.
+// split divides LOGIN@NODE at the last @, since a login may contain one.
 func split(target, user string) (login, node string) {
 	if i := strings.LastIndexByte(target, '@'); i >= 0 {
 		return target[:i], target[i+1:]
@@ -124,7 +124,7 @@ func (a *app) wantsTTY(asked int, command string) bool {
 	return false
 }
 
-// localUser is the name of who runs this process, "" if the system has none.
+// localUser returns the name of the user who runs this process, "" if the system has none.
 func (a *app) localUser() string {
 	if name := cmp.Or(a.Getenv("USER"), a.Getenv("LOGNAME")); name != "" {
 		return name
@@ -135,7 +135,7 @@ func (a *app) localUser() string {
 	return ""
 }
 
-// defaultLogin is the only login that may be used on the node, else the local user's name if it is one of them.
+// defaultLogin returns the only login that may be used on the node, or else the local user's name if it is one of them.
 func (a *app) defaultLogin(ctx context.Context, s session, node string) (string, error) {
 	logins := s.credential.Logins
 	absent := false

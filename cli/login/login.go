@@ -30,7 +30,7 @@ import (
 type API interface {
 	LoginChallenge(ctx context.Context, keys string) (wire.Challenge, error)
 	LoginIAM(ctx context.Context, r wire.LoginIAMRequest) (wire.UserCredential, error)
-	Now() time.Time // the server's time as well as its answers told it
+	Now() time.Time // the server's time, as far as its answers told it
 }
 
 // Config is one login.
@@ -42,7 +42,7 @@ type Config struct {
 	Now     func() time.Time
 }
 
-// IAM logs in. On an error the profile is as it was, but for newer trust documents that it may keep.
+// IAM logs in. On an error the profile stays as it was, except that it may keep newer trust documents.
 func IAM(ctx context.Context, c Config) (profile.Credential, error) {
 	undo, err := c.Profile.Prepare()
 	if err != nil {
@@ -113,7 +113,7 @@ func (c Config) ask(ctx context.Context, keys profile.Keys) (wire.UserCredential
 	})
 }
 
-// check verifies that the certificates are over our keys, come from the cluster's authority, and say the same
+// check verifies that the certificates are for our keys, come from the cluster's authority, and say the same
 // as the answer around them. Without a login there is no SSH certificate, and there must be none.
 func check(c profile.Credential, trust document.Trust, now time.Time) error {
 	user, cert, err := certs.VerifyX509User([][]byte{c.TLSCertificate}, trust.CA(names.KeyUserX509), now)
@@ -141,7 +141,7 @@ func checkSSH(c profile.Credential, trust document.Trust, user identity.User, no
 	if !ok || len(c.Logins) == 0 {
 		return fault.New(fault.Unauthenticated, "there is no SSH certificate for a login", "log in again")
 	}
-	// For which login and from which address it is good is the nodes' to judge.
+	// The nodes judge for which login and from which address it is valid.
 	same, err := certs.IdentifySSHUser(sshCert, trust.CA(names.KeyUserSSH), now)
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 )
 
 // Fault prints err as people see errors: what is wrong, where, and what to do next. What holds no fault is
-// shown with its text, for in this process there is nobody to hide it from but its reader.
+// shown with its text, since in this process there is nobody to hide it from.
 func Fault(w io.Writer, err error) {
 	f := fault.From(err)
 	message := f.Message

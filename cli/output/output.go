@@ -28,7 +28,7 @@ const (
 	YAML  Format = "yaml"
 )
 
-// Formats are those that a list takes, in the order of help texts.
+// Formats are those that a list can be printed in, in the order of help texts.
 var Formats = []Format{Table, JSON, YAML}
 
 // Parse reads the value of --format.

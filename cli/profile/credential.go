@@ -29,7 +29,7 @@ func (Keys) String() string { return "[two private keys]" }
 // GoString keeps the keys out of any print.
 func (k Keys) GoString() string { return k.String() }
 
-// MarshalJSON refuses: keys are written by Save alone.
+// MarshalJSON refuses: only Save writes keys.
 func (Keys) MarshalJSON() ([]byte, error) {
 	return nil, errors.New("private keys are not encoded")
 }
@@ -68,7 +68,7 @@ type stored struct {
 	TLSKey []byte `json:"tls_key"`
 }
 
-// Save keeps the credential in place of the one before, and its API as the one to talk to from now on.
+// Save replaces the previous credential, and makes its API the one to talk to from now on.
 func (p *Profile) Save(c Credential) error {
 	s := stored{Credential: c}
 	var err error
@@ -110,7 +110,7 @@ func (p *Profile) Load() (Credential, error) {
 	return s.Credential, nil
 }
 
-// Current is Load for those who need it valid: Expired once its time is over.
+// Current is Load for callers who need it valid: Expired once its time is over.
 func (p *Profile) Current(now time.Time) (Credential, error) {
 	c, err := p.Load()
 	if err != nil {

@@ -39,7 +39,7 @@ func write(path string, content []byte) (err error) {
 	return syncDir(dir)
 }
 
-// syncDir makes a rename or a removal last.
+// syncDir makes a rename or a removal durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // room is what Prepare makes sure of: more than a login writes.
 const room = 128 << 10
 
-// Prepare makes sure that a login can be kept, before anybody is asked for one: the directory is there and can be
+// Prepare makes sure that a login can be kept, before one is asked for: the directory is there and can be
 // written, and the disk has room. The caller calls undo when nothing is kept after all; it takes away the
 // directories that were made for it.
 func (p *Profile) Prepare() (undo func(), err error) {
@@ -31,7 +31,7 @@ func (p *Profile) Prepare() (undo func(), err error) {
 	return undo, nil
 }
 
-// try writes a file of no meaning and removes it.
+// try writes a meaningless file and removes it.
 func (p *Profile) try() error {
 	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return fmt.Errorf("creating %s: %w", p.dir, err)

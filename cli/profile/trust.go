@@ -23,7 +23,7 @@ func (p *Profile) Trusted() (document.Trust, error) {
 	return t, nil
 }
 
-// Judge gives the trust document that would be in force once these are kept. Nothing is written, so that a
+// Judge returns the trust document that would be in force once these are kept. Nothing is written, so that a
 // login that fails later leaves no trace.
 func (p *Profile) Judge(documents []document.Signed) (document.Trust, error) {
 	h, err := p.holder()
@@ -36,7 +36,7 @@ func (p *Profile) Judge(documents []document.Signed) (document.Trust, error) {
 	return h.Trust(), nil
 }
 
-// Keep puts documents on the shelf; what is older than what stands there is refused.
+// Keep puts documents on the shelf; it refuses those older than what is there.
 func (p *Profile) Keep(documents []document.Signed) error {
 	s, err := shelf.Open(p.Trust(), "", "")
 	if err != nil {
@@ -51,7 +51,7 @@ func (p *Profile) Keep(documents []document.Signed) error {
 // Forget removes the trust documents too, for a cluster that was set up again at the same address.
 func (p *Profile) Forget() error { return os.RemoveAll(p.Trust()) }
 
-// holder is what the shelf holds, in memory; the directory is not made for it.
+// holder returns what the shelf holds, in memory; it doesn't make the directory.
 func (p *Profile) holder() (*document.Holder, error) {
 	h := document.NewHolder("", "")
 	if _, err := os.Stat(p.Trust()); errors.Is(err, fs.ErrNotExist) {

@@ -12,10 +12,10 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// maxBanner is how much of a node's words is kept.
+// maxBanner is how much of a node's banner is kept.
 const maxBanner = 4 << 10
 
-// banner gathers what a node says before it lets somebody in; it says there why it doesn't.
+// banner gathers what a node says before it admits a user, or why it doesn't.
 type banner struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -36,7 +36,7 @@ func (b *banner) String() string {
 	return b.text.String()
 }
 
-// show prints it line by line, with nothing in it that a terminal would obey.
+// show prints it line by line, without anything that a terminal would obey.
 func (b *banner) show(w io.Writer) {
 	for line := range strings.Lines(b.String()) {
 		_, _ = fmt.Fprintln(w, output.Escape(strings.TrimRight(line, "\r\n")))
@@ -51,7 +51,7 @@ const (
 
 var decision = regexp.MustCompile(` \((dec_[0-9a-z]+)\)$`)
 
-// refusedLogin is the refusal of the login in the node's own words, where it gave any.
+// refusedLogin returns the refusal of the login, in the node's own words if it gave any.
 func (c Config) refusedLogin(said string) *fault.Fault {
 	f := fault.New(fault.Denied, "", "")
 	var other []string
@@ -83,5 +83,5 @@ func (c Config) refusedLogin(said string) *fault.Fault {
 	return f
 }
 
-// traceID names this connection in the logs of the proxy and of the agent.
+// traceID returns a name for this connection in the logs of the proxy and the agent.
 func traceID() string { return strings.ToLower(rand.Text()) }

@@ -36,13 +36,13 @@ type Config struct {
 	TLSCertificate []byte // DER
 	Trust          document.Trust
 	Proxies        []string         // host:port, tried in order, as [Dial] says
-	Timeout        time.Duration    // for connecting and authenticating, by each proxy; 0 is 15 s
+	Timeout        time.Duration    // for connecting and authenticating through each proxy; 0 is 15 s
 	Now            func() time.Time // nil: time.Now
 	Banner         io.Writer        // where a node's banner goes, made safe for a terminal; nil drops it
 	Warn           func(string)     // told of each address that is not the cluster's, when there is more to tell than that; may be nil
 }
 
-// through makes one attempt by one proxy. A client or a failure comes back.
+// through makes one attempt through one proxy. It returns a client or a failure.
 func (c Config) through(ctx context.Context, addr string, auth ssh.Signer) (*ssh.Client, *failure) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -113,7 +113,7 @@ func (c Config) explain(ctx context.Context, conn *watched, err error, said stri
 		"the SSH connection to node %s broke", c.Node).Because(err), silent}
 }
 
-// signer proves the ssh key's certificate.
+// signer returns a signer for the SSH key's certificate.
 func signer(key *ecdsa.PrivateKey, certificate []byte) (ssh.Signer, error) {
 	relogin := func(err error) error {
 		return fault.New(fault.Unauthenticated, "the SSH certificate on this machine is damaged", "run: stile login --iam").Because(err)

@@ -7,7 +7,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// errLeft is how a session ends that its user left with ~.
+// errLeft is how a session ends when its user leaves it with ~.
 var errLeft = fault.New(fault.Unreachable, "you left the session with ~.", "run stile ssh to open a new session; what you started may still be running")
 
 const escapeHelp = "~?\r\n" +
@@ -19,12 +19,12 @@ const escapeHelp = "~?\r\n" +
 // escapes takes OpenSSH's escapes out of what is typed in a terminal: a ~ that begins a line isn't sent before
 // the key behind it says what is meant.
 type escapes struct {
-	inLine bool      // something stands in the line already
+	inLine bool      // the line has something in it already
 	tilde  bool      // a ~ is held back
 	help   io.Writer // where ~? is answered
 }
 
-// filter gives what of the keys goes to the node; left says that the user wants out.
+// filter returns those of the keys that go to the node; left says that the user wants out.
 func (e *escapes) filter(keys []byte) (out []byte, left bool) {
 	for _, k := range keys {
 		if !e.tilde {

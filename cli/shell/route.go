@@ -11,8 +11,8 @@ import (
 
 const defaultTimeout = 15 * time.Second
 
-// Dial connects and authenticates. It goes through all proxies, for one that is down, or something else at its
-// address, must not keep anybody from the others; what the node itself answers is final. When all fail it gives
+// Dial connects and authenticates. It tries all proxies, because one that is down, or something else at its
+// address, must not keep users from the others; what the node itself answers is final. When all fail it returns
 // the error that tells most. Errors are faults; the caller closes the client.
 func Dial(ctx context.Context, c Config) (*ssh.Client, error) {
 	if c.Now == nil {
@@ -64,8 +64,8 @@ type rank int
 
 const (
 	down      rank = iota // nothing answers at the address
-	impostor              // what answers is no proxy of the cluster
-	noTunnel              // the proxy holds no tunnel to the node
+	impostor              // what answers is not a proxy of the cluster
+	noTunnel              // the proxy has no tunnel to the node
 	silent                // the proxy or the node didn't do its part
 	wrongNode             // what answers is not the node
 	final                 // an answer that no other proxy would change
@@ -94,7 +94,7 @@ func refused(f *fault.Fault) *failure {
 
 type failures []*failure
 
-// worst is the last of those that tell most.
+// worst returns the last of those that tell most.
 func (l failures) worst() *failure {
 	var worst *failure
 	for _, f := range l {
@@ -105,7 +105,7 @@ func (l failures) worst() *failure {
 	return worst
 }
 
-// warn tells of what is not the cluster's, except for the one that will be the error.
+// warn reports what is not the cluster's, except for the one that will be the error.
 func (l failures) warn(failed bool, tell func(string)) {
 	if tell == nil {
 		return

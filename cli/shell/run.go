@@ -20,7 +20,7 @@ import (
 type Request struct {
 	Command string      // "" is a login shell
 	TTY     bool        // whether the command gets a terminal
-	Escapes bool        // whether ~. ~? and ~~ at the beginning of a line are ours, as with a person at the keys
+	Escapes bool        // whether ~. ~? and ~~ at the beginning of a line are ours, as they are for a person at a keyboard
 	Term    string      // its type, TERM
 	Env     [][2]string // offered to the node, which takes what its own list allows
 	In      io.Reader
@@ -28,13 +28,13 @@ type Request struct {
 	Err     io.Writer
 }
 
-// keepalive is how often the other side is asked whether it lives; three silent times end the session.
+// keepalive is how often we check that the other side is alive; three silences end the session.
 const (
 	keepalive    = 15 * time.Second
 	keepaliveMax = 3
 )
 
-// OwnFailure is the exit status when the session itself failed, as OpenSSH's.
+// OwnFailure is the exit status when the session itself failed, like OpenSSH's.
 const OwnFailure = 255
 
 // Run runs the command and gives its exit status. An error means that the status is not known: a fault, or
@@ -75,8 +75,8 @@ func Run(ctx context.Context, client *ssh.Client, r Request) (int, error) {
 	return status, err
 }
 
-// sink ends the session when what comes can't be written here: nobody would see the rest, and the command would wait for
-// ever for somebody to take it.
+// sink ends the session when its output can't be written here: nobody would see the rest, and the command would wait for
+// ever for it to be read.
 type sink struct {
 	io.Writer
 	name  string
@@ -141,14 +141,14 @@ func start(session *ssh.Session, command string) error {
 		"run stile ls to see what you may use there; your administrator can find the reason in the audit events").Because(err)
 }
 
-// saidNo tells a refused request from a lost connection: the library has words of its own for the first.
+// saidNo tells a refused request from a lost connection: the library words the first in its own way.
 func saidNo(err error) bool {
 	text := err.Error()
 	return strings.HasPrefix(text, "ssh: ") && (strings.HasSuffix(text, " failed") || strings.HasSuffix(text, "could not start shell"))
 }
 
 // status reads how the command ended: its own status, or 128 and the signal that killed it, as shells say it. A session
-// that the node ended is a failure of ours; the node has said why on stderr.
+// that the node ended counts as our own failure; the node has said why on stderr.
 func status(err error) (int, error) {
 	if err == nil {
 		return 0, nil
@@ -171,7 +171,7 @@ func broken(what string, err error) error {
 		Because(fmt.Errorf("%s: %w", what, err))
 }
 
-// watch closes a connection whose other side is gone, so that nobody sits before a dead terminal.
+// watch closes a connection whose other side is gone, so that nobody is left at a dead terminal.
 func watch(done <-chan struct{}, client *ssh.Client) {
 	tick := time.NewTicker(keepalive)
 	defer tick.Stop()
@@ -199,7 +199,7 @@ func watch(done <-chan struct{}, client *ssh.Client) {
 	}
 }
 
-// file gives the terminal or file behind a stream, if it is one.
+// file returns the terminal or file behind a stream, if it is one.
 func file(stream any) *os.File {
 	f, _ := stream.(*os.File)
 	return f

@@ -12,7 +12,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// The size that a command sees whose terminal isn't here.
+// The size that a command sees when we have no terminal.
 const (
 	defaultWidth  = 80
 	defaultHeight = 24
@@ -27,7 +27,7 @@ func IsTerminal(stream any) bool {
 	return f != nil && term.IsTerminal(int(f.Fd()))
 }
 
-// askTerminal has the node give the command one.
+// askTerminal asks the node for a terminal for the command.
 func askTerminal(session *ssh.Session, r Request) error {
 	width, height := size(r)
 	kind := r.Term
@@ -44,7 +44,7 @@ func askTerminal(session *ssh.Session, r Request) error {
 	return nil
 }
 
-// raw puts our terminal into raw mode and keeps the size of the node's equal to it. It comes last, for until
+// raw puts our terminal into raw mode and keeps the node's terminal at its size. It comes last, because until
 // then Ctrl-C is ours. The caller calls restore when the command is over.
 func raw(session *ssh.Session, r Request) (restore func(), err error) {
 	if !IsTerminal(r.In) {
@@ -76,7 +76,7 @@ func raw(session *ssh.Session, r Request) (restore func(), err error) {
 	}, nil
 }
 
-// size is that of the terminal that shows the output, or that takes the input.
+// size returns the size of the terminal that shows the output, or else that takes the input.
 func size(r Request) (width, height int) {
 	for _, stream := range []any{r.Out, r.In} {
 		if f := file(stream); f != nil {

@@ -13,7 +13,7 @@ type publisher struct {
 	function string
 }
 
-// Publish waits for the run and returns the input counter that it took.
+// Publish waits for the run and returns the input counter that the run took.
 func (p publisher) Publish(ctx context.Context) (int64, error) {
 	out, err := invoke.Call[trigger.Direct, trigger.Published](ctx, p.api, p.function, trigger.Direct{Direct: true})
 	return out.Input, err

@@ -8,10 +8,10 @@ import (
 	"github.com/stile-dev/stile/pkg/presence"
 )
 
-// watch is presence as the inventory wants it.
+// watch is presence in the form that the inventory needs.
 type watch struct{ store *presence.Store }
 
-// Presence tells who is there.
+// Presence returns who is there.
 func (w watch) Presence(ctx context.Context, now time.Time) (inventory.Presence, error) {
 	snap, err := w.store.List(ctx, now)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command join is the function of this name: the front of joining and renewing. It can neither sign nor read tables but for who is present.
+// Command join is the function of this name: the front of joining and renewing. It can neither sign nor read any table except presence.
 package main
 
 import (

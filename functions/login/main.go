@@ -1,4 +1,4 @@
-// Command login is the function of this name: the front of logging in. It can neither sign nor read tables but for who is present.
+// Command login is the function of this name: the front of logging in. It can neither sign nor read any table except presence.
 package main
 
 import (

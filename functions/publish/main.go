@@ -1,4 +1,4 @@
-// Command publish is the function of this name: it signs policy and revocations documents from what stands in the tables.
+// Command publish is the function of this name: it signs policy and revocations documents made from the tables.
 package main
 
 import (

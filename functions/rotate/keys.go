@@ -27,7 +27,7 @@ func keys(f app.Function) (root *kms.Key, public map[string]func(context.Context
 	return root, public
 }
 
-// journal is the ledger as the use case wants it.
+// journal is the ledger in the form that the use case needs.
 type journal struct{ ledger *ledger.Ledger }
 
 // Record writes an event.

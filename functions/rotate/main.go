@@ -1,4 +1,4 @@
-// Command rotate is the function of this name: it signs the trust document, which says which keys count. It alone has the
+// Command rotate is the function of this name: it signs the trust document, which says which keys are valid. It alone has the
 // root key.
 package main
 

@@ -21,7 +21,7 @@ import (
 const bucket = "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"
 
 // Named places a function's zip under a fixed word, so that the template does not depend on who built it, or
-// on whether anybody did.
+// on whether anyone did.
 func Named(_ constructs.Construct, function string) *awslambda.CfnFunction_CodeProperty {
 	return &awslambda.CfnFunction_CodeProperty{S3Bucket: awscdk.Fn_Sub(new(bucket), nil), S3Key: new("BUILD-" + function + ".zip")}
 }

@@ -1,5 +1,5 @@
 // Package review reads the synthesised templates as one account's worth of policies, and says in a table who may
-// do what, so that a change of it shows in review as a line. It reads JSON alone: it must not know the CDK, nor
+// do what, so that a change shows in review as a line. It reads only JSON: it must not know the CDK, nor
 // how the stacks are declared. Its entry points are [Read] and [Account.Table].
 package review
 

@@ -214,8 +214,8 @@ type Query struct {
 	Context   map[string]string // condition keys of the request
 }
 
-// Allows says whether the key policy lets the query through. What this evaluator doesn't know is an error, never a
-// guess; the cases of localstack/iam/testdata/evaluation hold it against AWS's documentation.
+// Allows reports whether the key policy allows the query. A condition that this evaluator doesn't know is an
+// error, never a guess.
 func (k Key) Allows(q Query) (bool, error) {
 	allowed, denied := false, false
 	for _, s := range k.Policy {
@@ -229,7 +229,7 @@ func (k Key) Allows(q Query) (bool, error) {
 	return allowed && !denied, nil
 }
 
-// root as a principal stands for everybody in the account whom IAM allows it.
+// root as a principal stands for everyone in the account whom IAM allows the action.
 const root = "arn:<partition>:iam::<account>:root"
 
 func (s Statement) applies(k Key, q Query) (bool, error) {

@@ -30,7 +30,7 @@ func deputies(a *review.Account) []string {
 	return found
 }
 
-// limited says whether a statement's condition names values of a key, none of them a pattern for everything.
+// limited reports whether a statement's condition names values of a key, none of them a pattern for everything.
 func limited(s review.Statement, key string) bool {
 	return slices.ContainsFunc(s.Condition, func(c review.Clause) bool {
 		affirms := slices.Contains([]string{"StringEquals", "ArnEquals", "ArnLike", "StringLike"}, c.Operator)

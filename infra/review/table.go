@@ -13,7 +13,7 @@ type row struct{ who, what, which, how string }
 // kinds names what an action is done to, by the action's service.
 var kinds = map[string]string{"dynamodb": "item", "kms": "key", "s3": "object", "lambda": "function", "logs": "log", "sqs": "queue", "ecr": "image"}
 
-// Table is who may do what, one line for each role and thing, sorted: what roles may do, then what the key
+// Table says who may do what, one line for each role and thing, sorted: what roles may do, then what the key
 // policies would let through if IAM allowed everything.
 func (a *Account) Table() (string, error) {
 	for _, r := range a.Resources() {
@@ -51,7 +51,7 @@ func write(b *strings.Builder, rows []row) {
 	}
 }
 
-// rows are a role's lines; the actions that one thing gets in several statements stand in one line.
+// rows are a role's lines; the actions that several statements grant on one thing are in one line.
 func (a *Account) rows(role Role) ([]row, error) {
 	for _, s := range slices.Concat(role.Trust, role.May) {
 		if s.Unread != "" || s.Effect != "Allow" {
@@ -126,7 +126,7 @@ func leadingKeys(clauses []Clause) (keys []string, rest []Clause) {
 	return keys, rest
 }
 
-// which names a thing as people do: a table, a bucket or a key without what its logical id begins with.
+// which names a thing as people do: a table, a bucket or a key without the beginning of its logical id.
 func (a *Account) which(resource, key string) string {
 	for _, k := range a.Keys() {
 		if k.ARN == resource {
@@ -167,7 +167,7 @@ func conditions(clauses []Clause) string {
 	return "if " + strings.Join(parts, ", ")
 }
 
-// refused says whether IAM allows a role the use of a key that the key policy refuses it.
+// refused reports whether IAM allows a role a use of a key that the key policy refuses.
 func (a *Account) refused(role Role, s Statement, resource, action string) (bool, error) {
 	if !strings.HasPrefix(action, "kms:") {
 		return false, nil
@@ -189,7 +189,7 @@ func (a *Account) refused(role Role, s Statement, resource, action string) (bool
 	return true, nil
 }
 
-// Principals are whom a key policy is asked about: every role of the templates, an administrator whose IAM
+// Principals are those that a key policy is asked about: every role of the templates, an administrator whose IAM
 // policy allows everything, and the account's root user.
 func (a *Account) Principals() map[string]string {
 	out := map[string]string{"root-user": root, "administrator": "arn:<partition>:iam::<account>:role/Administrator"}
@@ -210,7 +210,7 @@ func Form(action string) map[string]string {
 	return map[string]string{}
 }
 
-// KeyActions are what is asked of each key policy: all that uses a key, gives it away, or changes it.
+// KeyActions are what each key policy is asked about: all that uses a key, gives it away, or changes it.
 var KeyActions = []string{
 	"kms:CreateGrant", "kms:Decrypt", "kms:DeriveSharedSecret", "kms:DisableKey", "kms:Encrypt", "kms:GenerateMac", "kms:GetPublicKey",
 	"kms:ImportKeyMaterial", "kms:PutKeyPolicy", "kms:ReplicateKey", "kms:ScheduleKeyDeletion", "kms:Sign", "kms:Verify", "kms:VerifyMac",

@@ -6,8 +6,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
 )
 
-// newAlarm declares the rule that tells about a use of a CA key by anybody but its function, allowed or not,
-// and about every change of who may use one: what an account's administrator could do, nobody else sees.
+// newAlarm declares the rule that reports a use of a CA key by anyone but its function, allowed or not,
+// and every change to who may use one: nobody else sees what an account's administrator could do.
 // CloudTrail logs Sign as a read-only management event, hence the rule's state.
 func newAlarm(s awscdk.Stack) {
 	topic := awssns.NewCfnTopic(s, new("Alarms"), &awssns.CfnTopicProps{TopicName: new("stile-alarms"), DisplayName: new("Stile alarms")})

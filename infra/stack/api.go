@@ -41,7 +41,7 @@ func newAPI(s awscdk.Stack, doc []byte) {
 		EndpointConfiguration: &awsapigateway.CfnRestApi_EndpointConfigurationProperty{Types: list("REGIONAL")},
 		Body:                  body.tokens(),
 	})
-	// A deployment is a picture of the API: a changed body needs a new one, hence the digest in its name.
+	// A deployment is a snapshot of the API: a changed body needs a new one, hence the digest in its name.
 	deployment := awsapigateway.NewCfnDeployment(s, new("ApiDeployment"+digest), &awsapigateway.CfnDeploymentProps{
 		RestApiId: api.Ref(), Description: new("routes " + digest),
 	})
@@ -122,7 +122,7 @@ func readOperation(path string, raw any) (operation, error) {
 	return op, nil
 }
 
-// document renders the body; uri gives the integration of a function.
+// document renders the body; uri returns the integration URI of a function.
 func (r *routed) document(uri func(function string) any) map[string]any {
 	paths := map[string]any{}
 	for path, methods := range r.paths {
@@ -164,7 +164,7 @@ func (r *routed) tokens() map[string]any {
 	})
 }
 
-// bodyDigest is short for the body's content, without tokens, which differ from one synthesis to another.
+// bodyDigest is a digest of the body without its tokens, which differ from one synthesis to another.
 func bodyDigest(r *routed) string {
 	raw, err := json.Marshal(r.document(func(function string) any { return function }))
 	if err != nil {

@@ -16,7 +16,7 @@ const (
 	exportFleetRole = "FleetRoleArn"
 )
 
-// newControl declares what decides and signs, and the API in front of it.
+// newControl declares what decides and signs, and the API in front.
 func newControl(app awscdk.App, cfg Config) awscdk.Stack {
 	s := newStack(app, Control, "Stile: functions, their roles, the API and the proxies' role")
 	parameters(s)
@@ -61,7 +61,7 @@ func apiURL() *string {
 	return awscdk.Token_AsString(awscdk.Fn_ConditionIf(new("HasApiUrl"), ref(exportAPI), own), nil)
 }
 
-// roleName is the fixed name of a role: an account may hold a cluster in each Region, and role names are global.
+// roleName returns the fixed name of a role: an account may have a cluster in each Region, and role names are global.
 func roleName(function string) *string { return sub("stile-" + function + "-${AWS::Region}") }
 
 func roleARN(function string) *string {
@@ -93,7 +93,7 @@ func ecsTasks() condition {
 }
 
 // fleetMatch is the resource.IAMMatch of the proxies' role, as JSON. The role id changes when the role is
-// deleted and made again: then an older role's credentials are nobody's.
+// deleted and made again: then an older role's credentials are worth nothing.
 func fleetMatch() *string {
 	return sub(`{"partition":"${AWS::Partition}","account":"${AWS::AccountId}","role":"${RoleFleet}","role_id":"${RoleFleet.RoleId}"}`)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 )
 
-// Tables, as they are called in logical ids and exports.
+// Tables, by their names in logical ids and exports.
 const (
 	tableState    = "TableState"
 	tableSecrets  = "TableSecrets"
@@ -44,7 +44,7 @@ func newData(app awscdk.App) awscdk.Stack {
 	return s
 }
 
-// newTable declares a table of the one shape that all have: string keys pk and sk.
+// newTable declares a table in the shape that all tables have: string keys pk and sk.
 func newTable(s awscdk.Stack, id string, stream bool) {
 	props := &awsdynamodb.CfnTableProps{
 		AttributeDefinitions: &[]any{

@@ -60,7 +60,7 @@ func newBalancer(s awscdk.Stack, net network, p ports) awscdk.CfnResource {
 			targetAttribute("proxy_protocol_v2.enabled", "true"),
 			targetAttribute("preserve_client_ip.enabled", "false"),
 			// SIGTERM comes after this delay; only then can a proxy tell agents to go elsewhere, and until
-			// it has, nobody's connection is cut.
+			// it has, no connection is cut.
 			targetAttribute("deregistration_delay.timeout_seconds", "5"),
 			targetAttribute("deregistration_delay.connection_termination.enabled", "false"),
 			targetAttribute("target_health_state.unhealthy.connection_termination.enabled", "false"),
@@ -149,7 +149,7 @@ func environment(env map[string]*string) *[]any {
 }
 
 // newService declares the service. A deployment starts the new proxies before it stops the old ones, and
-// goes back by itself when the new ones don't stand.
+// rolls back by itself when the new ones don't stay up.
 func newService(s awscdk.Stack, net network, task awsecs.CfnTaskDefinition, p ports) awscdk.CfnResource {
 	cluster := awsecs.NewCfnCluster(s, new("Cluster"), &awsecs.CfnClusterProps{ClusterName: new("stile")})
 	return awsecs.NewCfnService(s, new("Service"), &awsecs.CfnServiceProps{

@@ -29,8 +29,8 @@ type function struct {
 	memory     float64 // MB; the processor's share grows with it
 	timeout    float64 // seconds
 	tables     []string
-	bucketless bool     // it has no business with the documents
-	keys       []string // purposes whose ARNs it is told
+	bucketless bool     // it doesn't need the documents
+	keys       []string // purposes whose key ARNs it is given
 	env        map[string]func() *string
 	may        func() []statement
 }
@@ -118,7 +118,7 @@ var functions = []function{
 					Sid: "ReadStream", Actions: []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
 					Resources: []any{imported(Data, tableState+"Stream")},
 				},
-				{Sid: "FindStream", Actions: []string{"dynamodb:ListStreams"}, Resources: []any{"*"}}, // Lambda wants it; it knows no resource
+				{Sid: "FindStream", Actions: []string{"dynamodb:ListStreams"}, Resources: []any{"*"}}, // Lambda needs it; it knows no resource
 				{Sid: "KeepFailures", Actions: []string{"sqs:SendMessage"}, Resources: []any{sub("${PublishFailures.Arn}")}},
 			}
 		},
@@ -180,7 +180,7 @@ func clusterName() *string { return ref("ClusterName") }
 
 func bootstrapAdmin() *string { return ref("BootstrapAdmin") }
 
-// Functions have fixed names, so that the API's document and the roles can name them without a circle.
+// Functions have fixed names, so that the API's document and the roles can name them without a cycle.
 func functionName(name string) func() *string {
 	return func() *string { return new("stile-" + name) }
 }
@@ -189,7 +189,7 @@ func functionARN(name string) *string {
 	return sub("arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:stile-" + name)
 }
 
-// newFunction declares a function with its log and its role.
+// newFunction declares a function with its log and role.
 func newFunction(s awscdk.Stack, f function, code *awslambda.CfnFunction_CodeProperty) {
 	log := awslogs.NewCfnLogGroup(s, new("Log"+camel(f.name)), &awslogs.CfnLogGroupProps{
 		LogGroupName: new("/stile/" + f.name), RetentionInDays: new(90.0),

@@ -41,7 +41,7 @@ var keyManagement = []string{
 	"kms:UntagResource", "kms:UpdateAlias", "kms:UpdateKeyDescription",
 }
 
-// keyEscape is what nobody may do: each of these would let somebody else use the key, or a copy of it.
+// keyEscape is what no one may do: each of these would let somebody else use the key, or a copy of it.
 var keyEscape = []string{"kms:CreateGrant", "kms:ReplicateKey", "kms:UpdatePrimaryRegion", "kms:ImportKeyMaterial"}
 
 // signing is the only form of kms:Sign that this system uses.
@@ -70,7 +70,7 @@ func newKeys(s awscdk.Stack) {
 }
 
 // policy lets IAM policies of the account work for management, lets them work for each use of the key by
-// the named roles alone, and denies that use to everybody else whatever their IAM policies say.
+// the named roles alone, and denies that use to everyone else whatever their IAM policies say.
 func (k key) policy() []statement {
 	out := []statement{{Sid: "Manage", Effect: "Allow", Principal: account, Actions: keyManagement, Resources: []any{"*"}}}
 	out = append(out, statement{Sid: "NobodyHandsItOn", Effect: "Deny", Principal: everyone, Actions: keyEscape, Resources: []any{"*"}})

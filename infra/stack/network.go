@@ -18,7 +18,7 @@ var subnetCIDRs = []string{"10.83.0.0/20", "10.83.16.0/20"}
 type network struct {
 	vpc            awsec2.CfnVPC
 	subnets        []*string
-	internet       awscdk.CfnResource // to wait for before anything needs the Internet
+	internet       awscdk.CfnResource // to be waited for before anything needs the Internet
 	balancer, task awsec2.CfnSecurityGroup
 }
 

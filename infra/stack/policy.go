@@ -107,7 +107,7 @@ func keyUse(sid, action string, form map[string]string, purposes ...string) stat
 	return s
 }
 
-// invoke grants the call of one function.
+// invoke grants the invocation of one function.
 func invoke(function string) statement {
 	return statement{Sid: "Invoke" + camel(function), Actions: []string{"lambda:InvokeFunction"}, Resources: []any{functionARN(function)}}
 }

@@ -34,7 +34,7 @@ func newPublishing(s awscdk.Stack, code map[string]*awslambda.CfnFunction_CodePr
 	awslambda.NewCfnEventSourceMapping(s, new("StateStream"), &awslambda.CfnEventSourceMappingProps{
 		EventSourceArn: imported(Data, tableState+"Stream"),
 		FunctionName:   ref(functionID(fnPublish)),
-		// Not LATEST: it may miss what happens while the mapping is made.
+		// Not LATEST: that may miss what happens while the mapping is made.
 		StartingPosition: new("TRIM_HORIZON"),
 		BatchSize:        new(100.0), MaximumBatchingWindowInSeconds: new(1.0),
 		BisectBatchOnFunctionError: new(true), MaximumRetryAttempts: new(5.0), MaximumRecordAgeInSeconds: new(3600.0),
@@ -56,8 +56,8 @@ func partitionFilter(entities []string) string {
 	return string(raw)
 }
 
-// custom declares a custom resource that its function answers. It runs again when a key is another one, the
-// function is, or the name of the cluster, which is refused after the first time.
+// custom declares a custom resource that its function answers. It runs again when a key changes, the
+// function does, or the cluster's name does, which is refused after the first time.
 func custom(s awscdk.Stack, id, function string, build *string) awscdk.CfnResource {
 	keys := map[string]any{}
 	for _, purpose := range caKeys {

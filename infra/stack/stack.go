@@ -2,8 +2,8 @@
 // functions, their roles and the API) and StileFleet (the proxies). The stacks depend one way, Data ← Control ←
 // Fleet, by exports with plain names.
 //
-// It is written with the CDK's level 1 constructs: every line of a template has its line here, and no policy,
-// role or helper function appears that nobody wrote. It must not know how functions are built (package code)
+// It uses the CDK's level 1 constructs: every line of a template has its line here, and no policy,
+// role or helper function appears by itself. It must not know how functions are built (package code)
 // nor import anything of the product but pkg/names. The entry point is [New].
 package stack
 
@@ -29,7 +29,7 @@ type Config struct {
 }
 
 // New adds the three stacks to the app. It panics when the OpenAPI document can't be routed, as everything in
-// the CDK does: there is nobody to handle it but the author.
+// the CDK does: only the author could handle it.
 func New(app awscdk.App, cfg Config) {
 	data := newData(app)
 	control := newControl(app, cfg)

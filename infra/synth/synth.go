@@ -15,7 +15,7 @@ import (
 	"github.com/stile-dev/stile/infra/stack"
 )
 
-// validate makes the CDK's bundled, offline validator fail a synthesis that it finds fault with.
+// validate makes the CDK's bundled, offline validator fail a synthesis in which it finds a fault.
 const validate = "@aws-cdk/core:validateAgainstDefaultRules"
 
 // Deploy synthesises into dir for the CDK's command line, which uploads what the stacks' code refers to.
@@ -42,7 +42,7 @@ func Templates(cfg stack.Config) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("synthesising: %w", err)
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // a directory left in the system's place for them harms nobody
+	defer func() { _ = os.RemoveAll(dir) }() // a directory left among the system's temporary ones does no harm
 	if err := Run(dir, func(app awscdk.App) { stack.New(app, cfg) }); err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func Write(dir string, cfg stack.Config) error {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(templates)) {
-		if err := os.WriteFile(filepath.Join(dir, name+".json"), templates[name], 0o644); err != nil { //nolint:gosec // committed, for everybody to read
+		if err := os.WriteFile(filepath.Join(dir, name+".json"), templates[name], 0o644); err != nil { //nolint:gosec // committed, so readable by all
 			return fmt.Errorf("writing template %s: %w", name, err)
 		}
 	}

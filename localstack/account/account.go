@@ -1,5 +1,5 @@
 // Package account reads account.yaml: what the local AWS has beside the stacks, such as the roles that
-// people and nodes act in, the resources that the demo needs, and the demo's agents.
+// people and nodes use, the resources that the demo needs, and the demo's agents.
 //
 // It must not know how any of it is brought about. Its entry point is [Parse].
 package account
@@ -25,7 +25,7 @@ type Account struct {
 	Resources []Resource `yaml:"resources"` // created through the product, in order, as the administrator
 }
 
-// Person is somebody with a role outside the stacks, and a file of environment variables to act in it.
+// Person is somebody with a role outside the stacks, and a file of environment variables for using it.
 type Person struct {
 	Env     string `yaml:"env"`     // the file's name in the state directory
 	Home    string `yaml:"home"`    // below home/ in the state directory
@@ -35,7 +35,7 @@ type Person struct {
 	Admin   bool   `yaml:"admin"`   // the first administrator; exactly one is
 }
 
-// Agent is one process of the product's agent, with a role as a server of its account would have it.
+// Agent is one process of the product's agent, with a role such as a server in its account would have.
 type Agent struct {
 	Name    string         `yaml:"name"`    // of the process; its files lie in home/<name>
 	Role    string         `yaml:"role"`    // the role's name
@@ -57,7 +57,7 @@ func (r Resource) Name() string {
 	return name
 }
 
-// YAML writes the resource as a document of its own.
+// YAML writes the resource as its own document.
 func (r Resource) YAML() ([]byte, error) { return yaml.Marshal(r) }
 
 var variable = regexp.MustCompile(`\$\{([A-Za-z_]*)\}`)

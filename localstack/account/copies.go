@@ -11,11 +11,11 @@ import (
 // MaxCopies bounds how many of the first agent run on this one machine.
 const MaxCopies = 50
 
-// firstEnd ends the name of an agent that can be copied.
+// firstEnd is the end of the name of an agent that can be copied.
 const firstEnd = "-1"
 
-// SetCopies makes the account have n agents like the first one, itself among them: node-1 gives node-2 and so on, in the same role, each
-// with a session and a state directory of its own. What the file lists behind the first one stays.
+// SetCopies gives the account n agents like the first one, including itself: node-1, node-2 and so on, in the same role, each
+// with its own session and state directory. What the file lists after the first one stays.
 func (a *Account) SetCopies(n int) error {
 	if n < 1 || n > MaxCopies {
 		return fmt.Errorf("deriving agents: %d are wanted, but only 1 to %d can run here", n, MaxCopies)
@@ -61,7 +61,7 @@ func (g Agent) copied(i int) (Agent, error) {
 	}
 	c := g
 	c.Name = base + "-" + strconv.Itoa(i)
-	c.Session = g.Session[:max(0, len(g.Session)-2)] + fmt.Sprintf("%02d", i) // an instance's id stays one
+	c.Session = g.Session[:max(0, len(g.Session)-2)] + fmt.Sprintf("%02d", i) // an instance's id stays unique
 	c.Config = maps.Clone(g.Config)
 	c.Config["name"] = c.Name
 	state, _ := g.Config["state"].(string)
@@ -73,7 +73,7 @@ func (g Agent) copied(i int) (Agent, error) {
 	return c, nil
 }
 
-// cutLast returns what stands before and after the last sep, as strings.Cut does for the first.
+// cutLast returns what is before and after the last sep, as strings.Cut does for the first.
 func cutLast(s, sep string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
 		return s[:i], s[i+len(sep):], true

@@ -57,7 +57,7 @@ type identity struct {
 // exchange is one request on its way to a function.
 type exchange struct {
 	api         *api
-	stage, path string // path without the stage, escaped as it came
+	stage, path string // path without the stage, with its original escapes
 	match       match
 	id          string
 	body        []byte
@@ -96,7 +96,7 @@ func orNil(m map[string]string) map[string]string {
 	return m
 }
 
-// dropped are headers that the gateway keeps to itself.
+// dropped are headers that the gateway doesn't pass on.
 var dropped = map[string]bool{"Connection": true, "Keep-Alive": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true, "Expect": true, "Proxy-Authorization": true, "Proxy-Connection": true}
 
 // forwarded is a request's headers, repeated ones apart and in order, with those that the gateway adds.
@@ -131,7 +131,7 @@ func (g *Gateway) context(r *http.Request, x exchange) requestContext {
 	}
 }
 
-// isBinary says whether a media type is one of the API's binary ones, which may hold wildcards.
+// isBinary reports whether a media type is one of the API's binary ones, which may hold wildcards.
 func (a *api) isBinary(mediaType string) bool {
 	mediaType, _, _ = strings.Cut(mediaType, ";")
 	mediaType = strings.ToLower(strings.TrimSpace(mediaType))

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// ErrBusy is what an Invoker returns when a function takes no more requests.
+// ErrBusy is returned by an Invoker when a function takes no more requests.
 var ErrBusy = errors.New("function is busy")
 
 // Invoker runs functions on behalf of this service.
@@ -69,7 +69,7 @@ func New(c Config) *Gateway {
 	return &Gateway{Config: c, apis: map[string]*api{}, stages: map[string]string{}}
 }
 
-// find takes the stage off a request's path and finds the route. The path stays escaped, as REST APIs hand
+// find strips the stage from a request's path and finds the route. The path stays escaped, as REST APIs hand
 // it to functions.
 func (g *Gateway) find(r *http.Request) (a *api, stage, path string, found match, ok bool) {
 	stage, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")

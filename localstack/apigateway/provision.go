@@ -35,7 +35,7 @@ func (g *Gateway) Provision(r resource.Resource) (resource.Outcome, error) {
 	return resource.Outcome{}, fmt.Errorf("the local API Gateway does not provide %s", r.Type)
 }
 
-// apiSpec is AWS::ApiGateway::RestApi. What stands as raw JSON has no effect here.
+// apiSpec is AWS::ApiGateway::RestApi. What is raw JSON has no effect here.
 type apiSpec struct {
 	Name                      string
 	Description               string
@@ -89,7 +89,7 @@ type operation struct {
 }
 
 // integration is the OpenAPI extension of that name, and AWS::ApiGateway::Method's Integration, whose keys
-// differ in case only. What stands as raw JSON has no effect here.
+// differ in case only. What is raw JSON has no effect here.
 type integration struct {
 	Type                  string            `json:"type"`
 	URI                   string            `json:"uri"`
@@ -231,7 +231,7 @@ func (g *Gateway) putMethod(r resource.Resource) (resource.Outcome, error) {
 }
 
 // putDeployment records a deployment. A stage serves its API as it is declared now, which is what a
-// deployment that the template replaces with each change comes to.
+// deployment that the template replaces with each change amounts to.
 func (g *Gateway) putDeployment(r resource.Resource) (resource.Outcome, error) {
 	var spec struct{ RestApiId, Description, StageName string }
 	if err := property.Decode(r.Properties, &spec); err != nil {
@@ -269,7 +269,7 @@ func (g *Gateway) putStage(r resource.Resource) (resource.Outcome, error) {
 	return resource.Outcome{Ref: spec.StageName}, g.open(spec.StageName, spec.RestApiId)
 }
 
-// open serves a stage. All APIs share one address here, so a stage's name has to be theirs alone.
+// open serves a stage. All APIs share one address here, so a stage's name must be unique.
 func (g *Gateway) open(stage, id string) error {
 	if stage == "" {
 		return errors.New("property StageName is missing")

@@ -43,7 +43,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.forward(w, r, exchange{a, stage, path, found, id, body})
 }
 
-// headerSize counts the request line and headers as they came over HTTP/1.1.
+// headerSize counts the request line and headers as sent over HTTP/1.1.
 func headerSize(r *http.Request) int {
 	size := len(r.Method) + len(r.RequestURI) + len(r.Proto) + len("Host: ") + len(r.Host)
 	for name, values := range r.Header {
@@ -54,7 +54,7 @@ func headerSize(r *http.Request) int {
 	return size
 }
 
-// refuse writes an answer of the gateway's own.
+// refuse writes the gateway's own answer.
 func refuse(w http.ResponseWriter, status int, kind, message string) {
 	if kind != "" {
 		w.Header().Set("x-amzn-ErrorType", kind)

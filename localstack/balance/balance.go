@@ -1,7 +1,7 @@
 // Package balance is the network load balancer: TCP pass-through from public ports to healthy targets, with
 // version 2 of the PROXY protocol in front where the target group asks for it.
 //
-// It must not know what it carries, and runs as a process of its own, so that connections outlive the local
+// It must not know what it carries, and runs as its own process, so that connections outlive the local
 // AWS. Its entry point is [Run].
 package balance
 
@@ -63,7 +63,7 @@ const (
 )
 
 // Run serves the configuration file until ctx ends, following its changes: new ports are opened, left ones
-// closed; connections that stand are never cut by a change.
+// closed; a change never cuts existing connections.
 func Run(ctx context.Context, path string, log *slog.Logger) error {
 	ports := map[string]*port{}
 	defer func() {
@@ -237,7 +237,7 @@ func splice(a, b *net.TCPConn) {
 	both.Wait()
 }
 
-// check connects to every target again and again; one that doesn't take the connection gets none.
+// check connects to every target again and again; one that doesn't accept the connection gets none.
 func (p *port) check() {
 	tick := time.NewTicker(probe)
 	defer tick.Stop()

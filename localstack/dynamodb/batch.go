@@ -265,7 +265,7 @@ func batchWriteItem(s *Server, c *gate.Call, r *batchWriteRequest) (any, error) 
 	return batchWriteResult{UnprocessedItems: map[string][]batchWrite{}, ConsumedCapacity: consumedByTable(r.ReturnConsumedCapacity, totals)}, nil
 }
 
-// allowBatch authorises the writes table by table, and tells then of tables that aren't there.
+// allowBatch authorises the writes table by table, and only then reports tables that aren't there.
 func (s *Server) allowBatch(c *gate.Call, steps map[string][]*step) error {
 	missing := false
 	for _, table := range slices.Sorted(maps.Keys(steps)) {

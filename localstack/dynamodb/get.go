@@ -7,7 +7,7 @@ import (
 	"github.com/stile-dev/stile/localstack/gate"
 )
 
-// pick is one read: a key and what is wanted of its item.
+// pick is one read: a key and what is wanted from its item.
 type pick struct {
 	table      string
 	key        item.Item
@@ -44,7 +44,7 @@ func (r *getRequest) pick(s *Server) (*pick, error) {
 	return p, err
 }
 
-// projection parses a projection that stands alone in its request.
+// projection parses a projection that is alone in its request.
 func projection(source *string, names map[string]string) (*expression.Projection, error) {
 	env, err := expression.NewEnv(expression.Bindings{Names: names}, source != nil, "")
 	if err != nil || source == nil {
@@ -62,7 +62,7 @@ func (p *pick) access(action string) access {
 	return access{action: action, table: p.table, leading: leadingKey(p.meta, p.key)}
 }
 
-// resolve holds the key against the schema.
+// resolve checks the key against the schema.
 func (p *pick) resolve() (err error) {
 	p.at, err = p.meta.Schema.KeyOf(p.key)
 	return err

@@ -39,7 +39,7 @@ type declaration struct {
 }
 
 // Provision creates the table, or changes what may change: time to live, stream, protection, policy,
-// tags and settings. A changed key is refused, for it would mean another table.
+// tags and settings. A changed key is refused, since it would mean another table.
 func (s *Server) Provision(r resource.Resource) (resource.Outcome, error) {
 	out, err := s.provision(r)
 	if err != nil {
@@ -117,7 +117,7 @@ func outcomeOf(meta store.Table) resource.Outcome {
 	return resource.Outcome{Ref: meta.Name, Attributes: attributes}
 }
 
-// told are properties that are kept and change nothing here.
+// told are properties that are recorded but change nothing here.
 var told = []string{
 	"BillingMode", "PointInTimeRecoverySpecification", "SSESpecification", "TableClass", "ContributorInsightsSpecification",
 	"ProvisionedThroughput", "OnDemandThroughput", "WarmThroughput", "WriteProvisionedThroughputSettings",

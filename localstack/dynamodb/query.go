@@ -105,7 +105,7 @@ func (l *listing) checkIndex() error {
 	return nil
 }
 
-// start is the key behind which the page begins.
+// start is the key after which the page begins.
 func (l *listing) start() (*item.Key, error) {
 	if l.request.ExclusiveStartKey == nil {
 		return nil, nil

@@ -1,5 +1,5 @@
 // Package dynamodb is a local DynamoDB with DynamoDB Streams: the JSON 1.0 protocol over tables that
-// survive the process, with AWS's validation, error codes and sentences, and every call authorised.
+// survive the process, with AWS's validation, error codes and messages, and every call authorised.
 //
 // It serves tables without secondary indexes and the expression parameters only, and refuses the rest.
 // Writes run one after the other, so a transaction never meets another in conflict. It knows nothing of
@@ -22,7 +22,7 @@ import (
 
 // Config says where the state is and what the tables' ARNs are made of.
 type Config struct {
-	Dir        string           // of the state; made if need be
+	Dir        string           // of the state; made if necessary
 	Account    string           // twelve digits
 	Region     string           // such as us-east-1
 	Partition  string           // aws if empty

@@ -97,7 +97,7 @@ func (w writeRequest) begin(s *Server, action string, more bool) (*step, *expres
 	return st, env, err
 }
 
-// find looks the table up; whether it exists is told only after authorisation.
+// find looks the table up; whether it exists is revealed only after authorisation.
 func (st *step) find(s *Server) (found bool) {
 	st.meta, found = s.lookup(st.table)
 	return found
@@ -116,7 +116,7 @@ func (st *step) target() item.Item {
 	return st.key
 }
 
-// resolve holds the step against the table's schema.
+// resolve checks the step against the table's schema.
 func (st *step) resolve() error {
 	var err error
 	if st.action != "PutItem" {
@@ -213,7 +213,7 @@ func (s *Server) alone(c *gate.Call, st *step, asked string) (outcome, error) {
 	return o, err
 }
 
-// size is what a write counts: the larger of the item before and after.
+// size is what a write counts as: the larger of the item before and after.
 func (o outcome) size() int { return max(o.before.Size(), o.after.Size()) }
 
 // returnable are the values of ReturnValues that an operation other than UpdateItem takes.

@@ -117,11 +117,11 @@ func describeStream(s *Server, c *gate.Call, r *describeStreamRequest) (any, err
 	}}, nil
 }
 
-// iterator is a place in a shard: the next record is the first behind After.
+// iterator is a place in a shard: the next record is the first one after After.
 type iterator struct {
 	Stream string
 	After  uint64
-	Until  int64 // seconds since 1970 after which it is no longer good
+	Until  int64 // seconds since 1970 after which it is no longer valid
 }
 
 func (s *Server) iterator(arn string, after uint64) string {
@@ -166,7 +166,7 @@ func getShardIterator(s *Server, c *gate.Call, r *shardIteratorRequest) (any, er
 	return map[string]any{"ShardIterator": s.iterator(st.ARN, after)}, nil
 }
 
-// after is the number behind which the iterator starts.
+// after is the number after which the iterator starts.
 func (r *shardIteratorRequest) after(s *Server, st store.Stream, trimmed uint64) (uint64, error) {
 	start := max(trimmed, st.First-1)
 	bySequence := strings.HasSuffix(r.ShardIteratorType, "SEQUENCE_NUMBER")

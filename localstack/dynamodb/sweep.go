@@ -19,7 +19,7 @@ const (
 	tidyEvery  = time.Minute
 )
 
-// expiry is the identity under which expired items are deleted.
+// expiry is the identity that deletes expired items.
 var expiry = &store.Identity{Type: "Service", PrincipalID: "dynamodb.amazonaws.com"}
 
 // sweep deletes expired items, aged stream records and old request tokens until ctx is done.
@@ -102,7 +102,7 @@ func (s *Server) expired(t store.Table, places map[string]*item.Key) []item.Key 
 	return keys
 }
 
-// overdue tells whether the item's time to live has passed.
+// overdue reports whether the item's time to live has passed.
 func overdue(i item.Item, attribute string, now time.Time) bool {
 	v, ok := i[attribute]
 	if !ok || v.Kind != item.N {

@@ -79,7 +79,7 @@ func schemaOf(keys []keyElement, definitions []attributeDefinition) (item.Schema
 // views are the stream view types.
 var views = []string{"NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY"}
 
-// check refuses what can't be, and what isn't served here.
+// check refuses what is impossible, and what isn't supported here.
 func (r *createTableRequest) check() error {
 	if len(r.LocalSecondaryIndexes)+len(r.GlobalSecondaryIndexes) > 0 {
 		return item.Invalid("Secondary indexes are not served here; keep a second item in the same transaction instead")

@@ -41,7 +41,7 @@ type transactWriteResult struct {
 	ConsumedCapacity []*capacity `json:",omitempty"`
 }
 
-// reason tells in a TransactionCanceledException how one of the items fared.
+// reason says in a TransactionCanceledException what happened to one of the items.
 type reason struct {
 	Code    string
 	Message string    `json:",omitempty"`
@@ -152,7 +152,7 @@ func transactWriteItems(s *Server, c *gate.Call, r *transactWriteRequest) (any, 
 	return transactWriteResult{ConsumedCapacity: consumedByTable(r.ReturnConsumedCapacity, totals)}, nil
 }
 
-// fingerprint tells requests apart whose token is the same.
+// fingerprint tells requests with the same token apart.
 func (r *transactWriteRequest) fingerprint() ([32]byte, error) {
 	text, err := json.Marshal(r.TransactItems)
 	if err != nil {
@@ -176,7 +176,7 @@ func once(tx *store.Tx, token string, request [32]byte, work func(again bool) er
 	return nil
 }
 
-// allowTransaction authorises each inner action, and tells then of tables that aren't there.
+// allowTransaction authorises each inner action, and only then reports tables that aren't there.
 func (s *Server) allowTransaction(c *gate.Call, steps []*step) error {
 	missing := false
 	for _, st := range steps {
@@ -197,7 +197,7 @@ type target struct {
 	key   item.Key
 }
 
-// resolveAll holds all steps against their schemas; faults are told as cancellation reasons.
+// resolveAll checks all steps against their schemas; faults become cancellation reasons.
 func resolveAll(steps []*step) error {
 	reasons := make([]reason, len(steps))
 	seen := map[target]bool{}
@@ -228,7 +228,7 @@ func resolveAll(steps []*step) error {
 	return nil
 }
 
-// transact runs all steps, or tells why each of them would not do.
+// transact runs all steps, or says why each of them failed.
 func transact(tx *store.Tx, steps []*step, totals map[string]float64) error {
 	reasons := make([]reason, len(steps))
 	failed := false

@@ -23,7 +23,7 @@ const (
 	shapeService  = "com.amazon.coral.service#"
 )
 
-// namespaces of the error codes that aren't DynamoDB's own.
+// namespaces of the error codes that aren't DynamoDB's.
 var namespaces = map[string]string{
 	"ValidationException":       shapeValidate,
 	"SerializationException":    shapeService,
@@ -137,7 +137,7 @@ func (l legacy) refuse() error {
 
 var tableName = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
 
-// named checks a table's name, and takes the name out of an ARN of this account and Region.
+// named checks a table's name, and extracts the name from an ARN of this account and Region.
 func (s *Server) named(given string) (string, error) {
 	name := strings.TrimPrefix(given, s.tableARN(""))
 	switch {
@@ -172,7 +172,7 @@ func oneOf(member, value string, allowed ...string) error {
 	return constraint(member, value, "Member must satisfy enum value set: ["+strings.Join(allowed, ", ")+"]")
 }
 
-// notFound is the answer for a table that isn't there; with its name when AWS tells it.
+// notFound is the answer for a table that isn't there, with its name where AWS includes it.
 func notFound(name string) error {
 	message := "Requested resource not found"
 	if name != "" {

@@ -1,4 +1,4 @@
-// Package ecs runs ECS services as processes of this machine, gives them their task role's credentials, and
+// Package ecs runs ECS services as processes on this machine, gives them their task role's credentials, and
 // writes down for the load balancer where they listen.
 //
 // Its processes outlive it and are adopted by the next one. It must not know what a container does. Its
@@ -27,13 +27,13 @@ type Config struct {
 	Authority  *iam.Authority
 	Supervisor *process.Supervisor
 	Roles      *Credentials
-	BinDir     string // where a container's binary lies: <BinDir>/<stile:binary> or <BinDir>/stile-<stile:binary>
+	BinDir     string // where a container's binary is: <BinDir>/<stile:binary> or <BinDir>/stile-<stile:binary>
 	LogDir     string // <LogDir>/<service>-<n>.log
 	HomeDir    string // a task's working directory and HOME lie below
 	Balancer   string // the load balancer's configuration file
 	Endpoint   string // the local AWS, as AWS_ENDPOINT_URL
-	TrustFile  string // root certificates that a container image would hold, as SSL_CERT_FILE
-	// Port gives a free port of loopback, the same one for a name each time.
+	TrustFile  string // root certificates that a container image would have, as SSL_CERT_FILE
+	// Port returns a free port on loopback, the same one each time for a name.
 	Port func(name string) (int, error)
 	Log  *slog.Logger // nil: slog.Default()
 }
@@ -99,5 +99,5 @@ func Reachable(ctx context.Context, address string) error {
 	}
 }
 
-// raw stands for a property that has no effect here.
+// raw is a property that has no effect here.
 type raw = json.RawMessage

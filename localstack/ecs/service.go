@@ -109,7 +109,7 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 	for _, lb := range spec.LoadBalancers {
 		h.targets[lb.TargetGroupArn] = addresses
 	}
-	if err := h.publish(); err != nil { // first, so that nobody new is sent to a task that is about to end
+	if err := h.publish(); err != nil { // first, so that no new connection is sent to a task that is about to end
 		return resource.Outcome{}, err
 	}
 	if err := h.retire(name, count); err != nil {
@@ -220,7 +220,7 @@ func (h *Host) putListener(r resource.Resource) (resource.Outcome, error) {
 }
 
 // publish writes the load balancer's configuration; h.mu is held. A listener without targets is left out
-// until its service stands.
+// until its service is up.
 func (h *Host) publish() error {
 	var layout balance.Layout
 	for _, l := range h.listeners {

@@ -113,7 +113,7 @@ func (h *Host) binary(metadata any) (string, error) {
 // taskName returns the name that task n of a service has as a process.
 func taskName(service string, n int) string { return fmt.Sprintf("%s-%d", service, n) }
 
-// start has task n of a service running and returns the address that it listens on, "" without a port.
+// start makes sure that task n of a service is running and returns the address that it listens on, "" without a port.
 func (h *Host) start(ctx context.Context, service string, n int, t taskDefinition) (string, error) {
 	name := taskName(service, n)
 	identity, err := h.Roles.Grant(Claim{
@@ -167,8 +167,8 @@ var closedProxy = map[string]string{
 	"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost",
 }
 
-// listen gives a task a port of its own on loopback. On Fargate each task has its own address and listens on
-// all of it; here tasks share one machine, so every variable that says ":<container port>" is told the
+// listen gives a task its own port on loopback. On Fargate each task has its own address and listens on
+// all of it; here tasks share one machine, so every variable that says ":<container port>" is given the
 // task's address instead.
 func (h *Host) listen(name string, c containerSpec, env map[string]string) (string, error) {
 	if len(c.PortMappings) == 0 {

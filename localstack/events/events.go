@@ -1,4 +1,4 @@
-// Package events is the local EventBridge: buses that take events and write them down, and rules that are
+// Package events is the local EventBridge: buses that take events and write them to disk, and rules that are
 // recorded and handed to whoever runs them.
 //
 // It delivers nothing itself. Its entry point is [Open].
@@ -128,7 +128,7 @@ type Event struct {
 	Bus        string          `json:"eventBusName"`
 }
 
-// result is what PutEvents says of one entry.
+// result is what PutEvents says about one entry.
 type result struct {
 	EventID      string `json:"EventId,omitempty"`
 	ErrorCode    string `json:",omitempty"`
@@ -205,7 +205,7 @@ func (s *Service) arn(rest string) string {
 	return "arn:" + a.Partition() + ":events:" + a.Region() + ":" + a.Account() + ":" + rest
 }
 
-// put writes one entry down, or says why it is bad; the error is a disk's.
+// put writes one entry to disk, or says why it is bad; the error is the disk's.
 func (s *Service) put(c *gate.Call, e entry) (result, error) {
 	detail := map[string]any{}
 	switch {

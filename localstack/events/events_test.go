@@ -25,7 +25,7 @@ import (
 
 const account = "111122223333"
 
-// open gives the service, and a client whose role may put events on the bus "audit" only.
+// open returns the service, and a client whose role may put events on the bus "audit" only.
 func open(t *testing.T, dir string, onRule func(events.Rule) error) (*events.Service, *eventbridge.Client) {
 	t.Helper()
 	a, err := iam.Open(iam.Config{Dir: t.TempDir(), Account: account})

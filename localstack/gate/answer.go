@@ -73,11 +73,11 @@ func write(w http.ResponseWriter, c *Call, contentType string, status int, body 
 	h.Set("X-Amzn-Requestid", c.RequestID)
 	w.WriteHeader(status)
 	if c.HTTP.Method != http.MethodHead {
-		_, _ = w.Write(body) // a caller that is gone has no use for an error
+		_, _ = w.Write(body) // a caller that has gone has no use for an error
 	}
 }
 
-// WantsJSON says whether a Query call asks for JSON in place of XML.
+// WantsJSON reports whether a Query call asks for JSON in place of XML.
 func WantsJSON(c *Call) bool {
 	for _, accept := range c.HTTP.Header.Values("Accept") {
 		if strings.Contains(accept, "application/json") {
@@ -87,8 +87,8 @@ func WantsJSON(c *Call) bool {
 	return false
 }
 
-// WriteError answers with the error in the protocol's shape. An error that is no [*Error] becomes an
-// internal failure, whose cause is logged and not told.
+// WriteError answers with the error in the protocol's shape. An error that is not an [*Error] becomes an
+// internal failure, whose cause is logged but not shown.
 func WriteError(w http.ResponseWriter, c *Call, p Protocol, err error) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -231,7 +231,7 @@ type code struct {
 }
 
 // The codes for what can be wrong with a signature, by protocol. Where S3 has another code for presigned
-// URLs it stands in refusal.
+// URLs it is in refusal.
 var (
 	jsonCodes = map[sigv4.Reason]code{
 		sigv4.Missing: {"MissingAuthenticationTokenException", 400}, sigv4.Incomplete: {"IncompleteSignatureException", 400},
@@ -253,7 +253,7 @@ var (
 	}
 )
 
-// AWS's sentences for those that don't come with their own.
+// AWS's messages for those that don't come with their own.
 var sentences = map[string]string{
 	"UnrecognizedClientException": "The security token included in the request is invalid.",
 	"InvalidClientTokenId":        "The security token included in the request is invalid.",
@@ -264,7 +264,7 @@ var sentences = map[string]string{
 	"RequestTimeTooSkewed":        "The difference between the request time and the current time is too large.",
 }
 
-// refusal makes a service's error of a signature's.
+// refusal turns a signature's error into a service's.
 func refusal(c *Call, err error) error {
 	reason := sigv4.ReasonOf(err)
 	if reason == 0 {

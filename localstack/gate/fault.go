@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// Fault is one order to misbehave, as POST /_local/fault takes it.
+// Fault is one instruction to misbehave, as POST /_local/fault accepts it.
 type Fault struct {
 	ID          int     `json:"id"`                    // given by the gate
 	Service     string  `json:"service"`               // signing name; "" or "*" is any
 	Operation   string  `json:"operation"`             // "" or "*" is any
 	Kind        string  `json:"kind"`                  // throttle, latency, error, lost_answer or down
-	Count       int     `json:"count,omitempty"`       // how often; 0 is without end
+	Count       int     `json:"count,omitempty"`       // how often; 0 is without limit
 	Probability float64 `json:"probability,omitempty"` // of hitting a call that matches; 0 is 1
 	LatencyMS   int     `json:"latency_ms,omitempty"`  // for latency
 	Code        string  `json:"code,omitempty"`        // for error and throttle: the error's code
@@ -31,7 +31,7 @@ const (
 	FaultLatency    = "latency"     // carried out after a delay
 	FaultError      = "error"       // refused with an error, by default an internal one
 	FaultLostAnswer = "lost_answer" // carried out, but the connection is cut before the answer
-	FaultDown       = "down"        // the connection is cut before anything is looked at
+	FaultDown       = "down"        // the connection is cut before anything is read
 )
 
 func (f Fault) validate() error {
@@ -63,7 +63,7 @@ func (f Fault) validate() error {
 	return errors.Join(errs...)
 }
 
-// faults holds the orders in force and is the handler of /_local/fault.
+// faults has the instructions in force and is the handler of /_local/fault.
 type faults struct {
 	mu   sync.Mutex
 	next int
@@ -128,7 +128,7 @@ func (f *faults) take(service, operation string) *Fault {
 	})
 }
 
-// down says whether the service is to be cut off.
+// down reports whether the service is to be cut off.
 func (f *faults) down(service string) bool {
 	return f.find(func(one *Fault) bool { return one.Kind == FaultDown && fits(one.Service, service) }) != nil
 }
@@ -195,7 +195,7 @@ func throttled(service, code string) *Error {
 	return e
 }
 
-// deaf is a ResponseWriter whose answer nobody gets.
+// deaf is a ResponseWriter whose answer reaches nobody.
 type deaf struct{ header http.Header }
 
 func (d *deaf) Header() http.Header         { return d.header }

@@ -43,7 +43,7 @@ type Call struct {
 // principal's keys (see [iam.Authority.Decide]) and aws:SecureTransport.
 //
 // aws:SecureTransport is always "true": the endpoint is plain HTTP on loopback and stands for AWS's, which
-// are not to be had without TLS in this deployment.
+// this deployment reaches only over TLS.
 func (c *Call) Authorize(q iam.Query) error {
 	context := map[string][]string{}
 	maps.Copy(context, q.Context)
@@ -63,7 +63,7 @@ func (c *Call) Authorize(q iam.Query) error {
 	}
 }
 
-// Operation is the call's operation, such as PutItem, as fault injection and logs name it; "" where nobody knows.
+// Operation is the call's operation, such as PutItem, as fault injection and logs name it; "" if unknown.
 func (c *Call) Operation() string { return c.operation }
 
 // Error is an AWS error; each service writes it in its own protocol's shape with [WriteError].

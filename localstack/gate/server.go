@@ -18,7 +18,7 @@ import (
 	"github.com/stile-dev/stile/localstack/iam"
 )
 
-// Config says what stands behind the gate.
+// Config says what is behind the gate.
 type Config struct {
 	Authority *iam.Authority
 	Services  []Service
@@ -43,7 +43,7 @@ type Gate struct {
 	mounts map[string]http.Handler
 }
 
-// New makes a gate for the services; two of one name are an error.
+// New makes a gate for the services; two with the same name are an error.
 func New(c Config) (*Gate, error) {
 	if c.Authority == nil {
 		return nil, errors.New("making the gate: Config.Authority is missing")
@@ -130,7 +130,7 @@ func loopback(hostport string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// serve is the way of every call: signature, fault, service.
+// serve handles every call: signature, fault, service.
 func (g *Gate) serve(w *recorder, c *Call) {
 	w.Header().Set("X-Amzn-Requestid", c.RequestID)
 	if err := g.admit(w, c); err != nil {
@@ -188,7 +188,7 @@ func (g *Gate) admit(w http.ResponseWriter, c *Call) error {
 	return nil
 }
 
-// anonymous lets S3 and STS say themselves what they think of calls without a signature.
+// anonymous lets S3 and STS decide themselves about calls without a signature.
 func (g *Gate) anonymous(c *Call, err error) error {
 	c.Region = g.config.Authority.Region()
 	if c.Service == "s3" {

@@ -65,8 +65,8 @@ func unhoist(r *http.Request) {
 	}
 }
 
-// payloadHash is what the canonical request ends with. S3 takes the client's word, which checkPayload holds
-// against the body; the others take nobody's.
+// payloadHash is what the canonical request ends with. S3 takes the client's word, which checkPayload checks
+// against the body; the others don't.
 func payloadHash(c *Call, s *sigv4.Signature) (string, error) {
 	if s.Service != "s3" {
 		return bodyHash(c.Body), nil
@@ -88,7 +88,7 @@ func bodyHash(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// checkPayload holds the body against its signed hash and takes the framing off streamed ones.
+// checkPayload checks the body against its signed hash and strips the framing from streamed ones.
 func checkPayload(c *Call, s *sigv4.Signature, hash, secret string) error {
 	if s.Service != "s3" || hash == sigv4.UnsignedPayload {
 		return nil

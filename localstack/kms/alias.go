@@ -27,7 +27,7 @@ func checkAliasName(name string) error {
 	return nil
 }
 
-// mayAlias asks for the action on the alias itself, which only identity policies speak of.
+// mayAlias asks for the action on the alias itself, which only identity policies mention.
 func (s *Service) mayAlias(r *request, name string) error {
 	return r.call.Authorize(iam.Query{Action: "kms:" + r.name, Resource: s.arn(name)})
 }

@@ -1,5 +1,5 @@
 // Package kms is the local Key Management Service: P-256 signing keys and HMAC keys that stay inside, with
-// aliases, key policies, states, and a log of every use as CloudTrail would have it.
+// aliases, key policies, states, and a log of every use such as CloudTrail keeps.
 //
 // It knows no signer of ours. Its entry point is [Open].
 package kms
@@ -61,7 +61,7 @@ func (s *Service) Close() error { return errors.Join(s.keys.close(), s.trail.clo
 // Name is the signing name.
 func (*Service) Name() string { return "kms" }
 
-// request is one call on its way: what the log will say gathers here.
+// request is one call on its way, and collects what the log will say.
 type request struct {
 	call  *gate.Call
 	name  string         // operation
@@ -92,7 +92,7 @@ func (s *Service) ServeAWS(w http.ResponseWriter, c *gate.Call) {
 	r := &request{call: c, name: name, param: map[string]any{}}
 	out, err := op(s, r)
 	if logged := s.trail.record(s.event(r, err)); logged != nil {
-		out, err = nil, logged // a use that leaves no trace does not happen
+		out, err = nil, logged // a use that leaves no trace must not happen
 	}
 	if err != nil {
 		gate.WriteError(w, c, gate.JSON11, err)
@@ -105,7 +105,7 @@ func fail(code, format string, args ...any) error {
 	return &gate.Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// read decodes the call's body; members that are not understood are refused rather than passed over.
+// read decodes the call's body; members that are not understood are refused rather than ignored.
 func (r *request) read(into any) error {
 	d := json.NewDecoder(bytes.NewReader(r.call.Body))
 	d.DisallowUnknownFields()
@@ -196,7 +196,7 @@ func (s *Service) keyContext(k *key) map[string][]string {
 	return context
 }
 
-// usable refuses keys in a state in which they do nothing.
+// usable refuses keys whose state forbids their use.
 func (s *Service) usable(k *key) error {
 	switch k.State {
 	case enabled:

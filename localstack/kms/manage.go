@@ -85,7 +85,7 @@ func (s *Service) defaultPolicy() json.RawMessage {
 }
 
 // checkPolicy reads the key's policy, fills in the default, and refuses one by which the caller locks
-// itself out (r is nil where CloudFormation is the caller).
+// itself out (r is nil when CloudFormation is the caller).
 func (s *Service) checkPolicy(r *request, k *key, bypass bool) error {
 	if len(k.Policy) == 0 {
 		k.Policy = s.defaultPolicy()
@@ -118,7 +118,7 @@ func (s *Service) make(k *key) error {
 	return s.keys.put(k)
 }
 
-// metadata is what DescribeKey tells.
+// metadata is what DescribeKey returns.
 func (s *Service) metadata(k *key) map[string]any {
 	m := map[string]any{
 		"AWSAccountId": s.config.Authority.Account(), "KeyId": k.ID, "Arn": s.keyARN(k), "CreationDate": seconds(k.Created),

@@ -26,7 +26,7 @@ type signInput struct {
 	GrantTokens      []string
 }
 
-// prepare reads, finds, authorises and checks what Sign and Verify share, and gives the digest.
+// prepare reads, finds, authorises and checks what Sign and Verify share, and returns the digest.
 func prepare(s *Service, r *request) (signInput, *key, []byte, error) {
 	var in signInput
 	if err := r.read(&in); err != nil {

@@ -36,7 +36,7 @@ const (
 
 var usageOf = map[string]string{specP256: usageSig, specHMAC: usageMAC}
 
-// key is one KMS key. What vault hands out is a copy, the material apart, which never changes.
+// key is one KMS key. What vault hands out is a copy, except for the material, which never changes.
 type key struct {
 	ID          string
 	Spec        string
@@ -52,7 +52,7 @@ type key struct {
 	mac     []byte
 }
 
-// vault keeps keys and aliases: what describes them in kms.bolt, the secrets in a file each.
+// vault keeps keys and aliases: their descriptions in kms.bolt, each secret in its own file.
 type vault struct {
 	dir string
 	db  *bbolt.DB
@@ -145,7 +145,7 @@ func (v *vault) loadMaterial(k *key) error {
 	return nil
 }
 
-// generate makes the secret and writes it down before anybody may use it.
+// generate makes the secret and writes it to disk before anyone may use it.
 func (v *vault) generate(k *key) error {
 	block := &pem.Block{Type: "HMAC KEY"}
 	if k.Spec == specHMAC {
@@ -169,7 +169,7 @@ func (v *vault) generate(k *key) error {
 	return errors.Join(pem.Encode(f, block), f.Sync(), f.Close())
 }
 
-// get gives a copy of the key. One whose deletion is due is deleted.
+// get returns a copy of the key. One whose deletion is due is deleted.
 func (v *vault) get(id string, now time.Time) (*key, bool) {
 	v.mu.RLock()
 	k, ok := v.keys[id]
@@ -185,7 +185,7 @@ func (v *vault) get(id string, now time.Time) (*key, bool) {
 	return nil, false
 }
 
-// purge forgets a key and its aliases. What cannot be removed now is tried again with the next question.
+// purge forgets a key and its aliases. What can't be removed now is tried again at the next lookup.
 func (v *vault) purge(id string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -221,7 +221,7 @@ func (v *vault) put(k *key) error {
 	return nil
 }
 
-// change edits a key's description while nobody else does.
+// change edits a key's description, excluding other changes.
 func (v *vault) change(id string, edit func(*key)) (*key, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -271,14 +271,14 @@ func (v *vault) aliasesOf(id string) []string {
 	return out
 }
 
-// allAliases gives a copy.
+// allAliases returns a copy.
 func (v *vault) allAliases() map[string]alias {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return maps.Clone(v.aliases)
 }
 
-// putAlias points the alias at a key; create says that it must not exist, else that it must.
+// putAlias points the alias at a key; with create it must not exist yet, otherwise it must.
 func (v *vault) putAlias(name, target string, create bool, now time.Time) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -19,7 +19,7 @@ type Record struct {
 // delivery is how a mapping treats a batch: what AWS::Lambda::EventSourceMapping's properties ask for.
 type delivery struct {
 	invoke  func(ctx context.Context, records []Record) (Result, error)
-	done    func(sequence string) error                   // everything up to here is dealt with
+	done    func(sequence string) error                   // everything up to here has been dealt with
 	giveUp  func(records []Record, why string, tries int) // retries are used up
 	pause   func(ctx context.Context, tries int) error    // between tries; an error ends the delivery
 	retries int                                           // after the first try; -1: as long as the records live
@@ -29,8 +29,8 @@ type delivery struct {
 	now     func() time.Time
 }
 
-// deliver hands a batch to the function until all of it succeeded or was given up, in order. It returns an
-// error only when it was ended, or a checkpoint could not be kept: the batch then comes again.
+// deliver hands a batch to the function, in order, until all of it succeeded or was abandoned. It returns an
+// error only when it was stopped, or a checkpoint could not be kept: the batch then comes again.
 func (d delivery) deliver(ctx context.Context, batch []Record) error {
 	for tries := 0; len(batch) > 0; {
 		failed, why, err := d.attempt(ctx, batch)

@@ -15,7 +15,7 @@ import (
 type settings struct {
 	Name    string
 	Binary  string // as the template's metadata names it, such as functions/login
-	Path    string // the file that runs
+	Path    string // the file to run
 	Role    string // ARN
 	Handler string
 	Memory  int // MB, told to the function; not enforced
@@ -89,7 +89,7 @@ func (f *function) staff() {
 	f.start(nil)
 }
 
-// start adds an instance; f.mu is held. ready, if not nil, hears whether it came up.
+// start adds an instance; f.mu is held. ready, if not nil, is told whether it came up.
 func (f *function) start(ready chan<- error) {
 	f.instances++
 	f.free++
@@ -105,7 +105,7 @@ func (f *function) start(ready chan<- error) {
 	})
 }
 
-// busy counts a free instance as taken (or gone), and calls for another if requests still wait.
+// busy counts a free instance as taken (or gone), and asks for another if requests still wait.
 func (f *function) busy() {
 	f.mu.Lock()
 	f.free--

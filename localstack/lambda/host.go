@@ -1,5 +1,5 @@
-// Package lambda runs functions as Lambda does: each instance is a process of its own that fetches its work
-// from a runtime API, one request at a time, with credentials of the function's own role. It serves the
+// Package lambda runs functions as Lambda does: each instance is its own process that fetches its work
+// from a runtime API, one request at a time, with credentials of the function's role. It serves the
 // Invoke API, feeds functions from streams and schedules, and keeps their resource policies.
 //
 // It must not know what a function does, nor who else provides resources. Its entry point is [New].
@@ -29,7 +29,7 @@ const (
 // Config says where functions find everything.
 type Config struct {
 	Authority *iam.Authority
-	BinDir    string // where a function's binary lies: <BinDir>/functions/<name>
+	BinDir    string // where a function's binary is: <BinDir>/functions/<name>
 	LogDir    string // <LogDir>/<function>.log
 	StateDir  string // checkpoints of event source mappings, failed batches
 	Endpoint  string // the local AWS, as AWS_ENDPOINT_URL
@@ -39,7 +39,7 @@ type Config struct {
 	Instances int           // of one function; 0 means 4
 	Queue     int           // requests that wait for an instance; 0 means 256
 	Minute    time.Duration // of schedules and retries; 0 means a minute
-	Idle      time.Duration // an instance without work for so long is ended; 0 means 60 s
+	Idle      time.Duration // an instance idle for so long is ended; 0 means 60 s
 	Now       func() time.Time
 }
 
@@ -160,7 +160,7 @@ func (h *Host) mayInvoke(service, source string, f *function) error {
 	return nil
 }
 
-// Warm starts one instance of a function, if none stands, and returns when it waits for work.
+// Warm starts one instance of a function, if there is none, and returns when it waits for work.
 func (h *Host) Warm(ctx context.Context, nameOrARN string) error {
 	f, err := h.function(nameOrARN)
 	if err != nil {

@@ -25,7 +25,7 @@ type instance struct {
 	ready   chan<- error // may be nil
 	expires time.Time    // of the credentials
 
-	polls   chan chan *invocation // a handler of "next" offers where it waits
+	polls   chan chan *invocation // a handler of "next" sends the channel on which it waits
 	answers chan answer           // what the process answered
 	initErr chan Result           // the process could not initialise
 	exited  chan struct{}         // closed when the process is gone; then exit is set
@@ -96,7 +96,7 @@ func (i *instance) boot(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, i.f.Path)
 	cmd.Env = i.environment(credentials, listener.Addr().String())
 	cmd.Dir = filepath.Dir(i.f.Path)
-	// A process of its own group, so that Ctrl-C in a terminal doesn't reach it.
+	// Its own process group, so that Ctrl-C in a terminal doesn't reach it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -211,7 +211,7 @@ func exitText(err error) string {
 	return "Runtime exited with error: " + err.Error()
 }
 
-// serve gives the waiting process one request after the other. poll is where it waits now.
+// serve gives the waiting process one request after another. poll is where it waits now.
 func (i *instance) serve(poll chan *invocation) error {
 	for {
 		inv, err := i.take()

@@ -19,7 +19,7 @@ import (
 
 // Streams is where mappings read from: the streams of the local DynamoDB, one ordered shard each.
 type Streams interface {
-	// Records gives up to limit records after a sequence number, oldest first; "" begins at the oldest kept.
+	// Records returns up to limit records after a sequence number, oldest first; "" begins at the oldest kept.
 	// It waits until there is one or ctx ends.
 	Records(ctx context.Context, streamARN, after string, limit int) ([]Record, error)
 	// Latest is the sequence number after which only changes to come have theirs.
@@ -127,7 +127,7 @@ func (m *mapping) mayRead(f *function) error {
 	return nil
 }
 
-// loop runs work until the host closes, or until another work takes the same id.
+// loop runs work until the host closes, or until other work takes the same id.
 func (h *Host) loop(id string, work func(context.Context)) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	h.mu.Lock()
@@ -141,7 +141,7 @@ func (h *Host) loop(id string, work func(context.Context)) {
 	}
 }
 
-// run reads, filters and delivers until ctx ends. Whatever goes wrong is logged and tried again.
+// run reads, filters and delivers until ctx ends. What goes wrong is logged and tried again.
 func (m *mapping) run(ctx context.Context) {
 	if m.Enabled != nil && !bool(*m.Enabled) {
 		return
@@ -263,7 +263,7 @@ func (m *mapping) giveUp(records []Record, why string, tries int) {
 	})
 }
 
-// checkpoint is what is kept of a mapping.
+// checkpoint is what is kept about a mapping.
 type checkpoint struct {
 	Stream string `json:"stream"`
 	After  string `json:"after"`
@@ -271,7 +271,7 @@ type checkpoint struct {
 
 func (m *mapping) path() string { return filepath.Join(m.host.StateDir, "mapping-"+m.id+".json") }
 
-// position is where to go on: the checkpoint, else where StartingPosition says, which is then kept.
+// position is where to continue: the checkpoint, or else where StartingPosition says, which is then kept.
 func (m *mapping) position() (string, error) {
 	raw, err := os.ReadFile(m.path())
 	var c checkpoint
@@ -314,7 +314,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// physicalName is what CloudFormation would call a resource without a name of its own.
+// physicalName is what CloudFormation would call a resource that its template doesn't name.
 func physicalName(r resource.Resource) string {
 	return template.PhysicalName(r.StackID, r.Stack, r.LogicalID)
 }

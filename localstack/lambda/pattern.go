@@ -62,7 +62,7 @@ func known(m map[string]any) bool {
 	return false
 }
 
-// Matches says whether an event, as JSON, has everything that the pattern asks for.
+// Matches reports whether an event, as JSON, has everything that the pattern asks for.
 func (p *Pattern) Matches(event []byte) bool {
 	var value any
 	if json.Unmarshal(event, &value) != nil {

@@ -35,7 +35,7 @@ func (h *Host) Provision(r resource.Resource) (resource.Outcome, error) {
 	return resource.Outcome{}, fmt.Errorf("the lambda host does not provide %s", r.Type)
 }
 
-// declared is AWS::Lambda::Function. What stands as raw JSON has no effect here.
+// declared is AWS::Lambda::Function. What is raw JSON has no effect here.
 type declared struct {
 	FunctionName                 string
 	Description                  string
@@ -110,7 +110,7 @@ func (d declared) check(binary string) error {
 	return nil
 }
 
-// replace puts a function into its place; one that is the same already stays, with its instances.
+// replace puts a function into its place; an unchanged one stays, with its instances.
 func (h *Host) replace(f *function) {
 	h.mu.Lock()
 	old := h.functions[f.Name]

@@ -9,8 +9,8 @@ import (
 )
 
 // runtimeAPI is the interface between an instance's process and the host
-// (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), on a port of the instance's own: its
-// paths are fixed, so the port is what tells instances apart.
+// (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html), on the instance's own port: its
+// paths are fixed, so only the port tells instances apart.
 func (i *instance) runtimeAPI() http.Handler {
 	mux := http.NewServeMux()
 	const root = "/2018-06-01/runtime"

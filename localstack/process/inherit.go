@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// keepInherited has no file that this program was started with, beyond the three that everybody has, reach what it
+// keepInherited keeps the files that this program inherited, beyond the standard three, from reaching what it
 // starts: a lock that a script holds around it would otherwise be held for as long as that runs.
 var keepInherited = sync.OnceFunc(func() {
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {
-		return // a machine without it; nothing is lost but this
+		return // a machine without it; only this is lost
 	}
 	for _, e := range entries {
 		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {

@@ -2,7 +2,7 @@
 // finds them again: a record holds the process's start stamp, so that a recycled process id is never taken
 // for the program that once had it.
 //
-// It knows nothing of what the programs do. Its entry points are [Start] and [Supervisor].
+// It doesn't know what the programs do. Its entry points are [Start] and [Supervisor].
 package process
 
 import (
@@ -61,7 +61,7 @@ func FileHash(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Record is what is remembered of a started process, in <run>/<name>.pid as JSON.
+// Record is what is remembered about a started process, in <run>/<name>.pid as JSON.
 type Record struct {
 	Name        string        `json:"name"`
 	PID         int           `json:"pid"`
@@ -102,7 +102,7 @@ func (r Record) Remove(run string) error {
 	return nil
 }
 
-// Alive says whether the very process that was recorded still runs.
+// Alive reports whether the very process that was recorded is still running.
 func (r Record) Alive() bool {
 	stamp, ok := stampOf(r.PID)
 	return ok && stamp == r.Stamp
@@ -147,7 +147,7 @@ func (r Record) waitGone(ctx context.Context, limit time.Duration) bool {
 	return true
 }
 
-// Start runs a spec in a session of its own and records it in run. The returned function waits for its end
+// Start runs a spec in its own session and records it in run. The returned function waits for its end
 // and must be called, so that no zombie stays.
 func Start(spec Spec, run string) (Record, func() error, error) {
 	hash, err := spec.hash()

@@ -13,7 +13,7 @@ func stampOf(pid int) (stamp string, ok bool) {
 	if err != nil {
 		return "", false
 	}
-	// The program's name stands in parentheses and may hold anything; what follows the last one is fields 3 on.
+	// The program's name is in parentheses and may contain anything; what follows the last one is field 3 and up.
 	_, rest, found := strings.Cut(string(raw[strings.LastIndexByte(string(raw), ')')+1:]), " ")
 	fields := strings.Fields(rest)
 	if !found || len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {

@@ -43,7 +43,7 @@ func NewSupervisor(run string, log *slog.Logger) *Supervisor {
 	return &Supervisor{run: run, log: log, names: map[string]*entry{}}
 }
 
-// Ensure has the spec running when it returns: a process of the same spec and program bytes that an earlier
+// Ensure returns once the spec is running: a process of the same spec and program bytes that an earlier
 // supervisor left is adopted, an outdated one is stopped first. From then on the process is restarted
 // whenever it ends.
 func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
@@ -85,7 +85,7 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
 	return nil
 }
 
-// Stop ends a process and looks after it no longer.
+// Stop ends a process and no longer looks after it.
 func (s *Supervisor) Stop(ctx context.Context, name string) error {
 	e := s.lock(name)
 	defer e.mu.Unlock()
@@ -126,7 +126,7 @@ func (s *Supervisor) lock(name string) *entry {
 	return e
 }
 
-// unwatch has nobody look after the process any more; e.mu is held.
+// unwatch stops looking after the process; e.mu is held.
 func (e *entry) unwatch() {
 	if e.watch != nil {
 		e.watch.cancel()

@@ -13,7 +13,7 @@ import (
 )
 
 // Decode fills into, a pointer to a struct whose fields are named like the properties, and names an unknown
-// or mistyped property in its error. Any "Tags" are taken and dropped.
+// or mistyped property in its error. It accepts and drops "Tags".
 func Decode(properties map[string]any, into any) error {
 	kept := make(map[string]any, len(properties))
 	for name, value := range properties {
@@ -37,7 +37,7 @@ func Decode(properties map[string]any, into any) error {
 // Text is a string that may be written as any scalar.
 type Text string
 
-// UnmarshalJSON takes a JSON string, number or boolean.
+// UnmarshalJSON accepts a JSON string, number or boolean.
 func (t *Text) UnmarshalJSON(raw []byte) error {
 	text, err := unquote(raw)
 	*t = Text(text)
@@ -47,7 +47,7 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 // Int is a whole number that may be written as a string.
 type Int int
 
-// UnmarshalJSON takes a JSON number or a string of digits.
+// UnmarshalJSON accepts a JSON number or a string of digits.
 func (n *Int) UnmarshalJSON(raw []byte) error {
 	text, err := unquote(raw)
 	if err != nil {
@@ -64,7 +64,7 @@ func (n *Int) UnmarshalJSON(raw []byte) error {
 // Bool is a boolean that may be written as a string.
 type Bool bool
 
-// UnmarshalJSON takes true, false, "true" and "false".
+// UnmarshalJSON accepts true, false, "true" and "false".
 func (b *Bool) UnmarshalJSON(raw []byte) error {
 	text, err := unquote(raw)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Reader reads a resource's properties and notices those that nobody asked for. Its methods give the zero
-// value for a property that is absent or of the wrong type; [Reader.Done] tells about the latter.
+// Reader reads a resource's properties and notices those that nobody asked for. Its methods return the zero
+// value for a property that is absent or of the wrong type; [Reader.Done] reports the latter.
 type Reader struct {
 	at     string
 	values map[string]any
@@ -25,7 +25,7 @@ func Read(r Resource) *Reader {
 	return ReadObject(r.LogicalID+" ("+r.Type+")", r.Properties)
 }
 
-// ReadObject begins reading an object that stands at that place in a template.
+// ReadObject begins reading the object at that place in a template.
 func ReadObject(at string, values map[string]any) *Reader {
 	return &Reader{at: at, values: values, asked: map[string]bool{}}
 }
@@ -45,7 +45,7 @@ func (r *Reader) Fail(name, format string, args ...any) {
 	r.errs = append(r.errs, fmt.Errorf("%s.%s: %w", r.at, name, fmt.Errorf(format, args...)))
 }
 
-// Has says whether the property is given.
+// Has reports whether the property is given.
 func (r *Reader) Has(name string) bool {
 	_, ok := r.get(name)
 	return ok
@@ -181,7 +181,7 @@ func (r *Reader) Tags(name string) map[string]string {
 	return out
 }
 
-// Accept names properties that change nothing here and are let pass.
+// Accept names properties that are accepted and change nothing here.
 func (r *Reader) Accept(names ...string) {
 	for _, n := range names {
 		r.asked[n] = true
@@ -210,7 +210,7 @@ func (r *Reader) Done() error {
 	return errors.Join(r.errs...)
 }
 
-// Name is the physical name of a resource that its template doesn't name: the one from before, else
+// Name is the physical name of a resource that its template doesn't name: the previous one, or else
 // <stack>-<logical id>-<12 characters>, always the same for one stack and logical id.
 func (r Resource) Name(limit int) string {
 	if r.PhysicalID != "" {

@@ -15,10 +15,10 @@ type Resource struct {
 	PhysicalID string         // Outcome.Ref of the deployment before; "" the first time
 }
 
-// Outcome is what a template may ask of a provisioned resource.
+// Outcome is what a template may ask about a provisioned resource.
 type Outcome struct {
-	Ref        string         // what Ref gives, and the resource's physical id
-	Attributes map[string]any // what Fn::GetAtt gives, by attribute name
+	Ref        string         // what Ref returns, which is the resource's physical id
+	Attributes map[string]any // what Fn::GetAtt returns, by attribute name
 }
 
 // Provider creates or updates resources of the types that it names. Provision is idempotent: the same
@@ -29,8 +29,8 @@ type Provider interface {
 	Provision(Resource) (Outcome, error)
 }
 
-// Remover is a Provider that can take back what it provisioned, when a resource has left its template.
-// Removing what is not there is no error.
+// Remover is a Provider that can remove what it provisioned when a resource has left its template.
+// Removing what is not there is not an error.
 type Remover interface {
 	Remove(Resource) error
 }

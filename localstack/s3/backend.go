@@ -29,7 +29,7 @@ var (
 	objectTable = []byte("object") // name → nested bucket: key → object
 )
 
-// bucketInfo is what is known of a bucket.
+// bucketInfo is what is known about a bucket.
 type bucketInfo struct {
 	Created    time.Time
 	Policy     json.RawMessage `json:",omitempty"`
@@ -137,7 +137,7 @@ func (b *backend) ListBucket(name string, prefix *gofakes3.Prefix, page gofakes3
 	return list, err
 }
 
-// fillPage walks keys behind the marker. The marker to go on from is the last key looked at, so that a
+// fillPage walks the keys after the marker. The marker to continue from is the last key looked at, so that a
 // common prefix with keys left is not listed again.
 func fillPage(list *gofakes3.ObjectList, c *bbolt.Cursor, prefix *gofakes3.Prefix, page gofakes3.ListBucketPage) error {
 	var count int64
@@ -179,7 +179,7 @@ func fillPage(list *gofakes3.ObjectList, c *bbolt.Cursor, prefix *gofakes3.Prefi
 // CreateBucket is not reached: buckets come from templates.
 func (b *backend) CreateBucket(string) error { return gofakes3.ErrNotImplemented }
 
-// BucketExists says whether there is such a bucket.
+// BucketExists reports whether there is such a bucket.
 func (b *backend) BucketExists(name string) (bool, error) {
 	_, ok, err := b.info(name)
 	return ok, err
@@ -229,7 +229,7 @@ func (b *backend) GetObject(bucket, key string, want *gofakes3.ObjectRangeReques
 		}
 		span, err := want.Range(o.Size)
 		if err != nil {
-			_ = f.Close() // was only read; the first error is the one to tell
+			_ = f.Close() // was only read; the first error is the one to report
 			return nil, err
 		}
 		out := describeObject(key, o)
@@ -259,7 +259,7 @@ func (b *backend) HeadObject(bucket, key string) (*gofakes3.Object, error) {
 	return describeObject(key, o), nil
 }
 
-// PutObject writes the bytes to a file of their own, then makes it the object in one transaction with the
+// PutObject writes the bytes to a new file, then makes that the object in one transaction with the
 // conditions.
 func (b *backend) PutObject(bucket, key string, meta map[string]string, in io.Reader, size int64, conditions *gofakes3.PutConditions) (gofakes3.PutObjectResult, error) {
 	o, err := b.write(in, size)
@@ -293,13 +293,13 @@ func (b *backend) PutObject(bucket, key string, meta map[string]string, in io.Re
 		return t.Put([]byte(key), raw)
 	})
 	if err != nil {
-		_ = b.discard(o.Blob) // the first error is the one to tell, and unwrapped: gofakes3 looks at its type
+		_ = b.discard(o.Blob) // the first error is the one to report, and unwrapped: gofakes3 looks at its type
 		return gofakes3.PutObjectResult{}, err
 	}
 	return gofakes3.PutObjectResult{}, b.discard(old)
 }
 
-// discard removes bytes that no object has any more; a reader that has them open keeps them.
+// discard removes bytes that no object has any more; a reader with the file open keeps them.
 func (b *backend) discard(blob string) error {
 	if blob == "" {
 		return nil
@@ -310,7 +310,7 @@ func (b *backend) discard(blob string) error {
 	return nil
 }
 
-// write stores the bytes durably under a name of their own.
+// write stores the bytes durably under their own name.
 func (b *backend) write(in io.Reader, size int64) (object, error) {
 	f, err := os.CreateTemp(filepath.Join(b.dir, "blobs"), "")
 	if err != nil {
@@ -328,13 +328,13 @@ func (b *backend) write(in io.Reader, size int64) (object, error) {
 		err = closed
 	}
 	if err != nil {
-		_ = os.Remove(f.Name()) // the first error is the one to tell
+		_ = os.Remove(f.Name()) // the first error is the one to report
 		return object{}, err
 	}
 	return object{Size: n, Hash: sum.Sum(nil), Modified: b.now().UTC().Truncate(time.Second), Blob: filepath.Base(f.Name())}, nil
 }
 
-// DeleteObject deletes; an object that isn't there is no error.
+// DeleteObject deletes an object; it is not an error if there is none.
 func (b *backend) DeleteObject(bucket, key string) (gofakes3.ObjectDeleteResult, error) {
 	old := ""
 	err := b.db.Update(func(tx *bbolt.Tx) error {
@@ -376,7 +376,7 @@ func (b *backend) CopyObject(_, _, _, _ string, _ map[string]string) (gofakes3.C
 	return gofakes3.CopyObjectResult{}, gofakes3.ErrNotImplemented
 }
 
-// empty says whether the bucket holds no object.
+// empty reports whether the bucket holds no object.
 func (b *backend) empty(name string) (bool, error) {
 	none := true
 	err := b.db.View(func(tx *bbolt.Tx) error {

@@ -25,7 +25,7 @@ var checksums = map[string]func() hash.Hash{
 	"X-Amz-Checksum-Sha256":    sha256.New,
 }
 
-// verifyChecksums holds the body against every x-amz-checksum header (or trailer, which the gate has made a
+// verifyChecksums checks the body against every x-amz-checksum header (or trailer, which the gate has made a
 // header).
 func verifyChecksums(h http.Header, body []byte) error {
 	for name, make := range checksums {

@@ -49,7 +49,7 @@ func (s *Service) forward(w http.ResponseWriter, c *gate.Call, op operation, que
 	s.handler.ServeHTTP(&answerWriter{ResponseWriter: w, call: c, op: op}, r)
 }
 
-// answerWriter puts our own ids into gofakes3's answer and takes out what S3 would not say.
+// answerWriter puts our own ids into gofakes3's answer and removes what S3 would not say.
 type answerWriter struct {
 	http.ResponseWriter
 	call  *gate.Call
@@ -129,7 +129,7 @@ type deletedKey struct{ Key string }
 
 type deletedError struct{ Key, Code, Message string }
 
-// deleteObjects asks for each key by itself; what is refused stands among the errors of a 200.
+// deleteObjects authorises each key by itself; what is refused is among the errors of a 200.
 func (s *Service) deleteObjects(w http.ResponseWriter, c *gate.Call, op operation, info bucketInfo) error {
 	if err := verifyChecksums(c.HTTP.Header, c.Body); err != nil {
 		return err

@@ -33,7 +33,7 @@ func (o operation) resource(partition string) string {
 
 var hostForm = regexp.MustCompile(`^(?:(.+)\.)?(?:s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?|(?:s3\.)?localhost)$`)
 
-// locate finds bucket and key: the bucket stands in the host or first in the path.
+// locate finds bucket and key: the bucket is in the host or first in the path.
 func locate(r *http.Request) (bucket, key string) {
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -75,7 +75,7 @@ var routes = []route{
 	{"DELETE", true, "uploadId", "AbortMultipartUpload", "s3:AbortMultipartUpload"},
 }
 
-// subResources is every query key that changes what a request is; one that no route has is refused.
+// subResources are all query keys that change what a request is; one that no route has is refused.
 var subResources = []string{
 	"accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering", "inventory",
 	"legal-hold", "lifecycle", "location", "logging", "metrics", "notification", "object-lock", "ownershipControls",

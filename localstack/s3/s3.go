@@ -112,7 +112,7 @@ func (s *Service) serve(w http.ResponseWriter, c *gate.Call) error {
 	return s.answer(w, c, op, info, query)
 }
 
-// answer carries out what is permitted: a few operations here, the rest in gofakes3.
+// answer carries out permitted operations: a few here, the rest in gofakes3.
 func (s *Service) answer(w http.ResponseWriter, c *gate.Call, op operation, info bucketInfo, query url.Values) error {
 	switch op.name {
 	case "GetBucketVersioning":
@@ -141,7 +141,7 @@ func (s *Service) answer(w http.ResponseWriter, c *gate.Call, op operation, info
 	return nil
 }
 
-// mayMiss hides that a key does not exist from whoever may not list the bucket: 403 in place of 404.
+// mayMiss hides from callers who may not list the bucket that a key doesn't exist: 403 in place of 404.
 func (s *Service) mayMiss(c *gate.Call, op operation, info bucketInfo) error {
 	_, err := s.store.find(op.bucket, op.key)
 	if !gofakes3.HasErrorCode(err, gofakes3.ErrNoSuchKey) {
@@ -173,7 +173,7 @@ func (s *Service) authorize(c *gate.Call, op operation, info bucketInfo) error {
 	})
 }
 
-// contextOf gives the condition keys that S3 adds.
+// contextOf returns the condition keys that S3 adds.
 func contextOf(c *gate.Call) map[string][]string {
 	if v := c.HTTP.Header.Get("If-None-Match"); v != "" {
 		return map[string][]string{"s3:if-none-match": {v}}
@@ -181,7 +181,7 @@ func contextOf(c *gate.Call) map[string][]string {
 	return nil
 }
 
-// checkHeaders refuses features that would be passed over in silence.
+// checkHeaders refuses features that would be silently ignored.
 func checkHeaders(h http.Header) error {
 	for name := range h {
 		lower := strings.ToLower(name)

@@ -88,7 +88,7 @@ func (s *Service) serve(c *gate.Call) (answer, error) {
 
 var hostForm = regexp.MustCompile(`^sts(?:-fips)?\.(?:([a-z0-9-]+)\.)?amazonaws\.com(?:\.cn)?$`)
 
-// checkHost holds the host that was signed against the credential scope, as the regional endpoints do: a
+// checkHost compares the host that was signed with the credential scope, as the regional endpoints do: a
 // host of another Region, or of another service, never answers. A loopback host stands for the Region asked.
 func checkHost(c *gate.Call) error {
 	host := c.HTTP.Host
@@ -115,7 +115,7 @@ func checkHost(c *gate.Call) error {
 }
 
 // parameters reads the call's parameters: from the body of a POST, else from the query string. One that
-// stands twice, or in both, is refused.
+// appears twice, or in both, is refused.
 func parameters(c *gate.Call) (url.Values, error) {
 	malformed := func(message string) error { return &gate.Error{Code: "MalformedInput", Message: message} }
 	raw := c.HTTP.URL.RawQuery

@@ -10,7 +10,7 @@ import (
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // evaluateConditions evaluates the whole Conditions section; conditions may refer to each other, and a
-// circle of them is an error.
+// cycle of them is an error.
 func (s *Scope) evaluateConditions(section map[string]any) error {
 	running := map[string]bool{}
 	var named func(name string) (bool, error)
@@ -114,7 +114,7 @@ func (s *Scope) junction(fn string, args []any, named func(string) (bool, error)
 	return some, nil
 }
 
-// holds says whether a resource or output with this Condition exists; "" always does.
+// holds reports whether a resource or output with this Condition exists; "" always does.
 func (s *Scope) holds(condition string) (bool, error) {
 	if condition == "" {
 		return true, nil

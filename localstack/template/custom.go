@@ -12,13 +12,13 @@ import (
 	"github.com/stile-dev/stile/localstack/resource"
 )
 
-// Custom is what custom resources need of the rest of the local AWS.
+// Custom is what custom resources need from the rest of the local AWS.
 type Custom struct {
 	// Invoke runs the function that a ServiceToken names; an error is the function's own failure.
 	Invoke func(ctx context.Context, functionARN string, payload []byte) error
-	// CodeHash names the function's current build; a change of it is a reason to send an Update.
+	// CodeHash names the function's current build; a change is a reason to send an Update.
 	CodeHash func(functionARN string) (string, error)
-	// Mailbox gives a presigned URL for one answer, and the means to fetch it: ok is false until it came.
+	// Mailbox returns a presigned URL for one answer, and a function that fetches it: ok is false until it came.
 	Mailbox func(ctx context.Context, id string) (url string, fetch func(context.Context) (answer []byte, ok bool, err error), err error)
 	// Wait bounds one answer; 0 means the resource's ServiceTimeout, else two minutes.
 	Wait time.Duration

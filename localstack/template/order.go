@@ -8,7 +8,7 @@ import (
 
 // Order lists the logical ids of the resources that exist under the scope's conditions, each after
 // everything that it refers to or depends on; ties are broken by name, so the order is the same each time.
-// A circle or a reference to an undeclared name is an error.
+// A cycle or a reference to an undeclared name is an error.
 func (t *Template) Order(s *Scope) ([]string, error) {
 	graph := map[string][]string{}
 	for name, declaration := range t.Resources {
@@ -83,7 +83,7 @@ func (t *Template) needs(s *Scope, d Declaration) ([]string, error) {
 }
 
 // references calls note with each name that v refers to, following only the taken branch of Fn::If. Names
-// that are no resource are noted too; resolving says whether they exist.
+// that are not resources are noted too; resolving says whether they exist.
 func (s *Scope) references(v any, note func(string)) error {
 	switch v := v.(type) {
 	case []any:

@@ -23,7 +23,7 @@ type Scope struct {
 	conditions map[string]bool
 }
 
-// SSM stands for the parameters in AWS's parameter store that a template may name as a default. The CDK's
+// SSM replaces the parameters in AWS's parameter store that a template may name as a default. The CDK's
 // bootstrap version is the only one: nothing is bootstrapped here, so any recent version will do.
 var ssm = regexp.MustCompile(`^/cdk-bootstrap/[a-z0-9]+/version$`)
 

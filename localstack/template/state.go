@@ -82,7 +82,7 @@ func (s *State) Outputs(stack string) map[string]string {
 	return nil
 }
 
-// stack returns a stack's state, with an id that is made up once and stays.
+// stack returns a stack's state, with an id that is made once and stays.
 func (s *State) stack(name, arnPrefix string) *StackState {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -93,7 +93,7 @@ func Table() []Row {
 	return rows
 }
 
-// Lookup finds a type's row; an unknown type is refused with the way to teach it.
+// Lookup finds a type's row; an unknown type is refused with how to add it.
 func Lookup(typ string) (Row, error) {
 	if strings.HasPrefix(typ, "Custom::") {
 		return Row{typ, Runs, "the template's own function"}, nil
@@ -109,7 +109,7 @@ func Lookup(typ string) (Row, error) {
 	return Row{}, fmt.Errorf("resource type %s is unknown to the local AWS; give it a provider, or a row in localstack/template/table.go that says why it may merely be recorded", typ)
 }
 
-// Markdown writes the table as the README holds it.
+// Markdown writes the table as it is in the README.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("| type | here | by, or why |\n|---|---|---|\n")

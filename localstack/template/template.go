@@ -1,7 +1,7 @@
 // Package template reads CloudFormation templates: it resolves their parameters, conditions and intrinsic
 // functions, finds the order of their resources, and hands each one to the provider of its type.
 //
-// It must not know any service: what a type means is the business of the [resource.Provider] that names it.
+// It must not know any service: what a type means is up to the [resource.Provider] that names it.
 // Its entry points are [Parse] for the document and [Deployer] for a whole stack.
 package template
 
@@ -123,7 +123,7 @@ func (d Declaration) dependsOn() ([]string, error) {
 	return nil, fmt.Errorf("DependsOn is neither a name nor a list of names")
 }
 
-// IsCustom says whether a type is a custom resource, answered by a function of the template's own.
+// IsCustom reports whether a type is a custom resource, answered by a function of the template.
 func IsCustom(typ string) bool {
 	return typ == "AWS::CloudFormation::CustomResource" || strings.HasPrefix(typ, "Custom::")
 }

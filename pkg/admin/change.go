@@ -25,11 +25,11 @@ const (
 	secretLongest = 7 * 24 * time.Hour
 )
 
-// Outcome is what a change came to.
+// Outcome is the outcome of a change.
 type Outcome struct {
 	Resource resource.Resource
-	Secret   string // of a token that was created; shown this once
-	Warning  string // what is stored but not in force yet; "" when all is
+	Secret   string // for a token that was created; shown this once
+	Warning  string // what is stored but not in force yet; "" when everything is
 }
 
 // Create stores a resource that must not exist.
@@ -59,7 +59,7 @@ func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outco
 	return d.commit(ctx, change, secret, fault.Newf(fault.Conflict, "replace it with: stile create -f FILE --replace", "%s %s already exists", k.Name, r.Metadata.Name))
 }
 
-// Update replaces a resource; with a revision only if it is still that one.
+// Update replaces a resource; with a revision only if that is still current.
 func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
 	k, set, err := d.writable(c, r)
 	if err != nil {
@@ -72,7 +72,7 @@ func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outco
 	if err := d.settle(ctx, c, ask{set, k.Name, r.Metadata.Name, "update", was.Metadata.Scope}, found); err != nil {
 		return Outcome{}, err
 	}
-	// Where it goes counts as much as where it was.
+	// The new place counts as much as the old one.
 	if err := d.may(ctx, c, ask{set, k.Name, r.Metadata.Name, "update", r.Metadata.Scope}); err != nil {
 		return Outcome{}, err
 	}
@@ -100,9 +100,9 @@ func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outco
 	return d.commit(ctx, change, "", moved(r))
 }
 
-// Delete removes a resource and gives what it was. Of a target it frees the name, and what else its agent
+// Delete removes a resource and returns what it was. For a target it frees the name, and what else its agent
 // holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record or mapping gave ends with it.
-// A role that a mapping or a user's record names is not deleted: nobody of theirs could log in any more.
+// A role that a mapping or a user's record names is not deleted: their users could no longer log in.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
 	k, set, err := d.open(c, kind)
 	if err != nil {
@@ -140,7 +140,7 @@ func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome
 	return d.commit(ctx, change, "", moved(was))
 }
 
-// beside lists what else the agent of a target holds: it goes with the agent.
+// beside lists what else the agent of a target holds, which goes with the agent.
 func (d *Desk) beside(ctx context.Context, agent, kind, name string) ([]identity.Target, error) {
 	all, err := d.config.Store.Targets(ctx, agent)
 	return slices.DeleteFunc(all, func(t identity.Target) bool { return t == identity.Target{Kind: kind, Name: name} }), err
@@ -209,7 +209,7 @@ func (d *Desk) commit(ctx context.Context, change Change, secret string, conflic
 	return Outcome{Resource: change.Resource, Secret: secret, Warning: d.warnings(ctx, change)}, nil
 }
 
-// warnings says what is stored but not in force, or can't come into force as it stands; "" when all is well.
+// warnings says what is stored but not in force, or can't come into force as it is; "" when all is well.
 func (d *Desk) warnings(ctx context.Context, change Change) string {
 	var all []string
 	if !change.Delete {

@@ -23,7 +23,7 @@ import (
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
-// What a store says when a change's conditions don't hold.
+// Errors of a store when a change's conditions aren't met.
 var (
 	ErrReplayed = errors.New("the call's nonce was used before")
 	ErrMoved    = errors.New("the resource is not as it was read")
@@ -33,30 +33,30 @@ var (
 type Store interface {
 	Get(ctx context.Context, kind, name string) (r resource.Resource, found bool, err error)
 	List(ctx context.Context, kind string) ([]resource.Resource, error)
-	// Page gives those behind a name, sorted by name and at most limit, or all with a limit of 0; more says whether others
+	// Page returns those after a name, sorted by name and at most limit, or all with a limit of 0; more says whether others
 	// may follow.
 	Page(ctx context.Context, kind, after string, limit int) (all []resource.Resource, more bool, err error)
-	// Input gives the counter that every change adds to.
+	// Input returns the counter that every change adds to.
 	Input(context.Context) (int64, error)
-	// Secret gives the hash of a token's secret, "" for a token without one.
+	// Secret returns the hash of a token's secret, "" for a token without one.
 	Secret(ctx context.Context, token string) (string, error)
-	// Targets gives what an agent holds; none for one that is unknown.
+	// Targets returns what an agent holds; none for one that is unknown.
 	Targets(ctx context.Context, agent string) ([]identity.Target, error)
 	// Commit writes a change, the input counter, the nonce and the event in one transaction; ErrReplayed or
-	// ErrMoved when a condition does not hold, and then nothing is written.
+	// ErrMoved when a condition is not met, and then nothing is written.
 	Commit(context.Context, Change) error
 	// Record writes an event alone.
 	Record(context.Context, audit.Event) error
 }
 
-// Publisher has the documents made again and gives the input counter that the policy in force was made from.
+// Publisher has the documents made again and returns the input counter that the policy in force was made from.
 type Publisher interface {
 	Publish(context.Context) (input int64, err error)
 }
 
 // Change is one change of one resource.
 type Change struct {
-	Resource resource.Resource // as it will be; when deleted, as it was
+	Resource resource.Resource // as it will be; for a deletion, as it was
 	Was      int64             // the revision that it must have; 0: it must not be there
 	Delete   bool
 	Nonce    string // of the call
@@ -67,17 +67,17 @@ type Change struct {
 	ForgetAgent   string            // id of the agent that held a deleted target
 	ForgetTargets []identity.Target // what else that agent holds
 
-	Revoke *document.Lock // names whose certificates from before this change end with it; expires when none can live any more
+	Revoke *document.Lock // names those whose certificates from before this change end with it; expires when none can be alive any more
 }
 
-// Secret is what is kept of a token's secret.
+// Secret is what is stored about a token's secret.
 type Secret struct {
 	SHA256  string // hex
 	Uses    int
 	Expires time.Time
 }
 
-// Caller is who asks, as the API established it.
+// Caller is who asks, as the API established.
 type Caller struct {
 	User      identity.User
 	State     document.State // in force
@@ -87,7 +87,7 @@ type Caller struct {
 	Now       time.Time
 }
 
-// Config is what the use case is given.
+// Config is what the use case needs.
 type Config struct {
 	Cluster   string
 	Bootstrap resource.IAMMatch // the first administrator; zero for none
@@ -107,7 +107,7 @@ func New(c Config) *Desk {
 	return &Desk{c}
 }
 
-// Get gives one resource; NotFound when there is none.
+// Get returns one resource; NotFound when there is none.
 func (d *Desk) Get(ctx context.Context, c Caller, kind, name string) (resource.Resource, error) {
 	k, set, err := d.open(c, kind)
 	if err != nil {
@@ -120,8 +120,8 @@ func (d *Desk) Get(ctx context.Context, c Caller, kind, name string) (resource.R
 	return r, d.settle(ctx, c, ask{set, k.Name, name, "read", r.Metadata.Scope}, found)
 }
 
-// List returns resources of a kind that the caller may list, sorted by name, built-in ones first: those behind a name, at
-// most limit of what is stored, or all with a limit of 0. Next is the name to go on behind; "" when that was the end.
+// List returns resources of a kind that the caller may list, sorted by name, built-in ones first: those after a name, at
+// most limit of what is stored, or all with a limit of 0. Next is the name to continue after; "" when that was the end.
 func (d *Desk) List(ctx context.Context, c Caller, kind, after string, limit int) (may []resource.Resource, next string, err error) {
 	k, set, err := d.open(c, kind)
 	if err != nil {
@@ -158,7 +158,7 @@ func (d *Desk) open(c Caller, kind string) (resource.Kind, *policy.Set, error) {
 	return k, c.State.Roles(), nil
 }
 
-// find looks among what is built in and then what is stored.
+// find looks among the built-in resources and then the stored ones.
 func (d *Desk) find(ctx context.Context, k resource.Kind, name string) (resource.Resource, bool, error) {
 	for _, r := range builtin(k.Name, d.config.Bootstrap) {
 		if r.Metadata.Name == name {
@@ -195,7 +195,7 @@ type ask struct {
 	verb, scope string
 }
 
-// settle decides about a resource that was looked for. Who may not ask is denied, whether it exists or not.
+// settle decides about a resource that was looked for. A caller who may not ask is denied, whether it exists or not.
 func (d *Desk) settle(ctx context.Context, c Caller, a ask, found bool) error {
 	if !found {
 		a.scope = "/"
@@ -209,7 +209,7 @@ func (d *Desk) settle(ctx context.Context, c Caller, a ask, found bool) error {
 	return nil
 }
 
-// may turns the policy's denial into a fault with a decision id, under which the event tells why.
+// may turns the policy's denial into a fault with a decision id; the event with that id says why.
 func (d *Desk) may(ctx context.Context, c Caller, a ask) error {
 	decision := a.set.May(subject(c), a.kind, a.verb, a.scope)
 	if decision.Allowed {

@@ -22,7 +22,7 @@ func rolesOf(s resource.Spec) []string {
 	return nil
 }
 
-// unheld refuses to go on with a role that somebody is given, naming who.
+// unheld refuses to go on with a role that something gives, and names what does.
 func (d *Desk) unheld(ctx context.Context, role string) error {
 	var holders []string
 	for _, kind := range []string{"iam_mapping", "user"} {
@@ -42,8 +42,8 @@ func (d *Desk) unheld(ctx context.Context, role string) error {
 	return fault.Newf(fault.Conflict, "remove the role from whatever gives it first", "role %s is given by %s", role, summary(holders))
 }
 
-// unknownRoles warns of roles that a mapping or user's record gives and that don't exist: until they do, nobody of
-// theirs can log in. It is no refusal, because a file may hold the mapping before the role; a role that can't be looked
+// unknownRoles warns of roles that a mapping or user's record gives and that don't exist: until they do, none of their
+// users can log in. It is not a refusal, because a file may have the mapping before the role; a role that can't be looked
 // up just now is not warned of.
 func (d *Desk) unknownRoles(ctx context.Context, s resource.Spec) string {
 	var missing []string
@@ -62,8 +62,8 @@ func (d *Desk) unknownRoles(ctx context.Context, s resource.Spec) string {
 	return fmt.Sprintf("there is no role %s yet: until it is created, nobody who is given it can log in", summary(missing))
 }
 
-// idle says of a user's record that nobody gets what it gives, and of a mapping that another one is in its way; "" of all
-// else. As with roles it is no refusal, and what can't be looked up just now is not warned of.
+// idle says that nobody gets what a user's record gives, or that another mapping is in a mapping's way; "" for all
+// else. As with roles it is not a refusal, and what can't be looked up just now is not warned of.
 func (d *Desk) idle(ctx context.Context, r resource.Resource) string {
 	stored, err := d.config.Store.List(ctx, names.Mapping)
 	if err != nil {

@@ -13,20 +13,20 @@ import (
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
-// slack is how much longer than any certificate lives a revocation is kept: for clocks that differ, and for what was
+// slack is how much longer a revocation is kept than any certificate lives: for clocks that differ, and for what was
 // being issued while the change was written.
 const slack = time.Hour
 
-// lives says how long at most what was issued to a target of a revocation lives.
+// lives returns how long, at most, something lives that was issued to a target of a revocation.
 var lives = map[string]time.Duration{"agent": certs.MaxHostLife, "user": certs.MaxUserLife, "mapping": certs.MaxUserLife}
 
-// roomFor is how large the revocations in force may be for one more of a target, in bytes. Deleting nodes leaves room
-// for users, and users for what is being written at the same time: were it too much, nothing could be published.
+// roomFor is how large the revocations in force may be, in bytes, to take one more of a target. Deleting nodes leaves room
+// for users, and users for what is being written at the same time: if it were too much, nothing could be published.
 var roomFor = map[string]int{
 	"agent": document.MaxRevocations * 3 / 4, "user": document.MaxRevocations * 15 / 16, "mapping": document.MaxRevocations * 15 / 16,
 }
 
-// revoke has the certificates end with the change that were issued to the target before it.
+// revoke has the certificates that were issued to the target before the change end with it.
 func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
 	held, err := json.Marshal(c.State.Revocations)
 	if err != nil {
@@ -43,11 +43,11 @@ func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
 	return nil
 }
 
-// maxRoles is how large the policy in force and a role that is added may be together, in bytes. The rest is for what is
-// being written at the same time: were it too much, no role could be published any more.
+// maxRoles is how large the policy in force and an added role may be together, in bytes. The rest is for what is
+// being written at the same time: if it were too much, no role could be published any more.
 const maxRoles = document.MaxPolicy * 15 / 16
 
-// room refuses a role for which the policy has none.
+// room refuses a role for which the policy has no room.
 func room(c Caller, r resource.Resource) error {
 	if _, ok := r.Role(); !ok {
 		return nil
@@ -67,8 +67,8 @@ func room(c Caller, r resource.Resource) error {
 	return nil
 }
 
-// downgraded says whose certificates an update takes something away from: a role, a trait's value, or all, by coming in
-// otherwise than before. "" when nobody loses anything: what is only added waits for the next login.
+// downgraded returns whose certificates lose something by an update: a role, a trait's value, or everything, by being admitted
+// in another way than before. "" when nobody loses anything: what is only added waits for the next login.
 func downgraded(was, now resource.Spec) (target string) {
 	switch had := was.(type) {
 	case *resource.UserSpec:

@@ -1,7 +1,7 @@
-// Package answer is what a function answers to another that invokes it: either a value or a fault, as JSON, so that a
+// Package answer is how a function answers another that invokes it: with either a value or a fault, as JSON, so that a
 // refusal is never an error of Lambda.
 //
-// It calls nobody. Its entry points are [Handle] for who answers, [Read] for who asked and [Logged] for the log.
+// It calls nothing. Its entry points are [Handle] for the side that answers, and [Read] for the side that asked.
 package answer
 
 import (
@@ -30,7 +30,7 @@ type refusal struct {
 	RetryMS    int64         `json:"retry_ms,omitempty"`
 }
 
-// Read reads an answer into out, a pointer. A fault that was answered comes back as it was.
+// Read reads an answer into out, a pointer. It returns a fault that was answered unchanged.
 func Read(payload []byte, out any) error {
 	var r reply
 	if err := json.Unmarshal(payload, &r); err != nil {
@@ -51,7 +51,7 @@ func (r refusal) fault() error {
 	return f
 }
 
-// maxCall bounds the request that a function takes from another: a body of the API and what is added to it.
+// maxCall bounds the request that a function accepts from another: a body of the API and what is added to it.
 const maxCall = 128 << 10
 
 // Handle makes a Lambda handler of a use case: strict reading, a fault as an answer, one line of log.
@@ -77,7 +77,7 @@ func Handle[In, Out any](log *slog.Logger, use func(context.Context, In) (Out, e
 	}
 }
 
-// guard turns a panic into an error: the caller gets an answer and the instance lives on.
+// guard turns a panic into an error: the caller gets an answer and the instance stays alive.
 func guard[In, Out any](ctx context.Context, in In, use func(context.Context, In) (Out, error)) (out Out, err error) {
 	defer func() {
 		if p := recover(); p != nil {

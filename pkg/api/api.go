@@ -1,11 +1,11 @@
 // Package api serves the HTTP API from Lambda REST proxy events (payload 1.0): an http.Handler finds the operation; the
-// body is read strictly, who calls is established, the operation's handler runs, and whatever comes of it is turned into
+// body is read strictly, the caller is established, the operation's handler runs, and its outcome is turned into
 // a response. One line is logged for each request.
 //
 // What is judged is the event, which reaches the handler by the context: the adapter that makes an http.Request of it
-// rebuilds the query in an order of its own, and has a way to pass the event on in a header, which anybody can send.
+// rebuilds the query in its own order, and can pass the event on in a header, which anyone can send.
 //
-// It decides who somebody is, never what somebody may: that is the use case's. Its entry points are [New] and
+// It decides who the caller is, never what the caller may do: that is for the use case. Its entry points are [New] and
 // [JSON].
 package api
 
@@ -25,7 +25,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// maxBody is the largest body that is taken, in bytes.
+// maxBody is the largest body that is accepted, in bytes.
 const maxBody = 64 << 10
 
 // Call is a request whose caller is established.
@@ -38,19 +38,19 @@ type Call struct {
 	SourceIP  string // as API Gateway saw it
 	Now       time.Time
 
-	// Of a user's or admin's call User is who calls, of a host's Host; what follows holds for both, and is zero of an
+	// In a user's or admin's call User is the caller, in a host's Host; the rest applies to both, and is zero in an
 	// anonymous call.
 	User    identity.User
 	Host    identity.Host
 	Expires time.Time     // of the certificate
 	Nonce   string        // <key id>#<nonce>: the call's idempotency key
-	View    document.View // the documents that the caller was judged by
+	View    document.View // the documents that the caller was checked against
 }
 
-// Handler carries out an operation and gives what to answer, to be written as JSON.
+// Handler carries out an operation and returns the answer, to be written as JSON.
 type Handler func(context.Context, Call) (any, error)
 
-// Documents gives the verified documents that stand at this moment.
+// Documents returns the verified documents that are in force now.
 type Documents interface {
 	Fresh(context.Context) (document.View, error)
 }
@@ -59,7 +59,7 @@ type Documents interface {
 type Config struct {
 	Function  string             // the tag whose operations are served
 	Handlers  map[string]Handler // by operation; exactly those of the tag
-	Documents Documents          // needed if an operation is not anonymous
+	Documents Documents          // needed unless all operations are anonymous
 	Log       *slog.Logger
 	Now       func() time.Time // nil: time.Now
 }

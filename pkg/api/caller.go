@@ -82,7 +82,7 @@ func (s *Server) signed(c *Call, r request, cert *x509.Certificate) error {
 	return nil
 }
 
-// pinned holds a certificate that is good from one address alone against where the call came from.
+// pinned compares the address that a certificate may be pinned to with where the call came from.
 func pinned(c *Call) error {
 	from, err := netip.ParseAddr(c.SourceIP)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 // MaxPage is the most that a page may hold.
 const MaxPage = 1000
 
-// Page is which part of a list is asked for.
+// Page says which part of a list is asked for.
 type Page struct {
-	After string // the last name of the page before; "" is the beginning
+	After string // the last name of the previous page; "" is the beginning
 	Limit int    // how many at most; 0 is all in one answer
 }
 
@@ -40,5 +40,5 @@ func (c Call) Page() (Page, error) {
 	return p, nil
 }
 
-// Cursor writes where a page ended, for the next one; "" for the last.
+// Cursor returns where a page ended, for the next one; "" for the last.
 func Cursor(last string) string { return base64.RawURLEncoding.EncodeToString([]byte(last)) }

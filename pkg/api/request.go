@@ -19,7 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// JSON makes a handler of a function that takes a body: the body is read strictly, exactly one object of the
+// JSON makes a handler from a function that takes a body: the body is read strictly, exactly one object of the
 // documented shape.
 func JSON[In any](use func(context.Context, Call, In) (any, error)) Handler {
 	return func(ctx context.Context, c Call) (any, error) {
@@ -31,7 +31,7 @@ func JSON[In any](use func(context.Context, Call, In) (any, error)) Handler {
 	}
 }
 
-// request is an event taken apart; every header stays as often as it was sent.
+// request is a parsed event; a repeated header stays repeated.
 type request struct {
 	method string
 	path   string // without stage: what is routed
@@ -42,10 +42,10 @@ type request struct {
 	body   []byte
 }
 
-// adapters begins the names of the headers by which the adapter can pass an event on. Nobody else may send one.
+// adapters is the prefix of the headers in which the adapter can pass an event on. Nobody else may send one.
 const adapters = "X-Golambdaproxy-"
 
-// parse takes an event apart and refuses what no adapter should have to make a request of.
+// parse parses an event and refuses what no adapter should have to turn into a request.
 func parse(e events.APIGatewayProxyRequest) (request, error) {
 	r := request{method: e.HTTPMethod, path: e.Path, signed: e.RequestContext.Path, header: http.Header{}}
 	for name, values := range e.MultiValueHeaders {
@@ -59,7 +59,7 @@ func parse(e events.APIGatewayProxyRequest) (request, error) {
 	if r.signed == "" {
 		r.signed = r.path
 	}
-	// One path is checked and routed: the signed one may only have more in front, the stage.
+	// One path is checked and routed: the signed path may only have the stage in front of it.
 	if prefix, ok := strings.CutSuffix(r.signed, r.path); !ok || (prefix != "" && prefix != "/"+e.RequestContext.Stage) {
 		return request{}, fault.New(fault.BadInput, "the request's path is not the one that was signed", "call the API by the URL in STILE_API")
 	}
@@ -79,7 +79,7 @@ func parse(e events.APIGatewayProxyRequest) (request, error) {
 
 var methods = regexp.MustCompile(`^[A-Z]{1,16}$`)
 
-// queried reads the query, each key of which must stand once.
+// queried reads the query, in which each key must appear once.
 func (r *request) queried(e events.APIGatewayProxyRequest) error {
 	values := url.Values(e.MultiValueQueryStringParameters)
 	if len(values) == 0 {
@@ -130,7 +130,7 @@ func tooLarge() error {
 	return fault.Newf(fault.TooLarge, "make the request smaller", "the body is larger than %d bytes", maxBody)
 }
 
-// unknown says what there is none of: the path, or the method on it.
+// unknown says what doesn't exist: the path, or the method on it.
 func (s *Server) unknown(r *http.Request) error {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		other := *r
@@ -164,7 +164,7 @@ func params(r *http.Request, route wire.Route) (map[string]string, error) {
 	return all, nil
 }
 
-// content wants JSON for a body, and no body where none is documented.
+// content requires JSON for a body, and no body where none is documented.
 func content(r request) error {
 	if r.method == http.MethodGet || r.method == http.MethodDelete {
 		if len(r.body) > 0 {

@@ -20,7 +20,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// exchange is one event on its way through the handler, and what came of it.
+// exchange is one event on its way through the handler, and its outcome.
 type exchange struct {
 	request
 	call Call
@@ -29,7 +29,7 @@ type exchange struct {
 
 type exchangeKey struct{}
 
-// Serve answers one event. The error is always nil: whatever goes wrong is a problem document.
+// Serve answers one event. The error is always nil: whatever goes wrong becomes a problem document.
 func (s *Server) Serve(ctx context.Context, e events.APIGatewayProxyRequest) (events.APIGatewayProxyResponse, error) {
 	x := &exchange{call: Call{RequestID: e.RequestContext.RequestID, SourceIP: e.RequestContext.Identity.SourceIP, Now: s.config.Now()}}
 	resp := s.exchange(ctx, x, e)
@@ -48,7 +48,7 @@ func (s *Server) exchange(ctx context.Context, x *exchange, e events.APIGatewayP
 	w := core.NewProxyResponseWriter()
 	x.write(w, nil)
 	resp, err := w.GetProxyResponse()
-	if err != nil { // not of a response that was just written
+	if err != nil { // not a panic from a response that was just written
 		return core.GatewayTimeout()
 	}
 	return resp
@@ -72,10 +72,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// operation serves one: the handler's answer or why there is none.
+// operation serves one operation: it returns the handler's answer, or why there is none.
 func (s *Server) operation(route wire.Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := r.Context().Value(exchangeKey{}).(*exchange) // ServeHTTP has seen to it
+		x := r.Context().Value(exchangeKey{}).(*exchange) // ServeHTTP has made sure of it
 		answer, err := s.answer(r, x, route)
 		x.err = err
 		x.write(w, answer)
@@ -105,7 +105,7 @@ func (s *Server) answer(r *http.Request, x *exchange, route wire.Route) (answer 
 	return s.config.Handlers[route.Operation](r.Context(), *c)
 }
 
-// write answers with what the handler gave, or with the problem document of the fault (RFC 9457).
+// write answers with what the handler returned, or with the problem document of the fault (RFC 9457).
 func (x *exchange) write(w http.ResponseWriter, answer any) {
 	body, err := plain(answer)
 	if x.err == nil && err != nil {
@@ -152,7 +152,7 @@ func problem(requestID string, f *fault.Fault) wire.Problem {
 	return p
 }
 
-// line is the one wide event of a request. Neither headers nor bodies get into it.
+// line is the one wide log event of a request. Neither headers nor bodies get into it.
 func (s *Server) line(ctx context.Context, c Call, method string, status int, err error) {
 	level, reason := answer.Logged(err)
 	attrs := []slog.Attr{

@@ -1,5 +1,5 @@
 // Package app begins a function: it reads the environment and the AWS configuration, and makes the logger.
-// What one function alone needs is put together in its own folder.
+// What only one function needs is put together in its own folder.
 //
 // It makes no AWS client. Its entry point is [Begin].
 package app
@@ -25,7 +25,7 @@ type Function struct {
 	Log     *slog.Logger
 }
 
-// Begin reads what a function is given. What is missing is reported by [Environment.Err], once all is asked for.
+// Begin reads what a function is given. [Environment.Err] reports what is missing, once everything was asked for.
 func Begin(ctx context.Context, name string) (Function, error) {
 	cfg, err := config.LoadDefaultConfig(ctx)
 	if err != nil {

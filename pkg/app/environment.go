@@ -10,7 +10,7 @@ import (
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
-// Environment reads variables and collects what is wrong with them, so that all is reported at once.
+// Environment reads variables and collects what is wrong with them, so that it is all reported at once.
 type Environment struct {
 	lookup func(string) string
 	faults []error
@@ -19,7 +19,7 @@ type Environment struct {
 // NewEnvironment reads through lookup, which is os.Getenv.
 func NewEnvironment(lookup func(string) string) *Environment { return &Environment{lookup: lookup} }
 
-// Need gives a variable that must be set.
+// Need returns a variable that must be set.
 func (e *Environment) Need(name string) string {
 	v := e.lookup(name)
 	if v == "" {
@@ -28,15 +28,15 @@ func (e *Environment) Need(name string) string {
 	return v
 }
 
-// Optional gives a variable that may be unset.
+// Optional returns a variable that may be unset.
 func (e *Environment) Optional(name string) string { return e.lookup(name) }
 
-// Key gives the ARN of the key of a purpose.
+// Key returns the ARN of the key of a purpose.
 func (e *Environment) Key(purpose string) string {
 	return e.Need(names.EnvKeyPrefix + strings.ToUpper(strings.ReplaceAll(purpose, "-", "_")))
 }
 
-// Match gives an AWS identity that stands in a variable as JSON; unset it is the zero value.
+// Match returns the AWS identity that a variable has as JSON; the zero value if it is unset.
 func (e *Environment) Match(name string) resource.IAMMatch {
 	v := e.lookup(name)
 	if v == "" {
@@ -54,7 +54,7 @@ func (e *Environment) Match(name string) resource.IAMMatch {
 	return m
 }
 
-// Err gives all that is wrong, or nil.
+// Err returns all that is wrong, or nil.
 func (e *Environment) Err() error {
 	if len(e.faults) == 0 {
 		return nil

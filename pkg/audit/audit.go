@@ -18,7 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/strict"
 )
 
-// Outcome is how what the event tells of went.
+// Outcome is how it went.
 type Outcome string
 
 // The outcomes.
@@ -41,7 +41,7 @@ type Event struct {
 	Target      string            `json:"target,omitempty"`       //
 	Scope       string            `json:"scope,omitempty"`        // of the target
 	SessionID   string            `json:"session_id,omitempty"`   // ses_<ulid>
-	RequestID   string            `json:"request_id,omitempty"`   // of the API call or the AWS call that it came of
+	RequestID   string            `json:"request_id,omitempty"`   // of the API call or AWS call that caused it
 	DecisionID  string            `json:"decision_id,omitempty"`  // dec_<ulid>
 	Outcome     Outcome           `json:"outcome"`                //
 	Reason      string            `json:"reason,omitempty"`       // a sentence; needed unless the outcome is success
@@ -55,14 +55,14 @@ type Event struct {
 // MaxSize is how many bytes of JSON an event may take.
 const MaxSize = 16 << 10
 
-// New makes an event of a type that happened now; its outcome is success until the caller says otherwise.
+// New makes an event of a type, happening now; its outcome is success until the caller says otherwise.
 // Entropy is 10 random bytes for the id.
 func New(t Type, entropy io.Reader, now time.Time) Event {
 	now = now.UTC().Truncate(time.Millisecond)
 	return Event{ID: newID(entropy, now), Time: now, Type: t, Code: Types[t].Code, Outcome: Success}
 }
 
-// newID panics when entropy ends, as crypto/rand.Reader never does.
+// newID panics when entropy runs out, which crypto/rand.Reader never does.
 func newID(entropy io.Reader, now time.Time) string {
 	id, err := ulid.New(ulid.Timestamp(now), entropy)
 	if err != nil {

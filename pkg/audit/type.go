@@ -28,13 +28,13 @@ const (
 	SessionDenied      Type = "session.denied"
 )
 
-// Row is what the table says of a type.
+// Row is what the table says about a type.
 type Row struct {
 	Code    string // S, four digits of which the first is the group, I for information or W for warning
 	Summary string // one line for the reference
 }
 
-// Types is the table of types and codes. Rows are added; none is changed or taken out.
+// Types is the table of types and codes. Rows are added; none is changed or removed.
 var Types = map[Type]Row{
 	UserLogin:          {"S1000I", "somebody logged in"},
 	UserLoginRefused:   {"S1001W", "a login was refused"},

@@ -15,10 +15,10 @@ import (
 )
 
 // Lint signs both certificates with a throw-away key, reads the finished bytes back and applies every rule to
-// them, so that what would leave is judged, not what was meant. It reports all faults at once, as
+// them, so that it judges what would leave, not what was meant. It reports all faults at once, as
 // [fault.BadInput]; nothing that fails here can be signed.
 func (t Template) Lint() (Linted, error) {
-	t = t.clone() // what is signed later is what was judged, whatever the caller does to its own
+	t = t.clone() // what is signed later is what was judged, whatever the caller does to its copy
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return Linted{}, fmt.Errorf("making a throw-away key: %w", err)
@@ -57,7 +57,7 @@ func collect(f *fault.Fault, path string, err error) {
 	f.Fields = append(f.Fields, fault.Field{Path: path, Reason: err.Error()})
 }
 
-// lintPair holds both certificates against each other.
+// lintPair compares both certificates with each other.
 func (t Template) lintPair() error {
 	tls, err := ssh.NewPublicKey(t.TLSKey)
 	if err != nil {
@@ -72,7 +72,7 @@ func (t Template) lintPair() error {
 	return nil
 }
 
-// validity is a rule of both.
+// validity is a rule for both.
 func validity(from, until time.Time, limit time.Duration) error {
 	if from.Unix() <= 0 || !until.After(from) {
 		return errors.New("the certificate ends before it begins")

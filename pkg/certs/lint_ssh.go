@@ -85,7 +85,7 @@ func sshHostPrincipals(c *ssh.Certificate) error {
 	if c.CertType != ssh.HostCert {
 		return nil
 	}
-	// An identity that can't be read is sshIdentity's to report.
+	// sshIdentity reports an identity that can't be read.
 	h, err := identity.ParseHost([]byte(c.Extensions[names.SSHIdentity]))
 	if err == nil && !slices.Equal(c.ValidPrincipals, h.Principals()) {
 		return errors.New("the host certificate's principals are not the agent's id and nodes")

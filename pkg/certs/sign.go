@@ -18,14 +18,14 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Linted is a template whose finished bytes kept every rule. Only [Template.Lint] makes one, and nothing else can be
+// Linted is a template whose finished bytes follow every rule. Only [Template.Lint] makes one, and nothing else can be
 // signed.
 type Linted struct{ template Template }
 
 // SSH reports whether the pair has an SSH certificate: a proxy has none, nor has a user without a login.
 func (l Linted) SSH() bool { return l.template.SSH != nil }
 
-// Until is when the certificates expire, exclusive; zero when nothing was linted.
+// Until returns when the certificates expire, exclusive; zero when nothing was linted.
 func (l Linted) Until() time.Time {
 	if l.template.X509 == nil {
 		return time.Time{}
@@ -53,7 +53,7 @@ func (l Linted) SignX509(ca crypto.Signer) ([]byte, error) {
 	return signX509(l.template.X509, l.template.TLSKey, ca)
 }
 
-// Digest is over what the certificates will say, in hex SHA-256. The linted X.509 bytes are not those that are signed,
+// Digest returns a hex SHA-256 over what the certificates will say. The linted X.509 bytes are not those that are signed,
 // since each signing draws its own randomness, but identity, keys, principals and times are.
 func (l Linted) Digest(identity any) (string, error) {
 	t := l.template
@@ -83,7 +83,7 @@ func (l Linted) Digest(identity any) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// signSSH signs the certificate in place: it sets nonce, signature key and signature. Nothing is checked here but that
+// signSSH signs the certificate in place: it sets nonce, signature key and signature. It only checks that
 // the certificate and the key are of the right kind.
 func signSSH(cert *ssh.Certificate, ca crypto.Signer) error {
 	signer, err := ssh.NewSignerFromSigner(ca)
@@ -96,7 +96,7 @@ func signSSH(cert *ssh.Certificate, ca crypto.Signer) error {
 	return nil
 }
 
-// issuer is the name that stands in X.509 certificates as their issuer. Nobody reads it: authorities are
+// issuer is the issuer's name in X.509 certificates. Nobody reads it: authorities are
 // compared by key.
 var issuer = &x509.Certificate{Subject: pkix.Name{CommonName: "stile"}}
 
@@ -124,7 +124,7 @@ func KeysHash(sshSPKI, tlsSPKI []byte) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
-// RenewDigest is what the key of the credential held so far signs at a renewal: SHA-256 over
+// RenewDigest returns what the previous credential's key signs at a renewal: SHA-256 over
 // "stile-renew-v1\n", the challenge, "\n" and the hash of the new keys.
 func RenewDigest(challenge, keys string) [32]byte {
 	return sha256.Sum256([]byte("stile-renew-v1\n" + challenge + "\n" + keys))

@@ -1,4 +1,4 @@
-// Package certs makes certificates from identities and reads identities out of certificates: SSH
+// Package certs makes certificates from identities and reads identities from certificates: SSH
 // certificates for people and nodes, X.509 certificates for people, agents and proxies.
 //
 // A certificate comes about in three steps: a template is filled from an identity, its finished bytes are
@@ -27,11 +27,11 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 )
 
-// Backdate is by how much a certificate's validity begins before its issue, for clocks that are behind. The
+// Backdate is how long before its issue a certificate's validity begins, for clocks that are behind. The
 // end does not move.
 const Backdate = 30 * time.Second
 
-// The longest lives of certificates, from issue to expiry.
+// The longest lifetimes of certificates, from issue to expiry.
 const (
 	MaxUserLife = 12 * time.Hour
 	MaxHostLife = 24 * time.Hour
@@ -62,7 +62,7 @@ type HostRequest struct {
 type Template struct {
 	SSH    *ssh.Certificate  // nil for a proxy
 	X509   *x509.Certificate //
-	TLSKey *ecdsa.PublicKey  // that X509 is for
+	TLSKey *ecdsa.PublicKey  // the key that X509 is for
 }
 
 // UserTemplate fills the pair for a user. It doesn't judge: [Template.Lint] does.
@@ -119,7 +119,7 @@ type filling struct {
 	entropy          io.Reader
 }
 
-// fill makes what users' and hosts' certificates have in common.
+// fill sets what users' and hosts' certificates have in common.
 func fill(f filling) (Template, error) {
 	var random [24]byte
 	if _, err := io.ReadFull(f.entropy, random[:]); err != nil {
@@ -163,10 +163,10 @@ func fill(f filling) (Template, error) {
 	return t, nil
 }
 
-// seconds since 1970; what is before then is 0, which no lint lets through.
+// seconds returns seconds since 1970; 0 for an earlier time, which no lint lets through.
 func seconds(t time.Time) uint64 { return uint64(max(0, t.Unix())) }
 
-// clone copies everything that the template points to and that could be changed.
+// clone copies everything that the template points to and that could change.
 func (t Template) clone() Template {
 	key := *t.TLSKey
 	t.TLSKey = &key

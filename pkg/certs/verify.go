@@ -12,7 +12,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// inTime holds for SSH and X.509 alike: the end is exclusive.
+// inTime is the same for SSH and X.509: the end is exclusive.
 func inTime(from, until, now time.Time) error {
 	switch {
 	case now.Before(from):

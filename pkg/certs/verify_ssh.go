@@ -18,7 +18,7 @@ import (
 
 const sourceAddress = "source-address"
 
-// VerifySSHUser verifies the SSH certificate that a user's client proved to hold, for one login and the
+// VerifySSHUser verifies the SSH certificate whose key a user's client proved to have, for one login and the
 // address that it comes from.
 func VerifySSHUser(cert *ssh.Certificate, ca identity.Authority, use SSHUse) (identity.User, error) {
 	u, err := IdentifySSHUser(cert, ca, use.Now)
@@ -34,7 +34,7 @@ func VerifySSHUser(cert *ssh.Certificate, ca identity.Authority, use SSHUse) (id
 	return u, nil
 }
 
-// IdentifySSHUser says whose certificate this is, by authority, validity and shape alone. It is good for nothing
+// IdentifySSHUser returns whose certificate this is, by authority, validity and shape alone. The result is good for nothing
 // until VerifySSHUser has seen what it is used for.
 func IdentifySSHUser(cert *ssh.Certificate, ca identity.Authority, now time.Time) (identity.User, error) {
 	if err := verifySSH(cert, ca, ssh.UserCert, now); err != nil {
@@ -122,7 +122,7 @@ func namesPrincipal(cert *ssh.Certificate, principal string) error {
 	return nil
 }
 
-// times reads the validity; ok is false for a certificate without end, or with one beyond all reason.
+// times reads the validity; ok is false for a certificate whose end is missing or beyond reason.
 func times(cert *ssh.Certificate) (from, until time.Time, ok bool) {
 	if cert.ValidAfter > cert.ValidBefore || cert.ValidBefore > 1<<40 {
 		return from, until, false
@@ -131,7 +131,7 @@ func times(cert *ssh.Certificate) (from, until time.Time, ok bool) {
 }
 
 // vouches compares byte for byte with plain keys. A signature key that is itself a certificate, which embeds
-// such a key, is none (CVE-2025-49825).
+// such a key, doesn't count (CVE-2025-49825).
 func vouches(keys []crypto.PublicKey, signer ssh.PublicKey) bool {
 	if signer.Type() != ssh.KeyAlgoECDSA256 {
 		return false
@@ -157,7 +157,7 @@ func sourceAllowed(cert *ssh.Certificate, from netip.Addr) error {
 	return SourceAllowed(list, from)
 }
 
-// SourceAllowed compares an address with a list of networks that a certificate is pinned to; "" pins to none.
+// SourceAllowed reports whether an address is in the list of networks that a certificate is pinned to; "" is no pin.
 func SourceAllowed(list string, from netip.Addr) error {
 	if list == "" {
 		return nil

@@ -58,7 +58,7 @@ func VerifyX509Host(chain [][]byte, ca identity.Authority, now time.Time, kind s
 	return h, nil
 }
 
-// verifyX509 checks what all X.509 certificates have in common and gives the identity's bytes.
+// verifyX509 checks what all X.509 certificates have in common and returns the identity's bytes.
 func verifyX509(chain [][]byte, ca identity.Authority, now time.Time) (*x509.Certificate, []byte, error) {
 	if len(chain) != 1 {
 		return nil, nil, refused(fmt.Sprintf("%d certificates were presented instead of one", len(chain)), nil)

@@ -15,7 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/signature"
 )
 
-// skewWorthCuring is the smallest clock difference that a second attempt is made for.
+// skewWorthCuring is the smallest clock difference that is worth a second attempt.
 const skewWorthCuring = 5 * time.Second
 
 // operation is one call: where, with what, and whether signed.
@@ -28,7 +28,7 @@ type operation struct {
 }
 
 // call makes the request, decodes the answer into out (a pointer) and turns refusals into faults. A refusal
-// that the server's clock explains is tried once more by that clock, under the same nonce.
+// that the server's clock explains is tried once more with that clock, under the same nonce.
 func (c *Client) call(ctx context.Context, op operation, out any) error {
 	if op.signed && c.key == nil {
 		return fault.New(fault.Unauthenticated, "not logged in", "run: stile login --iam")
@@ -124,7 +124,7 @@ func (c *Client) sign(req *http.Request, body []byte, nonce string) error {
 	return nil
 }
 
-// Now is the server's time as well as its answers told it; before the first answer it is this machine's.
+// Now returns the server's time, as far as its answers told it; before the first answer it is this machine's.
 func (c *Client) Now() time.Time { return c.now().Add(time.Duration(c.skew.Load())) }
 
 // learnSkew compares the client's clock with the server's Date, which counts whole seconds; it reports

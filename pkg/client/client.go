@@ -26,7 +26,7 @@ import (
 // Limits of one exchange. The API takes no larger body, and answers with no larger one.
 const (
 	maxRequest  = 64 << 10
-	maxResponse = 6 << 20          // what Lambda answers at most
+	maxResponse = 6 << 20          // the largest answer that Lambda gives
 	timeout     = 35 * time.Second // API Gateway gives up after 29
 )
 
@@ -93,7 +93,7 @@ func New(c Config) (*Client, error) {
 	return cl, nil
 }
 
-// checkPair refuses a certificate over another key, which the server would refuse less clearly.
+// checkPair refuses a certificate for another key, which the server would refuse less clearly.
 func (c *Client) checkPair() error {
 	cert, err := x509.ParseCertificate(c.cert)
 	if err != nil {
@@ -120,13 +120,13 @@ func httpClient(given *http.Client) *http.Client {
 	return c
 }
 
-// Host is the API's host with its port, if it has one.
+// Host returns the API's host with its port, if it has one.
 func (c *Client) Host() string { return c.base.Host }
 
-// CloseIdle closes kept connections; the client stays usable.
+// CloseIdle closes idle connections; the client stays usable.
 func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 
-// transportFault says that no answer came, and what the reader can look at.
+// transportFault says that no answer came, and what the reader can check.
 func (c *Client) transportFault(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("calling the API: %w", ctx.Err())

@@ -14,7 +14,7 @@ func Document(w wire.SignedDocument) document.Signed {
 	return s
 }
 
-// Documents turns a list of them; what is empty (a document that the answer didn't hold) is left out.
+// Documents converts a list of them; empty ones (documents that the answer didn't have) are left out.
 func Documents(list ...wire.SignedDocument) []document.Signed {
 	var out []document.Signed
 	for _, w := range list {

@@ -10,7 +10,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// LoginChallenge asks for a challenge for two keys, given by certs.KeysHash; it is good for 60 seconds.
+// LoginChallenge asks for a challenge for two keys, given by certs.KeysHash; it is valid for 60 seconds.
 func (c *Client) LoginChallenge(ctx context.Context, keys string) (wire.Challenge, error) {
 	return post[wire.Challenge](ctx, c, wire.ChallengeRequest{Keys: keys}, "v1", "login", "challenge")
 }
@@ -20,7 +20,7 @@ func (c *Client) LoginIAM(ctx context.Context, r wire.LoginIAMRequest) (wire.Use
 	return post[wire.UserCredential](ctx, c, r, "v1", "login", "iam")
 }
 
-// JoinChallenge asks for a challenge to join or renew with; it is good for 60 seconds.
+// JoinChallenge asks for a challenge to join or renew with; it is valid for 60 seconds.
 func (c *Client) JoinChallenge(ctx context.Context, keys string) (wire.Challenge, error) {
 	return post[wire.Challenge](ctx, c, wire.ChallengeRequest{Keys: keys}, "v1", "join", "challenge")
 }
@@ -30,17 +30,17 @@ func (c *Client) JoinIAM(ctx context.Context, r wire.JoinIAMRequest) (wire.HostC
 	return post[wire.HostCredential](ctx, c, r, "v1", "join", "iam")
 }
 
-// JoinToken joins with a token's secret, or renews with the credential held.
+// JoinToken joins with a token's secret, or renews with the previous credential.
 func (c *Client) JoinToken(ctx context.Context, r wire.JoinTokenRequest) (wire.HostCredential, error) {
 	return post[wire.HostCredential](ctx, c, r, "v1", "join", "token")
 }
 
-// Status tells who the caller is, as the control plane sees it.
+// Status returns who the caller is, as the control plane sees it.
 func (c *Client) Status(ctx context.Context) (wire.Status, error) {
 	return signed[wire.Status](ctx, c, http.MethodGet, nil, "v1", "status")
 }
 
-// HostStatus tells who the calling agent or proxy is, as the control plane sees it.
+// HostStatus returns who the calling agent or proxy is, as the control plane sees it.
 func (c *Client) HostStatus(ctx context.Context) (wire.HostStatus, error) {
 	return signed[wire.HostStatus](ctx, c, http.MethodGet, nil, "v1", "host", "status")
 }
@@ -75,13 +75,13 @@ func (c *Client) Resources(ctx context.Context, kind string) iter.Seq2[wire.Reso
 	}
 }
 
-// stopped is no cursor: who reads the pages wants no more.
+// stopped is not a cursor: it says that the reader of the pages wants no more.
 const stopped = "."
 
-// pageSize keeps an answer far below what the API may answer with: a resource has 64 KiB at most, and most have one.
+// pageSize keeps an answer far below the API's limit: a resource has at most 64 KiB, and most have about one.
 const pageSize = 100
 
-// maxPages ends a list that has no end, which no cluster has.
+// maxPages stops a list that never ends, which no cluster has.
 const maxPages = 1000
 
 // pages reads a list page by page; take returns the cursor of the next, "" after the last.
@@ -102,22 +102,22 @@ func pages[T any](ctx context.Context, c *Client, path []string, take func(T) (n
 	return fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API is answering there", "the list of %s never ends", c.base.Host)
 }
 
-// GetResource gives one resource; NotFound when it doesn't exist.
+// GetResource returns one resource; NotFound when it doesn't exist.
 func (c *Client) GetResource(ctx context.Context, kind, name string) (wire.Resource, error) {
 	return resource[wire.Resource](ctx, c, http.MethodGet, nil, kind, name)
 }
 
-// CreateResource creates a resource; Conflict when it exists. A join token's secret is in the answer, this once.
+// CreateResource creates a resource; Conflict when it exists. The answer has a join token's secret, this once.
 func (c *Client) CreateResource(ctx context.Context, r wire.Resource) (wire.Created, error) {
 	return resource[wire.Created](ctx, c, http.MethodPost, r, r.Kind, r.Metadata.Name)
 }
 
-// UpdateResource replaces a resource; with a revision only if it is still that one, else Conflict.
+// UpdateResource replaces a resource; with a revision only if that is still current, else Conflict.
 func (c *Client) UpdateResource(ctx context.Context, r wire.Resource) (wire.Created, error) {
 	return resource[wire.Created](ctx, c, http.MethodPut, r, r.Kind, r.Metadata.Name)
 }
 
-// DeleteResource deletes a resource and gives what it was, with a warning if what it revokes is not in force yet.
+// DeleteResource deletes a resource and returns what it was, with a warning if what it revokes is not in force yet.
 func (c *Client) DeleteResource(ctx context.Context, kind, name string) (wire.Created, error) {
 	return resource[wire.Created](ctx, c, http.MethodDelete, nil, kind, name)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// refusal turns an answer other than 200 into a fault: a problem document as it says, anything else by its status.
+// refusal turns an answer other than 200 into a fault: a problem document into what it says, others by their status.
 func (c *Client) refusal(res *http.Response, answer []byte) error {
 	f := problem(res, answer)
 	if f == nil {
@@ -26,7 +26,7 @@ func (c *Client) refusal(res *http.Response, answer []byte) error {
 	return f
 }
 
-// problem decodes an RFC 9457 document; nil when the answer is none, or one with a code that we don't know.
+// problem decodes an RFC 9457 document; nil when the answer is not one, or has a code that we don't know.
 func problem(res *http.Response, answer []byte) *fault.Fault {
 	kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	if err != nil || kind != "application/problem+json" {
@@ -48,7 +48,7 @@ func problem(res *http.Response, answer []byte) *fault.Fault {
 	return f
 }
 
-// foreign judges an answer that Stile's functions didn't write: the gateway's own, or another server's.
+// foreign explains an answer that Stile's functions didn't write: the gateway's, or another server's.
 func (c *Client) foreign(res *http.Response) *fault.Fault {
 	const wrongURL = "check STILE_API: it must be the API's URL with its stage"
 	switch s := res.StatusCode; {

@@ -1,7 +1,7 @@
 // Package document holds the three signed documents — trust, policy, revocations — that agents, proxies and
 // clients keep on disk and decide from: their bodies, their signatures, and the rule that a newer one
-// replaces an older one and never the other way. The packages below it are the rest of a document's life:
-// publication makes it, head says which one is the newest and fetches it, shelf keeps what was accepted.
+// replaces an older one and never the other way round. The packages below it are the rest of a document's life: publication makes
+// it, head says which one is the newest and fetches it, shelf keeps what was accepted.
 //
 // It reads no clock and no disk. Its entry points are [Seal], [OpenTrust] and [Holder].
 package document
@@ -13,7 +13,7 @@ import (
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
-// Kind is a document's type tag; it stands in the signed bytes.
+// Kind is a document's type tag; it is part of the signed bytes.
 type Kind string
 
 // The kinds.
@@ -55,9 +55,9 @@ type Key struct {
 	Public  []byte `json:"public"`  // SubjectPublicKeyInfo, DER
 }
 
-// Form is how a document's body is written. A later release may add fields, which an earlier one passes over, unless
-// Critical names them: whoever doesn't know one of those goes on with the document, so that it learns of locks and keys,
-// but lets nobody do anything by it.
+// Form is how a document's body is written. A later release may add fields, which an earlier one ignores, unless
+// Critical names them: a program that doesn't know one of those still takes the document, to learn of locks and keys,
+// but lets nobody do anything on its basis.
 type Form struct {
 	V        int      `json:"v"`                  // 1
 	Critical []string `json:"critical,omitempty"` // paths of fields
@@ -70,7 +70,7 @@ const formVersion = 1
 type Trust struct {
 	Form
 	Cluster  string           `json:"cluster"`
-	Name     string           `json:"name"` // what people call the cluster; fixed by the first document
+	Name     string           `json:"name"` // the cluster's name; fixed by the first document
 	Version  identity.Version `json:"version"`
 	IssuedAt time.Time        `json:"issued_at"`
 	Keys     []Key            `json:"keys"`
@@ -92,14 +92,14 @@ type Revocations struct {
 	Form
 	Cluster  string           `json:"cluster"`
 	Version  identity.Version `json:"version"`
-	IssuedAt time.Time        `json:"issued_at"` // the stamp: renewed every minute, a floor for clocks
+	IssuedAt time.Time        `json:"issued_at"` // the stamp: renewed every minute, and a floor for clocks
 	Trust    identity.Version `json:"trust"`     // the newest trust and policy versions at that time
 	Policy   identity.Version `json:"policy"`
 	Locks    []Lock           `json:"locks,omitempty"`
 	Before   []Before         `json:"before,omitempty"`
 }
 
-// Lock bars a target until it expires.
+// Lock shuts a target out until it expires.
 type Lock struct {
 	ID      string     `json:"id"`
 	Target  string     `json:"target"` // user | uid | mapping | role | login | agent | target | certificate | request | session

@@ -6,7 +6,7 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
-// Head says which documents are the newest, and where. The head item is the one place that moves; it only
+// Head says which documents are the newest, and where they are. The head item is the one place that moves, and it only
 // moves upward.
 type Head struct {
 	Trust        identity.Version // zero before the first deployment has run
@@ -21,7 +21,7 @@ func (h Head) Versions() identity.Versions {
 	return identity.Versions{Trust: h.Trust, Policy: h.Policy, Revocations: h.Revocations}
 }
 
-// What a store of the head and its documents says. Match with errors.Is.
+// Errors of a store of the head and its documents. Match them with errors.Is.
 var (
 	ErrHeld  = errors.New("another run has the lease")
 	ErrMoved = errors.New("the head moved meanwhile")
@@ -31,7 +31,7 @@ var (
 // View is the documents that a head names, verified.
 type View struct {
 	Head        Head
-	State       State    // the bodies; of those not asked for or not published yet, zero
+	State       State    // the bodies; zero for those not asked for or not published yet
 	Trust       []Signed // the chain, oldest first
 	Policy      Signed   // as stored; zero when not asked for or not published yet
 	Revocations Signed   // as stored; zero when not published yet

@@ -12,7 +12,7 @@ import (
 	"github.com/stile-dev/stile/pkg/policy"
 )
 
-// Holder keeps the newest of each document that it accepted. It is safe for concurrent use; what it hands out
+// Holder keeps the newest accepted document of each kind. It is safe for concurrent use; what it hands out
 // are values that nobody changes.
 type Holder struct {
 	cluster string // "" until the first trust document when not given
@@ -36,14 +36,14 @@ type State struct {
 
 // NewHolder makes a holder. Cluster is the id that every document must name; "" takes that of the first
 // trust document. Pin is the [KeyID] of the root to start from; "" trusts the first trust document that is
-// given, which must then have come over a channel verified otherwise.
+// given, which must then have come over a channel that is verified by other means.
 func NewHolder(cluster, pin string) *Holder {
 	return &Holder{cluster: cluster, pin: pin, held: map[Kind]Signed{}, arrived: make(chan struct{})}
 }
 
-// Accept takes documents, trust documents oldest first and before what they sign for, and keeps what is newer
-// than what it holds. What it holds already, and trust documents that precede one it holds, are no error. A
-// refusal doesn't keep those behind it from being taken, each stands by its own signature: one who holds back
+// Accept takes documents, trust documents oldest first and before what their keys sign, and keeps what is newer
+// than what it holds. What it holds already, and trust documents that precede one it holds, are not errors. A
+// refusal doesn't keep later ones from being taken, since each stands by its own signature: somebody who holds back
 // or spoils a document must not hold back a lock. The error joins all refusals; each matches ErrOlder,
 // ErrUnsigned, ErrSignature, ErrPurpose, ErrRetired, ErrCluster, ErrMalformed, ErrTooLarge or ErrPin.
 func (h *Holder) Accept(documents ...Signed) error {
@@ -160,10 +160,10 @@ func (h *Holder) acceptRevocations(s Signed) error {
 	return nil
 }
 
-// overtaking is by how much older than the one held a document may be and count as overtaken, see [Overtaken].
+// overtaking is how much older than the one held a document may be to count as overtaken, see [Overtaken].
 const overtaking = 10 * time.Second
 
-// upward refuses a version that is not above the one held; two documents of one version are as wrong as an older one.
+// upward refuses a version that is not above the one held; another document of the same version is as wrong as an older one.
 func (h *Holder) upward(kind Kind, held, given identity.Version, older time.Duration) error {
 	if _, ok := h.held[kind]; !ok || held.Less(given) {
 		return nil
@@ -182,36 +182,36 @@ func (h *Holder) Arrived() <-chan struct{} {
 	return h.arrived
 }
 
-// State gives what is in force.
+// State returns what is in force.
 func (h *Holder) State() State {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.state
 }
 
-// Trust gives the trust document in force.
+// Trust returns the trust document in force.
 func (h *Holder) Trust() Trust { return h.State().Trust }
 
-// Policy gives the policy document in force.
+// Policy returns the policy document in force.
 func (h *Holder) Policy() Policy { return h.State().Policy }
 
-// Revocations gives the revocations document in force.
+// Revocations returns the revocations document in force.
 func (h *Holder) Revocations() Revocations { return h.State().Revocations }
 
-// Versions gives the versions of what is in force.
+// Versions returns the versions of what is in force.
 func (h *Holder) Versions() identity.Versions { return h.State().Versions() }
 
-// ClockFloor gives the newest time that a document in force states: no true clock is earlier.
+// ClockFloor returns the newest time that a document in force states: no true clock is earlier.
 func (h *Holder) ClockFloor() time.Time { return h.State().ClockFloor() }
 
-// Chain gives the trust documents accepted so far, oldest first, to keep or to pass on.
+// Chain returns the trust documents accepted so far, oldest first, to keep or to pass on.
 func (h *Holder) Chain() []Signed {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return slices.Clone(h.chain)
 }
 
-// Documents gives all that is held, in an order in which another holder accepts it.
+// Documents returns all that is held, in an order in which another holder accepts it.
 func (h *Holder) Documents() []Signed {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

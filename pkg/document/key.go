@@ -41,8 +41,8 @@ func (t Trust) KeysFor(purpose string, states ...string) []Key {
 	return keys
 }
 
-// CA gives the plain public keys that may have signed certificates of a purpose. A key that is next counts:
-// it signs from the moment of the flip, which some hear of later than others; one that is retiring counts
+// CA returns the plain public keys that may have signed certificates of a purpose. A key that is next counts:
+// it signs from the moment of the switch, which some hear of later than others; one that is retiring counts
 // until what it signed has expired.
 func (t Trust) CA(purpose string) identity.Authority {
 	a := identity.Authority{Cluster: t.Cluster}
@@ -54,7 +54,7 @@ func (t Trust) CA(purpose string) identity.Authority {
 	return a
 }
 
-// find gives the key of an id if it is for the purpose and in one of the states.
+// find returns the key of an id if it is for the purpose and in one of the states.
 func (t Trust) find(id, purpose string, states []string) (Key, error) {
 	for _, k := range t.Keys {
 		switch {
@@ -70,7 +70,7 @@ func (t Trust) find(id, purpose string, states []string) (Key, error) {
 	return Key{}, fmt.Errorf("%w: key %s", ErrRetired, id)
 }
 
-// validate refuses a trust document whose keys are not what they say: every id is computed again, and no key
+// validate refuses a trust document whose keys are not what they claim: every id is recomputed, and no key
 // serves two purposes.
 func (t Trust) validate() error {
 	if err := t.readable(); err != nil {

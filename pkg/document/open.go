@@ -10,7 +10,7 @@ import (
 	"github.com/stile-dev/stile/pkg/strict"
 )
 
-// Why a document is refused. Match with errors.Is; whoever is given a refused document audits it.
+// Reasons why a document is refused. Match them with errors.Is; whoever was given a refused document records an event.
 var (
 	ErrOlder     = errors.New("the document is older than the one held")
 	ErrUnsigned  = errors.New("the document carries no signature")
@@ -25,9 +25,9 @@ var (
 
 var errOvertaken = fmt.Errorf("%w, by seconds", ErrOlder)
 
-// OpenTrust verifies a chain of trust documents, oldest first, and gives the newest. Pin is the [KeyID] of a
-// root to start from: documents before the first that this root signed are passed over. An empty pin starts
-// from the first document, which is right only for a chain that came over a channel verified otherwise.
+// OpenTrust verifies a chain of trust documents, oldest first, and returns the newest. Pin is the [KeyID] of a
+// root to start from: documents before the first that this root signed are ignored. An empty pin starts
+// from the first document, which is right only for a chain from a channel that is verified by other means.
 func OpenTrust(chain []Signed, pin string) (Trust, error) {
 	kept, t, err := anchor(chain, pin)
 	if err != nil {
@@ -41,7 +41,7 @@ func OpenTrust(chain []Signed, pin string) (Trust, error) {
 	return t, nil
 }
 
-// anchor finds the document that trust starts from and gives the chain from there.
+// anchor finds the document that trust starts from and returns the chain from there.
 func anchor(chain []Signed, pin string) ([]Signed, Trust, error) {
 	if len(chain) == 0 {
 		return nil, Trust{}, fmt.Errorf("opening the trust document: %w: there is none", ErrUnsigned)
@@ -69,8 +69,8 @@ func anchor(chain []Signed, pin string) ([]Signed, Trust, error) {
 	return nil, Trust{}, fmt.Errorf("opening the trust document: %w: %s", ErrPin, pin)
 }
 
-// rooted opens a trust document that an active root of its own signed. On its own that proves nothing
-// but that the document is whole: anyone can make one.
+// rooted opens a trust document signed by an active root that it names. By itself that proves nothing
+// except that the document is whole: anyone can make one.
 //
 // It is the one document that must be parsed to find the key that verifies it; nothing of it is used before.
 func rooted(s Signed) (Trust, error) {
@@ -84,7 +84,7 @@ func rooted(s Signed) (Trust, error) {
 	return t, nil
 }
 
-// next opens the trust document that follows t: signed by an active root of its own which t already names as
+// next opens the trust document that follows t: signed by an active root in it that t already names as
 // active or next, or else linked by t's active root.
 func (t Trust) next(s Signed) (Trust, error) {
 	n, err := t.follow(s)
@@ -153,7 +153,7 @@ func (t Trust) open(kind Kind, s Signed, body any) error {
 	if s.Kind != kind {
 		return fmt.Errorf("%w: it is a %q document", ErrMalformed, s.Kind)
 	}
-	// A key that is next signs before everybody has seen the flip, one that is retiring has signed what still stands.
+	// A key that is next signs before everyone has seen the switch; one that is retiring has signed what is still in force.
 	if err := t.verify(s.Kind, s.Body, s.KeyID, s.Signature, names.KeyPolicy, StateActive, StateNext, StateRetiring); err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func parseTrust(s Signed) (Trust, error) {
 	return t, t.validate()
 }
 
-// readable refuses a document in a form of another release than this one knows of.
+// readable refuses a document in a form that this release doesn't know.
 func (f Form) readable() error {
 	if f.V != formVersion {
 		return fmt.Errorf("%w: it is written in form %d, and form %d is known here", ErrMalformed, f.V, formVersion)
@@ -219,8 +219,8 @@ func parse(kind Kind, body []byte, v any) error {
 	return nil
 }
 
-// Outlived reports whether every refusal in err, such as Holder.Accept's, is of a document that time has passed: older
-// than the one held, or signed by a key that was retired since. What is in force then stands without it.
+// Outlived reports whether every refusal in err, such as Holder.Accept's, is of a document that is out of date: older
+// than the one held, or signed by a key that was retired since. What is in force doesn't depend on it.
 func Outlived(err error) bool {
 	return every(err, func(e error) bool {
 		return !errors.Is(e, ErrPin) && (errors.Is(e, ErrOlder) || errors.Is(e, ErrRetired))
@@ -228,12 +228,12 @@ func Outlived(err error) bool {
 }
 
 // Overtaken reports whether every refusal in err is of a genuine document that is some seconds older than the one held:
-// of two proxies one hears of the newest later than the other. It is [ErrOlder] all the same, and not taken.
+// one of two proxies hears of the newest later than the other. It is still [ErrOlder], and not taken.
 func Overtaken(err error) bool {
 	return every(err, func(e error) bool { return errors.Is(e, errOvertaken) })
 }
 
-// every asks about each refusal that an error joins.
+// every asks about each refusal joined in an error.
 func every(err error, is func(error) bool) bool {
 	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		return !slices.ContainsFunc(many.Unwrap(), func(one error) bool { return !every(one, is) })

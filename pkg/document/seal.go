@@ -13,14 +13,14 @@ import (
 	"fmt"
 )
 
-// The sizes of documents, in bytes of body. Of policy: ten thousand roles of 400 bytes and room.
+// The largest documents, in bytes of body. For policy: ten thousand roles of 400 bytes, and some room.
 const (
 	MaxTrust       = 64 << 10
 	MaxPolicy      = 8 << 20
 	MaxRevocations = 64 << 10
 )
 
-// Limit gives the largest body of a document of the kind, in bytes; 0 for an unknown kind.
+// Limit returns the largest body of a document of the kind, in bytes; 0 for an unknown kind.
 func (k Kind) Limit() int {
 	switch k {
 	case KindTrust:
@@ -48,7 +48,7 @@ func idOf(spki []byte) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// Digest is what is signed of a document: SHA-256 over "stile-<kind>-v1\n" and the body as stored.
+// Digest returns what is signed for a document: SHA-256 over "stile-<kind>-v1\n" and the body as stored.
 func Digest(kind Kind, body []byte) [32]byte {
 	h := sha256.New()
 	h.Write([]byte("stile-" + string(kind) + "-v1\n"))
@@ -56,7 +56,7 @@ func Digest(kind Kind, body []byte) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// Seal writes body, a [Trust], [Policy] or [Revocations], as JSON and signs it. The signer is given the digest
+// Seal writes body, a [Trust], [Policy] or [Revocations], as JSON and signs it. The signer gets the digest
 // and answers with ECDSA in DER, as a KMS key does.
 func Seal(kind Kind, body any, signer crypto.Signer) (Signed, error) {
 	body, err := fits(kind, body)

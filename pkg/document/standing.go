@@ -11,30 +11,30 @@ import (
 	"github.com/stile-dev/stile/pkg/policy"
 )
 
-// How long a silent feed is believed.
+// How long a silent feed is trusted.
 const (
 	DefaultMaxPolicyAge = 24 * time.Hour
 	FreshMaxPolicyAge   = 5 * time.Minute // for roles marked fresh
 )
 
-// Subject is somebody whom a lock or revocation can name: [identity.User] or [identity.Host].
+// Subject is something that a lock or revocation can name: an [identity.User] or [identity.Host].
 type Subject interface {
 	Refs() []identity.Ref
 	IssuedWith() identity.Versions
-	Again() string // what gets the subject another certificate, for a hint
+	Again() string // how the subject gets another certificate, for a hint
 }
 
-// Versions gives the documents' versions.
+// Versions returns the documents' versions.
 func (s State) Versions() identity.Versions {
 	return identity.Versions{Trust: s.Trust.Version, Policy: s.Policy.Version, Revocations: s.Revocations.Version}
 }
 
-// ClockFloor gives the newest time that a document states: no true clock is earlier.
+// ClockFloor returns the newest time that a document states: no true clock is earlier.
 func (s State) ClockFloor() time.Time {
 	return slices.MaxFunc([]time.Time{s.Trust.IssuedAt, s.Policy.IssuedAt, s.Revocations.IssuedAt}, time.Time.Compare)
 }
 
-// Now corrects a clock that is behind the documents.
+// Now returns now, corrected if the clock is behind the documents.
 func (s State) Now(now time.Time) time.Time {
 	if floor := s.ClockFloor(); now.Before(floor) {
 		return floor
@@ -49,10 +49,10 @@ type Use struct {
 	Also  []identity.Ref // what a lock can name beside the subject: a login, a target, a session
 }
 
-// ErrBehind is in the chain of a refusal that newer documents would lift: they are on their way.
+// ErrBehind is in the chain of a refusal that newer documents, which are on their way, would lift.
 var ErrBehind = errors.New("the documents here are out of date")
 
-// Standing says whether a subject whose certificate was verified may act: no lock names it or what it uses, nothing
+// Standing reports whether a subject whose certificate was verified may act: no lock names it or what it uses, nothing
 // revoked it, and these documents may judge it. It is asked wherever somebody is judged, and has one answer: locked is
 // [fault.Denied], revoked [fault.Unauthenticated], documents that are missing, behind or silent [fault.Unavailable].
 func (s State) Standing(who Subject, u Use) error {
@@ -73,7 +73,7 @@ func (s State) Standing(who Subject, u Use) error {
 	return s.judge(u.Now, who.IssuedWith(), u.Fresh)
 }
 
-// onlyPeople is how long to wait before trying again what only a person's act changes.
+// onlyPeople is how long to wait before trying again what only a person can change.
 const onlyPeople = time.Minute
 
 // unread returns the first thing that a document calls critical and that is not known here, and whether there is one.
@@ -88,8 +88,8 @@ func (s State) unread() (kind Kind, path string, is bool) {
 	return KindRevocations, path, is
 }
 
-// judge says whether these documents may judge a certificate that was issued with the given versions: all three are
-// here, none is older than at issue or than the newest one known of, and the feed has not been silent for longer than
+// judge reports whether these documents may judge a certificate that was issued with the given versions: all three are
+// here, none is older than at issue or than the newest one known, and the feed has not been silent for longer than
 // the policy's max_policy_age, five minutes where a role is marked fresh.
 func (s State) judge(now time.Time, versions identity.Versions, fresh bool) error {
 	if s.Trust.IssuedAt.IsZero() || s.Policy.IssuedAt.IsZero() || s.Revocations.IssuedAt.IsZero() {
@@ -163,7 +163,7 @@ func (s State) revoked(refs []identity.Ref, issued identity.Versions) (Before, b
 	return Before{}, false
 }
 
-// Grants lists a user's grants that are in force: not over, and neither locked nor revoked by their request or a role.
+// Grants lists a user's grants in force: not over, and neither locked nor revoked by their request or a role.
 func (s State) Grants(u identity.User, now time.Time) []identity.Grant {
 	now = s.Now(now)
 	return slices.DeleteFunc(slices.Clone(u.Grants), func(g identity.Grant) bool {
@@ -173,12 +173,12 @@ func (s State) Grants(u identity.User, now time.Time) []identity.Grant {
 	})
 }
 
-// Subject returns whom the policy decides about: the user with the grants that are in force.
+// Subject returns the subject of a decision: the user with the grants in force.
 func (s State) Subject(u identity.User, now time.Time) policy.Subject {
 	return policy.Of(u, s.Grants(u, now), s.Now(now))
 }
 
-// Roles are those of the policy document, compiled.
+// Roles returns the roles of the policy document, compiled.
 func (s State) Roles() *policy.Set {
 	if s.roles == nil {
 		return policy.Compile(s.Policy.Roles)
@@ -192,11 +192,11 @@ type Feed interface {
 	Arrived() <-chan struct{} // closed when newer documents are in force
 }
 
-// Await asks about the documents in force, and while they are only behind asks again as newer ones arrive, until the
+// Await asks about the documents in force and, while they are merely behind, asks again as newer ones arrive, until the
 // context ends: somebody who has just logged in may be faster than the feed. It returns the state that answered last.
 func Await(ctx context.Context, f Feed, ask func(State) error) (State, error) {
 	for {
-		arrived := f.Arrived() // before the state, so that none is missed
+		arrived := f.Arrived() // before the state, so that no arrival is missed
 		s := f.State()
 		err := ask(s)
 		if !errors.Is(err, ErrBehind) {

@@ -23,7 +23,7 @@ const (
 	Denied          Code = "denied"
 	NotFound        Code = "not_found"
 	Unreachable     Code = "unreachable"
-	NoTunnel        Code = "no_tunnel" // a proxy holds no tunnel to the target; another one may
+	NoTunnel        Code = "no_tunnel" // a proxy has no tunnel to the target; another may
 	Conflict        Code = "conflict"
 	Quarantined     Code = "quarantined"
 	TooLarge        Code = "too_large"
@@ -63,19 +63,19 @@ func (c Code) row() row {
 	return table[Internal]
 }
 
-// HTTP gives the status of the problem document; an unknown code is 500.
+// HTTP returns the status of the problem document; an unknown code is 500.
 func (c Code) HTTP() int { return c.row().http }
 
-// GRPC gives the number in google.rpc.Code.
+// GRPC returns the number in google.rpc.Code.
 func (c Code) GRPC() uint32 { return c.row().grpc }
 
-// Exit gives the exit status of stile for this code (1–7).
+// Exit returns the exit status of stile for this code (1–7).
 func (c Code) Exit() int { return c.row().exit }
 
-// Passes reports whether time alone may lift the fault, so that a person may be told when to try again.
+// Passes reports whether time alone may clear the fault, so that a person may be told when to try again.
 func (c Code) Passes() bool { return c.row().grpc == 14 || c.row().grpc == 8 }
 
-// Title is a short name for people, the same for every fault of the code.
+// Title returns a short name for people, the same for every fault with the code.
 func (c Code) Title() string { return c.row().name }
 
 // Known reports whether the code is one of this package's.
@@ -83,7 +83,7 @@ func (c Code) Known() bool { _, ok := table[c]; return ok }
 
 // Field is one faulty input.
 type Field struct {
-	Path   string `json:"path"`   // where it stands, such as spec.allow.logins[0] or line 3, column 7
+	Path   string `json:"path"`   // where it is, such as spec.allow.logins[0] or line 3, column 7
 	Reason string `json:"reason"` // what is wrong with it
 }
 
@@ -93,12 +93,12 @@ type Fault struct {
 	Message    string        // lower case, no full stop: "node web-1 is offline"
 	Hint       string        // what to do next, imperative; may be empty only for Internal
 	Fields     []Field       // faulty inputs
-	DecisionID string        // dec_…: the audit event of this id tells why
+	DecisionID string        // dec_…: the audit event with this id says why
 	RetryAfter time.Duration // how long a program that tries again waits at least; 0 leaves it to the program
 	cause      error
 }
 
-// New makes a fault. Message and hint are shown; nothing secret may stand in them.
+// New makes a fault. Message and hint are shown, so they must not contain secrets.
 func New(code Code, message, hint string) *Fault {
 	return &Fault{Code: code, Message: message, Hint: hint}
 }
@@ -117,13 +117,13 @@ func (f *Fault) With(path, reason string) *Fault {
 	return f
 }
 
-// Error gives the message alone; the cause is not shown.
+// Error returns the message alone; the cause is not shown.
 func (f *Fault) Error() string { return f.Message }
 
-// Unwrap gives the cause, for errors.Is in logs and tests.
+// Unwrap returns the cause, for errors.Is in logs and tests.
 func (f *Fault) Unwrap() error { return f.cause }
 
-// From finds the fault in err's chain. An error that holds none is Internal: its text becomes the cause
+// From finds the fault in err's chain. An error without one is Internal: its text becomes the cause
 // and is not shown. From(nil) is nil.
 func From(err error) *Fault {
 	if err == nil {
@@ -136,7 +136,7 @@ func From(err error) *Fault {
 		"try again; if it keeps happening, give the request id to your administrator").Because(err)
 }
 
-// Is reports whether err holds a fault of the code.
+// Is reports whether err's chain has a fault with the code.
 func Is(err error, code Code) bool {
 	f, ok := errors.AsType[*Fault](err)
 	return ok && f.Code == code

@@ -14,7 +14,7 @@ const (
 	answerRefused = 1 // a Fault frame follows, then the end
 )
 
-// FromFault turns a fault into its wire form. Its cause stays behind.
+// FromFault turns a fault into its wire form, without its cause.
 func FromFault(f *fault.Fault) *Fault {
 	return &Fault{
 		Code: string(f.Code), Message: clip(f.Message), Hint: clip(f.Hint),
@@ -22,7 +22,7 @@ func FromFault(f *fault.Fault) *Fault {
 	}
 }
 
-// clip keeps a refusal far below the limit of a frame, whatever stood in its sentence.
+// clip keeps a refusal far below the limit of a frame, however long its sentences are.
 func clip(s string) string {
 	const most = 4 << 10
 	if len(s) > most {

@@ -8,7 +8,7 @@ const MaxBatch = 16 << 20
 // chunkSize leaves room in a frame for the other fields.
 const chunkSize = 60 << 10
 
-// Cut divides data into chunks of a batch that fit frames; empty data gives one empty chunk.
+// Cut divides data into chunks of a batch that fit frames; empty data makes one empty chunk.
 func Cut(batch uint64, data []byte) []*Chunk {
 	var out []*Chunk
 	for index := uint32(0); ; index++ {
@@ -20,7 +20,7 @@ func Cut(batch uint64, data []byte) []*Chunk {
 	}
 }
 
-// Assembler puts the chunks of one batch at a time together again. Its zero value is ready; it is not for
+// Assembler puts the chunks of a batch together again, one batch at a time. Its zero value is ready; it is not for
 // concurrent use.
 type Assembler struct {
 	batch uint64

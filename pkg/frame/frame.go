@@ -15,15 +15,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Max is how many bytes of protobuf a frame may hold.
+// Max is how many bytes of protobuf a frame may have.
 const Max = 64 << 10
 
-// Protocol is the version that stands in ConnectRequest and Register.
+// Protocol is the version in ConnectRequest and Register.
 const Protocol = 1
 
 const headerSize = 4
 
-// ErrTooLarge is returned for a frame longer than Max, before anything of it is read or sent.
+// ErrTooLarge is returned for a frame longer than Max, before any of it is read or sent.
 var ErrTooLarge = errors.New("frame is larger than 64 KiB")
 
 // ErrMalformed is returned for a frame whose bytes are not the message expected.

@@ -1,6 +1,6 @@
 // Package front is where strangers arrive: people who log in, and agents and proxies that join and renew. It hands out
-// challenges, refuses what is malformed before anybody is called, and gives evidence to the signer, who judges it again.
-// It can neither sign nor read a table of users or nodes.
+// challenges, refuses what is malformed before anything is called, and gives evidence to the signer, which judges it
+// again. It can neither sign nor read a table of users or nodes.
 //
 // Its entry points are [NewLogins] and [NewJoins]; packages prover and joiner are the other side.
 package front
@@ -15,17 +15,17 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// MAC makes the codes that show challenges to be ours.
+// MAC makes the codes that show that challenges are ours.
 type MAC interface {
 	Generate(ctx context.Context, message []byte) ([]byte, error)
 }
 
-// Proxies gives the public addresses of the proxies that live at a time.
+// Proxies returns the public addresses of the proxies that are live at a time.
 type Proxies interface {
 	Addrs(ctx context.Context, now time.Time) ([]string, error)
 }
 
-// Config is what a front is given, with the signer's request and the credential that it answers.
+// Config is what a front needs, with the signer's request and the credential that it answers.
 type Config[Request, Credential any] struct {
 	Cluster string
 	MAC     MAC
@@ -78,7 +78,7 @@ func (f *front[Request, Credential]) sign(
 			return cred, nil, err
 		}
 	}
-	// Asked first: a credential that was signed must not get lost because this fails.
+	// Asked for first: a signed credential must not be lost because this fails.
 	if proxies, err = f.config.Proxies.Addrs(ctx, c.Now); err != nil {
 		return cred, nil, err
 	}

@@ -24,7 +24,7 @@ func (j *Joins) IAM(ctx context.Context, c Call, r wire.JoinIAMRequest) (wire.Ho
 	return j.join(ctx, c, proof.HostRequest{Join: r.Join, STS: &r.STS})
 }
 
-// Token joins with a token's secret, or renews with the credential held.
+// Token joins with a token's secret, or renews with the previous credential.
 func (j *Joins) Token(ctx context.Context, c Call, r wire.JoinTokenRequest) (wire.HostCredential, error) {
 	return j.join(ctx, c, proof.HostRequest{Join: r.Join, Secret: r.Secret})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stile-dev/stile/pkg/strict"
 )
 
-// Authority is who may vouch for identities of one cluster: the plain public keys of its certificate
+// Authority is what may vouch for identities of one cluster: the plain public keys of its certificate
 // authorities for one purpose.
 type Authority struct {
 	Cluster string
@@ -36,7 +36,7 @@ func (u User) Marshal() ([]byte, error) {
 	return b, nil
 }
 
-// largest names the trait, or else the list, that takes most bytes.
+// largest names the trait, or else the list, that takes the most bytes.
 func (u User) largest() string {
 	name, most := "roles", size(u.Roles)
 	if b, err := json.Marshal(u.Grants); err == nil && len(b) > most {
@@ -58,8 +58,8 @@ func size(values []string) int {
 	return n
 }
 
-// limits lists the fields that are set and make the certificate good for less: the critical ones. What only adds, such as
-// a grant, may be passed over.
+// limits lists the fields that are set and limit what the certificate is good for: the critical ones. What only adds, such as
+// a grant, may be ignored.
 func (u User) limits() []string {
 	if u.SourceAddress == "" {
 		return nil
@@ -79,7 +79,7 @@ func ParseUser(b []byte) (User, error) {
 	return u, u.Validate()
 }
 
-// readable refuses what is written in another form, or holds what is critical and not known here.
+// readable refuses what is written in another form, or has something critical that is not known here.
 func (f Form) readable(as any) error {
 	if f.V != formVersion {
 		return malformed("v", fmt.Sprint(f.V))
@@ -142,7 +142,7 @@ func ValidUserName(name string) bool { return userName.MatchString(name) }
 
 // ValidLogin reports whether a string may be a principal in an SSH certificate: 1–64 of ASCII letters, digits
 // and _ . + $ -, the first no dot, sign or hyphen. So commas (CVE-2026-35414), whitespace, control characters,
-// wildcards and @ never stand in one.
+// wildcards and @ never occur in one.
 func ValidLogin(s string) bool { return login.MatchString(s) }
 
 // Validate refuses an identity in which something is missing or malformed.

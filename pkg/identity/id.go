@@ -10,7 +10,7 @@ import (
 )
 
 // NewID makes an identifier <kind>_<ulid in lower case>, such as crt_01hv…; kinds are crt, agt, prx, ses,
-// dec, lck, req. It panics when entropy ends, as crypto/rand.Reader never does.
+// dec, lck, req. It panics when entropy runs out, which crypto/rand.Reader never does.
 func NewID(kind string, entropy io.Reader, now time.Time) string {
 	id, err := ulid.New(ulid.Timestamp(now), entropy)
 	if err != nil {

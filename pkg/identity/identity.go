@@ -1,5 +1,5 @@
-// Package identity says who somebody is: the claims that stand in a certificate, for people and for
-// hosts. The same JSON stands in the X.509 extension [OID] and in the SSH extension identity@stile.dev.
+// Package identity says who somebody is: the claims in a certificate, for people and for
+// hosts. The same JSON is in the X.509 extension [OID] and in the SSH extension identity@stile.dev.
 //
 // It doesn't know how certificates are made or judged. Its entry points are [User], [Host] and their codec.
 package identity
@@ -30,21 +30,21 @@ func (v Version) Less(w Version) bool {
 	return v.Epoch < w.Epoch || v.Epoch == w.Epoch && v.Counter < w.Counter
 }
 
-// Versions are those of the three documents at the moment of issue. Nobody may judge the certificate with older ones.
+// Versions are those of the three documents at the time of issue. Older ones must not be used to judge the certificate.
 type Versions struct {
 	Trust       Version `json:"trust"`
 	Policy      Version `json:"policy"`
 	Revocations Version `json:"revocations"`
 }
 
-// Form is how an identity is written: a later release may add fields, which an earlier one passes over, unless it is told
+// Form is how an identity is written: a later release may add fields, which an earlier one ignores, unless it is told
 // that they limit what the certificate is good for.
 type Form struct {
 	V        int      `json:"v"`                  // 1
-	Critical []string `json:"critical,omitempty"` // paths of fields that whoever doesn't know them must refuse the certificate for
+	Critical []string `json:"critical,omitempty"` // paths of fields: a program that doesn't know one must refuse the certificate
 }
 
-// formVersion is what this release writes. A later one counts up only when what stands at a known field has another meaning.
+// formVersion is what this release writes. A later one counts up only when a known field gets another meaning.
 const formVersion = 1
 
 // User is a person's or program's identity.
@@ -53,12 +53,12 @@ type User struct {
 	Cluster       string              `json:"cluster"`                  // cluster id, UUID
 	Certificate   string              `json:"certificate"`              // crt_<ulid>, the same in the SSH and the X.509 certificate
 	Name          string              `json:"name"`                     // unique name of the user
-	Mapping       string              `json:"mapping,omitempty"`        // iam_mapping that let the user in
+	Mapping       string              `json:"mapping,omitempty"`        // iam_mapping that admitted the user
 	UID           string              `json:"uid"`                      // immutable: usr_<hex>, survives renames
 	Roles         []string            `json:"roles"`                    // sorted; permanent
 	Traits        map[string][]string `json:"traits,omitempty"`         //
-	Grants        []Grant             `json:"grants,omitempty"`         // what access requests gave beside the roles, for a while
-	SourceAddress string              `json:"source_address,omitempty"` // when set: good only from here, as in the SSH certificate's source-address
+	Grants        []Grant             `json:"grants,omitempty"`         // what access requests added to the roles, for a while
+	SourceAddress string              `json:"source_address,omitempty"` // when set: valid only from here, as in the SSH certificate's source-address
 	Versions      Versions            `json:"versions"`
 	IssuedAt      time.Time           `json:"issued_at"`
 }
@@ -68,11 +68,11 @@ type User struct {
 type Grant struct {
 	Request   string    `json:"request"`             // req_<ulid>
 	Roles     []string  `json:"roles"`               // sorted
-	Resources []Target  `json:"resources,omitempty"` // when set, the grant's roles count for these targets alone
+	Resources []Target  `json:"resources,omitempty"` // when set, the grant's roles count only for these targets
 	Until     time.Time `json:"until"`               // exclusive
 }
 
-// The most that a certificate holds of grants, and all grants together of resources.
+// The most grants that a certificate has, and the most resources that all its grants have together.
 const (
 	MaxGrants    = 8
 	MaxResources = 32
@@ -96,7 +96,7 @@ const nodeKind = names.KindNode
 type Host struct {
 	Form
 	Cluster     string            `json:"cluster"`
-	ClusterName string            `json:"cluster_name"`      // what people call the cluster
+	ClusterName string            `json:"cluster_name"`      // the cluster's name
 	Certificate string            `json:"certificate"`       // crt_<ulid>
 	Kind        string            `json:"kind"`              // agent | proxy
 	ID          string            `json:"id"`                // agt_<ulid> or prx_<ulid>, chosen by the server

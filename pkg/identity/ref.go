@@ -6,7 +6,7 @@ type Ref struct {
 	Value  string
 }
 
-// Refs lists what a lock on this user can name: the name, the uid, the mapping, each role of its own, the certificate. What
+// Refs lists what a lock on this user can name: the name, the uid, the mapping, each of its own roles, the certificate. What
 // names a grant's request or roles ends that grant alone, see [Grant.Refs].
 func (u User) Refs() []Ref {
 	refs := []Ref{{"user", u.Name}, {"uid", u.UID}, {"certificate", u.Certificate}}
@@ -28,8 +28,8 @@ func (g Grant) Refs() []Ref {
 	return refs
 }
 
-// Refs lists what a lock on this host can name: its id, its certificate, its token. A lock on a target bars the sessions
-// on it, not the agent that serves others as well.
+// Refs lists what a lock on this host can name: its id, its certificate, its token. A lock on a target stops the sessions
+// on it, not the agent, which may serve others as well.
 func (h Host) Refs() []Ref {
 	return []Ref{{"agent", h.ID}, {"certificate", h.Certificate}, {"token", h.Token}}
 }
@@ -45,8 +45,8 @@ func (Host) Again() string {
 // Refs lists what a lock on this target can name.
 func (t Target) Refs() []Ref { return []Ref{{"target", t.String()}} }
 
-// IssuedWith gives the documents' versions at issue.
+// IssuedWith returns the documents' versions at issue.
 func (u User) IssuedWith() Versions { return u.Versions }
 
-// IssuedWith gives the documents' versions at issue.
+// IssuedWith returns the documents' versions at issue.
 func (h Host) IssuedWith() Versions { return h.Versions }

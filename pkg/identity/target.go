@@ -7,8 +7,8 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// Target is what a session reaches: a node, a database, an application. Kind and name together say which one; a
-// node and a database of one name are two things.
+// Target is what a session reaches: a node, a database, an application. Kind and name together identify it; a
+// node and a database with the same name are two things.
 type Target struct {
 	Kind string // node, db, …: package resource has the table
 	Name string
@@ -64,7 +64,7 @@ func (h Host) Serves(t Target) bool {
 	return false
 }
 
-// Named is the target as its name says it: an agent reached by its id goes by its first name of the kind.
+// Named returns the target by its own name: an agent reached by its id goes by its first name of the kind.
 func (h Host) Named(t Target) Target {
 	if t.Name != h.ID {
 		return t
@@ -77,8 +77,8 @@ func (h Host) Named(t Target) Target {
 	return t
 }
 
-// Principals lists whom the SSH host certificate is for: the agent's id, and for each node its name alone and
-// with the cluster's, as OpenSSH's known hosts want it.
+// Principals lists who the SSH host certificate is for: the agent's id, and for each node its name alone and
+// with the cluster's, as OpenSSH's known_hosts expects it.
 func (h Host) Principals() []string {
 	all := []string{h.ID}
 	for _, t := range h.Targets {

@@ -1,7 +1,7 @@
 // Package inventory says what somebody may reach and whether it is there: targets by name, with their labels,
 // the logins allowed on each node, and the proxies that hold a tunnel to it.
 //
-// It lists, it doesn't decide about sessions: the agent does. Its entry point is [New].
+// It only lists; the agent decides about sessions. Its entry point is [New].
 package inventory
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// Targets lists the targets of a kind whose names agents hold: those behind a name, sorted by name and at most limit, or
+// Targets lists the targets of a kind whose names agents hold: those after a name, sorted by name and at most limit, or
 // all with a limit of 0; more says whether others may follow.
 type Targets interface {
 	Page(ctx context.Context, kind, after string, limit int) (all []resource.Resource, more bool, err error)
@@ -31,12 +31,12 @@ type Presence struct {
 	Agents  map[string][]string // by agent id: public addresses of the proxies that hold its tunnels
 }
 
-// Watch tells who is there.
+// Watch returns who is there.
 type Watch interface {
 	Presence(ctx context.Context, now time.Time) (Presence, error)
 }
 
-// Config is what the use case is given.
+// Config is what the use case needs.
 type Config struct {
 	Targets Targets
 	Watch   Watch
@@ -48,18 +48,18 @@ type Inventory struct{ config Config }
 // New makes an inventory.
 func New(c Config) *Inventory { return &Inventory{c} }
 
-// Query is what is asked of an inventory.
+// Query is a question to an inventory.
 type Query struct {
 	User  identity.User
 	Kind  string
 	State document.State
 	Now   time.Time
-	After string // a name; what stands behind it is listed
-	Limit int    // how many targets are looked at, at least; 0 is all
+	After string // a name; what comes after it is listed
+	Limit int    // at least how many targets to look at; 0 is all
 }
 
-// List returns the targets of a kind that the policy in force lets the user reach, sorted by name; of nodes those
-// where at least one login is allowed. Next is the name to go on behind; "" when that was the end. An unknown kind is
+// List returns the targets of a kind that the policy in force lets the user reach, sorted by name; for nodes, those
+// where at least one login is allowed. Next is the name to continue after; "" when that was the end. An unknown kind is
 // [fault.NotFound].
 func (i *Inventory) List(ctx context.Context, q Query) (list wire.TargetList, next string, err error) {
 	if !resource.IsTargetKind(q.Kind) {

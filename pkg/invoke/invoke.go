@@ -17,12 +17,12 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// API is what is used of a *lambda.Client.
+// API is what we use of a *lambda.Client.
 type API interface {
 	Invoke(context.Context, *lambda.InvokeInput, ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
 }
 
-// Call invokes a function and waits for its answer. A fault that the function answers comes back as it was.
+// Call invokes a function and waits for its answer. It returns a fault that the function answers unchanged.
 func Call[In, Out any](ctx context.Context, api API, function string, in In) (Out, error) {
 	var out Out
 	payload, err := json.Marshal(in)

@@ -21,7 +21,7 @@ const (
 	sourceHost = "function/sign-host"
 )
 
-// outsider names who is not a user yet by what AWS says of it.
+// outsider names somebody who is not a user yet by what AWS says about the identity.
 func outsider(c resource.IAMIdentity) string {
 	if c.Account == "" {
 		return "aws/unknown"
@@ -29,7 +29,7 @@ func outsider(c resource.IAMIdentity) string {
 	return "aws/" + proof.Name(c) + "/" + c.Session
 }
 
-// event tells of a login that succeeded.
+// event reports a login that succeeded.
 func (u *Users) event(a *attempt, t audit.Type, decision string) audit.Event {
 	e := audit.New(t, u.entropy, a.now)
 	e.Cluster, e.Source, e.RequestID, e.SourceIP, e.DecisionID = u.config.Cluster, sourceUser, a.request.RequestID, a.request.SourceIP, decision
@@ -43,8 +43,8 @@ func (u *Users) event(a *attempt, t audit.Type, decision string) audit.Event {
 	return e
 }
 
-// refused writes the event of a refusal and gives the fault with its decision id. Failures of our own are no
-// decisions about anybody, but they are written too: somebody could not get in.
+// refused writes the event of a refusal and returns the fault with its decision id. Our own failures are not
+// decisions about anyone, but they are written too: somebody could not get in.
 func (u *Users) refused(ctx context.Context, a *attempt, cause error) error {
 	decision := identity.NewID("dec", u.entropy, a.now)
 	e := u.event(a, audit.UserLoginRefused, decision)
@@ -52,7 +52,7 @@ func (u *Users) refused(ctx context.Context, a *attempt, cause error) error {
 	return recorded(ctx, u.config.Store, e, cause)
 }
 
-// explain fills outcome and reason. What is not a refusal of ours is told as a failure.
+// explain fills in outcome and reason. What is not our refusal is reported as a failure.
 func explain(e *audit.Event, cause error) {
 	f := fault.From(cause)
 	e.Outcome, e.Reason = audit.Denied, f.Message

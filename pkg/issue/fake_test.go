@@ -155,7 +155,7 @@ func (s *tables) Quarantine(_ context.Context, a issue.Admission, taken identity
 	})
 }
 
-// last gives the newest event.
+// last returns the newest event.
 func (s *tables) last() audit.Event {
 	if len(s.events) == 0 {
 		return audit.Event{}

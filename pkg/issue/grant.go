@@ -62,7 +62,7 @@ func FleetToken(m resource.IAMMatch) resource.Token {
 	}
 }
 
-// provePrior verifies the credential held so far, if one is shown. It may have lapsed: then it only tells which
+// provePrior verifies the previous credential, if one is shown. It may have expired: then it only says which
 // agent this is, and the method must admit it again.
 func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 	prior := a.request.Join.Prior
@@ -115,7 +115,7 @@ func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checke
 	return nil
 }
 
-// authenticateSecret takes a secret, whose use the admission counts, or a credential that still holds.
+// authenticateSecret accepts a secret, whose use the admission counts, or a credential that is still valid.
 func (a *arrival) authenticateSecret() error {
 	secret := a.request.Secret
 	if secret == "" {
@@ -169,11 +169,11 @@ func (h *Hosts) grant(a *arrival, view document.View) error {
 	return view.State.Standing(a.host, document.Use{Now: a.now})
 }
 
-// maxTargets is how many targets one agent may serve: all of them stand in its certificate, and are claimed in one
+// maxTargets is how many targets one agent may serve: all of them are in its certificate, and are claimed in one
 // transaction.
 const maxTargets = 32
 
-// claimed reads what the host claims to serve and holds it against the token.
+// claimed reads what the host claims to serve and compares it with the token.
 func (a *arrival) claimed(cluster string) ([]identity.Target, error) {
 	claims := a.request.Join.Targets
 	switch {
@@ -195,7 +195,7 @@ func (a *arrival) claimed(cluster string) ([]identity.Target, error) {
 		case slices.Contains(targets, t):
 			return nil, fault.Newf(fault.BadInput, "name it once", "the agent claims %s twice", t).With(fmt.Sprintf("join.targets[%d]", i), "appears twice")
 		case t.Kind == names.KindNode && strings.HasSuffix(t.Name, "."+cluster):
-			// web-1.stile is what the node web-1 of the cluster stile is called in full.
+			// web-1.stile is the full name of the node web-1 in the cluster stile.
 			return nil, fault.Newf(fault.Denied, "choose another name", "no node's name may end with .%s, since that is how full names end", cluster)
 		case !a.token.Spec.Grants(t):
 			return nil, outside(a, t.String(), "resources: "+list(a.token.Spec.Resources)+" with names: "+list(a.token.Spec.Names))
@@ -205,7 +205,7 @@ func (a *arrival) claimed(cluster string) ([]identity.Target, error) {
 	return targets, nil
 }
 
-// id stays over renewals; the server chooses a new one.
+// id stays the same across renewals; the server chooses a new one.
 func (h *Hosts) id(a *arrival) string {
 	if a.prior != nil {
 		return a.prior.ID

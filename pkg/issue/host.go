@@ -19,23 +19,23 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// What a store says when an admission's conditions don't hold.
+// Errors of a store when an admission's conditions aren't met.
 var (
 	ErrRemoved = errors.New("the agent's record is gone")
 	ErrSecret  = errors.New("no such secret with uses left")
 )
 
-// TakenError is what a store says of a target that another agent holds.
+// TakenError is a store's error for a target that another agent holds.
 type TakenError struct{ Target identity.Target }
 
 func (e *TakenError) Error() string { return "another agent holds " + e.Target.String() }
 
 // HostStore is what signing for agents and proxies needs of the tables. All reads are strongly consistent.
 type HostStore interface {
-	// Token gives a join token; found is false when there is none.
+	// Token returns a join token; found is false when there is none.
 	Token(ctx context.Context, name string) (t resource.Token, found bool, err error)
 	// Admit writes, in one transaction, intent and single use, the agent's record, its claims of targets and the
-	// use of a secret. ErrUsed, *TakenError, ErrRemoved or ErrSecret when a condition does not hold; then
+	// use of a secret. ErrUsed, *TakenError, ErrRemoved or ErrSecret when a condition is not met; then
 	// nothing is written.
 	Admit(context.Context, Admission) error
 	// Quarantine writes single use, the claim of a target that is taken, and its event in one transaction.
@@ -46,17 +46,17 @@ type HostStore interface {
 	Record(context.Context, audit.Event) error
 }
 
-// Admission is what is written when a host is let in.
+// Admission is what is written when a host is admitted.
 type Admission struct {
 	Intent  Intent
 	Host    identity.Host
 	Renewal bool              // the agent's record must be there already
-	Dropped []identity.Target // of a renewal: what the agent held and claims no more
+	Dropped []identity.Target // for a renewal: what the agent held and no longer claims
 	Secret  string            // hex SHA-256 of the token's secret whose use is counted; "" for none
 	Expires time.Time         // of the certificate
 }
 
-// HostConfig is what a signer for agents and proxies is given.
+// HostConfig is what a signer for agents and proxies needs.
 type HostConfig struct {
 	Cluster   string
 	Fleet     resource.IAMMatch // the proxies' role; zero for none
@@ -84,13 +84,13 @@ type arrival struct {
 	now     time.Time
 	token   resource.Token
 	caller  resource.IAMIdentity
-	prior   *identity.Host // the credential held so far, proved
+	prior   *identity.Host // the previous credential, verified
 	lapsed  bool           // prior has expired
 	secret  string         // hex SHA-256
 	host    identity.Host
 }
 
-// Issue judges a join or renewal and gives the credential, without the proxies' addresses. Refusals are
+// Issue judges a join or renewal and returns the credential, without the proxies' addresses. Refusals are
 // faults; those of evidence whose challenge is genuine are also events.
 func (h *Hosts) Issue(ctx context.Context, r proof.HostRequest) (wire.HostCredential, error) {
 	a := &arrival{request: r, now: h.now()}
@@ -109,7 +109,7 @@ func (h *Hosts) Issue(ctx context.Context, r proof.HostRequest) (wire.HostCreden
 	return cred, nil
 }
 
-// judged is the way from a genuine challenge to a credential: authenticate, grant, template, lint, admit, sign,
+// judged goes from a genuine challenge to a credential: authenticate, grant, template, lint, admit, sign,
 // request ids, return.
 func (h *Hosts) judged(ctx context.Context, a *arrival, ck proof.Checked) (wire.HostCredential, error) {
 	view, err := h.config.Documents.Fresh(ctx)
@@ -173,7 +173,7 @@ func (h *Hosts) template(a *arrival, ck proof.Checked) (certs.Linted, error) {
 	return t.Lint()
 }
 
-// admit writes everything down, before anything is signed. Who comes second to a name is kept in quarantine.
+// admit writes everything down before anything is signed. An agent that claims a taken name is quarantined.
 func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs.Linted) error {
 	d, err := l.Digest(a.host)
 	if err != nil {
@@ -199,7 +199,7 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	}
 }
 
-// dropped lists what the credential shown was for and the new one is not: those names become free.
+// dropped lists what the previous credential was for and the new one is not: those names become free.
 func (a *arrival) dropped() []identity.Target {
 	if a.prior == nil {
 		return nil
@@ -207,7 +207,7 @@ func (a *arrival) dropped() []identity.Target {
 	return slices.DeleteFunc(slices.Clone(a.prior.Targets), func(t identity.Target) bool { return slices.Contains(a.host.Targets, t) })
 }
 
-// errQuarantined marks a refusal whose event is written already.
+// errQuarantined marks a refusal whose event has already been written.
 var errQuarantined = errors.New("the event of the quarantine is written")
 
 func (h *Hosts) quarantine(ctx context.Context, a *arrival, admission Admission, taken identity.Target) error {
@@ -266,5 +266,5 @@ func (a *arrival) method() string {
 	return resource.MethodToken
 }
 
-// clip bounds what an outsider says of itself in an event.
+// clip bounds what an outsider says about itself in an event.
 func clip(s string) string { return s[:min(len(s), 100)] }

@@ -64,8 +64,8 @@ func (i IAM) builtin() []resource.Mapping {
 	return []resource.Mapping{resource.Bootstrap(i.Bootstrap)}
 }
 
-// mapped finds the one mapping that lets the caller in. Two that match are refused, naming both: which of them
-// was meant is not for the signer to guess.
+// mapped finds the one mapping that admits the caller. Two that match are refused, naming both: the signer must not guess
+// which of them was meant.
 func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mapping, error) {
 	var found []resource.Mapping
 	for _, m := range mappings {
@@ -92,7 +92,7 @@ func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mappi
 		"more than one iam_mapping matches this identity: %s", strings.Join(both, ", "))
 }
 
-// named makes the principal. Without a user's name in the mapping the session's is taken, where it proves something.
+// named makes the principal. Without a user's name in the mapping it takes the session's, where that proves something.
 func named(m resource.Mapping, c resource.IAMIdentity) (Principal, error) {
 	name := m.Spec.User
 	if name == "" {

@@ -26,7 +26,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// Documents gives the verified documents that stand at this moment.
+// Documents returns the verified documents that are in force now.
 type Documents interface {
 	Fresh(context.Context) (document.View, error)
 }
@@ -47,10 +47,10 @@ type Signer interface {
 	Requests() []string
 }
 
-// Authority gives a signer for one issuance.
+// Authority returns a signer for one issuance.
 type Authority func(context.Context) (Signer, error)
 
-// ErrUsed is what a store says of a challenge whose use is recorded already.
+// ErrUsed is a store's error for a challenge whose use is already recorded.
 var ErrUsed = errors.New("the challenge was used before")
 
 // Intent is what is written down before anything is signed, in one transaction with the single use.
@@ -72,7 +72,7 @@ type Conclusion struct {
 // Signed is one signature that was made.
 type Signed struct {
 	Purpose  string   // of the key
-	Digest   string   // hex SHA-256 of the certificate as it stands
+	Digest   string   // hex SHA-256 of the certificate
 	Requests []string // KMS request ids
 }
 
@@ -89,7 +89,7 @@ type pair struct {
 }
 
 // sign makes the certificates that were linted. Both keys must be active in the trust document: a certificate by any
-// other would be worth nothing to anybody.
+// other key would be worthless.
 func (a authorities) sign(ctx context.Context, l certs.Linted, trust document.Trust) (pair, error) {
 	var p pair
 	if l.SSH() {
@@ -128,7 +128,7 @@ func active(ctx context.Context, a Authority, trust document.Trust, purpose stri
 
 func sum(b []byte) string { s := sha256.Sum256(b); return hex.EncodeToString(s[:]) }
 
-// lifetime returns the one that is asked for, from one second to most; 0 asks for the normal one.
+// lifetime returns the requested lifetime, from one second to most; 0 asks for the normal one.
 func lifetime(seconds int64, normal, most time.Duration) (time.Duration, error) {
 	switch {
 	case seconds < 0:
@@ -159,7 +159,7 @@ func onWire(s document.Signed) wire.SignedDocument {
 	return d
 }
 
-// runtime is what every signer is given to live on.
+// runtime is what every signer needs.
 type runtime struct {
 	now     func() time.Time
 	entropy io.Reader

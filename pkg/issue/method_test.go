@@ -357,7 +357,7 @@ func (stuck) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// untouched gives an authority that must not be asked.
+// untouched returns an authority that must not be asked.
 func untouched(t *testing.T) issue.Authority {
 	return func(context.Context) (issue.Signer, error) {
 		t.Error("the authority was asked")

@@ -15,36 +15,36 @@ import (
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
-// Evidence is what somebody shows of itself beside the challenge and its keys, which are checked by then.
+// Evidence is what somebody shows beside the challenge and its keys, which are checked by then.
 type Evidence struct {
 	Raw     json.RawMessage // the method's own
 	Binding proof.Binding   // what it must be for: challenge, purpose, cluster, keys
 	Now     time.Time
 }
 
-// Authenticator turns one kind of evidence into a principal. It believes nothing but what it verified itself.
+// Authenticator turns one kind of evidence into a principal. It believes only what it verified itself.
 type Authenticator interface {
-	// Authenticate says whom the evidence proves. The witness is what became known on the way, for the event, and is good
+	// Authenticate returns whom the evidence proves. The witness is what became known on the way, for the event, and is valid
 	// for a refusal too. Refusals are faults.
 	Authenticate(context.Context, Evidence) (Principal, Witness, error)
 }
 
-// Principal is whom evidence proves. Roles, traits, uid and certificate come of it in one way, whatever the evidence was.
+// Principal is whom evidence proves. Roles, traits, uid and certificate follow from it the same way for all evidence.
 type Principal struct {
 	Name    string   // unique among users
-	Mapping string   // what let it in, such as an iam_mapping's name; a user's record adds only to what came through its own
-	Subject []string // what makes it the same one again, whatever its name is: the parts of its uid
+	Mapping string   // what admitted it, such as an iam_mapping's name; a user's record only adds to those admitted by the mapping it names
+	Subject []string // what identifies it whatever its name is: the parts of its uid
 	Roles   []string
 	Traits  map[string][]string
 }
 
-// Witness is what is known of whoever shows evidence.
+// Witness is what is known about whoever shows evidence.
 type Witness struct {
 	Actor string            // before a user's name is known: aws/<account>:…
 	Data  map[string]string // beside it
 }
 
-// uid stays while cluster, mapping and subject do, and is somebody else's never: each part is preceded by its length.
+// uid stays the same while cluster, mapping and subject do, and is never another's: each part is preceded by its length.
 func (p Principal) uid(cluster string) string {
 	h := sha256.New()
 	for _, part := range append([]string{"stile-uid-v1", cluster, p.Mapping}, p.Subject...) {

@@ -23,7 +23,7 @@ import (
 // UserStore is what signing for people needs of the tables. All reads are strongly consistent.
 type UserStore interface {
 	Roles(context.Context) ([]resource.Role, error)
-	// User gives the record of a user; found is false when there is none.
+	// User returns the record of a user; found is false when there is none.
 	User(ctx context.Context, name string) (u resource.User, found bool, err error)
 	// Intend writes intent and single use in one transaction; ErrUsed when the use is recorded already.
 	Intend(context.Context, Intent) error
@@ -33,7 +33,7 @@ type UserStore interface {
 	Record(context.Context, audit.Event) error
 }
 
-// UserConfig is what a signer for people is given.
+// UserConfig is what a signer for people needs.
 type UserConfig struct {
 	Cluster   string
 	Methods   map[string]Authenticator // by name: resource.MethodIAM, …
@@ -66,7 +66,7 @@ type attempt struct {
 	logins    []string
 }
 
-// Issue judges a login and gives the credential, without the proxies' addresses. Refusals are faults; those
+// Issue judges a login and returns the credential, without the proxies' addresses. Refusals are faults; those
 // of evidence whose challenge is genuine are also events.
 func (u *Users) Issue(ctx context.Context, r proof.UserRequest) (wire.UserCredential, error) {
 	a := &attempt{request: r, now: u.now()}
@@ -86,7 +86,7 @@ func (u *Users) Issue(ctx context.Context, r proof.UserRequest) (wire.UserCreden
 	return cred, nil
 }
 
-// judged is the way from a genuine challenge to a credential: authenticate, identify, decide, template, lint, intent,
+// judged goes from a genuine challenge to a credential: authenticate, identify, decide, template, lint, intent,
 // sign, request ids, return.
 func (u *Users) judged(ctx context.Context, a *attempt) (wire.UserCredential, error) {
 	if err := u.authenticate(ctx, a); err != nil {
@@ -124,7 +124,7 @@ func (u *Users) judged(ctx context.Context, a *attempt) (wire.UserCredential, er
 	}, nil
 }
 
-// identify makes a user of the principal and its record.
+// identify makes a user from the principal and its record.
 func (u *Users) identify(ctx context.Context, a *attempt, view document.View) error {
 	record, found, err := u.config.Store.User(ctx, a.principal.Name)
 	if err != nil {
@@ -147,7 +147,7 @@ func sortedUnique(roles []string) []string {
 	return slices.Compact(sorted)
 }
 
-// decide says what the user gets: roles that exist and can be kept, logins, and for how long; locks bar.
+// decide says what the user gets: roles that exist and can be enforced, logins, and for how long; locks refuse.
 func (u *Users) decide(ctx context.Context, a *attempt, view document.View) (time.Time, error) {
 	stored, err := u.config.Store.Roles(ctx)
 	if err != nil {
@@ -155,7 +155,7 @@ func (u *Users) decide(ctx context.Context, a *attempt, view document.View) (tim
 	}
 	roles := append(resource.Presets(), stored...)
 	for _, r := range a.identity.Roles {
-		// A role that is gone may have denied something: without it the user would get more.
+		// A role that was deleted may have denied something: without it the user would get more.
 		if !slices.ContainsFunc(roles, func(have resource.Role) bool { return have.Metadata.Name == r }) {
 			return time.Time{}, fault.Newf(fault.Denied, "ask an administrator to create the role, or remove it from the iam_mapping or user",
 				"%s has the role %s, which does not exist", a.identity.Name, r)
@@ -184,7 +184,7 @@ func (u *Users) decide(ctx context.Context, a *attempt, view document.View) (tim
 	return a.identity.IssuedAt.Add(set.TTL(sub, life)), nil
 }
 
-// pinned is the source address of a certificate that is good from one address alone.
+// pinned returns the source address of a certificate that is valid from one address alone.
 func pinned(source string) (string, error) {
 	addr, err := netip.ParseAddr(source)
 	if err != nil || addr.Zone() != "" {
@@ -195,7 +195,7 @@ func pinned(source string) (string, error) {
 }
 
 // template fills and lints the certificates. Without a login there is no SSH certificate: one without
-// principals would be good for every login to some verifiers (CVE-2024-7594).
+// principals would be valid for every login to some verifiers (CVE-2024-7594).
 func (u *Users) template(a *attempt, until time.Time) (certs.Linted, error) {
 	r := certs.UserRequest{
 		Identity: a.identity, SSHKey: a.checked.SSH, TLSKey: a.checked.TLS, Logins: a.logins, From: a.identity.IssuedAt, Until: until, Entropy: u.entropy,

@@ -29,7 +29,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// API is what is used of a client of the HTTP API.
+// API is what we use of a client of the HTTP API.
 type API interface {
 	JoinChallenge(ctx context.Context, keys string) (wire.Challenge, error)
 	JoinIAM(context.Context, wire.JoinIAMRequest) (wire.HostCredential, error)
@@ -53,7 +53,7 @@ type Keys struct {
 	SSH, TLS *ecdsa.PrivateKey
 }
 
-// Documents takes signed documents and gives the trust document in force.
+// Documents takes signed documents and returns the trust document in force.
 type Documents interface {
 	Accept(...document.Signed) error
 	Trust() document.Trust
@@ -70,7 +70,7 @@ type Credential struct {
 	Wire    wire.HostCredential
 }
 
-// Join asks for a credential for these keys. With prior, the credential held so far, it is a renewal: the host
+// Join asks for a credential for these keys. With prior, the previous credential, it is a renewal: the host
 // keeps its id. The documents of the answer are accepted first, and the certificates are verified with them.
 func Join(ctx context.Context, api API, claim Claim, keys Keys, prior *Credential) (wire.HostCredential, error) {
 	var none wire.HostCredential
@@ -115,7 +115,7 @@ func joinIAM(ctx context.Context, api API, claim Claim, r wire.JoinRequest, e pr
 	return api.JoinIAM(ctx, wire.JoinIAMRequest{Join: r, STS: sts})
 }
 
-// joinToken renews by the credential while that holds; a secret may be good for one use only.
+// joinToken renews by the credential while that is valid; a secret may work only once.
 func joinToken(ctx context.Context, api API, claim Claim, r wire.JoinRequest, prior *Credential) (wire.HostCredential, error) {
 	request := wire.JoinTokenRequest{Join: r}
 	if prior == nil || !time.Now().Before(prior.Until) {
@@ -140,7 +140,7 @@ func (k Keys) spki() (sshKey, tlsKey []byte, err error) {
 	return sshKey, tlsKey, nil
 }
 
-// prove signs the challenge with the key of the credential held so far.
+// prove signs the challenge with the previous credential's key.
 func (c *Credential) prove(challenge, keys string) (wire.PriorCredential, error) {
 	key, ok := c.TLS.PrivateKey.(*ecdsa.PrivateKey)
 	if !ok {
@@ -192,7 +192,7 @@ func Open(w wire.HostCredential, kind string, keys Keys, documents Documents, no
 	return c, nil
 }
 
-// hostSigner verifies the SSH host certificate: it must be this host's, over our key.
+// hostSigner verifies the SSH host certificate: it must be this host's, for our key.
 func hostSigner(der []byte, keys Keys, trust document.Trust, host identity.Host, now time.Time) (ssh.Signer, error) {
 	public, err := ssh.ParsePublicKey(der)
 	if err != nil {

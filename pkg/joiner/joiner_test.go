@@ -57,7 +57,7 @@ func (a *authority) JoinToken(_ context.Context, r wire.JoinTokenRequest) (wire.
 	return a.credential(r.Join), nil
 }
 
-// asked gives the requests so far.
+// asked returns the requests so far.
 func (a *authority) asked() []wire.JoinTokenRequest {
 	a.mu.Lock()
 	defer a.mu.Unlock()

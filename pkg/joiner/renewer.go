@@ -16,10 +16,10 @@ import (
 const (
 	retryFirst  = time.Second
 	retryMost   = time.Minute
-	retryDenied = 5 * time.Minute // only a person changes a denial or a quarantine
+	retryDenied = 5 * time.Minute // only a person can change a denial or a quarantine
 )
 
-// Store keeps a credential over restarts; keys are kept elsewhere.
+// Store keeps a credential across restarts; keys are kept elsewhere.
 type Store interface {
 	Load() (wire.HostCredential, bool, error)
 	Save(wire.HostCredential) error
@@ -31,7 +31,7 @@ type Config struct {
 	Claim     Claim
 	Keys      Keys
 	Documents Documents
-	Store     Store             // nil keeps in memory alone
+	Store     Store             // nil keeps it only in memory
 	Changed   func(*Credential) // called after each join and renewal; nil is none
 	Log       *slog.Logger      // nil discards
 	Now       func() time.Time  // nil is time.Now
@@ -43,7 +43,7 @@ type Renewer struct {
 	current atomic.Pointer[Credential]
 }
 
-// NewRenewer returns a renewer; a credential that the store holds and that is verified by the documents held is in force
+// NewRenewer returns a renewer; a stored credential that the documents held verify is in force
 // at once, without the control plane.
 func NewRenewer(c Config) (*Renewer, error) {
 	if c.Log == nil {
@@ -75,7 +75,7 @@ func NewRenewer(c Config) (*Renewer, error) {
 	return r, nil
 }
 
-// Current gives the credential, which may have expired; nil before the first join.
+// Current returns the credential, which may have expired; nil before the first join.
 func (r *Renewer) Current() *Credential { return r.current.Load() }
 
 // Live reports whether there is a credential that has not expired.
@@ -118,7 +118,7 @@ func (r *Renewer) Run(ctx context.Context) {
 	}
 }
 
-// due is how long to wait before renewing: two thirds of the life, give or take a tenth, so that hosts that joined
+// due returns how long to wait before renewing: two thirds of the life, give or take a tenth, so that hosts that joined
 // together don't renew together. What is overdue is due now.
 func (r *Renewer) due(c *Credential) time.Duration {
 	life := c.Until.Sub(c.From)
@@ -126,7 +126,7 @@ func (r *Renewer) due(c *Credential) time.Duration {
 	return at.Sub(r.config.Now())
 }
 
-// Renew joins once, as a renewal when there is a credential, and puts the answer in force.
+// Renew joins once, as a renewal when there is a credential, and puts the answer into force.
 func (r *Renewer) Renew(ctx context.Context) error {
 	prior := r.Current()
 	w, err := Join(ctx, r.config.API, r.config.Claim, r.config.Keys, prior)

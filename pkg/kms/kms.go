@@ -23,7 +23,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// API is what is used of a *kms.Client.
+// API is what we use of a *kms.Client.
 type API interface {
 	Sign(context.Context, *kms.SignInput, ...func(*kms.Options)) (*kms.SignOutput, error)
 	GetPublicKey(context.Context, *kms.GetPublicKeyInput, ...func(*kms.Options)) (*kms.GetPublicKeyOutput, error)
@@ -44,7 +44,7 @@ type Key struct {
 // NewKey names a key by its ARN; purpose is for messages.
 func NewKey(api API, purpose, arn string) *Key { return &Key{api: api, purpose: purpose, arn: arn} }
 
-// Public gives the public key.
+// Public returns the public key.
 func (k *Key) Public(ctx context.Context) (*ecdsa.PublicKey, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -67,7 +67,7 @@ func (k *Key) Public(ctx context.Context) (*ecdsa.PublicKey, error) {
 	return pub, nil
 }
 
-// Signer gives a signer whose calls belong to ctx. It is for one goroutine.
+// Signer returns a signer whose calls belong to ctx. It is for one goroutine.
 func (k *Key) Signer(ctx context.Context) (*Signer, error) {
 	pub, err := k.Public(ctx)
 	if err != nil {
@@ -84,13 +84,13 @@ type Signer struct {
 	requests []string
 }
 
-// Public gives the public key, an *ecdsa.PublicKey.
+// Public returns the public key, an *ecdsa.PublicKey.
 func (s *Signer) Public() crypto.PublicKey { return s.public }
 
-// Requests gives the KMS request ids of all signatures so far.
+// Requests returns the KMS request ids of all signatures so far.
 func (s *Signer) Requests() []string { return s.requests }
 
-// Sign signs a SHA-256 digest and gives ECDSA in DER. The randomness is KMS's own.
+// Sign signs a SHA-256 digest and returns ECDSA in DER. The randomness is KMS's own.
 func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if opts.HashFunc() != crypto.SHA256 || len(digest) != crypto.SHA256.Size() {
 		return nil, fmt.Errorf("signing with the %s key: only SHA-256 digests are signed", s.key.purpose)
@@ -107,7 +107,7 @@ func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 	return out.Signature, nil
 }
 
-// refused says in the fault which key failed and how AWS names it: that is what an administrator needs.
+// refused says in the fault which key failed, and with which AWS error code: that is what an administrator needs.
 func (k *Key) refused(verb string, err error) error {
 	return refused("the "+k.purpose+" key", verb, err)
 }

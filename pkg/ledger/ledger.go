@@ -1,7 +1,7 @@
 // Package ledger writes audit events and the intents of issuance to the table ledger, the path of record:
-// what stands there was said, and nothing there is changed. An event stays for 30 days in this table.
+// what is there was reported, and nothing there is changed. An event stays in this table for 30 days.
 //
-// Its entry points are [New], and [Item] for those who write an event in the transaction of a change.
+// Its entry points are [New], and [Item] for code that writes an event in the transaction of a change.
 package ledger
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Shards is over how many partitions the events of a day are spread.
+// Shards is how many partitions the events of a day are spread over.
 const Shards = 8
 
 // keep is how long an item stays.
@@ -37,8 +37,8 @@ type Ledger struct{ table table.Table }
 // New makes a ledger.
 func New(c Config) *Ledger { return &Ledger{table.Table{API: c.DynamoDB, Name: c.Table}} }
 
-// Append writes events; when it returns nil, the ledger holds them all. An event whose id stands there already
-// is left as it is: appending again after a lost answer is right, and nobody overwrites what was said.
+// Append writes events; when it returns nil, the ledger has them all. An event whose id is there already
+// is left alone: appending again after a lost answer is right, and nobody overwrites what was reported.
 // Invalid events are refused before anything is written.
 func (l *Ledger) Append(ctx context.Context, events ...audit.Event) error {
 	items := make([]table.Item, len(events))
@@ -72,7 +72,7 @@ func (l *Ledger) Op(e audit.Event) (table.Op, error) {
 	return l.table.CreateOp(item), nil
 }
 
-// Table is the table that the ledger is, for the transactions of those who write more than events.
+// Table returns the ledger's table, for the transactions of code that writes more than events.
 func (l *Ledger) Table() table.Table { return l.table }
 
 // Item writes a valid event as an item.
@@ -90,7 +90,7 @@ func Item(e audit.Event) (table.Item, error) {
 	}, nil
 }
 
-// Partition is where an event stands: event#<day>#<shard>. The same event is always in the same place.
+// Partition returns where an event is: event#<day>#<shard>. The same event is always in the same place.
 func Partition(e audit.Event) string {
 	h := fnv.New32a()
 	h.Write([]byte(e.ID))

@@ -1,7 +1,7 @@
-// Package names holds every literal that two sides must spell alike: table entities, environment
+// Package names has every literal that two sides must spell alike: table entities, environment
 // variables, header names, ALPN protocols, document kinds and key purposes.
 //
-// It imports the standard library only, because the CDK app imports it and nothing else of the product.
+// It imports only the standard library, because the CDK app imports it and nothing else from the product.
 package names
 
 // Purposes of the KMS keys: one asymmetric P-256 key each, and one HMAC key for login and join challenges.
@@ -18,7 +18,7 @@ const (
 // Environment variables of functions and of the proxy's task, set by the templates.
 const (
 	EnvCluster         = "STILE_CLUSTER"          // cluster id, a UUID
-	EnvClusterName     = "STILE_CLUSTER_NAME"     // what people call the cluster: the last part of a node's full name
+	EnvClusterName     = "STILE_CLUSTER_NAME"     // the cluster's name: the last part of a node's full name
 	EnvTableState      = "STILE_TABLE_STATE"      // table names
 	EnvTableSecrets    = "STILE_TABLE_SECRETS"    //
 	EnvTableLedger     = "STILE_TABLE_LEDGER"     //
@@ -31,13 +31,13 @@ const (
 	EnvBootstrapAdmin  = "STILE_BOOTSTRAP_ADMIN"  // JSON of resource.IAMMatch: who is the first administrator
 	EnvFleetRole       = "STILE_FLEET_ROLE"       // JSON of resource.IAMMatch: the role that proxies join with
 	EnvAPI             = "STILE_API"              // URL of the API, with its stage
-	EnvPublicAddr      = "STILE_PUBLIC_ADDR"      // host:port at which clients and agents reach the proxies
+	EnvPublicAddr      = "STILE_PUBLIC_ADDR"      // host:port where clients and agents reach the proxies
 	EnvListen          = "STILE_LISTEN"           // the address that the proxy listens on, such as :8443
 	EnvProxyProtocol   = "STILE_PROXY_PROTOCOL"   // CIDRs, comma-separated, whose connections begin with a PROXY v2 header
 	EnvHome            = "STILE_HOME"             // an engineer's directory, ~/.stile by default
 )
 
-// Entities: the first part of a partition key (pk), before an optional #id. Sort keys (sk) stand behind each.
+// Entities: the first part of a partition key (pk), before an optional #id. Each has its sort keys (sk) beside it.
 const (
 	// Table state.
 	Role    = "role"        // sk name
@@ -71,7 +71,7 @@ const (
 	Expires = "expires" // seconds since 1970: the tables' TTL attribute, never used to decide
 )
 
-// KindNode is the kind of target that has a meaning of its own in places; package resource has the table of all kinds.
+// KindNode is the kind of target that some places treat specially; package resource has the table of all kinds.
 const KindNode = "node" // a server reached by SSH
 
 // Protocols on the proxy's one port, chosen by ALPN.

@@ -30,7 +30,7 @@ import (
 
 const roleDev = `{"kind":"role","metadata":{"name":"dev"},"spec":{"allow":{"logins":["ubuntu"],"node_labels":{"env":["demo"]}}}}`
 
-// body gives a well-formed body of a route, "" where it takes none.
+// body returns a well-formed body of a route, "" where it takes none.
 func body(r wire.Route) string {
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodDelete:

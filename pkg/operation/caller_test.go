@@ -307,7 +307,7 @@ func (s *site) call(c credential, method, path, body string) (int, wire.Problem,
 	return s.serve(s.request(c, method, path, body))
 }
 
-// concrete gives a path of a route.
+// concrete returns a path of a route.
 func concrete(r wire.Route) string {
 	kind := "role"
 	if r.Operation == "listTargets" {

@@ -12,8 +12,8 @@ import (
 type role struct {
 	name    string
 	scope   string
-	barred  string // why whoever holds the role may do nothing; "" for a role in order
-	rule    string // the field that barred names
+	barred  string // why the role's holders may do nothing; "" for a role in order
+	rule    string // the field that barred is about
 	options resource.RoleOptions
 	allow   block
 	deny    block
@@ -33,7 +33,7 @@ type side struct {
 
 // values are those that a block lists of one use.
 type values struct {
-	given bool // it speaks of the use at all
+	given bool // whether it mentions the use at all
 	any   bool // '*'
 	list  []resource.Template
 }
@@ -96,9 +96,9 @@ func (v *view) get(index int, key string) (string, bool) {
 	return v.values[index], v.have&bit != 0
 }
 
-// Compile takes roles apart once. A role that doesn't validate, a name that stands twice, and a role that says something
-// that this program can't keep bar whoever holds them: to leave out what can't be read might leave out a deny, and to
-// refuse the whole set would let one bad role keep everybody from a newer policy.
+// Compile prepares roles once. A role that doesn't validate, a name that appears twice, and a role that says something
+// that this program can't enforce deny their holders everything: leaving out what can't be read might leave out a deny, and
+// refusing the whole set would let one bad role keep everyone from a newer policy.
 func Compile(roles []resource.Role) *Set {
 	set := &Set{roles: make(map[string]*role, len(roles))}
 	keys := keyIndex{}

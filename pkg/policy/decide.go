@@ -23,7 +23,7 @@ const (
 	nearUse
 )
 
-// Decide says whether the subject may use a target in a way, and why.
+// Decide decides whether the subject may use a target in a way, and says why.
 func (s *Set) Decide(sub Subject, t Target, use Use) Decision {
 	k, values, wrong := uses(&t, use)
 	if wrong != "" {
@@ -52,8 +52,8 @@ func what(k int, t Target, values [resource.MaxUses]string) string {
 	return strings.Join(parts, " and ") + " on " + t.Kind + " " + t.Name
 }
 
-// fold asks every role that is held, permanent ones first, and never stops early: the trace is for people who want
-// to know all that stands in their way.
+// fold asks every role that the subject has, permanent ones first, and never stops early: the trace is for people who want
+// to know everything that is in their way.
 func (s *Set) fold(all []held, what string, ask func(*role) Step) Decision {
 	d := Decision{Reason: "no role allows " + what}
 	var denied, allowed *Step
@@ -100,7 +100,7 @@ func (s *Set) fold(all []held, what string, ask func(*role) Step) Decision {
 	return d
 }
 
-// rests notes the grants that an answer rests on when no permanent role gives it.
+// rests records the grants that an answer depends on when no permanent role gives it.
 func (d *Decision) rests(permanent bool) {
 	if permanent {
 		return
@@ -122,7 +122,7 @@ func sortedUnique(roles []string) []string {
 	return slices.Compact(sorted)
 }
 
-// decide is what one role says of a use of a target.
+// decide returns what one role says about a use of a target.
 func (r *role) decide(k int, sub *Subject, t *Target, values *[resource.MaxUses]string) Step {
 	step, labels := Step{Role: r.name, Effect: Silent}, view{labels: t.Labels}
 	kind := resource.TargetKinds[k]
@@ -177,7 +177,7 @@ func (r *role) explainDeny(step *Step, k int, t *Target, values *[resource.MaxUs
 	}
 }
 
-// first returns the first label that the selector speaks of.
+// first returns the first label that the selector mentions.
 func (s *selector) first(labels map[string]string) (key, value string) {
 	if len(s.terms) == 0 {
 		return "", ""

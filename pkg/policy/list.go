@@ -32,8 +32,8 @@ func (s *Set) Reaches(sub Subject, t Target) bool {
 	return reached
 }
 
-// candidates goes through the uses that roles name for a target and gives those that are allowed, until stop says so.
-// Where everything is allowed by '*', the star itself stands for it.
+// candidates goes through the uses that roles name for a target and passes on those that are allowed, until told to stop.
+// Where '*' allows everything, it passes on the star itself.
 func (s *Set) candidates(sub Subject, t Target, stop func([resource.MaxUses]string) bool) {
 	k := resource.TargetKindIndex(t.Kind)
 	if k < 0 {

@@ -43,14 +43,14 @@ func (r *role) allows(k int, t *Target, sub *Subject, labels *view, values *[res
 	return true
 }
 
-// permit reports whether an allowing list names a value. What can stand in no list is allowed by none: a deny could not
+// permit reports whether an allowing list names a value. What no list can name is allowed by none: a deny could not
 // name it either.
 func (v *values) permit(u *resource.Use, value string, traits map[string][]string) bool {
 	return v.name(value, traits) && (!v.any || value == "*" || u.Legal(value))
 }
 
-// denies: of labels and uses, those that the block speaks of must all match; of none, nothing is denied. A barred role
-// denies everything to whoever holds it, wherever.
+// denies: of labels and uses, those that the block mentions must all match; a block that mentions none denies nothing. A barred role
+// denies its holders everything, everywhere.
 func (r *role) denies(k int, t *Target, sub *Subject, labels *view, values *[resource.MaxUses]string) bool {
 	if r.barred != "" {
 		return true
@@ -86,7 +86,7 @@ func (v *values) name(value string, traits map[string][]string) bool {
 	return false
 }
 
-// stands reports whether the template stands for the value: compared whole, and legal if a trait made it.
+// stands reports whether the template stands for the value: compared whole, and legal if it came from a trait.
 func stands(t *resource.Template, value string, traits map[string][]string) bool {
 	if t.Trait == "" {
 		return t.Literal == value

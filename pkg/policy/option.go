@@ -2,7 +2,7 @@ package policy
 
 import "github.com/stile-dev/stile/pkg/resource"
 
-// Options are what holds in a session, folded over the roles that allow it. The zero value is the strictest.
+// Options are what applies to a session, folded over the roles that allow it. The zero value is the strictest.
 type Options struct {
 	// OutliveCertificate lets the session go on when the certificate that opened it has expired: only when every role
 	// that allows it says so.

@@ -16,11 +16,11 @@ import (
 type Subject struct {
 	Roles  []string
 	Traits map[string][]string
-	Grants []identity.Grant // those that no lock or revocation took away; each counts until its end
+	Grants []identity.Grant // those not locked or revoked; each counts until its end
 	Now    time.Time        // decides which grants count
 }
 
-// Of makes the subject of a user with the grants that are in force.
+// Of makes a subject from a user with the grants in force.
 func Of(u identity.User, grants []identity.Grant, now time.Time) Subject {
 	return Subject{Roles: u.Roles, Traits: u.Traits, Grants: grants, Now: now}
 }
@@ -41,7 +41,7 @@ type Use map[string]string
 // Login is the use of a node.
 func Login(login string) Use { return Use{"login": login} }
 
-// Decision is the answer, with what it rests on. The fields beside Allowed say which part of which role
+// Decision is the answer, with what it is based on. The fields beside Allowed say which part of which role
 // decided; they are empty where nothing did.
 type Decision struct {
 	Allowed bool   `json:"allowed"`
@@ -52,22 +52,22 @@ type Decision struct {
 	Value   string `json:"value,omitempty"` // the value that it has, or the login
 	Trace   []Step `json:"trace,omitempty"` // of every role, in the order of names
 
-	Options Options   `json:"options,omitzero"` // folded over the roles that allow; zero of a denial
-	Grants  []string  `json:"grants,omitempty"` // requests of the grants that allow it, when no permanent role does
-	Until   time.Time `json:"until,omitzero"`   // when it must be decided again, as a grant ends then; zero for never
+	Options Options   `json:"options,omitzero"` // folded over the roles that allow; zero for a denial
+	Grants  []string  `json:"grants,omitempty"` // requests whose grants allow it, when no permanent role does
+	Until   time.Time `json:"until,omitzero"`   // when it must be decided again, because a grant ends; zero for never
 }
 
 // Step is what one role had to say.
 type Step struct {
 	Role   string `json:"role"`
-	Grant  string `json:"grant,omitempty"` // request that the role came by; "" for a permanent role
+	Grant  string `json:"grant,omitempty"` // request that the role came from; "" for a permanent role
 	Rule   string `json:"rule,omitempty"`
 	Effect string `json:"effect"` // allows | denies | silent
 	Reason string `json:"reason"`
 	Label  string `json:"label,omitempty"`
 	Value  string `json:"value,omitempty"`
 
-	near int // of silent steps the nearest explains most
+	near int // of the silent steps the nearest explains most
 }
 
 // Effects of a step.
@@ -77,7 +77,7 @@ const (
 	Silent = "silent"
 )
 
-// Set is compiled roles. It never changes and is safe for concurrent use.
+// Set is a set of compiled roles. It never changes and is safe for concurrent use.
 type Set struct{ roles map[string]*role }
 
 // AllowsUse is [Set.Decide] without a trace, for lists.
@@ -143,7 +143,7 @@ func (sub *Subject) held(t *identity.Target) []held {
 	return all
 }
 
-// DefaultTTL is how long a user's certificate lives when nobody asks for another time.
+// DefaultTTL is how long a user's certificate lives when no other time is asked for.
 const DefaultTTL = 8 * time.Hour
 
 // TTL returns the life of a certificate: the shortest of what the subject's roles allow, what is asked (0 asks
@@ -167,7 +167,7 @@ func (s *Set) Fresh(sub Subject) bool {
 	return s.any(sub, func(o resource.RoleOptions) bool { return o.Fresh })
 }
 
-// PinSourceIP reports whether one of the subject's roles demands that its certificate is good from one address alone.
+// PinSourceIP reports whether one of the subject's roles demands that its certificate is valid from one address alone.
 func (s *Set) PinSourceIP(sub Subject) bool {
 	return s.any(sub, func(o resource.RoleOptions) bool { return o.PinSourceIP })
 }
@@ -181,7 +181,7 @@ func (s *Set) any(sub Subject, demands func(resource.RoleOptions) bool) bool {
 	return false
 }
 
-// Barred returns why a role that the subject holds lets nobody do anything, and which; "" when there is none.
+// Barred returns why one of the subject's roles denies its holders everything, and which role; "" when none does.
 func (s *Set) Barred(sub Subject) (role, why string) {
 	for _, h := range sub.held(nil) {
 		if r := s.roles[h.name]; r != nil && r.barred != "" {

@@ -8,7 +8,7 @@ import (
 )
 
 // May decides whether the subject may do something to resources of the API itself: verb is one of
-// resource.Verbs, scope is that of the resource. A grant that is confined to targets counts for none of them.
+// resource.Verbs, scope is that of the resource. A grant that is confined to targets doesn't count here.
 func (s *Set) May(sub Subject, kind, verb, scope string) Decision {
 	held := slices.DeleteFunc(sub.held(nil), func(h held) bool { return h.grant != nil && len(h.grant.Resources) > 0 })
 	d := s.fold(held, verb+" on "+kind, func(r *role) Step { return r.may(kind, verb, scope) })

@@ -1,4 +1,4 @@
-// Package presence keeps who is there: each live proxy's lease and the set of tunnels that it holds, in the
+// Package presence keeps track of who is there: each live proxy's lease and its set of tunnels, in the
 // table presence. Liveness is the tunnel: an agent is online when a live proxy's set names it.
 //
 // It knows neither names nor rules. Its entry point is [New].
@@ -24,8 +24,8 @@ import (
 // The rhythm of presence.
 const (
 	LeaseEvery = 3 * time.Second  // how often a proxy renews its lease
-	LeaseFor   = 10 * time.Second // how long a lease is good
-	Shards     = 16               // into how many items a proxy's tunnels are spread
+	LeaseFor   = 10 * time.Second // how long a lease is valid
+	Shards     = 16               // how many items a proxy's tunnels are spread over
 )
 
 // maxSet bounds what a shard may unpack to.
@@ -46,10 +46,10 @@ func New(c Config) *Store { return &Store{table.Table{API: c.DynamoDB, Name: c.T
 // Lease is a proxy's sign of life.
 type Lease struct {
 	Proxy   string    // prx_…
-	Addr    string    // host:port at which clients and agents reach it
+	Addr    string    // host:port where clients and agents reach it
 	Zone    string    // availability zone, "" if unknown
 	Started time.Time //
-	Expires time.Time // past it the proxy counts as gone, with all its tunnels
+	Expires time.Time // after it the proxy counts as gone, with all its tunnels
 }
 
 // Tunnel is one agent's tunnel to a proxy.
@@ -68,7 +68,7 @@ func (s *Store) PutLease(ctx context.Context, l Lease) error {
 	})
 }
 
-// DropLease says that a proxy is gone.
+// DropLease records that a proxy is gone.
 func (s *Store) DropLease(ctx context.Context, proxy string) error {
 	return s.table.Delete(ctx, table.Key{PK: names.Proxy, SK: proxy})
 }
@@ -86,7 +86,7 @@ func (s *Store) PutTunnels(ctx context.Context, proxy string, shard int, tunnels
 	})
 }
 
-// Leases gives the proxies that live at now, those longest there first.
+// Leases returns the proxies that are live at now, the longest running first.
 func (s *Store) Leases(ctx context.Context, now time.Time) ([]Lease, error) {
 	items, err := s.table.List(ctx, names.Proxy)
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *Store) Leases(ctx context.Context, now time.Time) ([]Lease, error) {
 	return live, nil
 }
 
-// Addrs gives the public addresses of the live proxies, each once.
+// Addrs returns the public addresses of the live proxies, each once.
 func (s *Store) Addrs(ctx context.Context, now time.Time) ([]string, error) {
 	leases, err := s.Leases(ctx, now)
 	if err != nil {
@@ -117,7 +117,7 @@ func (s *Store) Addrs(ctx context.Context, now time.Time) ([]string, error) {
 	return Addrs(leases), nil
 }
 
-// Addrs gives the public addresses of proxies, each once, in their order.
+// Addrs returns the public addresses of proxies, each once, in their order.
 func Addrs(leases []Lease) []string {
 	addrs := []string{}
 	for _, l := range leases {
@@ -131,10 +131,10 @@ func Addrs(leases []Lease) []string {
 // Snapshot is who is there at one moment.
 type Snapshot struct {
 	Leases []Lease            // live proxies
-	Agents map[string][]Lease // by agent id: the live proxies that hold a tunnel of it
+	Agents map[string][]Lease // by agent id: the live proxies that have a tunnel to it
 }
 
-// List gives the live proxies and the agents that they reach.
+// List returns the live proxies and the agents that they reach.
 func (s *Store) List(ctx context.Context, now time.Time) (Snapshot, error) {
 	leases, err := s.Leases(ctx, now)
 	if err != nil {
@@ -155,7 +155,7 @@ func (s *Store) List(ctx context.Context, now time.Time) (Snapshot, error) {
 	return snap, nil
 }
 
-// Tunnels gives all tunnels that a proxy last said it holds.
+// Tunnels returns all tunnels that a proxy last said it holds.
 func (s *Store) Tunnels(ctx context.Context, proxy string) ([]Tunnel, error) {
 	items, err := s.table.List(ctx, names.Tunnels+"#"+proxy)
 	if err != nil {

@@ -17,7 +17,7 @@ var (
 )
 
 // ParseCaller reads STS's three answers together, part by part; nothing is searched for in a string. Only
-// assumed roles are callers: IAM users and roots have no role id to match and federated users are whoever
+// assumed roles are callers: IAM users and roots have no role id to match, and federated users are whoever
 // their maker says.
 func ParseCaller(accountID, arn, userID string) (resource.IAMIdentity, error) {
 	parts := strings.Split(arn, ":")

@@ -14,15 +14,15 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// ChallengeLife is how long a challenge is good for.
+// ChallengeLife is how long a challenge is valid.
 const ChallengeLife = time.Minute
 
-// ahead is by how much another instance's clock may be in front of ours.
+// ahead is how far another instance's clock may be ahead of ours.
 const ahead = 5 * time.Second
 
 const maxChallenge = 1024
 
-// Challenge is what a front hands out, under a MAC; nothing of it is stored.
+// Challenge is what a front hands out, under a MAC; none of it is stored.
 type Challenge struct {
 	V        int       `json:"v"` // 1
 	Purpose  string    `json:"purpose"`
@@ -50,10 +50,10 @@ func NewChallenge(purpose, cluster, keys string, now time.Time, entropy io.Reade
 	}, nil
 }
 
-// Expires is when the challenge stops being good.
+// Expires returns when the challenge expires.
 func (c Challenge) Expires() time.Time { return c.IssuedAt.Add(ChallengeLife) }
 
-// Text gives the challenge's part before the MAC.
+// Text returns the challenge's part before the MAC.
 func (c Challenge) Text() (string, error) {
 	b, err := json.Marshal(c)
 	if err != nil {
@@ -62,7 +62,7 @@ func (c Challenge) Text() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
-// Authenticated gives the bytes that the MAC is over.
+// Authenticated returns the bytes that the MAC is over.
 func Authenticated(text string) []byte { return []byte("stile-challenge-v1\n" + text) }
 
 // Join puts text and MAC together into what the caller gets.
@@ -83,7 +83,7 @@ func (c Challenge) Seal(generate func(message []byte) ([]byte, error)) (wire.Cha
 	return wire.Challenge{Challenge: Join(text, mac), Cluster: c.Cluster, ExpiresAt: c.Expires()}, nil
 }
 
-// Opened is a challenge as it came back. Nothing of it is to be believed before the MAC over Message is verified.
+// Opened is a challenge that came back. None of it may be believed before the MAC over Message is verified.
 type Opened struct {
 	Challenge Challenge
 	Message   []byte

@@ -24,14 +24,14 @@ type Terms struct {
 	Now     time.Time
 }
 
-// Checked is a claim in order. Its challenge's MAC is not verified yet, nor what is shown beside it.
+// Checked is a claim in order. Neither its challenge's MAC nor what is shown beside it has been verified yet.
 type Checked struct {
 	Opened
 	SSH, TLS *ecdsa.PublicKey
 	Keys     string // certs.KeysHash of both
 }
 
-// Check does all that costs no call, cheapest first: shapes, keys, binding, age.
+// Check does everything that costs no call, cheapest first: shapes, keys, binding, age.
 func Check(c Claim, t Terms) (Checked, error) {
 	opened, err := Open(c.Challenge)
 	if err != nil {

@@ -2,7 +2,7 @@ package proof
 
 import "strings"
 
-// regions lists the Regions of each partition that have an STS endpoint of their own. It is a table and not a
+// regions lists the Regions of each partition that have their own STS endpoint. It is a table and not a
 // pattern: a name that someone sends never becomes part of a host name.
 var regions = map[string]string{
 	"aws": `af-south-1 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2
@@ -26,7 +26,7 @@ var endpoints = func() map[string]endpoint {
 	return all
 }()
 
-// Host gives the STS host of a Region and the Region's partition; ok is false for a Region that isn't in the table.
+// Host returns the STS host of a Region and the Region's partition; ok is false for a Region that isn't in the table.
 func Host(region string) (host, partition string, ok bool) {
 	e, ok := endpoints[region]
 	return e.host, e.partition, ok

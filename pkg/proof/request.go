@@ -12,7 +12,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// The fixed parts of the sts:GetCallerIdentity request that is evidence. Nobody who sends evidence has a say in them.
+// The fixed parts of the sts:GetCallerIdentity request that is evidence. Its sender has no say in them.
 const (
 	Method      = "POST"
 	Path        = "/"
@@ -25,7 +25,7 @@ const (
 // DateFormat is that of X-Amz-Date.
 const DateFormat = "20060102T150405Z"
 
-// maxAge bounds how old a signed request may be; STS itself would take it for 15 minutes.
+// maxAge bounds how old a signed request may be; STS itself would accept it for 15 minutes.
 const maxAge = 5 * time.Minute
 
 // required must all be signed; optional may be. A signature over anything else is refused, so that nothing
@@ -63,7 +63,7 @@ var (
 	token      = regexp.MustCompile(`^[A-Za-z0-9+/=_-]+$`)
 )
 
-// Rebuild makes the request again from what a caller sent and refuses everything that a well-made one would
+// Rebuild rebuilds the request from what a caller sent and refuses everything that a well-formed one would
 // not have: another service, Region or host, a signature over other headers than the fixed ones, doubled
 // parameters, header values that could smuggle a second header. It costs no call.
 func Rebuild(sent wire.STSRequest, b Binding, now time.Time) (Request, error) {
@@ -115,7 +115,7 @@ func fixed(amzDate string, b Binding) []Header {
 	}
 }
 
-// Unsigned gives the headers that a caller has to sign beside host, for whoever makes evidence.
+// Unsigned returns the headers that a caller has to sign beside host, for whoever makes evidence.
 func Unsigned(b Binding, at time.Time) []Header { return fixed(at.UTC().Format(DateFormat), b) }
 
 func date(s string, now time.Time) (time.Time, error) {

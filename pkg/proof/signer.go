@@ -7,7 +7,7 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// UserRequest is what functions/login sends: the evidence as it came, and where from.
+// UserRequest is what functions/login sends: the evidence unchanged, and where it came from.
 type UserRequest struct {
 	Method     string          `json:"method"` // whose evidence this is
 	Challenge  string          `json:"challenge"`
@@ -19,7 +19,7 @@ type UserRequest struct {
 	SourceIP   string          `json:"source_ip"`
 }
 
-// HostRequest is what functions/join sends: the evidence as it came, and where from. The method is iam when
+// HostRequest is what functions/join sends: the evidence unchanged, and where it came from. The method is iam when
 // there is an STS request, else token.
 type HostRequest struct {
 	Join      wire.JoinRequest `json:"join"`

@@ -1,7 +1,7 @@
-// Package prover makes what login and join show of an AWS identity: a signed sts:GetCallerIdentity request
+// Package prover makes what logins and joins show to prove an AWS identity: a signed sts:GetCallerIdentity request
 // that is never sent by its maker, with challenge, purpose, cluster and key hash in signed headers.
 //
-// It calls nothing but the credential provider that it is given. Its entry point is [IAM].
+// It calls only the credential provider that it is given. Its entry point is [IAM].
 package prover
 
 import (
@@ -28,7 +28,7 @@ type Request struct {
 	Cluster   string // from the API's challenge
 	Keys      string // certs.KeysHash of both public keys
 
-	Now time.Time // the server's time as well as it is known; zero: this machine's
+	Now time.Time // the server's time, as far as it is known; zero: this machine's
 }
 
 // IAM signs the request with the credentials of cfg for the STS endpoint of its Region.

@@ -15,7 +15,7 @@ import (
 )
 
 // Validate reports everything that is wrong with the resource, with paths such as spec.allow.logins[0].
-// Whether a name is reserved and what else exists is not asked here.
+// It doesn't check whether a name is reserved, or what else exists.
 func (r Resource) Validate() []fault.Field {
 	var c checker
 	k, ok := KindOf(r.Kind)
@@ -90,7 +90,7 @@ func (s *RoleSpec) check(c *checker) {
 // MaxSessionTTL is the longest life of a user's certificate.
 const MaxSessionTTL = 12 * time.Hour
 
-// unserved refuses what nothing would keep: an option that is accepted is enforced.
+// unserved refuses what nothing would enforce: an option that is accepted is enforced.
 func (o RoleOptions) unserved(c *checker) {
 	const later = "nothing enforces it yet, so it is not accepted; leave it out"
 	if o.ForwardAgent != nil && *o.ForwardAgent {
@@ -126,7 +126,7 @@ func (b *RoleBlock) check(c *checker, path string, deny bool) {
 	}
 }
 
-// checkSelector takes keys with the values that they may have, and '*': '*' alone.
+// checkSelector accepts keys with the values that they may have, or just '*': '*'.
 func checkSelector(c *checker, path string, selector Labels) {
 	for _, key := range slices.Sorted(maps.Keys(selector)) {
 		values, at := selector[key], path+"."+key

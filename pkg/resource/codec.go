@@ -18,7 +18,7 @@ type Resource struct {
 	Spec     Spec     `json:"spec"` // never nil
 }
 
-// Role gives the resource as a role, if it is one.
+// Role returns the resource as a role, if it is one.
 func (r Resource) Role() (Role, bool) {
 	s, ok := r.Spec.(*RoleSpec)
 	if !ok {
@@ -57,7 +57,7 @@ func DecodeAll(yaml []byte) ([]Resource, error) {
 	var faults []fault.Field
 	var single []*strict.Node
 	for _, d := range documents {
-		if items := d.Items(); len(items) > 0 { // as a list is printed
+		if items := d.Items(); len(items) > 0 { // as lists are printed
 			single = append(single, items...)
 		} else {
 			single = append(single, d)

@@ -8,8 +8,8 @@ import (
 	"github.com/stile-dev/stile/pkg/strict"
 )
 
-// additive are the fields of an allow block that only ever give: whoever doesn't know one gives less. A field that
-// narrows what others give must not stand here.
+// additive are the fields of an allow block that only ever give: a reader that doesn't know one gives less. A field that
+// narrows what others give must not be listed here.
 var additive = []string{
 	"logins", "node_labels", "db_labels", "db_names", "db_users", "app_labels", "kubernetes_labels", "kubernetes_groups", "rules",
 }
@@ -45,7 +45,7 @@ func (r Role) Limits() []string {
 // unreadable is a critical field that no release knows.
 const unreadable = "unreadable"
 
-// Unreadable stands for a role that is stored and can't be read: it bars its holders wherever it gets to.
+// Unreadable replaces a stored role that can't be read: wherever it gets to, it denies its holders everything.
 func Unreadable(m Metadata) Role { return Role{Metadata: m, Critical: []string{unreadable}} }
 
 // Unknown returns the first critical field that this release doesn't know, and whether there is one.

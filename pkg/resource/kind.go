@@ -19,7 +19,7 @@ type Spec interface {
 type Kind struct {
 	Name     string   // as in kind: and in storage keys
 	Plural   string   // for people, as in `stile get roles`
-	Aliases  []string // further words that the command line takes
+	Aliases  []string // further words that the command line accepts
 	Summary  string   // one line for help and documentation
 	Writable bool     // may be created and updated; any kind may be listed, read and deleted
 	Policy   bool     // its changes are inputs of the policy document
@@ -27,7 +27,7 @@ type Kind struct {
 
 	spec     func() Spec
 	named    func(string) bool
-	reserved []string // names that the deployment or the code gives
+	reserved []string // names that come from the deployment or the code
 }
 
 // Kinds is the table, in the order of documentation.
@@ -54,7 +54,7 @@ var Kinds = []Kind{
 	},
 }
 
-// Every kind of target is a kind of resource as well: who holds its names can be listed, and freed by deleting.
+// Every kind of target is a kind of resource as well: its names' holders can be listed, and freed by deleting.
 func init() {
 	for _, t := range TargetKinds {
 		Kinds = append(Kinds, Kind{
@@ -72,7 +72,7 @@ func (k Kind) Partition() string {
 	return k.Name
 }
 
-// Names that the deployment's configuration gives; nobody writes resources of these names.
+// Names of resources that the deployment's configuration makes; nobody writes resources with these names.
 const (
 	BootstrapMapping = "bootstrap" // the iam_mapping of the first administrator
 	FleetToken       = "fleet"     // the token that proxies join with

@@ -31,7 +31,7 @@ var (
 )
 
 // IsSSO reports whether a role name is one that only IAM Identity Center makes, named in full: there the
-// session name is the user's name, everywhere else it is whatever the caller of AssumeRole wrote.
+// session name is the user's name; everywhere else it is whatever the caller of AssumeRole wrote.
 func IsSSO(role string) bool { return ssoShape.MatchString(role) }
 
 // Matches compares every part whole. It is false for a match that doesn't validate.
@@ -170,7 +170,7 @@ func (s *TokenSpec) checkLabels(c *checker) {
 	}
 }
 
-// Glob reports whether s matches a pattern in which * stands for any characters and all else for itself.
+// Glob reports whether s matches a pattern in which * stands for any characters and everything else for itself.
 func Glob(pattern, s string) bool {
 	first, rest, wild := strings.Cut(pattern, "*")
 	if !wild {
@@ -191,7 +191,7 @@ func Glob(pattern, s string) bool {
 	return strings.HasSuffix(s, parts[len(parts)-1])
 }
 
-// GrantLabels gives the labels of an agent that claims some: those pinned, and those claimed that may be
+// GrantLabels returns the labels of an agent that claims some: those pinned, and those claimed that may be
 // chosen. A claim that is not granted is a [fault.Denied] that names the label; claiming a pinned label
 // with its pinned value is granted.
 func (s TokenSpec) GrantLabels(claimed map[string]string) (map[string]string, error) {

@@ -1,6 +1,6 @@
 package resource
 
-// Presets are the roles that stand in the code: listed with the others, read-only.
+// Presets are the roles that are built into the code: listed with the others, read-only.
 func Presets() []Role {
 	return []Role{
 		{

@@ -14,13 +14,13 @@ type Metadata struct {
 	Revision int64  `json:"revision,omitempty"` // set by the API; sent back, it makes an update compare-and-swap
 }
 
-// Role allows and denies: default deny, roles add up, any deny wins; in a deny block what stands together for one kind of
+// Role allows and denies: default deny, roles add up, any deny wins; in a deny block all conditions for one kind of
 // target must all match.
 type Role struct {
 	Metadata Metadata `json:"metadata"`
 	Spec     RoleSpec `json:"spec"`
-	// Critical names, in the policy document alone, the fields of this role without which it would give more: whoever
-	// doesn't know one of them bars the role's holders.
+	// Critical names, in the policy document alone, the fields of this role without which it would give more: a reader that
+	// doesn't know one of them denies the role's holders everything.
 	Critical []string `json:"critical,omitempty"`
 }
 
@@ -31,17 +31,17 @@ type RoleSpec struct {
 	Deny    RoleBlock   `json:"deny,omitzero"`
 }
 
-// RoleOptions hold for whoever has the role: the shortest max_session_ttl, OR of fresh and pin_source_ip over all roles;
-// disconnect_expired_cert over the roles that let somebody in. A value that nothing enforces yet is refused when a role
-// is written, and a stored role that has one bars its holders.
+// RoleOptions apply to everyone who has the role: the shortest max_session_ttl, OR of fresh and pin_source_ip over all roles;
+// disconnect_expired_cert over the roles that admit somebody. A value that nothing enforces yet is refused when a role
+// is written, and a stored role that has one denies its holders everything.
 type RoleOptions struct {
-	MaxSessionTTL         Duration `json:"max_session_ttl,omitzero"` // of a certificate; 0: no limit of the role's own
-	ForwardAgent          *bool    `json:"forward_agent,omitempty"`  // only false is taken so far, as are the next two
+	MaxSessionTTL         Duration `json:"max_session_ttl,omitzero"` // of a certificate; 0: the role sets no limit
+	ForwardAgent          *bool    `json:"forward_agent,omitempty"`  // only false is accepted so far, as for the next two
 	PortForwarding        *bool    `json:"port_forwarding,omitempty"`
 	RequireSessionMFA     bool     `json:"require_session_mfa,omitempty"`
-	Record                string   `json:"record,omitempty"`                  // only off is taken so far
+	Record                string   `json:"record,omitempty"`                  // only off is accepted so far
 	Fresh                 bool     `json:"fresh,omitempty"`                   // max_policy_age 5 min instead of 24 h
-	PinSourceIP           bool     `json:"pin_source_ip,omitempty"`           // certificates are good only from the address that logged in
+	PinSourceIP           bool     `json:"pin_source_ip,omitempty"`           // certificates are valid only from the address that logged in
 	DisconnectExpiredCert *bool    `json:"disconnect_expired_cert,omitempty"` // false lets sessions outlive the certificate; true by default
 }
 
@@ -49,7 +49,7 @@ type RoleOptions struct {
 // accepted as a list of one.
 type Labels map[string][]string
 
-// RoleBlock is one side of a role. Which fields count for which kind of target stands in [TargetKinds].
+// RoleBlock is one side of a role. [TargetKinds] says which fields count for which kind of target.
 type RoleBlock struct {
 	Logins           []string `json:"logins,omitempty"` // literals or {{internal.<trait>}}
 	NodeLabels       Labels   `json:"node_labels,omitempty"`
@@ -66,10 +66,10 @@ type RoleBlock struct {
 type Rule struct {
 	Resources []string `json:"resources"`       // kinds of resources, or *
 	Verbs     []string `json:"verbs"`           // list, read, create, update, delete or *
-	Where     string   `json:"where,omitempty"` // refused: there are no conditions yet
+	Where     string   `json:"where,omitempty"` // refused: conditions are not supported yet
 }
 
-// User is a record that adds roles and traits to somebody whom a mapping lets in.
+// User is a record that adds roles and traits to a user whom a mapping admits.
 type User struct {
 	Metadata Metadata `json:"metadata"`
 	Spec     UserSpec `json:"spec"`
@@ -77,7 +77,7 @@ type User struct {
 
 // UserSpec is the body of a user.
 type UserSpec struct {
-	Mapping string              `json:"mapping"` // name of the iam_mapping that this user comes through; another mapping's people get nothing of it
+	Mapping string              `json:"mapping"` // name of the iam_mapping that this user comes through; users of other mappings get nothing from it
 	Roles   []string            `json:"roles,omitempty"`
 	Traits  map[string][]string `json:"traits,omitempty"`
 }
@@ -86,8 +86,8 @@ type UserSpec struct {
 type Mapping struct {
 	Metadata Metadata    `json:"metadata"`
 	Spec     MappingSpec `json:"spec"`
-	// Unreadable says that nothing but Spec.Match could be read, as of a mapping that a newer release wrote: whom it matches
-	// is let in by none.
+	// Unreadable says that only Spec.Match could be read, as in a mapping that a newer release wrote: an identity that it
+	// matches is admitted by no mapping.
 	Unreadable bool `json:"-"`
 }
 
@@ -100,7 +100,7 @@ type MappingSpec struct {
 	Traits map[string][]string `json:"traits,omitempty"`
 }
 
-// IAMMatch says which AWS identities are meant; every part is compared whole, none is a pattern.
+// IAMMatch says which AWS identities are meant; each part is compared whole and none is a pattern.
 type IAMMatch struct {
 	Partition string `json:"partition,omitempty"` // aws by default
 	Account   string `json:"account"`             // 12 digits
@@ -121,11 +121,11 @@ type Token struct {
 	Spec     TokenSpec `json:"spec"`
 }
 
-// TokenSpec is the body of a token. Names and labels that an agent may have come from here, never from the agent alone.
+// TokenSpec is the body of a token. An agent's names and labels come from here, never from the agent alone.
 type TokenSpec struct {
 	Method      string              `json:"method"`                 // iam | token
 	Allow       []IAMMatch          `json:"allow,omitempty"`        // method iam: any of them
-	Resources   []string            `json:"resources"`              // kinds of targets that it may serve, such as node; with names, the product is granted
+	Resources   []string            `json:"resources"`              // kinds of targets that it may serve, such as node; with names, their product is granted
 	Names       []string            `json:"names"`                  // names that it may claim: literals or globs
 	Labels      map[string]string   `json:"labels,omitempty"`       // pinned labels that it gets
 	LabelChoice map[string][]string `json:"label_choice,omitempty"` // labels that it may claim, with the values allowed (literals or globs)

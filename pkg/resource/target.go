@@ -67,12 +67,12 @@ const (
 	plainRule = "is not allowed here: write 1–128 characters without spaces, control characters, *, { and }"
 )
 
-// plain reports whether a value may be one of a role's that is compared whole with what a protocol says.
+// plain reports whether a value may be in a role, to be compared whole with what a protocol says.
 func plain(s string) bool {
 	return s != "" && len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("*{}", r) })
 }
 
-// check takes literals and templates; '*' where everything may be meant.
+// check accepts literals and templates, and '*' where that is allowed.
 func (u Use) check(c *checker, path string, values []string, deny bool) {
 	for i, v := range values {
 		if v == "*" && (deny || u.any) {
@@ -84,7 +84,7 @@ func (u Use) check(c *checker, path string, values []string, deny bool) {
 	}
 }
 
-// UsesOf returns what a session on a target of the kind names; nothing for a kind that is not there.
+// UsesOf returns what a session on a target of the kind names; nothing for an unknown kind.
 func UsesOf(kind string) []Use {
 	if i := TargetKindIndex(kind); i >= 0 {
 		return TargetKinds[i].Uses
@@ -92,7 +92,7 @@ func UsesOf(kind string) []Use {
 	return nil
 }
 
-// TargetKindIndex returns a kind's place in TargetKinds; -1 for a kind that is not there.
+// TargetKindIndex returns a kind's index in TargetKinds; -1 for an unknown kind.
 func TargetKindIndex(name string) int {
 	for i := range TargetKinds { // by index: decisions ask this often, and a kind is large
 		if TargetKinds[i].Name == name {
@@ -119,7 +119,7 @@ func targetKindNames() []string {
 type TargetSpec struct {
 	Agent  string            `json:"agent"`            // agt_<ulid>
 	Labels map[string]string `json:"labels,omitempty"` // as in the agent's certificate
-	Token  string            `json:"token,omitempty"`  // that it joined with
+	Token  string            `json:"token,omitempty"`  // token that it joined with
 	AWS    string            `json:"aws,omitempty"`    // as in the agent's certificate
 }
 

@@ -44,7 +44,7 @@ func (u Use) Parse(s string) (Template, error) {
 func (u Use) bad(s string) error { return fmt.Errorf("%q %s", s, u.rule) }
 
 // Expand returns the values that the template stands for with these traits, and the traits' values that were dropped
-// because nothing legal came of them.
+// because they make nothing legal.
 func (t Template) Expand(traits map[string][]string) (values, dropped []string) {
 	if t.Trait == "" {
 		return []string{t.Literal}, nil

@@ -1,6 +1,6 @@
 // Package signature signs API calls and verifies them: HTTP Message Signatures (RFC 9421) with one fixed
 // shape. A call covers method, authority, path, query, the body's digest and the caller's certificate, so
-// nothing of it can be changed or moved, and it is good for a minute.
+// none of it can be changed or moved, and it is valid for a minute.
 //
 // It knows no net/http: a [Message] is values. It doesn't judge the certificate (package certs does) and
 // doesn't remember nonces. Its entry points are [Sign] and [Verify].
@@ -36,7 +36,7 @@ const (
 	Algorithm = "ecdsa-p256-sha256"
 )
 
-// Life is how long a call is good for, and by how much clocks may differ.
+// Life is how long a call is valid, and by how much clocks may differ.
 const Life = 60 * time.Second
 
 // Names of the headers that a signed call carries, beside names.HeaderCertificate.
@@ -52,7 +52,7 @@ var components = []string{"@method", "@authority", "@path", "@query", "content-d
 // Message is a call as values.
 type Message struct {
 	Method    string
-	Authority string                     // host, with the port where it isn't the scheme's own
+	Authority string                     // host, with the port where it isn't the scheme's default
 	Path      string                     // as on the wire, escaped; "" is /
 	Query     string                     // as [Query] writes it
 	Header    func(name string) []string // all values of a header, in order
@@ -67,7 +67,7 @@ type Params struct {
 	KeyID   string    // document.KeyID of the key
 }
 
-// Sign signs a call and gives the headers to add. The message must carry names.HeaderCertificate already;
+// Sign signs a call and returns the headers to add. The message must carry names.HeaderCertificate already;
 // Content-Digest, Signature-Input and Signature are among the result. The key is P-256.
 func Sign(m Message, key crypto.Signer, p Params) (map[string]string, error) {
 	pub, ok := key.Public().(*ecdsa.PublicKey)
@@ -121,7 +121,7 @@ func Query(parameters map[string][]string) (string, error) {
 	return strings.Join(all, "&"), nil
 }
 
-// escape is url.QueryEscape, in which a blank is %20.
+// escape is url.QueryEscape, except that a space is %20.
 func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
 // base builds the signature base (RFC 9421 section 2.5).
@@ -139,7 +139,7 @@ func base(m Message, digest, input string) (string, error) {
 	}, input)
 }
 
-// signatureBase writes one line for each component and the parameters last; values that hold a line break
+// signatureBase writes one line for each component and the parameters last; values that contain a line break
 // could stand for other lines and are refused.
 func signatureBase(components, values []string, input string) (string, error) {
 	var b strings.Builder

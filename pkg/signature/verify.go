@@ -11,7 +11,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// inputShape is the one form of Signature-Input that is taken: our components in our order, our parameters in
+// inputShape is the one form of Signature-Input that is accepted: our components in our order, our parameters in
 // our order, each once. A general parser would have to decide about everything that isn't so; this refuses it.
 var inputShape = regexp.MustCompile(`^` + Label + `=(\(` + regexp.QuoteMeta(`"`+strings.Join(components, `" "`)+`"`) +
 	`\);created=([0-9]{1,13});expires=([0-9]{1,13});nonce="([A-Za-z0-9_-]{16,64})";keyid="([A-Za-z0-9_-]{43})"` +
@@ -20,7 +20,7 @@ var inputShape = regexp.MustCompile(`^` + Label + `=(\(` + regexp.QuoteMeta(`"`+
 var valueShape = regexp.MustCompile(`^` + Label + `=:([A-Za-z0-9+/]{86}==):$`)
 
 // Verify verifies a call's signature by the key of the certificate that it carries. Refusals are
-// [fault.Unauthenticated]; one that concerns time names the server's, so that the caller can correct its own.
+// [fault.Unauthenticated]; one about time names the server's, so that the caller can correct its own.
 // Whether the nonce was seen before is for the caller to check.
 func Verify(m Message, pub *ecdsa.PublicKey, now time.Time) (Params, error) {
 	if pub == nil || pub.Curve != elliptic.P256() {
@@ -101,7 +101,7 @@ func clock(message string, now time.Time) error {
 		"%s; the server's time is %s", message, now.UTC().Format(time.RFC3339))
 }
 
-// single gives the one value of a header.
+// single returns the one value of a header.
 func single(m Message, name string) (string, error) {
 	v := values(m, name)
 	switch len(v) {

@@ -9,7 +9,7 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Kinds of items of entity lock: a lock bars its target while it stands; the other bars what was issued before.
+// Kinds of items of entity lock: a lock shuts its target out while it lasts; the other revokes what was issued before.
 const (
 	lockStands = "lock"
 	lockBefore = "before"
@@ -24,7 +24,7 @@ func BeforeItem(l document.Lock, at time.Time) table.Item {
 	}
 }
 
-// Locks gives the locks as they stand now, and beside them those who are revoked. Some may have expired.
+// Locks returns the current locks and, beside them, the current revocations. Some may have expired.
 func (s *Store) Locks(ctx context.Context) (locks, revoked []document.Lock, err error) {
 	items, err := s.State.List(ctx, names.Lock)
 	if err != nil {

@@ -1,7 +1,7 @@
-// Package store reads what stands in the tables state, secrets and ledger, and with the packages below it is the only
+// Package store reads the tables state, secrets and ledger, and with the packages below it is the only
 // place that knows how their items look: issuance writes what signers do, change what administrators do.
 //
-// It decides nothing and writes events alone. Its entry point is [New].
+// It decides nothing and writes only events. Its entry point is [New].
 package store
 
 import (
@@ -48,7 +48,7 @@ func decode(kind string, i table.Item) (resource.Resource, error) {
 	return resource.DecodeSpec(kind, metadata(i), []byte(i.Text("spec")))
 }
 
-// decodeAll reads all of them, or gives none.
+// decodeAll reads all of them, or fails.
 func decodeAll(kind string, items []table.Item) ([]resource.Resource, error) {
 	var all []resource.Resource
 	for _, i := range items {
@@ -79,8 +79,8 @@ func one[T any](ctx context.Context, s *Store, kind, name string) (resource.Meta
 	return r.Metadata, *spec, true, nil
 }
 
-// Mappings gives all IAM mappings, as they stand now. One that can't be read, as a newer release may have written it, is
-// not left out: whom it matches must not come in by what is left. If it can't be said whom it matches, that is an error.
+// Mappings returns all current IAM mappings. One that can't be read, as a newer release may have written it, is
+// not left out: what it matches must not be admitted by the others. It is an error if even its match can't be read.
 func (s *Store) Mappings(ctx context.Context) ([]resource.Mapping, error) {
 	items, err := s.State.List(ctx, names.Mapping)
 	if err != nil {
@@ -105,8 +105,8 @@ func (s *Store) Mappings(ctx context.Context) ([]resource.Mapping, error) {
 	return all, nil
 }
 
-// Roles gives all roles that are stored, as they stand now; presets are not among them. One that can't be read, as a
-// newer release may have written it, is not left out: it bars its holders.
+// Roles returns all current stored roles; presets are not among them. One that can't be read, as a
+// newer release may have written it, is not left out: it denies its holders everything.
 func (s *Store) Roles(ctx context.Context) ([]resource.Role, error) {
 	items, err := s.State.List(ctx, names.Role)
 	if err != nil {
@@ -124,25 +124,25 @@ func (s *Store) Roles(ctx context.Context) ([]resource.Role, error) {
 	return all, nil
 }
 
-// User gives a user's record, if there is one.
+// User returns a user's record, if there is one.
 func (s *Store) User(ctx context.Context, name string) (resource.User, bool, error) {
 	m, spec, found, err := one[resource.UserSpec](ctx, s, names.User, name)
 	return resource.User{Metadata: m, Spec: spec}, found, err
 }
 
-// Token gives a join token, if there is one.
+// Token returns a join token, if there is one.
 func (s *Store) Token(ctx context.Context, name string) (resource.Token, bool, error) {
 	m, spec, found, err := one[resource.TokenSpec](ctx, s, names.Token, name)
 	return resource.Token{Metadata: m, Spec: spec}, found, err
 }
 
-// Partition is where resources of a kind stand.
+// Partition returns where resources of a kind are.
 func Partition(kind string) string {
 	k, _ := resource.KindOf(kind)
 	return k.Partition()
 }
 
-// Get gives a resource as it stands now, if there is one.
+// Get returns the current resource, if there is one.
 func (s *Store) Get(ctx context.Context, kind, name string) (resource.Resource, bool, error) {
 	item, err := s.State.Get(ctx, table.Key{PK: Partition(kind), SK: name})
 	if errors.Is(err, table.ErrNotFound) {
@@ -155,7 +155,7 @@ func (s *Store) Get(ctx context.Context, kind, name string) (resource.Resource, 
 	return r, err == nil, err
 }
 
-// List gives all resources of a kind as they stand now, sorted by name.
+// List returns all current resources of a kind, sorted by name.
 func (s *Store) List(ctx context.Context, kind string) ([]resource.Resource, error) {
 	items, err := s.State.List(ctx, Partition(kind))
 	if err != nil {
@@ -164,7 +164,7 @@ func (s *Store) List(ctx context.Context, kind string) ([]resource.Resource, err
 	return decodeAll(kind, items)
 }
 
-// Page gives at most limit resources of a kind that stand behind a name, sorted by name, and says whether there may be
+// Page returns at most limit resources of a kind that come after a name, sorted by name, and says whether there may be
 // more. A limit of 0 is all of them.
 func (s *Store) Page(ctx context.Context, kind, after string, limit int) (all []resource.Resource, more bool, err error) {
 	if limit == 0 {
@@ -182,7 +182,7 @@ func (s *Store) Page(ctx context.Context, kind, after string, limit int) (all []
 // KeyInput is the counter that every change adds to.
 var KeyInput = table.Key{PK: names.Input, SK: "policy"}
 
-// Input gives the counter that every change adds to, as it stands now; 0 before the first.
+// Input returns the current value of the counter that every change adds to; 0 before the first.
 func (s *Store) Input(ctx context.Context) (int64, error) {
 	item, err := s.State.Get(ctx, KeyInput)
 	if errors.Is(err, table.ErrNotFound) {

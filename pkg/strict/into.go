@@ -16,19 +16,19 @@ import (
 
 // Options change what [Node.Into] accepts.
 type Options struct {
-	// Scalars accepts a string where a list of strings is meant: `team: backend`.
+	// Scalars accepts a string where a list of strings is expected: `team: backend`.
 	Scalars bool
-	// Unknown passes over keys that are not known here, for what a newer release may have written. Whoever sets it looks
+	// Unknown ignores keys that are not known here, for what a newer release may have written. Whoever sets it looks
 	// at what the document itself calls critical, see [Knows].
 	Unknown bool
-	// Written refuses what is written and says nothing: null, and an empty value of a field that is left out when empty.
+	// Written refuses what is written but says nothing: null, and an empty value of a field that is omitted when empty.
 	// It would vanish, and its writer may have meant "none" where leaving it out means "any". False says what it says, and
 	// so does an empty mapping of known keys.
 	Written bool
 }
 
 // Knows reports whether v, a struct, has a field at a path of json names such as spec.options.record. Lists and maps on
-// the way are looked through; the keys of a map have no names of their own.
+// the way are looked through; the keys of a map have no field names.
 func Knows(v any, path string) bool {
 	t := reflect.TypeOf(v)
 	for name := range strings.SplitSeq(path, ".") {
@@ -59,7 +59,7 @@ func (n *Node) Into(v any, o Options) error {
 	return nil
 }
 
-// Place gives the position of the value at a path such as spec.allow.logins[0], or of the nearest value above it.
+// Place returns the position of the value at a path such as spec.allow.logins[0], or of the nearest value above it.
 func (n *Node) Place(path string) string {
 	at, line, col := n, n.Line, n.Col
 	for rest := path; rest != "" && at != nil; {
@@ -78,7 +78,7 @@ func (n *Node) step(path string, line, col int) (*Node, int, int, string) {
 		}
 		return nil, line, col, ""
 	}
-	best := -1 // the longest key that the path begins with: keys may hold dots
+	best := -1 // the longest key that the path begins with: keys may contain dots
 	for i, k := range n.keys {
 		tail, ok := strings.CutPrefix(path, k)
 		if ok && (tail == "" || tail[0] == '.' || tail[0] == '[') && (best < 0 || len(k) > len(n.keys[best])) {
@@ -224,7 +224,7 @@ func (d *decoder) list(n *Node, v reflect.Value, path string) {
 	}
 }
 
-// element refuses null, which is no value for a member of a list or map.
+// element refuses null, which can't be a member of a list or map.
 func (d *decoder) element(n *Node, v reflect.Value, path string) {
 	if n.Type == Null && v.Kind() != reflect.Interface {
 		d.fault(n.Line, n.Col, path, "this is empty; write a value or take the entry out")
@@ -247,7 +247,7 @@ func (d *decoder) mapping(n *Node, v reflect.Value, path string) {
 		e := reflect.New(v.Type().Elem()).Elem()
 		d.element(n.items[i], e, child(path, key))
 		if e.Kind() == reflect.Slice && e.IsNil() {
-			e.Set(reflect.MakeSlice(e.Type(), 0, 0)) // else it is written as null, which is refused when it is read again
+			e.Set(reflect.MakeSlice(e.Type(), 0, 0)) // otherwise it is written as null, which is refused when it is read again
 		}
 		v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), e)
 	}
@@ -277,7 +277,7 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 	}
 }
 
-// nothing says in which way a value says nothing.
+// nothing names the way in which a value says nothing.
 func nothing(n *Node) string {
 	if n.Type == Number || n.Type == String && n.Text != "" {
 		return n.Text + " means nothing here"
@@ -331,7 +331,7 @@ func fieldsOf(t reflect.Type) map[string]field {
 // fieldCache maps a reflect.Type to its fields: identities are read on every connection.
 var fieldCache sync.Map
 
-// plain gives the tree as encoding/json would: map[string]any, []any, json.Number, string, bool, nil.
+// plain returns the tree as encoding/json would: map[string]any, []any, json.Number, string, bool, nil.
 func (n *Node) plain() any {
 	switch n.Type {
 	case Null:

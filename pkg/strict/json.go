@@ -19,7 +19,7 @@ func JSON(data []byte, limit int, v any) error {
 	return n.Into(v, Options{})
 }
 
-// LaterJSON is [JSON] for what a newer release may have written: keys that are not known here are passed over.
+// LaterJSON is [JSON] for what a newer release may have written: it ignores keys that are not known here.
 func LaterJSON(data []byte, limit int, v any) error {
 	n, err := ParseJSON(data, limit)
 	if err != nil {

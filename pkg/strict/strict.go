@@ -3,7 +3,7 @@
 // trailing data and invalid UTF-8 are refused; all faults are reported at once, each with its path and,
 // for YAML, its line and column, in words that need no knowledge of Go.
 //
-// It knows nothing of what the values mean. Its entry points are [JSON], [ParseYAML] and [Node.Into].
+// It doesn't know what the values mean. Its entry points are [JSON], [ParseYAML] and [Node.Into].
 package strict
 
 import (
@@ -40,18 +40,18 @@ func (t Type) String() string { return typeNames[t] }
 // Node is a value of a document.
 type Node struct {
 	Type Type
-	Text string // of a scalar: a string's value, a number as written, true, false
+	Text string // for a scalar: a string's value, a number as written, true, false
 	Line int    // from 1; 0 when the document's lines mean nothing to a person
 	Col  int    // from 1
 
-	items []*Node  // of a list, or an object's values
-	keys  []string // of an object, as written
-	spots []spot   // of an object: where each key stands
+	items []*Node  // for a list, or an object's values
+	keys  []string // for an object, as written
+	spots []spot   // for an object: where each key is
 }
 
 type spot struct{ line, col int }
 
-// Get gives the value of an object's key, or nil.
+// Get returns the value of an object's key, or nil.
 func (n *Node) Get(key string) *Node {
 	if n == nil || n.Type != Object {
 		return nil
@@ -64,7 +64,7 @@ func (n *Node) Get(key string) *Node {
 	return nil
 }
 
-// Items gives the values of a list; nothing of another node.
+// Items returns the values of a list; nothing for another node.
 func (n *Node) Items() []*Node {
 	if n.Type != List {
 		return nil
@@ -117,7 +117,7 @@ func tooLarge(size, limit int) error {
 	if size <= limit {
 		return nil
 	}
-	// Readers stop behind the limit, so that the size is not the document's.
+	// Readers stop after the limit, so the size is not the document's.
 	return fault.Newf(fault.TooLarge, "make it smaller or split it", "the document is longer than %d bytes; %s are allowed", limit, amount(limit))
 }
 

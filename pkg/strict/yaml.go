@@ -17,8 +17,7 @@ import (
 )
 
 // ParseYAML reads the documents of a file, separated by ---, into trees; empty ones are left out. Anchors,
-// aliases, merge keys, tags and keys that are no strings are refused: what is read is what is seen. Faults are
-// [fault.BadInput] or [fault.TooLarge] and name line and column.
+// aliases, merge keys, tags and keys that are not strings are refused: what you see is what is read.
 func ParseYAML(data []byte, limit int) (documents []*Node, err error) {
 	if err := tooLarge(len(data), limit); err != nil {
 		return nil, err
@@ -27,7 +26,7 @@ func ParseYAML(data []byte, limit int) (documents []*Node, err error) {
 		return nil, refuse(0, 0, "", "the file is not valid UTF-8")
 	}
 	defer func() {
-		// The parser is given whatever people send; what it can't take is bad input, not our end.
+		// The parser gets whatever people send; what it can't handle is bad input and must not crash us.
 		if r := recover(); r != nil {
 			documents, err = nil, fault.New(fault.BadInput, "this is not YAML", "check quotes, brackets and indentation")
 		}
@@ -44,7 +43,7 @@ func ParseYAML(data []byte, limit int) (documents []*Node, err error) {
 	return documents, nil
 }
 
-// separate gives each document of a file with the number of lines before it. The parser is not left to do it: at the
+// separate returns each document of a file with the number of lines before it. The parser is not left to do it: at the
 // second of two separators in a row, or at one behind a comment, it stops and drops all that follows.
 func separate(text string) iter.Seq2[int, string] {
 	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(text, "\ufeff"))
@@ -77,7 +76,7 @@ func separate(text string) iter.Seq2[int, string] {
 	}
 }
 
-// marker reports whether a line begins with --- or ..., which then stands alone or before a blank (YAML 1.2.2, section 9.1.2).
+// marker reports whether a line begins with --- or ..., alone or before a space (YAML 1.2.2, section 9.1.2).
 func marker(line, mark string) (rest string, is bool) {
 	rest, is = strings.CutPrefix(line, mark)
 	return rest, is && (rest == "" || strings.ContainsRune(" \t\n", rune(rest[0])))

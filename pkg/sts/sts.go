@@ -56,7 +56,7 @@ func New(c Config) (*Client, error) {
 	return cl, nil
 }
 
-// Caller sends the request and gives the role whose session signed it. What STS refuses is a fault.
+// Caller sends the request and returns the role whose session signed it. What STS refuses is a fault.
 func (c *Client) Caller(ctx context.Context, r proof.Request) (resource.IAMIdentity, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -17,7 +17,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 )
 
-// API is what is used of a *dynamodb.Client.
+// API is what we use of a *dynamodb.Client.
 type API interface {
 	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
 	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
@@ -30,7 +30,7 @@ type API interface {
 // ErrNotFound says that there is no item under the key.
 var ErrNotFound = errors.New("no such item")
 
-// Conflict says that a condition did not hold; Op is the index of the operation that failed in a transaction.
+// Conflict says that a condition was not met; Op is the index of the operation that failed in a transaction.
 type Conflict struct{ Op int }
 
 func (c *Conflict) Error() string {
@@ -48,10 +48,10 @@ type Table struct {
 	Name string
 }
 
-// Get reads an item with strong consistency. It is ErrNotFound when there is none.
+// Get reads an item with strong consistency. It fails with ErrNotFound when there is none.
 func (t Table) Get(ctx context.Context, key Key) (Item, error) { return t.get(ctx, key, true) }
 
-// Glance reads an item with eventual consistency, at half the price. It is ErrNotFound when there is none.
+// Glance reads an item with eventual consistency, at half the price. It fails with ErrNotFound when there is none.
 func (t Table) Glance(ctx context.Context, key Key) (Item, error) { return t.get(ctx, key, false) }
 
 func (t Table) get(ctx context.Context, key Key, strong bool) (Item, error) {
@@ -87,8 +87,8 @@ func (t Table) List(ctx context.Context, pk string) ([]Item, error) {
 	}
 }
 
-// Page reads at most limit items of a partition that stand behind a sort key, with strong consistency, and says whether
-// there may be more. It may give fewer, for a page has 1 MB at most.
+// Page reads at most limit items of a partition that come after a sort key, with strong consistency, and says whether
+// there may be more. It may return fewer, since a page has at most 1 MB.
 func (t Table) Page(ctx context.Context, pk, after string, limit int) (items []Item, more bool, err error) {
 	in := &dynamodb.QueryInput{
 		TableName: &t.Name, ConsistentRead: aws.Bool(true), KeyConditionExpression: aws.String("pk = :pk"),
@@ -107,7 +107,7 @@ func (t Table) Page(ctx context.Context, pk, after string, limit int) (items []I
 	return items, len(out.LastEvaluatedKey) > 0, nil
 }
 
-// Put writes an item, whatever stood there.
+// Put writes an item, whatever was there.
 func (t Table) Put(ctx context.Context, item Item) error {
 	_, err := t.API.PutItem(ctx, &dynamodb.PutItemInput{TableName: &t.Name, Item: item})
 	if err != nil {
@@ -121,7 +121,7 @@ func (t Table) Create(ctx context.Context, item Item) error {
 	return t.PutIf(ctx, item, "attribute_not_exists(pk)", nil)
 }
 
-// PutIf writes an item if the condition holds for what stands there; otherwise the error is a *Conflict.
+// PutIf writes an item if the condition holds for what is there; otherwise the error is a *Conflict.
 func (t Table) PutIf(ctx context.Context, item Item, condition string, values Item) error {
 	in := &dynamodb.PutItemInput{TableName: &t.Name, Item: item, ConditionExpression: &condition}
 	if len(values) > 0 {
@@ -131,7 +131,7 @@ func (t Table) PutIf(ctx context.Context, item Item, condition string, values It
 	return single(err, item.Text(names.PK), item.Text(names.SK))
 }
 
-// Delete removes an item; one that isn't there is no error.
+// Delete removes an item; it is not an error if there is none.
 func (t Table) Delete(ctx context.Context, key Key) error {
 	_, err := t.API.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &t.Name, Key: key.item()})
 	return single(err, key.PK, key.SK)
@@ -158,7 +158,7 @@ func single(err error, pk, sk string) error {
 // Item is an item's attributes.
 type Item map[string]types.AttributeValue
 
-// Text gives a string attribute, "" when it is absent or something else.
+// Text returns a string attribute, "" when it is absent or something else.
 func (i Item) Text(name string) string {
 	if v, ok := i[name].(*types.AttributeValueMemberS); ok {
 		return v.Value
@@ -166,7 +166,7 @@ func (i Item) Text(name string) string {
 	return ""
 }
 
-// Int gives a number attribute, 0 when it is absent or something else.
+// Int returns a number attribute, 0 when it is absent or something else.
 func (i Item) Int(name string) int64 {
 	if v, ok := i[name].(*types.AttributeValueMemberN); ok {
 		n, err := strconv.ParseInt(v.Value, 10, 64)
@@ -177,7 +177,7 @@ func (i Item) Int(name string) int64 {
 	return 0
 }
 
-// Bytes gives a binary attribute, nil when it is absent or something else.
+// Bytes returns a binary attribute, nil when it is absent or something else.
 func (i Item) Bytes(name string) []byte {
 	if v, ok := i[name].(*types.AttributeValueMemberB); ok {
 		return v.Value

@@ -14,7 +14,7 @@ import (
 // Op is one operation of a transaction.
 type Op struct{ item types.TransactWriteItem }
 
-// PutOp writes an item; condition "" means whatever stood there.
+// PutOp writes an item; condition "" means whatever was there.
 func (t Table) PutOp(item Item, condition string, values Item) Op {
 	return Op{types.TransactWriteItem{Put: &types.Put{
 		TableName: &t.Name, Item: item, ConditionExpression: text(condition), ExpressionAttributeValues: filled(values),
@@ -56,7 +56,7 @@ func filled(values Item) Item {
 // attempts bounds how often a transaction that collided with another is tried: collisions are short.
 const attempts = 5
 
-// Transact does all operations or none. When a condition did not hold the error is a *Conflict that names
+// Transact does all operations or none. When a condition was not met the error is a *Conflict that names
 // the first such operation; a mere collision with another transaction is tried again. All attempts carry one
 // token: an answer that was lost on the way cannot make the transaction happen twice.
 func Transact(ctx context.Context, api API, ops ...Op) error {

@@ -1,7 +1,7 @@
 // Package trigger runs a function whatever triggered it: a call by another function, a stream, a schedule, or
-// CloudFormation, each with the answer that it wants.
+// CloudFormation, each with the answer that it expects.
 //
-// It doesn't know what is run. Its entry point is [Handle].
+// It doesn't know what it runs. Its entry point is [Handle].
 package trigger
 
 import (
@@ -33,13 +33,13 @@ func published(h document.Head) Published {
 	}
 }
 
-// Direct marks the event of a caller that wants a fault as an answer. All else — stream, schedule — wants an
+// Direct marks the event of a caller that wants a fault as an answer. Everything else (stream, schedule) wants an
 // error, so that AWS tries again.
 type Direct struct {
 	Direct bool `json:"direct"`
 }
 
-// Handle makes a Lambda handler of a run that takes nothing from its event but how to answer.
+// Handle makes a Lambda handler from a run that takes only the way to answer from its event.
 func Handle(log *slog.Logger, run func(context.Context) (document.Head, error)) func(context.Context, json.RawMessage) (any, error) {
 	return func(ctx context.Context, payload json.RawMessage) (any, error) {
 		var event struct {

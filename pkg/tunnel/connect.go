@@ -18,7 +18,7 @@ import (
 // ConnectConfig is how a client reaches a target through a proxy.
 type ConnectConfig struct {
 	Addrs       []string         // host:port of proxies, tried in order until one answers
-	Certificate *tls.Certificate // the user's X.509 certificate and its tls key
+	Certificate *tls.Certificate // the user's X.509 certificate and its TLS key
 	Trust       document.Trust   // whose host-x509 keys the proxy's certificate must come from
 	Target      identity.Target  // its name may be an agent's id
 	TraceID     string           // the client's own, for logs
@@ -26,11 +26,11 @@ type ConnectConfig struct {
 	Dial        DialFunc
 }
 
-// DialConnect gives a connection to the target that a proxy splices to the target's agent. It returns after
+// DialConnect returns a connection to the target that a proxy splices to the target's agent. It returns after
 // the TLS handshake; the request goes out together with the first Write (or alone at the first Read), and
 // its answer is read by the first Read: a refusal is the *fault.Fault that Read returns, so nothing costs a
 // round trip of its own. Many proxies may stand behind one address, and one of them may lack the target's
-// tunnel: what that one refuses is asked of another. The connection has CloseWrite. What runs inside must
+// tunnel: when it refuses, another is asked. The connection has CloseWrite. What runs inside must
 // authenticate the target itself: for SSH by certs.VerifySSHHost.
 func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {
 	request, err := frame.Append(nil, &frame.ConnectRequest{
@@ -46,7 +46,7 @@ func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {
 	return newConnected(conn, request, c.dial), nil
 }
 
-// dial gives a connection to the first proxy that answers.
+// dial returns a connection to the first proxy that answers.
 func (c ConnectConfig) dial(ctx context.Context) (*tls.Conn, error) {
 	config := clientTLS(names.ALPNConnect, c.Certificate, verifyProxy(c.Trust, c.Now, func(identity.Host) {}))
 	var last error = fault.New(fault.Unreachable, "no proxy is known", "ask your administrator whether the cluster's proxies are running")
@@ -63,7 +63,7 @@ func (c ConnectConfig) dial(ctx context.Context) (*tls.Conn, error) {
 	return nil, last
 }
 
-// answered leaves refusals as they are and names what a broken connection means to the user.
+// answered leaves refusals alone and says what a broken connection means to the user.
 func answered(err error) error {
 	if err == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/stile-dev/stile/pkg/frame"
 )
 
-// Asking another proxy. An agent holds tunnels to two proxies, and a proxy that has just started holds none yet; a
+// Asking another proxy. An agent has tunnels to two proxies, and a proxy that has just started has none yet; a
 // balancer knows neither. What was sent is small before the answer: SSH's version and its first message.
 const (
 	asks     = 5 // proxies asked in all
@@ -22,7 +22,7 @@ const (
 	askKept  = 64 << 10 // bytes that are kept to be sent again
 )
 
-// connected sends its request with the first bytes and takes the answer off before the first bytes.
+// connected sends its request with the first bytes and strips the answer from the first bytes that come back.
 type connected struct {
 	dial    func(context.Context) (*tls.Conn, error)
 	began   time.Time
@@ -63,12 +63,12 @@ func (c *connected) Write(p []byte) (int, error) {
 	}
 	n, err := conn.Write(b)
 	if err != nil && c.mayAsk() && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return len(p), nil // Read says what came of it, and may send it again
+		return len(p), nil // Read reports the outcome, and may send it again
 	}
 	return max(0, n-(len(b)-len(p))), err
 }
 
-// keep gives what to send for p, the request before it if it is the first, and remembers it.
+// keep returns what to send for p, the request before it if it is the first, and remembers it.
 func (c *connected) keep(p []byte) ([]byte, *tls.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,7 +107,7 @@ func (c *connected) Read(p []byte) (int, error) {
 	return c.current().Read(p)
 }
 
-// ask reads the answer, and asks others while it is that this proxy has no way to the target.
+// ask reads the answer, and asks others as long as it is that a proxy has no way to the target.
 func (c *connected) ask() error {
 	if _, err := c.Write(nil); err != nil { // the request alone, if nothing was written yet
 		return err
@@ -131,9 +131,9 @@ func (c *connected) ask() error {
 	return first
 }
 
-// again takes another connection and sends on it what was sent.
+// again takes another connection and sends what was sent before.
 func (c *connected) again() error {
-	_ = c.current().Close() // lets go whoever is stuck in writing
+	_ = c.current().Close() // frees whoever is stuck in writing
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	ctx, cancel := context.WithTimeout(c.over, askLimit)

@@ -16,7 +16,7 @@ const (
 	DefaultDead    = 9 * time.Second
 )
 
-// ErrDead is what Control.Run returns when the other side said nothing for too long.
+// ErrDead is what Control.Run returns when the other side was silent for too long.
 var ErrDead = errors.New("the other side of the tunnel is silent")
 
 // ControlConfig is a control stream and what to do with its frames.
@@ -95,7 +95,7 @@ func (c *Control) take(m *frame.Control) error {
 
 func (c *Control) hear() { c.heard.Store(int64(time.Since(c.started))) }
 
-// idle is for how long the other side and this one said nothing.
+// idle returns how long the other side and this one have been silent.
 func (c *Control) idle() (heard, said time.Duration) {
 	heard = time.Since(c.started) - time.Duration(c.heard.Load())
 	if c.config.Idle == nil {
@@ -105,7 +105,7 @@ func (c *Control) idle() (heard, said time.Duration) {
 	return min(heard, h), said
 }
 
-// look runs when the other side may have been silent long enough for a ping, or for good.
+// look runs when the other side may have been silent long enough for a ping, or for giving up.
 func (c *Control) look(watch *time.Timer) {
 	heard, said := c.idle()
 	if heard >= c.config.Dead {

@@ -20,13 +20,13 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 // DialConfig is how an agent reaches a proxy.
 type DialConfig struct {
 	Addr        string           // host:port
-	Certificate *tls.Certificate // the agent's X.509 certificate and its tls key
+	Certificate *tls.Certificate // the agent's X.509 certificate and its TLS key
 	Trust       document.Trust   // whose host-x509 keys the proxy's certificate must come from
 	Now         func() time.Time // nil is time.Now
 	Dial        DialFunc
 }
 
-// Dial opens a session to a proxy over mutual TLS and says which proxy answered. The context bounds the
+// Dial opens a session to a proxy over mutual TLS and returns which proxy answered. The context bounds the
 // handshake, not the session. Errors are faults.
 func Dial(ctx context.Context, c DialConfig) (Session, identity.Host, error) {
 	var proxy identity.Host

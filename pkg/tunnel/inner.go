@@ -19,17 +19,17 @@ import (
 
 // InnerConfig is how a client speaks to the agent of a target, inside what a proxy splices.
 type InnerConfig struct {
-	Certificate *tls.Certificate  // the user's X.509 certificate and its tls key
+	Certificate *tls.Certificate  // the user's X.509 certificate and its TLS key
 	Trust       document.Trust    // whose host-x509 keys the agent's certificate must come from
-	Target      identity.Target   // that the agent's certificate must allow it to serve
-	Agents      []string          // ids that serve the target, as the API told; empty takes any whose certificate does
+	Target      identity.Target   // target that the agent's certificate must allow it to serve
+	Agents      []string          // ids that serve the target, according to the API; empty accepts any whose certificate does
 	Use         map[string]string // how the target is used, by the kind's uses
 	TraceID     string            // the client's own, for logs
 	Now         func() time.Time  // nil is time.Now
 }
 
-// Inner finishes a second TLS with the target's agent over conn, such as [DialConnect]'s, and has the use admitted.
-// What then passes can be read by these two alone. It owns conn from here on. Refusals are faults, the agent's own too;
+// Inner finishes a second TLS handshake with the target's agent over conn, such as [DialConnect]'s, and has the use admitted.
+// Only these two can read what then passes. It owns conn from here on. Refusals are faults, the agent's own too;
 // the context bounds all of it.
 func Inner(ctx context.Context, conn net.Conn, c InnerConfig) (*tls.Conn, error) {
 	if c.Now == nil {
@@ -56,7 +56,7 @@ func Inner(ctx context.Context, conn net.Conn, c InnerConfig) (*tls.Conn, error)
 		"the connection to %s broke", c.Target).Because(err)
 }
 
-// verify accepts an agent that may serve the target, and only those that were told of when some were.
+// verify accepts an agent that may serve the target, and only a listed one when some are listed.
 func (c InnerConfig) verify(s tls.ConnectionState) error {
 	host, err := PeerHost(s, c.Trust, identity.KindAgent, c.Now())
 	if err == nil && (!host.Serves(c.Target) || len(c.Agents) > 0 && !slices.Contains(c.Agents, host.ID)) {
@@ -69,7 +69,7 @@ func (c InnerConfig) verify(s tls.ConnectionState) error {
 	return nil
 }
 
-// AcceptInner finishes the agent's side of [Inner] and says which user is on the other. Whether the user may do what
+// AcceptInner finishes the agent's side of [Inner] and returns which user is on the other. Whether the user may do what
 // Use says is for the caller to decide, who then answers with frame.WriteOpen or frame.WriteRefusal.
 func AcceptInner(ctx context.Context, conn net.Conn, certificate func() *tls.Certificate, state document.State, now time.Time) (*tls.Conn, identity.User, *x509.Certificate, error) {
 	inner := tls.Server(conn, ServerTLS(certificate, names.ALPNTarget))

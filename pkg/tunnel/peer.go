@@ -12,7 +12,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 )
 
-// PeerUser says which user is on the other side of a finished handshake: the certificate must come from the
+// PeerUser returns which user is on the other side of a finished handshake: the certificate must come from the
 // trust document's user-x509 keys and be in force at now. Errors are faults that the user may see.
 func PeerUser(s tls.ConnectionState, trust document.Trust, now time.Time) (identity.User, *x509.Certificate, error) {
 	if len(s.PeerCertificates) == 0 {
@@ -21,7 +21,7 @@ func PeerUser(s tls.ConnectionState, trust document.Trust, now time.Time) (ident
 	return certs.VerifyX509User(chain(s), trust.CA(names.KeyUserX509), now)
 }
 
-// PeerHost says which agent or proxy (kind) is on the other side, by the trust document's host-x509 keys.
+// PeerHost returns which agent or proxy (kind) is on the other side, by the trust document's host-x509 keys.
 func PeerHost(s tls.ConnectionState, trust document.Trust, kind string, now time.Time) (identity.Host, error) {
 	if len(s.PeerCertificates) == 0 {
 		return identity.Host{}, fault.Newf(fault.Unauthenticated, "join the cluster first", "no %s certificate was shown", kind)

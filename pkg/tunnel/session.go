@@ -1,4 +1,4 @@
-// Package tunnel holds what a connection between two of our processes is made of: TLS 1.3 with
+// Package tunnel has what a connection between two of our processes is made of: TLS 1.3 with
 // certificates of the cluster, many streams over one connection, the control stream that watches whether
 // the other side still lives, and the client's way through a proxy.
 //
@@ -32,9 +32,9 @@ type Session interface {
 	Close() error
 	// Done is closed when the session is over, for whatever reason.
 	Done() <-chan struct{}
-	// Idle is for how long no byte came, and for how long none went, over the connection as a whole.
+	// Idle returns how long no byte came, and how long none went, over the connection as a whole.
 	Idle() (heard, said time.Duration)
-	// Streams is the number of open streams, the control stream included.
+	// Streams returns the number of open streams, including the control stream.
 	Streams() int
 }
 

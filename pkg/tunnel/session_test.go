@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pair gives two sessions joined over loopback, closed at the end of the test.
+// pair returns two sessions joined over loopback, closed at the end of the test.
 func pair(t testing.TB) (dialled, listened tunnel.Session) {
 	t.Helper()
 	a, b := loopback(t)
@@ -56,7 +56,7 @@ func loopback(t testing.TB) (a, b net.Conn) {
 	return a, <-got
 }
 
-// streams gives both ends of one stream.
+// streams returns both ends of one stream.
 func streams(t testing.TB) (a, b tunnel.Stream) {
 	t.Helper()
 	s, r := pair(t)

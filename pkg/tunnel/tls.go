@@ -8,7 +8,7 @@ import (
 )
 
 // ServerTLS is the configuration of a proxy's port. certificate is asked at each handshake, so that a renewed one
-// shows at once. Any client certificate, or none, is taken here, with proof of its key: the handler of the protocol verifies it
+// shows at once. Any client certificate, or none, is accepted here, with proof of its key: the handler of the protocol verifies it
 // and can then say what is wrong with it, which a TLS alert cannot. Sessions are never resumed: a resumed
 // one would not look at the certificate again.
 func ServerTLS(certificate func() *tls.Certificate, protocols ...string) *tls.Config {
@@ -49,7 +49,7 @@ func clientTLS(protocol string, certificate *tls.Certificate, verify func(tls.Co
 	return config
 }
 
-// chain gives the DER certificates that the other side showed, the leaf first.
+// chain returns the DER certificates that the other side showed, the leaf first.
 func chain(s tls.ConnectionState) [][]byte {
 	out := make([][]byte, len(s.PeerCertificates))
 	for i, c := range s.PeerCertificates {

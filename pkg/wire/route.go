@@ -2,7 +2,7 @@ package wire
 
 // Who may call an operation.
 const (
-	CallerAnonymous = "anonymous" // anybody; the evidence in the body is what counts
+	CallerAnonymous = "anonymous" // anyone; the evidence in the body is what counts
 	CallerUser      = "user"      // a signed call by a person's certificate
 	CallerAdmin     = "admin"     // the same, and the use case asks the policy for a rule
 	CallerHost      = "host"      // a signed call by an agent's or a proxy's certificate

@@ -13,7 +13,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 )
 
-// Config is what the task's environment says; package names tells where each value stands.
+// Config is what the task's environment says; package names has the variable of each value.
 type Config struct {
 	Cluster    string
 	API        string         // URL
@@ -71,7 +71,7 @@ func Read(lookup func(string) (string, bool)) (Config, error) {
 	return c, f
 }
 
-// APIHost is the one place that stile-api/1 leads to, host:port.
+// APIHost returns the one place that stile-api/1 leads to, host:port.
 func (c Config) APIHost() string {
 	u, err := url.Parse(c.API)
 	if err != nil {

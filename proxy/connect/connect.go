@@ -65,7 +65,7 @@ func New(c Config) *Handler {
 	return &Handler{c}
 }
 
-// Serve verifies the user, reads one request and joins the connection with the target until either ends.
+// Serve verifies the user, reads one request and joins the connection to the target until either ends.
 func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
 	defer stop()
@@ -92,7 +92,7 @@ func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 		"bytes_in", sent, "bytes_out", received, "seconds", h.config.Now().Sub(began).Seconds())
 }
 
-// user verifies the client's certificate. What the user may do is the agent's to decide.
+// user verifies the client's certificate. What the user may do is for the agent to decide.
 func (h *Handler) user(c *edge.Conn) (identity.User, error) {
 	state := h.config.Documents.State()
 	user, _, err := tunnel.PeerUser(c.ConnectionState(), state.Trust, state.Now(h.config.Now()))
@@ -102,7 +102,7 @@ func (h *Handler) user(c *edge.Conn) (identity.User, error) {
 	return user, err
 }
 
-// standing asks the one judge about a known user and the target. What keeps somebody out is an event; documents that
+// standing asks the documents whether a known user is in good standing. A refusal becomes an event; documents that
 // are on their way are waited for.
 func (h *Handler) standing(ctx context.Context, c *edge.Conn, user identity.User, target identity.Target) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -158,18 +158,18 @@ func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, ta
 	return stream, nil
 }
 
-// validName takes a target's name or an agent's id.
+// validName accepts a target's name or an agent's id.
 func validName(name string) bool {
 	return identity.ValidTargetName(name) || identity.ValidID("agt", name)
 }
 
-// offline is all that a proxy knows: whether there is such a target stands elsewhere, and another proxy may hold its tunnel.
+// offline says all that a proxy knows: it can't tell whether there is such a target, and another proxy may have its tunnel.
 func offline(t identity.Target) *fault.Fault {
 	return fault.Newf(fault.NoTunnel, "run stile ls to see whether it exists and is online",
 		"no tunnel for %s %s at this proxy: it is offline, or there is no such %s", t.Kind, t.Name, t.Kind)
 }
 
-// lastWords is how long a refused client may take to read why.
+// lastWords is how long a refused client may take to read the reason.
 const lastWords = 2 * time.Second
 
 // refuse answers with the fault and waits for the client to hang up: closing with its bytes unread would take the
@@ -184,7 +184,7 @@ func (h *Handler) refuse(ctx context.Context, c *edge.Conn, err error) {
 	}
 }
 
-// answered is a stream whose first byte must come in time; when it doesn't, the client reads a refusal instead.
+// answered is a stream whose first byte must come in time; otherwise the client reads a refusal instead.
 type answered struct {
 	tunnel.Stream
 	limit   time.Duration

@@ -36,7 +36,7 @@ func (c *Conn) Lift() {
 
 var errTooMuch = errors.New("too many bytes before identifying itself")
 
-// bounded fails reads past a number of bytes until it is set free.
+// bounded fails reads past a number of bytes until it is freed.
 type bounded struct {
 	net.Conn
 	left atomic.Int64

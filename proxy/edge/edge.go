@@ -20,8 +20,8 @@ import (
 
 // Limits bounds what sources may take. The zero value of a field takes its default.
 type Limits struct {
-	Unknown    int           // connections of one address that have not been admitted yet: 128, for offices behind one address
-	Connected  int           // connections of one address: 4096
+	Unknown    int           // connections from one address that have not been admitted yet: 128, for offices behind one address
+	Connected  int           // connections from one address: 4096
 	Handshakes int           // handshakes at once, all sources together: 1024
 	Time       time.Duration // to be admitted: 10 s
 	Bytes      int64         // that may be read before being admitted: 128 KiB, a handshake and two frames
@@ -131,7 +131,7 @@ func (e *Edge) serve(ctx context.Context, raw net.Conn) {
 	e.stranger(ctx, "Connection refused", source, errors.New("it speaks none of our protocols"))
 }
 
-// source gives the client's address, the socket's or that in the header of a balancer, and the connection without
+// source returns the client's address, the socket's or that in the header of a balancer, and the connection without
 // the header.
 func (e *Edge) source(raw net.Conn) (net.Conn, netip.AddrPort, error) {
 	peer := address(raw.RemoteAddr())
@@ -143,7 +143,7 @@ func (e *Edge) source(raw net.Conn) (net.Conn, netip.AddrPort, error) {
 	return raw, peer, nil
 }
 
-// handshake waits for its turn, so that a crowd is served one after the other instead of all too late.
+// handshake waits for its turn, so that a crowd is served one after another instead of all too late.
 func (e *Edge) handshake(ctx context.Context, c *tls.Conn) error {
 	select {
 	case e.hands <- struct{}{}:
@@ -157,7 +157,7 @@ func (e *Edge) handshake(ctx context.Context, c *tls.Conn) error {
 	return nil
 }
 
-// stranger logs what happened to somebody unknown, not more often than a disk can take.
+// stranger logs what happened to an unknown peer, but no more often than a disk can take.
 func (e *Edge) stranger(ctx context.Context, message string, source netip.AddrPort, err error) {
 	if e.quiet.Allow() {
 		e.config.Log.DebugContext(ctx, message, "source", source.String(), "error", err)

@@ -394,7 +394,7 @@ func TestSec_S16_AFloodLeavesNothing(t *testing.T) {
 	}
 }
 
-// capture gives the bytes of a client's hello.
+// capture returns the bytes of a client's hello.
 func capture(t *testing.T) []byte {
 	t.Helper()
 	a, b := net.Pipe()

@@ -30,7 +30,7 @@ func readHeader(raw net.Conn) (net.Conn, netip.AddrPort, error) {
 	return c, address(client), nil
 }
 
-// address gives the address of a TCP connection; IPv4 comes as IPv4, however it is written.
+// address returns the address of a TCP connection; IPv4 comes as IPv4, however it is written.
 func address(a net.Addr) netip.AddrPort {
 	if a, ok := a.(*net.TCPAddr); ok {
 		ap := a.AddrPort()

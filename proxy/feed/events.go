@@ -36,7 +36,7 @@ func (e *Events) init() {
 	})
 }
 
-// Record has an event written soon.
+// Record queues an event to be written soon.
 func (e *Events) Record(event audit.Event) {
 	e.init()
 	cluster, proxy := e.Source()
@@ -98,7 +98,7 @@ func (e *Events) Run(ctx context.Context) {
 	}
 }
 
-// Flush writes what waits, in batches.
+// Flush writes what is waiting, in batches.
 func (e *Events) Flush(ctx context.Context) error {
 	e.init()
 	for {

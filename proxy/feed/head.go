@@ -27,7 +27,7 @@ type Store interface {
 	Revocations(context.Context) (document.Signed, error)
 }
 
-// Documents is what is held of them.
+// Documents are those held so far.
 type Documents interface {
 	Accept(...document.Signed) error
 	Versions() identity.Versions
@@ -69,7 +69,7 @@ func (h *Head) Run(ctx context.Context) {
 		}
 		away = err != nil
 		if away {
-			pause(ctx, 3*every) // once a second: whoever is down is not helped by questions
+			pause(ctx, 3*every) // once a second: questions don't help a service that is down
 		}
 	}
 }
@@ -121,11 +121,11 @@ func (h *Head) look(ctx context.Context) error {
 	return err
 }
 
-// older notices a head that names older documents than were seen: a table put back, or somebody's hand in it.
+// older notices a head that names older documents than were seen: a restored table, or one that was tampered with.
 func (h *Head) older(newest, held identity.Versions) error {
 	zero := identity.Versions{}
 	if newest == zero || !(newest.Trust.Less(held.Trust) || newest.Policy.Less(held.Policy)) {
-		return nil // revocations may be newer in hand than an eventually consistent head says
+		return nil // the revocations held may be newer than an eventually consistent head says
 	}
 	h.Refused(errOlderHead)
 	return errOlderHead

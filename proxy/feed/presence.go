@@ -15,11 +15,11 @@ import (
 const (
 	// debounce gathers changes: a lost tunnel is written well within 250 ms.
 	debounce = 100 * time.Millisecond
-	// again is when a shard that could not be written is tried again.
+	// again is how long to wait before trying again to write a shard.
 	again = 2 * time.Second
-	// setFor is how long a shard counts by itself; the lease bounds it sooner.
+	// setFor is how long a shard counts by itself; the lease ends sooner.
 	setFor = 24 * time.Hour
-	// rewrite is how often each shard is written even if nothing changed, long before it stops to count.
+	// rewrite is how often each shard is written even if nothing changed, long before it stops counting.
 	rewrite = time.Hour
 	// writeLimit bounds one write.
 	writeLimit = 2 * time.Second
@@ -33,12 +33,12 @@ type Table interface {
 	Leases(ctx context.Context, now time.Time) ([]presence.Lease, error)
 }
 
-// Presence says that this proxy lives and which agents it holds.
+// Presence publishes that this proxy is alive and which agents it has tunnels to.
 type Presence struct {
 	Table   Table
 	Lease   func() presence.Lease    // without Expires
 	Tunnels func() []presence.Tunnel // all that are up
-	Proxies func([]presence.Lease)   // told the live proxies, this one included
+	Proxies func([]presence.Lease)   // told which proxies are live, including this one
 	Log     *slog.Logger
 	Now     func() time.Time // nil is time.Now
 
@@ -58,7 +58,7 @@ func (p *Presence) init() {
 	})
 }
 
-// Changed says that a tunnel of an agent came or went.
+// Changed reports that a tunnel of an agent came or went.
 func (p *Presence) Changed(agent string) {
 	p.init()
 	p.mu.Lock()
@@ -173,7 +173,7 @@ func (p *Presence) put(ctx context.Context, shard int, set []presence.Tunnel) bo
 	return err == nil
 }
 
-// Withdraw says that this proxy goes, so that nobody is sent to it any more.
+// Withdraw reports that this proxy is leaving, so that nobody is sent to it any more.
 func (p *Presence) Withdraw(ctx context.Context) error {
 	return p.Table.DropLease(ctx, p.Lease().Proxy)
 }

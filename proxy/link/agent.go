@@ -28,7 +28,7 @@ type link struct {
 	links   *Links
 	agent   identity.Host
 	session tunnel.Session
-	targets *counted // session, as those see it who open streams to targets
+	targets *counted // the session, as seen by those who open streams to targets
 	control *tunnel.Control
 	source  netip.AddrPort
 	expires time.Time // of the agent's certificate
@@ -43,7 +43,7 @@ type link struct {
 	pushing    bool // a goroutine is at work
 	again      bool // it should look once more
 	told       *frame.Proxies
-	away       bool // it was told to go
+	away       bool // it has been told to go
 	writing    sync.WaitGroup
 
 	own        atomic.Int32 // streams that the agent opened beside the control stream
@@ -105,7 +105,7 @@ func (n *link) take(ctx context.Context, m *frame.Control, c *edge.Conn) error {
 	return nil // frames of a later version
 }
 
-// register enters the tunnel into the routes. What the agent may serve stands in its certificate.
+// register enters the tunnel into the routes. The agent's certificate says what it may serve.
 func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) error {
 	if n.isRegistered() {
 		return fmt.Errorf("%w: registered twice", frame.ErrMalformed)
@@ -128,11 +128,11 @@ func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) er
 	n.mu.Unlock()
 	n.writing.Go(func() { n.accept(ctx) })
 	n.log.InfoContext(ctx, "Tunnel registered", "source", n.source.String(), "software", clip(r.GetSoftware()))
-	n.judge() // documents may have come since the handshake, when Push didn't know of it yet
+	n.judge() // documents may have come since the handshake, when Push didn't know of this agent yet
 	return nil
 }
 
-// kick has what the agent lacks sent, by one goroutine at a time, so that a slow agent holds up nobody.
+// kick has the agent sent what it lacks, by one goroutine at a time, so that a slow agent doesn't hold up others.
 func (n *link) kick() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -160,7 +160,7 @@ func (n *link) push() {
 	}
 }
 
-// send writes the list of proxies, documents and the word to go, as far as the agent lacks them.
+// send writes the list of proxies, the documents and the request to leave, as far as the agent lacks them.
 func (n *link) send() error {
 	n.links.mu.Lock()
 	list, away, grace := &frame.Proxies{Proxies: n.links.proxies}, n.links.away, n.links.draining
@@ -211,7 +211,7 @@ func (n *link) documents() error {
 	return nil
 }
 
-// newer picks the documents of versions above those held.
+// newer returns the documents whose versions are above those held.
 func newer(all []document.Signed, held identity.Versions) []document.Signed {
 	have := map[document.Kind]identity.Version{
 		document.KindTrust: held.Trust, document.KindPolicy: held.Policy, document.KindRevocations: held.Revocations,

@@ -31,7 +31,7 @@ type Config struct {
 	Documents Documents
 	Routes    *route.Table
 	Proxy     func() identity.Host                        // this proxy, as its certificate says
-	Append    func(context.Context, ...audit.Event) error // writes events into the ledger; nil error means held
+	Append    func(context.Context, ...audit.Event) error // writes events into the ledger; a nil error means that they are stored
 	Log       *slog.Logger                                // nil discards
 	Now       func() time.Time                            // nil is time.Now
 	Silence   time.Duration                               // of the control stream; 0 is the tunnel's default
@@ -97,7 +97,7 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 // patience is how long an agent waits for documents that are as new as its certificate.
 const patience = 3 * time.Second
 
-// agent says who is on the other side, and whether it may be.
+// agent returns who is on the other side, if it may be.
 func (l *Links) agent(ctx context.Context, c *edge.Conn) (identity.Host, error) {
 	state := l.config.Documents.State()
 	agent, err := tunnel.PeerHost(c.ConnectionState(), state.Trust, identity.KindAgent, state.Now(l.config.Now()))
@@ -123,14 +123,14 @@ func (l *Links) refuse(ctx context.Context, s tunnel.Stream, c *edge.Conn, err e
 	}
 }
 
-// Push offers the documents in force to every agent that lacks them, and ends the tunnels of agents that they bar.
+// Push offers the documents in force to every agent that lacks them, and ends the tunnels of agents that they shut out.
 func (l *Links) Push() {
 	for _, n := range l.all() {
 		n.judge()
 	}
 }
 
-// judge offers the documents in force, or ends the tunnel if they bar the agent. That the feed is silent ends none: the
+// judge offers the documents in force, or ends the tunnel if they shut the agent out. A silent feed ends none: the
 // agent goes on with what it holds as well.
 func (n *link) judge() {
 	state := n.links.config.Documents.State()
@@ -142,7 +142,7 @@ func (n *link) judge() {
 	n.kick()
 }
 
-// Proxies tells every agent which proxies live.
+// Proxies tells every agent which proxies are live.
 func (l *Links) Proxies(list []*frame.Proxies_Proxy) {
 	l.mu.Lock()
 	l.proxies = list
@@ -152,7 +152,7 @@ func (l *Links) Proxies(list []*frame.Proxies_Proxy) {
 	}
 }
 
-// Drain asks every agent, those that come later too, to open elsewhere. Tunnels stay until their streams end.
+// Drain asks every agent, including those that come later, to connect elsewhere. Tunnels stay until their streams end.
 func (l *Links) Drain(grace time.Duration) {
 	l.mu.Lock()
 	l.draining, l.away = uint32(grace/time.Second), true
@@ -162,7 +162,7 @@ func (l *Links) Drain(grace time.Duration) {
 	}
 }
 
-// Streams is how many streams to targets are open over all tunnels.
+// Streams returns how many streams to targets are open over all tunnels.
 func (l *Links) Streams() int {
 	total := 0
 	for _, n := range l.all() {
@@ -171,7 +171,7 @@ func (l *Links) Streams() int {
 	return total
 }
 
-// Agents gives the agents that are connected and what each of them last said it holds.
+// Agents returns the agents that are connected and what each of them last said it holds.
 func (l *Links) Agents() map[string]identity.Versions {
 	out := map[string]identity.Versions{}
 	for _, n := range l.all() {

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// maxOwn is how many streams of its own an agent may hold open at once.
+	// maxOwn is how many of its own streams an agent may have open at once.
 	maxOwn = 8
 	// purposeLimit is how long it may take to say what one is for, and to close it when it is over.
 	purposeLimit = 10 * time.Second
@@ -57,7 +57,7 @@ func (n *link) accept(ctx context.Context) {
 	}
 }
 
-// finish closes a stream once the other side has, whose last words are passed over.
+// finish closes a stream once the other side has closed it, and ignores what still came.
 func finish(s tunnel.Stream) error {
 	defer s.Close()
 	_ = s.SetDeadline(time.Now().Add(purposeLimit))
@@ -81,7 +81,7 @@ func over(s tunnel.Session) bool {
 	}
 }
 
-// serve reads what the stream is for and does it.
+// serve reads the stream's purpose and serves it.
 func (n *link) serve(ctx context.Context, s tunnel.Stream) {
 	_ = s.SetDeadline(time.Now().Add(purposeLimit))
 	var p frame.Purpose
@@ -100,7 +100,7 @@ func (n *link) serve(ctx context.Context, s tunnel.Stream) {
 	serve(n, ctx, s)
 }
 
-// heldLimit is how long an agent may take to read that its events are held.
+// heldLimit is how long an agent may take to read that its events are stored.
 const heldLimit = 10 * time.Second
 
 // serveEvents hands batches to the ledger, one at a time, and acknowledges what it holds. A batch that the ledger did not
@@ -126,8 +126,8 @@ func (n *link) serveEvents(ctx context.Context, s tunnel.Stream) {
 	}
 }
 
-// deliver writes what the agent has a right to say. What it has not is dropped, and logged: sending it again would not
-// make it better.
+// deliver writes the events that the agent may report. Others are dropped and logged: sending them again would not
+// help.
 func (n *link) deliver(ctx context.Context, batch *frame.Events) error {
 	var events []audit.Event
 	for _, b := range batch.GetEvents() {
@@ -141,10 +141,10 @@ func (n *link) deliver(ctx context.Context, batch *frame.Events) error {
 	return n.links.config.Append(ctx, events...)
 }
 
-// aboutTargets are the types of event that an agent tells about a target, and must name one of its own in.
+// aboutTargets are the types of event that an agent reports about a target, which must be one of its own.
 var aboutTargets = []audit.Type{audit.SessionStart, audit.SessionEnd, audit.SessionDenied}
 
-// event reads an agent's event and puts down who delivered it, which the agent has no say in.
+// event reads an agent's event and records who delivered it, in which the agent has no say.
 func (n *link) event(b []byte) (audit.Event, error) {
 	var e audit.Event
 	if err := json.Unmarshal(b, &e); err != nil {
@@ -169,7 +169,7 @@ func (n *link) event(b []byte) (audit.Event, error) {
 func clip(s string) string { return s[:min(len(s), 64)] }
 
 // counted counts the streams to targets, which are open until both their ends are closed here: what the agent keeps open
-// on its side holds nobody up.
+// on its side holds up no one.
 type counted struct {
 	tunnel.Session
 	open atomic.Int64
@@ -185,7 +185,7 @@ func (c *counted) Open(ctx context.Context) (tunnel.Stream, error) {
 	return &countedStream{Stream: s, closed: sync.OnceFunc(func() { c.open.Add(-1) })}, nil
 }
 
-// Streams is how many are open.
+// Streams returns how many are open.
 func (c *counted) Streams() int { return int(c.open.Load()) }
 
 type countedStream struct {

@@ -1,6 +1,6 @@
 // Package passthrough serves ALPN stile-api/1: it splices a connection to the API of the cluster and to nothing
-// else, so that an agent needs one way out only. Whoever connects proves nothing to the proxy and gains
-// nothing by it: the bytes are TLS to the API, which asks for its own proofs.
+// else, so that an agent needs only one way out. Whoever connects proves nothing to the proxy and gains
+// nothing from it: the bytes are TLS to the API, which asks for its own proof.
 //
 // The other side has no say in where it leads. Its entry point is [Handler.Serve].
 package passthrough

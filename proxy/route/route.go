@@ -16,7 +16,7 @@ import (
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
-// Session is what is used of a tunnel.
+// Session is what we use of a tunnel.
 type Session interface {
 	Open(ctx context.Context) (tunnel.Stream, error)
 	Streams() int
@@ -32,7 +32,7 @@ type Tunnel struct {
 
 // Table holds the tunnels. Its zero value is ready; it is safe for concurrent use.
 type Table struct {
-	// Changed, if set, is called after each change, under no lock.
+	// Changed, if set, is called after each change, without holding a lock.
 	Changed func(agent string)
 
 	mu      sync.RWMutex
@@ -92,7 +92,7 @@ func reachable(h identity.Host) []identity.Target {
 	return all
 }
 
-// Find gives the tunnel that a stream to the target should take: the newest of the agent, the less busy of
+// Find returns the tunnel that a stream to the target should take: the newest of the agent, the less busy of
 // two random agents where several serve it.
 func (t *Table) Find(target identity.Target) (*Tunnel, bool) {
 	t.mu.RLock()
@@ -117,7 +117,7 @@ func (t *Table) Find(target identity.Target) (*Tunnel, bool) {
 	return slices.MinFunc(all[:2], func(a, b *Tunnel) int { return cmp.Compare(a.Session.Streams(), b.Session.Streams()) }), true
 }
 
-// All gives every tunnel.
+// All returns every tunnel.
 func (t *Table) All() []*Tunnel {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -43,7 +43,7 @@ import (
 // Draining: a stopped task gets SIGTERM and is killed after its stop timeout of 120 s.
 const (
 	drainLimit = 110 * time.Second
-	// handOver is how long agents may take to stand at other proxies before the port closes.
+	// handOver is how long agents may take to connect to other proxies before the port closes.
 	handOver = 5 * time.Second
 )
 
@@ -162,7 +162,7 @@ func (p *proxy) lease() presence.Lease {
 	return presence.Lease{Proxy: p.id(), Addr: p.config.PublicAddr, Started: p.started}
 }
 
-// tunnels is what presence says of the routes: each agent once.
+// tunnels returns what presence says about the routes: each agent once.
 func (p *proxy) tunnels() []presence.Tunnel {
 	newest := map[string]presence.Tunnel{}
 	for _, t := range p.routes.All() {
@@ -185,7 +185,7 @@ func (p *proxy) proxies(live []presence.Lease) {
 	p.links.Proxies(list)
 }
 
-// run joins first and listens then: who can show no certificate has nothing to say.
+// run joins first and only then listens: without a certificate to show it could serve nobody.
 func (p *proxy) run(ctx, stop context.Context) error {
 	p.log.InfoContext(ctx, "Proxy is starting", "api", p.config.API, "public_addr", p.config.PublicAddr)
 	var keeping sync.WaitGroup

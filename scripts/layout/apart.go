@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// code is a package that only a function with a right, or with an API, has any business with.
+// code is a package that only a function with a right, or with an API, may contain.
 type code struct {
 	dir    string
 	right  *regexp.Regexp // a row of who-may.txt without the function's name; nil: an operation in openapi.yaml
@@ -19,7 +19,7 @@ type code struct {
 
 func right(row string) *regexp.Regexp { return regexp.MustCompile(`(?m)^` + row) }
 
-// codes holds them. What a function may do is IAM's word and its code's: each says it by itself.
+// codes lists them. IAM limits what a function may do, and so does its code, each by itself.
 var codes = []code{
 	{"pkg/api", nil, "it has no operation in openapi.yaml"},
 	{"pkg/operation", nil, "it has no operation in openapi.yaml"},
@@ -39,7 +39,7 @@ var codes = []code{
 	{"pkg/front", right(`function sign-`), "it hands nothing to a signer"},
 }
 
-// apart: a function holds no code for what its role may not do, however indirectly.
+// apart: a function contains no code for what its role may not do, however indirectly.
 func (t *Tree) apart(p *Package) []Violation {
 	name, ok := strings.CutPrefix(p.Dir, "functions/")
 	if !ok || p.Name != "main" {
@@ -50,7 +50,7 @@ func (t *Tree) apart(p *Package) []Violation {
 	reached := t.reach(p.Dir)
 	for _, dir := range slices.Sorted(maps.Keys(reached)) {
 		for _, c := range codes {
-			// The packages below one that is named are rows of their own where that matters.
+			// The packages below a named one have their own rows where that matters.
 			if dir != c.dir && (c.dir != "pkg/operation" || !under(dir, c.dir)) {
 				continue
 			}
@@ -66,7 +66,7 @@ func (t *Tree) apart(p *Package) []Violation {
 func (t *Tree) rights(function string) string {
 	text, err := os.ReadFile(filepath.Join(t.Root, "infra/testdata/who-may.txt"))
 	if err != nil {
-		return "" // no right, so nothing is let through
+		return "" // no right, so nothing is allowed
 	}
 	var rows strings.Builder
 	for line := range strings.Lines(string(text)) {

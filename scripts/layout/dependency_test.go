@@ -38,7 +38,7 @@ func TestEveryDirectDependencyHasItsReason(t *testing.T) {
 	}
 }
 
-// required gives the modules of others that a go.mod requires, and whether it does so for its own imports.
+// required returns the modules of others that a go.mod requires, and whether it does so for its own imports.
 func required(mod string) map[string]bool {
 	out := map[string]bool{}
 	for line := range strings.Lines(mod) {
@@ -50,7 +50,7 @@ func required(mod string) map[string]bool {
 	return out
 }
 
-// users gives whose files below a module's folder import each of the modules: the product, or else everybody else.
+// users returns whose files below a module's folder import each of the modules: the product, or else everybody else.
 func users(tree *layout.Tree, dir string, modules map[string]bool) map[string][]string {
 	out := map[string][]string{}
 	for _, f := range files(tree) {
@@ -82,7 +82,7 @@ func files(tree *layout.Tree) []layout.File {
 	return out
 }
 
-// owner gives the module that a package comes from, the longest whose path begins the package's.
+// owner returns the module that a package comes from, the longest whose path begins the package's.
 func owner(importPath string, modules map[string]bool) string {
 	for p := importPath; p != "."; p = path.Dir(p) {
 		if _, known := modules[p]; known {
@@ -106,7 +106,7 @@ func user(file string) string {
 	return "product"
 }
 
-// reasons gives who uses each module by the table under a heading.
+// reasons returns who uses each module by the table under a heading.
 func reasons(t *testing.T, doc, heading string) map[string]string {
 	t.Helper()
 	_, section, found := strings.Cut(doc, heading+"\n")

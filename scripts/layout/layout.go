@@ -27,7 +27,7 @@ type Violation struct {
 	Reason string
 }
 
-// String is the form in which people see it.
+// String returns the form in which people see it.
 func (v Violation) String() string { return fmt.Sprintf("%s -> %s: %s", v.From, v.To, v.Reason) }
 
 // Package is a folder of Go files, tests left out.
@@ -119,7 +119,7 @@ func (t *Tree) add(name, rel string) error {
 	return nil
 }
 
-// folder gives the folder of an import path of this repository.
+// folder returns the folder of an import path of this repository.
 func folder(importPath string) (string, bool) {
 	if importPath == Module {
 		return ".", true

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// rowOf says in which row a package of pkg/ stands; imports go down or stay. A new package gets its row here.
+// rowOf says which row a package of pkg/ is in; imports go down or stay. A new package gets its row here.
 var rowOf = map[string]int{}
 
 func init() {
@@ -25,7 +25,7 @@ func init() {
 	}
 }
 
-// meaning says why a row may not import what stands above it.
+// meaning says why a row may not import what is above it.
 var meaning = []string{
 	"row 0 imports the standard library alone",
 	"row 1 is pure: values in, values out",
@@ -112,16 +112,16 @@ func (t *Tree) pure(p *Package) []Violation {
 	return out
 }
 
-// control are the packages of the control plane's inside; what runs elsewhere must not even hold their code.
+// control are the packages inside the control plane; what runs elsewhere must not even contain their code.
 var control = []string{
 	"pkg/issue", "pkg/front", "pkg/admin", "pkg/document/publication", "pkg/inventory",
 	"pkg/store", "pkg/kms", "pkg/sts", "pkg/answer", "pkg/invoke", "pkg/trigger", "pkg/api", "pkg/operation", "pkg/app",
 }
 
-// storage are the adapters of tables and buckets, which of the programs only the proxy uses.
+// storage are the adapters of tables and buckets; among the programs only the proxy uses them.
 var storage = []string{"pkg/table", "pkg/document/head", "pkg/presence", "pkg/ledger"}
 
-// sides: proxy, agent and cli hold no code of the control plane, however indirectly.
+// sides: proxy, agent and cli contain no code of the control plane, however indirectly.
 func (t *Tree) sides(p *Package) []Violation {
 	var forbidden []string
 	switch {
@@ -146,7 +146,7 @@ func (t *Tree) sides(p *Package) []Violation {
 	return out
 }
 
-// reach gives every folder that dir depends on, with the folder that imports it.
+// reach returns every folder that dir depends on, with the folder that imports it.
 func (t *Tree) reach(dir string) map[string]string {
 	seen := map[string]string{}
 	queue := []string{dir}
@@ -169,7 +169,7 @@ func (t *Tree) reach(dir string) map[string]string {
 	return seen
 }
 
-// parts are the top folders whose code is a part of its own.
+// parts are the top folders whose code is separate from the others.
 var parts = []string{"functions", "proxy", "agent", "cli", "localstack", "integration", "infra", "scripts"}
 
 func part(dir string) string {
@@ -180,7 +180,7 @@ func part(dir string) string {
 	return ""
 }
 
-// borders: the parts don't know each other; localstack knows no product and the product not it.
+// borders: the parts don't know each other; localstack doesn't know the product, nor the product localstack.
 func (t *Tree) borders(p *Package) []Violation {
 	from := part(p.Dir)
 	var out []Violation
@@ -199,7 +199,7 @@ func (t *Tree) borders(p *Package) []Violation {
 		case from == "functions" && under(dir, "functions"):
 			out = append(out, Violation{p.Dir, to, "functions don't share code but by pkg"})
 		case from == "integration" && under(dir, "agent"):
-			// A test brings a service of its own into an agent, as a new protocol would.
+			// A test brings its own service into an agent, as a new protocol would.
 		case part(dir) != "" && part(dir) != from && !under(p.Dir, "pkg"):
 			out = append(out, Violation{p.Dir, to, "programs share code by pkg alone"})
 		}
@@ -207,7 +207,7 @@ func (t *Tree) borders(p *Package) []Violation {
 	return out
 }
 
-// vague are words that name no thing.
+// vague are words that name nothing.
 var vague = strings.Fields("util utils common helper helpers types models base core manager service services misc shared lib")
 
 // words: packages are named after things, programs are main, and each package says once what it is.

@@ -59,7 +59,7 @@ func TestSecurityCasesAndTheirTestsAgree(t *testing.T) {
 	}
 }
 
-// casesOf gives the tests of each case, as folder and name.
+// casesOf returns the tests of each case, as folder and name.
 func casesOf(tree *layout.Tree) map[string][]string {
 	out := map[string][]string{}
 	for _, f := range tree.Tests {

@@ -47,7 +47,7 @@ func (f File) at(n ast.Node) string {
 	return f.Path + ":" + strconv.Itoa(f.Set.Position(n.Pos()).Line)
 }
 
-// local are texts by which product code could know that it runs on one machine or under test.
+// local are texts from which product code could know that it runs on one machine or under test.
 var local = []string{"localstack", "127.0.0.1", "localhost", "::1", "9010", "9011", "STILE_PORTS", "STILE_STATE", "/_local"}
 
 // product are the folders whose code runs in an account.
@@ -92,10 +92,10 @@ func (t *Tree) place(p *Package) []Violation {
 	return out
 }
 
-// fixture reports whether a package is for tests alone, as net/http/httptest is: its name ends in test.
+// fixture reports whether a package is only for tests, like net/http/httptest: its name ends in test.
 func fixture(dir string) bool { return strings.HasSuffix(dir, "test") }
 
-// tests: none is skipped in silence and none waits for a time instead of for a condition.
+// tests: none is skipped silently, and none waits for a time instead of a condition.
 func (t *Tree) tests() []Violation {
 	var out []Violation
 	for _, f := range t.Tests {
@@ -119,7 +119,7 @@ func (t *Tree) tests() []Violation {
 	return out
 }
 
-// polls gives the lines in loops of functions that hold a deadline: a sleep there is the pause between two looks.
+// polls returns the lines in loops of functions that have a deadline: a sleep there is the pause between two looks.
 func (f File) polls() map[string]bool {
 	lines := map[string]bool{}
 	for _, d := range f.AST.Decls {

@@ -93,12 +93,12 @@ func changes(ctx context.Context, since string) ([]string, error) {
 type Mutant struct {
 	Sentence string // what goes wrong
 	File     string // by its path from the root
-	Old, New string // whole lines; Old stands in the file exactly once
+	Old, New string // whole lines; Old occurs in the file exactly once
 }
 
 // Parse reads a list: for each mutant a line "# sentence", a line with the file, and lines that begin with '-' (taken
 // out), '+' (put in their place) or ' ' (left as they are), as in a diff; the first character is not part of the line.
-// Empty lines stand between mutants.
+// Empty lines separate mutants.
 func Parse(text string) ([]Mutant, error) {
 	var all []Mutant
 	for i, block := range strings.Split(strings.TrimSpace(text), "\n\n") {
@@ -128,7 +128,7 @@ func Parse(text string) ([]Mutant, error) {
 	return all, nil
 }
 
-// Broken gives the file's text with the rule broken.
+// Broken returns the file's text with the rule broken.
 func (m Mutant) Broken(text string) (string, error) {
 	times, at := 0, 0
 	for i := 0; i < len(text); {
@@ -146,7 +146,7 @@ func (m Mutant) Broken(text string) (string, error) {
 
 var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
-// hunt runs the tests of the mutant's package and gives the first one that fails; "" when none does.
+// hunt runs the tests of the mutant's package and returns the first one that fails; "" when none does.
 func (m Mutant) hunt(ctx context.Context) (killer string, err error) {
 	text, err := os.ReadFile(m.File)
 	if err != nil {

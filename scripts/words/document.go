@@ -10,7 +10,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// documents gives the sentences of the API's document and of the Makefile's help.
+// documents returns the sentences of the API's document and of the Makefile's help.
 func documents(root string) ([]Sentence, error) {
 	file, err := parser.ParseFile(filepath.Join(root, "openapi.yaml"), 0)
 	if err != nil {

@@ -140,7 +140,7 @@ var (
 	operand = regexp.MustCompile(`\{[^}]*\}`)
 )
 
-// own gives the words of a sentence without its operands.
+// own returns the words of a sentence without its operands.
 func own(text string) string { return operand.ReplaceAllString(text, "") }
 
 // shown reports whether a call only dresses up its first argument.

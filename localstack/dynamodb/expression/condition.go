@@ -17,7 +17,7 @@ type Condition struct {
 	paths []Path
 }
 
-// Holds tells whether the condition holds for i; a missing item is an empty one. A nil condition always holds.
+// Holds reports whether the condition holds for i; a missing item is an empty one. A nil condition always holds.
 func (c *Condition) Holds(i item.Item) bool { return c == nil || c.root(i) }
 
 // Attributes are the top-level attributes that the condition names, sorted.
@@ -65,7 +65,7 @@ type bound struct {
 }
 
 // binder turns syntax into functions and checks what can be checked without an item. As AWS does, it
-// complains of names, values and functions anywhere before it complains of operands.
+// complains about names, values and functions anywhere before it complains about operands.
 type binder struct {
 	kind  Kind
 	env   *Env

@@ -15,7 +15,7 @@ var arity = map[string]int{
 	"size": 1, "if_not_exists": 2, "list_append": 2,
 }
 
-// updating are the functions that belong into updates only.
+// updating are the functions that are for updates only.
 var updating = map[string]bool{"if_not_exists": true, "list_append": true}
 
 // checkCall refuses unknown functions and wrong numbers of operands.
@@ -114,7 +114,7 @@ func (b *binder) beginsWith(args []bound) test {
 	}
 }
 
-// contains tells whether a string or binary has a part, or a set or list an element.
+// contains reports whether a string or binary has a part, or a set or list an element.
 func contains(whole, part item.Value) bool {
 	switch whole.Kind {
 	case item.S, item.B:

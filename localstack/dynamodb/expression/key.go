@@ -19,7 +19,7 @@ type KeyCondition struct {
 	Args []item.Value // of the sort key's condition: two for BETWEEN
 }
 
-// KeyExpression is a key condition that has been read, but not yet held against a table's schema.
+// KeyExpression is a key condition that has been read, but not yet checked against a table's schema.
 type KeyExpression struct{ parts []keyPart }
 
 type keyPart struct {
@@ -116,7 +116,7 @@ func (k *KeyExpression) Attributes() []string {
 	return names
 }
 
-// Bind holds the condition against a schema.
+// Bind checks the condition against a schema.
 func (k *KeyExpression) Bind(schema item.Schema) (KeyCondition, error) {
 	byName := map[string]keyPart{}
 	for _, p := range k.parts {
@@ -162,7 +162,7 @@ func (p keyPart) check(a item.Attribute) error {
 	return nil
 }
 
-// Accepts tells whether a sort key satisfies the condition.
+// Accepts reports whether a sort key satisfies the condition.
 func (c KeyCondition) Accepts(v item.Value) bool {
 	switch c.Op {
 	case "":

@@ -20,14 +20,14 @@ const (
 	classUnknown
 )
 
-// token is a piece of an expression and where it stands in the source.
+// token is a piece of an expression and its place in the source.
 type token struct {
 	class      class
 	text       string
 	start, end int
 }
 
-// is tells whether the token is that symbol or, without regard to case, that keyword.
+// is reports whether the token is that symbol or, without regard to case, that keyword.
 func (t token) is(text string) bool {
 	switch t.class {
 	case classSymbol:

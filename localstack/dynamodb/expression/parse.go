@@ -42,7 +42,7 @@ type node struct {
 	args  []*node
 }
 
-// operand tells whether the node stands for a value, looking through parentheses.
+// operand reports whether the node stands for a value, looking through parentheses.
 func (n *node) operand() bool {
 	switch n.shape {
 	case shapeParen:
@@ -54,7 +54,7 @@ func (n *node) operand() bool {
 	}
 }
 
-// bare tells whether the node is an operand that can't stand as a condition.
+// bare reports whether the node is an operand that can't stand as a condition.
 func (n *node) bare() bool { return n.operand() && n.inner().shape != shapeCall }
 
 // inner is the node without the parentheses around it.
@@ -65,7 +65,7 @@ func (n *node) inner() *node {
 	return n
 }
 
-// doubled tells whether parentheses directly enclose parentheses somewhere.
+// doubled reports whether parentheses directly enclose parentheses somewhere.
 func (n *node) doubled() bool {
 	if n.shape == shapeParen && n.args[0].shape == shapeParen {
 		return true
@@ -93,7 +93,7 @@ func (r *reader) parseCondition() (*node, error) {
 	return n, nil
 }
 
-// or reads conditions joined by OR. An operand alone is let through if allowed, for it may be
+// or reads conditions joined by OR. An operand alone is accepted if allowed, since it may be
 // the parenthesised side of a comparison.
 func (r *reader) or(operand bool) (*node, error) { return r.joined("OR", operand, r.and) }
 

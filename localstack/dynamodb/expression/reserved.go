@@ -19,5 +19,5 @@ var reserved = func() map[string]bool {
 	return words
 }()
 
-// Reserved tells whether word may not be written as an attribute name in an expression.
+// Reserved reports whether word may not be written as an attribute name in an expression.
 func Reserved(word string) bool { return reserved[strings.ToUpper(word)] }

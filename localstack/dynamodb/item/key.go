@@ -33,12 +33,12 @@ func (s Schema) Attributes() []Attribute {
 	return []Attribute{s.Hash, s.Range}
 }
 
-// Has tells whether name is part of the key.
+// Has reports whether name is part of the key.
 func (s Schema) Has(name string) bool {
 	return name == s.Hash.Name || s.Range.Name != "" && name == s.Range.Name
 }
 
-// Key is where an item stands: bytes that sort as AWS sorts.
+// Key is where an item is: bytes that sort as AWS sorts.
 type Key struct {
 	Hash  string // sortable bytes of the partition key
 	Range string // sortable bytes of the sort key; "" without one

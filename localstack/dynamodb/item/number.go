@@ -73,7 +73,7 @@ func allDigits(s string) bool {
 	return s != ""
 }
 
-// trim drops zeros that carry nothing.
+// trim drops zeros that mean nothing.
 func (d *decimal) trim() {
 	short := strings.TrimLeft(d.digits, "0")
 	d.exp -= len(d.digits) - len(short)

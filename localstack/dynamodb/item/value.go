@@ -42,7 +42,7 @@ type Value struct {
 // Item is a set of named values: a whole item, a key or the inside of a map.
 type Item map[string]Value
 
-// Invalid is a request's fault, told in AWS's sentence; it becomes a ValidationException.
+// Invalid is a request's fault, in AWS's words; it becomes a ValidationException.
 type Invalid string
 
 func (e Invalid) Error() string { return string(e) }
@@ -61,10 +61,10 @@ func (i Item) Clone() Item {
 	return maps.Clone(i)
 }
 
-// Equal tells whether both items hold the same values under the same names.
+// Equal reports whether both items hold the same values under the same names.
 func (i Item) Equal(o Item) bool { return maps.EqualFunc(i, o, Value.Equal) }
 
-// Equal tells whether both values have the same type and content; sets compare without order.
+// Equal reports whether both values have the same type and content; sets compare without order.
 func (v Value) Equal(o Value) bool {
 	if v.Kind != o.Kind {
 		return false
@@ -85,7 +85,7 @@ func (v Value) Equal(o Value) bool {
 	}
 }
 
-// Element is the type of a set's elements; "" for what is no set.
+// Element is the type of a set's elements; "" for what is not a set.
 func (k Kind) Element() Kind {
 	switch k {
 	case SS:
@@ -99,7 +99,7 @@ func (k Kind) Element() Kind {
 	}
 }
 
-// Ordered tells whether values of the type compare by <, > and BETWEEN.
+// Ordered reports whether values of the type compare by <, > and BETWEEN.
 func (k Kind) Ordered() bool { return k == S || k == N || k == B }
 
 // Compare orders two values of one ordered type: strings and binaries by bytes, numbers by value.

@@ -1,6 +1,6 @@
-// Package store keeps tables, items and stream records in memory for reading and in bbolt for good.
+// Package store keeps tables, items and stream records in memory for reading and in bbolt permanently.
 //
-// One goroutine makes all changes: it takes the writes that wait, runs them one after the other on a
+// One goroutine makes all changes: it takes the waiting writes, runs them one after another on a
 // layer over memory, commits what they changed in one bbolt transaction with fsync, and only then shows it
 // to readers and answers. So writes are serialisable, acknowledged ones survive the process, and a crowd
 // of writers shares one fsync. It knows no requests and no permissions. Its entry point is [Open].
@@ -26,7 +26,7 @@ type Store struct {
 	db     *bbolt.DB
 	now    func() time.Time
 	writes chan *write
-	closed chan struct{} // closed when no more writes are taken
+	closed chan struct{} // closed when no more writes are accepted
 	done   chan struct{} // closed when the writer has ended
 	once   sync.Once
 
@@ -106,7 +106,7 @@ func (s *Store) run() {
 	}
 }
 
-// gather takes whatever else waits already.
+// gather takes whatever else is waiting.
 func (s *Store) gather(first *write) []*write {
 	group := []*write{first}
 	for len(group) < maxGroup {
@@ -154,7 +154,7 @@ func attempt(change func(*Tx) error, tx *Tx) (err error) {
 	return change(tx)
 }
 
-// show applies a committed layer to memory and wakes who waits for records.
+// show applies a committed layer to memory and wakes readers waiting for records.
 func (s *Store) show(l *layer) {
 	if l.empty() {
 		return
@@ -234,7 +234,7 @@ type Token struct {
 	Expires time.Time // after which the token is forgotten
 }
 
-// place is where an item stands.
+// place is where an item is.
 type place struct {
 	table string // the table's id
 	key   item.Key

@@ -51,7 +51,7 @@ type Record struct {
 	UserIdentity   *Identity `json:"userIdentity,omitempty"`
 }
 
-// Change is what a record tells of the item.
+// Change is what a record says about the item.
 type Change struct {
 	ApproximateCreationDateTime int64     `json:"ApproximateCreationDateTime"` // seconds since 1970
 	Keys                        item.Item `json:"Keys"`
@@ -113,7 +113,7 @@ func region(arn string) string {
 	return ""
 }
 
-// Number is a sequence number as a count; 0 for what is none.
+// Number is a sequence number as a count; 0 for what is not one.
 func Number(sequence string) uint64 {
 	if len(sequence) != 21 || sequence[0] != '1' {
 		return 0

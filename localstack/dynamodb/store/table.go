@@ -22,7 +22,7 @@ type Table struct {
 	TTL       string            // attribute with the expiry; "" when off
 	Protected bool              // deletion protection
 	Policy    string            // resource policy as JSON; "" when none
-	Settings  map[string]string // what is only told again: BillingMode, SSE, table class and the like
+	Settings  map[string]string // what is only repeated: BillingMode, SSE, table class and the like
 	Tags      map[string]string
 }
 
@@ -96,7 +96,7 @@ func (t *table) put(k item.Key, i item.Item) {
 	t.bytes += i.Size()
 }
 
-// slot scatters partitions as a hash does, so that Scan's order is nobody's to rely on.
+// slot scatters partitions as a hash does, so that nobody can rely on Scan's order.
 func slot(hash string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(hash))

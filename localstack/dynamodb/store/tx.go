@@ -16,7 +16,7 @@ type layer struct {
 	records []Record
 	tokens  map[string]Token // without expiry: forgotten
 	trims   map[string]uint64
-	dropped []string // ids of tables whose items go
+	dropped []string // ids of tables whose items are to be deleted
 	seq     uint64
 }
 
@@ -113,7 +113,7 @@ func (t *Tx) Put(table Table, k item.Key, i item.Item, by *Identity) {
 	t.layer.records = append(t.layer.records, newRecord(table, t.layer.seq, change{old: old, new: i, at: t.Now(), by: by}))
 }
 
-// Token is what is remembered of a ClientRequestToken.
+// Token is what is remembered about a ClientRequestToken.
 func (t *Tx) Token(token string) (Token, bool) {
 	for _, tokens := range []map[string]Token{t.layer.tokens, t.below.tokens, t.store.tokens} {
 		if found, ok := tokens[token]; ok {

@@ -63,7 +63,7 @@ func canonicalQuery(raw string) (string, error) {
 }
 
 // canonicalHeaders writes each signed header with its values trimmed, inner runs of spaces made one, and
-// repeated headers joined with commas in the order in which they came.
+// repeated headers joined with commas in their original order.
 func (s *Signature) canonicalHeaders(r *http.Request) (string, error) {
 	var b strings.Builder
 	for _, name := range s.Headers {

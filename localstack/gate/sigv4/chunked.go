@@ -25,9 +25,9 @@ func hexSum(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Dechunk takes the aws-chunked framing off a body, checking each chunk's signature where chunks are signed
+// Dechunk strips the aws-chunked framing from a body, checking each chunk's signature where chunks are signed
 // (kind is the value of x-amz-content-sha256). The trailers come back as headers; only those announced in
-// x-amz-trailer are let through.
+// x-amz-trailer are passed on.
 func (s *Signature) Dechunk(kind, secret string, announced string, body []byte) ([]byte, http.Header, error) {
 	d := dechunker{
 		rest: body, signed: kind != StreamingUnsigned, tailed: kind != StreamingSigned,
@@ -54,7 +54,7 @@ type dechunker struct {
 	tailed   bool
 	sig      *Signature
 	key      []byte
-	previous string // signature before, which each one signs
+	previous string // the previous signature, which each one signs
 }
 
 func (d *dechunker) line() (string, error) {
@@ -158,7 +158,7 @@ func (d *dechunker) trailers(announced string) (http.Header, error) {
 	return out, d.complete(announced, out)
 }
 
-// complete demands the announced trailers, their signature, and nothing behind them.
+// complete demands the announced trailers, their signature, and nothing after them.
 func (d *dechunker) complete(announced string, out http.Header) error {
 	if len(d.rest) > 0 {
 		return fail(BadTrailers, "something follows the trailers")

@@ -1,6 +1,6 @@
 // Package sigv4 reads and checks AWS Signature Version 4, in headers and in query strings.
 //
-// It knows no credentials and no service: who asks brings the secret. Its entry points are [Parse] and
+// It knows no credentials and no service: the caller brings the secret. Its entry points are [Parse] and
 // [Signature.Verify]; see https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
 package sigv4
 
@@ -21,7 +21,7 @@ import (
 // The only algorithm; Signature Version 4a is not understood.
 const algorithm = "AWS4-HMAC-SHA256"
 
-// TimeFormat is how dates stand in signatures.
+// TimeFormat is how dates are written in signatures.
 const TimeFormat = "20060102T150405Z"
 
 // Reason sorts what can be wrong with a signature; each service has its own code for it.
@@ -36,11 +36,11 @@ const (
 	Unsigned                      // a header that must be signed is not
 	Mismatch                      // the signature is wrong
 	Skewed                        // made too early or too late
-	Expired                       // a presigned URL's time is over
+	Expired                       // a presigned URL has expired
 	BadPayload                    // the body is not what was signed
 	NoPayload                     // S3 wants x-amz-content-sha256
 	BadToken                      // the session token is missing or wrong
-	DeadToken                     // the session is over
+	DeadToken                     // the session has expired
 	UnknownKey                    // nobody has that access key
 	BadTrailers                   // a streamed body's trailers are wrong
 )
@@ -57,7 +57,7 @@ func fail(r Reason, format string, args ...any) error {
 	return &Error{Reason: r, Message: fmt.Sprintf(format, args...)}
 }
 
-// ReasonOf gives the reason of a signature's error, 0 for any other.
+// ReasonOf returns the reason of a signature's error, 0 for any other.
 func ReasonOf(err error) Reason {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
@@ -65,7 +65,7 @@ func ReasonOf(err error) Reason {
 	return 0
 }
 
-// Signature is what a request says of its signature; nothing of it is proven until Verify.
+// Signature is what a request says about its signature; none of it is proven until Verify.
 type Signature struct {
 	AccessKeyID string
 	Date        string // YYYYMMDD
@@ -232,7 +232,7 @@ func parseQuery(q map[string][]string) (*Signature, error) {
 	return s, s.readTime(got["X-Amz-Date"])
 }
 
-// readLifetime: S3 demands to be told, the others give what is not told fifteen minutes.
+// readLifetime: S3 demands a lifetime, the others default to fifteen minutes.
 func (s *Signature) readLifetime(expires []string) error {
 	if len(expires) == 0 && s.Service != "s3" {
 		s.Lifetime = window
@@ -270,7 +270,7 @@ func readQuery(raw string) (map[string][]string, error) {
 	return out, nil
 }
 
-// window is how far a signature's time may lie from ours.
+// window is how far a signature's time may be from ours.
 const window = 15 * time.Minute
 
 // CheckTime refuses signatures outside their time: fifteen minutes either way, or a presigned URL's lifetime.
@@ -317,7 +317,7 @@ func (s *Signature) scope() string {
 	return s.Date + "/" + s.Region + "/" + s.Service + "/aws4_request"
 }
 
-// checkSigned demands that every header by which AWS is told something is signed.
+// checkSigned demands that every header that tells AWS something is signed.
 func (s *Signature) checkSigned(r *http.Request) error {
 	for name := range r.Header {
 		lower := strings.ToLower(name)

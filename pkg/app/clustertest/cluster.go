@@ -1,5 +1,5 @@
 // Package clustertest is a cluster in memory for tests: keys, signed documents, certificates, challenges and the
-// evidence of AWS identities, all real but for the key store and for AWS. Product code does not import it.
+// evidence of AWS identities, all real except for the key store and AWS. Product code does not import it.
 //
 // Its entry point is [New].
 package clustertest
@@ -37,14 +37,14 @@ import (
 // Purposes of a cluster's signing keys.
 var Purposes = []string{names.KeyRoot, names.KeyPolicy, names.KeyUserSSH, names.KeyUserX509, names.KeyHostSSH, names.KeyHostX509}
 
-// Name is what people call the cluster.
+// Name is the cluster's name.
 const Name = "stile"
 
 // Cluster is a cluster in memory.
 type Cluster struct {
 	ID   string
 	Keys map[string]*ecdsa.PrivateKey // by purpose
-	Now  time.Time                    // the time at which it stands still
+	Now  time.Time                    // the time at which its clock stands still
 
 	t    testing.TB
 	mac  []byte
@@ -86,7 +86,7 @@ func SPKI(t testing.TB, k *ecdsa.PrivateKey) []byte {
 	return b
 }
 
-// Publish makes new documents of the given roles and no locks.
+// Publish makes new documents with the given roles and no locks.
 func (c *Cluster) Publish(roles ...resource.Role) { c.Revoke(document.Revocations{}, roles...) }
 
 // Revoke makes new documents with these locks and entries.
@@ -131,14 +131,14 @@ func (c *Cluster) must(err error) {
 	}
 }
 
-// Fresh gives the documents that stand.
+// Fresh returns the documents in force.
 func (c *Cluster) Fresh(context.Context) (document.View, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.view, nil
 }
 
-// Clock gives the cluster's time.
+// Clock returns the cluster's time.
 func (c *Cluster) Clock() time.Time { return c.Now }
 
 // Generate makes a code, as KMS would.
@@ -170,10 +170,10 @@ type signer struct {
 	requests []string
 }
 
-// Requests gives made-up request ids, one for each signature asked for.
+// Requests returns made-up request ids, one for each signature asked for.
 func (s *signer) Requests() []string { return append(s.requests, "request-1") }
 
-// User makes a user's certificate of the documents that stand, good for an hour, and its key.
+// User makes a user's certificate for the documents in force, valid for an hour, and its key.
 func (c *Cluster) User(name string, roles ...string) (*ecdsa.PrivateKey, []byte) {
 	c.t.Helper()
 	return c.UserUntil(name, c.Now.Add(time.Hour), roles...)
@@ -230,7 +230,7 @@ func (c *Cluster) STSRequest(keyID string, b proof.Binding) wire.STSRequest {
 // STS answers as AWS would, from a table of access key ids.
 type STS map[string]resource.IAMIdentity
 
-// Caller finds whose key id stands in the authorization.
+// Caller finds out whose key id is in the authorization.
 func (s STS) Caller(_ context.Context, r proof.Request) (resource.IAMIdentity, error) {
 	for _, h := range r.Headers {
 		if h.Name != "Authorization" {

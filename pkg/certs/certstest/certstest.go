@@ -1,6 +1,6 @@
 // Package certstest signs certificates for tests without any lint: forged ones, and those of test authorities.
 //
-// Nothing of the product imports it. Its entry points are [SignSSH] and [SignX509].
+// Product code does not import it. Its entry points are [SignSSH] and [SignX509].
 package certstest
 
 import (

@@ -1,8 +1,8 @@
 // Package head reads and moves the head item, which says which trust, policy and revocations documents are
 // the newest, and fetches those documents: trust and policy from S3, revocations from DynamoDB.
 //
-// [Store] verifies nothing but addresses, and whoever reads a document through it opens it with package document;
-// [Verifier] does both. Functions and proxies read through it; only publish and rotate write. Its entry point is [New].
+// [Store] only verifies addresses, and whoever reads a document through it opens it with package document; [Verifier]
+// does both. Functions and proxies read through it; only publish and rotate write. Its entry point is [New].
 package head
 
 import (
@@ -27,13 +27,13 @@ import (
 // maxDocument bounds a document in S3: the largest body in base64, and its signature.
 const maxDocument = document.MaxPolicy/3*4 + 4<<10
 
-// S3 is what is used of an *s3.Client.
+// S3 is what we use of an *s3.Client.
 type S3 interface {
 	GetObject(context.Context, *s3.GetObjectInput, ...func(*s3.Options)) (*s3.GetObjectOutput, error)
 	PutObject(context.Context, *s3.PutObjectInput, ...func(*s3.Options)) (*s3.PutObjectOutput, error)
 }
 
-// ByPath has an S3 client address buckets by path: the bucket's name is ours and needs no host of its own.
+// ByPath has an S3 client address buckets by path: the bucket's name is ours and needs no host name.
 func ByPath(o *s3.Options) { o.UsePathStyle = true }
 
 // Config says where head and documents are kept.
@@ -47,7 +47,7 @@ type Config struct {
 // Head says which documents are the newest.
 type Head = document.Head
 
-// ErrNone says that there is no document of this kind yet: the deployment has not run to its end.
+// ErrNone says that there is no document of this kind yet: the deployment has not finished.
 var ErrNone = errors.New("no document published yet")
 
 // Store reads, and for publish and rotate moves, the head. It may be used by several goroutines.
@@ -71,10 +71,10 @@ var (
 	keyLease       = table.Key{PK: names.Head, SK: "lease"}
 )
 
-// Read gives the head with strong consistency; the zero Head before the first deployment has run.
+// Read returns the head with strong consistency; the zero Head before the first deployment has run.
 func (s *Store) Read(ctx context.Context) (Head, error) { return s.read(ctx, s.table.Get) }
 
-// Glance gives the head with eventual consistency, for those who look several times a second.
+// Glance returns the head with eventual consistency, for callers that look several times a second.
 func (s *Store) Glance(ctx context.Context) (Head, error) { return s.read(ctx, s.table.Glance) }
 
 type getter func(context.Context, table.Key) (table.Item, error)
@@ -103,7 +103,7 @@ func parse(i table.Item) Head {
 	}
 }
 
-// Current gives the head and the revocations document of one strongly consistent read. The document is nil
+// Current returns the head and the revocations document of one strongly consistent read. The document is nil
 // before the first publication.
 func (s *Store) Current(ctx context.Context) (Head, *document.Signed, error) {
 	items, err := s.table.List(ctx, names.Head)
@@ -125,7 +125,7 @@ func (s *Store) Current(ctx context.Context) (Head, *document.Signed, error) {
 	return h, doc, nil
 }
 
-// Trust gives the chain of trust documents, oldest first, whose last is the head's. ErrNone when there is none.
+// Trust returns the chain of trust documents, oldest first, whose last is the head's. ErrNone when there is none.
 func (s *Store) Trust(ctx context.Context, h Head) ([]document.Signed, error) {
 	if h.Trust == (identity.Version{}) {
 		return nil, fmt.Errorf("reading trust: %w", ErrNone)
@@ -141,7 +141,7 @@ func (s *Store) Trust(ctx context.Context, h Head) ([]document.Signed, error) {
 	return chain, nil
 }
 
-// Policy gives the head's policy document, whose bytes are those that the head names. ErrNone when there is none.
+// Policy returns the head's policy document, whose bytes are those that the head names. ErrNone when there is none.
 func (s *Store) Policy(ctx context.Context, h Head) (document.Signed, error) {
 	if h.PolicySHA256 == "" {
 		return document.Signed{}, fmt.Errorf("reading policy: %w", ErrNone)
@@ -160,7 +160,7 @@ func (s *Store) Policy(ctx context.Context, h Head) (document.Signed, error) {
 	return *doc, nil
 }
 
-// Revocations gives the newest revocations document, read with strong consistency. ErrNone when there is none.
+// Revocations returns the newest revocations document, read with strong consistency. ErrNone when there is none.
 func (s *Store) Revocations(ctx context.Context) (document.Signed, error) {
 	item, err := s.table.Get(ctx, keyRevocations)
 	if errors.Is(err, table.ErrNotFound) {
@@ -192,7 +192,7 @@ func trustKey(v identity.Version) string {
 
 func policyKey(sha string) string { return "policy/" + sha + ".json" }
 
-// object reads an immutable object, once as long as it stays among the newest few.
+// object reads an immutable object, only once while it stays among the newest few.
 func (s *Store) object(ctx context.Context, key string) ([]byte, error) {
 	s.mu.Lock()
 	body, ok := s.cache[key]

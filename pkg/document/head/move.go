@@ -18,7 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Lease takes publish's lease until it expires, unless another owner holds it at now: then it is
+// Lease takes publish's lease until it expires, unless another owner has it at now: then it fails with
 // [document.ErrHeld]. An owner may take it again.
 func (s *Store) Lease(ctx context.Context, owner string, now, until time.Time) error {
 	err := s.table.PutIf(ctx, table.Item{
@@ -44,7 +44,7 @@ func (s *Store) Release(ctx context.Context, owner string) error {
 	return err
 }
 
-// PutPolicy stores a policy document under the hash of its stored bytes and gives that hash.
+// PutPolicy stores a policy document under the hash of its stored bytes and returns that hash.
 func (s *Store) PutPolicy(ctx context.Context, doc document.Signed) (string, error) {
 	body, err := json.Marshal(doc)
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *Store) PutPolicy(ctx context.Context, doc document.Signed) (string, err
 }
 
 // PutTrust stores a chain of trust documents under the version of its last. A version that is stored already is
-// never replaced, since somebody may have read it: then it is [document.ErrTaken].
+// never replaced, since somebody may have read it: then it fails with [document.ErrTaken].
 func (s *Store) PutTrust(ctx context.Context, v identity.Version, chain []document.Signed) error {
 	body, err := json.Marshal(chain)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// Verifier holds the verified documents of a head from one request to the next and looks at each whether there
-// are newer ones. It trusts the first chain that it is given: who may write it is what IAM says.
+// Verifier keeps the verified documents of a head from one request to the next and checks at each whether there
+// are newer ones. It trusts the first chain that it is given: IAM says who may write it.
 // It may be used by several goroutines.
 type Verifier struct {
 	store *Store
@@ -26,10 +26,10 @@ func NewVerifier(s *Store, cluster string) *Verifier {
 	return &Verifier{store: s, holder: document.NewHolder(cluster, "")}
 }
 
-// torn bounds how often a read that fell between the two writes of one publication is done again.
+// torn bounds how often a read that fell between the two writes of one publication is repeated.
 const torn = 4
 
-// Fresh gives the documents that stand at this moment, by a strongly consistent read.
+// Fresh returns the documents in force now, by a strongly consistent read.
 func (v *Verifier) Fresh(ctx context.Context) (document.View, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

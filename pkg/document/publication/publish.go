@@ -19,7 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
-// How long a run holds the lease, and how long one waits for it. A run takes a second or less.
+// How long a run has the lease, and how long it waits for it. A run takes a second or less.
 const (
 	leaseFor = 15 * time.Second
 	waitFor  = 20 * time.Second
@@ -31,11 +31,11 @@ const tries = 8
 
 // Inputs is what the documents are made from.
 type Inputs interface {
-	// Input gives the counter that every change adds to; it is read before and after the rest.
+	// Input returns the counter that every change adds to; it is read before and after the rest.
 	Input(context.Context) (int64, error)
 	Roles(context.Context) ([]resource.Role, error)
-	// Locks gives the locks, and beside them those who are revoked: what was issued to them before the publication
-	// that takes the entry up first.
+	// Locks returns the locks and, beside them, the revocations: what was issued before the publication
+	// that first has the entry is revoked.
 	Locks(context.Context) (locks, revoked []document.Lock, err error)
 	Record(context.Context, audit.Event) error
 }
@@ -49,13 +49,13 @@ type Place interface {
 	// Lease takes the lease until it expires; document.ErrHeld while another owner has it.
 	Lease(ctx context.Context, owner string, now, until time.Time) error
 	Release(ctx context.Context, owner string) error
-	// PutPolicy stores the document under the hash of its bytes and gives that hash, in hex.
+	// PutPolicy stores the document under the hash of its bytes and returns that hash, in hex.
 	PutPolicy(context.Context, document.Signed) (string, error)
 	// Advance moves policy and revocations if the head is still at from; else document.ErrMoved.
 	Advance(ctx context.Context, from, to document.Head, revocations document.Signed) error
 }
 
-// Config is what publish is given.
+// Config is what publish needs.
 type Config struct {
 	Cluster string
 	Inputs  Inputs
@@ -93,7 +93,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Publish makes the documents from what stands now and moves the head, unless the policy is the same: then
+// Publish makes the documents from the current inputs and moves the head, unless the policy is the same: then
 // only the revocations get a new stamp. It returns the head that it left. When the policy alone can't be made, because the
 // roles are too many or the bucket is down, the revocations are published all the same, and the error says why.
 func (p *Publisher) Publish(ctx context.Context) (document.Head, error) {
@@ -102,7 +102,7 @@ func (p *Publisher) Publish(ctx context.Context) (document.Head, error) {
 		return document.Head{}, err
 	}
 	h, err := p.run(ctx)
-	// The lease runs out by itself; giving it back only spares the next run the wait.
+	// The lease expires by itself; releasing it only spares the next run the wait.
 	if released := p.config.Place.Release(context.WithoutCancel(ctx), owner); err == nil && released != nil {
 		return h, nil //nolint:nilerr // what was published is published
 	}
@@ -209,7 +209,7 @@ func (p *Publisher) keys(ctx context.Context, d *draft) error {
 	return nil
 }
 
-// compile reads the inputs, counter first. A role that can't be kept is published as it stands and bars its holders
+// compile reads the inputs, counter first. A role that can't be enforced is published as it is and denies its holders everything
 // wherever it is read: leaving it out might leave out a deny, and refusing it would let one role stop publication.
 func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err error) {
 	if counter, err = p.config.Inputs.Input(ctx); err != nil {
@@ -224,7 +224,7 @@ func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err e
 	}
 	roles := append(resource.Presets(), stored...)
 	for i := range roles {
-		roles[i].Metadata.Revision = 0 // says nothing about what anybody may do
+		roles[i].Metadata.Revision = 0 // says nothing about what anyone may do
 		roles[i].Critical = roles[i].Limits()
 	}
 	slices.SortFunc(roles, func(a, b resource.Role) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
@@ -261,7 +261,7 @@ func (p *Publisher) seal(ctx context.Context, d *draft) error {
 		return nil
 	}
 	if d.from.Policy == (identity.Version{}) {
-		return d.held // there is none that could stay
+		return d.held // there is none to keep
 	}
 	d.to.Policy, d.to.Input, d.to.PolicySHA256 = d.from.Policy, d.from.Input, d.from.PolicySHA256
 	body.Policy = d.to.Policy
@@ -283,7 +283,7 @@ func (p *Publisher) sealPolicy(ctx context.Context, d *draft) (sha256 string, er
 }
 
 // same reports whether the policy in force says what the draft says, of the same inputs. One that can't be read or
-// verified, as by a key that is retired now, is not the same: it is made again.
+// verified, for example by a key that is retired now, is not the same: it is made again.
 func (p *Publisher) same(ctx context.Context, d *draft) bool {
 	if d.from.Policy == (identity.Version{}) {
 		return false

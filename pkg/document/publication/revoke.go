@@ -11,7 +11,7 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
-// barred are the locks and the revoked that stand, without those that have expired.
+// barred are the locks and revocations in force, without those that have expired.
 type barred struct{ locks, revoked []document.Lock }
 
 func (p *Publisher) bar(ctx context.Context) (b barred, err error) {
@@ -24,8 +24,8 @@ func (p *Publisher) bar(ctx context.Context) (b barred, err error) {
 	return b, nil
 }
 
-// given are the policy versions that entries got when they were published first, by id. A document that can't be
-// verified any more gives none: then all get the new version, which revokes more and never less.
+// given returns the policy versions that entries got when first published, by id. A document that can't be
+// verified any more has none: then all get the new version, which revokes more and never less.
 func (p *Publisher) given(ctx context.Context, d *draft) (map[string]identity.Version, error) {
 	given := map[string]identity.Version{}
 	if d.from.Revocations == (identity.Version{}) {
@@ -45,7 +45,7 @@ func (p *Publisher) given(ctx context.Context, d *draft) (map[string]identity.Ve
 	return given, nil
 }
 
-// news reports whether somebody is revoked who got no version yet.
+// news reports whether there is a revocation without a version.
 func (b barred) news(given map[string]identity.Version) bool {
 	return slices.ContainsFunc(b.revoked, func(l document.Lock) bool { _, ok := given[l.ID]; return !ok })
 }
@@ -64,7 +64,7 @@ func (b barred) before(given map[string]identity.Version, now identity.Version) 
 	return all
 }
 
-// sealed signs revocations; more than a document may hold are a fault, since none of them may be left out.
+// sealed signs revocations; more than fit into a document are a fault, since none of them may be left out.
 func sealed(r document.Revocations, signer crypto.Signer) (document.Signed, error) {
 	doc, err := document.Seal(document.KindRevocations, r, signer)
 	if errors.Is(err, document.ErrTooLarge) {

@@ -33,10 +33,10 @@ type Recorder interface {
 	Record(context.Context, audit.Event) error
 }
 
-// RotatorConfig is what rotate is given.
+// RotatorConfig is what rotate needs.
 type RotatorConfig struct {
 	Cluster string
-	Name    string // what people call the cluster; the first trust document fixes it
+	Name    string // the cluster's name; the first trust document fixes it
 	Vault   Vault
 	Ledger  Recorder
 	Root    func(context.Context) (crypto.Signer, error)               // signs
@@ -60,10 +60,10 @@ func NewRotator(c RotatorConfig) *Rotator {
 }
 
 // Rotate makes the trust document say which keys there are. Without a change it does nothing. A key that is no
-// longer the deployment's is kept as retiring, so that what it signed stays good. It gives the head that stands.
+// longer the deployment's is kept as retiring, so that what it signed stays valid. It returns the head in force.
 func (r *Rotator) Rotate(ctx context.Context) (document.Head, error) {
 	for try := range uint64(tries) {
-		// A run that died, or lost, between storing and moving the head leaves its version taken: the next is free.
+		// A run that died, or lost, between storing and moving the head leaves its version taken, but the next is free.
 		h, err := r.once(ctx, 1+try)
 		if !errors.Is(err, document.ErrMoved) && !errors.Is(err, document.ErrTaken) {
 			return h, err
@@ -138,7 +138,7 @@ func order(keys []document.Key) {
 	slices.SortFunc(keys, func(a, b document.Key) int { return cmp.Or(cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(a.ID, b.ID)) })
 }
 
-// chain gives the documents so far, and adds to keys what they still have to name. Keys becomes nil when the
+// chain returns the documents so far, and adds to keys what they still have to name. Keys becomes nil when the
 // newest document says the same already.
 func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]document.Key) ([]document.Signed, error) {
 	if from.Trust == (identity.Version{}) {

@@ -33,7 +33,7 @@ type Shelf struct {
 	mu   sync.Mutex // orders writing
 }
 
-// Open makes a holder (see document.NewHolder) and gives it what the directory holds. The directory is made when
+// Open makes a holder (see document.NewHolder) and gives it what is in the directory. The directory is made when
 // it is missing, for its owner alone. Documents that no longer verify, such as after the pin was changed, are
 // an error that names the file.
 func Open(dir, cluster, pin string) (*Shelf, error) {
@@ -52,7 +52,7 @@ func Open(dir, cluster, pin string) (*Shelf, error) {
 	if err := strict.JSON(data, maxFile, &documents); err != nil {
 		return nil, damaged(s.path, err)
 	}
-	// A policy key may have been retired since: what it signed is not in force, and newer documents come by the feed.
+	// A policy key may have been retired since: what it signed is not in force, and newer documents come through the feed.
 	if err := s.Holder.Accept(documents...); err != nil && !document.Outlived(err) {
 		return nil, damaged(s.path, err)
 	}

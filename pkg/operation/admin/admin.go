@@ -1,6 +1,6 @@
-// Package admin are the operations of functions/admin: reading and changing resources.
+// Package admin has the operations of functions/admin: reading and changing resources.
 //
-// It knows neither AWS nor who serves it. Its entry point is [Operations].
+// It knows neither AWS nor what serves it. Its entry point is [Operations].
 package admin
 
 import (
@@ -67,7 +67,7 @@ func written(change func(context.Context, admin.Caller, resource.Resource) (admi
 	}
 }
 
-// told gives what a change came to.
+// told returns the outcome of a change.
 func told(out admin.Outcome, err error) (any, error) {
 	if err != nil {
 		return nil, err

@@ -1,6 +1,6 @@
-// Package join are the operations of functions/join: HTTP calls made calls of the use case.
+// Package join has the operations of functions/join: HTTP calls turned into calls of the use case.
 //
-// It knows neither AWS nor who serves it. Its entry point is [Operations].
+// It knows neither AWS nor what serves it. Its entry point is [Operations].
 package join
 
 import (

@@ -1,6 +1,6 @@
-// Package login are the operations of functions/login: HTTP calls made calls of the use case.
+// Package login has the operations of functions/login: HTTP calls turned into calls of the use case.
 //
-// It knows neither AWS nor who serves it. Its entry point is [Operations].
+// It knows neither AWS nor what serves it. Its entry point is [Operations].
 package login
 
 import (

@@ -1,6 +1,6 @@
-// Package roster are the operations of functions/api: who somebody is, and what may be reached.
+// Package roster has the operations of functions/api: who the caller is, and what may be reached.
 //
-// It knows neither AWS nor who serves it. Its entry point is [Operations].
+// It knows neither AWS nor what serves it. Its entry point is [Operations].
 package roster
 
 import (

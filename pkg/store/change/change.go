@@ -22,7 +22,7 @@ type Store struct{ *store.Store }
 // New makes a store.
 func New(c store.Config) *Store { return &Store{store.New(c)} }
 
-// nonceFor is how long a call's nonce is kept: the call itself is good for two minutes at most.
+// nonceFor is how long a call's nonce is kept: the call itself is valid for at most two minutes.
 const nonceFor = time.Hour
 
 // Commit writes a change, the input counter, the call's nonce and the event in one transaction.
@@ -45,12 +45,12 @@ func (s *Store) Commit(ctx context.Context, c admin.Change) error {
 	ops = append(ops, s.beside(c)...)
 	err = store.Conditions(table.Transact(ctx, s.API, ops...), admin.ErrReplayed, admin.ErrMoved)
 	if _, ok := errors.AsType[*table.Conflict](err); ok {
-		return admin.ErrMoved // one of the items beside it is not as it was
+		return admin.ErrMoved // one of the other items is not as it was
 	}
 	return err
 }
 
-// change is the operation on the resource itself, on condition that it stands as it was read.
+// change returns the operation on the resource itself, on condition that it is still as it was read.
 func (s *Store) change(c admin.Change) (table.Op, error) {
 	was := table.Item{":was": table.Int(c.Was)}
 	if c.Delete {
@@ -74,7 +74,7 @@ func (s *Store) change(c admin.Change) (table.Op, error) {
 	return s.State.PutOp(item, "revision = :was", was), nil
 }
 
-// beside are the items that come and go with a resource: a token's secret, the record of the agent that held
+// beside returns the items that come and go with a resource: a token's secret, the record of the agent that held
 // a name, the entry that revokes what was issued before.
 func (s *Store) beside(c admin.Change) []table.Op {
 	var ops []table.Op
@@ -102,7 +102,7 @@ func (s *Store) beside(c admin.Change) []table.Op {
 	return ops
 }
 
-// Secret gives the hash of a token's secret, "" for a token without one.
+// Secret returns the hash of a token's secret, "" for a token without one.
 func (s *Store) Secret(ctx context.Context, token string) (string, error) {
 	item, err := s.State.Get(ctx, table.Key{PK: names.Token, SK: token})
 	if errors.Is(err, table.ErrNotFound) {
@@ -111,7 +111,7 @@ func (s *Store) Secret(ctx context.Context, token string) (string, error) {
 	return item.Text("secret_sha256"), err
 }
 
-// Targets gives what an agent holds by its record; none for an agent without one.
+// Targets returns what an agent holds according to its record; none for an agent without one.
 func (s *Store) Targets(ctx context.Context, agent string) ([]identity.Target, error) {
 	item, err := s.State.Get(ctx, table.Key{PK: names.Agent, SK: agent})
 	if errors.Is(err, table.ErrNotFound) {

@@ -26,11 +26,11 @@ type Store struct{ *store.Store }
 // New makes a store.
 func New(c store.Config) *Store { return &Store{store.New(c)} }
 
-// How long the marks of single use and of issuance stay. A challenge is good for a minute; the mark outlives
+// How long the marks of single use and of issuance stay. A challenge is valid for a minute; the mark outlives
 // any doubt about clocks.
 const (
 	usedFor     = 24 * time.Hour
-	issuanceFor = 400 * 24 * time.Hour // longer than CloudTrail's own record is searched
+	issuanceFor = 400 * 24 * time.Hour // longer than CloudTrail's own record can be searched
 )
 
 // Intend writes intent and single use in one transaction.
@@ -76,7 +76,7 @@ func (s *Store) Conclude(ctx context.Context, c issue.Conclusion) error {
 }
 
 // Admit writes intent, single use, the agent's record, its claims of targets and the use of a secret in one
-// transaction, and frees what a renewal claims no more. The conditions are the rules: a challenge once, a target
+// transaction, and frees what a renewal no longer claims. The conditions are the rules: a challenge once, a target
 // for one agent, a renewal only of an agent that is still there, a secret only while it has uses left.
 func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
 	for {
@@ -89,7 +89,7 @@ func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
 	}
 }
 
-// othersError says that what an agent drops belongs to another agent by now, and is left to it.
+// othersError says that what an agent drops belongs to another agent by now, and is left alone.
 type othersError struct{ target identity.Target }
 
 func (e *othersError) Error() string { return e.target.String() + " belongs to another agent" }
@@ -128,7 +128,7 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 }
 
 // Quarantine writes single use, the claim of a target that is taken, and its event in one transaction. There is one
-// such claim for a target, the newest: an agent that tries again and again fills nothing.
+// such claim for a target, the newest: an agent that tries again and again fills no table.
 func (s *Store) Quarantine(ctx context.Context, a issue.Admission, taken identity.Target, e audit.Event) error {
 	item, err := agentItem(a, "quarantined")
 	if err != nil {
@@ -154,7 +154,7 @@ func agentItem(a issue.Admission, state string) (table.Item, error) {
 	}, nil
 }
 
-// targetItem is the resource that says who holds a target's name.
+// targetItem returns the resource that says who holds a target's name.
 func targetItem(t identity.Target, a issue.Admission) (table.Item, error) {
 	spec, err := targetSpec(a)
 	if err != nil {

@@ -33,11 +33,11 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Now is when all of it happens.
+// Now is when everything happens.
 var Now = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 // Tables keeps items by table and keys, and judges the few expressions that the store writes. The local AWS, which the
-// whole system is tested on, judges all that DynamoDB has; nothing of the product may know it.
+// whole system is tested on, judges all that DynamoDB has; product code may not know it.
 type Tables struct {
 	table.API
 	Items map[string]table.Item
@@ -126,7 +126,7 @@ func (db *Tables) TransactWriteItems(_ context.Context, in *dynamodb.TransactWri
 	return &dynamodb.TransactWriteItemsOutput{}, nil
 }
 
-// operation is one operation of a transaction: where, on what condition, and what it makes of the item.
+// operation is one operation of a transaction: where, on what condition, and what it turns the item into.
 func operation(i types.TransactWriteItem) (key, condition string, values table.Item, apply func(table.Item) table.Item) {
 	switch {
 	case i.Put != nil:
@@ -150,7 +150,7 @@ func operation(i types.TransactWriteItem) (key, condition string, values table.I
 	}
 }
 
-// holds judges terms that OR or AND join.
+// holds judges terms joined by OR or AND.
 func holds(condition string, i, values table.Item) bool {
 	return condition == "" || slices.ContainsFunc(strings.Split(condition, " OR "), func(all string) bool {
 		return !slices.ContainsFunc(strings.Split(all, " AND "), func(term string) bool { return !is(term, i, values) })
@@ -182,7 +182,7 @@ func ID(prefix string, n int) string {
 	return prefix + "_" + strings.Repeat("0", 26-len(strconv.Itoa(n))) + strconv.Itoa(n)
 }
 
-// Admission lets an agent in that claims targets; n tells its challenge and certificate from those of others.
+// Admission returns the admission of an agent that claims targets; n tells its challenge and certificate from others'.
 func Admission(n int, agent string, targets ...identity.Target) issue.Admission {
 	return issue.Admission{
 		Intent: issue.Intent{Certificate: ID("crt", n), Subject: agent, Digest: "digest", At: Now, Used: fmt.Sprint("challenge-", n)},
@@ -194,21 +194,21 @@ func Admission(n int, agent string, targets ...identity.Target) issue.Admission 
 	}
 }
 
-// Renewal is one that the tables take.
+// Renewal returns one that the tables accept.
 func Renewal(n int, agent string, dropped []identity.Target, targets ...identity.Target) issue.Admission {
 	a := Admission(n, agent, targets...)
 	a.Renewal, a.Dropped = true, dropped
 	return a
 }
 
-// Event is one that the tables take.
+// Event returns one that the tables accept.
 func Event(t audit.Type) audit.Event {
 	e := audit.New(t, rand.Reader, Now)
 	e.Cluster, e.Actor, e.Source, e.Data = "c", "user/ada", "function/admin", map[string]string{}
 	return e
 }
 
-// Holder says who holds a target's name, "" for nobody.
+// Holder returns the agent that holds a target's name, "" for none.
 func Holder(t *testing.T, s Store, target identity.Target) string {
 	t.Helper()
 	r, _, err := s.Get(t.Context(), target.Kind, target.Name)
@@ -239,7 +239,7 @@ func (db *Tables) Of(pk string) (all []string) {
 	return all
 }
 
-// Must does what the test is not about.
+// Must fails the test on an error that the test is not about.
 func Must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -247,7 +247,7 @@ func Must(t *testing.T, err error) {
 	}
 }
 
-// Unchanged checks that whatever was refused wrote nothing at all.
+// Unchanged checks that what was refused wrote nothing at all.
 func (db *Tables) Unchanged(t *testing.T, do func() error) error {
 	t.Helper()
 	before := maps.Clone(db.Items)
@@ -258,7 +258,7 @@ func (db *Tables) Unchanged(t *testing.T, do func() error) error {
 	return err
 }
 
-// Written is a change that writes the revision after was; each has a nonce of its own.
+// Written returns a change that writes the revision after was; each has its own nonce.
 func Written(kind, name string, was int64, spec resource.Spec) admin.Change {
 	e := Event(audit.ResourceUpdated)
 	return admin.Change{
@@ -267,7 +267,7 @@ func Written(kind, name string, was int64, spec resource.Spec) admin.Change {
 	}
 }
 
-// Deleted is one that the tables take.
+// Deleted returns one that the tables accept.
 func Deleted(kind, name string, was int64) admin.Change {
 	c := Written(kind, name, was, nil)
 	c.Delete, c.Resource.Metadata.Revision = true, was

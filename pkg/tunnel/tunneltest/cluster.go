@@ -1,4 +1,4 @@
-// Package tunneltest makes small clusters for tests: authorities with keys of their own, signed documents,
+// Package tunneltest makes small clusters for tests: authorities with their own keys, signed documents,
 // and credentials of users, agents and proxies. Nothing but tests imports it.
 //
 // Its entry point is [New].
@@ -24,7 +24,7 @@ import (
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
-// Name is what people call the cluster.
+// Name is the cluster's name.
 const Name = "stile"
 
 // Cluster is an authority and its documents.
@@ -108,12 +108,12 @@ func (c *Cluster) revoke(r document.Revocations) {
 	c.revocations = c.seal(document.KindRevocations, r, names.KeyPolicy)
 }
 
-// Documents gives the newest of each kind.
+// Documents returns the newest of each kind.
 func (c *Cluster) Documents() []document.Signed {
 	return []document.Signed{c.trust, c.policy, c.revocations}
 }
 
-// Versions gives the versions of Documents.
+// Versions returns the versions of Documents.
 func (c *Cluster) Versions() identity.Versions { return c.versions }
 
 // Holder holds Documents as they are now.
@@ -142,7 +142,7 @@ func (c Credential) Signer() (ssh.Signer, error) {
 	return ssh.NewCertSigner(c.SSHCert, key)
 }
 
-// User is whom a user's credential is for. Zero fields take defaults: user ada with role access, one hour, login of the name.
+// User says who a user's credential is for. Zero fields take defaults: user ada with role access, one hour, login of the name.
 type User struct {
 	Identity identity.User
 	Logins   []string

@@ -1,5 +1,5 @@
-// Command routes writes the table of routes that package wire holds from openapi.yaml. An operation that
-// doesn't say which function serves it (one tag) and who may call it (x-stile-caller) does not generate.
+// Command routes writes package wire's table of routes from openapi.yaml. An operation that
+// doesn't say which function serves it (one tag) and who may call it (x-stile-caller) is an error.
 //
 //	routes openapi.yaml routes.gen.go
 package main
@@ -71,7 +71,7 @@ type parameter struct {
 
 var (
 	methods = []string{"get", "post", "put", "delete", "patch", "head", "options", "trace"}
-	beside  = []string{"parameters", "summary", "description", "servers"} // what a path may hold that is no operation
+	beside  = []string{"parameters", "summary", "description", "servers"} // what a path may have that is not an operation
 	callers = []string{"anonymous", "user", "admin", "host"}
 )
 

@@ -1,4 +1,4 @@
-// Command fn is a function for tests: what it does stands in its request. It speaks the runtime API itself,
+// Command fn is a function for tests: its request says what to do. It speaks the runtime API itself,
 // so that the tests see the bytes that cross it.
 package main
 
