@@ -39,7 +39,7 @@ func TestARunOnAnAccountRecordsAndCleansUp(t *testing.T) {
 	f, into := newFake(t), filepath.Join(t.TempDir(), "goldens")
 	f.broken = "TrentService.VerifyMac" // so that one behaviour is not as it should be
 	run, out := suite(t, f, "-endpoint", "aws", "-goldens", into, "-prefix", "mine",
-		"-test.run", "^(TestAPIGatewayPaths|TestCloudFormationWalks|TestAKeysLife|TestMacs|TestIfNoneMatch|TestDynamoDBTransactions|TestLambdaAnswers)")
+		"-test.run", "^(TestAPIGatewayPaths|TestCloudFormationWalks|TestAKeysLife|TestMacs|TestIfNoneMatch|TestDynamoDBTransactions|TestLambdaAnswers|TestStreamsSet)")
 	err := run.Run()
 	for _, want := range []string{"account  " + localAccount, "Region   us-east-1", "prefix   mine", "PREFIX=mine CLEAN=1", "Nothing stays but"} {
 		if !strings.Contains(out.String(), want) {
@@ -61,7 +61,7 @@ func TestARunOnAnAccountRecordsAndCleansUp(t *testing.T) {
 		}
 	}
 	for id, want := range map[string]string{
-		"kms/key/states": held, "kms/mac": notHeld, "s3/if-none-match/first": held, "dynamodb/transaction/reasons": held,
+		"kms/key/states": held, "streams/mapping/failure-destination": failure, "kms/mac": notHeld, "s3/if-none-match/first": held, "dynamodb/transaction/reasons": held,
 		"apigateway/path/stage": "resource /v1/plain\npath /v1/plain\nrequestContext.path /prod/v1/plain",
 	} {
 		service, _, _ := strings.Cut(id, "/")

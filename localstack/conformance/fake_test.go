@@ -103,6 +103,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.cloudFormation(w, r)
 	case versions:
 		f.versions(w, strings.Trim(r.URL.Path, "/"))
+	case strings.HasPrefix(target, "AmazonSQS."):
+		f.sqs(w, r)
 	case target == "TrentService.ListKeys":
 		f.listKeys(w)
 	case target == "TrentService.ListResourceTags":
@@ -118,37 +120,53 @@ func (f *fake) cloudFormation(w http.ResponseWriter, r *http.Request) {
 		f.t.Error(err)
 	}
 	action, name := r.Form.Get("Action"), r.Form.Get("StackName")
-	f.mu.Lock()
-	i := slices.IndexFunc(f.stacks, func(s *fakeStack) bool { return s.ID == name || s.Name == name && s.Status != "DELETE_COMPLETE" })
-	f.mu.Unlock()
+	s := f.find(name)
 	result := ""
 	switch {
-	case action == "CreateStack" && i >= 0:
+	case action == "CreateStack" && s != nil:
 		f.refuse(w, "AlreadyExistsException", name)
 		return
 	case action == "CreateStack":
 		result = f.make(r.Form)
 	case action == "DescribeStacks" && name == "":
-		result = f.describe(slices.DeleteFunc(slices.Clone(f.stacks), func(s *fakeStack) bool { return s.Status == "DELETE_COMPLETE" }))
-	case i < 0:
+		result = f.describe(f.left()...)
+	case s == nil:
 		f.refuse(w, "ValidationError", "Stack with id "+name+" does not exist")
 		return
 	case action == "UpdateStack":
-		f.deploy(f.stacks[i], r.Form, "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+		f.deploy(s, r.Form, "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 	case action == "DescribeStacks":
-		result = f.describe(f.stacks[i : i+1])
+		result = f.describe(s)
 	case action == "DescribeStackEvents":
-		result = `<StackEvents><member><LogicalResourceId>Custom</LogicalResourceId><ResourceType>Custom::StileConformance</ResourceType><ResourceStatus>CREATE_FAILED</ResourceStatus><ResourceStatusReason>` + escape(f.stacks[i].Reason) + `</ResourceStatusReason></member></StackEvents>`
+		result = `<StackEvents><member><LogicalResourceId>Custom</LogicalResourceId><ResourceType>Custom::StileConformance</ResourceType><ResourceStatus>CREATE_FAILED</ResourceStatus><ResourceStatusReason>` + escape(s.Reason) + `</ResourceStatusReason></member></StackEvents>`
 	case action == "DescribeStackResources":
-		result = "<StackResources>" + f.bucketOf(f.stacks[i]) + "</StackResources>"
+		result = "<StackResources>" + f.bucketOf(s) + "</StackResources>"
 	case action == "DeleteStack":
 		f.mu.Lock()
-		f.stacks[i].Status = "DELETE_COMPLETE"
+		s.Status = "DELETE_COMPLETE"
 		f.mu.Unlock()
 	default:
 		f.t.Errorf("the suite calls %s of CloudFormation", action)
 	}
 	fmt.Fprintf(w, "<%[1]sResponse><%[1]sResult>%[2]s</%[1]sResult></%[1]sResponse>", action, result)
+}
+
+// find returns the stack of an id, or that stands under a name; nil if there is none.
+func (f *fake) find(name string) *fakeStack {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := slices.IndexFunc(f.stacks, func(s *fakeStack) bool { return s.ID == name || s.Name == name && s.Status != "DELETE_COMPLETE" })
+	if i < 0 {
+		return nil
+	}
+	return f.stacks[i]
+}
+
+// left lists the stacks that were not deleted.
+func (f *fake) left() []*fakeStack {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.stacks), func(s *fakeStack) bool { return s.Status == "DELETE_COMPLETE" })
 }
 
 func (f *fake) refuse(w http.ResponseWriter, code, message string) {
@@ -199,7 +217,7 @@ func (f *fake) deploy(s *fakeStack, form url.Values, well, badly string) {
 	}
 }
 
-func (f *fake) describe(list []*fakeStack) string {
+func (f *fake) describe(list ...*fakeStack) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var b strings.Builder
@@ -252,6 +270,25 @@ func (f *fake) versions(w http.ResponseWriter, bucket string) {
 	fmt.Fprint(w, "</ListVersionsResult>")
 }
 
+// sqs answers as SQS does from the file of a queue, whose messages go with their reading.
+func (f *fake) sqs(w http.ResponseWriter, r *http.Request) {
+	var in struct{ QueueUrl, ReceiptHandle string }
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		f.t.Error(err)
+	}
+	messages := []map[string]string{}
+	if in.ReceiptHandle == "" {
+		bodies, err := f.queue(r.Context(), in.QueueUrl)
+		if err != nil {
+			f.t.Error(err)
+		}
+		for _, body := range bodies {
+			messages = append(messages, map[string]string{"Body": body, "ReceiptHandle": "of " + in.QueueUrl})
+		}
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"Messages": messages})
+}
+
 func (f *fake) listKeys(w http.ResponseWriter) {
 	keys := []map[string]string{}
 	for _, id := range sorted(f.keys) {
@@ -270,13 +307,9 @@ func (f *fake) listTags(w http.ResponseWriter, r *http.Request) {
 
 // standing names the stacks that were not deleted.
 func (f *fake) standing() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	names := []string{}
-	for _, s := range f.stacks {
-		if s.Status != "DELETE_COMPLETE" {
-			names = append(names, s.Name)
-		}
+	for _, s := range f.left() {
+		names = append(names, s.Name)
 	}
 	return names
 }
