@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -55,11 +56,11 @@ func routed(t *testing.T, path string) string {
 	if got.Status != 200 || json.Unmarshal([]byte(got.Body), &e) != nil {
 		return refusal(got)
 	}
-	text := fmt.Sprintf("resource %s\npath %s\nrequestContext.path %s", e.Resource, e.Path, e.RequestContext["path"])
+	lines := []string{"resource " + e.Resource, "path " + e.Path, fmt.Sprint("requestContext.path ", e.RequestContext["path"])}
 	for _, name := range sorted(e.PathParameters) {
-		text += fmt.Sprintf("\n{%s} %s", name, e.PathParameters[name])
+		lines = append(lines, fmt.Sprintf("{%s} %s", name, e.PathParameters[name]))
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
 
 // refusal is an answer of the gateway's own.
@@ -76,14 +77,7 @@ func compact(text string) string {
 	return b.String()
 }
 
-func sorted[T any](m map[string]T) []string {
-	names := []string{}
-	for name := range m {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func sorted[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
 func TestAPIGatewayPaths(t *testing.T) {
 	const item = "resource /v1/item/{name}\npath /v1/item/%[1]s\nrequestContext.path /prod/v1/item/%[1]s\n{name} %[2]s"
@@ -181,11 +175,11 @@ func TestAPIGatewayBodies(t *testing.T) {
 func answered(t *testing.T, says string, names ...string) string {
 	t.Helper()
 	got := sent(t, request("GET", "/v1/plain", "X-Answer: "+says))
-	text := fmt.Sprintf("%d", got.Status)
+	lines := []string{fmt.Sprint(got.Status)}
 	for _, name := range names {
-		text += fmt.Sprintf("\n%s: %q", name, got.Header.Values(name))
+		lines = append(lines, fmt.Sprintf("%s: %q", name, got.Header.Values(name)))
 	}
-	return text + "\n" + compact(got.Body)
+	return strings.Join(append(lines, compact(got.Body)), "\n")
 }
 
 func TestAPIGatewayAnswers(t *testing.T) {
