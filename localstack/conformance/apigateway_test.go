@@ -99,6 +99,9 @@ func TestAPIGatewayPaths(t *testing.T) {
 	} {
 		t.Run(c.id, func(t *testing.T) { saw(t, c.id, routed(t, c.path), c.want) })
 	}
+	t.Run("a function that is closed to the API", func(t *testing.T) {
+		saw(t, "apigateway/permission/missing", refusal(sent(t, request("GET", "/v1/closed"))), "500 InternalServerErrorException\n{\"message\":\"Internal server error\"}")
+	})
 	t.Run("another method", func(t *testing.T) {
 		saw(t, "apigateway/route/method", refusal(sent(t, request("DELETE", "/v1/plain"))), forbidden)
 	})

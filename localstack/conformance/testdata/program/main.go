@@ -54,7 +54,7 @@ type order struct {
 
 	DetailType string `json:"detail-type"` // a rule
 
-	Do    string // of the suite: note, fail, crash
+	Do    string // of the suite: fail, crash, hang
 	Note  string // where to write the request down
 	Fails int    // fail so many times first
 }
@@ -115,6 +115,8 @@ func (p *program) obey(ctx context.Context, o order, raw json.RawMessage) (any, 
 	switch {
 	case o.Do == "crash":
 		os.Exit(3)
+	case o.Do == "hang":
+		select {}
 	case o.Do == "fail" || tries <= o.Fails:
 		return nil, errors.New("on purpose")
 	}
