@@ -90,17 +90,24 @@ func TestAPIGatewayPaths(t *testing.T) {
 		{"apigateway/path/escaped-letter", "/v1/item/%61", fmt.Sprintf(item, "%61", "%61")},
 		{"apigateway/path/plus", "/v1/item/a+b", fmt.Sprintf(item, "a+b", "a+b")},
 		{"apigateway/path/colon-and-at", "/v1/item/a:b@c", fmt.Sprintf(item, "a:b@c", "a:b@c")},
-		{"apigateway/path/two-parameters", "/v1/item/a/b", "resource /v1/item/{name}/{part}\npath /v1/item/a/b\nrequestContext.path /prod/v1/item/a/b\n{name} a\n{part} b"},
+		{
+			"apigateway/path/two-parameters", "/v1/item/a/b",
+			"resource /v1/item/{name}/{part}\npath /v1/item/a/b\nrequestContext.path /prod/v1/item/a/b\n{name} a\n{part} b",
+		},
 		{"apigateway/path/trailing-slash", "/v1/plain/", "resource /v1/plain\npath /v1/plain/\nrequestContext.path /prod/v1/plain/"},
 		{"apigateway/path/doubled-slash", "/v1//plain", forbidden},
-		{"apigateway/path/dots", "/v1/item/../plain", "resource /v1/item/{name}/{part}\npath /v1/item/../plain\nrequestContext.path /prod/v1/item/../plain\n{name} ..\n{part} plain"},
+		{
+			"apigateway/path/dots", "/v1/item/../plain",
+			"resource /v1/item/{name}/{part}\npath /v1/item/../plain\nrequestContext.path /prod/v1/item/../plain\n{name} ..\n{part} plain",
+		},
 		{"apigateway/path/case", "/v1/PLAIN", forbidden},
 		{"apigateway/route/unknown", "/v1/nowhere", forbidden},
 	} {
 		t.Run(c.id, func(t *testing.T) { saw(t, c.id, routed(t, c.path), c.want) })
 	}
 	t.Run("a function that is closed to the API", func(t *testing.T) {
-		saw(t, "apigateway/permission/missing", refusal(sent(t, request("GET", "/v1/closed"))), "500 InternalServerErrorException\n{\"message\":\"Internal server error\"}")
+		saw(t, "apigateway/permission/missing", refusal(sent(t, request("GET", "/v1/closed"))),
+			"500 InternalServerErrorException\n{\"message\":\"Internal server error\"}")
 	})
 	t.Run("another method", func(t *testing.T) {
 		saw(t, "apigateway/route/method", refusal(sent(t, request("DELETE", "/v1/plain"))), forbidden)
@@ -121,7 +128,8 @@ func TestAPIGatewayQueries(t *testing.T) {
 	saw(t, "apigateway/query/plus", query("k=a+b"), `k: last "a b", all ["a b"]`)
 	saw(t, "apigateway/query/empty", query("k="), `k: last "", all [""]`)
 	e := told(t, request("GET", "/v1/plain"))
-	saw(t, "apigateway/query/none", fmt.Sprint(e.QueryStringParameters == nil, e.MultiValueQueryStringParameters == nil), "true true")
+	saw(t, "apigateway/query/none", fmt.Sprint(e.QueryStringParameters == nil, e.MultiValueQueryStringParameters == nil),
+		"true true")
 }
 
 // header finds a header of any spelling.
@@ -135,7 +143,8 @@ func header[T any](m map[string]T, name string) (spelt string, value T) {
 }
 
 func TestAPIGatewayHeaders(t *testing.T) {
-	e := told(t, request("GET", "/v1/plain", "x-mine: first", "X-Mine: second", "signature: sig1=:AA==:", "Content-Digest: sha-256=:AA==:", "Authorization: Mine abc", "User-Agent: suite"))
+	e := told(t, request("GET", "/v1/plain", "x-mine: first", "X-Mine: second", "User-Agent: suite",
+		"signature: sig1=:AA==:", "Content-Digest: sha-256=:AA==:", "Authorization: Mine abc"))
 	_, all := header(e.MultiValueHeaders, "x-mine")
 	_, last := header(e.Headers, "x-mine")
 	saw(t, "apigateway/header/repeated", fmt.Sprintf("last %q, all %q", last, all), `last "second", all ["first" "second"]`)
@@ -149,7 +158,8 @@ func TestAPIGatewayHeaders(t *testing.T) {
 	saw(t, "apigateway/header/authorization", authorization, "Mine abc")
 	_, from := header(e.Headers, "x-forwarded-for")
 	identity, _ := e.RequestContext["identity"].(map[string]any)
-	saw(t, "apigateway/context/source", fmt.Sprint(identity["sourceIp"] != "" && strings.HasSuffix(from, fmt.Sprint(identity["sourceIp"]))), "true")
+	saw(t, "apigateway/context/source", fmt.Sprint(identity["sourceIp"] != "" && strings.HasSuffix(from, fmt.Sprint(identity["sourceIp"]))),
+		"true")
 	forged := told(t, request("GET", "/v1/plain", "X-Forwarded-For: 192.0.2.1"))
 	forgedIdentity, _ := forged.RequestContext["identity"].(map[string]any)
 	saw(t, "apigateway/context/source-forged", fmt.Sprint(forgedIdentity["sourceIp"] == identity["sourceIp"]), "true")
@@ -186,16 +196,20 @@ func answered(t *testing.T, says string, names ...string) string {
 }
 
 func TestAPIGatewayAnswers(t *testing.T) {
-	saw(t, "apigateway/answer/status-and-headers", answered(t, `{"statusCode":418,"headers":{"X-One":"1"},"multiValueHeaders":{"X-Two":["a","b"]},"body":"tea"}`, "X-One", "X-Two"),
+	const tea = `{"statusCode":418,"headers":{"X-One":"1"},"multiValueHeaders":{"X-Two":["a","b"]},"body":"tea"}`
+	saw(t, "apigateway/answer/status-and-headers", answered(t, tea, "X-One", "X-Two"),
 		"418\nX-One: [\"1\"]\nX-Two: [\"a\" \"b\"]\ntea")
-	saw(t, "apigateway/answer/no-content-type", answered(t, `{"statusCode":200,"body":"{}"}`, "Content-Type"), "200\nContent-Type: [\"application/json\"]\n{}")
-	saw(t, "apigateway/answer/base64-without-binary-types", answered(t, `{"statusCode":200,"isBase64Encoded":true,"body":"YWJj"}`), "200\nYWJj")
+	saw(t, "apigateway/answer/no-content-type", answered(t, `{"statusCode":200,"body":"{}"}`, "Content-Type"),
+		"200\nContent-Type: [\"application/json\"]\n{}")
+	saw(t, "apigateway/answer/base64-without-binary-types", answered(t, `{"statusCode":200,"isBase64Encoded":true,"body":"YWJj"}`),
+		"200\nYWJj")
 	const bad = "502\nX-Amzn-Errortype: [\"InternalServerErrorException\"]\n{\"message\":\"Internal server error\"}"
 	saw(t, "apigateway/answer/function-error", answered(t, "fail", "X-Amzn-Errortype"), bad)
 	saw(t, "apigateway/answer/function-crash", answered(t, "crash", "X-Amzn-Errortype"), bad)
 	saw(t, "apigateway/answer/malformed", answered(t, `{"status":"none"}`, "X-Amzn-Errortype"), bad)
 	got := sent(t, request("GET", "/v1/plain"))
-	saw(t, "apigateway/answer/request-id", fmt.Sprint(uuids.MatchString(got.Header.Get("X-Amzn-Requestid")), got.Header.Get("X-Amz-Apigw-Id") != ""), "true true")
+	saw(t, "apigateway/answer/request-id", fmt.Sprint(uuids.MatchString(got.Header.Get("X-Amzn-Requestid")), got.Header.Get("X-Amz-Apigw-Id") != ""),
+		"true true")
 }
 
 func TestAPIGatewayLimits(t *testing.T) {
@@ -203,5 +217,6 @@ func TestAPIGatewayLimits(t *testing.T) {
 	saw(t, "apigateway/limit/headers", fmt.Sprint(long.Status), "431")
 	r := request("POST", "/v1/plain", "Content-Type: application/json")
 	r.Body = `"` + strings.Repeat("x", 10<<20) + `"`
-	saw(t, "apigateway/limit/body", refusal(sent(t, r)), "413 RequestTooLargeException\n{\"message\":\"HTTP content length exceeded 10485760 bytes.\"}")
+	saw(t, "apigateway/limit/body", refusal(sent(t, r)),
+		"413 RequestTooLargeException\n{\"message\":\"HTTP content length exceeded 10485760 bytes.\"}")
 }

@@ -58,7 +58,8 @@ func saw(t *testing.T, id, got, want string) {
 		t.Errorf("%s: AWS does otherwise than the suite expects.\nseen on AWS:\n%s\nexpected:\n%s", id, got, want)
 	case onAWS():
 	case known && recorded != want:
-		t.Errorf("%s: an account was seen doing otherwise than the suite expects; correct the test, then the local AWS.\nrecorded:\n%s\nexpected:\n%s", id, recorded, want)
+		t.Errorf("%s: an account was seen doing otherwise than the suite expects; correct the test, then the local AWS.\nrecorded:\n%s\nexpected:\n%s",
+			id, recorded, want)
 	case got != want:
 		t.Errorf("%s\nhere:\n%s\nexpected:\n%s", id, got, want)
 	}

@@ -28,7 +28,8 @@ func (r *remote) clean(ctx context.Context, killed bool) error {
 	slices.SortStableFunc(ours, func(a, b types.Stack) int { return r.rank(*a.StackName) - r.rank(*b.StackName) })
 	for _, s := range ours {
 		if err := r.dropStack(ctx, s); err != nil {
-			faults = append(faults, fmt.Errorf("stack %s stays: %w; type: aws cloudformation delete-stack --region %s --stack-name %s", *s.StackName, err, r.config.Region, *s.StackName))
+			faults = append(faults, fmt.Errorf("stack %[1]s stays: %[2]w; type: aws cloudformation delete-stack --region %[3]s --stack-name %[1]s",
+				*s.StackName, err, r.config.Region))
 		}
 	}
 	faults = append(faults, r.dropTables(ctx))
@@ -57,7 +58,8 @@ func (r *remote) dropStack(ctx context.Context, s types.Stack) error {
 		return err
 	}
 	for _, one := range out.StackResources {
-		if *one.ResourceType == "AWS::S3::Bucket" && aws.ToString(one.PhysicalResourceId) != "" && one.ResourceStatus != types.ResourceStatusDeleteComplete {
+		stands := aws.ToString(one.PhysicalResourceId) != "" && one.ResourceStatus != types.ResourceStatusDeleteComplete
+		if *one.ResourceType == "AWS::S3::Bucket" && stands {
 			if err := r.emptyBucket(ctx, *one.PhysicalResourceId); err != nil {
 				return err
 			}

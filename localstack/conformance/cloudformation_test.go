@@ -46,7 +46,8 @@ func TestCloudFormationWalksACustomResourceThroughItsLife(t *testing.T) {
 	fields := func(e map[string]any) string { return strings.Join(sorted(e), " ") }
 	const always = "LogicalResourceId %sRequestId RequestType ResourceProperties ResourceType ResponseURL ServiceToken StackId"
 	saw(t, "cloudformation/custom/create", fields(all[0]), fmt.Sprintf(always, ""))
-	saw(t, "cloudformation/custom/update", fields(all[1]), "LogicalResourceId OldResourceProperties PhysicalResourceId RequestId RequestType ResourceProperties ResourceType ResponseURL ServiceToken StackId")
+	saw(t, "cloudformation/custom/update", fields(all[1]),
+		"LogicalResourceId OldResourceProperties PhysicalResourceId RequestId RequestType ResourceProperties ResourceType ResponseURL ServiceToken StackId")
 	saw(t, "cloudformation/custom/delete", fields(all[2]), fmt.Sprintf(always, "PhysicalResourceId "))
 	properties, _ := all[0]["ResourceProperties"].(map[string]any)
 	raw, err := json.Marshal([]any{properties["Number"], properties["Truth"], properties["List"], properties["ServiceTimeout"]})
@@ -59,12 +60,15 @@ func TestCloudFormationWalksACustomResourceThroughItsLife(t *testing.T) {
 
 func TestCloudFormationTellsWhyACustomResourceFailed(t *testing.T) {
 	t.Parallel()
-	_, err := here.Stacks.Deploy(t.Context(), "custom", map[string]string{"Prefix": here.Prefix, "Note": "fails", "Value": "1", "Answer": "FAILED"})
-	saw(t, "cloudformation/custom/failed", fmt.Sprint(err != nil && strings.Contains(err.Error(), "the suite asked for it")), "true")
+	given := map[string]string{"Prefix": here.Prefix, "Note": "fails", "Value": "1", "Answer": "FAILED"}
+	_, err := here.Stacks.Deploy(t.Context(), "custom", given)
+	saw(t, "cloudformation/custom/failed", fmt.Sprint(err != nil && strings.Contains(err.Error(), "the suite asked for it")),
+		"true")
 	if absent(t, "cloudformation/custom/rollback") {
 		return
 	}
 	all := asked(t, "fails", 2)
-	saw(t, "cloudformation/custom/rollback", fmt.Sprintf("%v %v, rolled back %v", all[0]["RequestType"], all[1]["RequestType"], strings.Contains(fmt.Sprint(err), "ROLLBACK_COMPLETE")),
+	back := strings.Contains(fmt.Sprint(err), "ROLLBACK_COMPLETE")
+	saw(t, "cloudformation/custom/rollback", fmt.Sprintf("%v %v, rolled back %v", all[0]["RequestType"], all[1]["RequestType"], back),
 		"Create Delete, rolled back true")
 }

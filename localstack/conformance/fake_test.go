@@ -138,7 +138,8 @@ func (f *fake) cloudFormation(w http.ResponseWriter, r *http.Request) {
 	case action == "DescribeStacks":
 		result = f.describe(s)
 	case action == "DescribeStackEvents":
-		result = `<StackEvents><member><LogicalResourceId>Custom</LogicalResourceId><ResourceType>Custom::StileConformance</ResourceType><ResourceStatus>CREATE_FAILED</ResourceStatus><ResourceStatusReason>` + escape(s.Reason) + `</ResourceStatusReason></member></StackEvents>`
+		result = "<StackEvents><member><LogicalResourceId>Custom</LogicalResourceId><ResourceType>Custom::StileConformance</ResourceType>" +
+			"<ResourceStatus>CREATE_FAILED</ResourceStatus><ResourceStatusReason>" + escape(s.Reason) + "</ResourceStatusReason></member></StackEvents>"
 	case action == "DescribeStackResources":
 		result = "<StackResources>" + f.bucketOf(s) + "</StackResources>"
 	case action == "DeleteStack":
@@ -183,7 +184,7 @@ func escape(text string) string {
 // make creates a stack, and returns the result of CreateStack.
 func (f *fake) make(form url.Values) string {
 	name := form.Get("StackName")
-	s := &fakeStack{ID: "arn:aws:cloudformation:" + localRegion + ":" + localAccount + ":stack/" + name + "/" + fmt.Sprint(len(f.stacks)), Name: name}
+	s := &fakeStack{ID: "arn:aws:cloudformation:" + localRegion + ":" + localAccount + ":stack/" + name + "/1", Name: name}
 	if form.Get("Tags.member.1.Key") == tag {
 		s.Tag = form.Get("Tags.member.1.Value")
 	}
@@ -223,7 +224,7 @@ func (f *fake) describe(list ...*fakeStack) string {
 	var b strings.Builder
 	b.WriteString("<Stacks>")
 	for _, s := range list {
-		fmt.Fprintf(&b, "<member><StackId>%s</StackId><StackName>%s</StackName><StackStatus>%s</StackStatus><CreationTime>2026-01-01T00:00:00Z</CreationTime><Outputs>", s.ID, s.Name, s.Status)
+		fmt.Fprintf(&b, "<member><StackId>%s</StackId><StackName>%s</StackName><StackStatus>%s</StackStatus><Outputs>", s.ID, s.Name, s.Status)
 		for key, value := range s.Outputs {
 			if strings.Contains(value, ".execute-api.") {
 				value = "https://" + f.api.Listener.Addr().String() + "/prod"
@@ -243,12 +244,14 @@ func (f *fake) bucketOf(s *fakeStack) string {
 	if !strings.HasSuffix(s.Name, "-store") || s.Status == "DELETE_COMPLETE" {
 		return ""
 	}
-	return "<member><LogicalResourceId>Bucket</LogicalResourceId><ResourceType>AWS::S3::Bucket</ResourceType><ResourceStatus>CREATE_COMPLETE</ResourceStatus><Timestamp>2026-01-01T00:00:00Z</Timestamp><PhysicalResourceId>" + s.Outputs["Bucket"] + "</PhysicalResourceId></member>"
+	return "<member><LogicalResourceId>Bucket</LogicalResourceId><ResourceType>AWS::S3::Bucket</ResourceType>" +
+		"<ResourceStatus>CREATE_COMPLETE</ResourceStatus><PhysicalResourceId>" + s.Outputs["Bucket"] + "</PhysicalResourceId></member>"
 }
 
 // objects lists what a bucket holds.
 func (f *fake) objects(bucket string) []string {
-	client := s3.NewFromConfig(aws.Config{Region: localRegion, Credentials: static(f.admin), BaseEndpoint: &f.endpoint}, func(o *s3.Options) { o.UsePathStyle = true })
+	c := aws.Config{Region: localRegion, Credentials: static(f.admin), BaseEndpoint: &f.endpoint}
+	client := s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = true })
 	out, err := client.ListObjectsV2(context.Background(), &s3.ListObjectsV2Input{Bucket: &bucket})
 	if err != nil {
 		f.t.Error(err)

@@ -50,22 +50,30 @@ func kind(failed string) string {
 
 func TestLambdaAnswersACallerWhoWaits(t *testing.T) {
 	c, work := lambdaClient(here.Config), here.Outputs["Work"]
-	saw(t, "lambda/invoke/answer", invoked(t, c, work, `{"do":"nothing"}`, types.InvocationTypeRequestResponse), "200 \n{\"do\":\"nothing\"}")
+	saw(t, "lambda/invoke/answer", invoked(t, c, work, `{"do":"nothing"}`, types.InvocationTypeRequestResponse),
+		"200 \n{\"do\":\"nothing\"}")
 	saw(t, "lambda/invoke/function-error", invoked(t, c, work, `{"do":"fail"}`, types.InvocationTypeRequestResponse),
 		"200 Unhandled\n{\"errorMessage\":\"on purpose\",\"errorType\":\"errorString\"}")
-	saw(t, "lambda/invoke/crash", kind(invoked(t, c, work, `{"do":"crash"}`, types.InvocationTypeRequestResponse)), "200 Unhandled\nRuntime.ExitError")
-	saw(t, "lambda/invoke/timeout", kind(invoked(t, c, here.Outputs["Brief"], `{"do":"hang"}`, types.InvocationTypeRequestResponse)), "200 Unhandled\nSandbox.Timedout")
-	saw(t, "lambda/invoke/no-json", invoked(t, c, work, `{`, types.InvocationTypeRequestResponse), "InvalidRequestContentException")
-	saw(t, "lambda/invoke/too-large", invoked(t, c, work, `"`+strings.Repeat("x", 6<<20)+`"`, types.InvocationTypeRequestResponse), "RequestTooLargeException")
+	saw(t, "lambda/invoke/crash", kind(invoked(t, c, work, `{"do":"crash"}`, types.InvocationTypeRequestResponse)),
+		"200 Unhandled\nRuntime.ExitError")
+	saw(t, "lambda/invoke/timeout", kind(invoked(t, c, here.Outputs["Brief"], `{"do":"hang"}`, types.InvocationTypeRequestResponse)),
+		"200 Unhandled\nSandbox.Timedout")
+	saw(t, "lambda/invoke/no-json", invoked(t, c, work, `{`, types.InvocationTypeRequestResponse),
+		"InvalidRequestContentException")
+	saw(t, "lambda/invoke/too-large", invoked(t, c, work, `"`+strings.Repeat("x", 6<<20)+`"`, types.InvocationTypeRequestResponse),
+		"RequestTooLargeException")
 	saw(t, "lambda/invoke/dry-run", invoked(t, c, work, `{}`, types.InvocationTypeDryRun), "204")
 }
 
 func TestLambdaTellsWhoMayCallThatAFunctionIsNone(t *testing.T) {
 	name := here.Prefix + "-nowhere"
-	saw(t, "lambda/invoke/unknown", invoked(t, lambdaClient(here.Config), name, `{}`, types.InvocationTypeRequestResponse), "ResourceNotFoundException")
+	saw(t, "lambda/invoke/unknown", invoked(t, lambdaClient(here.Config), name, `{}`, types.InvocationTypeRequestResponse),
+		"ResourceNotFoundException")
 	narrow := lambdaClient(narrowed(t, allow("s3:GetObject", "*")))
-	saw(t, "lambda/invoke/denied", invoked(t, narrow, here.Outputs["Work"], `{}`, types.InvocationTypeRequestResponse), "AccessDeniedException")
-	saw(t, "lambda/invoke/unknown-and-denied", invoked(t, narrow, name, `{}`, types.InvocationTypeRequestResponse), "AccessDeniedException")
+	saw(t, "lambda/invoke/denied", invoked(t, narrow, here.Outputs["Work"], `{}`, types.InvocationTypeRequestResponse),
+		"AccessDeniedException")
+	saw(t, "lambda/invoke/unknown-and-denied", invoked(t, narrow, name, `{}`, types.InvocationTypeRequestResponse),
+		"AccessDeniedException")
 }
 
 func TestLambdaTriesAnAsynchronousInvocationThreeTimes(t *testing.T) {
@@ -74,7 +82,8 @@ func TestLambdaTriesAnAsynchronousInvocationThreeTimes(t *testing.T) {
 	order := func(note string, fails int) string {
 		return fmt.Sprintf(`{"note":%q,"fails":%d}`, note, fails)
 	}
-	saw(t, "lambda/async/accepted", invoked(t, c, here.Outputs["Work"], order("async-never", 9), types.InvocationTypeEvent), "202")
+	saw(t, "lambda/async/accepted", invoked(t, c, here.Outputs["Work"], order("async-never", 9), types.InvocationTypeEvent),
+		"202")
 	invoked(t, c, here.Outputs["Work"], order("async-twice", 2), types.InvocationTypeEvent)
 	tried := awaitNotes(t, 6*time.Minute, "async-twice", 3)
 	saw(t, "lambda/async/retries", fmt.Sprintf("%d tries", len(tried)), "3 tries")
@@ -92,9 +101,11 @@ func TestLambdaThrottlesAFunctionWithoutConcurrency(t *testing.T) {
 	}
 	e := extra(t)
 	once := lambdaClient(here.Config, func(o *lambda.Options) { o.RetryMaxAttempts = 1 })
-	saw(t, "lambda/throttle/reserved", invoked(t, once, e["Busy"], `{}`, types.InvocationTypeRequestResponse), "TooManyRequestsException ReservedFunctionConcurrentInvocationLimitExceeded")
+	saw(t, "lambda/throttle/reserved", invoked(t, once, e["Busy"], `{}`, types.InvocationTypeRequestResponse),
+		"TooManyRequestsException ReservedFunctionConcurrentInvocationLimitExceeded")
 	busy := elsewhere(t, e["BusyURL"])
-	saw(t, "apigateway/throttle/function", refusal(busy(request("GET", "/v1/busy"))), "500 InternalServerErrorException\n{\"message\":\"Internal server error\"}")
+	saw(t, "apigateway/throttle/function", refusal(busy(request("GET", "/v1/busy"))),
+		"500 InternalServerErrorException\n{\"message\":\"Internal server error\"}")
 }
 
 func TestAPIGatewayThrottlesAStage(t *testing.T) {

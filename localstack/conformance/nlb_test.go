@@ -45,7 +45,8 @@ func (l *local) balancer(t *testing.T) string {
 		t.Fatal(err)
 	}
 	address, path := free.Addr().String(), filepath.Join(t.TempDir(), "balancer.json")
-	if err := errors.Join(free.Close(), balance.Layout{Listeners: []balance.Listener{{Listen: address, Targets: []string{strings.TrimSpace(target)}, ProxyProtocol: true}}}.Write(path)); err != nil {
+	layout := balance.Layout{Listeners: []balance.Listener{{Listen: address, Targets: []string{strings.TrimSpace(target)}, ProxyProtocol: true}}}
+	if err := errors.Join(free.Close(), layout.Write(path)); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
@@ -61,7 +62,8 @@ func (l *local) balancer(t *testing.T) string {
 // balancer makes a load balancer, a network and a server of the account's.
 func (r *remote) balancer(t *testing.T) string {
 	t.Helper()
-	signed, err := s3.NewPresignClient(r.s3()).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: &here.Bucket, Key: aws.String(programKey)}, s3.WithPresignExpires(time.Hour))
+	program := &s3.GetObjectInput{Bucket: &here.Bucket, Key: aws.String(programKey)}
+	signed, err := s3.NewPresignClient(r.s3()).PresignGetObject(t.Context(), program, s3.WithPresignExpires(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +137,8 @@ func TestTheLoadBalancer(t *testing.T) {
 	defer func() { _ = c.Close() }()
 	identity, _ := told(t, request("GET", "/v1/plain")).RequestContext["identity"].(map[string]any)
 	mine := fmt.Sprint(identity["sourceIp"])
-	saw(t, "nlb/proxy/header", strings.Replace(headed(c.proxy), "from "+mine, "from the client", 1), "version and command 0x21, family 0x11, from the client")
+	saw(t, "nlb/proxy/header", strings.Replace(headed(c.proxy), "from "+mine, "from the client", 1),
+		"version and command 0x21, family 0x11, from the client")
 	saw(t, "nlb/proxy/health-check", headed(c.checked), "version and command 0x20, family 0x11, 84 bytes behind it")
 	if _, err := io.WriteString(c, "hello\n"); err != nil {
 		t.Fatal(err)
@@ -172,5 +175,6 @@ func idle(t *testing.T, address string) {
 		t.Fatal(err)
 	}
 	_, err = c.line()
-	saw(t, "nlb/idle", fmt.Sprintf("told when it was cut: %v, lost: %v", !silent, err != nil), "told when it was cut: false, lost: true")
+	saw(t, "nlb/idle", fmt.Sprintf("told when it was cut: %v, lost: %v", !silent, err != nil),
+		"told when it was cut: false, lost: true")
 }

@@ -64,8 +64,9 @@ func markdown(known map[string]string) string {
 		}
 		fmt.Fprintf(&rows, "| `%s` | %s | %s | %s |\n", b.ID, b.Says, text, local)
 	}
-	return fmt.Sprintf("\n%d behaviours: %d recorded, %d documented, %d assumed.\n\n| behaviour | what AWS does | known | the local AWS |\n|---|---|---|---|\n%s\n",
-		len(table), count["recorded"], count["documented"], count["assumed"], rows.String())
+	const head = "| behaviour | what AWS does | known | the local AWS |\n|---|---|---|---|\n"
+	return fmt.Sprintf("\n%d behaviours: %d recorded, %d documented, %d assumed.\n\n%s%s\n",
+		len(table), count["recorded"], count["documented"], count["assumed"], head, rows.String())
 }
 
 func TestTheTableOfBehavioursIsInOrder(t *testing.T) {

@@ -52,7 +52,8 @@ func TestThePatternOfTheAlarmMatchesWhomItShould(t *testing.T) {
 		return out.Result
 	}
 	ours, another := `{"sessionContext":{"sessionIssuer":{"arn":"role-1"}}}`, `{"sessionContext":{"sessionIssuer":{"arn":"role-2"}}}`
-	saw(t, "events/pattern/anything-but-or-absent", fmt.Sprintf("our role %v\nanother role %v\nno session, as of a user %v", matches(ours), matches(another), matches(`{"type":"IAMUser"}`)),
+	got := fmt.Sprintf("our role %v\nanother role %v\nno session, as of a user %v", matches(ours), matches(another), matches(`{"type":"IAMUser"}`))
+	saw(t, "events/pattern/anything-but-or-absent", got,
 		"our role false\nanother role true\nno session, as of a user true")
 }
 
@@ -62,10 +63,12 @@ func TestAPatternReachesATopic(t *testing.T) {
 	}
 	e := extra(t)
 	first := func(queue string, limit time.Duration) string {
-		event := types.PutEventsRequestEntry{EventBusName: &here.Bus, Source: aws.String("stile.conformance"), DetailType: aws.String("alarm"), Detail: aws.String(`{"a":1}`)}
+		in := &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
+			EventBusName: &here.Bus, Source: aws.String("stile.conformance"), DetailType: aws.String("alarm"), Detail: aws.String(`{"a":1}`),
+		}}}
 		text := "nothing came"
 		_ = poll(t.Context(), limit, func() (bool, error) {
-			if _, err := eventsClient(here.Config).PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{event}}); err != nil {
+			if _, err := eventsClient(here.Config).PutEvents(t.Context(), in); err != nil {
 				return false, err
 			}
 			got, err := here.Queue(t.Context(), queue)

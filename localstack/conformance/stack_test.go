@@ -101,7 +101,8 @@ func (r *remote) reasons(ctx context.Context, stack string) error {
 	var faults []error
 	for _, e := range slices.Backward(out.StackEvents) {
 		if strings.HasSuffix(string(e.ResourceStatus), "_FAILED") {
-			faults = append(faults, fmt.Errorf("%s (%s): %s", aws.ToString(e.LogicalResourceId), aws.ToString(e.ResourceType), aws.ToString(e.ResourceStatusReason)))
+			faults = append(faults, fmt.Errorf("%s (%s): %s", aws.ToString(e.LogicalResourceId),
+				aws.ToString(e.ResourceType), aws.ToString(e.ResourceStatusReason)))
 		}
 	}
 	return errors.Join(faults...)

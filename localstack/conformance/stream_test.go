@@ -82,7 +82,8 @@ func TestStreamsReachTheirFunctionInOrderAndFiltered(t *testing.T) {
 	change(t, "other", "order-4")
 	change(t, "role", "order-5")
 	all := awaitKey(t, "stream-stream", "role/order-5")
-	saw(t, "streams/mapping/order", strings.Join(done(all, "order-"), " "), "role/order-1 role/order-2 role/order-3 role/order-5")
+	saw(t, "streams/mapping/order", strings.Join(done(all, "order-"), " "),
+		"role/order-1 role/order-2 role/order-3 role/order-5")
 	saw(t, "streams/mapping/filter", fmt.Sprint(strings.Contains(fmt.Sprint(all), "other/")), "false")
 }
 
@@ -99,7 +100,8 @@ func TestStreamsSetABadRecordAside(t *testing.T) {
 			alone++
 		}
 	}
-	saw(t, "streams/mapping/retries", fmt.Sprintf("at least %d tries of the record alone", min(alone, 2)), "at least 2 tries of the record alone")
+	saw(t, "streams/mapping/retries", fmt.Sprintf("at least %d tries of the record alone", min(alone, 2)),
+		"at least 2 tries of the record alone")
 	var messages []string
 	await(t, streamLimit, "the failed batch", func(ctx context.Context) (bool, error) {
 		got, err := here.Queue(ctx, here.Outputs["Failures"])
