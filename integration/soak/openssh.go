@@ -96,7 +96,8 @@ func (w *worker) foreign(ctx context.Context) {
 	target := node()
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.CommandContext(limited, "ssh", "-F", filepath.Join(filepath.Dir(w.person.Home), "ssh_config"), target, `echo "$STILE_SESSION_ID" >&2; exec cat`)
+	config := filepath.Join(filepath.Dir(w.person.Home), "ssh_config")
+	cmd := exec.CommandContext(limited, "ssh", "-F", config, target, `echo "$STILE_SESSION_ID" >&2; exec cat`)
 	cmd.Env, cmd.WaitDelay = w.person.Environ(), 5*time.Second
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(load), &out, &errs
