@@ -47,12 +47,18 @@ type options struct {
 	long       time.Duration
 }
 
-// shortest is what a run needs to try every rule once.
-const shortest = 2 * time.Minute
+// A run needs some time to try every rule once, and ends before the logins do that are made for all of it, 12 h.
+const (
+	shortest = 2 * time.Minute
+	longest  = 10 * time.Hour
+)
 
 func (o *options) check() error {
 	if o.long < shortest {
 		return fmt.Errorf("%s is too short to try every rule: at least %s, such as make soak T=10m", o.long, shortest)
+	}
+	if o.long > longest {
+		return fmt.Errorf("%s is more than %s, for which the people of a run can stay logged in", o.long, longest)
 	}
 	root, err := filepath.Abs(o.root)
 	if err != nil {

@@ -184,9 +184,11 @@ func TestAnOutcomeIsAFaultUnlessItSucceeded(t *testing.T) {
 	}
 }
 
-func TestTooShortARunIsRefused(t *testing.T) {
-	o := options{long: time.Minute}
-	if err := o.check(); err == nil || !strings.Contains(err.Error(), "make soak T=10m") {
-		t.Errorf("%v", err)
+func TestTooShortOrLongARunIsRefused(t *testing.T) {
+	for long, want := range map[time.Duration]string{time.Minute: "make soak T=10m", 11 * time.Hour: "more than 10h0m0s"} {
+		o := options{long: long}
+		if err := o.check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", long, err)
+		}
 	}
 }
