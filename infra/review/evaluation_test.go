@@ -243,3 +243,29 @@ func TestWhatIsNotReadIsToldNotHidden(t *testing.T) {
 		})
 	}
 }
+
+// What IAM allows and the key's policy refuses is marked: the form that IAM demands is the form that is asked.
+func TestTheTableMarksWhatAKeysPolicyRefuses(t *testing.T) {
+	const whole = `{"Effect":"Allow","Principal":{"AWS":{"Fn::Sub":"arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}},"Action":"kms:Sign","Resource":"*","Condition":{"StringEquals":{"kms:MessageType":"DIGEST"}}}`
+	for name, c := range map[string]struct {
+		condition string
+		want      string // "" for an error
+	}{
+		"the form that the key demands": {`{"StringEquals":{"kms:MessageType":"DIGEST"}}`, "Sign  if"},
+		"another form":                  {`{"StringEquals":{"kms:MessageType":"RAW"}}`, "Sign (REFUSED by the key policy)  if"},
+		"any form":                      {`{}`, "Sign (REFUSED by the key policy)\n"},
+		"either form":                   {`{"StringEquals":{"kms:MessageType":["DIGEST","RAW"]}}`, ""},
+		"all forms but one":             {`{"StringNotEquals":{"kms:MessageType":"RAW"}}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table, err := read(t, map[string][]byte{"S": []byte(`{"Resources":{
+				"Key":{"Type":"AWS::KMS::Key","Properties":{"KeyPolicy":{"Statement":[` + whole + `]}}},
+				"Role":{"Type":"AWS::IAM::Role","Properties":{"RoleName":"signer",
+					"AssumeRolePolicyDocument":{"Statement":{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}},
+					"Policies":[{"PolicyDocument":{"Statement":[{"Effect":"Allow","Action":"kms:Sign","Resource":{"Fn::GetAtt":["Key","Arn"]},"Condition":` + c.condition + `}]}}]}}}}`)}).Table()
+			if (err != nil) != (c.want == "") || !strings.Contains(table, c.want) {
+				t.Errorf("error %v, want %q in\n%s", err, c.want, table)
+			}
+		})
+	}
+}
