@@ -1,4 +1,4 @@
-// Package cgroup gives each session a cgroup v2 of its own, so that a cut ends every process of it: those that called
+// Package cgroup gives each session its own cgroup v2, so that a cut ends every one of its processes: those that called
 // setsid(2), forked twice or ignore SIGHUP as well. Where the machine has no usable cgroup v2, [Kin] finds a session's
 // processes by kinship instead, with the same methods.
 //

@@ -109,7 +109,7 @@ func (h *hunt) find() ([]process, error) {
 		}
 	}
 	until := time.Now().Add(reading)
-	for _, p := range list { // asked last, of those alone who are no kin
+	for _, p := range list { // asked last, and only of those that are not kin
 		if !seen[p.pid] && h.carries(p, until) {
 			add(p)
 		}

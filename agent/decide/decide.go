@@ -84,7 +84,7 @@ func denied(decision policy.Decision) *fault.Fault {
 func (d *Decider) standing(s document.State, user identity.User, target identity.Target, use policy.Use, session string) error {
 	now := d.config.Clock()
 	also := append(target.Refs(), identity.Ref{Target: "agent", Value: d.config.Host().ID})
-	if login := use["login"]; login != "" { // a user of a database is no user of ours
+	if login := use["login"]; login != "" { // a database's user is not one of our users
 		also = append(also, identity.Ref{Target: "login", Value: login})
 	}
 	if session != "" {

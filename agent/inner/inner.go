@@ -27,7 +27,7 @@ import (
 // authTime is how long a client may take from its first byte until its use is admitted.
 const authTime = 10 * time.Second
 
-// maxUses and maxUse bound what a client says of a use before anybody looks at it.
+// maxUses and maxUse bound what a client says about a use before anyone looks at it.
 const (
 	maxUses = 8
 	maxUse  = 256

@@ -54,7 +54,7 @@ func (b *balancer) serve(c net.Conn) {
 	_, _ = io.Copy(c, target)
 }
 
-// newLineBehind is newLine with all proxies behind one address, which is all that anybody is told. choose gets their
+// newLineBehind is newLine with all proxies behind one address, which is all that anyone is told. choose gets their
 // own addresses. At first the agent is told of the first proxy alone.
 func newLineBehind(t *testing.T, proxies int, choose func(n int, all []string) string) *line {
 	t.Helper()

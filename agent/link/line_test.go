@@ -90,7 +90,7 @@ func newPatientLine(t testing.TB, proxies int, silence, dead time.Duration) *lin
 	return l
 }
 
-// newIdleLine is a line without anybody.
+// newIdleLine is a line without users.
 func newIdleLine(t testing.TB) *line {
 	t.Helper()
 	me, err := user.Current()

@@ -141,7 +141,7 @@ func (l *Links) Run(ctx context.Context) {
 		l.settle()
 		if l.enough() {
 			wait = backoffFirst // all are up
-			select {            // a list of before is no news
+			select {            // an older list is no news
 			case <-l.listed:
 			default:
 			}

@@ -7,7 +7,7 @@ import (
 	"github.com/stile-dev/stile/agent/session"
 )
 
-// cages holds each session's processes together: by a cgroup of its own, or by kinship where the machine has none for us.
+// cages keeps each session's processes together: by its own cgroup, or by kinship where the machine has none for us.
 type cages struct{ tree *cgroup.Tree }
 
 func newCages(log *slog.Logger) cages {

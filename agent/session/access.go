@@ -12,7 +12,7 @@ import (
 // MaxSessions is how many sessions may be open at once under one access.
 const MaxSessions = 64
 
-// Access is one user's permission to use one target in one way, for as long as it stands. It is safe for concurrent use.
+// Access is one user's permission to use one target in one way, for as long as it lasts. It is safe for concurrent use.
 type Access struct {
 	register *Register
 	request  Request
@@ -72,7 +72,7 @@ func (a *Access) Close() {
 	a.leave()
 }
 
-// recheck decides once more, cuts what is no longer allowed, and sets the clock for the next time.
+// recheck decides again, cuts what is no longer allowed, and sets the timer for the next time.
 func (a *Access) recheck() {
 	a.mu.Lock()
 	a.begun++

@@ -23,7 +23,7 @@ type Cage interface {
 	Lead(pid int) error
 	// Kill ends every process inside. It takes a bounded time.
 	Kill() error
-	// Close lets go of the cage; processes that live on in it are left alone.
+	// Close releases the cage; processes that are still running in it are left alone.
 	Close() error
 }
 

@@ -24,7 +24,7 @@ type world struct {
 	*session.Register
 	mu       sync.Mutex
 	decision policy.Decision
-	refusal  error            // of everybody
+	refusal  error            // of everyone
 	locked   map[string]error // of sessions by id
 	slow     chan struct{}    // nil, or what a decision that was made waits for
 	events   []audit.Event

@@ -54,7 +54,7 @@ func (s *Spool) release() bool {
 	return os.Remove(filepath.Join(s.config.Dir, reserveName)) == nil
 }
 
-// Room fails when what happens in a new session could not be told to anybody: the spool holds all that it may, or
+// Room fails when what happens in a new session could not be recorded: the spool holds all that it may, or
 // the disk took no more and has no room for the reserve yet.
 func (s *Spool) Room() error {
 	s.mu.Lock()

@@ -41,7 +41,7 @@ func (s *channel) begin(cmd *exec.Cmd, own *owner) (*process, error) {
 	return p, err
 }
 
-// account finds the login on this machine. Unless it is root, the agent cannot become anybody else.
+// account finds the login on this machine. Unless it is root, the agent can't become another user.
 func (s *channel) account() (account.Account, error) {
 	login := s.connection.login
 	a, err := s.connection.server.config.Accounts.Lookup(login)

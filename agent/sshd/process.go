@@ -23,7 +23,7 @@ const (
 	quiet = 50 * time.Millisecond
 )
 
-// process is a started shell or command. The child leads a session and a process group of its own; it isn't
+// process is a started shell or command. The child leads its own session and process group; it isn't
 // reaped before its output has ended, so that its number cannot become another's while it may be signalled.
 type process struct {
 	cmd    *exec.Cmd

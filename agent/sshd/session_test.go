@@ -415,7 +415,7 @@ func TestASessionWhoseShellDoesNotStartHasABeginningAndAnEnd(t *testing.T) {
 	}
 }
 
-// What a role forbids is what the agent refuses: none of it is served to anybody yet, so only "no" can be written.
+// What a role forbids is what the agent refuses: none of it is served yet, so only "no" can be written.
 func TestWhatARoleForbidsIsRefused(t *testing.T) {
 	no := false
 	b := newBench(t)

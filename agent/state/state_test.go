@@ -55,7 +55,7 @@ func TestOneAgentForADirectory(t *testing.T) {
 	}
 }
 
-// TestSec_S51_KeysStandInTheirFilesAlone: nothing in the directory is anybody else's to read, even where it was before,
+// TestSec_S51_KeysStandInTheirFilesAlone: nobody else may read anything in the directory, even where they could before,
 // and the bytes of a private key stand in its one file and nowhere else, in no encoding.
 func TestSec_S51_KeysStandInTheirFilesAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state")

@@ -37,7 +37,7 @@ func Dial(ctx context.Context, c Config) (*ssh.Client, error) {
 	return nil, fault.New(fault.Unreachable, "no proxy is known", "log in again while the API can be reached: stile login --iam")
 }
 
-// route tries the proxies in order; nil when none led to the node. That several proxies may stand behind one
+// route tries the proxies in order; nil when none led to the node. That several proxies may be behind one
 // address is tunnel.DialConnect's business.
 func (c Config) route(ctx context.Context, auth ssh.Signer, past *failures) *ssh.Client {
 	for _, addr := range c.Proxies {

@@ -73,7 +73,7 @@ func (a *Account) Resources(types ...string) []Resource {
 	return out
 }
 
-// Text resolves a value of a resource as far as can be known before a deployment: what AWS chooses stands in
+// Text resolves a value of a resource as far as can be known before a deployment: what AWS chooses is in
 // angle brackets, as <account> and <TableState>.
 func (a *Account) Text(r Resource, value any) string { return a.text(r.Stack, value) }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/stile-dev/stile/infra/review"
 )
 
-// deputies finds what lets somebody act who was not meant: a statement open to everybody, a service that may come
-// on anybody's behalf, another account without an external id.
+// deputies finds what lets the wrong principal act: a statement open to everyone, a service that may act
+// on anyone's behalf, another account without an external id.
 func deputies(a *review.Account) []string {
 	var found []string
 	for _, s := range allowed(a) {

@@ -8,7 +8,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 )
 
-// key is one KMS key and the roles that may use it. Roles stand in Control and keys in Data: a key policy can't
+// key is one KMS key and the roles that may use it. Roles are in Control and keys in Data: a key policy can't
 // name a principal that doesn't exist yet, so roles have fixed names and are matched by aws:PrincipalArn.
 type key struct {
 	purpose     string

@@ -471,7 +471,7 @@ func TestTheRevokedAndTheLockedAreToldApartWhoeverTheyAre(t *testing.T) {
 	}
 }
 
-// older gives documents of before somebody's certificate was issued.
+// older returns documents from before a certificate was issued.
 type older struct{ view document.View }
 
 func (o older) Fresh(context.Context) (document.View, error) { return o.view, nil }

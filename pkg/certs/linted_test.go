@@ -42,7 +42,7 @@ func refusesToSign(t *testing.T, l certs.Linted) {
 	}
 }
 
-// Only a template's lint gives a value that signs; the value that anybody can write down signs nothing.
+// Only a template's lint makes a value that signs; a value that anyone can write down signs nothing.
 func TestWhatWasNotLintedIsNotSigned(t *testing.T) {
 	refusesToSign(t, certs.Linted{})
 	if _, err := (certs.Linted{}).Digest(alice()); err == nil || !(certs.Linted{}).Until().IsZero() {

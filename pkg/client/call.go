@@ -52,7 +52,7 @@ func (c *Client) call(ctx context.Context, op operation, out any) error {
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API is answering there",
-			"the answer from %s is not from the Stile API", c.base.Host).Because(err)
+			"%s answered, but not as the Stile API does", c.base.Host).Because(err)
 	}
 	return nil
 }

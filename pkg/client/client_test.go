@@ -254,7 +254,7 @@ func TestAnswersThatAreNotTheAPIsAreNamedByWhatTheyMean(t *testing.T) {
 		"the gateway's 504":      {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{}`, 504) }, fault.Unavailable, "504"},
 		"a wrong stage":          {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"message":"Forbidden"}`, 403) }, fault.Unreachable, "no Stile API"},
 		"a redirect":             {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://evil.example/", 307) }, fault.Unreachable, "redirect"},
-		"a web page with 200":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, fault.Unreachable, "is not from the Stile API"},
+		"a web page with 200":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, fault.Unreachable, "not as the Stile API does"},
 		"an unknown code":        {func(w http.ResponseWriter, _ *http.Request) { problem(w, wire.Problem{Status: 418, Code: "teapot"}) }, fault.Unreachable, "418"},
 		"an endless answer": {func(w http.ResponseWriter, _ *http.Request) {
 			for range 120 {

@@ -134,7 +134,7 @@ func (s State) maxAge(fresh bool) time.Duration {
 }
 
 func unavailable(format string, args ...any) *fault.Fault {
-	f := fault.Newf(fault.Unavailable, "try again in a few seconds; if it keeps happening, ask an administrator whether the agent or proxy is cut off from the control plane", format, args...)
+	f := fault.Newf(fault.Unavailable, "try again in a few seconds; if it keeps happening, tell an administrator that the agent or proxy is cut off from the control plane", format, args...)
 	f.RetryAfter = 2 * time.Second
 	return f
 }

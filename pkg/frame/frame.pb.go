@@ -538,7 +538,7 @@ func (x *Versions) GetRevocations() *Version {
 	return nil
 }
 
-// Register is an agent's first frame on the control stream. Who it is stands in its certificate.
+// Register is an agent's first frame on the control stream. Its certificate says who it is.
 type Register struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // 1

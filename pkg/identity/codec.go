@@ -210,6 +210,6 @@ func malformed(field, value string) error {
 	if len(value) > 80 {
 		value = value[:80] + "…"
 	}
-	return fault.Newf(fault.BadInput, "log in or join again; if it keeps happening, update this program to the cluster's release",
+	return fault.Newf(fault.BadInput, "log in or join again; if it keeps happening, the issuer and this program disagree on what an identity is",
 		"the identity's %s is missing or malformed: %q", field, value).With(field, "missing or malformed")
 }

@@ -720,7 +720,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		status, p, answer := s.serve(e)
 		if strings.HasSuffix(path, "/challenge") && status == http.StatusOK {
-			return // which anybody may have
+			return // which anyone may have
 		}
 		if status < 400 || status >= 500 || p.Hint == "" || s.signed != 0 || len(s.store.resources) != 0 {
 			t.Errorf("%s %q: %d %s", method, path, status, answer)

@@ -213,7 +213,7 @@ func refRole(w world, name string) (allows, denies, outlives bool) {
 			continue
 		}
 		if r.Spec.Options.Record != "" {
-			return false, true, false // recording is not there: the role bars its holders
+			return false, true, false // recording is not supported: the role denies its holders everything
 		}
 		if r.Metadata.Scope != "/" && !strings.HasPrefix(w.target.Scope+"/", r.Metadata.Scope+"/") {
 			return false, false, false

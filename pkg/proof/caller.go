@@ -44,7 +44,7 @@ func ParseCaller(accountID, arn, userID string) (resource.IAMIdentity, error) {
 	return c, nil
 }
 
-// Name writes a caller as it stands in certificates and events, without its session: <partition>:<account>:<role>:<role id>.
+// Name writes a caller as it appears in certificates and events, without its session: <partition>:<account>:<role>:<role id>.
 func Name(c resource.IAMIdentity) string {
 	return strings.Join([]string{c.Partition, c.Account, c.Role, c.RoleID}, ":")
 }

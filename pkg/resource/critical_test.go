@@ -39,7 +39,7 @@ func fields(v any) []string {
 	return all
 }
 
-// A field of a role that is added to the code is critical before anybody thinks of it.
+// A field of a role that is added to the code is critical by default.
 func TestEveryOptionAndDenialIsCritical(t *testing.T) {
 	var r resource.Role
 	fill(reflect.ValueOf(&r.Spec.Options).Elem())

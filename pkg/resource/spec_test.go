@@ -491,7 +491,7 @@ func TestWhatSaysNothingIsRefusedByNameAndPlace(t *testing.T) {
 	}
 }
 
-// A stored role stays readable when the rules get stricter; package policy then bars its holders.
+// A stored role stays readable when the rules get stricter; package policy then denies its holders everything.
 func TestAStoredRoleWithAnOptionThatIsRefusedNowIsReadAndDoesNotValidate(t *testing.T) {
 	r, err := resource.DecodeSpec("role", resource.Metadata{Name: "old", Scope: "/"}, []byte(`{"options":{"record":"strict","port_forwarding":true},"allow":{"rules":[{"resources":["session"],"verbs":["list"],"where":"own"}]}}`))
 	if err != nil {
@@ -781,7 +781,7 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
-// One mapping that can't be read keeps everybody from logging in, and from taking it away.
+// One mapping that can't be read keeps everyone from logging in, and from removing it.
 func TestATraitWithoutAValueIsStoredSoThatItCanBeReadAgain(t *testing.T) {
 	for kind, spec := range map[string]string{
 		"user": `{"mapping":"m","traits":{"logins":[]}}`, "iam_mapping": `{"match":{"account":"111122223333","role":"R"},"user":"u","traits":{"logins":[]}}`,

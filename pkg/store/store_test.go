@@ -35,7 +35,7 @@ func TestALockOfAnUnknownKindStands(t *testing.T) {
 	}
 }
 
-// A role that is left out would deny nothing. It stays, and bars whoever has it.
+// A role that is left out would deny nothing. It stays, and denies its holders everything.
 func TestARoleThatCanNotBeReadIsUnreadableAndNotLeftOut(t *testing.T) {
 	for name, spec := range map[string]string{"a field of a later release": `{"allow":{"planets":["mars"]}}`, "no JSON": `{`, "nothing": ``} {
 		db, s := storetest.New()

@@ -29,7 +29,7 @@ type ConnectConfig struct {
 // DialConnect returns a connection to the target that a proxy splices to the target's agent. It returns after
 // the TLS handshake; the request goes out together with the first Write (or alone at the first Read), and
 // its answer is read by the first Read: a refusal is the *fault.Fault that Read returns, so nothing costs a
-// round trip of its own. Many proxies may stand behind one address, and one of them may lack the target's
+// round trip by itself. Many proxies may be behind one address, and one of them may lack the target's
 // tunnel: when it refuses, another is asked. The connection has CloseWrite. What runs inside must
 // authenticate the target itself: for SSH by certs.VerifySSHHost.
 func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {

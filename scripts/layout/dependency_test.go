@@ -50,7 +50,7 @@ func required(mod string) map[string]bool {
 	return out
 }
 
-// users returns whose files below a module's folder import each of the modules: the product, or else everybody else.
+// users returns whose files below a module's folder import each of the modules: the product, or else everything else.
 func users(tree *layout.Tree, dir string, modules map[string]bool) map[string][]string {
 	out := map[string][]string{}
 	for _, f := range files(tree) {

@@ -17,7 +17,7 @@ var verbs = strings.Fields(`
 // said are the hints that begin otherwise.
 var said = []string{"did you mean: "}
 
-// proper are the words that begin with a capital wherever they stand.
+// proper are words that always begin with a capital.
 var proper = []string{"Region", "Stile"}
 
 // stumbles are words that a reader stops at, with what to write instead. Each was in a message once.
@@ -69,7 +69,7 @@ func faults(s Sentence) []string {
 		if r, _ := utf8.DecodeRuneInString(s.Text); unicode.IsLower(r) {
 			out = append(out, "begin with a capital")
 		}
-	case Field, Help, Text, Doc: // whole sentences, or parts of one
+	case Field, Help, Text, Doc: // begin as their place wants it
 	}
 	if s.Kind != Help && s.Kind != Text && s.Kind != Doc && strings.HasSuffix(s.Text, ".") && !strings.HasSuffix(s.Text, "~.") {
 		out = append(out, "leave the full stop out")

@@ -30,7 +30,7 @@ const (
 	Doc     Kind = "doc"     // a description in the API's document or the Makefile
 )
 
-// Sentence is one thing that people read. Operands that aren't constant stand in it as {source text}.
+// Sentence is one thing that people read. Operands that aren't constant appear in it as {source text}.
 type Sentence struct {
 	Dir  string // folder of the package, or a file that isn't Go's
 	Kind Kind

@@ -68,7 +68,7 @@ func (d *dechunker) line() (string, error) {
 }
 
 // chunk reads "<hex size>[;chunk-signature=<hex>]\r\n<bytes>\r\n"; the last one is empty and, when trailers
-// follow, has no line end of its own.
+// follow, has no line end.
 func (d *dechunker) chunk() ([]byte, error) {
 	head, err := d.line()
 	if err != nil {

@@ -68,7 +68,7 @@ func (v *Verifier) take(ctx context.Context, h Head, revocations *document.Signe
 	}
 	if err := v.holder.Accept(documents...); err != nil {
 		return fault.New(fault.Unavailable, "the documents behind every decision don't verify, so nothing can be decided",
-			"tell an administrator: somebody wrote to the head item or the documents bucket; the next publication, within a minute, repairs what it replaces by newer documents").
+			"tell an administrator: somebody wrote to the head item or the documents bucket; the next publication, within a minute, replaces policy and revocations by newer ones").
 			Because(fmt.Errorf("verifying the documents of the head: %w", err))
 	}
 	next.State = v.holder.State()

@@ -75,7 +75,7 @@ func TestAClusterIsNotCalledWhatNoNameMayEndWith(t *testing.T) {
 	}
 }
 
-// A role that can't be kept stops nothing: it is published as it stands, and bars its holders wherever it is read.
+// A role that can't be kept stops nothing: it is published as it is, and denies its holders everything wherever it is read.
 func TestOneBadRoleStopsNoPublication(t *testing.T) {
 	for name, bad := range map[string]resource.Role{
 		"a pattern in a deny":       {Spec: resource.RoleSpec{Deny: resource.RoleBlock{NodeLabels: resource.Labels{"env": {"pro*"}}}}},

@@ -111,7 +111,7 @@ func TestLocksAndEntriesLastUntilTheyExpire(t *testing.T) {
 	}
 }
 
-// What can't be verified may have been anything: everybody gets the new version, which revokes more, never less.
+// What can't be verified may have been anything: all get the new version, which revokes more, never less.
 func TestRevocationsThatCannotBeVerifiedLoseNoEntry(t *testing.T) {
 	s := newSite(t)
 	s.rotate(t)
