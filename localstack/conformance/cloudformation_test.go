@@ -23,7 +23,8 @@ func asked(t *testing.T, note string, count int) []map[string]any {
 
 func TestCloudFormationWalksACustomResourceThroughItsLife(t *testing.T) {
 	t.Parallel()
-	given := map[string]string{"Prefix": here.Prefix, "Note": "life", "Value": "1", "Answer": "SUCCESS"}
+	note := "life" + nonce()
+	given := map[string]string{"Prefix": here.Prefix, "Note": note, "Value": "1", "Answer": "SUCCESS"}
 	deploy := func(key, value string) map[string]string {
 		given[key] = value
 		outputs, err := here.Stacks.Deploy(t.Context(), "custom", given)
@@ -37,7 +38,7 @@ func TestCloudFormationWalksACustomResourceThroughItsLife(t *testing.T) {
 	saw(t, "cloudformation/custom/get-att", made["Value"], "1")
 	saw(t, "cloudformation/custom/get-att-update", deploy("Value", "2")["Value"], "2")
 	deploy("Wanted", "no")
-	all := asked(t, "life", 3)
+	all := asked(t, note, 3)
 	var kinds []string
 	for _, e := range all {
 		kinds = append(kinds, fmt.Sprint(e["RequestType"]))
@@ -60,14 +61,15 @@ func TestCloudFormationWalksACustomResourceThroughItsLife(t *testing.T) {
 
 func TestCloudFormationTellsWhyACustomResourceFailed(t *testing.T) {
 	t.Parallel()
-	given := map[string]string{"Prefix": here.Prefix, "Note": "fails", "Value": "1", "Answer": "FAILED"}
+	note := "fails" + nonce()
+	given := map[string]string{"Prefix": here.Prefix, "Note": note, "Value": "1", "Answer": "FAILED"}
 	_, err := here.Stacks.Deploy(t.Context(), "custom", given)
 	saw(t, "cloudformation/custom/failed", fmt.Sprint(err != nil && strings.Contains(err.Error(), "the suite asked for it")),
 		"true")
 	if absent(t, "cloudformation/custom/rollback") {
 		return
 	}
-	all := asked(t, "fails", 2)
+	all := asked(t, note, 2)
 	back := strings.Contains(fmt.Sprint(err), "ROLLBACK_COMPLETE")
 	saw(t, "cloudformation/custom/rollback", fmt.Sprintf("%v %v, rolled back %v", all[0]["RequestType"], all[1]["RequestType"], back),
 		"Create Delete, rolled back true")

@@ -82,17 +82,18 @@ func TestLambdaTriesAnAsynchronousInvocationThreeTimes(t *testing.T) {
 	order := func(note string, fails int) string {
 		return fmt.Sprintf(`{"note":%q,"fails":%d}`, note, fails)
 	}
-	saw(t, "lambda/async/accepted", invoked(t, c, here.Outputs["Work"], order("async-never", 9), types.InvocationTypeEvent),
+	run := nonce()
+	saw(t, "lambda/async/accepted", invoked(t, c, here.Outputs["Work"], order("async-never"+run, 9), types.InvocationTypeEvent),
 		"202")
-	invoked(t, c, here.Outputs["Work"], order("async-twice", 2), types.InvocationTypeEvent)
-	tried := awaitNotes(t, 6*time.Minute, "async-twice", 3)
+	invoked(t, c, here.Outputs["Work"], order("async-twice"+run, 2), types.InvocationTypeEvent)
+	tried := awaitNotes(t, 6*time.Minute, "async-twice"+run, 3)
 	saw(t, "lambda/async/retries", fmt.Sprintf("%d tries", len(tried)), "3 tries")
 	saw(t, "lambda/async/request-id", fmt.Sprintf("%d request ids", len(slices.Compact(tried))), "1 request ids")
-	awaitNotes(t, 6*time.Minute, "async-never", 3)
+	awaitNotes(t, 6*time.Minute, "async-never"+run, 3)
 	// One that comes later shows that no fourth try of the earlier one came first: there is none to wait for.
-	invoked(t, c, here.Outputs["Work"], order("async-later", 2), types.InvocationTypeEvent)
-	awaitNotes(t, 6*time.Minute, "async-later", 3)
-	saw(t, "lambda/async/given-up", fmt.Sprintf("%d tries", len(awaitNotes(t, time.Minute, "async-never", 3))), "3 tries")
+	invoked(t, c, here.Outputs["Work"], order("async-later"+run, 2), types.InvocationTypeEvent)
+	awaitNotes(t, 6*time.Minute, "async-later"+run, 3)
+	saw(t, "lambda/async/given-up", fmt.Sprintf("%d tries", len(awaitNotes(t, time.Minute, "async-never"+run, 3))), "3 tries")
 }
 
 func TestLambdaThrottlesAFunctionWithoutConcurrency(t *testing.T) {

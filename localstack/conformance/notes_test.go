@@ -2,14 +2,19 @@ package conformance_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
+
+// nonce tells what this run of a test makes from what another made.
+func nonce() string { return "-" + strings.ToLower(rand.Text()[:6]) }
 
 // notes is what the suite's program wrote down under a name, oldest first.
 func notes(ctx context.Context, name string) ([]string, error) {

@@ -36,25 +36,26 @@ func batches(t *testing.T, name string) []batch {
 	return all
 }
 
-// done lists the keys below a test's own part of the sort key whose batch succeeded, in order.
-func done(all []batch, part string) []string {
+// done lists the keys of a run whose batch succeeded, in order and without the run.
+func done(all []batch, run string) []string {
 	var keys []string
 	for _, b := range all {
 		for _, key := range b.Keys {
-			if !b.Failed && strings.Contains(key, "/"+part) {
-				keys = append(keys, key)
+			if bare, ours := strings.CutSuffix(key, run); ours && !b.Failed {
+				keys = append(keys, bare)
 			}
 		}
 	}
 	return keys
 }
 
-// change writes items of the world's table, one after the other. One whose sort key ends in "bad" fails its batch.
-func change(t *testing.T, pk string, sks ...string) {
+// change writes items of the world's table, one after the other, run behind each sort key. One whose sort key ends in
+// "bad" fails its batch.
+func change(t *testing.T, run, pk string, sks ...string) {
 	t.Helper()
 	c, table := dynamoClient(here.Config), here.Outputs["Table"]
 	for _, sk := range sks {
-		item := at(pk, sk)
+		item := at(pk, sk+run)
 		if strings.HasSuffix(sk, "bad") {
 			item["fail"] = text("yes")
 		}
@@ -65,38 +66,40 @@ func change(t *testing.T, pk string, sks ...string) {
 }
 
 // awaitKey waits until a key's batch succeeded.
-func awaitKey(t *testing.T, name, key string) []batch {
+func awaitKey(t *testing.T, run, name, key string) []batch {
 	t.Helper()
 	var all []batch
 	await(t, streamLimit, key+" in "+name, func(context.Context) (bool, error) {
 		all = batches(t, name)
-		return slices.Contains(done(all, ""), key), nil
+		return slices.Contains(done(all, run), key), nil
 	})
 	return all
 }
 
 func TestStreamsReachTheirFunctionInOrderAndFiltered(t *testing.T) {
 	t.Parallel()
-	change(t, "other", "order-0")
-	change(t, "role", "order-1", "order-2", "order-3")
-	change(t, "other", "order-4")
-	change(t, "role", "order-5")
-	all := awaitKey(t, "stream-stream", "role/order-5")
-	saw(t, "streams/mapping/order", strings.Join(done(all, "order-"), " "),
+	run := nonce()
+	change(t, run, "other", "order-0")
+	change(t, run, "role", "order-1", "order-2", "order-3")
+	change(t, run, "other", "order-4")
+	change(t, run, "role", "order-5")
+	all := awaitKey(t, run, "stream-stream", "role/order-5")
+	saw(t, "streams/mapping/order", strings.Join(done(all, run), " "),
 		"role/order-1 role/order-2 role/order-3 role/order-5")
 	saw(t, "streams/mapping/filter", fmt.Sprint(strings.Contains(fmt.Sprint(all), "other/")), "false")
 }
 
 func TestStreamsSetABadRecordAside(t *testing.T) {
 	t.Parallel()
-	change(t, "lock", "aside-1", "aside-2-bad", "aside-3", "aside-4")
-	all := awaitKey(t, "stream-stream", "lock/aside-4")
-	keys := done(all, "aside-")
+	run := nonce()
+	change(t, run, "lock", "aside-1", "aside-2-bad", "aside-3", "aside-4")
+	all := awaitKey(t, run, "stream-stream", "lock/aside-4")
+	keys := done(all, run)
 	slices.Sort(keys)
 	saw(t, "streams/mapping/bisect", strings.Join(slices.Compact(keys), " "), "lock/aside-1 lock/aside-3 lock/aside-4")
 	alone := 0
 	for _, b := range all {
-		if slices.Equal(b.Keys, []string{"lock/aside-2-bad"}) {
+		if slices.Equal(b.Keys, []string{"lock/aside-2-bad" + run}) {
 			alone++
 		}
 	}
@@ -184,7 +187,7 @@ func TestARoleMayDemandTheAccountOfLambda(t *testing.T) {
 		got = "invoked"
 	}
 	saw(t, "lambda/role/source-account", got, "invoked")
-	change(t, "trust", "one")
+	change(t, nonce(), "trust", "one")
 	delivered := "delivered"
 	err = poll(t.Context(), streamLimit, func() (bool, error) {
 		found, err := notes(t.Context(), "stream-trusting")
