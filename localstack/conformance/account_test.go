@@ -35,7 +35,7 @@ func TestARunOnAnAccountRecordsAndCleansUp(t *testing.T) {
 	f, into := newFake(t), filepath.Join(t.TempDir(), "goldens")
 	f.broken = "TrentService.VerifyMac" // so that one behaviour is not as it should be
 	run, out := suite(t, f, "-endpoint", "aws", "-goldens", into, "-prefix", "mine",
-		"-test.run", "^(TestAPIGatewayPaths|TestCloudFormationWalks|TestAKeysLife|TestMacs|TestIfNoneMatch|TestDynamoDBTransactions|"+
+		"-test.run", "^(TestAPIGatewayPaths|TestCloudFormationWalks|TestASignature|TestMacs|TestIfNoneMatch|TestDynamoDBTransactions|"+
 			"TestLambdaAnswers|TestStreamsSet)")
 	err := run.Run()
 	for _, want := range []string{"account  " + localAccount, "Region   us-east-1", "prefix   mine", "PREFIX=mine CLEAN=1", "Nothing stays but"} {
@@ -58,7 +58,7 @@ func TestARunOnAnAccountRecordsAndCleansUp(t *testing.T) {
 		}
 	}
 	for id, want := range map[string]string{
-		"kms/key/states": held, "kms/mac": notHeld, "s3/if-none-match/first": held, "dynamodb/transaction/reasons": held,
+		"kms/sign/digest": held, "kms/mac": notHeld, "s3/if-none-match/first": held, "dynamodb/transaction/reasons": held,
 		"streams/mapping/failure-destination": failure,
 		"apigateway/path/stage":               "resource /v1/plain\npath /v1/plain\nrequestContext.path /prod/v1/plain",
 	} {
@@ -202,5 +202,23 @@ func TestARunStopsBeforeItMakesAnything(t *testing.T) {
 	}
 	if len(f.stacks) != 0 {
 		t.Errorf("stacks were made: %v", f.standing())
+	}
+}
+
+func TestTheSuitesRoleHasAPathOnAWS(t *testing.T) {
+	raw, err := os.ReadFile(templatePath("world"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct {
+		Resources map[string]struct{ Properties struct{ Path string } }
+	}
+	if err := json.Unmarshal([]byte((&remote{}).rooted(string(raw))), &made); err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range made.Resources {
+		if want := map[bool]string{true: "/suite/"}[name == "SuiteRole"]; r.Properties.Path != want {
+			t.Errorf("%s has path %q", name, r.Properties.Path)
+		}
 	}
 }

@@ -25,19 +25,19 @@ func TestCloudFormationWalksACustomResourceThroughItsLife(t *testing.T) {
 	t.Parallel()
 	note := "life" + nonce()
 	given := map[string]string{"Prefix": here.Prefix, "Note": note, "Value": "1", "Answer": "SUCCESS"}
-	deploy := func(key, value string) map[string]string {
-		given[key] = value
-		outputs, err := here.Stacks.Deploy(t.Context(), "custom", given)
+	deploy := func(template, value string) map[string]string {
+		given["Value"] = value
+		outputs, err := here.Stacks.Deploy(t.Context(), template, given)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return outputs
 	}
-	made := deploy("Value", "1")
+	made := deploy("custom", "1")
 	saw(t, "cloudformation/custom/ref", made["Ref"], "made-Custom")
 	saw(t, "cloudformation/custom/get-att", made["Value"], "1")
-	saw(t, "cloudformation/custom/get-att-update", deploy("Value", "2")["Value"], "2")
-	deploy("Wanted", "no")
+	saw(t, "cloudformation/custom/get-att-update", deploy("custom", "2")["Value"], "2")
+	deploy("custom-gone", "2")
 	all := asked(t, note, 3)
 	var kinds []string
 	for _, e := range all {

@@ -39,7 +39,7 @@ func tableMade(t *testing.T) (c *dynamodb.Client, name string) {
 
 func newTable(ctx context.Context, c *dynamodb.Client, name string) error {
 	_, err := c.CreateTable(ctx, &dynamodb.CreateTableInput{
-		TableName: &name, BillingMode: types.BillingModePayPerRequest, Tags: []types.Tag{{Key: aws.String(tag), Value: &here.Prefix}},
+		TableName: &name, BillingMode: types.BillingModePayPerRequest,
 		KeySchema: []types.KeySchemaElement{
 			{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
 		},

@@ -128,8 +128,10 @@ func (l *local) Deploy(ctx context.Context, name string, parameters map[string]s
 	return l.deployer.Deploy(ctx, template.Stack{Name: parameters["Prefix"] + "-" + stackName(name, parameters), Template: t, Parameters: parameters})
 }
 
-// stackName tells apart the stacks of one template, if it has the parameter Note.
+// stackName tells apart the stacks of one template, if it has the parameter Note. A template …-gone is what becomes of
+// another's stack.
 func stackName(name string, parameters map[string]string) string {
+	name = strings.TrimSuffix(name, "-gone")
 	if note := parameters["Note"]; note != "" {
 		return name + "-" + note
 	}

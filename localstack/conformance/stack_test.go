@@ -34,7 +34,7 @@ func (r *remote) Deploy(ctx context.Context, name string, parameters map[string]
 	if err != nil {
 		return nil, err
 	}
-	stack, text := r.prefix+"-"+stackName(name, parameters), string(body)
+	stack, text := r.prefix+"-"+stackName(name, parameters), r.rooted(string(body))
 	var given []types.Parameter
 	for key, value := range parameters {
 		given = append(given, types.Parameter{ParameterKey: aws.String(key), ParameterValue: aws.String(value)})
@@ -66,6 +66,15 @@ func (r *remote) Deploy(ctx context.Context, name string, parameters map[string]
 		err = r.upload(ctx, outputs["Bucket"])
 	}
 	return outputs, err
+}
+
+// rooted gives the suite's role a path, which roles of the templates have not, so that what hides it is seen.
+func (r *remote) rooted(template string) string {
+	const name = `"RoleName": {`
+	if r.config.BaseEndpoint != nil {
+		return template // a stand-in takes templates as they are
+	}
+	return strings.Replace(template, name, `"Path": "/suite/", `+name, 1)
 }
 
 // begin has a stack made, unless the run is cleaning up already.
