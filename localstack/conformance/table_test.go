@@ -139,7 +139,8 @@ var table = []behaviour{
 	{"sts/signature/headers", "A change of any signed header, or of what is signed, is refused.", "signed requests", ""},
 }
 
-// pages are those of AWS's documentation that rows cite. Whoever cites one has read the sentence there.
+// pages are those of AWS's documentation that rows cite, where the sentence is to be found as of this writing. AWS
+// rewrites its pages without notice: a record outranks them.
 var pages = map[string]string{
 	"AssumeRole":                         "https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html",
 	"DeleteObjects":                      "https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html",
