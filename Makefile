@@ -63,13 +63,13 @@ race: ## run the concurrent packages' tests under the race detector, which needs
 fuzz: ## run every fuzz target for T each, 10s by default: make fuzz T=1m
 	@scripts/fuzz $(or $(T),10s)
 
-soak: build ## drive a system of its own for T, 30m by default, with revocations, kills and faults, and judge it: make soak T=2h
+soak: build ## run a separate system for T under revocations, kills and faults, and check it: make soak T=30m
 	@scripts/need ssh:openssh-client
 	@mkdir -p .cache/bin
 	$(GO) build -o .cache/bin/soak ./integration/soak
 	@.cache/bin/soak -t $(or $(T),30m) $(if $(KEEP),-keep $(KEEP))
 
-conformance: ## hold the local AWS against what it imitates; on a real account: make conformance ENDPOINT=aws (localstack/README.md)
+conformance: ## test that the local AWS behaves like AWS; on a real account: make conformance ENDPOINT=aws (localstack/README.md)
 	@mkdir -p .cache/bin
 	$(GO) test -c -o .cache/bin/conformance ./localstack/conformance
 	@cd localstack/conformance && exec ../../.cache/bin/conformance -test.parallel 16 -test.v=$(if $(ENDPOINT),true,false) \

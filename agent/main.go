@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -54,8 +55,10 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	flags.SetOutput(io.Discard)
 	file := flags.String("config", "/etc/stile/agent.yaml", "")
 	dir := flags.String("state", "/var/lib/stile-agent", "")
-	if err := flags.Parse(args[1:]); err != nil || flags.NArg() > 0 {
-		return misused("these are not the arguments of " + args[0])
+	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+		args[0] = "help"
+	} else if err != nil || flags.NArg() > 0 {
+		return misused("unexpected arguments for " + args[0])
 	}
 	switch args[0] {
 	case "run":
@@ -73,7 +76,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func misused(message string) error {
-	return fault.New(fault.BadInput, message, "type: stile-agent run --config FILE, stile-agent status --state DIR or stile-agent version")
+	return fault.New(fault.BadInput, message, "run: stile-agent --help")
 }
 
 func run(ctx context.Context, file string) error {

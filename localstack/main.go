@@ -95,6 +95,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	case "down":
 		return down(ctx, p, out)
 	case "env":
+		if flags.NArg() > 1 {
+			return fmt.Errorf("%w: write flags before the file's name", errUsage)
+		}
 		return printEnv(p, flags.Arg(0), out)
 	case "serve":
 		return serve(ctx, p, *build)

@@ -77,7 +77,11 @@ func (d *Decider) Again(user identity.User, target identity.Target, use policy.U
 }
 
 func denied(decision policy.Decision) *fault.Fault {
-	return fault.Newf(fault.Denied, "ask an administrator for a role that allows it; stile ls shows what you may use", "access denied: %s", decision.Reason)
+	hint := "ask an administrator for a role that allows it; stile ls shows what you may use"
+	if decision.Denies() {
+		hint = "ask an administrator to change role " + decision.Role + ": a denial outweighs whatever other roles allow"
+	}
+	return fault.Newf(fault.Denied, hint, "access denied: %s", decision.Reason)
 }
 
 // standing asks the documents whether the user is in good standing, naming everything that a lock can name.

@@ -13,7 +13,7 @@ type cages struct{ tree *cgroup.Tree }
 func newCages(log *slog.Logger) cages {
 	tree, err := cgroup.Open()
 	if err != nil {
-		log.Warn("No cgroup for sessions: a process that leaves its session's process tree and drops its environment survives when the session is cut", "reason", err.Error())
+		log.Warn("Cgroups can't be used: a process that leaves its session's process tree and clears its environment survives when the session is cut", "reason", err.Error())
 		return cages{}
 	}
 	return cages{tree}

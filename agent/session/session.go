@@ -184,7 +184,7 @@ func (s *Session) End(result Result) {
 	s.mu.Unlock()
 	if cage != nil {
 		if err := cage.Close(); err != nil {
-			s.access.register.config.Log.Warn("Cage of a session not cleared", "session_id", s.id, "error", err)
+			s.access.register.config.Log.Warn("Cgroup of a session not removed", "session_id", s.id, "error", err)
 		}
 	}
 	if !started {

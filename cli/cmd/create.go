@@ -28,7 +28,7 @@ func (a *app) create() *cobra.Command {
 		Long: "Create the resources of a YAML file: documents separated by ---, or a list as stile get prints it.\n" +
 			"The whole file is checked before anything is created. What only the API can tell, such as whether a resource already exists, is checked one by one.\n" +
 			"A join token's secret is printed once, here.",
-		Example: "  stile create -f developer.yaml\n  stile get role/developer | sed s/dev/staging/ | stile create -f - --replace",
+		Example: "  stile create -f developer.yaml\n  stile get role/developer | sed s/8h/4h/ | stile create -f - --replace",
 		Args:    exactly(0, "stile create -f FILE"),
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "the file, or - for the standard input")
@@ -152,7 +152,7 @@ func write(ctx context.Context, s session, r wire.Resource, replace bool) (wire.
 	if replace {
 		created, err := s.client.UpdateResource(ctx, r)
 		if fault.Is(err, fault.NotFound) && r.Metadata.Revision != 0 {
-			return created, fault.Newf(fault.Conflict, "remove the revision to create it again", "%s %s was deleted since revision %d", r.Kind, r.Metadata.Name, r.Metadata.Revision).Because(err)
+			return created, fault.Newf(fault.Conflict, "remove the revision to create it again", "there is no %s %s of revision %d", r.Kind, r.Metadata.Name, r.Metadata.Revision).Because(err)
 		}
 		if !fault.Is(err, fault.NotFound) {
 			return created, err
@@ -180,7 +180,7 @@ func (a *app) report(c wire.Created, verb string) error {
 	if c.Secret == "" {
 		return nil
 	}
-	_, err := fmt.Fprintf(a.Out, "secret (shown once): %s\n", output.Escape(c.Secret))
+	_, err := fmt.Fprintf(a.Out, "secret of token/%s (shown once): %s\n", output.Escape(c.Resource.Metadata.Name), output.Escape(c.Secret))
 	return err
 }
 

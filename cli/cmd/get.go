@@ -84,7 +84,7 @@ func reference(text string) (kind, name string, one bool, err error) {
 	if kind, err = kindOf(word); err != nil && !one {
 		err = fault.Newf(fault.BadInput, "write KIND or KIND/NAME; the kinds are "+strings.Join(resource.KindNames(), ", "), "%q is not a kind", text)
 	}
-	if err == nil && one && name == "" {
+	if k, known := resource.KindOf(kind); err == nil && one && known && !k.ValidName(name) {
 		err = fault.Newf(fault.BadInput, "write it like "+kind+"/NAME", "%q doesn't name a %s", text, kind)
 	}
 	return kind, name, one, err

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/login"
@@ -46,7 +47,7 @@ func (a *app) runLogin(c *cobra.Command, ttl time.Duration) error {
 	if err != nil {
 		return err
 	}
-	aws, err := config.LoadDefaultConfig(c.Context())
+	aws, err := config.LoadDefaultConfig(c.Context(), config.WithLogger(logging.Nop{})) // its warnings come before our error, which says more
 	if err != nil {
 		return fault.New(fault.BadInput, "this shell's AWS configuration can't be read",
 			"check AWS_PROFILE and the files in ~/.aws").Because(err)
@@ -81,11 +82,11 @@ func (a *app) logout() *cobra.Command {
 				return fmt.Errorf("forgetting the cluster's keys: %w", err)
 			}
 		}
-		word := "Not logged in"
+		word := "Not logged in at"
 		if had {
-			word = "Logged out"
+			word = "Logged out of"
 		}
-		_, err = fmt.Fprintf(a.Out, "%s at %s\n", word, output.Escape(p.API()))
+		_, err = fmt.Fprintf(a.Out, "%s %s\n", word, output.Escape(p.API()))
 		return err
 	}
 	return c

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -36,6 +37,10 @@ func (a *app) ls() *cobra.Command {
 		}
 		if list.Targets == nil {
 			list.Targets = []wire.Target{}
+		}
+		if len(list.Targets) == 0 && f == output.Table {
+			_, err := fmt.Fprintln(a.Out, "There are no nodes that you may reach")
+			return err
 		}
 		return output.Print(a.Out, f, list.Targets, rows(list.Targets))
 	}

@@ -43,11 +43,23 @@ func Run(ctx context.Context, p Process) int {
 	if err == nil {
 		return a.status
 	}
-	output.Fault(p.Err, err)
+	output.Fault(p.Err, a.again(root, err))
 	if ran != nil && ran.Name() == "ssh" {
 		return shell.OwnFailure
 	}
 	return fault.From(err).Code.Exit()
+}
+
+// again has a hint that names a command of ours say --api where it was given, so that it leads to the same API.
+func (a *app) again(root *cobra.Command, err error) error {
+	f := fault.From(err)
+	const command = "stile login"
+	if !root.PersistentFlags().Changed("api") || !strings.Contains(f.Hint, command) {
+		return err
+	}
+	same := *f
+	same.Hint = strings.ReplaceAll(f.Hint, command, "stile --api "+a.api+" login")
+	return &same
 }
 
 // app is what the commands share.

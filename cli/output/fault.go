@@ -27,7 +27,7 @@ func Fault(w io.Writer, err error) {
 		line(w, "error", text(field))
 	}
 	if f.DecisionID != "" {
-		line(w, "error", "decision "+f.DecisionID)
+		line(w, "decision", f.DecisionID)
 	}
 	if f.Hint != "" {
 		line(w, "hint", f.Hint)

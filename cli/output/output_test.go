@@ -88,7 +88,7 @@ func TestFaultsPrintErrorFieldsAndHint(t *testing.T) {
 	output.Fault(&b, fmt.Errorf("creating: %w", f))
 	want := "stile: error: the role cannot be read\n" +
 		"stile: error: line 3, column 7: unknown key \"lables\"\n" +
-		"stile: error: decision dec_1\n" +
+		"stile: decision: dec_1\n" +
 		"stile: hint: fix it\n" +
 		"stile: hint: try again in 2s\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {

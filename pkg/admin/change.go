@@ -166,7 +166,7 @@ func unreserved(k resource.Kind, name string) error {
 }
 
 func moved(r resource.Resource) *fault.Fault {
-	return fault.Newf(fault.Conflict, "read it again and repeat your change", "somebody else has changed %s %s in the meantime", r.Kind, r.Metadata.Name)
+	return fault.Newf(fault.Conflict, "read it again and repeat your change", "%s %s has changed since it was read", r.Kind, r.Metadata.Name)
 }
 
 // addSecret gives a token of method token its secret, and bounds its life.
@@ -182,7 +182,7 @@ func (d *Desk) addSecret(change *Change, now time.Time) (string, error) {
 		stored.Expires = &until
 	}
 	if !stored.Expires.After(now) || stored.Expires.After(now.Add(secretLongest)) {
-		return "", strict.Refuse([]fault.Field{{Path: "spec.expires", Reason: "a token must expire in the future, at most 7 days ahead"}})
+		return "", strict.Refuse([]fault.Field{{Path: "spec.expires", Reason: "it must be in the future, at most 7 days from now"}})
 	}
 	change.Resource.Spec = &stored
 	var random [32]byte

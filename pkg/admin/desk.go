@@ -215,7 +215,7 @@ func (d *Desk) may(ctx context.Context, c Caller, a ask) error {
 	if decision.Allowed {
 		return nil
 	}
-	f := fault.Newf(fault.Denied, "ask an administrator for a role with a rule for it", "%s may not %s %s: %s", c.User.Name, a.verb, a.kind, decision.Reason)
+	f := fault.Newf(fault.Denied, fmt.Sprintf("ask an administrator for a role whose rules allow %s on %s", a.verb, a.kind), "%s may not %s %s: %s", c.User.Name, a.verb, a.kind, decision.Reason)
 	f.DecisionID = identity.NewID("dec", d.config.Entropy, c.Now)
 	e := d.event(c, audit.RequestRefused, resource.Resource{Kind: a.kind, Metadata: resource.Metadata{Name: a.name, Scope: a.scope}})
 	e.Outcome, e.Reason, e.DecisionID = audit.Denied, f.Message, f.DecisionID

@@ -384,8 +384,8 @@ func TestWhatTheStoreSaysOfAChangeIsToldAsAConflictOrAFailure(t *testing.T) {
 		says   string
 	}{
 		{"create", admin.ErrMoved, fault.Conflict, "already exists"},
-		{"update", admin.ErrMoved, fault.Conflict, "somebody else has changed"},
-		{"delete", admin.ErrMoved, fault.Conflict, "somebody else has changed"},
+		{"update", admin.ErrMoved, fault.Conflict, "has changed since it was read"},
+		{"delete", admin.ErrMoved, fault.Conflict, "has changed since it was read"},
 		{"create", admin.ErrReplayed, fault.Conflict, "already been carried out"},
 		{"update", fmt.Errorf("writing: %w", admin.ErrReplayed), fault.Conflict, "already been carried out"},
 		{"delete", errDown, fault.Internal, ""},

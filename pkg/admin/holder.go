@@ -39,7 +39,7 @@ func (d *Desk) unheld(ctx context.Context, role string) error {
 	if len(holders) == 0 {
 		return nil
 	}
-	return fault.Newf(fault.Conflict, "remove the role from whatever gives it first", "role %s is given by %s", role, summary(holders))
+	return fault.Newf(fault.Conflict, "remove the role from them first", "role %s is given by %s", role, summary(holders))
 }
 
 // unknownRoles warns of roles that a mapping or user's record gives and that don't exist: until they do, none of their

@@ -72,7 +72,7 @@ func host(der []byte, ca identity.Authority, now time.Time) (identity.Host, *x50
 func (s *Server) signed(c *Call, r request, cert *x509.Certificate) error {
 	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
 	if !ok {
-		return fault.New(fault.Unauthenticated, "the certificate's key is not ECDSA", "log in again with: stile login")
+		return fault.New(fault.Unauthenticated, "the certificate's key is not ECDSA", "log in again with: stile login --iam")
 	}
 	params, err := signature.Verify(message(r), key, c.Now)
 	if err != nil {
@@ -94,11 +94,11 @@ func pinned(c *Call) error {
 func certificate(r request) ([]byte, error) {
 	values := r.header.Values(names.HeaderCertificate)
 	if len(values) != 1 {
-		return nil, fault.New(fault.Unauthenticated, "the request carries no certificate, or more than one", "log in with: stile login")
+		return nil, fault.New(fault.Unauthenticated, "the request carries no certificate, or more than one", "log in with: stile login --iam")
 	}
 	der, err := base64.StdEncoding.Strict().DecodeString(values[0])
 	if err != nil {
-		return nil, fault.New(fault.Unauthenticated, "the request's certificate can't be read", "log in with: stile login").Because(err)
+		return nil, fault.New(fault.Unauthenticated, "the request's certificate can't be read", "log in with: stile login --iam").Because(err)
 	}
 	return der, nil
 }

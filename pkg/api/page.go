@@ -24,7 +24,7 @@ func (c Call) Page() (Page, error) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > MaxPage {
 			return Page{}, fault.Newf(fault.BadInput, "ask for smaller pages", "limit is a number from 1 to %d", MaxPage).
-				With("limit", fmt.Sprintf("%.20q is not such a number", text))
+				With("limit", fmt.Sprintf("%.20q is not a number in that range", text))
 		}
 		p.Limit = n
 	}

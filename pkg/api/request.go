@@ -61,7 +61,7 @@ func parse(e events.APIGatewayProxyRequest) (request, error) {
 	}
 	// One path is checked and routed: the signed path may only have the stage in front of it.
 	if prefix, ok := strings.CutSuffix(r.signed, r.path); !ok || (prefix != "" && prefix != "/"+e.RequestContext.Stage) {
-		return request{}, fault.New(fault.BadInput, "the request's path is not the one that was signed", "call the API by the URL in STILE_API")
+		return request{}, fault.New(fault.BadInput, "the request's path is not the one that was signed", "call the API by its own URL")
 	}
 	if _, err := url.Parse("https://api" + r.path); err != nil || path.Clean(r.path) != r.path || r.path[0] != '/' || strings.ContainsAny(r.path, "?#") {
 		return request{}, nowhere()
@@ -143,7 +143,7 @@ func (s *Server) unknown(r *http.Request) error {
 }
 
 func nowhere() error {
-	return fault.New(fault.NotFound, "there is no such path in this API", "update stile, or check STILE_API")
+	return fault.New(fault.NotFound, "there is no such path in this API", "update the program, or check the API's URL")
 }
 
 // params returns the decoded parameters of the path, and refuses dot segments and encoded slashes.

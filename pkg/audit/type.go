@@ -40,7 +40,7 @@ var Types = map[Type]Row{
 	UserLoginRefused:   {"S1001W", "a login was refused"},
 	RequestRefused:     {"S1002W", "an API call was refused: its signature, certificate or permission"},
 	AgentJoin:          {"S2000I", "an agent joined"},
-	AgentJoinRefused:   {"S2001W", "an agent or proxy was not let in"},
+	AgentJoinRefused:   {"S2001W", "an agent or proxy was refused"},
 	AgentQuarantined:   {"S2002W", "an agent claimed a name that another holds"},
 	AgentRenew:         {"S2003I", "an agent or proxy renewed its certificate"},
 	ProxyJoin:          {"S2004I", "a proxy joined"},

@@ -48,7 +48,7 @@ func (l Linted) SignSSH(ca crypto.Signer) ([]byte, error) {
 // SignX509 signs the X.509 certificate with an authority's P-256 key and returns it in DER.
 func (l Linted) SignX509(ca crypto.Signer) ([]byte, error) {
 	if l.template.X509 == nil {
-		return nil, errors.New("signing an X.509 certificate: nothing was linted")
+		return nil, errors.New("signing an X.509 certificate: it has not been linted")
 	}
 	return signX509(l.template.X509, l.template.TLSKey, ca)
 }
@@ -58,7 +58,7 @@ func (l Linted) SignX509(ca crypto.Signer) ([]byte, error) {
 func (l Linted) Digest(identity any) (string, error) {
 	t := l.template
 	if t.X509 == nil {
-		return "", errors.New("digesting a certificate's content: nothing was linted")
+		return "", errors.New("digesting a certificate's content: it has not been linted")
 	}
 	said := struct {
 		Identity   any       `json:"identity"`

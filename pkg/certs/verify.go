@@ -18,7 +18,7 @@ func inTime(from, until, now time.Time) error {
 	case now.Before(from):
 		return fault.Newf(fault.Unauthenticated, "set this machine's clock", "the certificate is valid only from %s", from.UTC().Format(time.RFC3339))
 	case !now.Before(until):
-		return fault.Newf(fault.Expired, "log in again with: stile login", "the certificate expired at %s", until.UTC().Format(time.RFC3339))
+		return fault.Newf(fault.Expired, "log in again with: stile login --iam", "the certificate expired at %s", until.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

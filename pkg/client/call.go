@@ -51,7 +51,7 @@ func (c *Client) call(ctx context.Context, op operation, out any) error {
 		return c.refusal(res, answer)
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API is answering there",
+		return fault.Newf(fault.Unreachable, "check the API's URL: something other than the Stile API is answering there",
 			"%s answered, but not as the Stile API does", c.base.Host).Because(err)
 	}
 	return nil
@@ -101,7 +101,7 @@ func (c *Client) once(ctx context.Context, op operation, body []byte, nonce stri
 		return nil, nil, c.transportFault(ctx, err)
 	}
 	if len(answer) > maxResponse {
-		return nil, nil, fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API is answering there",
+		return nil, nil, fault.Newf(fault.Unreachable, "check the API's URL: something other than the Stile API is answering there",
 			"the answer from %s is larger than 6 MiB", c.base.Host)
 	}
 	return res, answer, nil

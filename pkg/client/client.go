@@ -131,11 +131,11 @@ func (c *Client) transportFault(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("calling the API: %w", ctx.Err())
 	}
-	hint := "check your network and STILE_API; sessions to nodes work without the API while your certificate lasts"
+	hint := "check the network and the API's URL; sessions to nodes work without the API while certificates last"
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	if errors.As(err, &unknown) || errors.As(err, &host) {
-		hint = "the API's certificate is not trusted for this host: check STILE_API and the system's root certificates"
+		hint = "the API's certificate is not trusted for this host: check the API's URL and the system's root certificates"
 	}
 	return fault.Newf(fault.Unreachable, hint, "the API at %s can't be reached", c.base.Host).Because(err)
 }

@@ -99,7 +99,7 @@ func pages[T any](ctx context.Context, c *Client, path []string, take func(T) (n
 			query["cursor"] = []string{next}
 		}
 	}
-	return fault.Newf(fault.Unreachable, "check STILE_API: something other than the Stile API is answering there", "the list of %s never ends", c.base.Host)
+	return fault.Newf(fault.Unreachable, "check the API's URL: something other than the Stile API is answering there", "%s returns the same page of a list again and again", c.base.Host)
 }
 
 // GetResource returns one resource; NotFound when it doesn't exist.

@@ -50,7 +50,7 @@ func problem(res *http.Response, answer []byte) *fault.Fault {
 
 // foreign explains an answer that Stile's functions didn't write: the gateway's, or another server's.
 func (c *Client) foreign(res *http.Response) *fault.Fault {
-	const wrongURL = "check STILE_API: it must be the API's URL with its stage"
+	const wrongURL = "check the API's URL, which must end with its stage"
 	switch s := res.StatusCode; {
 	case s == http.StatusTooManyRequests:
 		return fault.New(fault.RateLimited, "the API is getting too many requests", "try again in a few seconds")

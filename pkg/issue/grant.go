@@ -196,7 +196,7 @@ func (a *arrival) claimed(cluster string) ([]identity.Target, error) {
 			return nil, fault.Newf(fault.BadInput, "name it once", "the agent claims %s twice", t).With(fmt.Sprintf("join.targets[%d]", i), "appears twice")
 		case t.Kind == names.KindNode && strings.HasSuffix(t.Name, "."+cluster):
 			// web-1.stile is the full name of the node web-1 in the cluster stile.
-			return nil, fault.Newf(fault.Denied, "choose another name", "no node's name may end with .%s, since that is how full names end", cluster)
+			return nil, fault.Newf(fault.Denied, "choose another name", "no node's name may end with .%s, which is reserved for full names", cluster)
 		case !a.token.Spec.Grants(t):
 			return nil, outside(a, t.String(), "resources: "+list(a.token.Spec.Resources)+" with names: "+list(a.token.Spec.Names))
 		}

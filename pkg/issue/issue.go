@@ -136,7 +136,7 @@ func lifetime(seconds int64, normal, most time.Duration) (time.Duration, error) 
 	case seconds == 0:
 		return min(normal, most), nil
 	case seconds > int64(most/time.Second):
-		return 0, fault.Newf(fault.BadInput, "ask for less, or leave it out to get the maximum", "a certificate of this kind is valid for at most %s", most).
+		return 0, fault.Newf(fault.BadInput, "ask for at most "+most.String(), "a certificate of this kind is valid for at most %s", most).
 			With("ttl_seconds", "too large")
 	}
 	return time.Duration(seconds) * time.Second, nil

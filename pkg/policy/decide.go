@@ -59,7 +59,7 @@ func (s *Set) fold(all []held, what string, ask func(*role) Step) Decision {
 	var denied, allowed *Step
 	first, permanent := true, false
 	for _, h := range all {
-		step := Step{Role: h.name, Effect: Silent, Reason: "the role is unknown and grants nothing"}
+		step := Step{Role: h.name, Effect: Silent, Reason: "the role is unknown and grants nothing", near: nearScope}
 		r := s.roles[h.name]
 		if r != nil {
 			step = ask(r)
@@ -95,7 +95,9 @@ func (s *Set) fold(all []held, what string, ask func(*role) Step) Decision {
 		// Of several roles that stayed silent, the one that came nearest explains most.
 		near := slices.MaxFunc(d.Trace, func(a, b Step) int { return a.near - b.near })
 		d.Role, d.Rule, d.Label, d.Value = near.Role, near.Rule, near.Label, near.Value
-		d.Reason += ": role " + near.Role + ": " + near.Reason
+		if near.near > 0 {
+			d.Reason += ": role " + near.Role + ": " + near.Reason
+		}
 	}
 	return d
 }
@@ -110,6 +112,11 @@ func (d *Decision) rests(permanent bool) {
 			d.Grants = append(d.Grants, step.Grant)
 		}
 	}
+}
+
+// Denies reports whether a role denied it, which no other role can make up for.
+func (d Decision) Denies() bool {
+	return slices.ContainsFunc(d.Trace, func(s Step) bool { return s.Effect == Denies })
 }
 
 func (d *Decision) because(s *Step) {
@@ -196,7 +203,7 @@ func (s *selector) explain(labels *view, kind string) (key, value, reason string
 		if !ok {
 			return t.key, "", fmt.Sprintf("the %s has no label %s", kind, t.key)
 		}
-		return t.key, value, fmt.Sprintf("the %s has %s=%s; the role wants %s", kind, t.key, value, strings.ReplaceAll(some(t.values), ", ", " or "))
+		return t.key, value, fmt.Sprintf("the role requires %s=%s, but the %s has %s=%s", t.key, strings.ReplaceAll(some(t.values), ", ", " or "), kind, t.key, value)
 	}
 	return "", "", fmt.Sprintf("it selects no %ss", kind)
 }
@@ -213,7 +220,7 @@ func (r *role) explainUses(step *Step, k int, sub *Subject, values *[resource.Ma
 		parts := []string{fmt.Sprintf("it doesn't allow %s %s", u.Name, values[i])}
 		switch {
 		case v.any:
-			parts = append(parts, fmt.Sprintf("%.64q can be no %s's name", values[i], u.Name))
+			parts = append(parts, fmt.Sprintf("%.64q is not a valid %s", values[i], u.Name))
 		case len(have) > 0:
 			parts = append(parts, "it allows "+some(have))
 		}

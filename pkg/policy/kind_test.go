@@ -48,7 +48,7 @@ func TestEveryKindOfTargetIsDecidedByItsOwnFields(t *testing.T) {
 		rule     string
 	}{
 		{"labels, names and users all match", "dev", db("env", "dev"), as("orders", "app"), true, "role dev: allows database orders and user app on db orders-1", "allow.db_names"},
-		{"another label", "dev", db("env", "prod"), as("orders", "app"), false, "the db has env=prod; the role wants dev", "allow.db_labels"},
+		{"another label", "dev", db("env", "prod"), as("orders", "app"), false, "the role requires env=dev, but the db has env=prod", "allow.db_labels"},
 		{"no label", "dev", db(), as("orders", "app"), false, "the db has no label env", "allow.db_labels"},
 		{"another database", "dev", db("env", "dev"), as("users", "app"), false, "it doesn't allow database users; it allows orders, stock", "allow.db_names"},
 		{"another user", "dev", db("env", "dev"), as("orders", "postgres"), false, "it doesn't allow user postgres; it allows app, own", "allow.db_users"},
@@ -80,7 +80,7 @@ func TestEveryKindOfTargetIsDecidedByItsOwnFields(t *testing.T) {
 		{"a deny of logins says nothing about databases", "all,norootdb", db(), as("orders", "app"), true, "", ""},
 		{"an app is reached by its labels alone", "grafana", app("app", "grafana"), policy.Use{}, true, "role grafana: allows app grafana", "allow.app_labels"},
 		{"an app is reached without a use at all", "grafana", app("app", "grafana"), nil, true, "", ""},
-		{"another app is not", "grafana", app("app", "jaeger"), nil, false, "the app has app=jaeger; the role wants grafana", "allow.app_labels"},
+		{"another app is not", "grafana", app("app", "jaeger"), nil, false, "the role requires app=grafana, but the app has app=jaeger", "allow.app_labels"},
 		{"a deny of apps by label", "all,noapps", app("env", "prod"), nil, false, "denies apps with env=prod", "deny.app_labels"},
 		{"a deny of apps leaves the others", "all,noapps", app("env", "dev"), nil, true, "", ""},
 		{"a group of a Kubernetes cluster from a trait", "eu", kube("region", "eu"), group("view"), true, "allows group view on kube eu-1", "allow.kubernetes_groups"},
@@ -169,7 +169,7 @@ func TestADatabasesTraceNamesEachUse(t *testing.T) {
 		Trace: []policy.Step{
 			{Role: "a-names", Rule: "allow.db_names", Effect: "silent", Reason: "it doesn't allow database stock; it allows orders", Value: "stock"},
 			{Role: "b-users", Rule: "allow.db_users", Effect: "silent", Reason: `it doesn't allow user x y; it allows own; the trait value "x y" doesn't make a valid user and is left out`, Value: "x y"},
-			{Role: "c-label", Rule: "allow.db_labels", Effect: "silent", Reason: "the db has env=prod; the role wants dev", Label: "env", Value: "prod"},
+			{Role: "c-label", Rule: "allow.db_labels", Effect: "silent", Reason: "the role requires env=dev, but the db has env=prod", Label: "env", Value: "prod"},
 		},
 	}
 	if diff := cmp.Diff(want, d, ignoreNear); diff != "" {

@@ -31,7 +31,7 @@ func (r *role) may(kind, verb, scope string) Step {
 		step.Effect, step.Rule = Allows, ruleRules
 		step.Reason = fmt.Sprintf("allows %s on %s", verb, kind)
 	default:
-		step.Rule, step.near = ruleRules, nearLabels
+		step.Rule = ruleRules
 		step.Reason = fmt.Sprintf("none of its rules allows %s on %s", verb, kind)
 	}
 	return step

@@ -119,7 +119,7 @@ func (c Challenge) judge(purpose, cluster, keys string, now time.Time) error {
 	case c.Purpose != purpose:
 		return fault.Newf(fault.Denied, again, "the challenge is for %.20s, not for %s", c.Purpose, purpose)
 	case c.Cluster != cluster:
-		return fault.New(fault.Denied, "the challenge is another cluster's", "check STILE_API")
+		return fault.New(fault.Denied, "the challenge is another cluster's", "check the API's URL")
 	case c.Keys != keys:
 		return fault.New(fault.Denied, "the challenge is for keys other than the ones sent", again)
 	case now.After(c.Expires()):

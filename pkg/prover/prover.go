@@ -72,5 +72,5 @@ func sign(ctx context.Context, creds aws.Credentials, region, host string, r Req
 }
 
 func noCredentials(err error) error {
-	return fault.New(fault.Unauthenticated, "no AWS credentials were found", "log in to AWS first, such as by aws sso login, or set AWS_PROFILE").Because(err)
+	return fault.New(fault.Unauthenticated, "no AWS credentials were found", "log in to AWS first, such as by aws sso login, or set AWS_PROFILE; give an EC2 instance an instance profile").Because(err)
 }

@@ -114,5 +114,5 @@ func single(m Message, name string) (string, error) {
 }
 
 func refused(message string) error {
-	return fault.New(fault.Unauthenticated, message, "log in again with: stile login; if it keeps happening, something between here and the API alters requests")
+	return fault.New(fault.Unauthenticated, message, "log in again with: stile login --iam; if it keeps happening, something between here and the API alters requests")
 }

@@ -280,7 +280,7 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 // nothing names the way in which a value says nothing.
 func nothing(n *Node) string {
 	if n.Type == Number || n.Type == String && n.Text != "" {
-		return n.Text + " means nothing here"
+		return n.Text + " is not allowed"
 	}
 	return "this is empty"
 }

@@ -183,7 +183,7 @@ func TestWhatIsWrittenAndSaysNothingIsRefusedWhenAsked(t *testing.T) {
 	} {
 		why := "this is empty"
 		if f.key == "count" {
-			why = "0 means nothing here"
+			why = "0 is not allowed"
 		}
 		want = append(want, fault.Field{Path: f.place, Reason: why + "; write a value, or leave " + f.key + " out"})
 	}

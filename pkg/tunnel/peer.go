@@ -16,7 +16,7 @@ import (
 // trust document's user-x509 keys and be in force at now. Errors are faults that the user may see.
 func PeerUser(s tls.ConnectionState, trust document.Trust, now time.Time) (identity.User, *x509.Certificate, error) {
 	if len(s.PeerCertificates) == 0 {
-		return identity.User{}, nil, fault.New(fault.Unauthenticated, "no user certificate was shown", "log in with stile login")
+		return identity.User{}, nil, fault.New(fault.Unauthenticated, "no user certificate was shown", "log in with: stile login --iam")
 	}
 	return certs.VerifyX509User(chain(s), trust.CA(names.KeyUserX509), now)
 }
