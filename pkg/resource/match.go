@@ -77,7 +77,7 @@ func (m IAMMatch) check(c *checker, path string) {
 	switch {
 	case m.Session == "":
 	case !IsSSO(m.Role):
-		c.add(path+".session", "a session name proves something only for a role AWSReservedSSO_<set>_<16 hex digits>, named in full")
+		c.add(path+".session", "session is accepted only with the full name of an IAM Identity Center role (AWSReservedSSO_<set>_<16 hex digits>)")
 	case !sessionShape.MatchString(m.Session):
 		c.add(path+".session", "%q is not a session name", m.Session)
 	}

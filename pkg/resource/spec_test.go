@@ -218,7 +218,7 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 			"spec.mapping: name the iam_mapping", "spec.roles[0]: \"A\" can't be the name of a role", "spec.traits.a.b: \"a.b\" can't be the name of a trait", "spec.traits.d[0]: a trait's value",
 		}},
 		"a session name that proves nothing": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {match: {account: '123456789012', role: ci, session: alice}}\n", []string{
-			"spec.match.session: a session name proves something only for", "spec.user: write the user's name; only a role of IAM Identity Center",
+			"spec.match.session: session is accepted only with the full name", "spec.user: write the user's name; only a role of IAM Identity Center",
 		}},
 		"a match that isn't whole": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {user: a, match: {partition: AWS, account: '12345678901', role: 'ci-*', role_id: AIDAABCDEFGHIJKLMNOP}}\n", []string{
 			"spec.match.partition: \"AWS\" is not a partition", "spec.match.account: \"12345678901\" is not an account id", "spec.match.role: \"ci-*\" is not a role name", "spec.match.role_id: \"AIDA",
