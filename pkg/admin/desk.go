@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -127,20 +126,22 @@ func (d *Desk) List(ctx context.Context, c Caller, kind, after string, limit int
 	if err != nil {
 		return nil, "", err
 	}
-	listed := func(all []resource.Resource) []resource.Resource {
-		return slices.DeleteFunc(all, func(r resource.Resource) bool {
-			return !set.May(subject(c), k.Name, "list", r.Metadata.Scope).Allowed
-		})
+	show := func(r resource.Resource) (resource.Resource, bool, error) {
+		return r, set.May(subject(c), k.Name, "list", r.Metadata.Scope).Allowed, nil
 	}
-	stored, next, err := resource.Shown(after, func(after string) ([]resource.Resource, bool, error) {
+	stored, next, err := resource.Shown(after, limit, func(after string, limit int) ([]resource.Resource, bool, error) {
 		return d.config.Store.Page(ctx, k.Name, after, limit)
-	}, func(held []resource.Resource) ([]resource.Resource, error) { return listed(held), nil })
+	}, show)
 	if err != nil {
 		return nil, "", err
 	}
 	may = []resource.Resource{}
 	if after == "" {
-		may = append(may, listed(builtin(k.Name, d.config.Bootstrap))...)
+		for _, r := range builtin(k.Name, d.config.Bootstrap) {
+			if _, ok, _ := show(r); ok {
+				may = append(may, r)
+			}
+		}
 	}
 	may = append(may, stored...)
 	if len(may) == 0 && after == "" {

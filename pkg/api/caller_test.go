@@ -356,6 +356,8 @@ func TestAQueryIsSignedAndWhatIsNotDocumentedRefused(t *testing.T) {
 func TestPagesOfNoSizeAndForeignCursorsAreRefused(t *testing.T) {
 	for _, query := range []map[string]string{
 		{"limit": "0"},
+		{"limit": "+5"},
+		{"limit": "007"},
 		{"limit": "-1"},
 		{"limit": "1001"},
 		{"limit": "x"},

@@ -22,7 +22,7 @@ func (c Call) Page() (Page, error) {
 	var p Page
 	if text, ok := c.Query["limit"]; ok {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > MaxPage {
+		if err != nil || n < 1 || n > MaxPage || strconv.Itoa(n) != text {
 			return Page{}, fault.Newf(fault.BadInput, "ask for smaller pages", "limit is a number from 1 to %d", MaxPage).
 				With("limit", fmt.Sprintf("%.20q is not a number in that range", text))
 		}

@@ -70,31 +70,26 @@ func (i *Inventory) List(ctx context.Context, q Query) (list wire.TargetList, ne
 		return wire.TargetList{}, "", err
 	}
 	list = wire.TargetList{Targets: []wire.Target{}, Proxies: there.Proxies}
-	reached, next, err := resource.Shown(q.After, func(after string) ([]resource.Resource, bool, error) {
-		return i.config.Targets.Page(ctx, q.Kind, after, q.Limit)
-	}, func(held []resource.Resource) ([]wire.Target, error) { return q.reachable(held, there) })
+	set, sub := q.State.Roles(), q.State.Subject(q.User, q.Now)
+	reached, next, err := resource.Shown(q.After, q.Limit, func(after string, limit int) ([]resource.Resource, bool, error) {
+		return i.config.Targets.Page(ctx, q.Kind, after, limit)
+	}, func(r resource.Resource) (wire.Target, bool, error) {
+		spec, ok := r.Spec.(*resource.TargetSpec)
+		if !ok {
+			return wire.Target{}, false, fmt.Errorf("listing targets: %s %q is not a target", q.Kind, r.Metadata.Name)
+		}
+		target := policy.Target{Kind: q.Kind, Name: r.Metadata.Name, Scope: r.Metadata.Scope, Labels: spec.Labels}
+		if !set.Reaches(sub, target) {
+			return wire.Target{}, false, nil
+		}
+		return entry(target, spec.Agent, set.Logins(sub, target), there.Agents[spec.Agent]), true, nil
+	})
 	if err != nil {
 		return wire.TargetList{}, "", err
 	}
 	list.Targets = append(list.Targets, reached...)
 	slices.SortFunc(list.Targets, func(a, b wire.Target) int { return strings.Compare(a.Name, b.Name) })
 	return list, next, nil
-}
-
-func (q Query) reachable(held []resource.Resource, there Presence) ([]wire.Target, error) {
-	set, sub := q.State.Roles(), q.State.Subject(q.User, q.Now)
-	var all []wire.Target
-	for _, h := range held {
-		spec, ok := h.Spec.(*resource.TargetSpec)
-		if !ok {
-			return nil, fmt.Errorf("listing targets: %s %q is not a target", q.Kind, h.Metadata.Name)
-		}
-		target := policy.Target{Kind: q.Kind, Name: h.Metadata.Name, Scope: h.Metadata.Scope, Labels: spec.Labels}
-		if set.Reaches(sub, target) {
-			all = append(all, entry(target, spec.Agent, set.Logins(sub, target), there.Agents[spec.Agent]))
-		}
-	}
-	return all, nil
 }
 
 func entry(t policy.Target, agent string, logins, proxies []string) wire.Target {
