@@ -61,7 +61,7 @@ func (d *deployment) deploy(ctx context.Context, deployer *template.Deployer, na
 	if err != nil {
 		return err
 	}
-	_, err = deployer.Deploy(ctx, template.Stack{Name: t.StackName(name), Template: t, Parameters: parameters})
+	_, err = deployer.Deploy(ctx, template.Stack{Name: name, Template: t, Parameters: parameters})
 	return err
 }
 

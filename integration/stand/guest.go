@@ -42,25 +42,29 @@ func (s *System) Admit(guests ...Guest) error {
 	return os.WriteFile(account, []byte(strings.Replace(string(text), last, last+lines.String(), 1)), 0o644)
 }
 
-// AdmitReader adds the reader, with its policy in the Data stack, and the node.
+// AdmitReader adds the reader, whose role is in the Data stack, and the node.
 func (s *System) AdmitReader() error {
 	err := s.Admit(Guest{Env: ReaderFile, Role: Reader, Session: "reader"}, Guest{Env: NodeFile, Role: "demo-node", Session: "i-0fedcba9876543210"})
 	if err != nil {
 		return err
 	}
 	return s.ChangeTemplate("StileData", func(t map[string]any) error {
-		t["Resources"].(map[string]any)["IntegrationReaderPolicy"] = map[string]any{
-			"Type": "AWS::IAM::Policy",
+		t["Resources"].(map[string]any)["IntegrationReader"] = map[string]any{
+			"Type": "AWS::IAM::Role",
 			"Properties": map[string]any{
-				"PolicyName": "read-everything",
-				"Roles":      []any{Reader},
-				"PolicyDocument": map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
-					"Effect": "Allow",
-					"Action": []any{
-						"dynamodb:ListTables", "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:PutItem",
-						"s3:ListAllMyBuckets", "s3:ListBucket", "s3:GetObject",
-					},
-					"Resource": "*",
+				"RoleName": Reader,
+				"AssumeRolePolicyDocument": map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
+					"Effect": "Allow", "Principal": map[string]any{"Service": "sso.amazonaws.com"}, "Action": "sts:AssumeRole",
+				}}},
+				"Policies": []any{map[string]any{"PolicyName": "read-everything", "PolicyDocument": map[string]any{
+					"Version": "2012-10-17", "Statement": []any{map[string]any{
+						"Effect": "Allow",
+						"Action": []any{
+							"dynamodb:ListTables", "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:PutItem",
+							"s3:ListAllMyBuckets", "s3:ListBucket", "s3:GetObject",
+						},
+						"Resource": "*",
+					}},
 				}}},
 			},
 		}

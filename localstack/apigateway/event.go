@@ -1,11 +1,9 @@
 package apigateway
 
 import (
-	"encoding/base64"
 	"net"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 )
 
@@ -81,9 +79,6 @@ func (g *Gateway) event(r *http.Request, x exchange) event {
 	}
 	if len(x.body) > 0 {
 		text := strings.ToValidUTF8(string(x.body), "\uFFFD")
-		if x.api.isBinary(r.Header.Get("Content-Type")) {
-			text, e.IsBase64Encoded = base64.StdEncoding.EncodeToString(x.body), true
-		}
 		e.Body = &text
 	}
 	return e
@@ -129,16 +124,4 @@ func (g *Gateway) context(r *http.Request, x exchange) requestContext {
 		RequestTime: now.UTC().Format("02/Jan/2006:15:04:05 -0700"), RequestTimeEpoch: now.UnixMilli(),
 		ResourceID: x.api.id, ResourcePath: x.match.resource, Stage: x.stage,
 	}
-}
-
-// isBinary reports whether a media type is one of the API's binary ones, which may hold wildcards.
-func (a *api) isBinary(mediaType string) bool {
-	mediaType, _, _ = strings.Cut(mediaType, ";")
-	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
-	for _, pattern := range a.binary {
-		if ok, _ := path.Match(strings.ToLower(pattern), mediaType); ok || pattern == "*/*" {
-			return true
-		}
-	}
-	return false
 }

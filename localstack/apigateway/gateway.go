@@ -50,9 +50,7 @@ type Gateway struct {
 // api is one AWS::ApiGateway::RestApi.
 type api struct {
 	id, name string
-	binary   []string          // media types whose bodies are bytes
-	root     *node             // routes
-	paths    map[string]string // resource id → path, for APIs declared resource by resource
+	root     *node // routes
 }
 
 // New makes a gateway without APIs.

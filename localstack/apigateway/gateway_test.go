@@ -53,14 +53,14 @@ func operation(function string) map[string]any {
 	return map[string]any{"x-amazon-apigateway-integration": map[string]any{"type": "aws_proxy", "httpMethod": "POST", "uri": uri(function)}}
 }
 
-func gateway(t *testing.T, f *functions, binary ...any) (*apigateway.Gateway, string) {
+func gateway(t *testing.T, f *functions) (*apigateway.Gateway, string) {
 	t.Helper()
 	g := apigateway.New(apigateway.Config{
 		Account: "111122223333", Region: "us-east-1", Partition: "aws", Invoker: f, Timeout: 200 * time.Millisecond,
 		Now: func() time.Time { return time.UnixMilli(1_700_000_000_000) }, Log: slog.New(slog.DiscardHandler),
 	})
 	api, err := g.Provision(resource.Resource{Type: "AWS::ApiGateway::RestApi", PhysicalID: "abc1234567", Properties: map[string]any{
-		"Name": "stile", "BinaryMediaTypes": binary, "Body": map[string]any{"openapi": "3.0.1", "paths": map[string]any{
+		"Name": "stile", "Body": map[string]any{"openapi": "3.0.1", "paths": map[string]any{
 			"/v1/me":                  map[string]any{"get": operation("api"), "parameters": []any{}},
 			"/v1/nodes/{name}":        map[string]any{"get": operation("api"), "delete": operation("admin")},
 			"/v1/nodes/online":        map[string]any{"get": operation("online")},
@@ -205,22 +205,6 @@ func TestHeadersOfAnAnswerKeepRepeatedOnesApart(t *testing.T) {
 	}
 }
 
-func TestBinaryBodiesGoAsBase64BothWays(t *testing.T) {
-	f := &functions{answer: `{"statusCode":200,"body":"AP8=","isBase64Encoded":true}`}
-	g, _ := gateway(t, f, "application/octet-stream")
-	response := send(g, "PUT", "https://127.0.0.1/prod/v1/login/x", bytes.NewReader([]byte{0, 255}), "Content-Type", "application/octet-stream", "Accept", "application/octet-stream")
-	var event struct {
-		Body            string
-		IsBase64Encoded bool
-	}
-	if err := json.Unmarshal(f.event, &event); err != nil || event.Body != "AP8=" || !event.IsBase64Encoded {
-		t.Errorf("%v, event %s", err, f.event)
-	}
-	if raw, err := io.ReadAll(response.Body); err != nil || !bytes.Equal(raw, []byte{0, 255}) {
-		t.Errorf("%v, body %x", err, raw)
-	}
-}
-
 func TestLimits(t *testing.T) {
 	f := &functions{answer: `{"statusCode":200}`}
 	g, _ := gateway(t, f)
@@ -236,34 +220,6 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestResourcesAndMethodsMakeTheSameRoutes(t *testing.T) {
-	f := &functions{answer: `{"statusCode":200}`}
-	g := apigateway.New(apigateway.Config{Account: "111122223333", Region: "us-east-1", Partition: "aws", Invoker: f})
-	put := func(typ string, properties map[string]any) resource.Outcome {
-		t.Helper()
-		out, err := g.Provision(resource.Resource{Type: "AWS::ApiGateway::" + typ, Properties: properties})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	api := put("RestApi", map[string]any{"Name": "x"})
-	parent := api.Attributes["RootResourceId"]
-	for _, part := range []string{"v1", "{proxy+}"} {
-		parent = put("Resource", map[string]any{"RestApiId": api.Ref, "ParentId": parent, "PathPart": part}).Ref
-	}
-	put("Method", map[string]any{"RestApiId": api.Ref, "ResourceId": parent, "HttpMethod": "ANY", "AuthorizationType": "NONE", "Integration": map[string]any{"Type": "AWS_PROXY", "IntegrationHttpMethod": "POST", "Uri": uri("all")}})
-	deployment := put("Deployment", map[string]any{"RestApiId": api.Ref})
-	put("Stage", map[string]any{"RestApiId": api.Ref, "DeploymentId": deployment.Ref, "StageName": "dev"})
-	if r := send(g, "GET", "https://127.0.0.1/dev/v1/a/b", nil); r.StatusCode != 200 || !strings.HasSuffix(f.function, ":all") {
-		t.Errorf("%d, function %s", r.StatusCode, f.function)
-	}
-	var event struct{ PathParameters map[string]string }
-	if err := json.Unmarshal(f.event, &event); err != nil || event.PathParameters["proxy"] != "a/b" {
-		t.Errorf("%v, event %s", err, f.event)
-	}
-}
-
 func TestProvisionRefuses(t *testing.T) {
 	g, id := gateway(t, &functions{})
 	body := func(op map[string]any) map[string]any {
@@ -271,19 +227,24 @@ func TestProvisionRefuses(t *testing.T) {
 	}
 	mock := operation("f")
 	mock["x-amazon-apigateway-integration"].(map[string]any)["type"] = "mock"
+	format := operation("f")
+	format["x-amazon-apigateway-integration"].(map[string]any)["payloadFormatVersion"] = "2.0"
+	binary := body(operation("f"))
+	binary["Body"].(map[string]any)["x-amazon-apigateway-binary-media-types"] = []any{"*/*"}
 	for name, c := range map[string]struct {
 		typ        string
 		properties map[string]any
 		want       string
 	}{
-		"an edge endpoint":           {"RestApi", map[string]any{"EndpointConfiguration": map[string]any{"Types": []any{"EDGE"}}}, "only REGIONAL"},
-		"an unknown property":        {"RestApi", map[string]any{"Colour": "red"}, `"Colour"`},
-		"no integration":             {"RestApi", body(map[string]any{}), "x-amazon-apigateway-integration is missing"},
-		"a mock":                     {"RestApi", body(mock), "only aws_proxy"},
-		"an authoriser":              {"Method", map[string]any{"RestApiId": id, "ResourceId": id + "root", "HttpMethod": "GET", "AuthorizationType": "AWS_IAM"}, "no authoriser"},
-		"a stage of an unknown API":  {"Stage", map[string]any{"RestApiId": "none", "StageName": "prod"}, `no API "none"`},
-		"variables of a stage":       {"Stage", map[string]any{"RestApiId": id, "StageName": "prod", "Variables": map[string]any{"a": "b"}}, "not supported"},
-		"a method of nobody's child": {"Method", map[string]any{"RestApiId": id, "ResourceId": "x", "HttpMethod": "GET"}, `no resource "x"`},
+		"an edge endpoint":          {"RestApi", map[string]any{"EndpointConfiguration": map[string]any{"Types": []any{"EDGE"}}}, "only REGIONAL"},
+		"an unknown property":       {"RestApi", map[string]any{"Colour": "red"}, `"Colour"`},
+		"no integration":            {"RestApi", body(map[string]any{}), "x-amazon-apigateway-integration is missing"},
+		"a mock":                    {"RestApi", body(mock), "only aws_proxy"},
+		"a payload format":          {"RestApi", body(format), `"payloadFormatVersion"`},
+		"binary media types":        {"RestApi", binary, "binary-media-types"},
+		"an authoriser":             {"RestApi", body(map[string]any{"security": []any{map[string]any{"sigv4": []any{}}}}), "no authoriser"},
+		"a stage of an unknown API": {"Stage", map[string]any{"RestApiId": "none", "StageName": "prod"}, `no API "none"`},
+		"variables of a stage":      {"Stage", map[string]any{"RestApiId": id, "StageName": "prod", "Variables": map[string]any{"a": "b"}}, `"Variables"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := g.Provision(resource.Resource{Type: "AWS::ApiGateway::" + c.typ, Properties: c.properties}); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -2,7 +2,6 @@ package apigateway
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,14 +72,14 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, x exchange) {
 	ctx, cancel := context.WithTimeout(r.Context(), g.Timeout)
 	defer cancel()
 	source := g.source(x.api, x.stage, r.Method, x.match.resource)
-	answer, failed, err := g.Invoker.InvokeAPI(ctx, source, x.match.function, raw)
+	reply, failed, err := g.Invoker.InvokeAPI(ctx, source, x.match.function, raw)
 	if err == nil && !failed {
-		err = g.answer(w, r, x, answer)
+		err = answer(w, reply)
 		if err == nil {
 			return
 		}
 	}
-	g.Log.Warn("A request failed", "request_id", x.id, "method", r.Method, "path", x.path, "function", x.match.function, "cause", cause(err, answer))
+	g.Log.Warn("A request failed", "request_id", x.id, "method", r.Method, "path", x.path, "function", x.match.function, "cause", cause(err, reply))
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		refuse(w, http.StatusGatewayTimeout, "InternalServerErrorException", "Endpoint request timed out")
@@ -106,13 +105,12 @@ type response struct {
 	Headers           map[string]any      `json:"headers"`
 	MultiValueHeaders map[string][]string `json:"multiValueHeaders"`
 	Body              string              `json:"body"`
-	IsBase64Encoded   bool                `json:"isBase64Encoded"`
 }
 
 var errMalformed = errors.New("malformed Lambda proxy response")
 
 // answer writes a function's answer. Nothing has been written when it returns an error.
-func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, x exchange, raw []byte) error {
+func answer(w http.ResponseWriter, raw []byte) error {
 	var a response
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
@@ -120,13 +118,6 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, x exchange, raw
 	status, err := strconv.Atoi(strings.Trim(string(a.StatusCode), `"`))
 	if err != nil || status < 100 || status > 599 {
 		return fmt.Errorf("%w: statusCode %s", errMalformed, a.StatusCode)
-	}
-	body := []byte(a.Body)
-	// Without a binary media type that the client accepts, the text goes out as it is, base64 or not.
-	if a.IsBase64Encoded && x.api.isBinary(firstAccept(r)) {
-		if body, err = base64.StdEncoding.DecodeString(a.Body); err != nil {
-			return fmt.Errorf("%w: body: %w", errMalformed, err)
-		}
 	}
 	h := w.Header()
 	for name, value := range a.Headers {
@@ -146,11 +137,6 @@ func (g *Gateway) answer(w http.ResponseWriter, r *http.Request, x exchange, raw
 		h.Set("Content-Type", "application/json")
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	_, _ = io.WriteString(w, a.Body) // base64 or not: the API declares no binary media types
 	return nil
-}
-
-func firstAccept(r *http.Request) string {
-	first, _, _ := strings.Cut(r.Header.Get("Accept"), ",")
-	return first
 }

@@ -145,15 +145,13 @@ func (s *Cloud) rule(r events.Rule) error {
 	}
 	schedule := lambda.Rule{Name: r.Name, ARN: r.ARN, Schedule: r.Schedule, Enabled: r.Enabled}
 	for _, t := range r.Targets {
-		schedule.Targets = append(schedule.Targets, lambda.Target{ARN: t.ARN, Input: t.Input, DeadLetter: t.DeadLetterARN})
+		schedule.Targets = append(schedule.Targets, t.ARN)
 	}
 	return s.Lambda.Run(schedule)
 }
 
 // streams lets event source mappings read DynamoDB's streams.
 type streams struct{ server *dynamodb.Server }
-
-func (s streams) Latest() string { return s.server.Latest() }
 
 func (s streams) Shard(arn string) string { return s.server.Shard(arn) }
 

@@ -100,7 +100,7 @@ var table = []behaviour{
 	{"lambda/invoke/unknown", "An unknown function is ResourceNotFoundException.", "Invoke", ""},
 	{"lambda/invoke/unknown-and-denied", "Who may not call doesn't learn that a function is none.", "", ""},
 	{"lambda/role/source-account", "Lambda says aws:SourceAccount when it becomes a function's role.", "", ""},
-	{"lambda/throttle/reserved", "A function with a reserved concurrency of 0 is throttled.", "reserved concurrency", "up to four instances run and 256 requests wait; reserved concurrency is not kept"},
+	{"lambda/throttle/reserved", "A function with a reserved concurrency of 0 is throttled.", "reserved concurrency", "up to four instances run and 256 requests wait; a reserved concurrency is refused"},
 
 	{"nlb/half-close", "The end of the client's stream reaches the server, whose answer still comes back.", "", ""},
 	{"nlb/idle", "A connection that is idle for 350 s is lost, and neither side is told until it writes.", "load balancer", "the balancer here cuts nothing"},

@@ -1,7 +1,6 @@
 package dynamodb
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/stile-dev/stile/localstack/dynamodb/item"
@@ -23,13 +22,7 @@ func (s *Server) allow(c *gate.Call, a access) error {
 	if len(a.leading) > 0 {
 		context["dynamodb:LeadingKeys"] = unique(a.leading)
 	}
-	policies, err := s.policiesOf(a.table)
-	if err != nil {
-		return err
-	}
-	return c.Authorize(iam.Query{
-		Action: "dynamodb:" + a.action, Resource: s.tableARN(a.table), Context: context, ResourcePolicies: policies,
-	})
+	return c.Authorize(iam.Query{Action: "dynamodb:" + a.action, Resource: s.tableARN(a.table), Context: context})
 }
 
 // allowStream asks whether the caller may do the action on a stream.
@@ -41,23 +34,6 @@ func unique(list []string) []string {
 	sorted := slices.Clone(list)
 	slices.Sort(sorted)
 	return slices.Compact(sorted)
-}
-
-// policiesOf are the resource policies of a table, parsed once for each text.
-func (s *Server) policiesOf(table string) ([]*iam.Policy, error) {
-	meta, ok := s.lookup(table)
-	if !ok || meta.Policy == "" {
-		return nil, nil
-	}
-	if parsed, ok := s.policies.Load(meta.Policy); ok {
-		return []*iam.Policy{parsed.(*iam.Policy)}, nil
-	}
-	parsed, err := iam.Parse("resource policy of "+table, iam.ResourceShape, []byte(meta.Policy))
-	if err != nil {
-		return nil, fmt.Errorf("reading the resource policy of table %s: %w", table, err)
-	}
-	s.policies.Store(meta.Policy, parsed)
-	return []*iam.Policy{parsed}, nil
 }
 
 // lookup is the table of that name.

@@ -44,7 +44,7 @@ func writeForever(dir string) {
 	if _, err := c.DescribeTable(ctx, &sdk.DescribeTableInput{TableName: aws.String("state")}); err != nil {
 		table(t, c, "state", streaming)
 	}
-	count, err := c.Scan(ctx, &sdk.ScanInput{TableName: aws.String("state"), Select: types.SelectCount})
+	count, err := c.Scan(ctx, &sdk.ScanInput{TableName: aws.String("state")})
 	if err != nil {
 		t.Fatal(err)
 	}

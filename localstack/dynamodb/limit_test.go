@@ -78,26 +78,20 @@ func TestBatchesAndTransactionsHaveTheirLimits(t *testing.T) {
 	c := client(t, open(t))
 	table(t, c, "state")
 	var keys []map[string]types.AttributeValue
-	var writes []types.WriteRequest
 	var steps []types.TransactWriteItem
 	for n := range 101 {
 		k := key("a", strconv.Itoa(n))
 		keys = append(keys, k)
-		writes = append(writes, types.WriteRequest{PutRequest: &types.PutRequest{Item: k}})
 		steps = append(steps, types.TransactWriteItem{Put: &types.Put{TableName: aws.String("state"), Item: k}})
 	}
 	get := func(keys []map[string]types.AttributeValue) (*sdk.BatchGetItemOutput, error) {
 		return c.BatchGetItem(t.Context(), &sdk.BatchGetItemInput{RequestItems: map[string]types.KeysAndAttributes{"state": {Keys: keys}}})
 	}
-	write := func(w []types.WriteRequest) error {
-		_, err := c.BatchWriteItem(t.Context(), &sdk.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{"state": w}})
-		return err
-	}
 	transact := func(i ...types.TransactWriteItem) error {
 		_, err := c.TransactWriteItems(t.Context(), &sdk.TransactWriteItemsInput{TransactItems: i})
 		return err
 	}
-	if err := errors.Join(write(writes[:25]), transact(steps[:100]...)); err != nil {
+	if err := transact(steps[:100]...); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := get(keys[:100]); err != nil || len(out.Responses["state"]) != 100 {
@@ -107,8 +101,6 @@ func TestBatchesAndTransactionsHaveTheirLimits(t *testing.T) {
 	refused(t, err, "ValidationException", "Too many items requested for the BatchGetItem call")
 	_, err = get([]map[string]types.AttributeValue{keys[0], keys[0]})
 	refused(t, err, "ValidationException", "Provided list of item keys contains duplicates")
-	refused(t, write(writes[:26]), "ValidationException", "Too many items requested for the BatchWriteItem call")
-	refused(t, write([]types.WriteRequest{writes[0], writes[0]}), "ValidationException", "Provided list of item keys contains duplicates")
 	refused(t, transact(steps...), "ValidationException", "1 validation error detected: Value '[101 items]' at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to 100")
 	refused(t, transact(steps[0], steps[0]), "ValidationException", "Transaction request cannot include multiple operations on one item")
 	for n := range 11 {
@@ -171,7 +163,7 @@ func TestAnswersCarryTheirChecksumAndErrorsTheirType(t *testing.T) {
 		`{"TableName":"nowhere","Key":{"pk":{"S":"a"}}}`:           `{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"Requested resource not found"}`,
 		`{"TableName":"nowhere"}`:                                  `{"__type":"com.amazon.coral.validate#ValidationException","message":"1 validation error detected: Value null at 'key' failed to satisfy constraint: Member must not be null"}`,
 		`{"TableName":5}`:                                          `{"__type":"com.amazon.coral.service#SerializationException","message":"NUMBER_VALUE cannot be converted to String"}`,
-		`{"TableName":"nowhere","Key":{},"AttributesToGet":["a"]}`: `{"__type":"com.amazon.coral.validate#ValidationException","message":"The legacy parameter AttributesToGet is not served here; use the expression parameters instead"}`,
+		`{"TableName":"nowhere","Key":{},"AttributesToGet":["a"]}`: `{"__type":"com.amazon.coral.validate#ValidationException","message":"The parameter AttributesToGet is not served here"}`,
 		`{"TableName":"nowhere","Key":{"pk":{"S":"a"}}`:            `{"__type":"com.amazon.coral.service#SerializationException","message":"Unexpected end of payload or malformed JSON"}`,
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, a.url, strings.NewReader(body))

@@ -1,8 +1,6 @@
 package dynamodb
 
 import (
-	"errors"
-
 	"github.com/stile-dev/stile/localstack/dynamodb/expression"
 	"github.com/stile-dev/stile/localstack/dynamodb/item"
 	"github.com/stile-dev/stile/localstack/dynamodb/store"
@@ -14,35 +12,28 @@ const maxPage = 1 << 20
 
 // listRequest is what Query and Scan have in common.
 type listRequest struct {
-	legacy
 	bindings
-	TableName              string
-	IndexName              *string
-	Select                 string
-	ProjectionExpression   *string
-	FilterExpression       *string
-	Limit                  *int
-	ExclusiveStartKey      item.Item
-	ConsistentRead         bool
-	ReturnConsumedCapacity string
+	TableName         string
+	FilterExpression  *string
+	Limit             *int
+	ExclusiveStartKey item.Item
+	ConsistentRead    bool
 }
 
 // listing is a Query or Scan that has been read.
 type listing struct {
-	request    *listRequest
-	table      string
-	meta       store.Table
-	env        *expression.Env
-	filter     *expression.Condition
-	projection *expression.Projection
+	request *listRequest
+	table   string
+	meta    store.Table
+	env     *expression.Env
+	filter  *expression.Condition
 }
 
 type listResult struct {
-	Items            *[]item.Item `json:",omitempty"`
+	Items            []item.Item
 	Count            int
 	ScannedCount     int
 	LastEvaluatedKey item.Item `json:",omitempty"`
-	ConsumedCapacity *capacity `json:",omitempty"`
 }
 
 // begin checks the common members and makes the environment; absent says which expressions are missing.
@@ -54,32 +45,12 @@ func (r *listRequest) begin(s *Server, absent string) (*listing, error) {
 	if r.Limit != nil && *r.Limit < 1 {
 		return nil, item.Invalid("Limit must be greater than or equal to 1")
 	}
-	if err := errors.Join(checkCapacity(r.ReturnConsumedCapacity), r.checkSelect()); err != nil {
-		return nil, err
-	}
-	if r.FilterExpression != nil || r.ProjectionExpression != nil && r.ExpressionAttributeValues == nil {
+	if r.FilterExpression != nil {
 		absent = ""
 	}
 	l := &listing{request: r, table: name}
-	l.env, err = r.env(absent == "" || r.ProjectionExpression != nil, absent)
+	l.env, err = r.env(absent == "", absent)
 	return l, err
-}
-
-func (r *listRequest) checkSelect() error {
-	if err := oneOf("select", r.Select, "SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES"); err != nil {
-		return err
-	}
-	switch {
-	case r.Select == "ALL_PROJECTED_ATTRIBUTES":
-		return item.Invalid("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
-	case r.Select == "SPECIFIC_ATTRIBUTES" && r.ProjectionExpression == nil:
-		return item.Invalid("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
-	case r.Select == "COUNT" && r.ProjectionExpression != nil:
-		return item.Invalid("Cannot specify the ProjectionExpression when choosing to get only the Count")
-	case r.Select == "ALL_ATTRIBUTES" && r.ProjectionExpression != nil:
-		return item.Invalid("Cannot specify the ProjectionExpression when choosing to get ALL_ATTRIBUTES")
-	}
-	return nil
 }
 
 // finish parses what follows the key condition, and refuses unused placeholders.
@@ -89,20 +60,7 @@ func (l *listing) finish() (err error) {
 			return err
 		}
 	}
-	if source := l.request.ProjectionExpression; source != nil {
-		if l.projection, err = expression.ParseProjection(*source, l.env); err != nil {
-			return err
-		}
-	}
 	return l.env.Unused()
-}
-
-// checkIndex refuses a read through an index, which no table here has.
-func (l *listing) checkIndex() error {
-	if l.request.IndexName != nil {
-		return item.Invalid("The table does not have the specified index: " + *l.request.IndexName)
-	}
-	return nil
 }
 
 // start is the key after which the page begins.
@@ -147,23 +105,10 @@ func (p *page) take(i item.Item) bool {
 // result is the page as it is answered.
 func (p *page) result() listResult {
 	l := p.listing
-	out := listResult{
-		Count: len(p.items), ScannedCount: p.scanned,
-		ConsumedCapacity: consumed(l.request.ReturnConsumedCapacity, l.table, readUnits(p.bytes, l.request.ConsistentRead)),
-	}
+	out := listResult{Items: append([]item.Item{}, p.items...), Count: len(p.items), ScannedCount: p.scanned}
 	if p.more {
 		out.LastEvaluatedKey = l.meta.Schema.Only(p.last)
 	}
-	if l.request.Select == "COUNT" {
-		return out
-	}
-	items := make([]item.Item, len(p.items))
-	for n, i := range p.items {
-		if items[n] = i; l.projection != nil {
-			items[n] = l.projection.Apply(i)
-		}
-	}
-	out.Items = &items
 	return out
 }
 
@@ -212,7 +157,7 @@ func (s *Server) allowQuery(c *gate.Call, l *listing, keys *expression.KeyExpres
 	if !found {
 		return notFound("")
 	}
-	return l.checkIndex()
+	return nil
 }
 
 func (s *Server) runQuery(l *listing, keys *expression.KeyExpression, forward bool) (any, error) {

@@ -11,9 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/stile-dev/stile/localstack/dynamodb/store"
@@ -33,11 +34,10 @@ type Config struct {
 
 // Server answers the calls of DynamoDB and of DynamoDB Streams, and provides tables to templates.
 type Server struct {
-	config   Config
-	store    *store.Store
-	policies sync.Map // resource policy's text → *iam.Policy
-	stop     context.CancelFunc
-	swept    chan struct{} // closed when the sweeper has ended
+	config Config
+	store  *store.Store
+	stop   context.CancelFunc
+	swept  chan struct{} // closed when the sweeper has ended
 }
 
 // Record is one change in a stream, in the shape of Lambda's DynamoDB event.
@@ -113,19 +113,20 @@ var tableOperations = map[string]handler{
 	"Query":              handle(query),
 	"Scan":               handle(scan),
 	"BatchGetItem":       handle(batchGetItem),
-	"BatchWriteItem":     handle(batchWriteItem),
 	"TransactGetItems":   handle(transactGetItems),
 	"TransactWriteItems": handle(transactWriteItems),
 	"CreateTable":        handle(createTable),
 	"DeleteTable":        handle(deleteTable),
 	"DescribeTable":      handle(describeTable),
 	"ListTables":         handle(listTables),
-	"DescribeTimeToLive": handle(describeTimeToLive),
-	"UpdateTimeToLive":   handle(updateTimeToLive),
+}
+
+// Operations lists what the server answers.
+func (s *Server) Operations() []string {
+	return slices.Concat(slices.Sorted(maps.Keys(tableOperations)), slices.Sorted(maps.Keys(streamOperations)))
 }
 
 var streamOperations = map[string]handler{
-	"ListStreams":      handle(listStreams),
 	"DescribeStream":   handle(describeStream),
 	"GetShardIterator": handle(getShardIterator),
 	"GetRecords":       handle(getRecords),
@@ -139,14 +140,6 @@ func (s *Server) Records(ctx context.Context, streamARN, after string, limit int
 		return nil, fmt.Errorf("reading stream %s: %w", streamARN, err)
 	}
 	return records, nil
-}
-
-// Latest is the sequence number after which only changes to come have theirs: where a reader that wants
-// nothing older starts.
-func (s *Server) Latest() string {
-	var last uint64
-	s.store.Read(func(r *store.Reader) { last = r.Last() })
-	return store.Sequence(last)
 }
 
 // Shard is the id of a stream's only shard, "" of a stream that is none.

@@ -191,10 +191,7 @@ func (st *step) refused(old item.Item) error {
 }
 
 // alone authorises and does a single step.
-func (s *Server) alone(c *gate.Call, st *step, asked string) (outcome, error) {
-	if err := checkCapacity(asked); err != nil {
-		return outcome{}, err
-	}
+func (s *Server) alone(c *gate.Call, st *step) (outcome, error) {
 	found := st.find(s)
 	if err := s.allow(c, st.access()); err != nil {
 		return outcome{}, err
@@ -212,9 +209,6 @@ func (s *Server) alone(c *gate.Call, st *step, asked string) (outcome, error) {
 	})
 	return o, err
 }
-
-// size is what a write counts as: the larger of the item before and after.
-func (o outcome) size() int { return max(o.before.Size(), o.after.Size()) }
 
 // returnable are the values of ReturnValues that an operation other than UpdateItem takes.
 var returnable = []string{"", "NONE", "ALL_OLD"}

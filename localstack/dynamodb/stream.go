@@ -16,7 +16,6 @@ import (
 
 const (
 	maxRecords   = 1000             // in one answer
-	maxStreams   = 100              // in one list
 	iteratorLife = 15 * time.Minute // of a shard iterator
 )
 
@@ -25,49 +24,6 @@ func shardID(st store.Stream) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(st.ARN))
 	return fmt.Sprintf("shardId-%020d-%08x", st.Created.UnixMilli(), h.Sum32())
-}
-
-type listStreamsRequest struct {
-	TableName               string
-	ExclusiveStartStreamArn string
-	Limit                   *int
-}
-
-func listStreams(s *Server, c *gate.Call, r *listStreamsRequest) (any, error) {
-	limit := maxStreams
-	if r.Limit != nil {
-		limit = *r.Limit
-	}
-	if limit < 1 || limit > maxStreams {
-		return nil, constraint("limit", fmt.Sprint(limit), "Member must have value between 1 and 100")
-	}
-	scope := "*"
-	if r.TableName != "" {
-		name, err := s.named(r.TableName)
-		if err != nil {
-			return nil, err
-		}
-		r.TableName, scope = name, name
-	}
-	if err := s.allowStream(c, "ListStreams", s.tableARN(scope)+"/stream/*"); err != nil {
-		return nil, err
-	}
-	var all []store.Stream
-	s.store.Read(func(reader *store.Reader) { all = reader.Streams(r.TableName) })
-	found := []map[string]any{}
-	out := map[string]any{}
-	for _, st := range all {
-		if st.ARN <= r.ExclusiveStartStreamArn {
-			continue
-		}
-		if len(found) == limit {
-			out["LastEvaluatedStreamArn"] = found[limit-1]["StreamArn"]
-			break
-		}
-		found = append(found, map[string]any{"StreamArn": st.ARN, "TableName": st.Table, "StreamLabel": st.Label})
-	}
-	out["Streams"] = found
-	return out, nil
 }
 
 // openStream authorises an action on a stream and finds it.

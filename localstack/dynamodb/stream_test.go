@@ -66,7 +66,7 @@ func TestRecordsWaitsForOneWithoutPolling(t *testing.T) {
 	s := open(t)
 	c := client(t, s)
 	table(t, c, "ledger", streaming)
-	arn, latest := streamOf(t, c, "ledger"), s.Latest()
+	arn, latest := streamOf(t, c, "ledger"), ""
 	got := make(chan []dynamodb.Record, 1)
 	go func() {
 		records, err := s.Records(t.Context(), arn, latest, 10)
@@ -76,12 +76,13 @@ func TestRecordsWaitsForOneWithoutPolling(t *testing.T) {
 		got <- records
 	}()
 	put(t, c, "ledger", key("a", "1"))
-	if records := <-got; len(records) != 1 || records[0].EventName != "INSERT" {
-		t.Errorf("got %v", records)
+	records := <-got
+	if len(records) != 1 || records[0].EventName != "INSERT" {
+		t.Fatalf("got %v", records)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Records(ctx, arn, s.Latest(), 10); !errors.Is(err, context.Canceled) {
+	if _, err := s.Records(ctx, arn, records[0].Change.SequenceNumber, 10); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a cancelled context: %v", err)
 	}
 }
@@ -151,11 +152,8 @@ func TestExpiredItemsGoWithTheServicesIdentity(t *testing.T) {
 	now := time.Now()
 	s := open(t, func(c *dynamodb.Config) { c.SweepEvery = time.Millisecond })
 	c := client(t, s)
-	table(t, c, "secrets", streaming)
-	_, err := c.UpdateTimeToLive(t.Context(), &sdk.UpdateTimeToLiveInput{
-		TableName: aws.String("secrets"), TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("exp"), Enabled: aws.Bool(true)},
-	})
-	if err != nil {
+	ttl := map[string]any{"TimeToLiveSpecification": map[string]any{"AttributeName": "exp", "Enabled": true}}
+	if _, err := s.Provision(declared(t, "secrets", ttl)); err != nil {
 		t.Fatal(err)
 	}
 	stamp := func(d time.Duration) types.AttributeValue { return num(jsonNumber(now.Add(d).Unix())) }

@@ -87,7 +87,7 @@ func (s *Server) expired(t store.Table, places map[string]*item.Key) []item.Key 
 	now, looked := s.config.Now(), 0
 	var last *item.Key
 	s.store.Read(func(r *store.Reader) {
-		r.Scan(t.Name, store.Sweep{After: places[t.ID]}, func(k item.Key, i item.Item) bool {
+		r.Scan(t.Name, places[t.ID], func(k item.Key, i item.Item) bool {
 			if overdue(i, t.TTL, now) {
 				keys = append(keys, k)
 			}

@@ -22,21 +22,12 @@ type streamSpecification struct {
 }
 
 type createTableRequest struct {
-	TableName                 string
-	AttributeDefinitions      []attributeDefinition
-	KeySchema                 []keyElement
-	BillingMode               string
-	ProvisionedThroughput     *struct{ ReadCapacityUnits, WriteCapacityUnits int }
-	StreamSpecification       *streamSpecification
-	DeletionProtectionEnabled bool
-	TableClass                string
-	Tags                      []struct{ Key, Value string }
-	LocalSecondaryIndexes     []any
-	GlobalSecondaryIndexes    []any
-	SSESpecification          map[string]any
-	OnDemandThroughput        map[string]any
-	WarmThroughput            map[string]any
-	ResourcePolicy            *string
+	TableName            string
+	AttributeDefinitions []attributeDefinition
+	KeySchema            []keyElement
+	BillingMode          string
+	StreamSpecification  *streamSpecification
+	Tags                 []struct{ Key, Value string } // accepted and not kept
 }
 
 // schemaOf reads a key schema with its attributes' types.
@@ -79,22 +70,10 @@ func schemaOf(keys []keyElement, definitions []attributeDefinition) (item.Schema
 // views are the stream view types.
 var views = []string{"NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY"}
 
-// check refuses what is impossible, and what isn't supported here.
+// check refuses what isn't served here.
 func (r *createTableRequest) check() error {
-	if len(r.LocalSecondaryIndexes)+len(r.GlobalSecondaryIndexes) > 0 {
-		return item.Invalid("Secondary indexes are not served here; keep a second item in the same transaction instead")
-	}
-	if r.ResourcePolicy != nil {
-		return item.Invalid("ResourcePolicy is not served by CreateTable here; declare it in the template")
-	}
-	if err := oneOf("billingMode", r.BillingMode, "PROVISIONED", "PAY_PER_REQUEST"); err != nil {
-		return err
-	}
-	switch {
-	case r.BillingMode == "PAY_PER_REQUEST" && r.ProvisionedThroughput != nil:
-		return item.Invalid("One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST")
-	case r.BillingMode != "PAY_PER_REQUEST" && r.ProvisionedThroughput == nil:
-		return item.Invalid("One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")
+	if r.BillingMode != "PAY_PER_REQUEST" {
+		return item.Invalid("Only the billing mode PAY_PER_REQUEST is served here")
 	}
 	return checkStream(r.StreamSpecification)
 }
@@ -128,11 +107,7 @@ func createTable(s *Server, c *gate.Call, r *createTableRequest) (any, error) {
 		return nil, err
 	}
 	meta := s.newTable(name, schema)
-	meta.Protected = r.DeletionProtectionEnabled
 	meta.Settings["BillingMode"] = r.BillingMode
-	for _, t := range r.Tags {
-		meta.Tags[t.Key] = t.Value
-	}
 	err = s.store.Update(c.HTTP.Context(), func(tx *store.Tx) error {
 		if _, exists := tx.Table(name); exists {
 			return &gate.Error{Code: "ResourceInUseException", Message: "Table already exists: " + name, Status: http.StatusBadRequest}
@@ -152,7 +127,7 @@ func createTable(s *Server, c *gate.Call, r *createTableRequest) (any, error) {
 func (s *Server) newTable(name string, schema item.Schema) store.Table {
 	return store.Table{
 		Name: name, ID: newUUID(), ARN: s.tableARN(name), Schema: schema, Created: s.config.Now(),
-		Settings: map[string]string{}, Tags: map[string]string{},
+		Settings: map[string]string{},
 	}
 }
 
@@ -279,70 +254,4 @@ func listTables(s *Server, c *gate.Call, r *listTablesRequest) (any, error) {
 		out["LastEvaluatedTableName"] = all[limit-1]
 	}
 	return out, nil
-}
-
-func describeTimeToLive(s *Server, c *gate.Call, r *tableRequest) (any, error) {
-	name, err := s.named(r.TableName)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.allow(c, access{action: "DescribeTimeToLive", table: name}); err != nil {
-		return nil, err
-	}
-	meta, ok := s.lookup(name)
-	if !ok {
-		return nil, notFound(name)
-	}
-	out := map[string]any{"TimeToLiveStatus": "DISABLED"}
-	if meta.TTL != "" {
-		out = map[string]any{"TimeToLiveStatus": "ENABLED", "AttributeName": meta.TTL}
-	}
-	return map[string]any{"TimeToLiveDescription": out}, nil
-}
-
-type timeToLive struct {
-	AttributeName string
-	Enabled       *bool
-}
-
-type updateTimeToLiveRequest struct {
-	TableName               string
-	TimeToLiveSpecification *timeToLive
-}
-
-func updateTimeToLive(s *Server, c *gate.Call, r *updateTimeToLiveRequest) (any, error) {
-	name, err := s.named(r.TableName)
-	if err != nil {
-		return nil, err
-	}
-	spec := r.TimeToLiveSpecification
-	if spec == nil || spec.Enabled == nil || spec.AttributeName == "" {
-		return nil, constraint("timeToLiveSpecification", "", "Member must not be null")
-	}
-	if err := s.allow(c, access{action: "UpdateTimeToLive", table: name}); err != nil {
-		return nil, err
-	}
-	err = s.store.Update(c.HTTP.Context(), func(tx *store.Tx) error {
-		meta, ok := tx.Table(name)
-		switch {
-		case !ok:
-			return notFound(name)
-		case *spec.Enabled && meta.TTL == spec.AttributeName:
-			return item.Invalid("TimeToLive is already enabled")
-		case *spec.Enabled && meta.TTL != "":
-			return item.Invalid("TimeToLive is active on a different AttributeName: current AttributeName is " + meta.TTL)
-		case !*spec.Enabled && meta.TTL == "":
-			return item.Invalid("TimeToLive is already disabled")
-		}
-		meta.TTL = ""
-		if *spec.Enabled {
-			meta.TTL = spec.AttributeName
-		}
-		tx.PutTable(meta)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"TimeToLiveSpecification": spec}, nil
 }

@@ -24,10 +24,8 @@ const (
 )
 
 type transactWriteRequest struct {
-	TransactItems               []transactWrite
-	ClientRequestToken          *string
-	ReturnConsumedCapacity      string
-	ReturnItemCollectionMetrics string
+	TransactItems      []transactWrite
+	ClientRequestToken *string
 }
 
 type transactWrite struct {
@@ -37,9 +35,7 @@ type transactWrite struct {
 	Update         *updateRequest
 }
 
-type transactWriteResult struct {
-	ConsumedCapacity []*capacity `json:",omitempty"`
-}
+type transactWriteResult struct{}
 
 // reason says in a TransactionCanceledException what happened to one of the items.
 type reason struct {
@@ -65,23 +61,15 @@ func (t transactWrite) step(s *Server, position int) (*step, error) {
 		if t.ConditionCheck.ConditionExpression == nil {
 			return nil, constraint(fmt.Sprintf("transactItems.%d.member.conditionCheck.conditionExpression", position), "", "Member must not be null")
 		}
-		return read(t.ConditionCheck, func() (*step, error) { return t.ConditionCheck.step(s, "ConditionCheckItem") })
+		return t.ConditionCheck.step(s, "ConditionCheckItem")
 	case t.Put != nil:
-		return read(t.Put, func() (*step, error) { return t.Put.step(s) })
+		return t.Put.step(s)
 	case t.Delete != nil:
-		return read(t.Delete, func() (*step, error) { return t.Delete.step(s, "DeleteItem") })
+		return t.Delete.step(s, "DeleteItem")
 	case t.Update.UpdateExpression == nil:
 		return nil, constraint(fmt.Sprintf("transactItems.%d.member.update.updateExpression", position), "", "Member must not be null")
 	}
-	return read(t.Update, func() (*step, error) { return t.Update.step(s) })
-}
-
-// read refuses an entry's legacy parameters before it reads the entry.
-func read(entry interface{ refuse() error }, step func() (*step, error)) (*step, error) {
-	if err := entry.refuse(); err != nil {
-		return nil, err
-	}
-	return step()
+	return t.Update.step(s)
 }
 
 func checkTransact(count int) error {
@@ -95,7 +83,7 @@ func checkTransact(count int) error {
 }
 
 func (r *transactWriteRequest) steps(s *Server) ([]*step, error) {
-	if err := errors.Join(checkTransact(len(r.TransactItems)), checkCapacity(r.ReturnConsumedCapacity)); err != nil {
+	if err := checkTransact(len(r.TransactItems)); err != nil {
 		return nil, err
 	}
 	if token := r.ClientRequestToken; token != nil && (*token == "" || len(*token) > maxToken) {
@@ -130,26 +118,13 @@ func transactWriteItems(s *Server, c *gate.Call, r *transactWriteRequest) (any, 
 	if err != nil {
 		return nil, err
 	}
-	totals := map[string]float64{}
 	err = s.store.Update(c.HTTP.Context(), func(tx *store.Tx) error {
-		clear(totals)
 		if r.ClientRequestToken == nil {
-			return transact(tx, steps, totals)
+			return transact(tx, steps)
 		}
-		return once(tx, *r.ClientRequestToken, fingerprint, func(again bool) error {
-			if again {
-				for _, st := range steps {
-					totals[st.table] += 2 * readUnits(tx.Get(st.meta, st.at).Size(), true)
-				}
-				return nil
-			}
-			return transact(tx, steps, totals)
-		})
+		return once(tx, *r.ClientRequestToken, fingerprint, func() error { return transact(tx, steps) })
 	})
-	if err != nil {
-		return nil, err
-	}
-	return transactWriteResult{ConsumedCapacity: consumedByTable(r.ReturnConsumedCapacity, totals)}, nil
+	return transactWriteResult{}, err
 }
 
 // fingerprint tells requests with the same token apart.
@@ -162,14 +137,14 @@ func (r *transactWriteRequest) fingerprint() ([32]byte, error) {
 }
 
 // once runs work unless the token has been used for the same request within its life.
-func once(tx *store.Tx, token string, request [32]byte, work func(again bool) error) error {
+func once(tx *store.Tx, token string, request [32]byte, work func() error) error {
 	if held, ok := tx.Token(token); ok {
 		if held.Request != request {
 			return &gate.Error{Code: "IdempotentParameterMismatchException", Message: "The request uses the same client token as a previous, but non-identical request. Do not reuse a client token with different requests, unless the requests are identical", Status: http.StatusBadRequest}
 		}
-		return work(true)
+		return nil
 	}
-	if err := work(false); err != nil {
+	if err := work(); err != nil {
 		return err
 	}
 	tx.PutToken(token, store.Token{Request: request, Expires: tx.Now().Add(tokenLife)})
@@ -229,11 +204,11 @@ func resolveAll(steps []*step) error {
 }
 
 // transact runs all steps, or says why each of them failed.
-func transact(tx *store.Tx, steps []*step, totals map[string]float64) error {
+func transact(tx *store.Tx, steps []*step) error {
 	reasons := make([]reason, len(steps))
 	failed := false
 	for n, st := range steps {
-		o, err := st.run(tx)
+		_, err := st.run(tx)
 		reasons[n] = reason{Code: "None"}
 		if err != nil {
 			var why error
@@ -242,7 +217,6 @@ func transact(tx *store.Tx, steps []*step, totals map[string]float64) error {
 			}
 			failed = true
 		}
-		totals[st.table] += 2 * writeUnits(o.size())
 	}
 	if failed {
 		return cancel(reasons)
@@ -279,17 +253,15 @@ func cancel(reasons []reason) error {
 }
 
 type transactGetRequest struct {
-	TransactItems          []struct{ Get *getRequest }
-	ReturnConsumedCapacity string
+	TransactItems []struct{ Get *getRequest }
 }
 
 type transactGetResult struct {
-	Responses        []getResult
-	ConsumedCapacity []*capacity `json:",omitempty"`
+	Responses []getResult
 }
 
 func transactGetItems(s *Server, c *gate.Call, r *transactGetRequest) (any, error) {
-	if err := errors.Join(checkTransact(len(r.TransactItems)), checkCapacity(r.ReturnConsumedCapacity)); err != nil {
+	if err := checkTransact(len(r.TransactItems)); err != nil {
 		return nil, err
 	}
 	picks := make([]*pick, len(r.TransactItems))
@@ -309,15 +281,11 @@ func transactGetItems(s *Server, c *gate.Call, r *transactGetRequest) (any, erro
 		return nil, err
 	}
 	out := transactGetResult{Responses: make([]getResult, len(picks))}
-	totals := map[string]float64{}
 	s.store.Read(func(r *store.Reader) {
 		for n, p := range picks {
-			var size int
-			out.Responses[n].Item, size = p.read(r)
-			totals[p.table] += 2 * readUnits(size, true)
+			out.Responses[n].Item = p.read(r)
 		}
 	})
-	out.ConsumedCapacity = consumedByTable(r.ReturnConsumedCapacity, totals)
 	return out, nil
 }
 

@@ -1,10 +1,12 @@
 package dynamodb
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"maps"
 	"net/http"
 	"regexp"
@@ -81,17 +83,17 @@ func (s *Server) problem(c *gate.Call, err error) (int, any) {
 	return aws.Status, body
 }
 
-// handle reads the request's body for an operation.
+// handle reads the request's body for an operation. A member that isn't served is refused, never ignored.
 func handle[Request any](serve func(*Server, *gate.Call, *Request) (any, error)) handler {
 	return func(s *Server, c *gate.Call) (any, error) {
 		var request Request
-		if err := json.Unmarshal(c.Body, &request); err != nil {
+		d := json.NewDecoder(bytes.NewReader(c.Body))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&request); err != nil {
 			return nil, unreadable(err)
 		}
-		if old, ok := any(&request).(interface{ refuse() error }); ok {
-			if err := old.refuse(); err != nil {
-				return nil, err
-			}
+		if _, err := d.Token(); err != io.EOF {
+			return nil, unreadable(errors.New("something follows the request"))
 		}
 		return serve(s, c, &request)
 	}
@@ -108,31 +110,10 @@ func unreadable(err error) error {
 	case errors.As(err, &wrong):
 		return item.Mistyped(wrong)
 	}
-	return item.Malformed("Unexpected end of payload or malformed JSON")
-}
-
-// legacy holds the parameters that expressions have replaced; they are refused, never ignored.
-type legacy struct {
-	Expected            json.RawMessage
-	AttributeUpdates    json.RawMessage
-	AttributesToGet     json.RawMessage
-	KeyConditions       json.RawMessage
-	QueryFilter         json.RawMessage
-	ScanFilter          json.RawMessage
-	ConditionalOperator json.RawMessage
-}
-
-func (l legacy) refuse() error {
-	for name, raw := range map[string]json.RawMessage{
-		"Expected": l.Expected, "AttributeUpdates": l.AttributeUpdates, "AttributesToGet": l.AttributesToGet,
-		"KeyConditions": l.KeyConditions, "QueryFilter": l.QueryFilter, "ScanFilter": l.ScanFilter,
-		"ConditionalOperator": l.ConditionalOperator,
-	} {
-		if raw != nil && string(raw) != "null" {
-			return item.Invalid("The legacy parameter " + name + " is not served here; use the expression parameters instead")
-		}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return item.Invalid("The parameter " + strings.Trim(name, `"`) + " is not served here")
 	}
-	return nil
+	return item.Malformed("Unexpected end of payload or malformed JSON")
 }
 
 var tableName = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)

@@ -8,17 +8,13 @@ import (
 
 // writeResult answers a single write.
 type writeResult struct {
-	Attributes       item.Item `json:",omitempty"`
-	ConsumedCapacity *capacity `json:",omitempty"`
+	Attributes item.Item `json:",omitempty"`
 }
 
 type putRequest struct {
-	legacy
 	writeRequest
-	Item                        item.Item
-	ReturnValues                string
-	ReturnConsumedCapacity      string
-	ReturnItemCollectionMetrics string
+	Item         item.Item
+	ReturnValues string
 }
 
 // step reads the put itself.
@@ -42,16 +38,16 @@ func putItem(s *Server, c *gate.Call, r *putRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.replace(c, st, r.ReturnValues, r.ReturnConsumedCapacity)
+	return s.replace(c, st, r.ReturnValues)
 }
 
 // replace does a put or a delete, which answer alike.
-func (s *Server) replace(c *gate.Call, st *step, returns, asked string) (any, error) {
-	o, err := s.alone(c, st, asked)
+func (s *Server) replace(c *gate.Call, st *step, returns string) (any, error) {
+	o, err := s.alone(c, st)
 	if err != nil {
 		return nil, err
 	}
-	result := writeResult{ConsumedCapacity: consumed(asked, st.table, writeUnits(o.size()))}
+	result := writeResult{}
 	if returns == "ALL_OLD" {
 		result.Attributes = o.before
 	}
@@ -59,12 +55,9 @@ func (s *Server) replace(c *gate.Call, st *step, returns, asked string) (any, er
 }
 
 type deleteRequest struct {
-	legacy
 	writeRequest
-	Key                         item.Item
-	ReturnValues                string
-	ReturnConsumedCapacity      string
-	ReturnItemCollectionMetrics string
+	Key          item.Item
+	ReturnValues string
 }
 
 func (r *deleteRequest) step(s *Server, action string) (*step, error) {
@@ -87,17 +80,14 @@ func deleteItem(s *Server, c *gate.Call, r *deleteRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.replace(c, st, r.ReturnValues, r.ReturnConsumedCapacity)
+	return s.replace(c, st, r.ReturnValues)
 }
 
 type updateRequest struct {
-	legacy
 	writeRequest
-	Key                         item.Item
-	UpdateExpression            *string
-	ReturnValues                string
-	ReturnConsumedCapacity      string
-	ReturnItemCollectionMetrics string
+	Key              item.Item
+	UpdateExpression *string
+	ReturnValues     string
 }
 
 func (r *updateRequest) step(s *Server) (*step, error) {
@@ -125,11 +115,11 @@ func updateItem(s *Server, c *gate.Call, r *updateRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := s.alone(c, st, r.ReturnConsumedCapacity)
+	o, err := s.alone(c, st)
 	if err != nil {
 		return nil, err
 	}
-	result := writeResult{ConsumedCapacity: consumed(r.ReturnConsumedCapacity, st.table, writeUnits(o.size()))}
+	result := writeResult{}
 	switch {
 	case r.ReturnValues == "ALL_OLD":
 		result.Attributes = o.before

@@ -10,7 +10,6 @@ import (
 	"github.com/stile-dev/stile/localstack/balance"
 	"github.com/stile-dev/stile/localstack/property"
 	"github.com/stile-dev/stile/localstack/resource"
-	"github.com/stile-dev/stile/localstack/template"
 )
 
 // Types lists what the host provides.
@@ -41,42 +40,28 @@ func (h *Host) Provision(r resource.Resource) (resource.Outcome, error) {
 }
 
 func (h *Host) putCluster(r resource.Resource) (resource.Outcome, error) {
-	var spec struct {
-		ClusterName                                                                        string
-		ClusterSettings, CapacityProviders, Configuration, DefaultCapacityProviderStrategy raw
-	}
+	var spec struct{ ClusterName string }
 	if err := property.Decode(r.Properties, &spec); err != nil {
 		return resource.Outcome{}, err
-	}
-	if spec.ClusterName == "" {
-		spec.ClusterName = template.PhysicalName(r.StackID, r.Stack, r.LogicalID)
 	}
 	return resource.Outcome{Ref: spec.ClusterName, Attributes: map[string]any{"Arn": h.arn("ecs", "cluster/"+spec.ClusterName)}}, nil
 }
 
 // serviceSpec is AWS::ECS::Service.
 type serviceSpec struct {
-	ServiceName     string
-	Cluster         string
-	TaskDefinition  string
-	DesiredCount    *property.Int
-	LaunchType      string
-	PlatformVersion string
-	LoadBalancers   []struct {
+	ServiceName    string
+	Cluster        string
+	TaskDefinition string
+	DesiredCount   *property.Int
+	LaunchType     string
+	LoadBalancers  []struct {
 		ContainerName  string
 		ContainerPort  property.Int
 		TargetGroupArn string
 	}
 	HealthCheckGracePeriodSeconds property.Int
-	AvailabilityZoneRebalancing   string
-	SchedulingStrategy            string
-	PropagateTags                 string
-	EnableECSManagedTags          property.Bool
-	EnableExecuteCommand          property.Bool
 	NetworkConfiguration          raw
 	DeploymentConfiguration       raw
-	DeploymentController          raw
-	CapacityProviderStrategy      raw
 }
 
 func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
@@ -95,9 +80,6 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 		count = max(0, min(int(*spec.DesiredCount), MaxTasks))
 	}
 	name := spec.ServiceName
-	if name == "" {
-		name = strings.ToLower(r.LogicalID)
-	}
 	var addresses []string
 	for n := range count {
 		address, err := h.start(context.Background(), name, n, task)
@@ -139,14 +121,14 @@ type listener struct {
 // targetGroup is where a listener's connections go.
 type targetGroup struct{ proxyProtocol bool }
 
-// attribute is an entry of LoadBalancerAttributes, TargetGroupAttributes and ListenerAttributes.
+// attribute is an entry of LoadBalancerAttributes and TargetGroupAttributes.
 type attribute struct{ Key, Value property.Text }
 
 func (h *Host) putBalancer(r resource.Resource) (resource.Outcome, error) {
 	var spec struct {
-		Name, Type, Scheme, IPAddressType                                                             string
-		LoadBalancerAttributes                                                                        []attribute
-		Subnets, SubnetMappings, SecurityGroups, EnforceSecurityGroupInboundRulesOnPrivateLinkTraffic raw
+		Type, Scheme, IPAddressType string
+		LoadBalancerAttributes      []attribute
+		Subnets, SecurityGroups     raw
 	}
 	if err := property.Decode(r.Properties, &spec); err != nil {
 		return resource.Outcome{}, err
@@ -154,26 +136,17 @@ func (h *Host) putBalancer(r resource.Resource) (resource.Outcome, error) {
 	if spec.Type != "network" {
 		return resource.Outcome{}, fmt.Errorf("property Type: only network is supported, not %q", spec.Type)
 	}
-	if spec.Name == "" {
-		spec.Name = r.LogicalID
-	}
-	full := "net/" + spec.Name + "/0000000000000000"
-	arn := h.arn("elasticloadbalancing", "loadbalancer/"+full)
-	return resource.Outcome{Ref: arn, Attributes: map[string]any{
-		"DNSName": "127.0.0.1", "CanonicalHostedZoneID": "Z26RNL4JYFTOTI", "LoadBalancerArn": arn, "LoadBalancerFullName": full, "LoadBalancerName": spec.Name, "SecurityGroups": []any{},
-	}}, nil
+	arn := h.arn("elasticloadbalancing", "loadbalancer/net/"+r.LogicalID+"/0000000000000000")
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"DNSName": "127.0.0.1"}}, nil
 }
 
 func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
 	var spec struct {
-		Name, Protocol, TargetType, VpcID, IPAddressType                             string
-		Port                                                                         property.Int
-		TargetGroupAttributes                                                        []attribute
-		HealthCheckEnabled                                                           property.Bool
-		HealthCheckProtocol, HealthCheckPath                                         string
-		HealthCheckPort                                                              property.Text
-		HealthCheckIntervalSeconds, HealthCheckTimeoutSeconds, HealthyThresholdCount property.Int
-		UnhealthyThresholdCount                                                      property.Int
+		Protocol, TargetType, VpcID, HealthCheckProtocol                           string
+		Port                                                                       property.Int
+		TargetGroupAttributes                                                      []attribute
+		HealthCheckEnabled                                                         property.Bool
+		HealthCheckIntervalSeconds, HealthyThresholdCount, UnhealthyThresholdCount property.Int
 	}
 	if err := property.Decode(r.Properties, &spec); err != nil {
 		return resource.Outcome{}, err
@@ -181,10 +154,7 @@ func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
 	if spec.Protocol != "TCP" || (spec.HealthCheckProtocol != "" && spec.HealthCheckProtocol != "TCP") {
 		return resource.Outcome{}, errors.New("properties Protocol and HealthCheckProtocol: only TCP is supported")
 	}
-	if spec.Name == "" {
-		spec.Name = r.LogicalID
-	}
-	arn := h.arn("elasticloadbalancing", "targetgroup/"+spec.Name+"/0000000000000000")
+	arn := h.arn("elasticloadbalancing", "targetgroup/"+r.LogicalID+"/0000000000000000")
 	group := targetGroup{}
 	for _, a := range spec.TargetGroupAttributes {
 		group.proxyProtocol = group.proxyProtocol || a.Key == "proxy_protocol_v2.enabled" && a.Value == "true"
@@ -192,19 +162,14 @@ func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.groups[arn] = group
-	return resource.Outcome{Ref: arn, Attributes: map[string]any{"TargetGroupArn": arn, "TargetGroupName": spec.Name, "TargetGroupFullName": "targetgroup/" + spec.Name + "/0000000000000000", "LoadBalancerArns": []any{}}}, nil
+	return resource.Outcome{Ref: arn}, nil
 }
 
 func (h *Host) putListener(r resource.Resource) (resource.Outcome, error) {
 	var spec struct {
 		LoadBalancerArn, Protocol string
 		Port                      property.Int
-		ListenerAttributes        []attribute
-		DefaultActions            []struct {
-			Type, TargetGroupArn string
-			Order                property.Int
-			ForwardConfig        raw
-		}
+		DefaultActions            []struct{ Type, TargetGroupArn string }
 	}
 	if err := property.Decode(r.Properties, &spec); err != nil {
 		return resource.Outcome{}, err
@@ -216,7 +181,7 @@ func (h *Host) putListener(r resource.Resource) (resource.Outcome, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.listeners[arn] = listener{port: int(spec.Port), group: spec.DefaultActions[0].TargetGroupArn}
-	return resource.Outcome{Ref: arn, Attributes: map[string]any{"ListenerArn": arn}}, h.publish()
+	return resource.Outcome{Ref: arn}, h.publish()
 }
 
 // publish writes the load balancer's configuration; h.mu is held. A listener without targets is left out

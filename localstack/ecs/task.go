@@ -15,7 +15,6 @@ import (
 	"github.com/stile-dev/stile/localstack/process"
 	"github.com/stile-dev/stile/localstack/property"
 	"github.com/stile-dev/stile/localstack/resource"
-	"github.com/stile-dev/stile/localstack/template"
 )
 
 // taskSpec is AWS::ECS::TaskDefinition.
@@ -27,7 +26,6 @@ type taskSpec struct {
 	RuntimePlatform         raw
 	TaskRoleArn             string
 	ExecutionRoleArn        string
-	EphemeralStorage        raw
 	Volumes                 raw
 	ContainerDefinitions    []containerSpec
 }
@@ -37,29 +35,18 @@ type containerSpec struct {
 	Image                  string
 	Essential              property.Bool
 	Environment            []struct{ Name, Value property.Text }
-	EntryPoint, Command    []string
 	PortMappings           []portSpec
 	StopTimeout            property.Int
-	CPU, Memory            property.Int
-	MemoryReservation      property.Int
-	User                   property.Text
-	Privileged             property.Bool
 	ReadonlyRootFilesystem property.Bool
-	VersionConsistency     string
 	LogConfiguration       raw
 	LinuxParameters        raw
 	Ulimits                raw
-	HealthCheck            raw
 	MountPoints            raw
-	SystemControls         raw
 }
 
 type portSpec struct {
 	ContainerPort property.Int
-	HostPort      property.Int
 	Protocol      string
-	Name          string
-	AppProtocol   string
 }
 
 // taskDefinition is what a service starts.
@@ -84,15 +71,11 @@ func (h *Host) putTask(r resource.Resource) (resource.Outcome, error) {
 	if err != nil {
 		return resource.Outcome{}, err
 	}
-	family := spec.Family
-	if family == "" {
-		family = template.PhysicalName(r.StackID, r.Stack, r.LogicalID)
-	}
-	arn := h.arn("ecs", "task-definition/"+family+":1")
+	arn := h.arn("ecs", "task-definition/"+spec.Family+":1")
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.tasks[arn] = taskDefinition{role: spec.TaskRoleArn, path: path, container: spec.ContainerDefinitions[0]}
-	return resource.Outcome{Ref: arn, Attributes: map[string]any{"TaskDefinitionArn": arn}}, nil
+	return resource.Outcome{Ref: arn}, nil
 }
 
 // binary finds the program that a template names: a path below BinDir, or the name without its stile-.
@@ -144,17 +127,9 @@ func (h *Host) start(ctx context.Context, service string, n int, t taskDefinitio
 		list = append(list, key+"="+value)
 	}
 	slices.Sort(list)
-	stop := time.Duration(t.container.StopTimeout) * time.Second
-	if stop == 0 {
-		stop = 30 * time.Second
-	}
-	var args []string
-	if len(t.container.EntryPoint) > 1 {
-		args = t.container.EntryPoint[1:]
-	}
 	return address, h.Supervisor.Ensure(ctx, process.Spec{
-		Name: name, Path: t.path, Args: append(slices.Clone(args), t.container.Command...), Env: list, Dir: home,
-		Log: filepath.Join(h.LogDir, name+".log"), StopTimeout: stop,
+		Name: name, Path: t.path, Env: list, Dir: home,
+		Log: filepath.Join(h.LogDir, name+".log"), StopTimeout: time.Duration(t.container.StopTimeout) * time.Second,
 	})
 }
 

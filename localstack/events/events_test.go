@@ -125,15 +125,15 @@ func TestRulesAreHandedOn(t *testing.T) {
 	var got []events.Rule
 	s, _ := open(t, t.TempDir(), func(r events.Rule) error { got = append(got, r); return nil })
 	rule := resource.Resource{Stack: "Control", LogicalID: "Backstop", Type: "AWS::Events::Rule", Properties: map[string]any{
-		"Name": "backstop", "ScheduleExpression": "rate(1 minute)", "State": "ENABLED",
-		"Targets": []any{map[string]any{"Id": "Target0", "Arn": "arn:aws:lambda:us-east-1:1:function:f", "Input": `{"why":"schedule"}`, "RetryPolicy": map[string]any{"MaximumRetryAttempts": json.Number("2")}}},
+		"ScheduleExpression": "rate(1 minute)", "State": "ENABLED",
+		"Targets": []any{map[string]any{"Id": "Target0", "Arn": "arn:aws:lambda:us-east-1:1:function:f"}},
 	}}
 	if _, err := s.Provision(rule); err != nil {
 		t.Fatal(err)
 	}
 	want := []events.Rule{{
-		Name: "backstop", ARN: "arn:aws:events:us-east-1:" + account + ":rule/backstop", Bus: "default", Schedule: "rate(1 minute)", Enabled: true,
-		Targets: []events.Target{{ID: "Target0", ARN: "arn:aws:lambda:us-east-1:1:function:f", Input: `{"why":"schedule"}`, MaximumRetries: 2}},
+		Name: rule.Name(64), ARN: "arn:aws:events:us-east-1:" + account + ":rule/" + rule.Name(64), Schedule: "rate(1 minute)", Enabled: true,
+		Targets: []events.Target{{ID: "Target0", ARN: "arn:aws:lambda:us-east-1:1:function:f"}},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -3,7 +3,6 @@ package events
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -14,8 +13,7 @@ import (
 type Rule struct {
 	Name     string
 	ARN      string
-	Bus      string // "default" unless named
-	Schedule string // rate(…) or cron(…); "" for a rule with a pattern
+	Schedule string // rate(…); "" for a rule with a pattern
 	Pattern  json.RawMessage
 	Enabled  bool
 	Targets  []Target
@@ -23,12 +21,8 @@ type Rule struct {
 
 // Target is where a rule sends events.
 type Target struct {
-	ID             string
-	ARN            string
-	RoleARN        string
-	Input          string // constant text in place of the event; "" sends the event
-	DeadLetterARN  string
-	MaximumRetries int // -1 when not given
+	ID  string
+	ARN string
 }
 
 // Types names what the service provisions from templates.
@@ -42,9 +36,7 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 		return s.provisionRule(r)
 	}
 	in := resource.Read(r)
-	in.Accept("Description")
 	name := in.Required("Name")
-	in.Tags("Tags")
 	if err := in.Done(); err != nil {
 		return resource.Outcome{}, err
 	}
@@ -52,35 +44,15 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: storing the bus: %w", r.LogicalID, err)
 	}
-	return resource.Outcome{Ref: name, Attributes: map[string]any{"Arn": s.arn("event-bus/" + name), "Name": name}}, nil
-}
-
-// Remove deletes a bus or rule; events that were written stay.
-func (s *Service) Remove(r resource.Resource) error {
-	bucket := busBucket
-	if r.Type == "AWS::Events::Rule" {
-		bucket = ruleBucket
-	}
-	return s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Delete([]byte(r.PhysicalID)) })
+	return resource.Outcome{Ref: name, Attributes: map[string]any{"Arn": s.arn("event-bus/" + name)}}, nil
 }
 
 func (s *Service) provisionRule(r resource.Resource) (resource.Outcome, error) {
 	in := resource.Read(r)
 	in.Accept("Description")
-	in.Tags("Tags")
-	rule := Rule{Name: in.String("Name"), Bus: in.String("EventBusName"), Schedule: in.String("ScheduleExpression")}
-	switch state := in.String("State"); state {
-	case "", "ENABLED", "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS":
-		rule.Enabled = true
-	case "DISABLED":
-	default:
-		in.Fail("State", "%q is neither ENABLED nor DISABLED", state)
-	}
-	if rule.Name == "" {
-		rule.Name = r.Name(64)
-	}
-	if rule.Bus = strings.TrimPrefix(rule.Bus, s.arn("event-bus/")); rule.Bus == "" {
-		rule.Bus = "default"
+	rule := Rule{Name: r.Name(64), Schedule: in.String("ScheduleExpression"), Enabled: true}
+	if state := in.String("State"); state != "ENABLED" && state != "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS" {
+		in.Fail("State", "%q is not supported here, only ENABLED and ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS are", state)
 	}
 	if in.Has("EventPattern") {
 		raw, err := json.Marshal(in.Object("EventPattern"))
@@ -96,9 +68,6 @@ func (s *Service) provisionRule(r resource.Resource) (resource.Outcome, error) {
 	if err := in.Done(); err != nil {
 		return resource.Outcome{}, err
 	}
-	if !s.has(rule.Bus) {
-		return resource.Outcome{}, fmt.Errorf("%s.EventBusName: no such bus: %s", r.LogicalID, rule.Bus)
-	}
 	return s.keepRule(r, rule)
 }
 
@@ -107,32 +76,14 @@ func readTargets(in *resource.Reader, logicalID string) []Target {
 	for i, o := range in.Objects("Targets") {
 		at := fmt.Sprintf("%s.Targets[%d]", logicalID, i)
 		t := resource.ReadObject(at, o)
-		target := Target{ID: t.Required("Id"), ARN: t.Required("Arn"), RoleARN: t.String("RoleArn"), Input: t.String("Input"), MaximumRetries: -1}
-		if dead := t.Object("DeadLetterConfig"); dead != nil {
-			d := resource.ReadObject(at+".DeadLetterConfig", dead)
-			target.DeadLetterARN = d.String("Arn")
-			in.Add(d.Done())
-		}
-		if retry := t.Object("RetryPolicy"); retry != nil {
-			p := resource.ReadObject(at+".RetryPolicy", retry)
-			p.Accept("MaximumEventAgeInSeconds")
-			if p.Has("MaximumRetryAttempts") {
-				target.MaximumRetries = p.Int("MaximumRetryAttempts")
-			}
-			in.Add(p.Done())
-		}
+		out = append(out, Target{ID: t.Required("Id"), ARN: t.Required("Arn")})
 		in.Add(t.Done())
-		out = append(out, target)
 	}
 	return out
 }
 
 func (s *Service) keepRule(r resource.Resource, rule Rule) (resource.Outcome, error) {
-	path := rule.Name
-	if rule.Bus != "default" {
-		path = rule.Bus + "/" + rule.Name
-	}
-	rule.ARN = s.arn("rule/" + path)
+	rule.ARN = s.arn("rule/" + rule.Name)
 	raw, err := json.Marshal(rule)
 	if err == nil {
 		err = s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(ruleBucket).Put([]byte(rule.Name), raw) })

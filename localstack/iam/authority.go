@@ -35,27 +35,19 @@ type Authority struct {
 	mu       sync.RWMutex
 	roles    map[string]*roleEntry // by account/name
 	users    map[string]*userEntry // by account/name
-	managed  map[string]*managedEntry
 	keys     map[string]keyRecord
 	sessions map[string]*Policy // parsed session policies by access key
 }
 
 type roleEntry struct {
 	Role
-	trust  *Policy
-	inline []*Policy
+	trust *Policy
+	policies
 }
 
 type userEntry struct {
 	UserRecord
-	inline []*Policy
-}
-
-type managedEntry struct {
-	ARN      string
-	Document json.RawMessage
-	Attached []string // role names that its template resource lists
-	policy   *Policy
+	policies
 }
 
 // keyRecord is a stored access key: a user's, or a role session's.
@@ -94,7 +86,7 @@ func Open(c Config) (*Authority, error) {
 	}
 	a := &Authority{
 		config: c, db: db,
-		roles: map[string]*roleEntry{}, users: map[string]*userEntry{}, managed: map[string]*managedEntry{},
+		roles: map[string]*roleEntry{}, users: map[string]*userEntry{},
 		keys: map[string]keyRecord{}, sessions: map[string]*Policy{},
 	}
 	if err := a.load(); err != nil {
@@ -138,45 +130,20 @@ func (a *Authority) bindings(p *Principal) (bindings, error) {
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	var managed []string
-	var boundary string
+	var own policies
 	if p.Kind == AssumedRole {
 		r, ok := a.roles[a.owner(p.RoleARN)]
 		if !ok || r.ARN != p.RoleARN {
 			return b, fmt.Errorf("the role %s is gone", p.RoleARN)
 		}
-		b.identity, managed, boundary = append(b.identity, r.inline...), r.Managed, r.Boundary
+		own = r.policies
 	} else {
 		u, ok := a.users[a.owner(p.ARN)]
 		if !ok || u.ARN != p.ARN {
 			return b, fmt.Errorf("the user %s is gone", p.ARN)
 		}
-		b.identity, managed, boundary = append(b.identity, u.inline...), u.Managed, u.Boundary
+		own = u.policies
 	}
-	for _, arn := range managed {
-		m, err := a.managedPolicy(arn)
-		if err != nil {
-			return b, err
-		}
-		b.identity = append(b.identity, m)
-	}
-	if boundary != "" {
-		m, err := a.managedPolicy(boundary)
-		if err != nil {
-			return b, err
-		}
-		b.boundary = m
-	}
+	b.identity, b.boundary = own.inline, own.boundary
 	return b, nil
-}
-
-// managedPolicy finds a customer's policy or one of AWS's. The lock is held.
-func (a *Authority) managedPolicy(arn string) (*Policy, error) {
-	if m, ok := a.managed[arn]; ok {
-		return m.policy, nil
-	}
-	if m, ok := awsManaged[arn]; ok {
-		return m, nil
-	}
-	return nil, fmt.Errorf("policy %s: %w", arn, ErrNotFound)
 }

@@ -20,8 +20,7 @@ type Role struct {
 	ARN        string            // given by the authority
 	Trust      json.RawMessage   // its trust policy
 	Inline     map[string]Inline // by policy name
-	Managed    []string          // ARNs
-	Boundary   string            // ARN of a managed policy
+	Boundary   json.RawMessage   `json:"BoundaryPolicy,omitempty"` // its permissions boundary, the policy itself
 	MaxSession time.Duration     // default one hour
 	Tags       map[string]string
 	Created    time.Time // given by the authority
@@ -30,7 +29,6 @@ type Role struct {
 // Inline is a policy that lives in its role or user.
 type Inline struct {
 	Document json.RawMessage
-	Owner    string // which template resource put it there; "" for the identity itself
 }
 
 // UserRecord is an IAM user.
@@ -41,8 +39,7 @@ type UserRecord struct {
 	ID       string // AIDA…
 	ARN      string
 	Inline   map[string]Inline
-	Managed  []string
-	Boundary string
+	Boundary json.RawMessage `json:"BoundaryPolicy,omitempty"`
 	Tags     map[string]string
 }
 
@@ -81,9 +78,6 @@ func (a *Authority) PutRole(r Role) (Role, error) {
 	if err != nil {
 		return r, err
 	}
-	if err := a.checkManaged(append(slices.Clone(r.Managed), r.Boundary)); err != nil {
-		return r, fmt.Errorf("role %s: %w", r.Name, err)
-	}
 	if err := a.put("role", key, r); err != nil {
 		return r, err
 	}
@@ -109,38 +103,33 @@ func newRoleEntry(r Role) (*roleEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	inline, err := parseInline("role/"+r.Name, r.Inline)
-	return &roleEntry{Role: r, trust: trust, inline: inline}, err
+	own, err := parsePolicies("role/"+r.Name, r.Inline, r.Boundary)
+	return &roleEntry{Role: r, trust: trust, policies: own}, err
 }
 
 func newUserEntry(u UserRecord) (*userEntry, error) {
-	inline, err := parseInline("user/"+u.Name, u.Inline)
-	return &userEntry{UserRecord: u, inline: inline}, err
+	own, err := parsePolicies("user/"+u.Name, u.Inline, u.Boundary)
+	return &userEntry{UserRecord: u, policies: own}, err
 }
 
-func parseInline(owner string, inline map[string]Inline) ([]*Policy, error) {
-	var out []*Policy
-	for name, doc := range inline {
-		p, err := Parse(owner+"/"+name, IdentityShape, doc.Document)
+// policies are those of a role or user, parsed.
+type policies struct {
+	inline   []*Policy
+	boundary *Policy // nil when there is none
+}
+
+func parsePolicies(owner string, inline map[string]Inline, boundary json.RawMessage) (out policies, err error) {
+	for _, name := range slices.Sorted(maps.Keys(inline)) {
+		p, err := Parse(owner+"/"+name, IdentityShape, inline[name].Document)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
-		out = append(out, p)
+		out.inline = append(out.inline, p)
 	}
-	slices.SortFunc(out, func(x, y *Policy) int { return strings.Compare(x.Name, y.Name) })
-	return out, nil
-}
-
-func (a *Authority) checkManaged(arns []string) error {
-	for _, arn := range arns {
-		if arn == "" {
-			continue
-		}
-		if _, err := a.managedPolicy(arn); err != nil {
-			return fmt.Errorf("%w; of AWS's own policies this account holds %s", err, strings.Join(awsManagedNames(), ", "))
-		}
+	if boundary != nil {
+		out.boundary, err = Parse("boundary of "+owner, IdentityShape, boundary)
 	}
-	return nil
+	return out, err
 }
 
 // Role gives the role with that name (in the authority's account) or ARN.
@@ -192,114 +181,11 @@ func (a *Authority) PutUser(u UserRecord) (UserRecord, error) {
 	if err != nil {
 		return u, err
 	}
-	if err := a.checkManaged(append(slices.Clone(u.Managed), u.Boundary)); err != nil {
-		return u, fmt.Errorf("user %s: %w", u.Name, err)
-	}
 	if err := a.put("user", key, u); err != nil {
 		return u, err
 	}
 	a.users[key] = entry
 	return u, nil
-}
-
-// PutManagedPolicy creates or replaces a customer managed policy of the authority's account and returns its ARN.
-func (a *Authority) PutManagedPolicy(path, name string, document json.RawMessage) (string, error) {
-	if path == "" {
-		path = "/"
-	}
-	if err := checkName("policy", name, path, 128); err != nil {
-		return "", err
-	}
-	arn := "arn:" + a.config.Partition + ":iam::" + a.config.Account + ":policy" + path + name
-	p, err := Parse(arn, IdentityShape, document)
-	if err != nil {
-		return "", err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	entry := managedEntry{ARN: arn, Document: document, policy: p}
-	if before, ok := a.managed[arn]; ok {
-		entry.Attached = before.Attached
-	}
-	if err := a.put("managed", arn, entry); err != nil {
-		return "", err
-	}
-	a.managed[arn] = &entry
-	return arn, nil
-}
-
-// DeleteManagedPolicy removes a customer managed policy that nobody uses any more.
-func (a *Authority) DeleteManagedPolicy(arn string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, r := range a.roles {
-		if slices.Contains(r.Managed, arn) || r.Boundary == arn {
-			return fmt.Errorf("policy %s: role %s still uses it", arn, r.Name)
-		}
-	}
-	if _, ok := a.managed[arn]; !ok {
-		return fmt.Errorf("policy %s: %w", arn, ErrNotFound)
-	}
-	if err := a.drop("managed", arn); err != nil {
-		return err
-	}
-	delete(a.managed, arn)
-	return nil
-}
-
-// changeRole reads, changes and writes one role while nobody else does.
-func (a *Authority) changeRole(nameOrARN string, change func(*Role)) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	key := a.owner(nameOrARN)
-	before, ok := a.roles[key]
-	if !ok {
-		return fmt.Errorf("role %s: %w", nameOrARN, ErrNotFound)
-	}
-	r := before.Role
-	r.Managed = slices.Clone(r.Managed)
-	inline := make(map[string]Inline, len(r.Inline))
-	maps.Copy(inline, r.Inline)
-	r.Inline = inline
-	change(&r)
-	entry, err := newRoleEntry(r)
-	if err != nil {
-		return err
-	}
-	if err := a.checkManaged(r.Managed); err != nil {
-		return fmt.Errorf("role %s: %w", r.Name, err)
-	}
-	if err := a.put("role", key, r); err != nil {
-		return err
-	}
-	a.roles[key] = entry
-	return nil
-}
-
-// PutInlinePolicy gives the role an inline policy, replacing the one of that name.
-func (a *Authority) PutInlinePolicy(role, name string, doc Inline) error {
-	return a.changeRole(role, func(r *Role) { r.Inline[name] = doc })
-}
-
-// DeleteInlinePolicy takes an inline policy from the role; one that isn't there is no error.
-func (a *Authority) DeleteInlinePolicy(role, name string) error {
-	return a.changeRole(role, func(r *Role) { delete(r.Inline, name) })
-}
-
-// AttachPolicy attaches a managed policy to the role; twice is no error.
-func (a *Authority) AttachPolicy(role, policyARN string) error {
-	return a.changeRole(role, func(r *Role) {
-		if !slices.Contains(r.Managed, policyARN) {
-			r.Managed = append(r.Managed, policyARN)
-		}
-	})
-}
-
-// DetachPolicy detaches a managed policy from the role; one that isn't attached is no error.
-func (a *Authority) DetachPolicy(role, policyARN string) error {
-	return a.changeRole(role, func(r *Role) {
-		r.Managed = slices.DeleteFunc(r.Managed, func(s string) bool { return s == policyARN })
-	})
 }
 
 // newID makes a unique id of AWS's form: four letters that name the kind and seventeen of base 32.

@@ -20,20 +20,18 @@ type operator struct {
 }
 
 // operators is every operator that is understood, by the name that policies use. Numbers, dates, addresses and binary
-// values are left out: no condition key that is supplied here holds one.
+// values are left out, since no condition key that is supplied here holds one; so is what ignores case.
 var operators = map[string]operator{
-	"Bool":                      {read: readBool, match: matchBool},
-	"Null":                      {read: readBool, null: true},
-	"StringEquals":              {read: readText, match: matchEquals},
-	"StringNotEquals":           {read: readText, match: matchEquals, negated: true},
-	"StringEqualsIgnoreCase":    {read: readText, match: matchFold},
-	"StringNotEqualsIgnoreCase": {read: readText, match: matchFold, negated: true},
-	"StringLike":                {read: readText, match: matchLike},
-	"StringNotLike":             {read: readText, match: matchLike, negated: true},
-	"ArnEquals":                 {read: readText, match: matchARN},
-	"ArnNotEquals":              {read: readText, match: matchARN, negated: true},
-	"ArnLike":                   {read: readText, match: matchARN},
-	"ArnNotLike":                {read: readText, match: matchARN, negated: true},
+	"Bool":            {read: readBool, match: matchBool},
+	"Null":            {read: readBool, null: true},
+	"StringEquals":    {read: readText, match: matchEquals},
+	"StringNotEquals": {read: readText, match: matchEquals, negated: true},
+	"StringLike":      {read: readText, match: matchLike},
+	"StringNotLike":   {read: readText, match: matchLike, negated: true},
+	"ArnEquals":       {read: readText, match: matchARN},
+	"ArnNotEquals":    {read: readText, match: matchARN, negated: true},
+	"ArnLike":         {read: readText, match: matchARN},
+	"ArnNotLike":      {read: readText, match: matchARN, negated: true},
 }
 
 func readText(at, value string, variables bool) (operand, error) {
@@ -51,11 +49,6 @@ func readBool(at, value string, _ bool) (operand, error) {
 func matchEquals(o operand, value string, c condition) bool {
 	p, ok := o.pattern.expand(c)
 	return ok && p.plain() == value
-}
-
-func matchFold(o operand, value string, c condition) bool {
-	p, ok := o.pattern.expand(c)
-	return ok && strings.EqualFold(p.plain(), value)
 }
 
 func matchLike(o operand, value string, c condition) bool {

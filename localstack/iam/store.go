@@ -8,7 +8,7 @@ import (
 )
 
 // The buckets of iam.bolt; each value is the JSON of one entry.
-var buckets = []string{"role", "user", "managed", "key"}
+var buckets = []string{"role", "user", "key"}
 
 // put writes one entry. The lock is held, and the maps are changed only after it has succeeded.
 func (a *Authority) put(bucket, key string, v any) error {
@@ -82,13 +82,6 @@ func (a *Authority) loadEntry(bucket, key string, raw []byte) (dead bool, err er
 			return false, err
 		}
 		a.users[key], err = newUserEntry(u)
-	case "managed":
-		var m managedEntry
-		if err := json.Unmarshal(raw, &m); err != nil {
-			return false, err
-		}
-		m.policy, err = Parse(m.ARN, IdentityShape, m.Document)
-		a.managed[key] = &m
 	case "key":
 		var k keyRecord
 		if err := json.Unmarshal(raw, &k); err != nil {

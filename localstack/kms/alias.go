@@ -32,10 +32,7 @@ func (s *Service) mayAlias(r *request, name string) error {
 	return r.call.Authorize(iam.Query{Action: "kms:" + r.name, Resource: s.arn(name)})
 }
 
-func createAlias(s *Service, r *request) (any, error) { return pointAlias(s, r, true) }
-func updateAlias(s *Service, r *request) (any, error) { return pointAlias(s, r, false) }
-
-func pointAlias(s *Service, r *request, create bool) (any, error) {
+func createAlias(s *Service, r *request) (any, error) {
 	var in aliasInput
 	if err := r.read(&in); err != nil {
 		return nil, err
@@ -53,31 +50,7 @@ func pointAlias(s *Service, r *request, create bool) (any, error) {
 	if err := s.authorize(r, k, nil); err != nil {
 		return nil, err
 	}
-	if !create {
-		if err := s.mayMove(r, in.AliasName, k); err != nil {
-			return nil, err
-		}
-	}
-	return struct{}{}, s.setAlias(in.AliasName, k, create)
-}
-
-// mayMove demands permission on the key that loses the alias, and that both keys are of one kind.
-func (s *Service) mayMove(r *request, name string, to *key) error {
-	old, ok := s.keys.alias(name)
-	if !ok {
-		return fail("NotFoundException", "Alias %s is not found.", s.arn(name))
-	}
-	from, ok := s.keys.get(old, s.config.Now())
-	if !ok {
-		return nil
-	}
-	if err := s.authorize(r, from, nil); err != nil {
-		return err
-	}
-	if from.Spec != to.Spec || from.Usage != to.Usage {
-		return fail("ValidationException", "Alias %s cannot be changed to a key of another type or usage.", s.arn(name))
-	}
-	return nil
+	return struct{}{}, s.setAlias(in.AliasName, k, true)
 }
 
 func (s *Service) setAlias(name string, k *key, create bool) error {

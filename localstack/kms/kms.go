@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,9 +79,11 @@ var operations = map[string]operation{
 	"Sign": sign, "Verify": verify, "GetPublicKey": getPublicKey, "GenerateMac": generateMac, "VerifyMac": verifyMac,
 	"DescribeKey": describeKey, "CreateKey": createKey, "ScheduleKeyDeletion": scheduleKeyDeletion,
 	"CancelKeyDeletion": cancelKeyDeletion, "EnableKey": enableKey, "DisableKey": disableKey,
-	"GetKeyPolicy": getKeyPolicy, "PutKeyPolicy": putKeyPolicy,
-	"CreateAlias": createAlias, "UpdateAlias": updateAlias, "DeleteAlias": deleteAlias, "ListAliases": listAliases,
+	"CreateAlias": createAlias, "DeleteAlias": deleteAlias, "ListAliases": listAliases,
 }
+
+// Operations lists what the service answers.
+func (*Service) Operations() []string { return slices.Sorted(maps.Keys(operations)) }
 
 // ServeAWS answers one call and logs it, also when it is refused.
 func (s *Service) ServeAWS(w http.ResponseWriter, c *gate.Call) {

@@ -219,43 +219,6 @@ func switchKey(s *Service, r *request, state string) (any, error) {
 	return struct{}{}, err
 }
 
-type policyInput struct {
-	KeyID      string `json:"KeyId"`
-	PolicyName string
-	Policy     string
-
-	BypassPolicyLockoutSafetyCheck bool
-}
-
-func getKeyPolicy(s *Service, r *request) (any, error) {
-	var in policyInput
-	k, err := named(s, r, &in, &in.KeyID, s.findKey)
-	if err != nil {
-		return nil, err
-	}
-	if in.PolicyName != "" && in.PolicyName != "default" {
-		return nil, fail("NotFoundException", "No such policy exists")
-	}
-	return map[string]any{"Policy": string(k.Policy), "PolicyName": "default"}, nil
-}
-
-func putKeyPolicy(s *Service, r *request) (any, error) {
-	var in policyInput
-	k, err := named(s, r, &in, &in.KeyID, s.findKey)
-	if err != nil {
-		return nil, err
-	}
-	if in.PolicyName != "" && in.PolicyName != "default" || in.Policy == "" {
-		return nil, fail("ValidationException", "the only policy name is default, and Policy must not be empty")
-	}
-	k.Policy = json.RawMessage(in.Policy)
-	if err := s.checkPolicy(r, k, in.BypassPolicyLockoutSafetyCheck); err != nil {
-		return nil, err
-	}
-	_, err = s.keys.change(k.ID, func(stored *key) { stored.Policy = k.Policy })
-	return struct{}{}, err
-}
-
 // newUUID is a key's id: a random UUID, version 4.
 func newUUID() string {
 	var b [16]byte

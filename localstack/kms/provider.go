@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/stile-dev/stile/localstack/resource"
 )
@@ -18,7 +17,7 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 		return s.provisionAlias(r)
 	}
 	in := resource.Read(r)
-	in.Accept("BypassPolicyLockoutSafetyCheck", "PendingWindowInDays")
+	in.Accept("PendingWindowInDays")
 	spec, usage := in.Required("KeySpec"), in.String("KeyUsage")
 	policy, err := json.Marshal(in.Object("KeyPolicy"))
 	if err != nil {
@@ -27,18 +26,10 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 	if !in.Has("KeyPolicy") {
 		policy = nil
 	}
-	for name, refused := range map[string]bool{"EnableKeyRotation": in.Bool("EnableKeyRotation"), "MultiRegion": in.Bool("MultiRegion")} {
-		if refused {
-			in.Fail(name, "the local KMS doesn't know this")
-		}
-	}
-	if origin := in.String("Origin"); origin != "" && origin != "AWS_KMS" {
-		in.Fail("Origin", "%s: the local KMS only knows AWS_KMS", origin)
+	if in.Bool("MultiRegion") {
+		in.Fail("MultiRegion", "the local KMS doesn't know this")
 	}
 	want := key{Description: in.String("Description"), Policy: policy, Tags: in.Tags("Tags"), State: enabled}
-	if in.Has("Enabled") && !in.Bool("Enabled") {
-		want.State = disabled
-	}
 	if err := in.Done(); err != nil {
 		return resource.Outcome{}, err
 	}
@@ -102,17 +93,4 @@ func (s *Service) provisionAlias(r resource.Resource) (resource.Outcome, error) 
 		}
 	}
 	return resource.Outcome{Ref: name}, nil
-}
-
-// Remove schedules a key's deletion for 30 days, as CloudFormation does, or deletes an alias.
-func (s *Service) Remove(r resource.Resource) error {
-	if r.Type == "AWS::KMS::Alias" {
-		return s.keys.dropAlias(r.PhysicalID)
-	}
-	if k, ok := s.keys.get(r.PhysicalID, s.config.Now()); !ok || k.State == pending {
-		return nil
-	}
-	due := s.config.Now().UTC().Add(30 * 24 * time.Hour)
-	_, err := s.keys.change(r.PhysicalID, func(k *key) { k.State, k.Deletion = pending, due })
-	return err
 }

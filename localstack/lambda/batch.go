@@ -3,9 +3,6 @@ package lambda
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"slices"
 	"time"
 )
 
@@ -25,7 +22,6 @@ type delivery struct {
 	retries int                                           // after the first try; -1: as long as the records live
 	maxAge  time.Duration                                 // -1: no limit
 	bisect  bool                                          // halve a failing batch
-	partial bool                                          // the function names what failed (ReportBatchItemFailures)
 	now     func() time.Time
 }
 
@@ -37,16 +33,10 @@ func (d delivery) deliver(ctx context.Context, batch []Record) error {
 		if err != nil {
 			return err
 		}
-		if failed < 0 {
+		if !failed {
 			return d.done(batch[len(batch)-1].Sequence)
 		}
-		if failed > 0 { // the records before the first failed one are done
-			if err := d.done(batch[failed-1].Sequence); err != nil {
-				return err
-			}
-			batch = batch[failed:]
-		}
-		if d.bisect && len(batch) > 1 && failed == 0 { // halving does not use up a retry
+		if d.bisect && len(batch) > 1 { // halving does not use up a retry
 			if err := d.pause(ctx, tries); err != nil {
 				return err
 			}
@@ -69,46 +59,16 @@ func (d delivery) deliver(ctx context.Context, batch []Record) error {
 	return nil
 }
 
-// attempt invokes once. failed is the index of the first record that failed, or -1.
-func (d delivery) attempt(ctx context.Context, batch []Record) (failed int, why string, err error) {
+// attempt invokes once.
+func (d delivery) attempt(ctx context.Context, batch []Record) (failed bool, why string, err error) {
 	result, err := d.invoke(ctx, batch)
 	switch {
 	case ctx.Err() != nil:
-		return 0, "", ctx.Err()
+		return true, "", ctx.Err()
 	case err != nil:
-		return 0, err.Error(), nil
+		return true, err.Error(), nil
 	case result.Failed:
-		return 0, string(result.Payload), nil
-	case !d.partial:
-		return -1, "", nil
+		return true, string(result.Payload), nil
 	}
-	failed, err = firstFailure(result.Payload, batch)
-	if err != nil {
-		return 0, err.Error(), nil
-	}
-	return failed, "the function named a failed record", nil
-}
-
-// firstFailure reads {"batchItemFailures":[{"itemIdentifier":"<sequence>"}]}. An answer that can't be read,
-// or names a record that was not sent, fails the whole batch, as on AWS.
-func firstFailure(answer []byte, batch []Record) (int, error) {
-	var named struct {
-		BatchItemFailures []struct{ ItemIdentifier string } `json:"batchItemFailures"`
-	}
-	if len(answer) > 0 {
-		if err := json.Unmarshal(answer, &named); err != nil {
-			return 0, fmt.Errorf("reading batchItemFailures: %w", err)
-		}
-	}
-	first := -1
-	for _, item := range named.BatchItemFailures {
-		at := slices.IndexFunc(batch, func(r Record) bool { return r.Sequence == item.ItemIdentifier })
-		if at < 0 {
-			return 0, errors.New("batchItemFailures names a record that was not in the batch")
-		}
-		if first < 0 || at < first {
-			first = at
-		}
-	}
-	return first, nil
+	return false, "", nil
 }

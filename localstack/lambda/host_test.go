@@ -326,7 +326,7 @@ func TestAServiceNeedsAPermission(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	permit := resource.Resource{Stack: "S", LogicalID: "P", Type: "AWS::Lambda::Permission", Properties: map[string]any{
-		"Action": "lambda:InvokeFunction", "FunctionName": "fn", "Principal": "apigateway.amazonaws.com", "SourceAccount": "111122223333",
+		"Action": "lambda:InvokeFunction", "FunctionName": "fn", "Principal": "apigateway.amazonaws.com",
 		"SourceArn": "arn:aws:execute-api:us-east-1:111122223333:abc/prod/*",
 	}}
 	if _, err := w.Provision(permit); err != nil {

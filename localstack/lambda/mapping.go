@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,8 +21,6 @@ type Streams interface {
 	// Records returns up to limit records after a sequence number, oldest first; "" begins at the oldest kept.
 	// It waits until there is one or ctx ends.
 	Records(ctx context.Context, streamARN, after string, limit int) ([]Record, error)
-	// Latest is the sequence number after which only changes to come have theirs.
-	Latest() string
 	// Shard is the id of a stream's only shard.
 	Shard(streamARN string) string
 }
@@ -32,15 +29,12 @@ type Streams interface {
 type mappingSpec struct {
 	EventSourceArn                 string
 	FunctionName                   string
-	Enabled                        *property.Bool
 	BatchSize                      property.Int
 	MaximumBatchingWindowInSeconds property.Int
 	StartingPosition               string
 	BisectBatchOnFunctionError     property.Bool
 	MaximumRetryAttempts           *property.Int
 	MaximumRecordAgeInSeconds      *property.Int
-	ParallelizationFactor          property.Int
-	FunctionResponseTypes          []string
 	FilterCriteria                 struct{ Filters []struct{ Pattern string } }
 	DestinationConfig              struct{ OnFailure struct{ Destination string } }
 }
@@ -88,16 +82,8 @@ func (m *mapping) check() error {
 	if m.BatchSize == 0 {
 		m.BatchSize = 100
 	}
-	if m.StartingPosition != "LATEST" && m.StartingPosition != "TRIM_HORIZON" {
-		return fmt.Errorf("property StartingPosition: %q is neither LATEST nor TRIM_HORIZON", m.StartingPosition)
-	}
-	for _, kind := range m.FunctionResponseTypes {
-		if kind != "ReportBatchItemFailures" {
-			return fmt.Errorf("property FunctionResponseTypes: %q is unknown", kind)
-		}
-	}
-	if m.ParallelizationFactor > 1 {
-		return errors.New("property ParallelizationFactor: only 1 is supported")
+	if m.StartingPosition != "TRIM_HORIZON" {
+		return fmt.Errorf("property StartingPosition: %q is not supported, only TRIM_HORIZON is", m.StartingPosition)
 	}
 	for _, filter := range m.FilterCriteria.Filters {
 		pattern, err := ParsePattern([]byte(filter.Pattern))
@@ -143,9 +129,6 @@ func (h *Host) loop(id string, work func(context.Context)) {
 
 // run reads, filters and delivers until ctx ends. What goes wrong is logged and tried again.
 func (m *mapping) run(ctx context.Context) {
-	if m.Enabled != nil && !bool(*m.Enabled) {
-		return
-	}
 	after, err := m.position()
 	for ctx.Err() == nil {
 		if err == nil {
@@ -218,7 +201,7 @@ func (m *mapping) delivery() delivery {
 		pause: func(ctx context.Context, tries int) error {
 			return sleep(ctx, min(100*time.Millisecond<<min(tries, 7), 10*time.Second))
 		},
-		bisect: bool(m.BisectBatchOnFunctionError), partial: len(m.FunctionResponseTypes) > 0,
+		bisect: bool(m.BisectBatchOnFunctionError),
 	}
 	if m.MaximumRetryAttempts != nil {
 		d.retries = int(*m.MaximumRetryAttempts)
@@ -271,18 +254,14 @@ type checkpoint struct {
 
 func (m *mapping) path() string { return filepath.Join(m.host.StateDir, "mapping-"+m.id+".json") }
 
-// position is where to continue: the checkpoint, or else where StartingPosition says, which is then kept.
+// position is where to continue: the checkpoint, or else the oldest record, which is then kept.
 func (m *mapping) position() (string, error) {
 	raw, err := os.ReadFile(m.path())
 	var c checkpoint
 	if err == nil && json.Unmarshal(raw, &c) == nil && c.Stream == m.EventSourceArn {
 		return c.After, nil
 	}
-	after := ""
-	if m.StartingPosition == "LATEST" {
-		after = m.host.Streams.Latest()
-	}
-	return after, m.keep(after)
+	return "", m.keep("")
 }
 
 func (m *mapping) keep(after string) error {

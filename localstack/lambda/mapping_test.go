@@ -39,12 +39,6 @@ func (s *tape) add(event string) {
 
 func (s *tape) Shard(string) string { return "shard-1" }
 
-func (s *tape) Latest() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return fmt.Sprint(len(s.records))
-}
-
 func (s *tape) Records(ctx context.Context, _, after string, limit int) ([]lambda.Record, error) {
 	for {
 		s.mu.Lock()
@@ -157,17 +151,17 @@ func TestABatchThatIsGivenUpGoesToItsQueue(t *testing.T) {
 
 func TestSchedulesThatCannotRunAreRefused(t *testing.T) {
 	w := newWorld(t, nil)
-	fn := lambda.Target{ARN: "arn:aws:lambda:us-east-1:111122223333:function:fn"}
+	fn := "arn:aws:lambda:us-east-1:111122223333:function:fn"
 	for _, r := range []lambda.Rule{
-		{Name: "r", ARN: "a", Schedule: "cron(0 12 * * ? *)", Enabled: true, Targets: []lambda.Target{fn}},
-		{Name: "r", ARN: "a", Schedule: "rate(0 minutes)", Enabled: true, Targets: []lambda.Target{fn}},
-		{Name: "r", ARN: "a", Schedule: "rate(1 minute)", Enabled: true, Targets: []lambda.Target{{ARN: "arn:aws:sns:us-east-1:111122223333:topic"}}},
+		{Name: "r", ARN: "a", Schedule: "cron(0 12 * * ? *)", Enabled: true, Targets: []string{fn}},
+		{Name: "r", ARN: "a", Schedule: "rate(0 minutes)", Enabled: true, Targets: []string{fn}},
+		{Name: "r", ARN: "a", Schedule: "rate(1 minute)", Enabled: true, Targets: []string{"arn:aws:sns:us-east-1:111122223333:topic"}},
 	} {
 		if err := w.Run(r); err == nil {
 			t.Errorf("%+v was taken", r)
 		}
 	}
-	if err := w.Run(lambda.Rule{Name: "r", ARN: "a", Schedule: "rate(5 minutes)", Enabled: true, Targets: []lambda.Target{fn}}); err != nil {
+	if err := w.Run(lambda.Rule{Name: "r", ARN: "a", Schedule: "rate(5 minutes)", Enabled: true, Targets: []string{fn}}); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,21 +15,16 @@ type statement map[string]any
 
 // permission is AWS::Lambda::Permission.
 type permission struct {
-	Action         string
-	FunctionName   string
-	Principal      string
-	PrincipalOrgID string
-	SourceArn      string
-	SourceAccount  string
+	Action       string
+	FunctionName string
+	Principal    string
+	SourceArn    string
 }
 
 func (h *Host) grant(r resource.Resource) (resource.Outcome, error) {
 	var p permission
 	if err := property.Decode(r.Properties, &p); err != nil {
 		return resource.Outcome{}, err
-	}
-	if p.PrincipalOrgID != "" {
-		return resource.Outcome{}, fmt.Errorf("property PrincipalOrgID is not supported: there is no organisation here")
 	}
 	name := functionName(p.FunctionName)
 	if _, err := h.function(name); err != nil {
@@ -54,15 +49,8 @@ func (p permission) statement(sid, arn string) statement {
 		kind = "Service"
 	}
 	s := statement{"Sid": sid, "Effect": "Allow", "Principal": map[string]any{kind: p.Principal}, "Action": p.Action, "Resource": arn}
-	condition := map[string]any{}
 	if p.SourceArn != "" {
-		condition["ArnLike"] = map[string]any{"AWS:SourceArn": p.SourceArn}
-	}
-	if p.SourceAccount != "" {
-		condition["StringEquals"] = map[string]any{"AWS:SourceAccount": p.SourceAccount}
-	}
-	if len(condition) > 0 {
-		s["Condition"] = condition
+		s["Condition"] = map[string]any{"ArnLike": map[string]any{"AWS:SourceArn": p.SourceArn}}
 	}
 	return s
 }

@@ -37,22 +37,17 @@ func (h *Host) Provision(r resource.Resource) (resource.Outcome, error) {
 
 // declared is AWS::Lambda::Function. What is raw JSON has no effect here.
 type declared struct {
-	FunctionName                 string
-	Description                  string
-	Runtime                      string
-	Handler                      string
-	Role                         string
-	MemorySize                   property.Int
-	Timeout                      property.Int
-	PackageType                  string
-	Architectures                []string
-	Code                         json.RawMessage // the zip is not read: the binary built for this machine runs
-	Environment                  struct{ Variables map[string]property.Text }
-	ReservedConcurrentExecutions property.Int
-	LoggingConfig                json.RawMessage
-	TracingConfig                json.RawMessage
-	RuntimeManagementConfig      json.RawMessage
-	EphemeralStorage             json.RawMessage
+	FunctionName  string
+	Description   string
+	Runtime       string
+	Handler       string
+	Role          string
+	MemorySize    property.Int
+	Timeout       property.Int
+	Architectures []string
+	Code          json.RawMessage // the zip is not read: the binary built for this machine runs
+	Environment   struct{ Variables map[string]property.Text }
+	LoggingConfig json.RawMessage
 }
 
 func (h *Host) putFunction(r resource.Resource) (resource.Outcome, error) {
@@ -98,8 +93,6 @@ func (d declared) check(binary string) error {
 		return errors.New(`metadata "stile:binary" is missing: it names the binary that runs here, such as "functions/login"`)
 	case !filepath.IsLocal(filepath.FromSlash(binary)):
 		return fmt.Errorf(`metadata "stile:binary" is %q, which is not a path below the directory of binaries`, binary)
-	case d.PackageType != "" && d.PackageType != "Zip":
-		return fmt.Errorf("property PackageType: %s is not supported", d.PackageType)
 	case !strings.HasPrefix(d.Runtime, "provided."):
 		return fmt.Errorf("property Runtime: %q is not supported, only provided.… is", d.Runtime)
 	case d.Role == "":

@@ -13,12 +13,9 @@ import (
 
 // queueSpec is AWS::SQS::Queue; a queue here only takes what failed, one JSON line each.
 type queueSpec struct {
-	QueueName                    string
-	MessageRetentionPeriod       property.Int
-	KmsMasterKeyID               property.Text
-	KmsDataKeyReusePeriodSeconds property.Int
-	SqsManagedSseEnabled         property.Bool
-	VisibilityTimeout            property.Int
+	QueueName              string
+	MessageRetentionPeriod property.Int
+	SqsManagedSseEnabled   property.Bool
 }
 
 func (h *Host) putQueue(r resource.Resource) (resource.Outcome, error) {
@@ -36,10 +33,10 @@ func (h *Host) putQueue(r resource.Resource) (resource.Outcome, error) {
 	h.mu.Lock()
 	h.queues[arn] = filepath.Join(h.StateDir, "queue-"+name+".ndjson")
 	h.mu.Unlock()
-	return resource.Outcome{Ref: url, Attributes: map[string]any{"Arn": arn, "QueueName": name, "QueueUrl": url}}, nil
+	return resource.Outcome{Ref: url, Attributes: map[string]any{"Arn": arn}}, nil
 }
 
-// bury appends a failed batch or event to the file of its destination.
+// bury appends a failed batch to the file of its destination.
 func (h *Host) bury(destination string, message map[string]any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -16,14 +16,7 @@ type Rule struct {
 	ARN      string
 	Schedule string // rate(N minutes|hours|days)
 	Enabled  bool
-	Targets  []Target
-}
-
-// Target is a function that a rule runs.
-type Target struct {
-	ARN        string
-	Input      string // constant text in place of the event; "" sends the event
-	DeadLetter string // ARN of a queue for what failed; "" drops it
+	Targets  []string // ARNs of functions
 }
 
 var rate = regexp.MustCompile(`^rate\((\d+) (minute|hour|day)s?\)$`)
@@ -40,8 +33,8 @@ func (h *Host) Run(r Rule) error {
 		return fmt.Errorf("rule %s: %q is not a rate", r.Name, r.Schedule)
 	}
 	for _, target := range r.Targets {
-		if !strings.Contains(target.ARN, ":lambda:") {
-			return fmt.Errorf("rule %s: only functions are targets here, not %s", r.Name, target.ARN)
+		if !strings.Contains(target, ":lambda:") {
+			return fmt.Errorf("rule %s: only functions are targets here, not %s", r.Name, target)
 		}
 	}
 	every := time.Duration(n) * h.Minute * map[string]time.Duration{"minute": 1, "hour": 60, "day": 24 * 60}[parts[2]]
@@ -69,11 +62,7 @@ func (h *Host) tick(r Rule) []byte {
 // fire invokes every target, each on its own.
 func (h *Host) fire(r Rule, event []byte) {
 	for _, target := range r.Targets {
-		payload := event
-		if target.Input != "" {
-			payload = []byte(target.Input)
-		}
-		h.background(func() { h.reach(r, target, payload) })
+		h.background(func() { h.reach(r, target, event) })
 	}
 }
 
@@ -86,16 +75,12 @@ func (h *Host) background(work func()) {
 	}
 }
 
-func (h *Host) reach(r Rule, target Target, payload []byte) {
+func (h *Host) reach(r Rule, target string, event []byte) {
 	why := h.attempts(func(ctx context.Context, id string) (Result, error) {
-		return h.invokeAs(ctx, id, "events.amazonaws.com", r.ARN, target.ARN, payload)
+		return h.invokeAs(ctx, id, "events.amazonaws.com", r.ARN, target, event)
 	})
-	if why == "" {
-		return
-	}
-	h.Log.Error("A rule's target failed", "rule", r.Name, "target", target.ARN, "cause", why)
-	if target.DeadLetter != "" {
-		h.bury(target.DeadLetter, map[string]any{"ruleArn": r.ARN, "targetArn": target.ARN, "cause": why, "event": json.RawMessage(payload)})
+	if why != "" {
+		h.Log.Error("A rule's target failed", "rule", r.Name, "target", target, "cause", why)
 	}
 }
 

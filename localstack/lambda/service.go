@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/stile-dev/stile/localstack/gate"
@@ -43,17 +42,12 @@ func route(r *http.Request) (operation, name string) {
 		return "", ""
 	case r.Method == http.MethodPost && verb == "invocations":
 		return "Invoke", name
-	case r.Method != http.MethodGet:
-		return "", ""
-	case name == "":
-		return "ListFunctions", ""
-	case verb == "":
-		return "GetFunction", name
-	case verb == "configuration":
-		return "GetFunctionConfiguration", name
 	}
 	return "", ""
 }
+
+// Operations lists what the service answers.
+func (*Service) Operations() []string { return []string{"Invoke"} }
 
 // ServeAWS answers one call of the REST JSON protocol.
 func (s *Service) ServeAWS(w http.ResponseWriter, c *gate.Call) {
@@ -61,10 +55,6 @@ func (s *Service) ServeAWS(w http.ResponseWriter, c *gate.Call) {
 	switch operation, name := route(c.HTTP); operation {
 	case "Invoke":
 		err = s.invoke(w, c, name)
-	case "ListFunctions":
-		err = s.list(w, c)
-	case "GetFunction", "GetFunctionConfiguration":
-		err = s.get(w, c, operation, name)
 	default:
 		err = &gate.Error{Code: "UnknownOperationException", Message: "the local AWS has no Lambda operation for " + c.HTTP.Method + " " + c.HTTP.URL.Path, Status: http.StatusNotFound}
 	}
@@ -162,45 +152,4 @@ func (h *Host) later(f *function, payload []byte) error {
 	}
 	h.background(func() { h.retry(f, payload) })
 	return nil
-}
-
-func (s *Service) list(w http.ResponseWriter, c *gate.Call) error {
-	if err := c.Authorize(iam.Query{Action: "lambda:ListFunctions", Resource: "*"}); err != nil {
-		return err
-	}
-	s.host.mu.Lock()
-	functions := []map[string]any{}
-	for _, f := range s.host.functions {
-		functions = append(functions, f.describe())
-	}
-	s.host.mu.Unlock()
-	slices.SortFunc(functions, func(a, b map[string]any) int {
-		return strings.Compare(a["FunctionName"].(string), b["FunctionName"].(string))
-	})
-	gate.WriteJSON(w, c, gate.RESTJSON, map[string]any{"Functions": functions})
-	return nil
-}
-
-func (s *Service) get(w http.ResponseWriter, c *gate.Call, operation, name string) error {
-	if err := c.Authorize(iam.Query{Action: "lambda:" + operation, Resource: s.host.arn(functionName(name))}); err != nil {
-		return err
-	}
-	f, err := s.host.function(name)
-	if err != nil {
-		return err
-	}
-	if operation == "GetFunctionConfiguration" {
-		gate.WriteJSON(w, c, gate.RESTJSON, f.describe())
-		return nil
-	}
-	gate.WriteJSON(w, c, gate.RESTJSON, map[string]any{"Configuration": f.describe(), "Code": map[string]any{"RepositoryType": "S3"}})
-	return nil
-}
-
-func (f *function) describe() map[string]any {
-	return map[string]any{
-		"FunctionName": f.Name, "FunctionArn": f.arn, "Role": f.Role, "Handler": f.Handler, "Runtime": "provided.al2023",
-		"MemorySize": f.Memory, "Timeout": int(f.Timeout.Seconds()), "Version": "$LATEST", "State": "Active", "LastUpdateStatus": "Successful",
-		"PackageType": "Zip", "CodeSha256": f.hash, "Environment": map[string]any{"Variables": f.Env},
-	}
 }

@@ -22,12 +22,11 @@ import (
 	"github.com/stile-dev/stile/localstack/lambda"
 )
 
-// client signs calls to the Lambda API as a role that may invoke and read the function "fn" alone.
+// client signs calls to the Lambda API as a role that may invoke the function "fn" alone.
 func client(t *testing.T, w world) *sdk.Client {
 	t.Helper()
 	policy := `{"Version":"2012-10-17","Statement":[
-		{"Effect":"Allow","Action":["lambda:InvokeFunction","lambda:GetFunction"],"Resource":["arn:aws:lambda:us-east-1:111122223333:function:fn","arn:aws:lambda:us-east-1:111122223333:function:none"]},
-		{"Effect":"Allow","Action":"lambda:ListFunctions","Resource":"*"}]}`
+		{"Effect":"Allow","Action":"lambda:InvokeFunction","Resource":["arn:aws:lambda:us-east-1:111122223333:function:fn","arn:aws:lambda:us-east-1:111122223333:function:none"]}]}`
 	role, err := w.Authority.PutRole(iam.Role{Name: "caller", Trust: json.RawMessage(trust("ec2.amazonaws.com")), Inline: map[string]iam.Inline{"p": {Document: json.RawMessage(policy)}}})
 	if err != nil {
 		t.Fatal(err)
@@ -74,14 +73,6 @@ func TestTheInvokeAPI(t *testing.T) {
 	dry, err := c.Invoke(t.Context(), &sdk.InvokeInput{FunctionName: aws.String("fn"), InvocationType: types.InvocationTypeDryRun})
 	if err != nil || dry.StatusCode != 204 {
 		t.Errorf("%v, answer %+v", err, dry)
-	}
-	listed, err := c.ListFunctions(t.Context(), &sdk.ListFunctionsInput{})
-	if err != nil || len(listed.Functions) != 2 || aws.ToString(listed.Functions[0].FunctionName) != "fn" {
-		t.Errorf("%v, answer %+v", err, listed)
-	}
-	one, err := c.GetFunction(t.Context(), &sdk.GetFunctionInput{FunctionName: aws.String("fn")})
-	if err != nil || aws.ToString(one.Configuration.Role) != role {
-		t.Errorf("%v, answer %+v", err, one)
 	}
 }
 

@@ -13,15 +13,9 @@ import (
 )
 
 // Decode fills into, a pointer to a struct whose fields are named like the properties, and names an unknown
-// or mistyped property in its error. It accepts and drops "Tags".
+// or mistyped property in its error.
 func Decode(properties map[string]any, into any) error {
-	kept := make(map[string]any, len(properties))
-	for name, value := range properties {
-		if name != "Tags" {
-			kept[name] = value
-		}
-	}
-	raw, err := json.Marshal(kept)
+	raw, err := json.Marshal(properties)
 	if err != nil {
 		return fmt.Errorf("reading properties: %w", err)
 	}

@@ -90,28 +90,6 @@ func text(v any) (string, bool) {
 	}
 }
 
-// Strings reads a list of strings, or one string as a list of it.
-func (r *Reader) Strings(name string) []string {
-	v, ok := r.get(name)
-	if !ok {
-		return nil
-	}
-	list, ok := v.([]any)
-	if !ok {
-		list = []any{v}
-	}
-	var out []string
-	for _, item := range list {
-		s, ok := text(item)
-		if !ok {
-			r.wrong(name, "a list of strings", v)
-			return nil
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
 // Bool reads a boolean, also as the strings true and false.
 func (r *Reader) Bool(name string) bool {
 	s := strings.ToLower(r.String(name))
@@ -119,19 +97,6 @@ func (r *Reader) Bool(name string) bool {
 		r.Fail(name, "%q is neither true nor false", s)
 	}
 	return s == "true"
-}
-
-// Int reads an integer, also as a string.
-func (r *Reader) Int(name string) int {
-	s := r.String(name)
-	if s == "" {
-		return 0
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		r.Fail(name, "%q is not an integer", s)
-	}
-	return n
 }
 
 // Object reads an object; nil when absent.

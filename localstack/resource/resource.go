@@ -28,9 +28,3 @@ type Provider interface {
 	Types() []string
 	Provision(Resource) (Outcome, error)
 }
-
-// Remover is a Provider that can remove what it provisioned when a resource has left its template.
-// Removing what is not there is not an error.
-type Remover interface {
-	Remove(Resource) error
-}

@@ -33,7 +33,6 @@ var (
 type bucketInfo struct {
 	Created    time.Time
 	Policy     json.RawMessage `json:",omitempty"`
-	Versioning string          `json:",omitempty"` // Enabled or Suspended; recorded only
 	Properties map[string]any  `json:",omitempty"` // as the template declares them
 }
 
@@ -374,27 +373,4 @@ func (b *backend) DeleteMulti(bucket string, keys ...string) (gofakes3.MultiDele
 // CopyObject is not reached: copies are refused before.
 func (b *backend) CopyObject(_, _, _, _ string, _ map[string]string) (gofakes3.CopyObjectResult, error) {
 	return gofakes3.CopyObjectResult{}, gofakes3.ErrNotImplemented
-}
-
-// empty reports whether the bucket holds no object.
-func (b *backend) empty(name string) (bool, error) {
-	none := true
-	err := b.db.View(func(tx *bbolt.Tx) error {
-		if t := tx.Bucket(objectTable).Bucket([]byte(name)); t != nil {
-			k, _ := t.Cursor().First()
-			none = k == nil
-		}
-		return nil
-	})
-	return none, err
-}
-
-// drop removes an empty bucket.
-func (b *backend) drop(name string) error {
-	return b.db.Update(func(tx *bbolt.Tx) error {
-		if err := tx.Bucket(objectTable).DeleteBucket([]byte(name)); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketTable).Delete([]byte(name))
-	})
 }

@@ -91,25 +91,6 @@ func (a *answerWriter) Write(b []byte) (int, error) {
 	return a.ResponseWriter.Write(b)
 }
 
-// versioning is GetBucketVersioning's answer.
-type versioning struct {
-	XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ VersioningConfiguration"`
-	Status  string   `xml:",omitempty"`
-}
-
-// location is GetBucketLocation's answer; us-east-1 is empty.
-type location struct {
-	XMLName xml.Name `xml:"http://s3.amazonaws.com/doc/2006-03-01/ LocationConstraint"`
-	Region  string   `xml:",chardata"`
-}
-
-func constraint(region string) string {
-	if region == "us-east-1" {
-		return ""
-	}
-	return region
-}
-
 type deleteRequest struct {
 	Object []struct {
 		Key       string

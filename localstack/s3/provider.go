@@ -19,16 +19,9 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 		return s.provisionPolicy(r)
 	}
 	in := resource.Read(r)
-	in.Accept("AccelerateConfiguration", "BucketEncryption", "CorsConfiguration", "IntelligentTieringConfigurations", "InventoryConfigurations",
-		"LifecycleConfiguration", "LoggingConfiguration", "MetricsConfigurations", "ObjectLockConfiguration", "ObjectLockEnabled",
-		"OwnershipControls", "PublicAccessBlockConfiguration")
+	in.Accept("BucketEncryption", "LifecycleConfiguration", "OwnershipControls", "PublicAccessBlockConfiguration", "VersioningConfiguration")
 	in.Tags("Tags")
-	name, status := in.String("BucketName"), ""
-	if v := in.Object("VersioningConfiguration"); v != nil {
-		one := resource.ReadObject(r.LogicalID+".VersioningConfiguration", v)
-		status = one.Required("Status")
-		in.Add(one.Done())
-	}
+	name := in.String("BucketName") // of the bucket for custom resources' answers; no template names one
 	if name == "" {
 		name = strings.ToLower(r.Name(63))
 	}
@@ -41,7 +34,7 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 	if err := in.Done(); err != nil {
 		return resource.Outcome{}, err
 	}
-	err := s.store.describe(name, func(b *bucketInfo) { b.Versioning, b.Properties = status, r.Properties })
+	err := s.store.describe(name, func(b *bucketInfo) { b.Properties = r.Properties })
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 	}
@@ -52,15 +45,7 @@ var bucketForm = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
 func (s *Service) attributes(name string) map[string]any {
 	a := s.config.Authority
-	domain := "amazonaws.com"
-	if a.Partition() == "aws-cn" {
-		domain += ".cn"
-	}
-	return map[string]any{
-		"Arn": "arn:" + a.Partition() + ":s3:::" + name, "DomainName": name + ".s3." + domain,
-		"RegionalDomainName":  name + ".s3." + a.Region() + "." + domain,
-		"DualStackDomainName": name + ".s3.dualstack." + a.Region() + "." + domain,
-	}
+	return map[string]any{"Arn": "arn:" + a.Partition() + ":s3:::" + name}
 }
 
 func (s *Service) provisionPolicy(r resource.Resource) (resource.Outcome, error) {
@@ -87,23 +72,4 @@ func (s *Service) provisionPolicy(r resource.Resource) (resource.Outcome, error)
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 	}
 	return resource.Outcome{Ref: bucket}, nil
-}
-
-// Remove deletes an empty bucket, or a bucket's policy. A bucket with objects is kept, with an error.
-func (s *Service) Remove(r resource.Resource) error {
-	_, there, err := s.store.info(r.PhysicalID)
-	if err != nil || !there {
-		return err
-	}
-	if r.Type == "AWS::S3::BucketPolicy" {
-		return s.store.describe(r.PhysicalID, func(b *bucketInfo) { b.Policy = nil })
-	}
-	none, err := s.store.empty(r.PhysicalID)
-	if err != nil {
-		return err
-	}
-	if !none {
-		return fmt.Errorf("bucket %s: it still contains objects; delete them first", r.PhysicalID)
-	}
-	return s.store.drop(r.PhysicalID)
 }

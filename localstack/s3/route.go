@@ -58,22 +58,23 @@ type route struct {
 
 var routes = []route{
 	{"GET", false, "", "ListObjects", "s3:ListBucket"},
-	{"GET", false, "location", "GetBucketLocation", "s3:GetBucketLocation"},
-	{"GET", false, "versioning", "GetBucketVersioning", "s3:GetBucketVersioning"},
-	{"GET", false, "policy", "GetBucketPolicy", "s3:GetBucketPolicy"},
-	{"GET", false, "uploads", "ListMultipartUploads", "s3:ListBucketMultipartUploads"},
-	{"HEAD", false, "", "HeadBucket", "s3:ListBucket"},
 	{"POST", false, "delete", "DeleteObjects", "s3:DeleteObject"},
 	{"GET", true, "", "GetObject", "s3:GetObject"},
-	{"GET", true, "uploadId", "ListParts", "s3:ListMultipartUploadParts"},
 	{"HEAD", true, "", "HeadObject", "s3:GetObject"},
 	{"PUT", true, "", "PutObject", "s3:PutObject"},
-	{"PUT", true, "uploadId", "UploadPart", "s3:PutObject"},
-	{"POST", true, "uploads", "CreateMultipartUpload", "s3:PutObject"},
-	{"POST", true, "uploadId", "CompleteMultipartUpload", "s3:PutObject"},
-	{"DELETE", true, "", "DeleteObject", "s3:DeleteObject"},
-	{"DELETE", true, "uploadId", "AbortMultipartUpload", "s3:AbortMultipartUpload"},
 }
+
+// Operations lists what the service answers.
+func (*Service) Operations() []string {
+	out := []string{listBuckets.name}
+	for _, row := range routes {
+		out = append(out, row.name)
+	}
+	return out
+}
+
+// listBuckets is the only operation without a bucket.
+var listBuckets = operation{name: "ListBuckets", action: "s3:ListAllMyBuckets"}
 
 // subResources are all query keys that change what a request is; one that no route has is refused.
 var subResources = []string{
@@ -86,7 +87,7 @@ var subResources = []string{
 // harmless is every query key that only details an operation.
 var harmless = []string{
 	"list-type", "prefix", "delimiter", "marker", "max-keys", "continuation-token", "start-after", "encoding-type", "fetch-owner",
-	"partNumber", "part-number-marker", "max-parts", "max-uploads", "key-marker", "upload-id-marker", "x-id",
+	"x-id",
 	"response-content-type", "response-content-language", "response-expires", "response-cache-control",
 	"response-content-disposition", "response-content-encoding",
 }
@@ -108,7 +109,7 @@ func classify(r *http.Request, query url.Values) (operation, error) {
 	}
 	if bucket == "" {
 		if r.Method == http.MethodGet && sub == "" {
-			return operation{name: "ListBuckets", action: "s3:ListAllMyBuckets"}, nil
+			return listBuckets, nil
 		}
 		return operation{}, notImplemented(r.Method + " /")
 	}

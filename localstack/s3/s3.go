@@ -1,7 +1,7 @@
 // Package s3 is the local Simple Storage Service: gofakes3 behind our own signature and policy checks, on a
 // store that lasts.
 //
-// What it records without acting on it: versioning, encryption, lifecycle, object lock, public access blocks
+// What it records without acting on it: versioning, encryption, lifecycle, public access blocks
 // and ownership controls. Its entry point is [Open].
 package s3
 
@@ -115,24 +115,11 @@ func (s *Service) serve(w http.ResponseWriter, c *gate.Call) error {
 // answer carries out permitted operations: a few here, the rest in gofakes3.
 func (s *Service) answer(w http.ResponseWriter, c *gate.Call, op operation, info bucketInfo, query url.Values) error {
 	switch op.name {
-	case "GetBucketVersioning":
-		gate.WriteXML(w, c, gate.RESTXML, http.StatusOK, versioning{Status: info.Versioning})
-		return nil
-	case "GetBucketPolicy":
-		if len(info.Policy) == 0 {
-			return &gate.Error{Code: "NoSuchBucketPolicy", Status: http.StatusNotFound, Message: "The bucket policy does not exist"}
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, err := w.Write(info.Policy)
-		return err
-	case "GetBucketLocation":
-		gate.WriteXML(w, c, gate.RESTXML, http.StatusOK, location{Region: constraint(s.config.Authority.Region())})
-		return nil
 	case "GetObject", "HeadObject":
 		if err := s.mayMiss(c, op, info); err != nil {
 			return err
 		}
-	case "PutObject", "UploadPart":
+	case "PutObject":
 		if err := verifyChecksums(c.HTTP.Header, c.Body); err != nil {
 			return err
 		}

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -74,17 +76,21 @@ func (s *Service) serve(c *gate.Call) (answer, error) {
 	if form.Get("Version") != version {
 		return nil, &gate.Error{Code: "InvalidAction", Message: "Could not find operation " + form.Get("Action") + " for version " + form.Get("Version")}
 	}
-	switch form.Get("Action") {
-	case "GetCallerIdentity":
-		return callerIdentity(c, form)
-	case "AssumeRole":
-		return assumeRole(c, form)
-	case "":
+	name := form.Get("Action")
+	if name == "" {
 		return nil, &gate.Error{Code: "MissingAction", Message: "The request must contain the parameter Action"}
-	default:
-		return nil, &gate.Error{Code: "InvalidAction", Message: "Could not find operation " + form.Get("Action") + " for version " + version}
 	}
+	operation, ok := operations[name]
+	if !ok {
+		return nil, &gate.Error{Code: "InvalidAction", Message: "Could not find operation " + name + " for version " + version}
+	}
+	return operation(c, form)
 }
+
+var operations = map[string]func(*gate.Call, url.Values) (answer, error){"GetCallerIdentity": callerIdentity, "AssumeRole": assumeRole}
+
+// Operations lists what the service answers.
+func (*Service) Operations() []string { return slices.Sorted(maps.Keys(operations)) }
 
 var hostForm = regexp.MustCompile(`^sts(?:-fips)?\.(?:([a-z0-9-]+)\.)?amazonaws\.com(?:\.cn)?$`)
 

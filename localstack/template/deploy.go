@@ -57,7 +57,7 @@ func New(c Config) (*Deployer, error) {
 func (d *Deployer) Orphans() []string {
 	var missing []string
 	for _, row := range table {
-		if row.Treatment == Runs && !IsCustom(row.Type) && d.providers[row.Type] == nil {
+		if row.Treatment == Runs && d.providers[row.Type] == nil {
 			missing = append(missing, row.Type)
 		}
 	}
@@ -76,13 +76,13 @@ func (d *Deployer) Deploy(ctx context.Context, stack Stack) (map[string]string, 
 }
 
 func (d *Deployer) deploy(ctx context.Context, stack Stack) (map[string]string, error) {
-	for _, typ := range stack.Template.Types() {
-		if _, err := Lookup(typ); err != nil {
-			return nil, err
+	for _, id := range sortedKeys(stack.Template.Resources) {
+		if err := stack.Template.Resources[id].check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", id, err)
 		}
 	}
 	state := d.State.stack(stack.Name, fmt.Sprintf("arn:%s:cloudformation:%s:%s:stack/", d.Partition, d.Region, d.Account))
-	scope, err := NewScope(stack.Template, d.pseudo(stack.Name, state.ID), stack.Parameters)
+	scope, err := NewScope(stack.Template, d.pseudo(state.ID), stack.Parameters)
 	if err != nil {
 		return nil, err
 	}
@@ -104,14 +104,13 @@ func (d *Deployer) deploy(ctx context.Context, stack Stack) (map[string]string, 
 	return run.outputs()
 }
 
-func (d *Deployer) pseudo(stack, id string) map[string]any {
+func (d *Deployer) pseudo(id string) map[string]any {
 	suffix := "amazonaws.com"
 	if strings.HasPrefix(d.Partition, "aws-cn") {
 		suffix = "amazonaws.com.cn"
 	}
 	return map[string]any{
-		"AWS::AccountId": d.Account, "AWS::Region": d.Region, "AWS::Partition": d.Partition, "AWS::URLSuffix": suffix,
-		"AWS::StackName": stack, "AWS::StackId": id, "AWS::NotificationARNs": []any{},
+		"AWS::AccountId": d.Account, "AWS::Region": d.Region, "AWS::Partition": d.Partition, "AWS::URLSuffix": suffix, "AWS::StackId": id,
 	}
 }
 

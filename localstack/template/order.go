@@ -123,21 +123,12 @@ func (s *Scope) callReferences(fn string, arg any, note func(string)) error {
 		}
 		return s.references(branch, note)
 	case "Fn::Sub":
-		return s.subReferences(arg, note)
-	}
-	return s.references(arg, note)
-}
-
-func (s *Scope) subReferences(arg any, note func(string)) error {
-	text, variables, err := subParts(arg)
-	if err != nil {
-		return err
-	}
-	for _, hole := range placeholder.FindAllString(text, -1) {
-		name, _, _ := strings.Cut(hole[2:len(hole)-1], ".")
-		if _, own := variables[name]; !own && !strings.HasPrefix(name, "!") {
+		text, _ := arg.(string)
+		for _, hole := range placeholder.FindAllString(text, -1) {
+			name, _, _ := strings.Cut(hole[2:len(hole)-1], ".")
 			note(name)
 		}
+		return nil
 	}
-	return s.references(variables, note)
+	return s.references(arg, note)
 }

@@ -15,11 +15,9 @@ type recorded struct{ pseudo map[string]any }
 
 // prefixes of the ids of EC2's resources; every other recorded type is known by a name.
 var prefixes = map[string]string{
-	"AWS::EC2::FlowLog":                     "fl",
 	"AWS::EC2::InternetGateway":             "igw",
 	"AWS::EC2::RouteTable":                  "rtb",
 	"AWS::EC2::SecurityGroup":               "sg",
-	"AWS::EC2::SecurityGroupEgress":         "sgr",
 	"AWS::EC2::SecurityGroupIngress":        "sgr",
 	"AWS::EC2::Subnet":                      "subnet",
 	"AWS::EC2::SubnetRouteTableAssociation": "rtbassoc",
@@ -29,11 +27,8 @@ var prefixes = map[string]string{
 
 // named are the properties that hold a resource's own name, by type.
 var named = map[string]string{
-	"AWS::CloudWatch::Alarm":     "AlarmName",
-	"AWS::CloudWatch::Dashboard": "DashboardName",
-	"AWS::Logs::LogGroup":        "LogGroupName",
-	"AWS::SNS::Topic":            "TopicName",
-	"AWS::WAFv2::WebACL":         "Name",
+	"AWS::Logs::LogGroup": "LogGroupName",
+	"AWS::SNS::Topic":     "TopicName",
 }
 
 // PhysicalName is a name as CloudFormation would generate it: stack, logical id and twelve characters that
@@ -73,29 +68,13 @@ func (p recorded) attributes(r resource.Resource, name string, to map[string]any
 	switch r.Type {
 	case "AWS::EC2::VPC":
 		copied("CidrBlock")
-		to["VpcId"], to["DefaultSecurityGroup"], to["DefaultNetworkAcl"] = name, "sg-"+name[4:], "acl-"+name[4:]
-		to["CidrBlockAssociations"], to["Ipv6CidrBlocks"] = []any{}, []any{}
 	case "AWS::EC2::Subnet":
-		copied("AvailabilityZone", "CidrBlock", "VpcId")
-		to["SubnetId"] = name
+		copied("AvailabilityZone")
 	case "AWS::EC2::SecurityGroup":
-		copied("VpcId")
 		to["GroupId"] = name
-	case "AWS::EC2::RouteTable":
-		to["RouteTableId"] = name
-	case "AWS::EC2::InternetGateway":
-		to["InternetGatewayId"] = name
-	case "AWS::EC2::VPCEndpoint":
-		to["DnsEntries"], to["NetworkInterfaceIds"] = []any{}, []any{}
 	case "AWS::Logs::LogGroup":
 		to["Arn"] = arn("logs", "log-group:"+name+":*")
-	case "AWS::CloudWatch::Alarm":
-		to["Arn"] = arn("cloudwatch", "alarm:"+name)
 	case "AWS::SNS::Topic":
-		to["Arn"], to["TopicArn"], to["TopicName"] = arn("sns", name), arn("sns", name), name
-	case "AWS::WAFv2::WebACL":
-		to["Arn"] = arn("wafv2", "regional/webacl/"+name)
-	case "AWS::Events::Archive":
-		to["Arn"] = arn("events", "archive/"+name)
+		to["Arn"] = arn("sns", name)
 	}
 }

@@ -1,14 +1,10 @@
 package template
 
 import (
-	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
 )
-
-// noValue is what {"Ref": "AWS::NoValue"} resolves to; the key or list entry that holds it vanishes.
-type noValue struct{}
 
 // function resolves one intrinsic function's argument.
 type function func(s *Scope, arg any) (any, error)
@@ -26,10 +22,8 @@ func init() {
 		"Fn::Select":      (*Scope).pick,
 		"Fn::Split":       (*Scope).split,
 		"Fn::If":          (*Scope).choose,
-		"Fn::FindInMap":   (*Scope).findInMap,
 		"Fn::ImportValue": (*Scope).importValue,
 		"Fn::GetAZs":      (*Scope).zones,
-		"Fn::Base64":      (*Scope).base64,
 	}
 }
 
@@ -46,9 +40,7 @@ func (s *Scope) Resolve(v any) (any, error) {
 			if err != nil {
 				return nil, fmt.Errorf("[%d]: %w", i, err)
 			}
-			if value != any(noValue{}) {
-				list = append(list, value)
-			}
+			list = append(list, value)
 		}
 		return list, nil
 	case string:
@@ -80,9 +72,7 @@ func (s *Scope) resolveMap(m map[string]any) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		if value != any(noValue{}) {
-			out[key] = value
-		}
+		out[key] = value
 	}
 	return out, nil
 }
@@ -102,9 +92,6 @@ func (s *Scope) ref(arg any) (any, error) {
 	name, ok := arg.(string)
 	if !ok {
 		return nil, fmt.Errorf("takes a name, not %v", arg)
-	}
-	if name == "AWS::NoValue" {
-		return noValue{}, nil
 	}
 	if value, ok := s.Pseudo[name]; ok {
 		return value, nil
@@ -251,24 +238,6 @@ func (s *Scope) branch(arg any) (any, error) {
 	return args[2], nil
 }
 
-func (s *Scope) findInMap(arg any) (any, error) {
-	args, err := s.list(arg, 3)
-	if err != nil {
-		return nil, err
-	}
-	var keys [3]string
-	for i := range keys {
-		if keys[i], err = scalar(args[i]); err != nil {
-			return nil, err
-		}
-	}
-	value, ok := s.mappings[keys[0]][keys[1]][keys[2]]
-	if !ok {
-		return nil, fmt.Errorf("mapping %s has no %s, %s", keys[0], keys[1], keys[2])
-	}
-	return value, nil
-}
-
 func (s *Scope) importValue(arg any) (any, error) {
 	value, err := s.Resolve(arg)
 	if err != nil {
@@ -297,16 +266,4 @@ func (s *Scope) zones(arg any) (any, error) {
 		list[i] = zone
 	}
 	return list, nil
-}
-
-func (s *Scope) base64(arg any) (any, error) {
-	value, err := s.Resolve(arg)
-	if err != nil {
-		return nil, err
-	}
-	text, ok := value.(string)
-	if !ok {
-		return nil, fmt.Errorf("takes a string")
-	}
-	return base64.StdEncoding.EncodeToString([]byte(text)), nil
 }

@@ -10,80 +10,107 @@ import (
 // Treatment says what the local AWS does with a resource type.
 type Treatment string
 
-// The three treatments.
+// The two treatments. A type that has neither is refused.
 const (
 	Runs     Treatment = "runs"     // a local service provides it
 	Recorded Treatment = "recorded" // it gets a name and attributes, and does nothing
-	Refused  Treatment = "refused"  // the deployment stops, with the reason
 )
 
 // Row is one line of the table of resource types.
 type Row struct {
-	Type      string
-	Treatment Treatment
-	Note      string // who runs it, or why it is only recorded or refused
+	Type       string
+	Treatment  Treatment
+	Note       string   // who runs it, or why it is only recorded
+	Properties []string // those that it may have
 }
 
-// table is the one list of resource types. A type that is missing here is refused too.
+// table is the one list of resource types and their properties: what infra/templates and the templates of the
+// conformance suite declare, and nothing else; breadth_test.go in localstack compares them.
 var table = []Row{
-	{"AWS::ApiGateway::Account", Recorded, "its role for logs is not used"},
-	{"AWS::ApiGateway::Deployment", Runs, "apigateway"},
-	{"AWS::ApiGateway::GatewayResponse", Recorded, "answers keep AWS's default bodies"},
-	{"AWS::ApiGateway::Method", Runs, "apigateway"},
-	{"AWS::ApiGateway::RequestValidator", Recorded, "requests reach the function unvalidated"},
-	{"AWS::ApiGateway::Resource", Runs, "apigateway"},
-	{"AWS::ApiGateway::RestApi", Runs, "apigateway"},
-	{"AWS::ApiGateway::Stage", Runs, "apigateway; throttles and logs of a stage are not kept"},
-	{"AWS::CDK::Metadata", Recorded, "analytics of the CDK"},
-	{"AWS::CertificateManager::Certificate", Refused, "the product needs no public certificate"},
-	{"AWS::CloudFormation::CustomResource", Runs, "the template's own function"},
-	{"AWS::CloudWatch::Alarm", Recorded, "no metrics here"},
-	{"AWS::CloudWatch::Dashboard", Recorded, "no metrics here"},
-	{"AWS::DynamoDB::GlobalTable", Runs, "dynamodb; one replica"},
-	{"AWS::DynamoDB::Table", Runs, "dynamodb"},
-	{"AWS::EC2::FlowLog", Recorded, "no network here"},
-	{"AWS::EC2::InternetGateway", Recorded, "no network here"},
-	{"AWS::EC2::NatGateway", Refused, "the fleet's network has none"},
-	{"AWS::EC2::Route", Recorded, "no network here"},
-	{"AWS::EC2::RouteTable", Recorded, "no network here"},
-	{"AWS::EC2::SecurityGroup", Recorded, "everything listens on loopback"},
-	{"AWS::EC2::SecurityGroupEgress", Recorded, "everything listens on loopback"},
-	{"AWS::EC2::SecurityGroupIngress", Recorded, "everything listens on loopback"},
-	{"AWS::EC2::Subnet", Recorded, "no network here"},
-	{"AWS::EC2::SubnetRouteTableAssociation", Recorded, "no network here"},
-	{"AWS::EC2::VPC", Recorded, "no network here"},
-	{"AWS::EC2::VPCEndpoint", Recorded, "every call goes to one endpoint"},
-	{"AWS::EC2::VPCGatewayAttachment", Recorded, "no network here"},
-	{"AWS::ECS::Cluster", Runs, "ecs"},
-	{"AWS::ECS::ClusterCapacityProviderAssociations", Recorded, "one machine"},
-	{"AWS::ECS::Service", Runs, "ecs"},
-	{"AWS::ECS::TaskDefinition", Runs, "ecs"},
-	{"AWS::ElasticLoadBalancingV2::Listener", Runs, "ecs"},
-	{"AWS::ElasticLoadBalancingV2::LoadBalancer", Runs, "ecs"},
-	{"AWS::ElasticLoadBalancingV2::TargetGroup", Runs, "ecs"},
-	{"AWS::Events::Archive", Recorded, "nothing is replayed here"},
-	{"AWS::Events::EventBus", Runs, "events"},
-	{"AWS::Events::Rule", Runs, "events; rate() schedules with functions as targets run, patterns are only recorded"},
-	{"AWS::IAM::ManagedPolicy", Runs, "iam"},
-	{"AWS::IAM::Policy", Runs, "iam"},
-	{"AWS::IAM::Role", Runs, "iam"},
-	{"AWS::KMS::Alias", Runs, "kms"},
-	{"AWS::KMS::Key", Runs, "kms"},
-	{"AWS::KinesisFirehose::DeliveryStream", Refused, "the lake comes later"},
-	{"AWS::Lambda::EventSourceMapping", Runs, "lambda"},
-	{"AWS::Lambda::Function", Runs, "lambda"},
-	{"AWS::Lambda::Permission", Runs, "lambda"},
-	{"AWS::Logs::LogGroup", Recorded, "logs are files under log/"},
-	{"AWS::Logs::MetricFilter", Recorded, "no metrics here"},
-	{"AWS::Logs::ResourcePolicy", Recorded, "logs are files under log/"},
-	{"AWS::S3::Bucket", Runs, "s3"},
-	{"AWS::S3::BucketPolicy", Runs, "s3"},
-	{"AWS::SNS::Topic", Recorded, "nobody listens"},
-	{"AWS::SNS::TopicPolicy", Recorded, "nobody listens"},
-	{"AWS::SQS::Queue", Runs, "lambda; only as a failure destination, kept as a file"},
-	{"AWS::SQS::QueuePolicy", Recorded, "a queue here takes only failed batches"},
-	{"AWS::WAFv2::WebACL", Recorded, "requests are not filtered"},
-	{"AWS::WAFv2::WebACLAssociation", Recorded, "requests are not filtered"},
+	{"AWS::ApiGateway::Deployment", Runs, "apigateway", []string{"Description", "RestApiId"}},
+	{"AWS::ApiGateway::RestApi", Runs, "apigateway", []string{
+		"Body", "Description", "EndpointConfiguration", "Name",
+	}},
+	{"AWS::ApiGateway::Stage", Runs, "apigateway; throttles of a stage are not kept", []string{
+		"DeploymentId", "MethodSettings", "RestApiId", "StageName",
+	}},
+	{"AWS::DynamoDB::Table", Runs, "dynamodb", []string{
+		"AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "KeySchema",
+		"PointInTimeRecoverySpecification", "StreamSpecification", "TableName", "TimeToLiveSpecification",
+	}},
+	{"AWS::EC2::InternetGateway", Recorded, "no network here", []string{"Tags"}},
+	{"AWS::EC2::Route", Recorded, "no network here", []string{
+		"DestinationCidrBlock", "GatewayId", "RouteTableId",
+	}},
+	{"AWS::EC2::RouteTable", Recorded, "no network here", []string{"Tags", "VpcId"}},
+	{"AWS::EC2::SecurityGroup", Recorded, "everything listens on loopback", []string{
+		"GroupDescription", "SecurityGroupEgress", "SecurityGroupIngress", "Tags", "VpcId",
+	}},
+	{"AWS::EC2::SecurityGroupIngress", Recorded, "everything listens on loopback", []string{
+		"Description", "FromPort", "GroupId", "IpProtocol", "SourceSecurityGroupId", "ToPort",
+	}},
+	{"AWS::EC2::Subnet", Recorded, "no network here", []string{
+		"AvailabilityZone", "CidrBlock", "MapPublicIpOnLaunch", "Tags", "VpcId",
+	}},
+	{"AWS::EC2::SubnetRouteTableAssociation", Recorded, "no network here", []string{"RouteTableId", "SubnetId"}},
+	{"AWS::EC2::VPC", Recorded, "no network here", []string{
+		"CidrBlock", "EnableDnsHostnames", "EnableDnsSupport", "Tags",
+	}},
+	{"AWS::EC2::VPCEndpoint", Recorded, "every call goes to one endpoint", []string{
+		"RouteTableIds", "ServiceName", "VpcEndpointType", "VpcId",
+	}},
+	{"AWS::EC2::VPCGatewayAttachment", Recorded, "no network here", []string{"InternetGatewayId", "VpcId"}},
+	{"AWS::ECS::Cluster", Runs, "ecs", []string{"ClusterName"}},
+	{"AWS::ECS::Service", Runs, "ecs", []string{
+		"Cluster", "DeploymentConfiguration", "DesiredCount", "HealthCheckGracePeriodSeconds", "LaunchType",
+		"LoadBalancers", "NetworkConfiguration", "ServiceName", "TaskDefinition",
+	}},
+	{"AWS::ECS::TaskDefinition", Runs, "ecs", []string{
+		"ContainerDefinitions", "Cpu", "ExecutionRoleArn", "Family", "Memory", "NetworkMode",
+		"RequiresCompatibilities", "RuntimePlatform", "TaskRoleArn", "Volumes",
+	}},
+	{"AWS::ElasticLoadBalancingV2::Listener", Runs, "ecs", []string{
+		"DefaultActions", "LoadBalancerArn", "Port", "Protocol",
+	}},
+	{"AWS::ElasticLoadBalancingV2::LoadBalancer", Runs, "ecs", []string{
+		"IpAddressType", "LoadBalancerAttributes", "Scheme", "SecurityGroups", "Subnets", "Type",
+	}},
+	{"AWS::ElasticLoadBalancingV2::TargetGroup", Runs, "ecs", []string{
+		"HealthCheckEnabled", "HealthCheckIntervalSeconds", "HealthCheckProtocol", "HealthyThresholdCount",
+		"Port", "Protocol", "TargetGroupAttributes", "TargetType", "UnhealthyThresholdCount", "VpcId",
+	}},
+	{"AWS::Events::EventBus", Runs, "events", []string{"Name"}},
+	{"AWS::Events::Rule", Runs, "events; rate() schedules with functions as targets run, patterns are only recorded", []string{
+		"Description", "EventPattern", "ScheduleExpression", "State", "Targets",
+	}},
+	{"AWS::IAM::Role", Runs, "iam", []string{
+		"AssumeRolePolicyDocument", "Description", "Path", "Policies", "RoleName", "Tags",
+	}},
+	{"AWS::KMS::Alias", Runs, "kms", []string{"AliasName", "TargetKeyId"}},
+	{"AWS::KMS::Key", Runs, "kms", []string{
+		"Description", "KeyPolicy", "KeySpec", "KeyUsage", "MultiRegion", "PendingWindowInDays", "Tags",
+	}},
+	{"AWS::Lambda::EventSourceMapping", Runs, "lambda", []string{
+		"BatchSize", "BisectBatchOnFunctionError", "DestinationConfig", "EventSourceArn", "FilterCriteria",
+		"FunctionName", "MaximumBatchingWindowInSeconds", "MaximumRecordAgeInSeconds", "MaximumRetryAttempts",
+		"StartingPosition",
+	}},
+	{"AWS::Lambda::Function", Runs, "lambda", []string{
+		"Architectures", "Code", "Description", "Environment", "FunctionName", "Handler", "LoggingConfig",
+		"MemorySize", "Role", "Runtime", "Timeout",
+	}},
+	{"AWS::Lambda::Permission", Runs, "lambda", []string{"Action", "FunctionName", "Principal", "SourceArn"}},
+	{"AWS::Logs::LogGroup", Recorded, "logs are files under log/", []string{"LogGroupName", "RetentionInDays"}},
+	{"AWS::S3::Bucket", Runs, "s3", []string{
+		"BucketEncryption", "LifecycleConfiguration", "OwnershipControls", "PublicAccessBlockConfiguration",
+		"Tags", "VersioningConfiguration",
+	}},
+	{"AWS::S3::BucketPolicy", Runs, "s3", []string{"Bucket", "PolicyDocument"}},
+	{"AWS::SNS::Topic", Recorded, "nobody listens", []string{"DisplayName", "TopicName"}},
+	{"AWS::SNS::TopicPolicy", Recorded, "nobody listens", []string{"PolicyDocument", "Topics"}},
+	{"AWS::SQS::Queue", Runs, "lambda; only as a failure destination, kept as a file", []string{
+		"MessageRetentionPeriod", "QueueName", "SqsManagedSseEnabled",
+	}},
 }
 
 // Table returns the table of resource types, sorted by type.
@@ -95,18 +122,32 @@ func Table() []Row {
 
 // Lookup finds a type's row; an unknown type is refused with how to add it.
 func Lookup(typ string) (Row, error) {
-	if strings.HasPrefix(typ, "Custom::") {
-		return Row{typ, Runs, "the template's own function"}, nil
-	}
 	for _, row := range table {
 		if row.Type == typ {
-			if row.Treatment == Refused {
-				return row, fmt.Errorf("resource type %s is refused by the local AWS: %s", typ, row.Note)
-			}
 			return row, nil
 		}
 	}
-	return Row{}, fmt.Errorf("resource type %s is unknown to the local AWS; give it a provider, or a row in localstack/template/table.go that says why it may merely be recorded", typ)
+	return Row{}, fmt.Errorf("resource type %s is unknown to the local AWS; give it a provider, "+
+		"or a row in localstack/template/table.go that says why it may merely be recorded", typ)
+}
+
+// check refuses a resource of a type, or with a property, that isn't in the table. Custom resources are left to
+// their functions.
+func (d Declaration) check() error {
+	if IsCustom(d.Type) {
+		return nil
+	}
+	row, err := Lookup(d.Type)
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(d.Properties) {
+		if !slices.Contains(row.Properties, name) {
+			return fmt.Errorf("the local AWS doesn't know the property %s of %s; if a template sets it, see what it changes here, "+
+				"then name it in localstack/template/table.go", name, d.Type)
+		}
+	}
+	return nil
 }
 
 // Markdown writes the table as it is in the README.

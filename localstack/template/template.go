@@ -1,5 +1,6 @@
 // Package template reads CloudFormation templates: it resolves their parameters, conditions and intrinsic
-// functions, finds the order of their resources, and hands each one to the provider of its type.
+// functions, finds the order of their resources, and hands each one to the provider of its type. Of the
+// language it knows what infra/templates and the conformance suite use, and refuses the rest.
 //
 // It must not know any service: what a type means is up to the [resource.Provider] that names it.
 // Its entry points are [Parse] for the document and [Deployer] for a whole stack.
@@ -9,17 +10,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 )
 
 // Template is one CloudFormation document as it was written, nothing resolved.
 type Template struct {
 	Description string
-	Metadata    map[string]any
 	Parameters  map[string]Parameter
-	Mappings    map[string]map[string]map[string]any
 	Conditions  map[string]any
 	Resources   map[string]Declaration
 	Outputs     map[string]Output
@@ -33,9 +30,8 @@ type Parameter struct {
 	AllowedValues         []any
 	AllowedPattern        string
 	ConstraintDescription string
-	MinLength, MaxLength  any
+	MinLength             any
 	MinValue, MaxValue    any
-	NoEcho                any
 }
 
 // Declaration is one entry of the Resources section.
@@ -47,22 +43,18 @@ type Declaration struct {
 	Condition           string
 	DeletionPolicy      any
 	UpdateReplacePolicy any
-	UpdatePolicy        any
-	CreationPolicy      any
 }
 
 // Output is one entry of the Outputs section.
 type Output struct {
-	Description string
-	Condition   string
-	Value       any
-	Export      *struct{ Name any }
+	Condition string
+	Value     any
+	Export    *struct{ Name any }
 }
 
 // document lists every section a template may have, so that an unknown one is refused.
 type document struct {
 	AWSTemplateFormatVersion string
-	Rules                    map[string]any
 	Template
 }
 
@@ -75,32 +67,10 @@ func Parse(raw []byte) (*Template, error) {
 	if err := dec.Decode(&doc); err != nil {
 		return nil, fmt.Errorf("reading template: %w", err)
 	}
-	for name := range doc.Rules {
-		if name != "CheckBootstrapVersion" {
-			return nil, fmt.Errorf("reading template: rule %s is not supported; only the CDK's own CheckBootstrapVersion is", name)
-		}
-	}
 	if len(doc.Resources) == 0 {
 		return nil, fmt.Errorf("reading template: it declares no resources")
 	}
 	return &doc.Template, nil
-}
-
-// StackName is what the template says its stack is called (Metadata "stile:stack"), else fallback.
-func (t *Template) StackName(fallback string) string {
-	if name, ok := t.Metadata["stile:stack"].(string); ok && name != "" {
-		return name
-	}
-	return fallback
-}
-
-// Types lists the resource types that the template declares, sorted, each once.
-func (t *Template) Types() []string {
-	set := map[string]bool{}
-	for _, d := range t.Resources {
-		set[d.Type] = true
-	}
-	return slices.Sorted(maps.Keys(set))
 }
 
 func (d Declaration) dependsOn() ([]string, error) {
@@ -125,5 +95,5 @@ func (d Declaration) dependsOn() ([]string, error) {
 
 // IsCustom reports whether a type is a custom resource, answered by a function of the template.
 func IsCustom(typ string) bool {
-	return typ == "AWS::CloudFormation::CustomResource" || strings.HasPrefix(typ, "Custom::")
+	return strings.HasPrefix(typ, "Custom::")
 }

@@ -60,8 +60,6 @@ func (a action) edit(old item.Item) (edit, error) {
 		return func(v item.Value, _ bool) (item.Value, bool, error) { return v, false, nil }, nil
 	case "ADD":
 		return a.add, nil
-	case "DELETE":
-		return a.delete, nil
 	}
 	set, err := a.value(old)
 	return func(item.Value, bool) (item.Value, bool, error) { return set, true, nil }, err
@@ -84,17 +82,6 @@ func (a action) add(v item.Value, ok bool) (item.Value, bool, error) {
 		}
 	}
 	return item.NewSet(v.Kind, union), true, nil
-}
-
-func (a action) delete(v item.Value, ok bool) (item.Value, bool, error) {
-	switch {
-	case !ok:
-		return v, false, nil
-	case v.Kind != a.with.Kind:
-		return v, ok, errOperand
-	}
-	left := slices.DeleteFunc(slices.Clone(v.Set), func(e string) bool { return slices.Contains(a.with.Set, e) })
-	return item.Value{Kind: v.Kind, Set: left}, len(left) > 0, nil
 }
 
 // at is v with the value at path edited; maps and lists on the way are copied.

@@ -24,7 +24,7 @@ type sourced struct {
 	path Path
 }
 
-// typeNames are the words that AWS uses for the operand of ADD and DELETE.
+// typeNames are the words that AWS uses for the operand of ADD.
 var typeNames = map[item.Kind]string{
 	item.S: "STRING", item.N: "NUMBER", item.B: "BINARY", item.BOOL: "BOOLEAN", item.NULL: "NULL",
 	item.M: "MAP", item.L: "LIST", item.SS: "STRING_SET", item.NS: "NUMBER_SET", item.BS: "BINARY_SET",
@@ -41,12 +41,12 @@ func (b *updateBinder) action(c change) (action, error) {
 		s, err := b.source(c.value)
 		a.value = s.get
 		return a, err
-	case "ADD", "DELETE":
+	case "ADD":
 		if a.with, err = b.env.value(b.kind, c.value.op); err != nil {
 			return action{}, err
 		}
 		b.check(func() error {
-			if a.with.Kind.Element() == "" && (c.verb == "DELETE" || a.with.Kind != item.N) {
+			if a.with.Kind.Element() == "" && a.with.Kind != item.N {
 				return b.kind.fault(fmt.Sprintf("Incorrect operand type for operator or function; operator: %s, operand type: %s, typeSet: ALLOWED_FOR_%s_OPERAND", c.verb, typeNames[a.with.Kind], c.verb))
 			}
 			return nil

@@ -3,13 +3,10 @@ package expression
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/stile-dev/stile/localstack/dynamodb/item"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // Condition is a condition or filter that is ready to be asked.
 type Condition struct {
@@ -102,16 +99,10 @@ func (b *binder) test(n *node) (test, error) {
 		return nil, err
 	}
 	b.check(func() error { return b.distinct(n.op, args) })
-	switch n.shape {
-	case shapeCompare:
-		return b.compare(n.op, args), nil
-	case shapeBetween:
+	if n.shape == shapeBetween {
 		return b.between(args), nil
-	default:
 	}
-	return func(i item.Item) bool {
-		return slices.ContainsFunc(args[1:], func(c bound) bool { return equal(args[0], c, i) })
-	}, nil
+	return b.compare(n.op, args), nil
 }
 
 func (b *binder) logic(n *node) (test, error) {
@@ -158,7 +149,7 @@ func (b *binder) operand(n *node) (bound, error) {
 		}
 		return bound{get: func(item.Item) (item.Value, bool) { return v, true }, value: &v, kind: v.Kind}, nil
 	default:
-		return b.size(n)
+		return bound{}, b.checkCall(n, true) // no function of a condition returns a value
 	}
 }
 

@@ -107,15 +107,6 @@ func (k *KeyExpression) Hash(name string) (item.Value, bool) {
 	return item.Value{}, false
 }
 
-// Attributes are the attributes that the key condition names.
-func (k *KeyExpression) Attributes() []string {
-	var names []string
-	for _, p := range k.parts {
-		names = append(names, p.path.Attribute())
-	}
-	return names
-}
-
 // Bind checks the condition against a schema.
 func (k *KeyExpression) Bind(schema item.Schema) (KeyCondition, error) {
 	byName := map[string]keyPart{}

@@ -28,7 +28,6 @@ const (
 	shapeParen      // one argument
 	shapeCompare    // op is the comparator
 	shapeBetween    // three arguments
-	shapeIn         // one argument and the candidates
 	shapeNot        // one argument
 	shapeLogic      // op is AND or OR
 	shapeArithmetic // op is + or -
@@ -153,8 +152,6 @@ func (r *reader) primary(operand bool) (*node, error) {
 		return &node{shape: shapeCompare, op: t.text, args: []*node{left, right}}, nil
 	case t.is("BETWEEN"):
 		return r.between(left)
-	case t.is("IN"):
-		return r.in(left)
 	}
 	if left.bare() && !operand {
 		return nil, r.syntax()
@@ -192,21 +189,6 @@ func (r *reader) between(left *node) (*node, error) {
 		return nil, err
 	}
 	return &node{shape: shapeBetween, op: "BETWEEN", args: []*node{left, low, high}}, nil
-}
-
-func (r *reader) in(left *node) (*node, error) {
-	r.take()
-	if err := r.expect("("); err != nil {
-		return nil, err
-	}
-	candidates, err := r.operands()
-	if err != nil {
-		return nil, err
-	}
-	if len(candidates) > 100 {
-		return nil, r.kind.fault("The IN operator is provided with too many operands; number of operands: " + itoa(len(candidates)))
-	}
-	return &node{shape: shapeIn, op: "IN", args: append([]*node{left}, candidates...)}, nil
 }
 
 // operands reads a list up to its closing parenthesis.

@@ -6,46 +6,7 @@ import (
 	"github.com/stile-dev/stile/localstack/dynamodb/item"
 )
 
-// Projection picks parts of an item.
-type Projection struct{ paths []Path }
-
-// ParseProjection reads a ProjectionExpression.
-func ParseProjection(source string, env *Env) (*Projection, error) {
-	const kind = Kind("ProjectionExpression")
-	r, err := newReader(kind, source)
-	if err != nil {
-		return nil, err
-	}
-	var written []steps
-	for {
-		s, err := r.path()
-		if err != nil {
-			return nil, err
-		}
-		if written = append(written, s); !r.accept(",") {
-			break
-		}
-	}
-	if r.peek().class != classEnd {
-		return nil, r.syntax()
-	}
-	p := &Projection{}
-	for _, s := range written {
-		path, err := env.resolve(kind, s)
-		if err != nil {
-			return nil, err
-		}
-		p.paths = append(p.paths, path)
-	}
-	return p, disjoint(kind, p.paths)
-}
-
-// Attributes are the top-level attributes that the projection names, sorted.
-func (p *Projection) Attributes() []string { return attributes(p.paths) }
-
-// Apply is the projected part of i. Elements of a list close up in the order of their indexes.
-func (p *Projection) Apply(i item.Item) item.Item { return project(p.paths, i) }
-
+// project is the part of i that the paths name. Elements of a list close up in the order of their indexes.
 func project(paths []Path, i item.Item) item.Item {
 	tree := &pick{}
 	for _, path := range paths {

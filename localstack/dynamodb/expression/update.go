@@ -10,18 +10,17 @@ import (
 
 const updateExpression = Kind("UpdateExpression")
 
-var verbs = []string{"SET", "REMOVE", "ADD", "DELETE"}
+var verbs = []string{"SET", "REMOVE", "ADD"}
 
 // Update is an UpdateExpression that is ready to be applied.
 type Update struct {
 	actions []action
 	paths   []Path // in the order of writing
-	reads   []Path
 }
 
 // action is one change at one path.
 type action struct {
-	verb  string // SET, REMOVE, ADD or DELETE
+	verb  string // SET, REMOVE or ADD
 	path  Path
 	value source // of SET
 	with  item.Value
@@ -29,9 +28,6 @@ type action struct {
 
 // source computes what SET stores, from the item as it was.
 type source func(item.Item) (item.Value, error)
-
-// Attributes are the top-level attributes that the update writes or reads, sorted.
-func (u *Update) Attributes() []string { return attributes(append(slices.Clone(u.paths), u.reads...)) }
 
 // Writes are the top-level attributes that the update changes, sorted.
 func (u *Update) Writes() []string { return attributes(u.paths) }
@@ -58,7 +54,6 @@ func ParseUpdate(text string, env *Env) (*Update, error) {
 		}
 		u.actions, u.paths = append(u.actions, a), append(u.paths, a.path)
 	}
-	u.reads = b.paths
 	if err := disjoint(updateExpression, u.paths); err != nil {
 		return nil, err
 	}

@@ -96,30 +96,22 @@ func (s Span) bounds(p *partition) (low, high int) {
 	return low, max(low, high)
 }
 
-// Sweep is a walk over a whole table.
-type Sweep struct {
-	After           *item.Key // continue behind this key
-	Segment, Shares int       // the part of a parallel scan; Shares 0 means all
-}
-
-// Scan calls fn with every item in the order of the partitions' hashes until it says false.
-func (r *Reader) Scan(table string, s Sweep, fn func(item.Key, item.Item) bool) {
+// Scan calls fn with every item after a key, or with every one for nil, in the order of the partitions' hashes until
+// it returns false.
+func (r *Reader) Scan(table string, after *item.Key, fn func(item.Key, item.Item) bool) {
 	t, ok := r.store.tables[table]
 	if !ok {
 		return
 	}
 	order := t.order
-	if s.After != nil {
-		at, _ := slices.BinarySearchFunc(order, &partition{hash: s.After.Hash, slot: slot(s.After.Hash)}, byPlace)
+	if after != nil {
+		at, _ := slices.BinarySearchFunc(order, &partition{hash: after.Hash, slot: slot(after.Hash)}, byPlace)
 		order = order[at:]
 	}
 	for _, p := range order {
-		if s.Shares > 0 && p.slot%uint64(max(s.Shares, 1)) != uint64(max(s.Segment, 0)) {
-			continue
-		}
 		from := 0
-		if s.After != nil && p.hash == s.After.Hash {
-			at, found := p.find(s.After.Range)
+		if after != nil && p.hash == after.Hash {
+			at, found := p.find(after.Range)
 			if found {
 				at++
 			}

@@ -164,23 +164,6 @@ func (s *stream) trim(upTo uint64) {
 // ErrNoStream is the answer for an ARN that names no stream.
 var ErrNoStream = errors.New("no such stream")
 
-// Streams lists the streams of a table, or all with "", in the order of their ARNs.
-func (r *Reader) Streams(table string) []Stream {
-	var list []Stream
-	for _, s := range r.store.streams {
-		if table == "" || s.Table == table {
-			list = append(list, s.Stream)
-		}
-	}
-	slices.SortFunc(list, func(a, b Stream) int {
-		if a.ARN < b.ARN {
-			return -1
-		}
-		return 1
-	})
-	return list
-}
-
 // Stream is the stream of that ARN, with the number of the last record that has aged out.
 func (r *Reader) Stream(arn string) (s Stream, trimmed uint64, ok bool) {
 	held := r.store.streams[arn]

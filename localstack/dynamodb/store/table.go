@@ -21,9 +21,7 @@ type Table struct {
 	View      string            // of the latest stream
 	TTL       string            // attribute with the expiry; "" when off
 	Protected bool              // deletion protection
-	Policy    string            // resource policy as JSON; "" when none
-	Settings  map[string]string // what is only repeated: BillingMode, SSE, table class and the like
-	Tags      map[string]string
+	Settings  map[string]string // what is only repeated: BillingMode
 }
 
 // table is a Table with its items, partition by partition.
