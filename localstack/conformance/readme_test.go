@@ -76,7 +76,7 @@ func TestTheTableOfBehavioursIsInOrder(t *testing.T) {
 	cited := map[string]bool{}
 	for i, b := range table {
 		if i > 0 && table[i-1].ID == b.ID {
-			t.Errorf("%s stands twice", b.ID)
+			t.Errorf("%s appears twice", b.ID)
 		}
 		if !strings.HasSuffix(b.Says, ".") {
 			t.Errorf("%s: %q is no sentence", b.ID, b.Says)

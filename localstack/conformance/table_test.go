@@ -133,7 +133,7 @@ var table = []behaviour{
 	{"sts/caller-identity/presigned", "A presigned GetCallerIdentity answers, with another action it does not.", "", ""},
 	{"sts/caller-identity/xml", "GetCallerIdentity answers XML, to GET as well.", "", ""},
 	{"sts/errors", "Bad signatures, times, actions and parameters are refused, each with its code.", "", ""},
-	{"sts/parameters/twice", "A parameter that stands twice is refused.", "", ""},
+	{"sts/parameters/twice", "A parameter that appears twice is refused.", "", ""},
 	{"sts/session/expiry", "Assumed credentials expire when they say.", "AssumeRole", ""},
 	{"sts/session/token", "A session's key without its token is refused.", "temporary credentials", ""},
 	{"sts/signature/headers", "A change of any signed header, or of what is signed, is refused.", "signed requests", ""},

@@ -98,13 +98,13 @@ func Open(c Config) (*Authority, error) {
 // Close releases the file.
 func (a *Authority) Close() error { return a.db.Close() }
 
-// Account is the twelve digits of the authority's own account.
+// Account returns the twelve digits of the authority's own account.
 func (a *Authority) Account() string { return a.config.Account }
 
-// Partition is aws, aws-cn or aws-us-gov.
+// Partition returns aws, aws-cn or aws-us-gov.
 func (a *Authority) Partition() string { return a.config.Partition }
 
-// Region is the one Region that services answer for.
+// Region returns the Region that services answer for.
 func (a *Authority) Region() string { return a.config.Region }
 
 func (a *Authority) now() time.Time { return a.config.Now() }
@@ -122,7 +122,7 @@ func (a *Authority) owner(nameOrARN string) string {
 	return parts[4] + "/" + name
 }
 
-// bindings collects what has a say about the principal, as things stand now.
+// bindings collects the policies that decide about the principal at this moment.
 func (a *Authority) bindings(p *Principal) (bindings, error) {
 	b := bindings{session: p.Policies}
 	if p.Kind == Service {

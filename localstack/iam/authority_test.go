@@ -261,7 +261,7 @@ func TestTemplatesMakeRolesAndReplaceTheirPolicies(t *testing.T) {
 	renamed.PhysicalID = role.Ref
 	provision(renamed)
 	if _, err := a.Role("signer"); err == nil {
-		t.Error("a role that has another name now was left behind")
+		t.Error("a role was left behind under its old name")
 	}
 }
 
@@ -271,7 +271,7 @@ func TestTemplatesWithUnknownThingsAreRefused(t *testing.T) {
 		"SignerRole (AWS::IAM::Role).Colour":            cfnRole(map[string]any{"Colour": "red"}),
 		"SignerRole (AWS::IAM::Role).ManagedPolicyArns": cfnRole(map[string]any{"ManagedPolicyArns": []any{"arn:aws:iam::aws:policy/AdministratorAccess"}}),
 		"Principal is missing":                          cfnRole(map[string]any{"AssumeRolePolicyDocument": map[string]any{"Statement": map[string]any{"Effect": "Allow", "Action": "sts:AssumeRole"}}}),
-		`"Sign" is no action`:                           cfnRole(map[string]any{"Policies": cfnPolicies("Sign")}),
+		`"Sign" is not an action`:                       cfnRole(map[string]any{"Policies": cfnPolicies("Sign")}),
 		"AssumeRolePolicyDocument: must be an o":        cfnRole(map[string]any{"AssumeRolePolicyDocument": "x"}),
 	} {
 		if _, err := p.Provision(r); err == nil || !strings.Contains(err.Error(), want) {

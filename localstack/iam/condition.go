@@ -70,7 +70,7 @@ func readCondition(at string, n node, variables bool) ([]clause, error) {
 		for _, k := range asked {
 			where := in + "." + k.key
 			if lower := strings.ToLower(k.key); seen[lower] {
-				return nil, fmt.Errorf("%s: the key stands twice, case making no difference", where)
+				return nil, fmt.Errorf("%s: the key appears twice; case makes no difference", where)
 			} else {
 				seen[lower] = true
 			}
@@ -109,7 +109,7 @@ func readOperator(at, name string) (clause, error) {
 
 func (c *clause) readValues(at string, n node, variables bool) error {
 	if !supplied(c.key) {
-		return fmt.Errorf("%s: the local AWS supplies no condition key %s", at, c.key)
+		return fmt.Errorf("%s: the local AWS does not supply the condition key %s", at, c.key)
 	}
 	values, err := n.strings(at, true)
 	if err != nil {
@@ -144,7 +144,7 @@ func (e errUnresolved) Error() string {
 	return "because the condition " + e.clause + " has a policy variable without a value here; give it a default"
 }
 
-// holds says whether the clause is fulfilled.
+// holds reports whether the clause is fulfilled.
 func (c clause) holds(ctx condition) (bool, error) {
 	values := ctx.get(c.key)
 	if c.operator.null {
@@ -174,12 +174,12 @@ func (c clause) holds(ctx condition) (bool, error) {
 	return c.quantifier == forAll, nil
 }
 
-// names says whether the clause holds only for values of the key that it names.
+// names reports whether the clause holds only for values of the key that it names.
 func (c clause) names(key string) bool {
 	return strings.EqualFold(c.key, key) && !c.operator.negated && !c.operator.null && !c.ifExists && c.quantifier == single
 }
 
-// empty says whether a key is absent or has empty strings alone, which Null and the set prefixes take for nothing.
+// empty reports whether a key is absent or has only empty strings, which Null and the set prefixes treat as nothing.
 func empty(values []string) bool {
 	return !slices.ContainsFunc(values, func(v string) bool { return v != "" })
 }
@@ -191,7 +191,7 @@ func (c clause) resolved(ctx condition) bool {
 	})
 }
 
-// compare holds one value of the context against all of the policy's: any for an operator that affirms,
+// compare compares one value of the context with all of the policy's: any for an operator that affirms,
 // none for one that negates.
 func (c clause) compare(value string, ctx condition) bool {
 	for _, o := range c.values {

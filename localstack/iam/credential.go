@@ -115,7 +115,7 @@ func (a *Authority) keep(k keyRecord) error {
 	return a.remember(k)
 }
 
-// forgetAfter keeps expired sessions long enough to tell their holders why they are refused.
+// forgetAfter is long enough that the holders of expired sessions learn why they are refused.
 const forgetAfter = time.Hour
 
 // forget removes sessions that expired a while ago. The lock is held.
@@ -238,7 +238,7 @@ func (a *Authority) Lookup(accessKeyID string) (Credentials, *Principal, error) 
 	return k.Credentials, p, nil
 }
 
-// secret is n bytes that nobody can guess, in base64.
+// secret returns n bytes that nobody can guess, in base64.
 func secret(n int) string {
 	raw := make([]byte, n)
 	_, _ = rand.Read(raw) // never fails; see crypto/rand

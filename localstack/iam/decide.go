@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// bindings is every policy that has a say about a principal, beside those on the resource.
+// bindings are all policies that decide about a principal, besides those on the resource.
 type bindings struct {
 	identity []*Policy
 	boundary *Policy // nil when there is none
@@ -21,7 +21,7 @@ type bindings struct {
 //   - a resource in another account needs both sides;
 //   - boundary and session policies must allow as well, unless the resource's policy names the session itself
 //     (or, for the boundary, the user itself), or everybody with a condition that names an aws:PrincipalArn;
-//   - a NotPrincipal spares nobody who has a boundary;
+//   - a NotPrincipal exempts nobody who has a boundary;
 //   - a service principal has no identity policies, and nobody (a nil principal) is never allowed.
 //
 // See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html.
@@ -30,7 +30,7 @@ func (a *Authority) Decide(p *Principal, q Query) Decision {
 		return Decision{Reason: "because the call is anonymous"}
 	}
 	if !strings.Contains(q.Action, ":") || strings.ContainsAny(q.Action, "*?") {
-		return Decision{Reason: "because " + q.Action + " is no single action"}
+		return Decision{Reason: "because " + q.Action + " is not a single action"}
 	}
 	b, err := a.bindings(p)
 	if err != nil {
@@ -50,7 +50,7 @@ func (a *Authority) Decide(p *Principal, q Query) Decision {
 }
 
 // context adds what is known of the principal to the caller's keys. A key that nobody listed in [keys] is a fault of
-// the service that gives it: no policy could ask for it.
+// the service that supplies it: no policy could ask for it.
 func (a *Authority) context(p *Principal, q Query) (condition, error) {
 	for key := range q.Context {
 		if !supplied(key) {
@@ -206,7 +206,7 @@ func (j judge) read(policies []*Policy) (verdict, error) {
 	return v, nil
 }
 
-// applies says whether, and how, the statement speaks of this query.
+// applies reports whether, and how, the statement applies to this query.
 func (j judge) applies(s *Statement) (grip, error) {
 	g := asItself
 	if s.principal != nil {

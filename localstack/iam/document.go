@@ -71,7 +71,7 @@ func decodeObject(d *json.Decoder, at string, depth int) (node, error) {
 		}
 		key := token.(string)
 		if seen[key] {
-			return node{}, fmt.Errorf("%s: key %q stands twice", at, key)
+			return node{}, fmt.Errorf("%s: key %q appears twice", at, key)
 		}
 		seen[key] = true
 		v, err := decodeValue(d, at+"."+key, depth+1)
@@ -101,7 +101,7 @@ func decodeArray(d *json.Decoder, at string, depth int) (node, error) {
 	return node{value: items}, nil
 }
 
-// members gives an object's members.
+// members returns an object's members.
 func (n node) members(at string) ([]member, error) {
 	m, ok := n.value.([]member)
 	if !ok {
@@ -110,7 +110,7 @@ func (n node) members(at string) ([]member, error) {
 	return m, nil
 }
 
-// strings gives one string or an array of them; scalars as well if loose, as condition values may be.
+// strings returns one string or an array of them; scalars as well if loose, as condition values may be.
 func (n node) strings(at string, loose bool) ([]string, error) {
 	if items, ok := n.value.([]node); ok {
 		out := make([]string, 0, len(items))

@@ -132,7 +132,7 @@ func parsePolicies(owner string, inline map[string]Inline, boundary json.RawMess
 	return out, err
 }
 
-// Role gives the role with that name (in the authority's account) or ARN.
+// Role returns the role with that name (in the authority's account) or ARN.
 func (a *Authority) Role(nameOrARN string) (Role, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()

@@ -7,7 +7,7 @@ import (
 
 // keys is every condition key that the local AWS supplies, in lower case, with who supplies it. A policy that asks
 // for another one is refused where it is read: to the reader that key would be absent from every call, which negated
-// operators, Null, IfExists and ForAllValues all take for a yes.
+// operators, Null, IfExists and ForAllValues would all take as fulfilled.
 var keys = map[string]string{
 	"aws:principalarn":     "the principal: of a session, its role's",
 	"aws:username":         "the principal, if it is a user",
@@ -24,17 +24,17 @@ var keys = map[string]string{
 	"sts:externalid":       "sts",
 }
 
-// principalARN is the key by which a statement for everybody may name whom it means.
+// principalARN is the key by which a statement for everybody can say who is meant.
 const principalARN = "aws:principalarn"
 
 // principalTag begins the keys of a principal's tags.
 const principalTag = "aws:principaltag/"
 
 // tagged are the beginnings of keys that end in a tag's name: those of the principal, and of KMS keys those that a key
-// has and those that a request gives it.
+// has and those that a request adds.
 var tagged = []string{principalTag, "aws:resourcetag/", "aws:requesttag/"}
 
-// supplied says whether the local AWS supplies the key, whose name has no case.
+// supplied reports whether the local AWS supplies the key, whose name is not case-sensitive.
 func supplied(key string) bool {
 	key = strings.ToLower(key)
 	_, ok := keys[key]

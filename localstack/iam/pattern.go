@@ -82,16 +82,16 @@ func readVariable(s string) (atom, error) {
 	}
 	prefix, name, ok := strings.Cut(key, ":")
 	if !ok || prefix == "" || name == "" || strings.ContainsAny(key, " \t${") {
-		return atom{}, fmt.Errorf("${%s} is no condition key", s)
+		return atom{}, fmt.Errorf("${%s} is not a condition key", s)
 	}
 	if !supplied(key) {
-		return atom{}, fmt.Errorf("the local AWS supplies no condition key %s", key)
+		return atom{}, fmt.Errorf("the local AWS does not supply the condition key %s", key)
 	}
 	return atom{kind: variable, text: key, fallback: fallback, has: has}, nil
 }
 
 // expand replaces variables by single values of the context. A variable without one makes the pattern
-// match nothing, as AWS has it.
+// match nothing, as on AWS.
 func (p pattern) expand(c condition) (pattern, bool) {
 	out := make(pattern, 0, len(p))
 	for _, a := range p {
@@ -112,7 +112,7 @@ func (p pattern) expand(c condition) (pattern, bool) {
 	return out, true
 }
 
-// text is the pattern as plain text, wildcards being ordinary characters, for operators that know none.
+// text is the pattern as plain text, wildcards being ordinary characters, for operators that have none.
 func (p pattern) plain() string {
 	var b strings.Builder
 	for _, a := range p {
@@ -179,8 +179,8 @@ func like(p []glyph, s string) bool {
 	return i == len(p)
 }
 
-// likeARN matches the six parts of an ARN one by one; a wildcard never reaches over one of the first five
-// colons. A pattern with fewer parts matches nothing, but for a lone *, which matches everything.
+// likeARN matches the six parts of an ARN one by one; a wildcard never matches across one of the first five
+// colons. A pattern with fewer parts matches nothing, except for a lone *, which matches everything.
 func likeARN(p pattern, arn string) bool {
 	if len(p) == 1 && p[0].kind == anyRun {
 		return true
@@ -210,12 +210,12 @@ func (p pattern) split(n int) []pattern {
 	return parts
 }
 
-// has says whether an atom of one of the kinds stands in the pattern.
+// has reports whether the pattern contains an atom of one of the kinds.
 func (p pattern) has(kinds ...atomKind) bool {
 	return slices.ContainsFunc(p, func(a atom) bool { return slices.Contains(kinds, a.kind) })
 }
 
-// likeAction compares actions, which have no case, with * and ? as wildcards.
+// likeAction compares actions, which are not case-sensitive, with * and ? as wildcards.
 func likeAction(p, action string) bool {
 	var g []glyph
 	for _, r := range strings.ToLower(p) {

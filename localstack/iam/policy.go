@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Shape says where a policy stands, which decides the elements that it must and must not have.
+// Shape says what a policy is attached to, which decides the elements that it must and must not have.
 type Shape int
 
 // The shapes of policy documents.
@@ -21,7 +21,7 @@ const (
 
 // Policy is a parsed policy document.
 type Policy struct {
-	Name       string // for reasons: where it stands, such as "role/Signer/DefaultPolicy"
+	Name       string // for reasons: where it is, such as "role/Signer/DefaultPolicy"
 	Version    string // 2012-10-17, or 2008-10-17, in which ${…} is literal text
 	Statements []Statement
 }
@@ -53,7 +53,7 @@ func (s Statement) Principals() []string {
 }
 
 // Parse reads a policy document of that shape. Unknown elements, effects, operators and variables are
-// errors that say where they stand; so are repeated keys.
+// errors that say where they are; so are repeated keys.
 func Parse(name string, shape Shape, doc []byte) (*Policy, error) {
 	n, err := decode(doc)
 	if err != nil {
@@ -126,7 +126,7 @@ func (p *Policy) readStatements(n node, shape Shape) error {
 			return err
 		}
 		if sids[s.Sid] {
-			return fmt.Errorf("%s.Sid: %q stands twice", at, s.Sid)
+			return fmt.Errorf("%s.Sid: %q appears twice", at, s.Sid)
 		}
 		sids[s.Sid] = true
 		p.Statements = append(p.Statements, s)
@@ -198,7 +198,7 @@ func (r *statementReader) sid(at string, n node) error {
 		return err
 	}
 	if len(sid) > 100 || strings.ContainsAny(sid, "\x00\n") {
-		return fmt.Errorf("%s: %q is no Sid", at, sid)
+		return fmt.Errorf("%s: %q is not a Sid", at, sid)
 	}
 	if sid != "" {
 		r.into.Sid = sid
@@ -221,7 +221,7 @@ func (r *statementReader) actions(at string, negated bool, n node) error {
 	}
 	for _, v := range values {
 		if !actionForm.MatchString(v) {
-			return fmt.Errorf("%s: %q is no action; write service:Name, with * and ? as wildcards in the name", at, v)
+			return fmt.Errorf("%s: %q is not an action; write service:Name, with * and ? as wildcards in the name", at, v)
 		}
 	}
 	r.into.actions = selector[string]{given: true, negated: negated, values: values}
@@ -258,7 +258,7 @@ func (r *statementReader) resources(at string, negated bool, n node) error {
 
 // checkResource refuses what AWS calls invalid in a resource, a wildcard for the service and a variable before the fifth
 // colon, and an ARN of fewer than six parts: AWS lets a * at the end of a part "match beyond the colon", so which parts
-// are missing can't be told.
+// are missing is unknown.
 func checkResource(at, text string, p pattern) error {
 	if text == "*" {
 		return nil
@@ -278,7 +278,7 @@ func checkResource(at, text string, p pattern) error {
 	return nil
 }
 
-// check holds the statement against the elements that its place demands.
+// check checks that the statement has the elements that its shape demands, and no others.
 func (r *statementReader) check(shape Shape) error {
 	s := r.into
 	switch {
@@ -287,17 +287,17 @@ func (r *statementReader) check(shape Shape) error {
 	case !s.actions.given:
 		return fmt.Errorf("%s: Action is missing", r.at)
 	case shape == IdentityShape && s.principal != nil:
-		return fmt.Errorf("%s.Principal: a policy of an identity names no principal", r.at)
+		return fmt.Errorf("%s.Principal: a policy of an identity has no principal", r.at)
 	case shape != IdentityShape && s.principal == nil:
 		return fmt.Errorf("%s: Principal is missing", r.at)
 	case shape == TrustShape && s.resources.given:
-		return fmt.Errorf("%s.Resource: a trust policy names no resource", r.at)
+		return fmt.Errorf("%s.Resource: a trust policy has no resource", r.at)
 	case shape != TrustShape && !s.resources.given:
 		return fmt.Errorf("%s: Resource is missing", r.at)
 	case shape == TrustShape && s.principal.negated:
-		return fmt.Errorf("%s.NotPrincipal: a trust policy says whom it takes in, not whom it leaves out", r.at)
+		return fmt.Errorf("%s.NotPrincipal: a trust policy says who is included, not who is left out", r.at)
 	case s.principal != nil && s.principal.negated && s.Allow:
-		return fmt.Errorf("%s.NotPrincipal: only a Deny may say whom it spares", r.at)
+		return fmt.Errorf("%s.NotPrincipal: only a Deny may say whom it exempts", r.at)
 	case shape == IdentityShape && !sidForm.MatchString(strings.TrimPrefix(s.Sid, "#")):
 		return fmt.Errorf("%s.Sid: %q must be letters and digits", r.at, s.Sid)
 	}

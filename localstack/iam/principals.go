@@ -74,11 +74,11 @@ func (p *principals) add(at, kind, v string) error {
 	case kind == "AWS" && principalARNForm.MatchString(v):
 		p.arns = append(p.arns, v)
 	case kind == "AWS":
-		return fmt.Errorf("%s: %q names no principal; write an account, or the ARN of a user, role or session without wildcards", at, v)
+		return fmt.Errorf("%s: %q doesn't name a principal; write an account, or the ARN of a user, role or session without wildcards", at, v)
 	case kind == "Service" && serviceForm.MatchString(v):
 		p.services = append(p.services, v)
 	case kind == "Service":
-		return fmt.Errorf("%s: %q names no service; write it as lambda.amazonaws.com", at, v)
+		return fmt.Errorf("%s: %q doesn't name a service; write it as lambda.amazonaws.com", at, v)
 	default:
 		return fmt.Errorf("%s: principals of kind %q are not understood here; AWS and Service are", at, kind)
 	}
@@ -94,7 +94,7 @@ func (p *principals) all() []string {
 	return out
 }
 
-// match says how the element takes in who. A NotPrincipal spares a session only if it lists the session or
+// match says how the element includes who. A NotPrincipal exempts a session only if it lists the session or
 // "*", its role and its account, and nobody who has a permissions boundary, as AWS warns.
 func (p *principals) match(who *Principal, bounded bool) grip {
 	if !p.negated {

@@ -329,6 +329,6 @@ func TestTheTableIsSortedAndEachTypeStandsOnce(t *testing.T) {
 		}
 	}
 	if !slices.IsSorted(types) || len(slices.Compact(slices.Clone(types))) != len(types) {
-		t.Error("a type stands twice")
+		t.Error("a type appears twice")
 	}
 }
