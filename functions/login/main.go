@@ -15,7 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/front"
 	"github.com/stile-dev/stile/pkg/invoke"
-	"github.com/stile-dev/stile/pkg/kms"
+	"github.com/stile-dev/stile/pkg/kms/mac"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/operation/login"
 	"github.com/stile-dev/stile/pkg/presence"
@@ -38,7 +38,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	}
 	arrivals := front.NewLogins(front.Config[proof.UserRequest, wire.UserCredential]{
 		Cluster: f.Cluster,
-		MAC:     kms.NewMAC(awskms.NewFromConfig(f.AWS), f.Key(names.KeyChallenge)),
+		MAC:     mac.New(awskms.NewFromConfig(f.AWS), f.Key(names.KeyChallenge)),
 		Proxies: presence.New(presence.Config{DynamoDB: dynamodb.NewFromConfig(f.AWS), Table: f.Need(names.EnvTablePresence)}),
 		Sign:    invoke.Function[proof.UserRequest, wire.UserCredential](awslambda.NewFromConfig(f.AWS), f.Need(names.EnvSignUser)),
 	})

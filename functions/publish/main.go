@@ -15,7 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/document/publication"
-	"github.com/stile-dev/stile/pkg/kms"
+	"github.com/stile-dev/stile/pkg/kms/signer"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/store"
 	"github.com/stile-dev/stile/pkg/trigger"
@@ -35,7 +35,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 		return nil, err
 	}
 	db := dynamodb.NewFromConfig(f.AWS)
-	key := kms.NewKey(awskms.NewFromConfig(f.AWS), names.KeyPolicy, f.Key(names.KeyPolicy))
+	key := signer.New(awskms.NewFromConfig(f.AWS), names.KeyPolicy, f.Key(names.KeyPolicy))
 	p := publication.NewPublisher(publication.Config{
 		Cluster: f.Cluster,
 		Inputs:  store.New(store.Config{DynamoDB: db, State: f.Need(names.EnvTableState), Ledger: f.Need(names.EnvTableLedger)}),

@@ -8,17 +8,17 @@ import (
 
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/kms"
+	"github.com/stile-dev/stile/pkg/kms/signer"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
 // keys are the root key and the public halves of all that the trust document names.
-func keys(f app.Function) (root *kms.Key, public map[string]func(context.Context) (crypto.PublicKey, error)) {
+func keys(f app.Function) (root *signer.Key, public map[string]func(context.Context) (crypto.PublicKey, error)) {
 	api := awskms.NewFromConfig(f.AWS)
 	public = map[string]func(context.Context) (crypto.PublicKey, error){}
 	for _, purpose := range []string{names.KeyRoot, names.KeyPolicy, names.KeyUserSSH, names.KeyUserX509, names.KeyHostSSH, names.KeyHostX509} {
-		key := kms.NewKey(api, purpose, f.Key(purpose))
+		key := signer.New(api, purpose, f.Key(purpose))
 		public[purpose] = func(ctx context.Context) (crypto.PublicKey, error) { return key.Public(ctx) }
 		if purpose == names.KeyRoot {
 			root = key

@@ -17,7 +17,8 @@ import (
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/issue"
-	"github.com/stile-dev/stile/pkg/kms"
+	"github.com/stile-dev/stile/pkg/kms/mac"
+	"github.com/stile-dev/stile/pkg/kms/signer"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/store"
 	"github.com/stile-dev/stile/pkg/store/issuance"
@@ -39,7 +40,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	}
 	caller, err := sts.New(sts.Config{Endpoint: cmp.Or(f.Optional("AWS_ENDPOINT_URL_STS"), f.Optional("AWS_ENDPOINT_URL"))})
 	keys, db := awskms.NewFromConfig(f.AWS), dynamodb.NewFromConfig(f.AWS)
-	ssh, x509 := kms.NewKey(keys, names.KeyHostSSH, f.Key(names.KeyHostSSH)), kms.NewKey(keys, names.KeyHostX509, f.Key(names.KeyHostX509))
+	ssh, x509 := signer.New(keys, names.KeyHostSSH, f.Key(names.KeyHostSSH)), signer.New(keys, names.KeyHostX509, f.Key(names.KeyHostX509))
 	kept := issuance.New(store.Config{
 		DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
 	})
@@ -48,7 +49,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	})
 	hosts := issue.NewHosts(issue.HostConfig{
 		Cluster: f.Cluster, Fleet: f.Match(names.EnvFleetRole), STS: caller, Store: kept,
-		Documents: head.NewVerifier(documents, f.Cluster), MAC: kms.NewMAC(keys, f.Key(names.KeyChallenge)),
+		Documents: head.NewVerifier(documents, f.Cluster), MAC: mac.New(keys, f.Key(names.KeyChallenge)),
 		SSH:  func(ctx context.Context) (issue.Signer, error) { return ssh.Signer(ctx) },
 		X509: func(ctx context.Context) (issue.Signer, error) { return x509.Signer(ctx) },
 	})

@@ -17,7 +17,8 @@ import (
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/issue"
-	"github.com/stile-dev/stile/pkg/kms"
+	"github.com/stile-dev/stile/pkg/kms/mac"
+	"github.com/stile-dev/stile/pkg/kms/signer"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/store"
@@ -40,7 +41,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	}
 	caller, err := sts.New(sts.Config{Endpoint: cmp.Or(f.Optional("AWS_ENDPOINT_URL_STS"), f.Optional("AWS_ENDPOINT_URL"))})
 	keys, db := awskms.NewFromConfig(f.AWS), dynamodb.NewFromConfig(f.AWS)
-	ssh, x509 := kms.NewKey(keys, names.KeyUserSSH, f.Key(names.KeyUserSSH)), kms.NewKey(keys, names.KeyUserX509, f.Key(names.KeyUserX509))
+	ssh, x509 := signer.New(keys, names.KeyUserSSH, f.Key(names.KeyUserSSH)), signer.New(keys, names.KeyUserX509, f.Key(names.KeyUserX509))
 	kept := issuance.New(store.Config{
 		DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
 	})
@@ -48,7 +49,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 	})
 	users := issue.NewUsers(issue.UserConfig{
-		Cluster: f.Cluster, Store: kept, Documents: head.NewVerifier(documents, f.Cluster), MAC: kms.NewMAC(keys, f.Key(names.KeyChallenge)),
+		Cluster: f.Cluster, Store: kept, Documents: head.NewVerifier(documents, f.Cluster), MAC: mac.New(keys, f.Key(names.KeyChallenge)),
 		Methods: map[string]issue.Authenticator{
 			resource.MethodIAM: issue.IAM{STS: caller, Mappings: kept.Mappings, Bootstrap: f.Match(names.EnvBootstrapAdmin)},
 		},

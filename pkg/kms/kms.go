@@ -1,118 +1,19 @@
-// Package kms signs and authenticates with keys that cannot leave AWS KMS: a [Key] is a P-256 signing key, a
-// [MAC] the key of login and join challenges.
+// Package kms turns refusals of AWS KMS into faults. The packages below it use keys that cannot leave AWS KMS: signer
+// signs, mac makes and verifies the codes of challenges, and a function contains only what its role may do.
 //
-// It decides nothing. Its entry points are [NewKey] and [NewMAC].
+// It calls nothing. Its entry point is [Refused].
 package kms
 
 import (
-	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
-	"sync"
 
-	"github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// API is what we use of a *kms.Client.
-type API interface {
-	Sign(context.Context, *kms.SignInput, ...func(*kms.Options)) (*kms.SignOutput, error)
-	GetPublicKey(context.Context, *kms.GetPublicKeyInput, ...func(*kms.Options)) (*kms.GetPublicKeyOutput, error)
-	GenerateMac(context.Context, *kms.GenerateMacInput, ...func(*kms.Options)) (*kms.GenerateMacOutput, error)
-	VerifyMac(context.Context, *kms.VerifyMacInput, ...func(*kms.Options)) (*kms.VerifyMacOutput, error)
-}
-
-// Key is a signing key. It may be used by several goroutines.
-type Key struct {
-	api     API
-	arn     string
-	purpose string
-
-	mu     sync.Mutex
-	public *ecdsa.PublicKey // fetched once: it never changes, and each call is billed
-}
-
-// NewKey names a key by its ARN; purpose is for messages.
-func NewKey(api API, purpose, arn string) *Key { return &Key{api: api, purpose: purpose, arn: arn} }
-
-// Public returns the public key.
-func (k *Key) Public(ctx context.Context) (*ecdsa.PublicKey, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.public != nil {
-		return k.public, nil
-	}
-	out, err := k.api.GetPublicKey(ctx, &kms.GetPublicKeyInput{KeyId: &k.arn})
-	if err != nil {
-		return nil, k.refused("show its public half", err)
-	}
-	any, err := x509.ParsePKIXPublicKey(out.PublicKey)
-	if err != nil {
-		return nil, fmt.Errorf("reading the public half of the %s key: %w", k.purpose, err)
-	}
-	pub, ok := any.(*ecdsa.PublicKey)
-	if !ok || pub.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("reading the public half of the %s key: it is not ECDSA on P-256", k.purpose)
-	}
-	k.public = pub
-	return pub, nil
-}
-
-// Signer returns a signer whose calls belong to ctx. It is for one goroutine.
-func (k *Key) Signer(ctx context.Context) (*Signer, error) {
-	pub, err := k.Public(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &Signer{ctx: ctx, key: k, public: pub}, nil
-}
-
-// Signer is a crypto.Signer that remembers the request ids of its signatures.
-type Signer struct {
-	ctx      context.Context //nolint:containedctx // crypto.Signer has no context of its own
-	key      *Key
-	public   *ecdsa.PublicKey
-	requests []string
-}
-
-// Public returns the public key, an *ecdsa.PublicKey.
-func (s *Signer) Public() crypto.PublicKey { return s.public }
-
-// Requests returns the KMS request ids of all signatures so far.
-func (s *Signer) Requests() []string { return s.requests }
-
-// Sign signs a SHA-256 digest and returns ECDSA in DER. The randomness is KMS's own.
-func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if opts.HashFunc() != crypto.SHA256 || len(digest) != crypto.SHA256.Size() {
-		return nil, fmt.Errorf("signing with the %s key: only SHA-256 digests are signed", s.key.purpose)
-	}
-	out, err := s.key.api.Sign(s.ctx, &kms.SignInput{
-		KeyId: &s.key.arn, Message: digest, MessageType: types.MessageTypeDigest,
-		SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256,
-	})
-	if err != nil {
-		return nil, s.key.refused("sign", err)
-	}
-	id, _ := middleware.GetRequestIDMetadata(out.ResultMetadata)
-	s.requests = append(s.requests, id)
-	return out.Signature, nil
-}
-
-// refused says in the fault which key failed, and with which AWS error code: that is what an administrator needs.
-func (k *Key) refused(verb string, err error) error {
-	return refused("the "+k.purpose+" key", verb, err)
-}
-
-func refused(what, verb string, err error) error {
+// Refused says in a fault which key did not do what, and with which AWS error code: that is what an administrator needs.
+func Refused(key, verb string, err error) error {
 	code := "no answer"
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		code = api.ErrorCode()
@@ -120,7 +21,7 @@ func refused(what, verb string, err error) error {
 	hint := "ask an administrator to check the key's state, its key policy and the function's role"
 	switch code {
 	case "ThrottlingException", "LimitExceededException", "no answer", "KMSInternalException", "DependencyTimeoutException":
-		return fault.Newf(fault.Unavailable, "try again in a few seconds", "%s did not %s: %s", what, verb, code).Because(err)
+		return fault.Newf(fault.Unavailable, "try again in a few seconds", "the %s key did not %s: %s", key, verb, code).Because(err)
 	}
-	return fault.Newf(fault.Internal, hint, "%s did not %s: %s", what, verb, code).Because(err)
+	return fault.Newf(fault.Internal, hint, "the %s key did not %s: %s", key, verb, code).Because(err)
 }

@@ -1,4 +1,4 @@
-package kms_test
+package signer_test
 
 import (
 	"context"
@@ -18,12 +18,11 @@ import (
 	smithymiddleware "github.com/aws/smithy-go/middleware"
 
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/kms"
+	"github.com/stile-dev/stile/pkg/kms/signer"
 )
 
 // vault is KMS with one key.
 type vault struct {
-	kms.API
 	key     *ecdsa.PrivateKey
 	fetched int
 	fail    error
@@ -51,10 +50,6 @@ func (v *vault) Sign(_ context.Context, in *awskms.SignInput, _ ...func(*awskms.
 	return out, err
 }
 
-func (v *vault) VerifyMac(context.Context, *awskms.VerifyMacInput, ...func(*awskms.Options)) (*awskms.VerifyMacOutput, error) {
-	return nil, v.fail
-}
-
 func newVault(t *testing.T) *vault {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -65,7 +60,7 @@ func newVault(t *testing.T) *vault {
 
 func TestASignerSignsDigestsAndRemembersRequestIDs(t *testing.T) {
 	v := newVault(t)
-	key := kms.NewKey(v, "user-ssh", "arn")
+	key := signer.New(v, "user-ssh", "arn")
 	for range 2 {
 		s, err := key.Signer(t.Context())
 		if err != nil {
@@ -93,7 +88,7 @@ func TestASignerSignsDigestsAndRemembersRequestIDs(t *testing.T) {
 
 func TestARefusalOfKMSNamesTheKeyAndTheCode(t *testing.T) {
 	v := newVault(t)
-	s, err := kms.NewKey(v, "user-ssh", "arn").Signer(t.Context())
+	s, err := signer.New(v, "user-ssh", "arn").Signer(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,28 +102,12 @@ func TestARefusalOfKMSNamesTheKeyAndTheCode(t *testing.T) {
 	}
 	fresh := newVault(t)
 	fresh.fail = &smithy.GenericAPIError{Code: "NotFoundException"}
-	key := kms.NewKey(fresh, "root", "arn")
+	key := signer.New(fresh, "root", "arn")
 	if _, err := key.Signer(t.Context()); err == nil {
 		t.Error("a signer of no key")
 	}
 	fresh.fail = nil
 	if _, err := key.Signer(t.Context()); err != nil {
 		t.Errorf("a failure was kept: %v", err)
-	}
-}
-
-func TestAWrongCodeIsNoFailureOfKMS(t *testing.T) {
-	v := newVault(t)
-	mac := kms.NewMAC(v, "arn")
-	if err := mac.Verify(t.Context(), []byte("m"), []byte("c")); err != nil {
-		t.Errorf("a right one: %v", err)
-	}
-	v.fail = &types.KMSInvalidMacException{}
-	if err := mac.Verify(t.Context(), []byte("m"), []byte("c")); fault.From(err).Code != fault.Unauthenticated {
-		t.Errorf("got %v", err)
-	}
-	v.fail = &smithy.GenericAPIError{Code: "AccessDeniedException"}
-	if err := mac.Verify(t.Context(), []byte("m"), []byte("c")); fault.From(err).Code != fault.Internal {
-		t.Errorf("got %v", err)
 	}
 }
