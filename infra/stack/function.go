@@ -97,7 +97,7 @@ var functions = []function{
 		may: func() []statement {
 			return []statement{
 				keyUse("MakeChallenges", "kms:GenerateMac", macing, names.KeyChallenge),
-				items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
+				items(tablePresence, "ReadPresence", reading, names.Proxy),
 				invoke(fnSignUser),
 			}
 		},
