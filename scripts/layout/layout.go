@@ -142,7 +142,7 @@ func (t *Tree) Violations() []Violation {
 	for _, dir := range t.sorted() {
 		p := t.Packages[dir]
 		for _, rule := range []func(*Package) []Violation{
-			t.rows, t.pure, t.sides, t.apart, t.borders, t.words, t.place,
+			t.rows, t.pure, t.sides, t.apart, t.borders, t.loaded, t.words, t.place,
 		} {
 			out = append(out, rule(p)...)
 		}

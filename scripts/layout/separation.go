@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/goccy/go-yaml"
 )
 
 // code is a package that only a function with a right, or with an API, may contain.
@@ -35,8 +38,39 @@ var codes = []code{
 	{"pkg/ledger", right(`item ledger event#`), "it writes no event"},
 	{"pkg/presence", right(`item presence`), "it may not see who is there"},
 	{"pkg/kms", right(`key `), "it may use no key"},
+	{"pkg/kms/signer", right(`key \S+ (\S+ )*Sign\b`), "it may sign with no key"},
+	{"pkg/kms/mac", right(`key \S+ (\S+ )*(GenerateMac|VerifyMac)\b`), "it may neither make nor verify a code"},
 	{"pkg/invoke", right(`function `), "it may call no function"},
 	{"pkg/front", right(`function sign-`), "it hands nothing to a signer"},
+}
+
+// function is one of functions/, with what it may do.
+type function struct {
+	name   string
+	rights string
+	serves bool
+}
+
+func (t *Tree) function(name string) function { return function{name, t.rights(name), t.serves(name)} }
+
+// holds reports whether the function may contain the code.
+func (f function) holds(c code) bool {
+	if c.right == nil {
+		return f.serves
+	}
+	return c.right.MatchString(f.rights)
+}
+
+// codeOf returns the rule about a package: its own, or else that of the nearest package above it.
+func codeOf(dir string) (code, bool) {
+	for ; dir != "."; dir = path.Dir(dir) {
+		for _, c := range codes {
+			if c.dir == dir {
+				return c, true
+			}
+		}
+	}
+	return code{}, false
 }
 
 // apart: a function contains no code for what its role may not do, however indirectly.
@@ -45,21 +79,19 @@ func (t *Tree) apart(p *Package) []Violation {
 	if !ok || p.Name != "main" {
 		return nil
 	}
-	rights, served := t.rights(name), t.serves(name)
-	var out []Violation
+	f := t.function(name)
+	out := f.outside(p, "")
 	reached := t.reach(p.Dir)
 	for _, dir := range slices.Sorted(maps.Keys(reached)) {
-		for _, c := range codes {
-			// The packages below a named one have their own rows where that matters.
-			if dir != c.dir && (c.dir != "pkg/operation" || !under(dir, c.dir)) {
-				continue
-			}
-			if may := c.right == nil && served || c.right != nil && c.right.MatchString(rights); !may {
-				out = append(out, Violation{p.Dir, Module + "/" + dir, fmt.Sprintf("%s (it comes by %s)", c.reason, reached[dir])})
-			}
+		by := fmt.Sprintf(" (it comes by %s)", reached[dir])
+		if c, found := codeOf(dir); found && !f.holds(c) {
+			out = append(out, Violation{p.Dir, Module + "/" + dir, c.reason + by})
+		}
+		if q := t.Packages[dir]; q != nil {
+			out = append(out, f.outside(q, fmt.Sprintf(" (functions/%s contains it)", name))...)
 		}
 	}
-	return out
+	return append(out, assembly(p)...)
 }
 
 // rights are a function's rows of infra/testdata/who-may.txt, without its name and with single blanks.
@@ -80,5 +112,22 @@ func (t *Tree) rights(function string) string {
 // serves reports whether openapi.yaml has an operation with the function's tag.
 func (t *Tree) serves(function string) bool {
 	text, err := os.ReadFile(filepath.Join(t.Root, "openapi.yaml"))
-	return err == nil && strings.Contains(string(text), "tags: ["+function+"]")
+	if err != nil {
+		return false
+	}
+	var api struct {
+		Paths map[string]map[string]any `yaml:"paths"`
+	}
+	if err := yaml.Unmarshal(text, &api); err != nil {
+		return false // nothing in it can be relied on
+	}
+	for _, item := range api.Paths {
+		for _, operation := range item {
+			fields, _ := operation.(map[string]any)
+			if tags, _ := fields["tags"].([]any); slices.Contains(tags, any(function)) {
+				return true
+			}
+		}
+	}
+	return false
 }

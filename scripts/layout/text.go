@@ -16,31 +16,7 @@ type use struct {
 
 // uses finds selections of names from an imported package, such as time.Now, as calls or as values.
 func (f File) uses(pkg string, names []string) []use {
-	local := pkg
-	imported := false
-	for _, i := range f.AST.Imports {
-		if to, err := strconv.Unquote(i.Path.Value); err == nil && to == pkg {
-			imported = true
-			if i.Name != nil {
-				local = i.Name.Name
-			}
-		}
-	}
-	if !imported {
-		return nil
-	}
-	var out []use
-	ast.Inspect(f.AST, func(n ast.Node) bool {
-		s, ok := n.(*ast.SelectorExpr)
-		if !ok || !slices.Contains(names, s.Sel.Name) {
-			return true
-		}
-		if x, ok := s.X.(*ast.Ident); ok && x.Name == local {
-			out = append(out, use{f.at(s), s.Sel.Name})
-		}
-		return true
-	})
-	return out
+	return slices.DeleteFunc(f.selected(pkg), func(u use) bool { return u.name != "*" && !slices.Contains(names, u.name) })
 }
 
 func (f File) at(n ast.Node) string {

@@ -1,0 +1,4 @@
+// Command admin hides what it uses.
+package main
+
+import . "github.com/aws/aws-sdk-go-v2/service/dynamodb"

@@ -1,0 +1,2 @@
+// Package answer is below the one that serves.
+package answer

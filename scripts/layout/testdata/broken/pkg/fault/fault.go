@@ -1,0 +1,2 @@
+// Package fault is there.
+package fault

@@ -1,0 +1,2 @@
+// Package mac makes codes.
+package mac

@@ -1,0 +1,2 @@
+// Package signer signs.
+package signer

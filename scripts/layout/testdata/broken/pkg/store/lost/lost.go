@@ -1,0 +1,2 @@
+// Package lost has no rule of its own.
+package lost

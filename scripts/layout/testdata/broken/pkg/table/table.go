@@ -1,0 +1,2 @@
+// Package table is there.
+package table
