@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/tunnel"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
@@ -259,5 +262,21 @@ func TestWhoSaysNothingIsNotWaitedFor(t *testing.T) {
 	_ = silent.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.Copy(io.Discard, silent); err != nil {
 		t.Errorf("still open after %s: %v", time.Since(began), err)
+	}
+}
+
+func TestWhoProvesHimselfAndNamesNoUseIsNotWaitedFor(t *testing.T) {
+	b := newBench(t)
+	user := b.reader()
+	conn := tls.Client(b.connect("192.0.2.7:5555"), &tls.Config{
+		Certificates: []tls.Certificate{*user.TLS}, NextProtos: []string{names.ALPNTarget}, MinVersion: tls.VersionTLS13,
+		InsecureSkipVerify: true, // whom the client believes is not what is tested
+	})
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if err := conn.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection is still open")
 	}
 }

@@ -1,5 +1,8 @@
 package sshd
 
+// RunAs makes a server believe that it runs as a user.
+func RunAs(euid int) func(*Config) { return func(c *Config) { c.euid = func() int { return euid } } }
+
 // AskTerminal reads a pty-req's payload and gives TERM, the size as columns and rows, and how many modes there are.
 func AskTerminal(payload []byte) (term string, columns, rows uint16, modes int, ok bool) {
 	t, ok := parseTerminal(payload)

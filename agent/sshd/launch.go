@@ -51,7 +51,7 @@ func (s *channel) account() (account.Account, error) {
 	if err != nil {
 		return a, fault.Newf(fault.Unavailable, "ask the node's administrator", "login %q could not be looked up on this node", login).Because(err)
 	}
-	if me := os.Geteuid(); me != 0 && int(a.UID) != me {
+	if me := s.connection.server.config.euid(); me != 0 && int(a.UID) != me {
 		return a, fault.Newf(fault.Denied, "use the login that the agent runs as, or run the agent as root",
 			"the agent on this node doesn't run as root and serves only its own user, not %q", login)
 	}
@@ -60,7 +60,7 @@ func (s *channel) account() (account.Account, error) {
 
 // owner gives the terminal to the user when the agent is root.
 func (s *channel) owner(a account.Account) *owner {
-	if os.Geteuid() != 0 {
+	if s.connection.server.config.euid() != 0 {
 		return nil
 	}
 	gid := int(a.GID)
@@ -86,7 +86,7 @@ func (s *channel) command(a account.Account, command, dir string) *exec.Cmd {
 	if command != "" {
 		cmd.Args = []string{filepath.Base(a.Shell), "-c", command}
 	}
-	if os.Geteuid() == 0 {
+	if s.connection.server.config.euid() == 0 {
 		cmd.SysProcAttr.Credential = a.Credential()
 	}
 	return cmd

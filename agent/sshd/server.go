@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -36,6 +37,8 @@ type Config struct {
 	Log       *slog.Logger     // nil discards
 	Now       func() time.Time // nil is time.Now
 	AuthTime  time.Duration    // for a user to be admitted; 0 is 10 s
+
+	euid func() int // whom the agent runs as; nil is os.Geteuid
 }
 
 // Server serves SSH connections. It is safe for concurrent use.
@@ -51,6 +54,9 @@ func New(c Config) *Server {
 	}
 	if c.AuthTime == 0 {
 		c.AuthTime = authTime
+	}
+	if c.euid == nil {
+		c.euid = os.Geteuid
 	}
 	return &Server{c}
 }

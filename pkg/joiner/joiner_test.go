@@ -297,6 +297,46 @@ func TestAnAnswerThatDoesNotVerifyIsRefused(t *testing.T) {
 	}
 }
 
+// request is what an agent with these keys sends.
+func request(t *testing.T, keys joiner.Keys) wire.JoinRequest {
+	t.Helper()
+	ssh, err := x509.MarshalPKIXPublicKey(keys.SSH.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tls, err := x509.MarshalPKIXPublicKey(keys.TLS.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire.JoinRequest{SSHKey: ssh, TLSKey: tls, Token: "nodes", Targets: []string{"node/web-1"}}
+}
+
+func TestACredentialIsForBothKeys(t *testing.T) {
+	a, keys := newAuthority(t), newKeys(t)
+	w, holder := a.credential(request(t, keys)), document.NewHolder("", "")
+	if _, err := joiner.Open(w, identity.KindAgent, keys, holder, time.Now(), false); err != nil {
+		t.Fatal(err)
+	}
+	for name, mixed := range map[string]joiner.Keys{
+		"another TLS key": {SSH: keys.SSH, TLS: tunneltest.Key(t)}, "another SSH key": {SSH: tunneltest.Key(t), TLS: keys.TLS},
+	} {
+		if c, err := joiner.Open(w, identity.KindAgent, mixed, holder, time.Now(), false); err == nil {
+			t.Errorf("with %s it is the credential of %s", name, c.Host.ID)
+		}
+	}
+}
+
+// Both certificates of a credential are issued together: one from before, though of the same host and keys, may say
+// something else.
+func TestTheHostCertificateOfAnotherCredentialIsRefused(t *testing.T) {
+	a, keys := newAuthority(t), newKeys(t)
+	before, w := a.credential(request(t, keys)), a.credential(request(t, keys))
+	w.SSHCertificate = before.SSHCertificate
+	if c, err := joiner.Open(w, identity.KindAgent, keys, document.NewHolder("", ""), time.Now(), false); err == nil {
+		t.Errorf("taken for the credential of %s", c.Host.ID)
+	}
+}
+
 func TestAPinThatIsNotTheClustersRefusesTheJoin(t *testing.T) {
 	a := newAuthority(t)
 	root := document.KeyID(a.cluster.Keys[names.KeyRoot].Public())

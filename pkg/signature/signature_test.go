@@ -211,6 +211,16 @@ func TestAnyAlterationIsRefused(t *testing.T) {
 	}
 }
 
+// A signature that holds doesn't make up for a key id that is wrong.
+func TestACallThatNamesAnotherKeyIsRefused(t *testing.T) {
+	key, other := newKey(t), newKey(t)
+	c := signed(t, key)
+	sign(t, &c, key, signature.Params{Created: now, Nonce: nonce, KeyID: document.KeyID(&other.PublicKey)})
+	if p, err := signature.Verify(c.message(), &key.PublicKey, now); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("taken as %+v: %v", p, err)
+	}
+}
+
 // Whatever bytes a call is made of, changing one covered value refuses it.
 func TestPropertyNothingCoveredCanBeChanged(t *testing.T) {
 	key := newKey(t)

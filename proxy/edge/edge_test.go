@@ -364,6 +364,28 @@ func TestSec_S16_OneAddressHasABoundedNumber(t *testing.T) {
 	}
 }
 
+// TestSec_S16_ANetworkOfIPv6IsOneAddress: whoever has an IPv6 address usually has its /64, and doesn't get limits anew
+// for each address in it.
+func TestSec_S16_ANetworkOfIPv6IsOneAddress(t *testing.T) {
+	p := newPort(t, edge.Limits{Unknown: 1, Time: time.Hour}, loopback)
+	serve := func(source string) bool {
+		raw := p.raw(t)
+		if _, err := raw.Write(header(1, 0x21, netip.MustParseAddrPort(source), 0)); err != nil {
+			t.Fatal(err)
+		}
+		return echoed(client(raw, proto), 'x')
+	}
+	if !serve("[2001:db8::1]:1") {
+		t.Fatal("the first connection of a network is not served")
+	}
+	if serve("[2001:db8::ffff:0:0:2]:1") {
+		t.Error("another address of the network is served")
+	}
+	if !serve("[2001:db8:0:1::1]:1") {
+		t.Error("the network beside it is not served")
+	}
+}
+
 // TestSec_S16_AFloodLeavesNothing: hundreds of half-open handshakes and floods of key updates; goroutines are back
 // to what they were.
 func TestSec_S16_AFloodLeavesNothing(t *testing.T) {
