@@ -26,7 +26,7 @@ import (
 var list string
 
 func main() {
-	since := flag.String("since", "", "only mutants of files that changed since this commit, and the list's own changes")
+	since := flag.String("since", "", "only mutants of files that changed since this commit, and those that changed themselves")
 	only := flag.String("only", "", "only mutants whose sentence or file matches this regular expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -47,17 +47,14 @@ func run(ctx context.Context, since, only string) (survivors int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	pick, err := regexp.Compile(only)
-	if err != nil {
-		return 0, fmt.Errorf("-only is no regular expression: %w", err)
-	}
-	changed, err := changes(ctx, since)
-	if err != nil {
+	if mutants, err = matching(mutants, only); err != nil {
 		return 0, err
 	}
-	mutants = slices.DeleteFunc(mutants, func(m Mutant) bool {
-		return !pick.MatchString(m.Sentence) && !pick.MatchString(m.File) || since != "" && !slices.Contains(changed, m.File)
-	})
+	if since != "" {
+		if mutants, err = changed(ctx, mutants, since); err != nil {
+			return 0, err
+		}
+	}
 	for _, m := range mutants {
 		killer, err := m.hunt(ctx)
 		switch {
@@ -77,16 +74,55 @@ func run(ctx context.Context, since, only string) (survivors int, err error) {
 	return survivors, nil
 }
 
-// changes lists the files that differ from a commit.
-func changes(ctx context.Context, since string) ([]string, error) {
-	if since == "" {
-		return nil, nil
-	}
-	out, err := exec.CommandContext(ctx, "git", "diff", "--name-only", since).Output()
+// matching returns the mutants whose sentence or file matches an expression. That none does is an error: somebody who
+// misspelt a package would otherwise believe that it passed.
+func matching(mutants []Mutant, expression string) ([]Mutant, error) {
+	pick, err := regexp.Compile(expression)
 	if err != nil {
-		return nil, fmt.Errorf("asking git what changed since %s: %w", since, err)
+		return nil, fmt.Errorf("-only is no regular expression: %w", err)
 	}
-	return strings.Fields(string(out)), nil
+	mutants = slices.DeleteFunc(mutants, func(m Mutant) bool { return !pick.MatchString(m.Sentence) && !pick.MatchString(m.File) })
+	if len(mutants) == 0 {
+		return nil, fmt.Errorf("no mutant's sentence or file matches %q", expression)
+	}
+	return mutants, nil
+}
+
+const listFile = "scripts/mutate/mutants.txt"
+
+// changed returns the mutants whose file differs from that of a commit, and those that the commit's list does not have
+// as they are now. None is a fine answer: nothing that a rule is about changed.
+func changed(ctx context.Context, mutants []Mutant, since string) ([]Mutant, error) {
+	files, err := git(ctx, "diff", "--name-only", since, "--")
+	if err != nil {
+		return nil, err
+	}
+	var before []Mutant
+	if there, err := git(ctx, "ls-tree", "--name-only", since, listFile); err != nil {
+		return nil, err
+	} else if there != "" { // else the list is new, and so is each mutant
+		text, err := git(ctx, "show", since+":"+listFile)
+		if err != nil {
+			return nil, err
+		}
+		if before, err = Parse(text); err != nil {
+			return nil, fmt.Errorf("reading the list of %s: %w", since, err)
+		}
+	}
+	return news(mutants, before, strings.Fields(files)), nil
+}
+
+// news returns the mutants that are not in the list from before, or whose file is among those that changed.
+func news(mutants, before []Mutant, files []string) []Mutant {
+	return slices.DeleteFunc(mutants, func(m Mutant) bool { return slices.Contains(before, m) && !slices.Contains(files, m.File) })
+}
+
+func git(ctx context.Context, arguments ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "git", arguments...).Output()
+	if err != nil {
+		return "", fmt.Errorf("asking git (%s) what changed: %w", strings.Join(arguments, " "), err)
+	}
+	return string(out), nil
 }
 
 // Mutant is one rule broken in one place.

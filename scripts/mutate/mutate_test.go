@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,6 +66,63 @@ func TestAMutantsLinesStandInItsFileOnce(t *testing.T) {
 		if got, err := m.Broken(text); err == nil {
 			t.Errorf("%q became %q", text, got)
 		}
+	}
+}
+
+func TestAPickThatMatchesNothingIsAnError(t *testing.T) {
+	all := []Mutant{{Sentence: "One.", File: "a/one.go"}, {Sentence: "Two.", File: "b/two.go"}}
+	for pick, want := range map[string]int{"": 2, "^One": 1, "^b/": 1, "zzz": 0, "(": 0} {
+		got, err := matching(slices.Clone(all), pick)
+		if len(got) != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %v, %v", pick, got, err)
+		}
+	}
+}
+
+// A commit may change a mutant's file, the mutant's lines, or neither; only in the last case it is not tried again.
+func TestWhatChangedIsTriedAgain(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write := func(name, text string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do := func(arguments ...string) {
+		t.Helper()
+		arguments = append([]string{"-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"}, arguments...)
+		if _, err := git(t.Context(), arguments...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("init", "-q")
+	write("a.go", "a\n")
+	write("b.go", "b\n")
+	do("add", ".")
+	do("commit", "-q", "-m", "without a list")
+	const text = "# A.\na.go\n-a\n\n# B.\nb.go\n-b\n\n# C.\nb.go\n-b\n+c\n"
+	write(listFile, text)
+	do("add", ".")
+	do("commit", "-q", "-m", "with one")
+	write("a.go", "a\na2\n")
+	now := strings.Replace(text, "+c", "+d", 1)
+	write(listFile, now)
+	for since, want := range map[string]string{"HEAD": "A. C.", "HEAD~1": "A. B. C."} {
+		mutants, err := Parse(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mutants, err = changed(t.Context(), mutants, since)
+		var got []string
+		for _, m := range mutants {
+			got = append(got, m.Sentence)
+		}
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("since %s: %q, %v, want %q", since, got, err, want)
+		}
+	}
+	if got, err := changed(t.Context(), nil, "no-such-commit"); err == nil {
+		t.Errorf("since a commit that is not there: %v", got)
 	}
 }
 
