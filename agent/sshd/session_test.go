@@ -330,14 +330,21 @@ func TestBeingSwitchedIsTheSameAsBySystemMeans(t *testing.T) {
 }
 
 func TestAnAgentThatIsNotRootServesOnlyItsOwnUser(t *testing.T) {
-	const nobody = 65534
-	b := newBench(t, sshd.RunAs(nobody))
-	c, _, err := b.try("root", signer(t, b.cluster.User(tunneltest.User{Logins: []string{"root"}})))
-	if err != nil {
+	passwd := filepath.Join(t.TempDir(), "passwd")
+	const lines = "root:x:0:0::/:/bin/sh\nself:x:65533:65533::/:/bin/sh\nother:x:65532:65533::/:/bin/sh\n"
+	if err := os.WriteFile(passwd, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, errs, status := run(t, c, "id"); status != 255 || !strings.Contains(errs, "serves only its own user") {
-		t.Errorf("status %d, %q", status, errs)
+	b := newBench(t, sshd.RunAs(65533), func(c *sshd.Config) { c.Accounts.Passwd = passwd })
+	for login, served := range map[string]bool{"self": true, "root": false, "other": false} {
+		c, _, err := b.try(login, signer(t, b.cluster.User(tunneltest.User{Logins: []string{login}})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, errs, status := run(t, c, "echo served")
+		if served && (status != 0 || out != "served\n") || !served && (status != 255 || !strings.Contains(errs, "serves only its own user")) {
+			t.Errorf("%s: status %d, %q, %q", login, status, out, errs)
+		}
 	}
 }
 
