@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,11 +33,11 @@ func TestARunOnAnAccountRecordsAndCleansUp(t *testing.T) {
 	t.Parallel()
 	f, into := newFake(t), filepath.Join(t.TempDir(), "goldens")
 	f.broken = "TrentService.VerifyMac" // so that one behaviour is not as it should be
-	run, out := suite(t, f, "-endpoint", "aws", "-goldens", into, "-prefix", "mine",
+	run, out := suite(t, f, "-endpoint", "aws", "-goldens", into, "-prefix", mine,
 		"-test.run", "^(TestAPIGatewayPaths|TestCloudFormationWalks|TestASignature|TestMacs|TestIfNoneMatch|TestDynamoDBTransactions|"+
 			"TestLambdaAnswers|TestStreamsSet)")
 	err := run.Run()
-	for _, want := range []string{"account  " + localAccount, "Region   us-east-1", "prefix   mine", "PREFIX=mine CLEAN=1", "Nothing stays but"} {
+	for _, want := range []string{"account  " + localAccount, "Region   us-east-1", "prefix   " + mine, "PREFIX=" + mine + " CLEAN=1", "Nothing stays but"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the run doesn't say %q", want)
 		}
@@ -50,7 +49,7 @@ func TestARunOnAnAccountRecordsAndCleansUp(t *testing.T) {
 		t.Errorf("stacks stay: %v", left)
 	}
 	for _, s := range f.stacks {
-		if s.Tag != "mine" || !strings.HasPrefix(s.Name, "mine-") {
+		if s.Tag != mine || !strings.HasPrefix(s.Name, mine+"-") {
 			t.Errorf("stack %s has tag %q", s.Name, s.Tag)
 		}
 		if bucket := s.Outputs["Bucket"]; bucket != "" && len(f.objects(bucket)) != 0 {
@@ -88,12 +87,12 @@ func TestAnInterruptedRunCleansUp(t *testing.T) {
 	}
 	t.Parallel()
 	f := newFake(t)
-	run, out := suite(t, f, "-endpoint", "aws", "-goldens", t.TempDir(), "-prefix", "mine", "-test.run", "^TestLambdaTries")
+	run, out := suite(t, f, "-endpoint", "aws", "-goldens", t.TempDir(), "-prefix", mine, "-test.run", "^TestLambdaTries")
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
 	for name := range f.made {
-		if name == "mine-world" {
+		if name == mine+"-world" {
 			break
 		}
 	}
@@ -116,28 +115,13 @@ func TestCleaningDeletesWhatARunLeftAndNothingElse(t *testing.T) {
 	}
 	t.Parallel()
 	f := newFake(t)
-	stack := func(name, value string) {
-		raw, err := os.ReadFile(templatePath("store"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		form := url.Values{
-			"StackName": {name}, "TemplateBody": {string(raw)}, "Capabilities.member.1": {"CAPABILITY_NAMED_IAM"},
-			"Parameters.member.1.ParameterKey": {"Prefix"}, "Parameters.member.1.ParameterValue": {"mine"},
-		}
-		if value != "" {
-			form.Set("Tags.member.1.Key", tag)
-			form.Set("Tags.member.1.Value", value)
-		}
-		f.make(form)
-	}
-	stack("mine-store", "mine")
-	stack("mine-by-hand", "")
-	stack("mine-too-store", "mine-too")
+	f.stack(mine+"-store", mine)
+	f.stack(mine+"-by-hand", "")
+	f.stack(another+"-store", another)
 	client := kms.NewFromConfig(aws.Config{Region: localRegion, Credentials: static(f.admin), BaseEndpoint: &f.endpoint})
 	state := map[string]string{}
 	policy := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + localAccount + `:root"},"Action":"kms:*","Resource":"*"}}`
-	for _, owner := range []string{"mine", "another"} {
+	for _, owner := range []string{mine, another} {
 		made, err := client.CreateKey(t.Context(), newKey(&policy))
 		if err != nil {
 			t.Fatal(err)
@@ -145,27 +129,27 @@ func TestCleaningDeletesWhatARunLeftAndNothingElse(t *testing.T) {
 		f.keys[*made.KeyMetadata.KeyId] = owner
 	}
 	tables := dynamodb.NewFromConfig(aws.Config{Region: localRegion, Credentials: static(f.admin), BaseEndpoint: &f.endpoint})
-	for _, name := range []string{"mine-test-left", "mine-own"} {
+	for _, name := range []string{mine + "-test-left", mine + "-own"} {
 		if err := newTable(t.Context(), tables, name); err != nil {
 			t.Fatal(err)
 		}
 	}
-	run, out := suite(t, f, "-endpoint", "aws", "-prefix", "mine")
-	if err := run.Run(); err == nil || !strings.Contains(out.String(), "1 stacks of prefix mine are there already") {
+	run, out := suite(t, f, "-endpoint", "aws", "-goldens", t.TempDir(), "-prefix", mine, "-test.run", "^$")
+	if err := run.Run(); err == nil || !strings.Contains(out.String(), "1 stacks of prefix "+mine+" are there already") {
 		t.Errorf("a run on a prefix that is taken: %v: %s", err, out)
 	}
-	run, out = suite(t, f, "-endpoint", "aws", "-prefix", "mine", "-clean")
+	run, out = suite(t, f, "-endpoint", "aws", "-prefix", mine, "-clean")
 	if err := run.Run(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
-	if diff := cmp.Diff([]string{"mine-by-hand", "mine-too-store"}, f.standing()); diff != "" {
+	if diff := cmp.Diff([]string{mine + "-by-hand", another + "-store"}, f.standing()); diff != "" {
 		t.Errorf("stacks that stay: %s", diff)
 	}
 	listed, err := tables.ListTables(t.Context(), &dynamodb.ListTablesInput{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"mine-own"}, listed.TableNames); diff != "" {
+	if diff := cmp.Diff([]string{mine + "-own"}, listed.TableNames); diff != "" {
 		t.Errorf("tables that stay: %s", diff)
 	}
 	for id, owner := range f.keys {
@@ -175,8 +159,26 @@ func TestCleaningDeletesWhatARunLeftAndNothingElse(t *testing.T) {
 		}
 		state[owner] = string(told.KeyMetadata.KeyState)
 	}
-	if diff := cmp.Diff(map[string]string{"mine": "PendingDeletion", "another": "Enabled"}, state); diff != "" {
+	if diff := cmp.Diff(map[string]string{mine: "PendingDeletion", another: "Enabled"}, state); diff != "" {
 		t.Errorf("keys: %s", diff)
+	}
+}
+
+func TestARunLeavesStacksOfOthersAlone(t *testing.T) {
+	if onAWS() {
+		return // it tests the suite, not AWS
+	}
+	t.Parallel()
+	for _, owner := range []string{"", another} {
+		f := newFake(t)
+		f.stack(mine+"-store", owner)
+		run, out := suite(t, f, "-endpoint", "aws", "-goldens", t.TempDir(), "-prefix", mine, "-test.run", "^$")
+		if err := run.Run(); err == nil || !strings.Contains(out.String(), "leave PREFIX out for a new prefix") {
+			t.Errorf("tag %q: %v: %s", owner, err, out)
+		}
+		if s := f.stacks[0]; len(f.stacks) != 1 || s.Status != "CREATE_COMPLETE" || s.Tag != owner {
+			t.Errorf("tag %q: the stack is %s with tag %q now, of %d", owner, s.Status, s.Tag, len(f.stacks))
+		}
 	}
 }
 
@@ -189,11 +191,13 @@ func TestARunStopsBeforeItMakesAnything(t *testing.T) {
 		arguments []string
 		want      string
 	}{
-		{[]string{"-prefix", "mine"}, "say ENDPOINT=aws as well"},
+		{[]string{"-prefix", mine}, "say ENDPOINT=aws as well"},
 		{[]string{"-nlb"}, "say ENDPOINT=aws as well"},
 		{[]string{"-endpoint", "https://example.com"}, "it is aws, or nothing"},
 		{[]string{"-endpoint", "aws", "-clean"}, "PREFIX="},
-		{[]string{"-endpoint", "aws", "-prefix", "Mine"}, "lower-case"},
+		{[]string{"-endpoint", "aws", "-prefix", "shop"}, "stile-conformance- and 4 to 20"},
+		{[]string{"-endpoint", "aws", "-prefix", mine + "-test"}, "stile-conformance- and 4 to 20"},
+		{[]string{"-endpoint", "aws", "-prefix", "stile-conformance-Mine"}, "lower-case"},
 	} {
 		run, out := suite(t, f, c.arguments...)
 		if err := run.Run(); err == nil || !strings.Contains(out.String(), c.want) {

@@ -25,6 +25,12 @@ import (
 	"github.com/stile-dev/stile/localstack/template"
 )
 
+// The prefixes of a run under test and of another, whose name goes on where the first one's ends.
+const (
+	mine    = "stile-conformance-mine"
+	another = mine + "2"
+)
+
 // fake stands in for AWS so that the way to a real account can be tested: a local account of its own, before which it
 // speaks CloudFormation's protocol, and the few operations that cleaning up needs and the local AWS has not.
 type fake struct {
@@ -134,6 +140,9 @@ func (f *fake) cloudFormation(w http.ResponseWriter, r *http.Request) {
 		f.refuse(w, "ValidationError", "Stack with id "+name+" does not exist")
 		return
 	case action == "UpdateStack":
+		f.mu.Lock()
+		s.Tag = tagIn(r.Form)
+		f.mu.Unlock()
 		f.deploy(s, r.Form, "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 	case action == "DescribeStacks":
 		result = f.describe(s)
@@ -184,10 +193,7 @@ func escape(text string) string {
 // make creates a stack, and returns the result of CreateStack.
 func (f *fake) make(form url.Values) string {
 	name := form.Get("StackName")
-	s := &fakeStack{ID: "arn:aws:cloudformation:" + localRegion + ":" + localAccount + ":stack/" + name + "/1", Name: name}
-	if form.Get("Tags.member.1.Key") == tag {
-		s.Tag = form.Get("Tags.member.1.Value")
-	}
+	s := &fakeStack{ID: "arn:aws:cloudformation:" + localRegion + ":" + localAccount + ":stack/" + name + "/1", Name: name, Tag: tagIn(form)}
 	if form.Get("Capabilities.member.1") != "CAPABILITY_NAMED_IAM" {
 		f.t.Errorf("stack %s without its capability", name)
 	}
@@ -197,6 +203,14 @@ func (f *fake) make(form url.Values) string {
 	f.mu.Unlock()
 	f.made <- name
 	return "<StackId>" + s.ID + "</StackId>"
+}
+
+// tagIn is the value of the suite's tag in a request.
+func tagIn(form url.Values) string {
+	if form.Get("Tags.member.1.Key") != tag {
+		return ""
+	}
+	return form.Get("Tags.member.1.Value")
 }
 
 // deploy brings a stack's template into the local account.
@@ -315,4 +329,21 @@ func (f *fake) standing() []string {
 		names = append(names, s.Name)
 	}
 	return names
+}
+
+// stack makes a stack of the template store as somebody's, by the tag.
+func (f *fake) stack(name, owner string) {
+	raw, err := os.ReadFile(templatePath("store"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	form := url.Values{
+		"StackName": {name}, "TemplateBody": {string(raw)}, "Capabilities.member.1": {"CAPABILITY_NAMED_IAM"},
+		"Parameters.member.1.ParameterKey": {"Prefix"}, "Parameters.member.1.ParameterValue": {mine},
+	}
+	if owner != "" {
+		form.Set("Tags.member.1.Key", tag)
+		form.Set("Tags.member.1.Value", owner)
+	}
+	f.make(form)
 }

@@ -28,7 +28,7 @@ import (
 const (
 	localAccount = "111122223333"
 	localRegion  = "us-east-1"
-	localPrefix  = "local-conformance"
+	localPrefix  = "stile-conformance-local"
 )
 
 // local is the account that this process serves.

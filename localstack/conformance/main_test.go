@@ -28,7 +28,7 @@ var flags struct {
 
 func init() {
 	flag.StringVar(&flags.endpoint, "endpoint", "", "aws: run on the account of the AWS_… environment; nothing: on the local AWS")
-	flag.StringVar(&flags.prefix, "prefix", "", "what every name begins with on AWS; a new one without it")
+	flag.StringVar(&flags.prefix, "prefix", "", "what every name begins with on AWS, stile-conformance-…; a new one without it")
 	flag.BoolVar(&flags.clean, "clean", false, "delete what a run with -prefix left on AWS, and run nothing")
 	flag.BoolVar(&flags.nlb, "nlb", false, "observe a load balancer on AWS too: a VPC, a server and ten minutes more")
 	flag.StringVar(&flags.goldens, "goldens", "testdata/aws", "where what was seen on AWS is kept")
@@ -101,7 +101,8 @@ func run(m *testing.M) (status int, err error) {
 	return status, errors.Join(err, stop())
 }
 
-var prefixes = regexp.MustCompile(`^[a-z][a-z0-9-]{2,30}$`)
+// prefixes are those that a run may have: nothing of anybody else begins so, and none begins with another and a hyphen.
+var prefixes = regexp.MustCompile(`^stile-conformance-[a-z0-9]{4,20}$`)
 
 func checkFlags() error {
 	switch {
@@ -112,7 +113,8 @@ func checkFlags() error {
 	case flags.clean && flags.prefix == "":
 		return errors.New("say which run to clean up after: PREFIX=… as that run has printed it")
 	case flags.prefix != "" && !prefixes.MatchString(flags.prefix):
-		return fmt.Errorf("the prefix %q is none: 3 to 31 lower-case letters, digits and hyphens, a letter first", flags.prefix)
+		return fmt.Errorf("the prefix %q is none: it is stile-conformance- and 4 to 20 lower-case letters and digits, "+
+			"so that nothing else in the account can have it; leave PREFIX out for a new one", flags.prefix)
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func open(ctx context.Context) (*remote, string, error) {
 	}
 	r := &remote{prefix: flags.prefix, config: c, cf: cloudformation.NewFromConfig(c)}
 	if r.prefix == "" {
-		r.prefix = "stile-conformance-" + strings.ToLower(rand.Text()[:6])
+		r.prefix = "stile-conformance-" + strings.ToLower(rand.Text()[:10])
 	}
 	does := "makes stacks, and deletes them in the end"
 	if flags.clean {

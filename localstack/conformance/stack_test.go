@@ -39,16 +39,7 @@ func (r *remote) Deploy(ctx context.Context, name string, parameters map[string]
 	for key, value := range parameters {
 		given = append(given, types.Parameter{ParameterKey: aws.String(key), ParameterValue: aws.String(value)})
 	}
-	tags := []types.Tag{{Key: aws.String(tag), Value: &r.prefix}}
-	err = r.begin(ctx, &cloudformation.CreateStackInput{
-		StackName: &stack, TemplateBody: &text, Parameters: given, Tags: tags, Capabilities: []types.Capability{types.CapabilityCapabilityNamedIam},
-	})
-	if _, exists := errors.AsType[*types.AlreadyExistsException](err); exists {
-		_, err = r.cf.UpdateStack(ctx, &cloudformation.UpdateStackInput{
-			StackName: &stack, TemplateBody: &text, Parameters: given, Tags: tags, Capabilities: []types.Capability{types.CapabilityCapabilityNamedIam},
-		})
-	}
-	if err != nil {
+	if err := r.begin(ctx, stack, text, given); err != nil {
 		return nil, fmt.Errorf("deploying %s: %w", stack, err)
 	}
 	made, err := r.settle(ctx, stack)
@@ -77,15 +68,47 @@ func (r *remote) rooted(template string) string {
 	return strings.Replace(template, name, `"Path": "/suite/", `+name, 1)
 }
 
-// begin has a stack made, unless the run is cleaning up already.
-func (r *remote) begin(ctx context.Context, in *cloudformation.CreateStackInput) error {
+// begin has a stack made, or updated if it is this run's, unless the run is cleaning up already.
+func (r *remote) begin(ctx context.Context, stack, text string, given []types.Parameter) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return errors.New("the run is cleaning up")
 	}
-	_, err := r.cf.CreateStack(ctx, in)
+	tags := []types.Tag{{Key: aws.String(tag), Value: &r.prefix}}
+	capabilities := []types.Capability{types.CapabilityCapabilityNamedIam}
+	_, err := r.cf.CreateStack(ctx, &cloudformation.CreateStackInput{
+		StackName: &stack, TemplateBody: &text, Parameters: given, Tags: tags, Capabilities: capabilities,
+	})
+	if _, exists := errors.AsType[*types.AlreadyExistsException](err); !exists {
+		return err
+	}
+	id, err := r.own(ctx, stack)
+	if err != nil {
+		return err
+	}
+	_, err = r.cf.UpdateStack(ctx, &cloudformation.UpdateStackInput{
+		StackName: &id, TemplateBody: &text, Parameters: given, Tags: tags, Capabilities: capabilities,
+	})
 	return err
+}
+
+// own returns the id of a stack that has the run's tag. An id stays with its stack, a name may be given to another.
+func (r *remote) own(ctx context.Context, stack string) (id string, err error) {
+	out, err := r.cf.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &stack})
+	if err != nil {
+		return "", fmt.Errorf("asking whose stack %s is: %w", stack, err)
+	}
+	if len(out.Stacks) != 1 || !r.tagged(out.Stacks[0]) {
+		return "", fmt.Errorf("the stack is there already and not of this run, as its tag %s is not %s; it was not changed: leave PREFIX out for a new prefix",
+			tag, r.prefix)
+	}
+	return *out.Stacks[0].StackId, nil
+}
+
+// tagged says whether a stack has the run's tag.
+func (r *remote) tagged(s types.Stack) bool {
+	return slices.ContainsFunc(s.Tags, func(t types.Tag) bool { return *t.Key == tag && *t.Value == r.prefix })
 }
 
 // settle waits until nothing is in progress. The stack may be given by name or id.
@@ -161,8 +184,7 @@ func (r *remote) stacks(ctx context.Context) ([]types.Stack, error) {
 			return nil, fmt.Errorf("listing stacks: %w", err)
 		}
 		for _, s := range page.Stacks {
-			tagged := slices.ContainsFunc(s.Tags, func(t types.Tag) bool { return *t.Key == tag && *t.Value == r.prefix })
-			if tagged && strings.HasPrefix(*s.StackName, r.prefix+"-") {
+			if r.tagged(s) && strings.HasPrefix(*s.StackName, r.prefix+"-") {
 				ours = append(ours, s)
 			}
 		}
