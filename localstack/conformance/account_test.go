@@ -9,11 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/google/go-cmp/cmp"
 )
 
 // suite is a run of this suite as somebody starts it on an account, which is a fake one here.
@@ -109,79 +104,6 @@ func TestAnInterruptedRunCleansUp(t *testing.T) {
 	}
 }
 
-func TestCleaningDeletesWhatARunLeftAndNothingElse(t *testing.T) {
-	if onAWS() {
-		return // it tests the suite, not AWS
-	}
-	t.Parallel()
-	f := newFake(t)
-	f.stack(mine+"-store", mine)
-	f.stack(mine+"-by-hand", "")
-	f.stack(another+"-store", another)
-	client := kms.NewFromConfig(aws.Config{Region: localRegion, Credentials: static(f.admin), BaseEndpoint: &f.endpoint})
-	state := map[string]string{}
-	policy := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + localAccount + `:root"},"Action":"kms:*","Resource":"*"}}`
-	for _, owner := range []string{mine, another} {
-		made, err := client.CreateKey(t.Context(), newKey(&policy))
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.keys[*made.KeyMetadata.KeyId] = owner
-	}
-	tables := dynamodb.NewFromConfig(aws.Config{Region: localRegion, Credentials: static(f.admin), BaseEndpoint: &f.endpoint})
-	for _, name := range []string{mine + "-test-left", mine + "-own"} {
-		if err := newTable(t.Context(), tables, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run, out := suite(t, f, "-endpoint", "aws", "-goldens", t.TempDir(), "-prefix", mine, "-test.run", "^$")
-	if err := run.Run(); err == nil || !strings.Contains(out.String(), "1 stacks of prefix "+mine+" are there already") {
-		t.Errorf("a run on a prefix that is taken: %v: %s", err, out)
-	}
-	run, out = suite(t, f, "-endpoint", "aws", "-prefix", mine, "-clean")
-	if err := run.Run(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
-	if diff := cmp.Diff([]string{mine + "-by-hand", another + "-store"}, f.standing()); diff != "" {
-		t.Errorf("stacks that stay: %s", diff)
-	}
-	listed, err := tables.ListTables(t.Context(), &dynamodb.ListTablesInput{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{mine + "-own"}, listed.TableNames); diff != "" {
-		t.Errorf("tables that stay: %s", diff)
-	}
-	for id, owner := range f.keys {
-		told, err := client.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: &id})
-		if err != nil {
-			t.Fatal(err)
-		}
-		state[owner] = string(told.KeyMetadata.KeyState)
-	}
-	if diff := cmp.Diff(map[string]string{mine: "PendingDeletion", another: "Enabled"}, state); diff != "" {
-		t.Errorf("keys: %s", diff)
-	}
-}
-
-func TestARunLeavesStacksOfOthersAlone(t *testing.T) {
-	if onAWS() {
-		return // it tests the suite, not AWS
-	}
-	t.Parallel()
-	for _, owner := range []string{"", another} {
-		f := newFake(t)
-		f.stack(mine+"-store", owner)
-		run, out := suite(t, f, "-endpoint", "aws", "-goldens", t.TempDir(), "-prefix", mine, "-test.run", "^$")
-		if err := run.Run(); err == nil || !strings.Contains(out.String(), "leave PREFIX out for a new prefix") {
-			t.Errorf("tag %q: %v: %s", owner, err, out)
-		}
-		if s := f.stacks[0]; len(f.stacks) != 1 || s.Status != "CREATE_COMPLETE" || s.Tag != owner {
-			t.Errorf("tag %q: the stack is %s with tag %q now, of %d", owner, s.Status, s.Tag, len(f.stacks))
-		}
-	}
-}
-
 func TestARunStopsBeforeItMakesAnything(t *testing.T) {
 	if onAWS() {
 		return // it tests the suite, not AWS
@@ -206,23 +128,5 @@ func TestARunStopsBeforeItMakesAnything(t *testing.T) {
 	}
 	if len(f.stacks) != 0 {
 		t.Errorf("stacks were made: %v", f.standing())
-	}
-}
-
-func TestTheSuitesRoleHasAPathOnAWS(t *testing.T) {
-	raw, err := os.ReadFile(templatePath("world"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var made struct {
-		Resources map[string]struct{ Properties struct{ Path string } }
-	}
-	if err := json.Unmarshal([]byte((&remote{}).rooted(string(raw))), &made); err != nil {
-		t.Fatal(err)
-	}
-	for name, r := range made.Resources {
-		if want := map[bool]string{true: "/suite/"}[name == "SuiteRole"]; r.Properties.Path != want {
-			t.Errorf("%s has path %q", name, r.Properties.Path)
-		}
 	}
 }

@@ -12,13 +12,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// clean deletes all that a run made, the stacks first: with them goes the role of the tests. After a run that was
-// killed it looks for keys that tests had made too. The error names what stays, and how to be rid of it.
-func (r *remote) clean(ctx context.Context, killed bool) error {
+// clean deletes all that a run made, the stacks first: with them goes the role of the tests. The error names what
+// stays, and how to be rid of it.
+func (r *remote) clean(ctx context.Context) error {
 	fmt.Printf("Deleting everything with prefix %s\n", r.prefix)
 	r.mu.Lock()
 	r.closed = true
@@ -32,10 +33,7 @@ func (r *remote) clean(ctx context.Context, killed bool) error {
 				*s.StackName, err, r.config.Region))
 		}
 	}
-	faults = append(faults, r.dropTables(ctx))
-	if killed {
-		faults = append(faults, r.dropKeys(ctx))
-	}
+	faults = append(faults, r.dropTables(ctx), r.dropAliases(ctx))
 	if err := errors.Join(faults...); err != nil {
 		return fmt.Errorf("%w\nand then: %s", err, r.command())
 	}
@@ -109,71 +107,86 @@ func (r *remote) emptyBucket(ctx context.Context, bucket string) error {
 func (r *remote) dropTables(ctx context.Context) error {
 	client := dynamodb.NewFromConfig(r.config)
 	pages := dynamodb.NewListTablesPaginator(client, &dynamodb.ListTablesInput{})
+	var faults []error
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return fmt.Errorf("listing tables: %w", err)
+			return errors.Join(append(faults, fmt.Errorf("listing tables: %w", err))...)
 		}
 		for _, name := range page.TableNames {
 			if !strings.HasPrefix(name, r.prefix+"-test-") {
 				continue
 			}
-			if _, err := client.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: &name}); err != nil && !isCode(err, "ResourceNotFoundException") {
-				return fmt.Errorf("table %s stays: %w", name, err)
+			if err := r.dropTable(ctx, client, name); err != nil && !isCode(err, "ResourceNotFoundException") {
+				faults = append(faults, fmt.Errorf("table %s stays: %w", name, err))
 			}
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
-// dropKeys deletes the aliases and schedules the deletion of the keys that tests made.
-func (r *remote) dropKeys(ctx context.Context) error {
-	client := kms.NewFromConfig(r.config)
-	aliases := kms.NewListAliasesPaginator(client, &kms.ListAliasesInput{})
-	for aliases.HasMorePages() {
-		page, err := aliases.NextPage(ctx)
-		if err != nil {
-			return fmt.Errorf("listing aliases: %w", err)
-		}
-		for _, a := range page.Aliases {
-			if strings.HasPrefix(*a.AliasName, "alias/"+r.prefix+"-") {
-				if _, err := client.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: a.AliasName}); err != nil {
-					return fmt.Errorf("alias %s stays: %w", *a.AliasName, err)
-				}
-			}
-		}
+// dropTable deletes a table if it has the run's tag.
+func (r *remote) dropTable(ctx context.Context, client *dynamodb.Client, name string) error {
+	told, err := client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &name})
+	if err != nil {
+		return err
 	}
-	keys := kms.NewListKeysPaginator(client, &kms.ListKeysInput{})
-	for keys.HasMorePages() {
-		page, err := keys.NextPage(ctx)
+	in := &dynamodb.ListTagsOfResourceInput{ResourceArn: told.Table.TableArn}
+	for {
+		page, err := client.ListTagsOfResource(ctx, in)
 		if err != nil {
-			return fmt.Errorf("listing keys: %w", err)
+			return err
 		}
-		for _, k := range page.Keys {
-			if err := r.dropKey(ctx, client, k.KeyId); err != nil {
+		for _, t := range page.Tags {
+			if *t.Key == tag && *t.Value == r.prefix {
+				_, err := client.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: &name})
 				return err
 			}
 		}
+		if in.NextToken = page.NextToken; in.NextToken == nil {
+			return nil
+		}
 	}
-	return nil
 }
 
-// dropKey schedules a key's deletion if the key has the run's tag. A key whose tags may not be read is not ours.
-func (r *remote) dropKey(ctx context.Context, client *kms.Client, id *string) error {
-	tags, err := client.ListResourceTags(ctx, &kms.ListResourceTagsInput{KeyId: id})
-	if isCode(err, "AccessDeniedException") {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("reading the tags of key %s: %w", *id, err)
-	}
-	for _, t := range tags.Tags {
-		if *t.TagKey != tag || *t.TagValue != r.prefix {
-			continue
+// dropAliases deletes the aliases that tests gave to keys of the stacks. The keys go with their stacks.
+func (r *remote) dropAliases(ctx context.Context) error {
+	client := kms.NewFromConfig(r.config)
+	pages := kms.NewListAliasesPaginator(client, &kms.ListAliasesInput{})
+	var faults []error
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return errors.Join(append(faults, fmt.Errorf("listing aliases: %w", err))...)
 		}
-		_, err := client.ScheduleKeyDeletion(ctx, &kms.ScheduleKeyDeletionInput{KeyId: id, PendingWindowInDays: aws.Int32(7)})
-		if err != nil && !isCode(err, "KMSInvalidStateException") { // it is scheduled already
-			return fmt.Errorf("key %s stays: %w", *id, err)
+		for _, a := range page.Aliases {
+			if a.TargetKeyId == nil || !strings.HasPrefix(*a.AliasName, "alias/"+r.prefix+"-") {
+				continue
+			}
+			if err := r.dropAlias(ctx, client, a); err != nil && !isCode(err, "NotFoundException") {
+				faults = append(faults, fmt.Errorf("alias %s stays: %w", *a.AliasName, err))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// dropAlias deletes an alias if its key has the run's tag. A key whose tags may not be read is not ours.
+func (r *remote) dropAlias(ctx context.Context, client *kms.Client, a kmstypes.AliasListEntry) error {
+	pages := kms.NewListResourceTagsPaginator(client, &kms.ListResourceTagsInput{KeyId: a.TargetKeyId})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if isCode(err, "AccessDeniedException") {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, t := range page.Tags {
+			if *t.TagKey == tag && *t.TagValue == r.prefix {
+				_, err := client.DeleteAlias(ctx, &kms.DeleteAliasInput{AliasName: a.AliasName})
+				return err
+			}
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ func dynamoClient(c aws.Config) *dynamodb.Client {
 func tableMade(t *testing.T) (c *dynamodb.Client, name string) {
 	t.Helper()
 	c, name = dynamoClient(here.Config), here.Prefix+"-test-"+rand.Text()
-	if err := newTable(t.Context(), c, name); err != nil {
+	if err := newTable(t.Context(), c, name, here.Prefix); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -37,8 +37,14 @@ func tableMade(t *testing.T) (c *dynamodb.Client, name string) {
 	return c, name
 }
 
-func newTable(ctx context.Context, c *dynamodb.Client, name string) error {
+// newTable makes a table with the tag of a run, by which cleaning up knows it; without one if owner is "".
+func newTable(ctx context.Context, c *dynamodb.Client, name, owner string) error {
+	var tags []types.Tag
+	if owner != "" {
+		tags = []types.Tag{{Key: aws.String(tag), Value: &owner}}
+	}
 	_, err := c.CreateTable(ctx, &dynamodb.CreateTableInput{
+		Tags:      tags,
 		TableName: &name, BillingMode: types.BillingModePayPerRequest,
 		KeySchema: []types.KeySchemaElement{
 			{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},

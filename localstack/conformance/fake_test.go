@@ -1,11 +1,13 @@
 package conformance_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"encoding/pem"
 	"encoding/xml"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -44,7 +46,8 @@ type fake struct {
 
 	mu     sync.Mutex
 	stacks []*fakeStack
-	keys   map[string]string // tag of a key, by id
+	keys   map[string]string // the suite's tag of a key, by id
+	tables map[string]string // the suite's tag of a table, by name
 }
 
 // fakeStack is what DescribeStacks tells of a stack.
@@ -59,7 +62,7 @@ func newFake(t *testing.T) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{local: l, t: t, made: make(chan string, 100), keys: map[string]string{}}
+	f := &fake{local: l, t: t, made: make(chan string, 100), keys: map[string]string{}, tables: map[string]string{}}
 	f.server = httptest.NewServer(f)
 	t.Cleanup(func() {
 		f.server.Close()
@@ -111,10 +114,12 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.versions(w, strings.Trim(r.URL.Path, "/"))
 	case strings.HasPrefix(target, "AmazonSQS."):
 		f.sqs(w, r)
-	case target == "TrentService.ListKeys":
-		f.listKeys(w)
+	case target == "DynamoDB_20120810.CreateTable":
+		f.createTable(w, r)
+	case target == "DynamoDB_20120810.ListTagsOfResource":
+		f.listTableTags(w, r)
 	case target == "TrentService.ListResourceTags":
-		f.listTags(w, r)
+		f.listKeyTags(w, r)
 	default:
 		f.gate.ServeHTTP(w, r)
 	}
@@ -306,20 +311,54 @@ func (f *fake) sqs(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"Messages": messages})
 }
 
-func (f *fake) listKeys(w http.ResponseWriter) {
-	keys := []map[string]string{}
-	for _, id := range sorted(f.keys) {
-		keys = append(keys, map[string]string{"KeyId": id})
+// createTable keeps the suite's tag of a table, which the local AWS tells nobody.
+func (f *fake) createTable(w http.ResponseWriter, r *http.Request) {
+	raw, err := io.ReadAll(r.Body)
+	var in struct {
+		TableName string
+		Tags      []struct{ Key, Value string }
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"Keys": keys, "Truncated": false})
+	if err == nil {
+		err = json.Unmarshal(raw, &in)
+	}
+	if err != nil {
+		f.t.Error(err)
+	}
+	f.mu.Lock()
+	for _, one := range in.Tags {
+		if one.Key == tag {
+			f.tables[in.TableName] = one.Value
+		}
+	}
+	f.mu.Unlock()
+	r.Body = io.NopCloser(bytes.NewReader(raw))
+	f.gate.ServeHTTP(w, r)
 }
 
-func (f *fake) listTags(w http.ResponseWriter, r *http.Request) {
+func (f *fake) listTableTags(w http.ResponseWriter, r *http.Request) {
+	var in struct{ ResourceArn string }
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		f.t.Error(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	tags := []map[string]string{}
+	if owner := f.tables[in.ResourceArn[strings.LastIndex(in.ResourceArn, "/")+1:]]; owner != "" {
+		tags = append(tags, map[string]string{"Key": tag, "Value": owner})
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"Tags": tags})
+}
+
+func (f *fake) listKeyTags(w http.ResponseWriter, r *http.Request) {
 	var in struct{ KeyId string }
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		f.t.Error(err)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"Tags": []map[string]string{{"TagKey": tag, "TagValue": f.keys[in.KeyId]}}, "Truncated": false})
+	tags := []map[string]string{}
+	if owner := f.keys[in.KeyId]; owner != "" {
+		tags = append(tags, map[string]string{"TagKey": tag, "TagValue": owner})
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"Tags": tags, "Truncated": false})
 }
 
 // standing names the stacks that were not deleted.

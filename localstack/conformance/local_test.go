@@ -51,7 +51,7 @@ func serve(ctx context.Context, dir string) (w *world, stop func() error, err er
 			err = errors.Join(err, end())
 		}
 	}()
-	w = &world{Prefix: localPrefix, Account: localAccount, Stacks: l, Queue: l.queue, Balancer: l.balancer}
+	w = &world{Prefix: localPrefix, Account: localAccount, Caller: caller{"role", "operator"}, Stacks: l, Queue: l.queue, Balancer: l.balancer}
 	if err = bring(ctx, w); err != nil {
 		return nil, nil, err
 	}
@@ -105,7 +105,9 @@ func bring(ctx context.Context, w *world) error {
 		return err
 	}
 	w.Bucket = store["Bucket"]
-	w.Outputs, err = w.Stacks.Deploy(ctx, "world", w.code())
+	given := w.code()
+	given["CallerKind"], given["CallerName"] = w.Caller.Kind, w.Caller.Name
+	w.Outputs, err = w.Stacks.Deploy(ctx, "world", given)
 	w.RoleARN, w.Bus, w.SignKey, w.MacKey = w.Outputs["SuiteRole"], w.Outputs["Bus"], w.Outputs["SignKey"], w.Outputs["MacKey"]
 	return err
 }

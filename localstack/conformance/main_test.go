@@ -42,6 +42,7 @@ type world struct {
 	Endpoint string     // "" for AWS itself
 	Config   aws.Config // credentials of the role below
 	RoleARN  string
+	Caller   caller // alone may become the role
 	Bucket   string
 	Bus      string
 	SignKey  string

@@ -24,10 +24,12 @@ const tag = "stile-conformance"
 
 // remote is an account of AWS, seen as whoever runs the suite.
 type remote struct {
-	prefix string
-	config aws.Config
-	cf     *cloudformation.Client
-	dir    string // what was built
+	prefix  string
+	account string
+	caller  caller
+	config  aws.Config
+	cf      *cloudformation.Client
+	dir     string // what was built
 
 	mu     sync.Mutex // held while a stack begins to be made
 	closed bool       // cleaning up: nothing more is made
@@ -35,12 +37,12 @@ type remote struct {
 
 // runOnAWS runs the suite on a real account and cleans up, also when a test fails or the run is interrupted.
 func runOnAWS(ctx context.Context, stop func(), m *testing.M) (status int, err error) {
-	r, account, err := open(ctx)
+	r, err := open(ctx)
 	if err != nil {
 		return 1, err
 	}
 	if flags.clean {
-		return 0, r.clean(ctx, true)
+		return 0, r.clean(ctx)
 	}
 	if r.dir, err = os.MkdirTemp("", "conformance"); err != nil {
 		return 1, err
@@ -56,7 +58,7 @@ func runOnAWS(ctx context.Context, stop func(), m *testing.M) (status int, err e
 	done := make(chan struct{})
 	defer close(done)
 	go r.interrupted(ctx, stop, done)
-	here, err = r.world(ctx, account)
+	here, err = r.world(ctx)
 	if err == nil {
 		status = m.Run()
 		err = record()
@@ -68,7 +70,7 @@ func runOnAWS(ctx context.Context, stop func(), m *testing.M) (status int, err e
 	if ctx.Err() != nil {
 		<-done // interrupted cleans up and ends the program
 	}
-	return status, errors.Join(err, r.clean(context.WithoutCancel(ctx), false))
+	return status, errors.Join(err, r.clean(context.WithoutCancel(ctx)))
 }
 
 // interrupted cleans up when ctx ends before done, and ends the program. A second interrupt ends it at once.
@@ -81,7 +83,7 @@ func (r *remote) interrupted(ctx context.Context, stop func(), done <-chan struc
 	stop()
 	fmt.Printf("Interrupted; cleaning up. If you interrupt that as well, type: %s\n", r.command())
 	status := 1
-	if err := r.clean(context.WithoutCancel(ctx), true); err != nil {
+	if err := r.clean(context.WithoutCancel(ctx)); err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		status = 2
 	}
@@ -89,19 +91,23 @@ func (r *remote) interrupted(ctx context.Context, stop func(), done <-chan struc
 }
 
 // open finds the account, and says what is about to happen.
-func open(ctx context.Context) (*remote, string, error) {
+func open(ctx context.Context) (*remote, error) {
 	c, err := config.LoadDefaultConfig(ctx)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if c.Region == "" {
-		return nil, "", errors.New("no Region: set AWS_REGION")
+		return nil, errors.New("no Region: set AWS_REGION")
 	}
 	who, err := sts.NewFromConfig(c).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return nil, "", fmt.Errorf("asking AWS who you are: %w", err)
+		return nil, fmt.Errorf("asking AWS who you are: %w", err)
 	}
-	r := &remote{prefix: flags.prefix, config: c, cf: cloudformation.NewFromConfig(c)}
+	as, err := callerOf(*who.Arn)
+	if err != nil {
+		return nil, err
+	}
+	r := &remote{prefix: flags.prefix, account: *who.Account, caller: as, config: c, cf: cloudformation.NewFromConfig(c)}
 	if r.prefix == "" {
 		r.prefix = "stile-conformance-" + strings.ToLower(rand.Text()[:10])
 	}
@@ -110,7 +116,24 @@ func open(ctx context.Context) (*remote, string, error) {
 		does = "deletes what a run has left"
 	}
 	fmt.Printf("account  %s as %s\nRegion   %s\nprefix   %s\nThis %s. If it is killed, type: %s\n", *who.Account, *who.Arn, c.Region, r.prefix, does, r.command())
-	return r, *who.Account, nil
+	return r, nil
+}
+
+// caller is a role or a user, by its name without the path, which is of one in an account.
+type caller struct{ Kind, Name string }
+
+// callerOf reads what GetCallerIdentity says. The account's root user can become no role.
+func callerOf(arn string) (caller, error) {
+	_, path, _ := strings.Cut(arn, "::")
+	_, path, _ = strings.Cut(path, ":")
+	parts := strings.Split(path, "/")
+	switch {
+	case parts[0] == "assumed-role" && len(parts) == 3:
+		return caller{"role", parts[1]}, nil
+	case parts[0] == "user" && len(parts) > 1:
+		return caller{"user", parts[len(parts)-1]}, nil
+	}
+	return caller{}, fmt.Errorf("you are %s, who can't become the suite's role: run the suite as a role or an IAM user", arn)
 }
 
 // command is how to clean up after this run.
@@ -119,8 +142,8 @@ func (r *remote) command() string {
 }
 
 // world makes the stacks and becomes the suite's role.
-func (r *remote) world(ctx context.Context, account string) (*world, error) {
-	w := &world{Prefix: r.prefix, Account: account, Stacks: r, Queue: r.queue, Balancer: r.balancer, Endpoint: aws.ToString(r.config.BaseEndpoint)}
+func (r *remote) world(ctx context.Context) (*world, error) {
+	w := &world{Prefix: r.prefix, Account: r.account, Caller: r.caller, Stacks: r, Queue: r.queue, Balancer: r.balancer, Endpoint: aws.ToString(r.config.BaseEndpoint)}
 	if err := bring(ctx, w); err != nil {
 		return nil, err
 	}
