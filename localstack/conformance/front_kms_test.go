@@ -189,15 +189,6 @@ func TestAKeyPolicyMayTakeAwayWhatIdentityPoliciesGive(t *testing.T) {
 	}
 }
 
-func TestAKeyPolicyThatLocksItsMakerOutIsRefused(t *testing.T) {
-	holds(t, "kms/policy/lockout")
-	// If AWS took it, the key could still be deleted.
-	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + here.Account + `:root"},
-		"NotAction":"kms:PutKeyPolicy","Resource":"*"}]}`
-	_, err := kmsClient(here.Config).PutKeyPolicy(t.Context(), &kms.PutKeyPolicyInput{KeyId: aws.String(here.Outputs["LifeKey"]), Policy: &policy})
-	wantCode(t, err, "MalformedPolicyDocumentException")
-}
-
 func TestKMSErrorsHaveTheJSONShape(t *testing.T) {
 	holds(t, "kms/errors")
 	target := map[string]string{"X-Amz-Target": "TrentService.DescribeKey", "Content-Type": "application/x-amz-json-1.1"}

@@ -101,13 +101,8 @@ func (s *Server) declared(r resource.Resource) (declaration, error) {
 	in := resource.Read(r)
 	in.Accept("PointInTimeRecoverySpecification")
 	d := declaration{
-		name: in.String("TableName"), protected: in.Bool("DeletionProtectionEnabled"),
+		name: cmp.Or(r.PhysicalID, generatedName(r)), protected: in.Bool("DeletionProtectionEnabled"),
 		settings: map[string]string{"BillingMode": in.String("BillingMode")},
-	}
-	if d.name == "" {
-		d.name = cmp.Or(r.PhysicalID, generatedName(r))
-	} else if _, err := s.named(d.name); err != nil {
-		in.Fail("TableName", "%v", err)
 	}
 	for i, o := range in.Objects("KeySchema") {
 		one := resource.ReadObject(fmt.Sprintf("%s.KeySchema[%d]", r.LogicalID, i), o)

@@ -48,10 +48,6 @@ func TestProvisioningTwiceChangesNothing(t *testing.T) {
 	if diff := cmp.Diff(first, second); diff != "" {
 		t.Error(diff)
 	}
-	named, err := s.Provision(declared(t, "", map[string]any{"TableName": "state"}))
-	if err != nil || named.Ref != "state" {
-		t.Errorf("a table with a name of its own: %+v, %v", named, err)
-	}
 	_, err = client(t, s).DeleteTable(t.Context(), &sdk.DeleteTableInput{TableName: &first.Ref})
 	refused(t, err, "ValidationException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
 }

@@ -19,7 +19,7 @@ const (
 
 // asked is every condition key and operator that policies may have, with one who uses it.
 var asked = map[string]string{
-	"aws:principalarn": byTemplates, "aws:principaltag/": byCases, "aws:requesttag/": bySuite, "aws:resourcetag/": bySuite,
+	"aws:principalarn": byTemplates, "aws:principaltag/": byCases,
 	"aws:securetransport": byTemplates, "aws:sourceaccount": byTemplates, "aws:sourcearn": byTemplates,
 	"aws:username": byCases, "dynamodb:leadingkeys": byTemplates, "kms:macalgorithm": byTemplates,
 	"kms:messagetype": byTemplates, "kms:requestalias": bySuite, "kms:resourcealiases": bySuite,

@@ -30,9 +30,8 @@ const principalARN = "aws:principalarn"
 // principalTag begins the keys of a principal's tags.
 const principalTag = "aws:principaltag/"
 
-// tagged are the beginnings of keys that end in a tag's name: those of the principal, and of KMS keys those that a key
-// has and those that a request adds.
-var tagged = []string{principalTag, "aws:resourcetag/", "aws:requesttag/"}
+// tagged are the beginnings of keys that end in a tag's name.
+var tagged = []string{principalTag}
 
 // supplied reports whether the local AWS supplies the key, whose name is not case-sensitive.
 func supplied(key string) bool {

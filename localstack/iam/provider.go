@@ -33,8 +33,8 @@ func (p *Provider) Provision(r resource.Resource) (resource.Outcome, error) {
 	in := resource.Read(r)
 	in.Accept("Description")
 	want := Role{
-		Name: cmp.Or(in.String("RoleName"), r.Name(64)), Path: in.String("Path"), Trust: document(in, "AssumeRolePolicyDocument"),
-		Tags: in.Tags("Tags"), Inline: map[string]Inline{},
+		Name: cmp.Or(in.String("RoleName"), r.Name(64)), Trust: document(in, "AssumeRolePolicyDocument"),
+		Inline: map[string]Inline{},
 	}
 	for i, o := range in.Objects("Policies") {
 		one := resource.ReadObject(fmt.Sprintf("%s.Policies[%d]", r.LogicalID, i), o)

@@ -193,11 +193,7 @@ func (s *Service) authorize(r *request, k *key, more map[string]string) error {
 }
 
 func (s *Service) keyContext(k *key) map[string][]string {
-	context := map[string][]string{"kms:ResourceAliases": s.keys.aliasesOf(k.ID)}
-	for name, value := range k.Tags {
-		context["aws:ResourceTag/"+name] = []string{value}
-	}
-	return context
+	return map[string][]string{"kms:ResourceAliases": s.keys.aliasesOf(k.ID)}
 }
 
 // usable refuses keys whose state forbids their use.

@@ -38,14 +38,13 @@ func createKey(s *Service, r *request) (any, error) {
 		return nil, fail("UnsupportedOperationException", "the local KMS makes single-Region keys of origin AWS_KMS only")
 	}
 	k.Description, k.Policy = in.Description, json.RawMessage(in.Policy)
-	actions, context := []string{"kms:CreateKey"}, map[string][]string{}
+	actions := []string{"kms:CreateKey"}
 	for _, t := range in.Tags {
 		k.Tags[t.TagKey] = t.TagValue
-		context["aws:RequestTag/"+t.TagKey] = []string{t.TagValue}
 		actions = []string{"kms:CreateKey", "kms:TagResource"}
 	}
 	for _, action := range actions {
-		if err := r.call.Authorize(iam.Query{Action: action, Resource: "*", Context: context}); err != nil {
+		if err := r.call.Authorize(iam.Query{Action: action, Resource: "*"}); err != nil {
 			return nil, err
 		}
 	}

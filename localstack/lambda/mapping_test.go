@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -127,7 +128,7 @@ func TestABatchThatIsGivenUpGoesToItsQueue(t *testing.T) {
 	w := newWorld(t, func(c *lambda.Config) { c.Streams = source })
 	mayRead(t, w.Authority)
 	w.put(t, "fn", map[string]any{"Environment": map[string]any{"Variables": map[string]any{"KEEP": "fail"}}})
-	queue, err := w.Provision(resource.Resource{Stack: "S", LogicalID: "Q", Type: "AWS::SQS::Queue", Properties: map[string]any{"QueueName": "failed", "SqsManagedSseEnabled": "true"}})
+	queue, err := w.Provision(resource.Resource{Stack: "S", LogicalID: "Q", Type: "AWS::SQS::Queue", Properties: map[string]any{"SqsManagedSseEnabled": "true"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestABatchThatIsGivenUpGoesToItsQueue(t *testing.T) {
 		DDBStreamBatchInfo struct{ ShardId, StartSequenceNumber, StreamArn string }
 	}
 	eventually(t, "a message", func() bool {
-		raw, err := os.ReadFile(filepath.Join(w.state, "queue-failed.ndjson"))
+		raw, err := os.ReadFile(filepath.Join(w.state, "queue-"+path.Base(queue.Ref)+".ndjson"))
 		return err == nil && json.Unmarshal(raw, &message) == nil
 	})
 	if message.DDBStreamBatchInfo.ShardId != "shard-1" || message.DDBStreamBatchInfo.StartSequenceNumber != "1" || message.DDBStreamBatchInfo.StreamArn != stream {

@@ -13,7 +13,6 @@ import (
 
 // queueSpec is AWS::SQS::Queue; a queue here only takes what failed, one JSON line each.
 type queueSpec struct {
-	QueueName              string
 	MessageRetentionPeriod property.Int
 	SqsManagedSseEnabled   property.Bool
 }
@@ -23,10 +22,7 @@ func (h *Host) putQueue(r resource.Resource) (resource.Outcome, error) {
 	if err := property.Decode(r.Properties, &spec); err != nil {
 		return resource.Outcome{}, err
 	}
-	name := spec.QueueName
-	if name == "" {
-		name = physicalName(r)
-	}
+	name := physicalName(r)
 	a := h.Authority
 	arn := fmt.Sprintf("arn:%s:sqs:%s:%s:%s", a.Partition(), a.Region(), a.Account(), name)
 	url := fmt.Sprintf("https://sqs.%s.amazonaws.com/%s/%s", a.Region(), a.Account(), name)

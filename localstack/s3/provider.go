@@ -19,8 +19,7 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 		return s.provisionPolicy(r)
 	}
 	in := resource.Read(r)
-	in.Accept("BucketEncryption", "LifecycleConfiguration", "OwnershipControls", "PublicAccessBlockConfiguration", "VersioningConfiguration")
-	in.Tags("Tags")
+	in.Accept("BucketEncryption", "OwnershipControls", "PublicAccessBlockConfiguration", "VersioningConfiguration")
 	name := in.String("BucketName") // of the bucket for custom resources' answers; no template names one
 	if name == "" {
 		name = strings.ToLower(r.Name(63))

@@ -36,7 +36,7 @@ var table = []Row{
 	}},
 	{"AWS::DynamoDB::Table", Runs, "dynamodb", []string{
 		"AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "KeySchema",
-		"PointInTimeRecoverySpecification", "StreamSpecification", "TableName", "TimeToLiveSpecification",
+		"PointInTimeRecoverySpecification", "StreamSpecification", "TimeToLiveSpecification",
 	}},
 	{"AWS::EC2::InternetGateway", Recorded, "no network here", []string{"Tags"}},
 	{"AWS::EC2::Route", Recorded, "no network here", []string{
@@ -84,7 +84,7 @@ var table = []Row{
 		"Description", "EventPattern", "ScheduleExpression", "State", "Targets",
 	}},
 	{"AWS::IAM::Role", Runs, "iam", []string{
-		"AssumeRolePolicyDocument", "Description", "Path", "Policies", "RoleName", "Tags",
+		"AssumeRolePolicyDocument", "Description", "Policies", "RoleName",
 	}},
 	{"AWS::KMS::Alias", Runs, "kms", []string{"AliasName", "TargetKeyId"}},
 	{"AWS::KMS::Key", Runs, "kms", []string{
@@ -102,14 +102,14 @@ var table = []Row{
 	{"AWS::Lambda::Permission", Runs, "lambda", []string{"Action", "FunctionName", "Principal", "SourceArn"}},
 	{"AWS::Logs::LogGroup", Recorded, "logs are files under log/", []string{"LogGroupName", "RetentionInDays"}},
 	{"AWS::S3::Bucket", Runs, "s3", []string{
-		"BucketEncryption", "LifecycleConfiguration", "OwnershipControls", "PublicAccessBlockConfiguration",
-		"Tags", "VersioningConfiguration",
+		"BucketEncryption", "OwnershipControls", "PublicAccessBlockConfiguration",
+		"VersioningConfiguration",
 	}},
 	{"AWS::S3::BucketPolicy", Runs, "s3", []string{"Bucket", "PolicyDocument"}},
 	{"AWS::SNS::Topic", Recorded, "nobody listens", []string{"DisplayName", "TopicName"}},
 	{"AWS::SNS::TopicPolicy", Recorded, "nobody listens", []string{"PolicyDocument", "Topics"}},
 	{"AWS::SQS::Queue", Runs, "lambda; only as a failure destination, kept as a file", []string{
-		"MessageRetentionPeriod", "QueueName", "SqsManagedSseEnabled",
+		"MessageRetentionPeriod", "SqsManagedSseEnabled",
 	}},
 }
 

@@ -58,8 +58,10 @@ func (f function) outside(p *Package, by string) []Violation {
 		for _, file := range p.Files {
 			for _, use := range file.selected(s.pkg) {
 				if s.names != nil && (use.name == "*" || s.names.MatchString(use.name)) {
-					out = append(out, Violation{use.at, path.Base(s.pkg) + "." + use.name,
-						"the function has no operation in openapi.yaml, so it serves nothing" + by})
+					out = append(out, Violation{
+						use.at, path.Base(s.pkg) + "." + use.name,
+						"the function has no operation in openapi.yaml, so it serves nothing" + by,
+					})
 				}
 			}
 		}
