@@ -33,7 +33,9 @@ var serving = []struct {
 	{"net/http/cgi", nil},
 	{"net/http/fcgi", nil},
 	{lambda + "events", regexp.MustCompile(`^(APIGateway|LambdaFunctionURL|ALB)`)},
-	{"net/http", regexp.MustCompile(`^(Server|Serve.*|ListenAndServe.*|Handle|HandleFunc|HandlerFunc|NewServeMux|DefaultServeMux|ResponseWriter|.*Handler)$`)},
+	{"net/http", regexp.MustCompile(
+		`^(Server|Serve.*|ListenAndServe.*|Handle|HandleFunc|HandlerFunc|NewServeMux|DefaultServeMux|ResponseWriter|.*Handler)$`,
+	)},
 }
 
 // outside: no package in a function calls a service for which the function has no right, or serves when it has no API.
@@ -49,19 +51,17 @@ func (f function) outside(p *Package, by string) []Violation {
 	if f.serves {
 		return out
 	}
+	const idle = "the function has no operation in openapi.yaml, so it serves nothing"
 	for _, s := range serving {
 		for _, to := range p.Imports {
 			if s.names == nil && under(to, s.pkg) {
-				out = append(out, Violation{p.Dir, to, "the function has no operation in openapi.yaml, so it serves nothing" + by})
+				out = append(out, Violation{p.Dir, to, idle + by})
 			}
 		}
 		for _, file := range p.Files {
 			for _, use := range file.selected(s.pkg) {
 				if s.names != nil && (use.name == "*" || s.names.MatchString(use.name)) {
-					out = append(out, Violation{
-						use.at, path.Base(s.pkg) + "." + use.name,
-						"the function has no operation in openapi.yaml, so it serves nothing" + by,
-					})
+					out = append(out, Violation{use.at, path.Base(s.pkg) + "." + use.name, idle + by})
 				}
 			}
 		}
