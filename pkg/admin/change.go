@@ -34,6 +34,10 @@ type Outcome struct {
 
 // Create stores a resource that must not exist.
 func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
+	return again(func() (Outcome, error) { return d.create(ctx, c, r) })
+}
+
+func (d *Desk) create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
 	k, set, err := d.writable(c, r)
 	if err != nil {
 		return Outcome{}, err
@@ -50,8 +54,12 @@ func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outco
 	if err := room(c, r); err != nil {
 		return Outcome{}, err
 	}
+	input, err := d.judge(ctx, c, set, nil, &r)
+	if err != nil {
+		return Outcome{}, err
+	}
 	r.Metadata.Revision = 1
-	change := Change{Resource: r, Nonce: c.Nonce, Event: d.event(c, audit.ResourceCreated, r)}
+	change := Change{Resource: r, Input: input, Nonce: c.Nonce, Event: d.event(c, audit.ResourceCreated, r)}
 	secret, err := d.addSecret(&change, c.Now)
 	if err != nil {
 		return Outcome{}, err
@@ -61,6 +69,10 @@ func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outco
 
 // Update replaces a resource; with a revision only if that is still current.
 func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
+	return again(func() (Outcome, error) { return d.update(ctx, c, r) })
+}
+
+func (d *Desk) update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
 	k, set, err := d.writable(c, r)
 	if err != nil {
 		return Outcome{}, err
@@ -90,8 +102,12 @@ func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outco
 	if err := room(c, r); err != nil {
 		return Outcome{}, err
 	}
+	input, err := d.judge(ctx, c, set, &was, &r)
+	if err != nil {
+		return Outcome{}, err
+	}
 	r.Metadata.Revision = was.Metadata.Revision + 1
-	change := Change{Resource: r, Was: was.Metadata.Revision, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
+	change := Change{Resource: r, Was: was.Metadata.Revision, Input: input, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
 	if target := downgraded(was.Spec, r.Spec); target != "" {
 		if err := d.revoke(c, &change, target, r.Metadata.Name); err != nil {
 			return Outcome{}, err
@@ -104,6 +120,10 @@ func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outco
 // holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record or mapping gave ends with it.
 // A role that a mapping or a user's record names is not deleted: their users could no longer log in.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
+	return again(func() (Outcome, error) { return d.delete(ctx, c, kind, name) })
+}
+
+func (d *Desk) delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
 	k, set, err := d.open(c, kind)
 	if err != nil {
 		return Outcome{}, err
@@ -118,7 +138,11 @@ func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome
 	if err := unreserved(k, name); err != nil {
 		return Outcome{}, err
 	}
-	change := Change{Resource: was, Was: was.Metadata.Revision, Delete: true, Nonce: c.Nonce, Event: d.event(c, audit.ResourceDeleted, was)}
+	input, err := d.judge(ctx, c, set, &was, nil)
+	if err != nil {
+		return Outcome{}, err
+	}
+	change := Change{Resource: was, Was: was.Metadata.Revision, Input: input, Delete: true, Nonce: c.Nonce, Event: d.event(c, audit.ResourceDeleted, was)}
 	switch spec := was.Spec.(type) {
 	case *resource.TokenSpec:
 		change.ForgetSecret, err = d.config.Store.Secret(ctx, name)
@@ -138,6 +162,41 @@ func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome
 		return Outcome{}, err
 	}
 	return d.commit(ctx, change, "", moved(was))
+}
+
+// tries is how often a change is judged and made while others get in between: each time one of them was made.
+const tries = 24
+
+// again repeats a change that was judged by what is no longer so.
+func again(change func() (Outcome, error)) (out Outcome, err error) {
+	for range tries {
+		if out, err = change(); !errors.Is(err, ErrRaced) {
+			return out, err
+		}
+	}
+	return Outcome{}, fault.New(fault.Conflict, "others are changing resources at the same time", "try again in a few seconds").Because(err)
+}
+
+// judge refuses a change that would give what its writer lacks, and returns the input counter from before it looked: the
+// change is only made while nothing else changed.
+func (d *Desk) judge(ctx context.Context, c Caller, set *policy.Set, was, now *resource.Resource) (int64, error) {
+	input, err := d.config.Store.Input(ctx)
+	if err != nil {
+		return 0, err
+	}
+	r := now
+	if r == nil {
+		r = was
+	}
+	k, _ := resource.KindOf(r.Kind)
+	if k.Target {
+		return input, nil // deleting one takes away
+	}
+	judge, known := gives[r.Kind]
+	if !known {
+		return 0, fmt.Errorf("writing a %s: nothing says what it gives to others", r.Kind)
+	}
+	return input, judge(&turn{d, c, set, r.Metadata.Name, was, now}, ctx)
 }
 
 // beside lists what else the agent of a target holds, which goes with the agent.
@@ -203,6 +262,8 @@ func (d *Desk) commit(ctx context.Context, change Change, secret string, conflic
 		return Outcome{}, fault.New(fault.Conflict, "this request has already been carried out", "check the resource, and make a new request to change it again")
 	case errors.Is(err, ErrMoved):
 		return Outcome{}, conflict
+	case errors.Is(err, ErrRaced):
+		return Outcome{}, ErrRaced
 	case err != nil:
 		return Outcome{}, err
 	}

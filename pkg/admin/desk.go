@@ -26,6 +26,7 @@ import (
 var (
 	ErrReplayed = errors.New("the call's nonce was used before")
 	ErrMoved    = errors.New("the resource is not as it was read")
+	ErrRaced    = errors.New("something was changed since the change was judged")
 )
 
 // Store keeps resources. All reads are strongly consistent.
@@ -41,8 +42,8 @@ type Store interface {
 	Secret(ctx context.Context, token string) (string, error)
 	// Targets returns what an agent holds; none for one that is unknown.
 	Targets(ctx context.Context, agent string) ([]identity.Target, error)
-	// Commit writes a change, the input counter, the nonce and the event in one transaction; ErrReplayed or
-	// ErrMoved when a condition is not met, and then nothing is written.
+	// Commit writes a change, the input counter, the nonce and the event in one transaction; ErrReplayed, ErrMoved or
+	// ErrRaced when a condition is not met, and then nothing is written.
 	Commit(context.Context, Change) error
 	// Record writes an event alone.
 	Record(context.Context, audit.Event) error
@@ -57,6 +58,7 @@ type Publisher interface {
 type Change struct {
 	Resource resource.Resource // as it will be; for a deletion, as it was
 	Was      int64             // the revision that it must have; 0: it must not be there
+	Input    int64             // the input counter as it was when the change was judged, and must be still
 	Delete   bool
 	Nonce    string // of the call
 	Event    audit.Event
@@ -216,9 +218,15 @@ func (d *Desk) may(ctx context.Context, c Caller, a ask) error {
 	if decision.Allowed {
 		return nil
 	}
-	f := fault.Newf(fault.Denied, fmt.Sprintf("ask an administrator for a role whose rules allow %s on %s", a.verb, a.kind), "%s may not %s %s: %s", c.User.Name, a.verb, a.kind, decision.Reason)
+	r := resource.Resource{Kind: a.kind, Metadata: resource.Metadata{Name: a.name, Scope: a.scope}}
+	return d.denied(ctx, c, r, fmt.Sprintf("ask an administrator for a role whose rules allow %s on %s", a.verb, a.kind), fmt.Sprintf("%s may not %s %s: %s", c.User.Name, a.verb, a.kind, decision.Reason))
+}
+
+// denied makes the fault of a denial about a resource, with a decision id, and records the event of that id.
+func (d *Desk) denied(ctx context.Context, c Caller, r resource.Resource, hint, message string) error {
+	f := fault.New(fault.Denied, message, hint)
 	f.DecisionID = identity.NewID("dec", d.config.Entropy, c.Now)
-	e := d.event(c, audit.RequestRefused, resource.Resource{Kind: a.kind, Metadata: resource.Metadata{Name: a.name, Scope: a.scope}})
+	e := d.event(c, audit.RequestRefused, r)
 	e.Outcome, e.Reason, e.DecisionID = audit.Denied, f.Message, f.DecisionID
 	if err := d.config.Store.Record(ctx, e); err != nil {
 		f = f.Because(fmt.Errorf("recording the denial: %w", err))

@@ -39,6 +39,8 @@ type shelf struct {
 	down      map[string]bool // calls that fail
 	behind    int64           // by how much publishing misses the newest change
 	broken    error           // of publishing
+	strict    bool            // whether a change's conditions count
+	races     int             // how often something else changes before a commit
 }
 
 func (s *shelf) fails(call string) error {
@@ -91,6 +93,16 @@ func (s *shelf) Commit(_ context.Context, c admin.Change) error {
 	}
 	if s.answer != nil {
 		return s.answer
+	}
+	if held, found := s.resources[c.Resource.Kind+"/"+c.Resource.Metadata.Name]; s.strict && (found != (c.Was > 0) || held.Metadata.Revision != c.Was) {
+		return admin.ErrMoved
+	}
+	if s.races > 0 {
+		s.races--
+		s.input++
+	}
+	if s.strict && c.Input != s.input {
+		return admin.ErrRaced
 	}
 	s.changes = append(s.changes, c)
 	s.input++

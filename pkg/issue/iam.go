@@ -2,6 +2,7 @@ package issue
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/stile-dev/stile/pkg/fault"
@@ -64,7 +65,7 @@ func (i IAM) builtin() []resource.Mapping {
 	return []resource.Mapping{resource.Bootstrap(i.Bootstrap)}
 }
 
-// mapped finds the one mapping that admits the caller. Two that match are refused, naming both: the signer must not guess
+// mapped finds the one mapping that admits the caller: the first administrator's, before any other. Two that match are refused, naming both: the signer must not guess
 // which of them was meant.
 func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mapping, error) {
 	var found []resource.Mapping
@@ -72,6 +73,9 @@ func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mappi
 		if m.Spec.Match.Matches(c) {
 			found = append(found, m)
 		}
+	}
+	if i := slices.IndexFunc(found, func(m resource.Mapping) bool { return m.Metadata.Name == resource.BootstrapMapping }); i >= 0 {
+		return found[i], nil // no other mapping can keep the first administrator out
 	}
 	switch len(found) {
 	case 1:

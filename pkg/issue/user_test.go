@@ -273,6 +273,18 @@ func TestTwoMappingsThatMatchAreRefusedByName(t *testing.T) {
 	wantFault(t, err, fault.Denied, "engineers, everybody")
 }
 
+// Nobody keeps the first administrator out by writing a mapping.
+func TestSec_S58_TheFirstAdministratorComesInWhateverElseMatches(t *testing.T) {
+	p := newPeople(t)
+	first := p.store.mappings[0]
+	first.Metadata.Name, first.Spec.Roles = resource.BootstrapMapping, []string{"editor"}
+	p.store.mappings = append(p.store.mappings, first)
+	cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	if err != nil || !cmp.Equal(cred.Roles, []string{"editor"}) {
+		t.Errorf("roles %v, %v", cred.Roles, err)
+	}
+}
+
 func TestAUserRecordAddsOnlyToItsOwnMapping(t *testing.T) {
 	p := newPeople(t)
 	record := resource.User{Metadata: resource.Metadata{Name: "alice"}, Spec: resource.UserSpec{Mapping: "engineers", Roles: []string{"auditor"}, Traits: map[string][]string{"logins": {"postgres"}}}}

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -61,3 +62,23 @@ func (t Template) Expand(traits map[string][]string) (values, dropped []string) 
 
 // Legal reports whether a value has the shape that the template's use takes.
 func (t Template) Legal(s string) bool { return t.legal(s) }
+
+// Traits lists the traits that the role's templates are filled with, sorted: what the role allows and denies depends on
+// its holder's.
+func (r Role) Traits() []string {
+	var all []string
+	for _, b := range []*RoleBlock{&r.Spec.Allow, &r.Spec.Deny} {
+		for _, k := range TargetKinds {
+			_, uses := k.Of(b)
+			for i, values := range uses {
+				for _, v := range values {
+					if t, err := k.Uses[i].Parse(v); err == nil && t.Trait != "" {
+						all = append(all, t.Trait)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}

@@ -41,13 +41,21 @@ func (s *Store) Commit(ctx context.Context, c admin.Change) error {
 	if err != nil {
 		return err
 	}
-	ops = append(ops, change, event, s.State.UpdateOp(store.KeyInput, "ADD n :one", "", table.Item{":one": table.Int(1)}))
+	ops = append(ops, change, event, s.count(c.Input))
 	ops = append(ops, s.beside(c)...)
-	err = store.Conditions(table.Transact(ctx, s.API, ops...), admin.ErrReplayed, admin.ErrMoved)
+	err = store.Conditions(table.Transact(ctx, s.API, ops...), admin.ErrReplayed, admin.ErrMoved, nil, admin.ErrRaced)
 	if _, ok := errors.AsType[*table.Conflict](err); ok {
 		return admin.ErrMoved // one of the other items is not as it was
 	}
 	return err
+}
+
+// count adds to the input counter, on condition that nothing was changed since the change was judged.
+func (s *Store) count(judged int64) table.Op {
+	if judged == 0 {
+		return s.State.UpdateOp(store.KeyInput, "ADD n :one", "attribute_not_exists(n)", table.Item{":one": table.Int(1)})
+	}
+	return s.State.UpdateOp(store.KeyInput, "ADD n :one", "n = :judged", table.Item{":one": table.Int(1), ":judged": table.Int(judged)})
 }
 
 // change returns the operation on the resource itself, on condition that it is still as it was read.

@@ -25,6 +25,36 @@ var (
 	tokenSpec = resource.TokenSpec{Method: resource.MethodToken, Resources: []string{"node"}, Names: []string{"*"}}
 )
 
+// commit writes a change that was judged a moment ago.
+func commit(t *testing.T, s storetest.Store, c admin.Change) error {
+	t.Helper()
+	input, err := s.Input(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Input = input
+	return s.Commit(t.Context(), c)
+}
+
+func TestAChangeThatWasJudgedByWhatIsNoLongerSoIsNotMade(t *testing.T) {
+	db, s := storetest.New()
+	raced := func(judged int64) {
+		t.Helper()
+		c := storetest.Written("role", "late", 0, &resource.RoleSpec{})
+		c.Input = judged
+		if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), c) }); !errors.Is(err, admin.ErrRaced) {
+			t.Errorf("judged at %d: %v", judged, err)
+		}
+	}
+	raced(1)
+	storetest.Must(t, commit(t, s, storetest.Written("role", "dev", 0, &resource.RoleSpec{})))
+	raced(0)
+	storetest.Must(t, commit(t, s, storetest.Written("role", "ops", 0, &resource.RoleSpec{})))
+	raced(0)
+	raced(1)
+	raced(3)
+}
+
 func TestWhatIsWrittenIsReadAgain(t *testing.T) {
 	_, s := storetest.New()
 	role := resource.Role{Metadata: resource.Metadata{Name: "dev", Scope: "/prod", Revision: 1}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"ubuntu"}}}}
@@ -32,7 +62,7 @@ func TestWhatIsWrittenIsReadAgain(t *testing.T) {
 	user := resource.User{Metadata: resource.Metadata{Name: "bob", Scope: "/prod", Revision: 1}, Spec: resource.UserSpec{Mapping: "m", Roles: []string{"dev"}}}
 	kept := resource.Token{Metadata: resource.Metadata{Name: "nodes", Scope: "/prod", Revision: 1}, Spec: tokenSpec}
 	for _, c := range []admin.Change{storetest.Written("role", "dev", 0, &role.Spec), storetest.Written("iam_mapping", "m", 0, &mapping.Spec), storetest.Written("user", "bob", 0, &user.Spec), storetest.Token(1, storetest.Now)} {
-		storetest.Must(t, s.Commit(t.Context(), c))
+		storetest.Must(t, commit(t, s, c))
 		got, found, err := s.Get(t.Context(), c.Resource.Kind, c.Resource.Metadata.Name)
 		if d := cmp.Diff(c.Resource, got); d != "" || !found || err != nil {
 			t.Errorf("%v, %v: %s", found, err, d)
@@ -74,18 +104,18 @@ func TestAChangeIsMadeOnlyOfWhatWasReadAndThenCounts(t *testing.T) {
 	}
 	moved := func(c admin.Change) {
 		t.Helper()
-		if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), c) }); !errors.Is(err, admin.ErrMoved) {
+		if err := db.Unchanged(t, func() error { return commit(t, s, c) }); !errors.Is(err, admin.ErrMoved) {
 			t.Errorf("got %v", err)
 		}
 	}
 	moved(storetest.Written("role", "dev", 1, spec)) // what is not there
 	moved(storetest.Deleted("role", "dev", 0))
-	storetest.Must(t, s.Commit(t.Context(), storetest.Written("role", "dev", 0, spec)))
+	storetest.Must(t, commit(t, s, storetest.Written("role", "dev", 0, spec)))
 	moved(storetest.Written("role", "dev", 0, spec)) // what is there already
-	storetest.Must(t, s.Commit(t.Context(), storetest.Written("role", "dev", 1, spec)))
+	storetest.Must(t, commit(t, s, storetest.Written("role", "dev", 1, spec)))
 	moved(storetest.Written("role", "dev", 1, spec))
 	moved(storetest.Deleted("role", "dev", 1))
-	storetest.Must(t, s.Commit(t.Context(), storetest.Deleted("role", "dev", 2)))
+	storetest.Must(t, commit(t, s, storetest.Deleted("role", "dev", 2)))
 	if _, found, err := s.Get(t.Context(), "role", "dev"); found || err != nil {
 		t.Errorf("%v, %v", found, err)
 	}
@@ -105,14 +135,14 @@ func TestAChangeIsMadeOnlyOfWhatWasReadAndThenCounts(t *testing.T) {
 
 func TestASecretGoesWithItsToken(t *testing.T) {
 	db, s := storetest.New()
-	storetest.Must(t, s.Commit(t.Context(), storetest.Token(2, storetest.Now.Add(time.Hour))))
+	storetest.Must(t, commit(t, s, storetest.Token(2, storetest.Now.Add(time.Hour))))
 	hash, err := s.Secret(t.Context(), "nodes")
 	if err != nil || hash != "hash" || len(db.Of(names.TokenHash+"#hash")) != 1 {
 		t.Fatalf("%q, %v", hash, err)
 	}
 	c := storetest.Deleted("token", "nodes", 1)
 	c.ForgetSecret = hash
-	storetest.Must(t, s.Commit(t.Context(), c))
+	storetest.Must(t, commit(t, s, c))
 	if left := db.Of(names.TokenHash + "#hash"); len(left) != 0 {
 		t.Errorf("still good: %v", left)
 	}
@@ -123,16 +153,16 @@ func TestACallIsCarriedOutOnceAndItsEventIsOfIt(t *testing.T) {
 	c := storetest.Written("role", "dev", 0, &resource.RoleSpec{})
 	invalid := c
 	invalid.Event.Actor = ""
-	_ = db.Unchanged(t, func() error { return s.Commit(t.Context(), invalid) })
-	storetest.Must(t, s.Commit(t.Context(), c))
+	_ = db.Unchanged(t, func() error { return commit(t, s, invalid) })
+	storetest.Must(t, commit(t, s, c))
 	replay := storetest.Written("role", "dev", 1, &resource.RoleSpec{})
 	replay.Nonce = c.Nonce
-	if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), replay) }); !errors.Is(err, admin.ErrReplayed) {
+	if err := db.Unchanged(t, func() error { return commit(t, s, replay) }); !errors.Is(err, admin.ErrReplayed) {
 		t.Errorf("got %v", err)
 	}
 	twice := storetest.Written("role", "dev", 1, &resource.RoleSpec{})
 	twice.Event.ID = c.Event.ID // an event that was said is not overwritten
-	if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), twice) }); !errors.Is(err, admin.ErrMoved) {
+	if err := db.Unchanged(t, func() error { return commit(t, s, twice) }); !errors.Is(err, admin.ErrMoved) {
 		t.Errorf("got %v", err)
 	}
 	db.Fail = errDown
@@ -148,7 +178,7 @@ func TestWhatAnotherAgentHoldsIsNotFreedByADeletion(t *testing.T) {
 	storetest.Must(t, s.Admit(t.Context(), storetest.Admission(2, other, orders)))
 	gone := storetest.Deleted("node", "web-1", storetest.Now.UnixMilli())
 	gone.ForgetAgent, gone.ForgetTargets = first, []identity.Target{orders}
-	if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), gone) }); !errors.Is(err, admin.ErrMoved) {
+	if err := db.Unchanged(t, func() error { return commit(t, s, gone) }); !errors.Is(err, admin.ErrMoved) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -158,7 +188,7 @@ func TestARevocationIsWrittenWithItsChangeAndReadAsOne(t *testing.T) {
 	until := storetest.Now.Add(time.Hour)
 	c := storetest.Written("user", "bob", 0, &resource.UserSpec{Mapping: "m"})
 	c.Revoke = &document.Lock{ID: storetest.ID("lck", 1), Target: "user", Value: "bob", Expires: &until}
-	storetest.Must(t, s.Commit(t.Context(), c))
+	storetest.Must(t, commit(t, s, c))
 	locks, revoked, err := s.Locks(t.Context())
 	if d := cmp.Diff([]document.Lock{*c.Revoke}, revoked); d != "" || len(locks) != 0 || err != nil {
 		t.Errorf("%v, %v: %s", locks, err, d)

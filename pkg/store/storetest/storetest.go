@@ -163,6 +163,8 @@ func is(term string, i, values table.Item) bool {
 		return i != nil
 	case "attribute_not_exists(pk)":
 		return i == nil
+	case "attribute_not_exists(n)":
+		return i["n"] == nil
 	}
 	part := strings.Fields(term)
 	have, want := i[part[0]], values[part[2]]
