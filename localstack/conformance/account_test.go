@@ -3,7 +3,6 @@ package conformance_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +14,13 @@ import (
 func suite(t *testing.T, f *fake, arguments ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.parallel", "8"}, arguments...)...)
-	cmd.Env = f.environment()
+	temporary := t.TempDir()
+	cmd.Env = append(f.environment(), "TMPDIR="+temporary)
+	t.Cleanup(func() {
+		if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+			t.Errorf("the run left temporary files: %v %v", left, err)
+		}
+	})
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	return cmd, &out
@@ -32,7 +37,8 @@ func TestARunOnAnAccountRecordsAndCleansUp(t *testing.T) {
 		"-test.run", "^(TestAPIGatewayPaths|TestCloudFormationWalks|TestASignature|TestMacs|TestIfNoneMatch|TestDynamoDBTransactions|"+
 			"TestLambdaAnswers|TestStreamsSet)")
 	err := run.Run()
-	for _, want := range []string{"account  " + localAccount, "Region   us-east-1", "prefix   " + mine, "PREFIX=" + mine + " CLEAN=1", "Nothing stays but"} {
+	for _, want := range []string{"account  " + localAccount, "Region   us-east-1", "prefix   " + mine, "PREFIX=" + mine + " CLEAN=1", "Nothing stays but",
+		"What was seen stands in " + into + "."} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the run doesn't say %q", want)
 		}
@@ -76,34 +82,6 @@ func golden(t *testing.T, dir, file string) map[string]string {
 	return one
 }
 
-func TestAnInterruptedRunCleansUp(t *testing.T) {
-	if onAWS() {
-		return // it tests the suite, not AWS
-	}
-	t.Parallel()
-	f := newFake(t)
-	run, out := suite(t, f, "-endpoint", "aws", "-goldens", t.TempDir(), "-prefix", mine, "-test.run", "^TestLambdaTries")
-	if err := run.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for name := range f.made {
-		if name == mine+"-world" {
-			break
-		}
-	}
-	if err := run.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	err := run.Wait()
-	exit, ok := errors.AsType[*exec.ExitError](err) // of itself: a signal that ended it would have no code
-	if !ok || exit.ExitCode() != 1 || !strings.Contains(out.String(), "Interrupted; cleaning up") {
-		t.Errorf("%v: %s", err, out)
-	}
-	if left := f.standing(); len(left) != 0 {
-		t.Errorf("stacks stay: %v", left)
-	}
-}
-
 func TestARunStopsBeforeItMakesAnything(t *testing.T) {
 	if onAWS() {
 		return // it tests the suite, not AWS
@@ -117,6 +95,8 @@ func TestARunStopsBeforeItMakesAnything(t *testing.T) {
 		{[]string{"-nlb"}, "say ENDPOINT=aws as well"},
 		{[]string{"-endpoint", "https://example.com"}, "it is aws, or nothing"},
 		{[]string{"-endpoint", "aws", "-clean"}, "PREFIX="},
+		{[]string{"-endpoint", "aws", "-test.timeout", "10m"}, "-timeout 0"},
+		{[]string{"-endpoint", "aws", "clean"}, "is no flag"},
 		{[]string{"-endpoint", "aws", "-prefix", "shop"}, "stile-conformance- and 4 to 20"},
 		{[]string{"-endpoint", "aws", "-prefix", mine + "-test"}, "stile-conformance- and 4 to 20"},
 		{[]string{"-endpoint", "aws", "-prefix", "stile-conformance-Mine"}, "lower-case"},

@@ -21,9 +21,6 @@ import (
 // stays, and how to be rid of it.
 func (r *remote) clean(ctx context.Context) error {
 	fmt.Printf("Deleting everything with prefix %s\n", r.prefix)
-	r.mu.Lock()
-	r.closed = true
-	r.mu.Unlock()
 	ours, err := r.stacks(ctx)
 	faults := []error{err}
 	slices.SortStableFunc(ours, func(a, b types.Stack) int { return r.rank(*a.StackName) - r.rank(*b.StackName) })

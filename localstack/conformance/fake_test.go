@@ -42,6 +42,8 @@ type fake struct {
 	admin  iam.Credentials
 	gate   *httputil.ReverseProxy
 	broken string      // the X-Amz-Target of an operation that is refused
+	stuck  string      // and of one that is never answered
+	keyed  []byte      // the public key of every key, if it isn't the key's own
 	made   chan string // told of every stack that was made; nobody has to listen
 
 	mu     sync.Mutex
@@ -108,6 +110,11 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case target != "" && target == f.broken:
 		http.Error(w, `{"__type":"AccessDeniedException"}`, http.StatusBadRequest)
+	case target != "" && target == f.stuck:
+		_, _ = io.Copy(io.Discard, r.Body) // or the end of the connection isn't seen
+		<-r.Context().Done()
+	case target == "TrentService.GetPublicKey" && f.keyed != nil:
+		_ = json.NewEncoder(w).Encode(map[string][]byte{"PublicKey": f.keyed})
 	case strings.Contains(r.Header.Get("Authorization"), "/cloudformation/aws4_request"):
 		f.cloudFormation(w, r)
 	case versions:

@@ -174,7 +174,10 @@ func (l *local) queue(_ context.Context, url string) ([]string, error) {
 // build makes the suite's program, for this machine or for arch of Linux.
 func build(ctx context.Context, path, arch string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-tags", "lambda.norpc", "-o", path, "./testdata/program")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTMPDIR="+filepath.Dir(path)) // what a killed build leaves goes with the rest
 	if arch != "" {
 		cmd.Env = append(cmd.Env, "GOOS=linux", "GOARCH="+arch)
 	}

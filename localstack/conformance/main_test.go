@@ -13,10 +13,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"regexp"
-	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
@@ -24,6 +23,8 @@ import (
 var flags struct {
 	endpoint, prefix, goldens string
 	clean, nlb, update        bool
+	within                    string
+	limit                     time.Duration
 }
 
 func init() {
@@ -32,6 +33,8 @@ func init() {
 	flag.BoolVar(&flags.clean, "clean", false, "delete what a run with -prefix left on AWS, and run nothing")
 	flag.BoolVar(&flags.nlb, "nlb", false, "observe a load balancer on AWS too: a VPC, a server and ten minutes more")
 	flag.StringVar(&flags.goldens, "goldens", "testdata/aws", "where what was seen on AWS is kept")
+	flag.DurationVar(&flags.limit, "limit", 2*time.Hour, "how long a run on AWS may take before it is ended and cleaned up")
+	flag.StringVar(&flags.within, "within", "", "the directory of a run on AWS; the suite says it to itself")
 	flag.BoolVar(&flags.update, "update", false, "write the table of behaviours into the README")
 }
 
@@ -80,16 +83,23 @@ func run(m *testing.M) (status int, err error) {
 	if err := checkFlags(); err != nil {
 		return 1, err
 	}
-	if onAWS() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		return runOnAWS(ctx, stop, m)
+	switch {
+	case flags.within != "":
+		return within(m)
+	case onAWS():
+		return supervise()
 	}
+	ctx, stopped := interruptible()
+	defer stopped()
 	dir, err := os.MkdirTemp("", "conformance")
 	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer context.AfterFunc(ctx, func() {
+		_ = os.RemoveAll(dir)
+		os.Exit(1)
+	})()
 	w, stop, err := serve(context.Background(), dir)
 	if err != nil {
 		return 1, err
@@ -113,6 +123,10 @@ func checkFlags() error {
 		return errors.New("a prefix, a load balancer and cleaning are of AWS alone: say ENDPOINT=aws as well")
 	case flags.clean && flags.prefix == "":
 		return errors.New("say which run to clean up after: PREFIX=… as that run has printed it")
+	case onAWS() && flag.Lookup("test.timeout").Value.String() != "0s":
+		return errors.New("a test's timeout would end the run before it has cleaned up: say -timeout 0, and -limit instead")
+	case flag.NArg() > 0:
+		return fmt.Errorf("%q is no flag", flag.Arg(0))
 	case flags.prefix != "" && !prefixes.MatchString(flags.prefix):
 		return fmt.Errorf("the prefix %q is none: it is stile-conformance- and 4 to 20 lower-case letters and digits, "+
 			"so that nothing else in the account can have it; leave PREFIX out for a new one", flags.prefix)

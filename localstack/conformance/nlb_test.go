@@ -140,6 +140,9 @@ func TestTheLoadBalancer(t *testing.T) {
 	saw(t, "nlb/proxy/header", strings.Replace(headed(c.proxy), "from "+mine, "from the client", 1),
 		"version and command 0x21, family 0x11, from the client")
 	saw(t, "nlb/proxy/health-check", headed(c.checked), "version and command 0x20, family 0x11, 84 bytes behind it")
+	if err := c.SetDeadline(time.Now().Add(callLimit)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := io.WriteString(c, "hello\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -6,18 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
+
+// callLimit bounds one try of a call, and what is sent to an API.
+const callLimit = 2 * time.Minute
 
 // tag is on everything that a run makes; its value is the run's prefix.
 const tag = "stile-conformance"
@@ -26,6 +28,7 @@ const tag = "stile-conformance"
 type remote struct {
 	prefix  string
 	account string
+	arn     string // who runs the suite
 	caller  caller
 	config  aws.Config
 	cf      *cloudformation.Client
@@ -35,64 +38,9 @@ type remote struct {
 	closed bool       // cleaning up: nothing more is made
 }
 
-// runOnAWS runs the suite on a real account and cleans up, also when a test fails or the run is interrupted.
-func runOnAWS(ctx context.Context, stop func(), m *testing.M) (status int, err error) {
-	r, err := open(ctx)
-	if err != nil {
-		return 1, err
-	}
-	if flags.clean {
-		return 0, r.clean(ctx)
-	}
-	if r.dir, err = os.MkdirTemp("", "conformance"); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(r.dir)) }()
-	left, err := r.stacks(ctx)
-	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("%d stacks of prefix %s are there already: take another prefix, or clean up: %s", len(left), r.prefix, r.command())
-	}
-	if err != nil {
-		return 1, err
-	}
-	done := make(chan struct{})
-	defer close(done)
-	go r.interrupted(ctx, stop, done)
-	here, err = r.world(ctx)
-	if err == nil {
-		status = m.Run()
-		err = record()
-		if whole() {
-			err = errors.Join(err, missing())
-		}
-		fmt.Printf("What was seen stands in localstack/conformance/%s. Type: go test ./localstack/conformance -update\n", flags.goldens)
-	}
-	if ctx.Err() != nil {
-		<-done // interrupted cleans up and ends the program
-	}
-	return status, errors.Join(err, r.clean(context.WithoutCancel(ctx)))
-}
-
-// interrupted cleans up when ctx ends before done, and ends the program. A second interrupt ends it at once.
-func (r *remote) interrupted(ctx context.Context, stop func(), done <-chan struct{}) {
-	select {
-	case <-done:
-		return
-	case <-ctx.Done():
-	}
-	stop()
-	fmt.Printf("Interrupted; cleaning up. If you interrupt that as well, type: %s\n", r.command())
-	status := 1
-	if err := r.clean(context.WithoutCancel(ctx)); err != nil {
-		fmt.Fprintln(os.Stderr, "conformance:", err)
-		status = 2
-	}
-	os.Exit(status)
-}
-
-// open finds the account, and says what is about to happen.
+// open finds the account.
 func open(ctx context.Context) (*remote, error) {
-	c, err := config.LoadDefaultConfig(ctx)
+	c, err := configure(ctx, callLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -107,16 +55,26 @@ func open(ctx context.Context) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &remote{prefix: flags.prefix, account: *who.Account, caller: as, config: c, cf: cloudformation.NewFromConfig(c)}
+	r := &remote{prefix: flags.prefix, account: *who.Account, arn: *who.Arn, caller: as, config: c, cf: cloudformation.NewFromConfig(c)}
 	if r.prefix == "" {
 		r.prefix = "stile-conformance-" + strings.ToLower(rand.Text()[:10])
 	}
+	return r, nil
+}
+
+// configure reads the AWS_… environment. Each try of a call ends within limit.
+func configure(ctx context.Context, limit time.Duration) (aws.Config, error) {
+	return config.LoadDefaultConfig(ctx, config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(limit)))
+}
+
+// announce says what is about to happen.
+func (r *remote) announce() {
 	does := "makes stacks, and deletes them in the end"
 	if flags.clean {
 		does = "deletes what a run has left"
 	}
-	fmt.Printf("account  %s as %s\nRegion   %s\nprefix   %s\nThis %s. If it is killed, type: %s\n", *who.Account, *who.Arn, c.Region, r.prefix, does, r.command())
-	return r, nil
+	fmt.Printf("account  %s as %s\nRegion   %s\nprefix   %s\nThis %s. If it is killed, type: %s\n",
+		r.account, r.arn, r.config.Region, r.prefix, does, r.command())
 }
 
 // caller is a role or a user, by its name without the path, which is of one in an account.

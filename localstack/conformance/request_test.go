@@ -22,6 +22,9 @@ import (
 	"github.com/aws/smithy-go"
 )
 
+// web is for requests that no client of the SDK makes.
+var web = &http.Client{Timeout: callLimit}
+
 // base is the endpoint for a service's raw requests.
 func (w *world) base(service string) string {
 	if w.Endpoint != "" {
@@ -102,7 +105,7 @@ func (r raw) sign(t *testing.T, request *http.Request, hash string) {
 
 func do(t *testing.T, request *http.Request) answer {
 	t.Helper()
-	response, err := http.DefaultClient.Do(request)
+	response, err := web.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +146,7 @@ func call(ctx context.Context, service, target string, in, out any) error {
 	if err := v4.NewSigner().SignHTTP(ctx, c, request, hex.EncodeToString(sum[:]), service, here.Config.Region, time.Now()); err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := web.Do(request)
 	if err != nil {
 		return err
 	}
@@ -176,6 +179,8 @@ func request(method, path string, header ...string) ask { return ask{method, pat
 
 // send writes the request on a connection of its own, because a client would clean it up.
 func (a *api) send(ctx context.Context, r ask) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
 	address := a.Host
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		address = net.JoinHostPort(a.Host, "443")
@@ -190,10 +195,9 @@ func (a *api) send(ctx context.Context, r ask) (answer, error) {
 		return answer{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return answer{}, err
-		}
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return answer{}, err
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", r.Method, a.Stage, r.Path, a.Host)

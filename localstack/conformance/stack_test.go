@@ -68,12 +68,12 @@ func (r *remote) rooted(template string) string {
 	return strings.Replace(template, name, `"Path": "/suite/", `+name, 1)
 }
 
-// begin has a stack made, or updated if it is this run's, unless the run is cleaning up already.
+// begin has a stack made, or updated if it is this run's, unless the run is ending.
 func (r *remote) begin(ctx context.Context, stack, text string, given []types.Parameter) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
-		return errors.New("the run is cleaning up")
+		return errors.New("the run is ending")
 	}
 	tags := []types.Tag{{Key: aws.String(tag), Value: &r.prefix}}
 	capabilities := []types.Capability{types.CapabilityCapabilityNamedIam}
