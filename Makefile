@@ -12,6 +12,8 @@ GO       ?= go
 GOBUILD  := $(GO) build -trimpath -ldflags "-s -w"
 HOSTILE  ?= 20s
 PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./localstack/... ./scripts/...
+# Whether the variable named is switched on: 1 or true. What is neither that nor off stops make.
+on = $(if $(filter-out 1 true 0 false,$($(1))),$(error $(1)=$($(1)): say $(1)=1, or leave it out),$(if $(filter 1 true,$($(1))),true,false))
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
 .PHONY: help up down demo test check lint fmt generate bench mutate race fuzz soak conformance synth build clean
@@ -67,13 +69,13 @@ soak: build ## run a separate system for T under revocations, kills and faults, 
 	@scripts/need ssh:openssh-client
 	@mkdir -p .cache/bin
 	$(GO) build -o .cache/bin/soak ./integration/soak
-	@.cache/bin/soak -t $(or $(T),30m) $(if $(KEEP),-keep $(KEEP))
+	@.cache/bin/soak -t $(or $(T),30m) $(if $(KEEP),-keep "$(KEEP)")
 
 conformance: ## test that the local AWS behaves like AWS; on a real account: make conformance ENDPOINT=aws (localstack/README.md)
 	@mkdir -p .cache/bin
 	$(GO) test -c -o .cache/bin/conformance ./localstack/conformance
 	@cd localstack/conformance && exec ../../.cache/bin/conformance -test.parallel 16 -test.v=$(if $(ENDPOINT),true,false) \
-		-endpoint "$(ENDPOINT)" -prefix "$(PREFIX)" -clean=$(if $(CLEAN),true,false) -nlb=$(if $(NLB),true,false)
+		-endpoint "$(ENDPOINT)" -prefix "$(PREFIX)" -clean=$(call on,CLEAN) -nlb=$(call on,NLB)
 
 synth: ## write infra/templates from the CDK app (needs node)
 	@scripts/synth
@@ -93,7 +95,9 @@ functions:
 	@$(GOBUILD) -tags lambda.norpc -o bin/functions/ $(addprefix ./functions/,$(FUNCTIONS))
 
 clean: down ## stop everything, and remove what was built and the local state
-	rm -rf bin .cache/integration $(STILE_STATE)
+	@if [ -e "$$STILE_STATE" ] && ! [ -f "$$STILE_STATE/run/ports.json" ]; then \
+		echo "$$STILE_STATE has no run/ports.json, so it is no state directory: remove it yourself, or correct STILE_STATE" >&2; exit 1; fi
+	rm -rf bin .cache/integration "$$STILE_STATE"
 
 need:
 	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux node:nodejs
