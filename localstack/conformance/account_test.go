@@ -37,8 +37,10 @@ func TestARunOnAnAccountRecordsAndCleansUp(t *testing.T) {
 		"-test.run", "^(TestAPIGatewayPaths|TestCloudFormationWalks|TestASignature|TestMacs|TestIfNoneMatch|TestDynamoDBTransactions|"+
 			"TestLambdaAnswers|TestStreamsSet)")
 	err := run.Run()
-	for _, want := range []string{"account  " + localAccount, "Region   us-east-1", "prefix   " + mine, "PREFIX=" + mine + " CLEAN=1", "Nothing stays but",
-		"What was seen stands in " + into + "."} {
+	for _, want := range []string{
+		"account  " + localAccount, "Region   us-east-1", "prefix   " + mine, "PREFIX=" + mine + " CLEAN=1", "Nothing stays but",
+		"What was seen stands in " + into + ".",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the run doesn't say %q", want)
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -19,9 +20,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/template"
@@ -76,7 +74,7 @@ func newFake(t *testing.T) *fake {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.gate = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+	f.gate = &httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
 		r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host // Host stays the one that was signed
 	}}
 	role, err := l.cloud.Authority.PutRole(iam.Role{
@@ -105,13 +103,17 @@ func (f *fake) environment() []string {
 }
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the process that was sending it has ended
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	_, versions := r.URL.Query()["versions"]
 	target := r.Header.Get("X-Amz-Target")
 	switch {
 	case target != "" && target == f.broken:
 		http.Error(w, `{"__type":"AccessDeniedException"}`, http.StatusBadRequest)
 	case target != "" && target == f.stuck:
-		_, _ = io.Copy(io.Discard, r.Body) // or the end of the connection isn't seen
 		<-r.Context().Done()
 	case target == "TrentService.GetPublicKey" && f.keyed != nil:
 		_ = json.NewEncoder(w).Encode(map[string][]byte{"PublicKey": f.keyed})
@@ -272,100 +274,6 @@ func (f *fake) bucketOf(s *fakeStack) string {
 	}
 	return "<member><LogicalResourceId>Bucket</LogicalResourceId><ResourceType>AWS::S3::Bucket</ResourceType>" +
 		"<ResourceStatus>CREATE_COMPLETE</ResourceStatus><PhysicalResourceId>" + s.Outputs["Bucket"] + "</PhysicalResourceId></member>"
-}
-
-// objects lists what a bucket holds.
-func (f *fake) objects(bucket string) []string {
-	c := aws.Config{Region: localRegion, Credentials: static(f.admin), BaseEndpoint: &f.endpoint}
-	client := s3.NewFromConfig(c, func(o *s3.Options) { o.UsePathStyle = true })
-	out, err := client.ListObjectsV2(context.Background(), &s3.ListObjectsV2Input{Bucket: &bucket})
-	if err != nil {
-		f.t.Error(err)
-		return nil
-	}
-	var keys []string
-	for _, o := range out.Contents {
-		keys = append(keys, *o.Key)
-	}
-	return keys
-}
-
-// versions answers ListObjectVersions with the current objects.
-func (f *fake) versions(w http.ResponseWriter, bucket string) {
-	fmt.Fprint(w, "<ListVersionsResult><IsTruncated>false</IsTruncated>")
-	for _, key := range f.objects(bucket) {
-		fmt.Fprintf(w, "<Version><Key>%s</Key></Version>", escape(key))
-	}
-	fmt.Fprint(w, "</ListVersionsResult>")
-}
-
-// sqs answers as SQS does from the file of a queue, whose messages go with their reading.
-func (f *fake) sqs(w http.ResponseWriter, r *http.Request) {
-	var in struct{ QueueUrl, ReceiptHandle string }
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		f.t.Error(err)
-	}
-	messages := []map[string]string{}
-	if in.ReceiptHandle == "" {
-		bodies, err := f.queue(r.Context(), in.QueueUrl)
-		if err != nil {
-			f.t.Error(err)
-		}
-		for _, body := range bodies {
-			messages = append(messages, map[string]string{"Body": body, "ReceiptHandle": "of " + in.QueueUrl})
-		}
-	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"Messages": messages})
-}
-
-// createTable keeps the suite's tag of a table, which the local AWS tells nobody.
-func (f *fake) createTable(w http.ResponseWriter, r *http.Request) {
-	raw, err := io.ReadAll(r.Body)
-	var in struct {
-		TableName string
-		Tags      []struct{ Key, Value string }
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, &in)
-	}
-	if err != nil {
-		f.t.Error(err)
-	}
-	f.mu.Lock()
-	for _, one := range in.Tags {
-		if one.Key == tag {
-			f.tables[in.TableName] = one.Value
-		}
-	}
-	f.mu.Unlock()
-	r.Body = io.NopCloser(bytes.NewReader(raw))
-	f.gate.ServeHTTP(w, r)
-}
-
-func (f *fake) listTableTags(w http.ResponseWriter, r *http.Request) {
-	var in struct{ ResourceArn string }
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		f.t.Error(err)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	tags := []map[string]string{}
-	if owner := f.tables[in.ResourceArn[strings.LastIndex(in.ResourceArn, "/")+1:]]; owner != "" {
-		tags = append(tags, map[string]string{"Key": tag, "Value": owner})
-	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"Tags": tags})
-}
-
-func (f *fake) listKeyTags(w http.ResponseWriter, r *http.Request) {
-	var in struct{ KeyId string }
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		f.t.Error(err)
-	}
-	tags := []map[string]string{}
-	if owner := f.keys[in.KeyId]; owner != "" {
-		tags = append(tags, map[string]string{"TagKey": tag, "TagValue": owner})
-	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"Tags": tags, "Truncated": false})
 }
 
 // standing names the stacks that were not deleted.
