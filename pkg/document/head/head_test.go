@@ -128,7 +128,7 @@ func TestAReadBetweenTwoWritesIsDoneAgain(t *testing.T) {
 	}
 }
 
-func TestAKeeperRefusesWhatIsNotSignedNotAddressedOrNotOurs(t *testing.T) {
+func TestAVerifierRefusesWhatIsNotSignedNotAddressedOrNotOurs(t *testing.T) {
 	for name, spoil := range map[string]func(*testing.T, *memory, *head.Store, *clustertest.Cluster, []map[string]types.AttributeValue) string{
 		"a policy altered in place": func(_ *testing.T, m *memory, _ *head.Store, c *clustertest.Cluster, v []map[string]types.AttributeValue) string {
 			key := "policy/" + table.Item(v[0]).Text("policy_sha256") + ".json"
