@@ -153,7 +153,7 @@ func newKeys(t *testing.T) joiner.Keys {
 	return joiner.Keys{SSH: tunneltest.Key(t), TLS: tunneltest.Key(t)}
 }
 
-func TestAKeeperJoinsOnceAndRenewsAtTwoThirds(t *testing.T) {
+func TestARenewerJoinsOnceAndRenewsAtTwoThirds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuthority(t)
 		r := renewer(t, a, newKeys(t), document.NewHolder("", ""), nil)

@@ -90,7 +90,7 @@ func newMemory() (*memory, *head.Store) {
 	return m, head.New(head.Config{DynamoDB: m, S3: m, Table: "t", Bucket: "b"})
 }
 
-func TestAKeeperGivesVerifiedDocumentsAndFetchesEachOnce(t *testing.T) {
+func TestAVerifierGivesVerifiedDocumentsAndFetchesEachOnce(t *testing.T) {
 	m, s := newMemory()
 	c := clustertest.New(t)
 	m.views = [][]map[string]types.AttributeValue{show(t, s, c)}
