@@ -38,6 +38,11 @@ func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outco
 }
 
 func (d *Desk) create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
+	// Read before all that the change is judged by: it is only made while nothing else changed.
+	input, err := d.config.Store.Input(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
 	k, set, err := d.writable(c, r)
 	if err != nil {
 		return Outcome{}, err
@@ -54,8 +59,7 @@ func (d *Desk) create(ctx context.Context, c Caller, r resource.Resource) (Outco
 	if err := room(c, r); err != nil {
 		return Outcome{}, err
 	}
-	input, err := d.judge(ctx, c, set, nil, &r)
-	if err != nil {
+	if err := d.judge(ctx, c, set, nil, &r); err != nil {
 		return Outcome{}, err
 	}
 	r.Metadata.Revision = 1
@@ -73,6 +77,11 @@ func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outco
 }
 
 func (d *Desk) update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
+	// Read before all that the change is judged by: it is only made while nothing else changed.
+	input, err := d.config.Store.Input(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
 	k, set, err := d.writable(c, r)
 	if err != nil {
 		return Outcome{}, err
@@ -102,8 +111,7 @@ func (d *Desk) update(ctx context.Context, c Caller, r resource.Resource) (Outco
 	if err := room(c, r); err != nil {
 		return Outcome{}, err
 	}
-	input, err := d.judge(ctx, c, set, &was, &r)
-	if err != nil {
+	if err := d.judge(ctx, c, set, &was, &r); err != nil {
 		return Outcome{}, err
 	}
 	r.Metadata.Revision = was.Metadata.Revision + 1
@@ -124,6 +132,11 @@ func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome
 }
 
 func (d *Desk) delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
+	// Read before all that the change is judged by: it is only made while nothing else changed.
+	input, err := d.config.Store.Input(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
 	k, set, err := d.open(c, kind)
 	if err != nil {
 		return Outcome{}, err
@@ -138,8 +151,7 @@ func (d *Desk) delete(ctx context.Context, c Caller, kind, name string) (Outcome
 	if err := unreserved(k, name); err != nil {
 		return Outcome{}, err
 	}
-	input, err := d.judge(ctx, c, set, &was, nil)
-	if err != nil {
+	if err := d.judge(ctx, c, set, &was, nil); err != nil {
 		return Outcome{}, err
 	}
 	change := Change{Resource: was, Was: was.Metadata.Revision, Input: input, Delete: true, Nonce: c.Nonce, Event: d.event(c, audit.ResourceDeleted, was)}
@@ -177,26 +189,21 @@ func again(change func() (Outcome, error)) (out Outcome, err error) {
 	return Outcome{}, fault.New(fault.Conflict, "others are changing resources at the same time", "try again in a few seconds").Because(err)
 }
 
-// judge refuses a change that would give what its writer lacks, and returns the input counter from before it looked: the
-// change is only made while nothing else changed.
-func (d *Desk) judge(ctx context.Context, c Caller, set *policy.Set, was, now *resource.Resource) (int64, error) {
-	input, err := d.config.Store.Input(ctx)
-	if err != nil {
-		return 0, err
-	}
+// judge refuses a change that would give what its writer lacks.
+func (d *Desk) judge(ctx context.Context, c Caller, set *policy.Set, was, now *resource.Resource) error {
 	r := now
 	if r == nil {
 		r = was
 	}
 	k, _ := resource.KindOf(r.Kind)
 	if k.Target {
-		return input, nil // deleting one takes away
+		return nil // deleting one takes away
 	}
 	judge, known := gives[r.Kind]
 	if !known {
-		return 0, fmt.Errorf("writing a %s: nothing says what it gives to others", r.Kind)
+		return fmt.Errorf("writing a %s: nothing says what it gives to others", r.Kind)
 	}
-	return input, judge(&turn{d, c, set, r.Metadata.Name, was, now}, ctx)
+	return judge(&turn{d, c, set, r.Metadata.Name, was, now}, ctx)
 }
 
 // beside lists what else the agent of a target holds, which goes with the agent.

@@ -1,10 +1,11 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"reflect"
+	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
@@ -36,7 +37,12 @@ var gives = map[string]func(*turn, context.Context) error{
 	names.Token:   (*turn).token,
 }
 
-func (t *turn) subject() policy.Subject { return subject(t.c) }
+// subject is the writer with what they have for good: what a grant gives for an hour is not theirs to give.
+func (t *turn) subject() policy.Subject {
+	s := subject(t.c)
+	s.Grants = nil
+	return s
+}
 
 // deny refuses the change for what it would give.
 func (t *turn) deny(ctx context.Context, d policy.Decision, what string) error {
@@ -128,6 +134,12 @@ func (t *turn) move(ctx context.Context, from, to hold, limit func() policy.Deci
 			}
 		}
 	}
+	return t.free(ctx, from, to)
+}
+
+// free judges what somebody would no longer have. A role that isn't there yet keeps its holders out, because it might
+// deny something.
+func (t *turn) free(ctx context.Context, from, to hold) error {
 	for _, name := range from.roles {
 		if slices.Contains(to.roles, name) {
 			continue
@@ -136,10 +148,15 @@ func (t *turn) move(ctx context.Context, from, to hold, limit func() policy.Deci
 		if err != nil {
 			return err
 		}
-		if found && len(r.Limits()) > 0 {
-			if err := t.deny(ctx, t.set.Administers(t.subject(), r), "it would take away role "+name+", which restrains its holders: "); err != nil {
-				return err
-			}
+		d := policy.Decision{Allowed: true}
+		switch {
+		case !found:
+			d = t.set.May(t.subject(), names.Role, "create", "/")
+		case len(r.Limits()) > 0:
+			d = t.set.Frees(t.subject(), r)
+		}
+		if err := t.deny(ctx, d, "it would take away role "+name+", which restrains its holders: "); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -195,11 +212,24 @@ func (t *turn) record(ctx context.Context) error {
 				return err
 			}
 		}
+		// Whoever gives a role later, or writes a template, doesn't know which traits wait for it.
+		if !reflect.DeepEqual(traitsOf(at(was)), traitsOf(at(now))) {
+			if err := t.deny(ctx, admit(), "traits are for who admits the user: "); err != nil {
+				return err
+			}
+		}
 		if err := t.move(ctx, holdOf(m, at(was)), holdOf(m, at(now)), admit); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func traitsOf(spec *resource.UserSpec) map[string][]string {
+	if spec == nil || len(spec.Traits) == 0 {
+		return nil
+	}
+	return spec.Traits
 }
 
 // mapping judges a mapping by what its users get from it and from their records. Whoever it matches from now on had
@@ -209,12 +239,18 @@ func (t *turn) mapping(ctx context.Context) error {
 	if now == nil {
 		return nil // nobody gets anything
 	}
-	if err := t.beside(ctx, now); err != nil {
-		return err
+	if was == nil || was.Match != now.Match {
+		if err := t.beside(ctx, now); err != nil {
+			return err
+		}
 	}
-	others := was == nil || was.Match != now.Match || was.User != now.User
-	if others {
-		was = nil
+	if was != nil && was.Match.Overlaps(now.Match) {
+		if err := t.free(ctx, holdOf(was, nil), holdOf(now, nil)); err != nil {
+			return err
+		}
+	}
+	if was == nil || !narrows(was.Match, now.Match) || was.User != now.User {
+		was = nil // others come in by it, and had nothing before
 	}
 	records, err := t.desk.config.Store.List(ctx, names.User)
 	if err != nil {
@@ -233,6 +269,18 @@ func (t *turn) mapping(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// narrows reports whether whoever matches now matched was.
+func narrows(was, now resource.IAMMatch) bool {
+	if was.RoleID == "" {
+		now.RoleID = ""
+	}
+	if was.Session == "" {
+		now.Session = ""
+	}
+	was.Partition, now.Partition = cmp.Or(was.Partition, "aws"), cmp.Or(now.Partition, "aws")
+	return was == now
 }
 
 // beside refuses a mapping that matches whom another one matches, if its writer may not change that one: nobody whom two
@@ -271,17 +319,18 @@ func (t *turn) role(ctx context.Context) error {
 	if err := t.deny(ctx, t.set.Rewrites(t.subject(), was, now), ""); err != nil {
 		return err
 	}
-	if !optioned(now) || reflect.DeepEqual(was.Spec.Options, now.Spec.Options) {
+	if t.was != nil && reflect.DeepEqual(was.Spec.Options, now.Spec.Options) {
 		return nil
 	}
-	return t.limited(ctx)
+	return t.awaited(ctx)
 }
 
 // optioned reports whether a role has options, which apply to its holders whatever they use.
 func optioned(r resource.Role) bool { return !reflect.ValueOf(r.Spec.Options).IsZero() }
 
-// limited judges that a role limits its holders anew: whoever writes it must be allowed to change how they are admitted.
-func (t *turn) limited(ctx context.Context) error {
+// awaited judges a role that is new, or whose options change: if somebody has it, or waits for it and is kept out until it
+// is there, then its writer must be allowed to change how they are admitted.
+func (t *turn) awaited(ctx context.Context) error {
 	mappings, err := t.desk.config.Store.List(ctx, names.Mapping)
 	if err != nil {
 		return err
@@ -301,12 +350,15 @@ func (t *turn) limited(ctx context.Context) error {
 			continue
 		}
 		d := t.set.May(t.subject(), names.Mapping, "update", m.Metadata.Scope)
-		if err := t.deny(ctx, d, "its options limit users of iam_mapping "+m.Metadata.Name+" everywhere: "); err != nil {
+		if err := t.deny(ctx, d, "users of iam_mapping "+m.Metadata.Name+" have it, whom it admits, and whose options apply everywhere: "); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// plainScope are the scopes that names can end with, and no other scope's names as well.
+var plainScope = regexp.MustCompile(`^(/?|(/[a-z0-9]([a-z0-9-]*[a-z0-9])?)+)$`)
 
 // token judges the names that a token grants, which belong to its scope.
 func (t *turn) token(context.Context) error {
@@ -314,10 +366,18 @@ func (t *turn) token(context.Context) error {
 	if now == nil {
 		return nil
 	}
+	scope := t.now.Metadata.Scope
+	if !plainScope.MatchString(scope) {
+		return fault.Newf(fault.BadInput, "use a scope whose parts are lower-case letters, digits and hyphens", "no name can end with the scope %s, so a token there can grant none", scope)
+	}
+	var before []string
+	if was := specOf[resource.TokenSpec](t.was); was != nil && t.was.Metadata.Scope == scope {
+		before = was.Names
+	}
 	for _, name := range now.Names {
-		if suffix, ok := resource.Bounded(name, t.now.Metadata.Scope); !ok {
-			return fault.Newf(fault.BadInput, "write names such as "+strings.TrimSuffix(name, "*")+"web-1"+suffix+" or *"+suffix,
-				"a token at scope %s grants only names that end with %s, and %q doesn't", t.now.Metadata.Scope, suffix, name)
+		if suffix, ok := resource.Bounded(name, scope); !ok && !slices.Contains(before, name) {
+			return fault.Newf(fault.BadInput, "write names such as web-1"+suffix+" or *"+suffix,
+				"a token at scope %s grants only names that end with %s, and %q doesn't", scope, suffix, name)
 		}
 	}
 	return nil

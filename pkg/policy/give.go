@@ -23,10 +23,21 @@ func (s *Set) Administers(sub Subject, r resource.Role) Decision {
 	return s.hasAll(sub, rights(r.Spec.Allow.Rules), scope, "role "+r.Metadata.Name+" gives the right to %s, which you lack: %s")
 }
 
+// Frees decides whether the subject may take a role away from somebody whom it restrains: its administrators may, if they
+// have themselves every right that it denies.
+func (s *Set) Frees(sub Subject, r resource.Role) Decision {
+	if d := s.Administers(sub, r); !d.Allowed {
+		return d
+	}
+	return s.hasAll(sub, rights(r.Spec.Deny.Rules), scopeOf(r.Metadata.Scope), "role "+r.Metadata.Name+" denies the right to %s, which you lack: %s")
+}
+
 // Gives decides whether the subject may give a role to others: its administrators may, and so may its holders, unless
-// what it gives depends on its holder's traits, or a role of the subject's denies what others would then have.
+// what it gives depends on its holder's traits, it has options, or a role of the subject's denies what others would then
+// have.
 func (s *Set) Gives(sub Subject, r resource.Role) Decision {
-	if slices.Contains(sub.Roles, r.Metadata.Name) && len(r.Traits()) == 0 && !s.denied(sub) {
+	plain := len(r.Traits()) == 0 && r.Spec.Options == resource.RoleOptions{}
+	if slices.Contains(sub.Roles, r.Metadata.Name) && plain && !s.denied(sub) {
 		return Decision{Allowed: true, Role: r.Metadata.Name, Reason: "you have the role yourself"}
 	}
 	return s.Administers(sub, r)
@@ -84,13 +95,37 @@ func without(all, some []right) []right {
 	return slices.DeleteFunc(all, func(r right) bool { return slices.Contains(some, r) })
 }
 
-// hasAll decides whether the subject has all the rights at a scope; the sentence is about the first that is missing.
+// hasAll decides whether the subject has all the rights at a scope and everywhere below; the sentence is about the first
+// that is missing.
 func (s *Set) hasAll(sub Subject, all []right, scope, sentence string) Decision {
 	for _, r := range all {
-		if d := s.May(sub, r.kind, r.verb, scope); !d.Allowed {
+		d := s.May(sub, r.kind, r.verb, scope)
+		if below := s.deniesBelow(sub, r, scope); d.Allowed && below != "" {
+			d = Decision{Role: below, Reason: "role " + below + ": denies it below " + scope}
+		}
+		if !d.Allowed {
 			d.Reason = fmt.Sprintf(sentence, r.verb+" "+r.kind, d.Reason)
 			return d
 		}
 	}
 	return Decision{Allowed: true, Reason: "you have every right that it gives"}
+}
+
+// deniesBelow names a role of the subject that denies a right somewhere at or below a scope, or can't be read; "" if none
+// does.
+func (s *Set) deniesBelow(sub Subject, r right, scope string) string {
+	for _, name := range sub.Roles {
+		held := s.roles[name]
+		if held == nil {
+			return name
+		}
+		covered := func(rule resource.Rule) bool {
+			every := slices.Contains(rule.Resources, "*") || r.kind == "*" || slices.Contains(rule.Resources, r.kind)
+			return every && (slices.Contains(rule.Verbs, "*") || r.verb == "*" || slices.Contains(rule.Verbs, r.verb))
+		}
+		if resource.Within(held.scope, scope) && (held.barred != "" || slices.ContainsFunc(held.deny.rules, covered)) {
+			return name
+		}
+	}
+	return ""
 }

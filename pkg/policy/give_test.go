@@ -41,6 +41,7 @@ var team = map[string]string{
 	"users":     "{allow: {rules: [{resources: [user], verbs: [create]}]}}",
 	"all":       "{allow: {rules: [{resources: ['*'], verbs: ['*']}]}}",
 	"no-users":  "{deny: {rules: [{resources: [user], verbs: ['*']}]}}",
+	"loose":     "{options: {disconnect_expired_cert: false}}",
 }
 
 func TestARoleIsGivenByItsAdministratorsAndItsHolders(t *testing.T) {
@@ -50,8 +51,9 @@ func TestARoleIsGivenByItsAdministratorsAndItsHolders(t *testing.T) {
 		role string
 		want bool
 	}{
-		"its holder":  {[]string{"dev"}, "dev", true},
-		"nobody else": {[]string{"dev"}, "users", false},
+		"its holder":                   {[]string{"dev"}, "dev", true},
+		"a holder of one with options": {[]string{"loose"}, "loose", false},
+		"nobody else":                  {[]string{"dev"}, "users", false},
 		"a holder of one that its holder's traits fill":  {[]string{"dev-own"}, "dev-own", false},
 		"a holder whom another role denies a login":      {[]string{"dev", "no-root"}, "dev", false},
 		"a holder whom another role denies targets":      {[]string{"dev", "no-prod"}, "dev", false},
@@ -68,6 +70,51 @@ func TestARoleIsGivenByItsAdministratorsAndItsHolders(t *testing.T) {
 	} {
 		if d := set.Gives(policy.Subject{Roles: k.as}, all[k.role]); d.Allowed != k.want || d.Reason == "" {
 			t.Errorf("%s: %t, %q", name, d.Allowed, d.Reason)
+		}
+	}
+}
+
+// What somebody is denied below a scope they lack at it: it would reach there.
+func TestARightThatIsDeniedBelowIsLacking(t *testing.T) {
+	_, all := written(t, team)
+	for name, k := range map[string]struct {
+		deny, scope string
+		want        bool
+	}{
+		"below":             {"{deny: {rules: [{resources: [user], verbs: [create]}]}}", "/a/b", false},
+		"everything below":  {"{deny: {rules: [{resources: ['*'], verbs: ['*']}]}}", "/a/b", false},
+		"another right":     {"{deny: {rules: [{resources: [node], verbs: [delete]}]}}", "/a/b", true},
+		"beside":            {"{deny: {rules: [{resources: [user], verbs: [create]}]}}", "/c", true},
+		"targets below":     {"{deny: {logins: [root]}}", "/a/b", true},
+		"at the same scope": {"{deny: {rules: [{resources: [user], verbs: [create]}]}}", "/a", false},
+	} {
+		read, err := resource.DecodeAll([]byte("kind: role\nmetadata: {name: denies, scope: " + k.scope + "}\nspec: " + k.deny + "\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		denies, _ := read[0].Role()
+		set := policy.Compile([]resource.Role{all["roler"], all["users"], denies})
+		if d := set.Administers(policy.Subject{Roles: []string{"roler", "denies"}}, all["users"]); d.Allowed != k.want {
+			t.Errorf("%s: %t, %s", name, d.Allowed, d.Reason)
+		}
+	}
+}
+
+func TestWhatRestrainsIsTakenAwayByWhoHasTheRights(t *testing.T) {
+	set, all := written(t, team)
+	for name, k := range map[string]struct {
+		as   []string
+		role string
+		want bool
+	}{
+		"its administrator":                         {[]string{"roler"}, "no-root", true},
+		"one with the rights that it denies":        {[]string{"roler"}, "no-users", true},
+		"one who is under it":                       {[]string{"roler", "no-users"}, "no-users", false},
+		"somebody else":                             {[]string{"dev"}, "no-root", false},
+		"one without the rights that another gives": {[]string{"roler"}, "tokens", false},
+	} {
+		if d := set.Frees(policy.Subject{Roles: k.as}, all[k.role]); d.Allowed != k.want {
+			t.Errorf("%s: %t, %s", name, d.Allowed, d.Reason)
 		}
 	}
 }
