@@ -70,7 +70,7 @@ func ledgerTable(ctx context.Context, db *dynamodb.Client) (string, error) {
 // entriesOf reads what the ledger says of sessions.
 func entriesOf(ctx context.Context, db *dynamodb.Client, table string) (list []rule.Entry, err error) {
 	pages := dynamodb.NewScanPaginator(db, &dynamodb.ScanInput{
-		TableName: aws.String(table), ConsistentRead: aws.Bool(true), FilterExpression: aws.String("#type IN (:start, :end)"),
+		TableName: aws.String(table), ConsistentRead: aws.Bool(true), FilterExpression: aws.String("#type = :start OR #type = :end"),
 		ExpressionAttributeNames: map[string]string{"#type": "type"},
 		ExpressionAttributeValues: map[string]types.AttributeValue{
 			":start": &types.AttributeValueMemberS{Value: "session.start"}, ":end": &types.AttributeValueMemberS{Value: "session.end"},
