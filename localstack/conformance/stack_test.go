@@ -59,7 +59,7 @@ func (r *remote) Deploy(ctx context.Context, name string, parameters map[string]
 	return outputs, err
 }
 
-// rooted gives the suite's role a path, which roles of the templates have not, so that what hides it is seen.
+// rooted gives the suite's role a path, which the templates' roles lack, so that whatever hides it is noticed.
 func (r *remote) rooted(template string) string {
 	const name = `"RoleName": {`
 	if r.config.BaseEndpoint != nil {

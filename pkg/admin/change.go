@@ -34,15 +34,10 @@ type Outcome struct {
 
 // Create stores a resource that must not exist.
 func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return again(func() (Outcome, error) { return d.create(ctx, c, r) })
+	return d.again(ctx, func(input int64) (Outcome, error) { return d.create(ctx, input, c, r) })
 }
 
-func (d *Desk) create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	// Read before all that the change is judged by: it is only made while nothing else changed.
-	input, err := d.config.Store.Input(ctx)
-	if err != nil {
-		return Outcome{}, err
-	}
+func (d *Desk) create(ctx context.Context, input int64, c Caller, r resource.Resource) (Outcome, error) {
 	k, set, err := d.writable(c, r)
 	if err != nil {
 		return Outcome{}, err
@@ -73,15 +68,10 @@ func (d *Desk) create(ctx context.Context, c Caller, r resource.Resource) (Outco
 
 // Update replaces a resource; with a revision only if that is still current.
 func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return again(func() (Outcome, error) { return d.update(ctx, c, r) })
+	return d.again(ctx, func(input int64) (Outcome, error) { return d.update(ctx, input, c, r) })
 }
 
-func (d *Desk) update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	// Read before all that the change is judged by: it is only made while nothing else changed.
-	input, err := d.config.Store.Input(ctx)
-	if err != nil {
-		return Outcome{}, err
-	}
+func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Resource) (Outcome, error) {
 	k, set, err := d.writable(c, r)
 	if err != nil {
 		return Outcome{}, err
@@ -128,15 +118,10 @@ func (d *Desk) update(ctx context.Context, c Caller, r resource.Resource) (Outco
 // holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record or mapping gave ends with it.
 // A role that a mapping or a user's record names is not deleted: their users could no longer log in.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
-	return again(func() (Outcome, error) { return d.delete(ctx, c, kind, name) })
+	return d.again(ctx, func(input int64) (Outcome, error) { return d.delete(ctx, input, c, kind, name) })
 }
 
-func (d *Desk) delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
-	// Read before all that the change is judged by: it is only made while nothing else changed.
-	input, err := d.config.Store.Input(ctx)
-	if err != nil {
-		return Outcome{}, err
-	}
+func (d *Desk) delete(ctx context.Context, input int64, c Caller, kind, name string) (Outcome, error) {
 	k, set, err := d.open(c, kind)
 	if err != nil {
 		return Outcome{}, err
@@ -179,14 +164,19 @@ func (d *Desk) delete(ctx context.Context, c Caller, kind, name string) (Outcome
 // tries is how often a change is judged and made while others get in between: each time one of them was made.
 const tries = 24
 
-// again repeats a change that was judged by what is no longer so.
-func again(change func() (Outcome, error)) (out Outcome, err error) {
+// again makes a change, and repeats it if it was judged by what is no longer so. The input counter that the change gets is
+// read before all that it is judged by: it is only made while nothing else changed.
+func (d *Desk) again(ctx context.Context, change func(input int64) (Outcome, error)) (out Outcome, err error) {
 	for range tries {
-		if out, err = change(); !errors.Is(err, ErrRaced) {
+		input, err := d.config.Store.Input(ctx)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if out, err = change(input); !errors.Is(err, ErrRaced) {
 			return out, err
 		}
 	}
-	return Outcome{}, fault.New(fault.Conflict, "others are changing resources at the same time", "try again in a few seconds").Because(err)
+	return Outcome{}, fault.New(fault.Conflict, "others are changing resources at the same time", "try again in a few seconds").Because(ErrRaced)
 }
 
 // judge refuses a change that would give what its writer lacks.

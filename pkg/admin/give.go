@@ -326,7 +326,7 @@ func (t *turn) role(ctx context.Context) error {
 }
 
 // optioned reports whether a role has options, which apply to its holders whatever they use.
-func optioned(r resource.Role) bool { return !reflect.ValueOf(r.Spec.Options).IsZero() }
+func optioned(r resource.Role) bool { return r.Spec.Options != resource.RoleOptions{} }
 
 // awaited judges a role that is new, or whose options change: if somebody has it, or waits for it and is kept out until it
 // is there, then its writer must be allowed to change how they are admitted.
