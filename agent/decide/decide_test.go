@@ -93,7 +93,7 @@ func TestARevocationIsFollowed(t *testing.T) {
 	b := newBench(t)
 	u := b.user("access")
 	b.cluster.SetRoles()
-	b.cluster.Revoke(document.Before{ID: "lck_1", Target: "mapping", Value: "engineers", Version: b.cluster.Versions().Policy})
+	b.cluster.Bar(identity.Ref{Target: "mapping", Value: "engineers"})
 	b.publish()
 	if err := b.admit(u); !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), "revoked") {
 		t.Errorf("admitted: %v", err)

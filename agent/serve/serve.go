@@ -32,6 +32,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/document/shelf"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -109,7 +110,7 @@ func (a *agent) open() error {
 	if err != nil {
 		return err
 	}
-	if a.shelf, err = shelf.Open(a.dir.Path(state.Documents), "", a.config.CAPin); err != nil {
+	if a.shelf, err = shelf.Open(a.dir.Path(state.Documents), "", a.config.CAPin, revoked.Users); err != nil {
 		return err
 	}
 	api, err := client.New(client.Config{URL: a.config.API, HTTP: &http.Client{Transport: transport(a.config.Proxy)}})
@@ -249,8 +250,8 @@ func (a *agent) documentsArrived() {
 func (a *agent) accept(documents []document.Signed) {
 	err := a.shelf.Accept(documents...)
 	a.documentsArrived()
-	if err == nil || document.Overtaken(err) {
-		return
+	if err == nil || document.Overtaken(err) || errors.Is(err, document.ErrLists) {
+		return // of lists that didn't come along the proxy hears by what is held, and sends them
 	}
 	a.log.Warn("Document refused", "error", err)
 	if !a.refusals.first(err) {

@@ -132,7 +132,7 @@ func (d *Dir) Load() (wire.HostCredential, bool, error) {
 
 // Save keeps a credential. The documents that came with it are kept by package document/shelf.
 func (d *Dir) Save(w wire.HostCredential) error {
-	w.Trust, w.Policy, w.Revocations = nil, wire.SignedDocument{}, wire.SignedDocument{}
+	w.Trust = nil
 	b, err := json.Marshal(w)
 	if err != nil {
 		return fmt.Errorf("saving the credential: %w", err)

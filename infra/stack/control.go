@@ -75,7 +75,7 @@ const fleet = "fleet"
 // role proxies join with.
 func newFleetRole(s awscdk.Stack) {
 	role := newRole(s, fleet, service("ecs-tasks"), ecsTasks(), []statement{
-		items(tableState, "ReadHead", reading, names.Head),
+		items(tableState, "ReadHead", reading, names.Head, names.Revoked),
 		items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
 		items(tablePresence, "WritePresence", slices.Concat(deleting, putting), names.Proxy, names.Tunnels),
 		items(tableLedger, "PutEvents", putting, names.Event),

@@ -54,8 +54,8 @@ var functions = []function{
 		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Input, names.Head),
-				items(tableState, "PutState", putting, names.Role, names.User, names.Mapping, names.Token, names.Lock),
+				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Input, names.Head, names.Revoked),
+				items(tableState, "PutState", putting, names.Role, names.User, names.Mapping, names.Token, names.Order),
 				items(tableState, "CountInputs", updating, names.Input),
 				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent),
 				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),
@@ -71,7 +71,7 @@ var functions = []function{
 		tables: []string{tableState, tableLedger, tablePresence},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "ReadState", reading, names.Head, names.Target, names.Agent),
+				items(tableState, "ReadState", reading, names.Head, names.Revoked, names.Target, names.Agent),
 				items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
 				items(tableLedger, "PutEvents", putting, names.Event),
 				objects("ReadDocuments", "s3:GetObject", ""),
@@ -109,11 +109,11 @@ var functions = []function{
 			return []statement{
 				keyUse("SignDocuments", signAction, signing, names.KeyPolicy),
 				keyUse("ReadPublicKey", "kms:GetPublicKey", nil, names.KeyPolicy),
-				items(tableState, "ReadInputs", reading, names.Role, names.Lock, names.Input, names.Head),
-				items(tableState, "WriteHead", slices.Concat(putting, updating), names.Head),
+				items(tableState, "ReadInputs", reading, names.Role, names.Lock, names.Order, names.Input, names.Head, names.Revoked),
+				items(tableState, "WriteHead", slices.Concat(putting, updating), names.Head, names.Revoked),
 				items(tableLedger, "PutEvents", putting, names.Event),
-				objects("ReadDocuments", "s3:GetObject", "policy/", "trust/"),
-				objects("PutPolicy", "s3:PutObject", "policy/"),
+				objects("ReadDocuments", "s3:GetObject", "policy/", "trust/", "revocations/"),
+				objects("PutDocuments", "s3:PutObject", "policy/", "revocations/"),
 				{
 					Sid: "ReadStream", Actions: []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
 					Resources: []any{imported(Data, tableState+"Stream")},
@@ -148,7 +148,7 @@ var functions = []function{
 				keyUse("CheckChallenges", "kms:VerifyMac", macing, names.KeyChallenge),
 				keyUse("SignCertificates", signAction, signing, names.KeyHostSSH, names.KeyHostX509),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyHostSSH, names.KeyHostX509),
-				items(tableState, "ReadState", reading, names.Token, names.Head, names.Lock, names.Target, names.Agent),
+				items(tableState, "ReadState", reading, names.Token, names.Head, names.Revoked, names.Target, names.Agent),
 				items(tableState, "PutHosts", putting, names.Target, names.Agent),
 				items(tableState, "FreeTargets", deleting, names.Target),
 				items(tableSecrets, "UseTokens", updating, names.TokenHash),
@@ -167,7 +167,7 @@ var functions = []function{
 				keyUse("CheckChallenges", "kms:VerifyMac", macing, names.KeyChallenge),
 				keyUse("SignCertificates", signAction, signing, names.KeyUserSSH, names.KeyUserX509),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyUserSSH, names.KeyUserX509),
-				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Lock, names.Head),
+				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Head, names.Revoked),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
 				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
 				objects("ReadDocuments", "s3:GetObject", ""),

@@ -106,10 +106,8 @@ func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Res
 	}
 	r.Metadata.Revision = was.Metadata.Revision + 1
 	change := Change{Resource: r, Was: was.Metadata.Revision, Input: input, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
-	if target := downgraded(was.Spec, r.Spec); target != "" {
-		if err := d.revoke(c, &change, target, r.Metadata.Name); err != nil {
-			return Outcome{}, err
-		}
+	if who, group, are := holders(was); are && downgrades(was.Spec, r.Spec) {
+		d.revoke(c, set, &change, who, group)
 	}
 	return d.commit(ctx, change, "", moved(r))
 }
@@ -145,13 +143,11 @@ func (d *Desk) delete(ctx context.Context, input int64, c Caller, kind, name str
 		change.ForgetSecret, err = d.config.Store.Secret(ctx, name)
 	case *resource.TargetSpec:
 		change.ForgetAgent = spec.Agent
-		if change.ForgetTargets, err = d.beside(ctx, spec.Agent, kind, name); err == nil {
-			err = d.revoke(c, &change, "agent", spec.Agent)
-		}
-	case *resource.UserSpec:
-		err = d.revoke(c, &change, "user", name)
-	case *resource.MappingSpec:
-		err = d.revoke(c, &change, "mapping", name)
+		change.ForgetTargets, err = d.beside(ctx, spec.Agent, kind, name)
+		d.revoke(c, set, &change, identity.Ref{Target: "agent", Value: spec.Agent}, identity.Ref{Target: "token", Value: spec.Token})
+	case *resource.UserSpec, *resource.MappingSpec:
+		who, group, _ := holders(was)
+		d.revoke(c, set, &change, who, group)
 	case *resource.RoleSpec:
 		err = d.unheld(ctx, name)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
@@ -68,7 +69,7 @@ type Change struct {
 	ForgetAgent   string            // id of the agent that held a deleted target
 	ForgetTargets []identity.Target // what else that agent holds
 
-	Revoke *document.Lock // names those whose certificates from before this change end with it; expires when none can be alive any more
+	Revoke *revoked.Order // names those whose certificates from before this change end with it; nil for none. Its number is Input's next
 }
 
 // Secret is what is stored about a token's secret.

@@ -498,7 +498,7 @@ func TestADeletionTakesWithItWhatHangsOnTheResource(t *testing.T) {
 	}{
 		"a token's secret":          {secret, admin.Change{ForgetSecret: "hash"}, ""},
 		"an agent and what it held": {node, admin.Change{ForgetAgent: agent, ForgetTargets: []identity.Target{other, third}}, "agent " + agent},
-		"what a record gave":        {bob, admin.Change{}, "user bob"},
+		"what a record gave":        {bob, admin.Change{}, "record engineers/bob"},
 		"what a mapping gave":       {engineers("access"), admin.Change{}, "mapping engineers"},
 		"nothing of a role":         {dev, admin.Change{}, ""},
 	} {
@@ -517,7 +517,7 @@ func TestADeletionTakesWithItWhatHangsOnTheResource(t *testing.T) {
 			}
 			revoked := ""
 			if got.Revoke != nil {
-				revoked = got.Revoke.Target + " " + got.Revoke.Value
+				revoked = got.Revoke.Ref.Target + " " + got.Revoke.Ref.Value
 			}
 			if revoked != c.revoke || got.Event.Data["revoked"] != c.revoke {
 				t.Errorf("revoked %q, the event says %q, want %q", revoked, got.Event.Data["revoked"], c.revoke)

@@ -8,8 +8,10 @@ import (
 
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
@@ -17,30 +19,18 @@ import (
 // being issued while the change was written.
 const slack = time.Hour
 
-// lives returns how long, at most, something lives that was issued to a target of a revocation.
-var lives = map[string]time.Duration{"agent": certs.MaxHostLife, "user": certs.MaxUserLife, "mapping": certs.MaxUserLife}
-
-// roomFor is how large the revocations in force may be, in bytes, to take one more of a target. Deleting nodes leaves room
-// for users, and users for what is being written at the same time: if it were too much, nothing could be published.
-var roomFor = map[string]int{
-	"agent": document.MaxRevocations * 3 / 4, "user": document.MaxRevocations * 15 / 16, "mapping": document.MaxRevocations * 15 / 16,
-}
-
-// revoke has the certificates that were issued to the target before the change end with it.
-func (d *Desk) revoke(c Caller, change *Change, target, value string) error {
-	held, err := json.Marshal(c.State.Revocations)
-	if err != nil {
-		return fmt.Errorf("measuring the revocations: %w", err)
+// revoke has what was issued to somebody or something before the change end with it. The group is what may be revoked
+// as a whole when too much is revoked one by one.
+func (d *Desk) revoke(c Caller, set *policy.Set, change *Change, ref, group identity.Ref) {
+	o := revoked.Order{Ref: ref, Group: group}
+	life := certs.MaxUserLife
+	if o.List() == revoked.Agents {
+		life = certs.MaxHostLife
 	}
-	if len(held) > roomFor[target] {
-		return fault.Newf(fault.TooLarge, "remove locks that are not needed, or try again later: revocations leave the list by themselves within a day or so",
-			"the list of revocations has no room for %s %s", target, value)
-	}
-	now := change.Event.Time
-	until := now.Add(lives[target] + slack)
-	change.Revoke = &document.Lock{ID: identity.NewID("lck", d.config.Entropy, now), Target: target, Value: value, Expires: &until}
-	change.Event.Data["revoked"] = target + " " + value
-	return nil
+	o.Until = change.Event.Time.Add(life + slack)
+	o.Reserve = set.May(subject(c), change.Resource.Kind, "delete", "/").Allowed
+	change.Revoke = &o
+	change.Event.Data["revoked"] = ref.Target + " " + ref.Value
 }
 
 // maxRoles is how large the policy in force and an added role may be together, in bytes. The rest is for what is
@@ -67,22 +57,30 @@ func room(c Caller, r resource.Resource) error {
 	return nil
 }
 
-// downgraded returns whose certificates lose something by an update: a role, a trait's value, or everything, by being admitted
-// in another way than before. "" when nobody loses anything: what is only added waits for the next login.
-func downgraded(was, now resource.Spec) (target string) {
+// holders returns whose certificates have what a mapping or a record gives, and the group that they belong to; false for
+// other kinds.
+func holders(r resource.Resource) (who, group identity.Ref, are bool) {
+	switch spec := r.Spec.(type) {
+	case *resource.UserSpec:
+		return identity.Record(spec.Mapping, r.Metadata.Name), identity.Ref{Target: "mapping", Value: spec.Mapping}, true
+	case *resource.MappingSpec:
+		return identity.Ref{Target: "mapping", Value: r.Metadata.Name}, identity.Ref{}, true
+	}
+	return identity.Ref{}, identity.Ref{}, false
+}
+
+// downgrades reports whether an update takes something from those who hold it: a role, a trait's value, or everything, by
+// admitting them in another way than before. What is only added waits for the next login.
+func downgrades(was, now resource.Spec) bool {
 	switch had := was.(type) {
 	case *resource.UserSpec:
 		has, ok := now.(*resource.UserSpec)
-		if !ok || had.Mapping != has.Mapping || lacks(has.Roles, had.Roles) || loses(has.Traits, had.Traits) {
-			return "user"
-		}
+		return !ok || had.Mapping != has.Mapping || lacks(has.Roles, had.Roles) || loses(has.Traits, had.Traits)
 	case *resource.MappingSpec:
 		has, ok := now.(*resource.MappingSpec)
-		if !ok || had.Match != has.Match || had.User != has.User || lacks(has.Roles, had.Roles) || loses(has.Traits, had.Traits) {
-			return "mapping"
-		}
+		return !ok || had.Match != has.Match || had.User != has.User || lacks(has.Roles, had.Roles) || loses(has.Traits, had.Traits)
 	}
-	return ""
+	return false
 }
 
 func loses(has, had map[string][]string) bool {

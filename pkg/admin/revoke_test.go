@@ -9,6 +9,7 @@ import (
 	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -76,45 +77,50 @@ func TestARevocationOutlivesWhateverWasIssued(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := o.changes[0].Revoke
-		if !identity.ValidID("lck", l.ID) || l.Expires.Before(o.Now.Add(c.life+time.Hour)) || l.Expires.After(o.Now.Add(c.life+2*time.Hour)) {
-			t.Errorf("%s: %s until %s", kind, l.ID, l.Expires)
+		if l.Until.Before(o.Now.Add(c.life+time.Hour)) || l.Until.After(o.Now.Add(c.life+2*time.Hour)) {
+			t.Errorf("%s: until %s", kind, l.Until)
 		}
 	}
 }
 
-// A list that has grown too large can't be published, and then nothing can: nodes leave room for people, and people for
-// what is being written at the same time.
-func TestARevocationForWhichThereIsNoRoomIsRefusedBeforeItIsWritten(t *testing.T) {
-	for name, c := range map[string]struct {
-		full       float64 // of the list
-		node, user bool    // may go
+// A record gives something to those of the name whom its mapping admits, so nobody else has to log in again. The group is
+// what is revoked when too much is, and only who administers everything uses the room that is kept for them.
+func TestARevocationNamesWhomTheChangeTakesFromAndNobodyElse(t *testing.T) {
+	held := of("node", "web-1", "/team", &resource.TargetSpec{Agent: agent, Token: "nodes"})
+	record := of("user", "bob", "/team", &resource.UserSpec{Mapping: "engineers"})
+	mapping := of("iam_mapping", "engineers", "/team", engineers().Spec)
+	for kind, c := range map[string]struct {
+		r          resource.Resource
+		ref, group identity.Ref
 	}{
-		"half": {0.5, true, true}, "up to what nodes get": {0.74, true, true}, "beyond it": {0.77, false, true}, "nearly full": {0.95, false, false},
+		"node":        {held, identity.Ref{Target: "agent", Value: agent}, identity.Ref{Target: "token", Value: "nodes"}},
+		"user":        {record, identity.Record("engineers", "bob"), identity.Ref{Target: "mapping", Value: "engineers"}},
+		"iam_mapping": {mapping, identity.Ref{Target: "mapping", Value: "engineers"}, identity.Ref{}},
 	} {
-		o := newOffice(t)
-		o.Revoke(document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "role", Value: strings.Repeat("x", int(c.full*document.MaxRevocations))}}})
-		o.keep(node, bob, engineers("access"))
-		lesser := engineers()
-		for _, step := range []struct {
-			what string
-			do   func() (admin.Outcome, error)
-			may  bool
-		}{
-			{"a node", func() (admin.Outcome, error) {
-				return o.desk.Delete(t.Context(), o.as(t, "editor"), "node", "web-1")
-			}, c.node},
-			{"a user", func() (admin.Outcome, error) { return o.desk.Delete(t.Context(), o.as(t, "editor"), "user", "bob") }, c.user},
-			{"less for a mapping", func() (admin.Outcome, error) { return o.desk.Update(t.Context(), o.as(t, "editor"), lesser) }, c.user},
-		} {
-			before := len(o.changes)
-			if _, err := step.do(); step.may && err != nil {
-				t.Errorf("%s: %s: %v", name, step.what, err)
-			} else if !step.may {
-				if wantFault(t, err, fault.TooLarge, "no room"); len(o.changes) != before {
-					t.Errorf("%s: %s was written", name, step.what)
-				}
+		for role, reserve := range map[string]bool{"editor": true, "team": false} {
+			o := newOffice(t)
+			o.keep(c.r)
+			if _, err := o.desk.Delete(t.Context(), o.as(t, role), kind, c.r.Metadata.Name); err != nil {
+				t.Fatal(err)
+			}
+			got := *o.changes[0].Revoke
+			got.Until = time.Time{}
+			if want := (revoked.Order{Ref: c.ref, Group: c.group, Reserve: reserve}); got != want {
+				t.Errorf("%s by %s: %+v", kind, role, got)
 			}
 		}
+	}
+}
+
+// Who comes through another mapping than before is revoked as whom the former one admitted.
+func TestARecordForAnotherMappingRevokesUnderTheFormer(t *testing.T) {
+	o := newOffice(t)
+	o.keep(bob)
+	if _, err := o.desk.Update(t.Context(), o.as(t, "editor"), of("user", "bob", "/", &resource.UserSpec{Mapping: "contractors"})); err != nil {
+		t.Fatal(err)
+	}
+	if got := o.changes[0].Revoke; got == nil || got.Ref != identity.Record(bob.Spec.(*resource.UserSpec).Mapping, "bob") {
+		t.Errorf("%+v", got)
 	}
 }
 

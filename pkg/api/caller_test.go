@@ -439,23 +439,26 @@ func TestTheRevokedAndTheLockedAreToldApartWhoeverTheyAre(t *testing.T) {
 	ada, agent := "ada", agentID
 	for name, c := range map[string]struct {
 		r          document.Revocations
+		bar        []identity.Ref
 		user, host fault.Code // "" for who passes
 		hint       string
 	}{
-		"a user is revoked":  {document.Revocations{Before: []document.Before{{Target: "user", Value: ada, Version: identity.Version{Epoch: 1, Counter: 9}}}}, fault.Unauthenticated, "", "stile login"},
-		"an agent is":        {document.Revocations{Before: []document.Before{{Target: "agent", Value: agent, Version: identity.Version{Epoch: 1, Counter: 9}}}}, "", fault.Unauthenticated, "joins again"},
-		"a user is locked":   {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "user", Value: ada}}}, fault.Denied, "", "lck_1"},
-		"an agent is locked": {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "agent", Value: agent}}}, "", fault.Denied, "lck_1"},
-		"a token is locked":  {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "token", Value: "nodes"}}}, "", fault.Denied, "lck_1"},
-		"a role is locked":   {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "role", Value: "access"}}}, fault.Denied, "", "lck_1"},
-		"nobody is":          {document.Revocations{}, "", "", ""},
+		"a user is revoked":  {document.Revocations{}, []identity.Ref{{Target: "user", Value: ada}}, fault.Unauthenticated, "", "stile login"},
+		"an agent is":        {document.Revocations{}, []identity.Ref{{Target: "agent", Value: agent}}, "", fault.Unauthenticated, "joins again"},
+		"a user is locked":   {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "user", Value: ada}}}, nil, fault.Denied, "", "lck_1"},
+		"an agent is locked": {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "agent", Value: agent}}}, nil, "", fault.Denied, "lck_1"},
+		"a token is locked":  {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "token", Value: "nodes"}}}, nil, "", fault.Denied, "lck_1"},
+		"a role is locked":   {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "role", Value: "access"}}}, nil, fault.Denied, "", "lck_1"},
+		"nobody is":          {document.Revocations{}, nil, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			user, host := s.user(ada), s.host(identity.KindAgent, agent)
 			s.passes(user, userStatus)
 			s.passes(host, hostStatus)
-			s.Cluster.Revoke(c.r)
+			if s.Cluster.Revoke(c.r); c.bar != nil {
+				s.Bar(c.bar...)
+			}
 			for _, who := range []struct {
 				credential credential
 				path       string

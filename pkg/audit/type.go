@@ -23,6 +23,7 @@ const (
 	DocumentRefused    Type = "document.refused"
 	TrustPublished     Type = "trust.published"
 	PolicyPublished    Type = "policy.published"
+	ListCoarsened      Type = "revocations.coarsened"
 	SessionStart       Type = "session.start"
 	SessionEnd         Type = "session.end"
 	SessionDenied      Type = "session.denied"
@@ -52,6 +53,7 @@ var Types = map[Type]Row{
 	TrustPublished:     {"S5000I", "a trust document was published"},
 	PolicyPublished:    {"S5001I", "a policy document was published"},
 	DocumentRefused:    {"S5002W", "an older, unsigned or foreign document was refused"},
+	ListCoarsened:      {"S5003W", "there were too many revocations to keep them apart: a whole group was revoked"},
 	SessionStart:       {"S6000I", "a session began"},
 	SessionEnd:         {"S6001I", "a session ended"},
 	SessionDenied:      {"S6002W", "a session was denied"},

@@ -9,6 +9,7 @@ package document
 import (
 	"time"
 
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/resource"
 )
@@ -32,6 +33,9 @@ type Signed struct {
 	Signature []byte `json:"signature"` // DER
 	// Link is set on a trust document whose root differs from the one before: the same bytes signed by that earlier root.
 	Link *Link `json:"link,omitempty"`
+	// Lists may be set on a revocations document: by list, what leads from the list that the receiver holds to the one that
+	// the body names by its hash.
+	Lists map[string]revoked.Records `json:"lists,omitempty"`
 }
 
 // Link ties a trust document to the root before it.
@@ -82,12 +86,13 @@ type Policy struct {
 	Cluster      string            `json:"cluster"`
 	Version      identity.Version  `json:"version"`
 	IssuedAt     time.Time         `json:"issued_at"`
-	Input        int64             `json:"input"` // the input counter that it was compiled from
+	Input        int64             `json:"input"` // the input counter that it was first compiled from
 	Roles        []resource.Role   `json:"roles"` // presets included, sorted by name
 	MaxPolicyAge resource.Duration `json:"max_policy_age"`
 }
 
-// Revocations is the body of the revocations document, at most 64 KiB.
+// Revocations is the body of the revocations document, at most 64 KiB. It is renewed every minute, and so says of the lists
+// of what was revoked only what they hash to; the lists go beside it, and only when they changed.
 type Revocations struct {
 	Form
 	Cluster  string           `json:"cluster"`
@@ -96,7 +101,16 @@ type Revocations struct {
 	Trust    identity.Version `json:"trust"`     // the newest trust and policy versions at that time
 	Policy   identity.Version `json:"policy"`
 	Locks    []Lock           `json:"locks,omitempty"`
-	Before   []Before         `json:"before,omitempty"`
+	Users    revoked.Sum      `json:"users"`  // by version of this document: what was issued with an older one
+	Agents   revoked.Sum      `json:"agents"` // likewise
+}
+
+// Sum returns what the document says about a list.
+func (r Revocations) Sum(list string) revoked.Sum {
+	if list == revoked.Agents {
+		return r.Agents
+	}
+	return r.Users
 }
 
 // Lock shuts a target out until it expires.
@@ -106,12 +120,4 @@ type Lock struct {
 	Value   string     `json:"value"`
 	Reason  string     `json:"reason,omitempty"`
 	Expires *time.Time `json:"expires,omitempty"`
-}
-
-// Before refuses certificates of a subject that were issued before a policy version.
-type Before struct {
-	ID      string           `json:"id"`     // lck_<ulid>
-	Target  string           `json:"target"` // user | uid | mapping | agent | certificate | request
-	Value   string           `json:"value"`
-	Version identity.Version `json:"version"`
 }

@@ -3,6 +3,7 @@ package document
 import (
 	"errors"
 
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
@@ -14,6 +15,7 @@ type Head struct {
 	Revocations  identity.Version // zero before the first publication
 	PolicySHA256 string           // hex, of the policy document's stored bytes: its place
 	Input        int64            // the input counter that the policy was compiled from
+	Orders       int64            // the input counter up to which orders to revoke are in the lists
 }
 
 // Versions are the three versions as a certificate carries them.
@@ -27,6 +29,13 @@ var (
 	ErrMoved = errors.New("the head moved meanwhile")
 	ErrTaken = errors.New("a document of this version is stored already")
 )
+
+// Stored is a list of what was revoked as it is kept: a base, and what changed since.
+type Stored struct {
+	Base string      // hex SHA-256 of the base, its place; "" for the empty list
+	From revoked.Set // the base
+	Set  revoked.Set // the list
+}
 
 // View is the documents that a head names, verified.
 type View struct {

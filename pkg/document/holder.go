@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
 )
@@ -17,6 +18,7 @@ import (
 type Holder struct {
 	cluster string // "" until the first trust document when not given
 	pin     string
+	judges  []string // the lists of what was revoked that are kept
 
 	mu      sync.RWMutex
 	state   State
@@ -31,21 +33,26 @@ type State struct {
 	Policy      Policy
 	Revocations Revocations
 
-	roles *policy.Set // Policy's, compiled once
+	roles *policy.Set            // Policy's, compiled once
+	lists map[string]revoked.Set // those that are kept, as Revocations names them
 }
 
 // NewHolder makes a holder. Cluster is the id that every document must name; "" takes that of the first
 // trust document. Pin is the [KeyID] of the root to start from; "" trusts the first trust document that is
-// given, which must then have come over a channel that is verified by other means.
-func NewHolder(cluster, pin string) *Holder {
-	return &Holder{cluster: cluster, pin: pin, held: map[Kind]Signed{}, arrived: make(chan struct{})}
+// given, which must then have come over a channel that is verified by other means. It keeps the lists of what was revoked
+// that are named, and all of them when none is: nobody can be judged whose list isn't kept.
+func NewHolder(cluster, pin string, lists ...string) *Holder {
+	if len(lists) == 0 {
+		lists = []string{revoked.Users, revoked.Agents}
+	}
+	return &Holder{cluster: cluster, pin: pin, judges: lists, held: map[Kind]Signed{}, arrived: make(chan struct{})}
 }
 
 // Accept takes documents, trust documents oldest first and before what their keys sign, and keeps what is newer
 // than what it holds. What it holds already, and trust documents that precede one it holds, are not errors. A
 // refusal doesn't keep later ones from being taken, since each stands by its own signature: somebody who holds back
 // or spoils a document must not hold back a lock. The error joins all refusals; each matches ErrOlder,
-// ErrUnsigned, ErrSignature, ErrPurpose, ErrRetired, ErrCluster, ErrMalformed, ErrTooLarge or ErrPin.
+// ErrUnsigned, ErrSignature, ErrPurpose, ErrRetired, ErrCluster, ErrMalformed, ErrTooLarge, ErrLists or ErrPin.
 func (h *Holder) Accept(documents ...Signed) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,8 +163,52 @@ func (h *Holder) acceptRevocations(s Signed) error {
 	if err := h.upward(KindRevocations, h.state.Revocations.Version, r.Version, h.state.Revocations.IssuedAt.Sub(r.IssuedAt)); err != nil {
 		return err
 	}
-	h.state.Revocations, h.held[KindRevocations] = r, s
+	lists, err := h.settle(r, s)
+	if err != nil {
+		return fmt.Errorf("accepting the revocations document: %w", err)
+	}
+	s.Lists = nil
+	h.state.Revocations, h.state.lists, h.held[KindRevocations] = r, lists, s
 	return nil
+}
+
+// settle returns the lists that a revocations document names, made from those that are held and what came with it.
+func (h *Holder) settle(r Revocations, s Signed) (map[string]revoked.Set, error) {
+	lists := map[string]revoked.Set{}
+	for _, list := range h.judges {
+		held := h.state.lists[list]
+		if records, came := s.Lists[list]; came && !held.Is(r.Sum(list)) {
+			var err error
+			if held, err = records.Of(held); err != nil {
+				return nil, fmt.Errorf("%w: of %s: %w", ErrMalformed, list, err)
+			}
+			if records.Whole && !held.Is(r.Sum(list)) {
+				return nil, fmt.Errorf("%w: the list of %s that came with it is not the one that it names", ErrMalformed, list)
+			}
+		}
+		if !held.Is(r.Sum(list)) {
+			return nil, fmt.Errorf("%w: of %s", ErrLists, list)
+		}
+		lists[list] = held
+	}
+	return lists, nil
+}
+
+// Lacks returns the lists that have to come with a revocations document, which it verifies, for it to be accepted.
+func (h *Holder) Lacks(s Signed) ([]string, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	r, err := h.state.Trust.OpenRevocations(s)
+	if err != nil {
+		return nil, err
+	}
+	var lacks []string
+	for _, list := range h.judges {
+		if !h.state.lists[list].Is(r.Sum(list)) {
+			lacks = append(lacks, list)
+		}
+	}
+	return lacks, nil
 }
 
 // overtaking is how much older than the one held a document may be to count as overtaken, see [Overtaken].
@@ -211,15 +262,23 @@ func (h *Holder) Chain() []Signed {
 	return slices.Clone(h.chain)
 }
 
-// Documents returns all that is held, in an order in which another holder accepts it.
+// Documents returns all that is held, in an order in which another holder accepts it: with the whole lists.
 func (h *Holder) Documents() []Signed {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	all := slices.Clone(h.chain)
 	for _, k := range []Kind{KindPolicy, KindRevocations} {
-		if s, ok := h.held[k]; ok {
-			all = append(all, s)
+		s, ok := h.held[k]
+		if !ok {
+			continue
 		}
+		if k == KindRevocations {
+			s.Lists = map[string]revoked.Records{}
+			for list, set := range h.state.lists {
+				s.Lists[list] = revoked.Records{Whole: true, Entries: set.Bytes()}
+			}
+		}
+		all = append(all, s)
 	}
 	return all
 }

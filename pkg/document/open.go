@@ -20,6 +20,7 @@ var (
 	ErrCluster   = errors.New("the document is another cluster's")
 	ErrMalformed = errors.New("the document is malformed")
 	ErrTooLarge  = errors.New("the document is too large")
+	ErrLists     = errors.New("a list of what was revoked that the document names is not here")
 	ErrPin       = errors.New("no trust document is signed by the pinned root")
 )
 

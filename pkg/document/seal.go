@@ -102,7 +102,8 @@ func fits(kind Kind, body any) (any, error) {
 			return b, nil
 		}
 	case Revocations:
-		if b.V = formVersion; kind == KindRevocations {
+		// Who doesn't know a list would let in whom it names.
+		if b.V, b.Critical = formVersion, []string{"users", "agents"}; kind == KindRevocations {
 			return b, nil
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
@@ -21,8 +22,12 @@ const (
 type Subject interface {
 	Refs() []identity.Ref
 	IssuedWith() identity.Versions
-	Again() string // how the subject gets another certificate, for a hint
+	Population() string // the list of revocations that it is judged by
+	Again() string      // how the subject gets another certificate, for a hint
 }
+
+// Revoked returns a list of what was revoked; empty when it isn't kept.
+func (s State) Revoked(list string) revoked.Set { return s.lists[list] }
 
 // Versions returns the documents' versions.
 func (s State) Versions() identity.Versions {
@@ -65,12 +70,19 @@ func (s State) Standing(who Subject, u Use) error {
 		f.RetryAfter = onlyPeople
 		return f
 	}
-	if b, revoked := s.revoked(who.Refs(), who.IssuedWith()); revoked {
-		f := fault.Newf(fault.Unauthenticated, who.Again(), "the certificate was revoked: %s %s was changed or deleted since it was issued", b.Target, b.Value)
+	list, kept := s.lists[who.Population()]
+	if by, is := revokedBy(list, who.Refs(), who.IssuedWith()); is {
+		f := fault.Newf(fault.Unauthenticated, who.Again(), "the certificate was revoked: %s %s was changed or deleted since it was issued", by.Target, by.Value)
+		if by.Target == identity.RefEverybody {
+			f.Message = "the certificate was revoked, as are all that were issued before: there were too many revocations to keep them apart"
+		}
 		f.RetryAfter = onlyPeople
 		return f
 	}
-	return s.judge(u.Now, who.IssuedWith(), u.Fresh)
+	if err := s.judge(u.Now, who.IssuedWith(), u.Fresh); err != nil || kept {
+		return err
+	}
+	return fault.Newf(fault.Internal, "ask a proxy or the API, which keep all lists", "this program does not keep the list of revoked %s", who.Population())
 }
 
 // onlyPeople is how long to wait before trying again what only a person can change.
@@ -153,14 +165,14 @@ func (s State) locked(refs []identity.Ref, now time.Time) (Lock, bool) {
 	return Lock{}, false
 }
 
-// revoked returns the entry that refuses what was issued to one of refs before the entry's policy version.
-func (s State) revoked(refs []identity.Ref, issued identity.Versions) (Before, bool) {
-	for _, b := range s.Revocations.Before {
-		if issued.Policy.Less(b.Version) && slices.Contains(refs, identity.Ref{Target: b.Target, Value: b.Value}) {
-			return b, true
+// revokedBy returns what refuses, by a list, what was issued to one of refs with these versions.
+func revokedBy(list revoked.Set, refs []identity.Ref, issued identity.Versions) (identity.Ref, bool) {
+	for _, r := range refs {
+		if k, ok := revoked.KeyOf(r); ok && issued.Revocations.Less(list.Before(k)) {
+			return r, true
 		}
 	}
-	return Before{}, false
+	return identity.Ref{}, false
 }
 
 // Grants lists a user's grants in force: not over, and neither locked nor revoked by their request or a role.
@@ -168,8 +180,8 @@ func (s State) Grants(u identity.User, now time.Time) []identity.Grant {
 	now = s.Now(now)
 	return slices.DeleteFunc(slices.Clone(u.Grants), func(g identity.Grant) bool {
 		_, locked := s.locked(g.Refs(), now)
-		_, revoked := s.revoked(g.Refs(), u.Versions)
-		return locked || revoked || !now.Before(g.Until)
+		_, is := revokedBy(s.lists[u.Population()], g.Refs(), u.Versions)
+		return locked || is || !now.Before(g.Until)
 	})
 }
 

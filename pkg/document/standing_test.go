@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	rules "github.com/stile-dev/stile/pkg/policy"
@@ -22,16 +23,38 @@ import (
 func judging(t testing.TB) world {
 	t.Helper()
 	w := newWorld(t)
-	accept(t, w.holder, seal(t, document.KindPolicy, policy(5), w.policy), seal(t, document.KindRevocations, revocations(1, now), w.policy))
+	accept(t, w.holder, seal(t, document.KindPolicy, policy(5), w.policy), seal(t, document.KindRevocations, revocations(5, now), w.policy))
 	return w
 }
 
+// before revokes what was issued to somebody or something before a version.
+type before struct {
+	target, value string
+	version       identity.Version
+}
+
 // revoke publishes revocations that hold these alone.
-func (w world) revoke(t testing.TB, locks []document.Lock, before ...document.Before) {
+func (w world) revoke(t testing.TB, locks []document.Lock, all ...before) {
 	t.Helper()
 	r := revocations(w.holder.Revocations().Version.Counter+1, now)
-	r.Locks, r.Before = locks, before
-	accept(t, w.holder, seal(t, document.KindRevocations, r, w.policy))
+	r.Locks = locks
+	sets := map[string]revoked.Set{}
+	for _, b := range all {
+		o := revoked.Order{Ref: identity.Ref{Target: b.target, Value: b.value}, Until: now.Add(time.Hour)}
+		sets[o.List()], _ = sets[o.List()].Settle(o.List(), []revoked.Order{o}, b.version, now)
+	}
+	r.Users, r.Agents = sets[revoked.Users].Sum(), sets[revoked.Agents].Sum()
+	s := seal(t, document.KindRevocations, r, w.policy)
+	s.Lists = map[string]revoked.Records{}
+	for list, set := range sets {
+		s.Lists[list] = revoked.Records{Whole: true, Entries: set.Bytes()}
+	}
+	for _, list := range []string{revoked.Users, revoked.Agents} {
+		if _, there := sets[list]; !there {
+			s.Lists[list] = revoked.Records{Whole: true}
+		}
+	}
+	accept(t, w.holder, s)
 }
 
 func issuedWith(trust, policy, revocations uint64) identity.User {
@@ -186,9 +209,9 @@ func TestADocumentWithSomethingCriticalThatIsNotKnownLetsNobodyIn(t *testing.T) 
 			return string(seal(t, kind, policy(6), w.policy).Body), w.policy
 		case document.KindRevocations:
 		}
-		r := revocations(2, now)
+		r := revocations(6, now)
 		r.Locks = []document.Lock{{ID: "lck_1", Target: "user", Value: "eve"}}
-		return string(seal(t, kind, r, w.policy).Body), w.policy
+		return strings.Replace(string(seal(t, kind, r, w.policy).Body), `"critical":["users","agents"],`, "", 1), w.policy
 	}
 	for _, kind := range []document.Kind{document.KindTrust, document.KindPolicy, document.KindRevocations} {
 		for name, c := range map[string]struct {
@@ -246,8 +269,8 @@ func TestAClockThatIsBehindLiftsNoLock(t *testing.T) {
 
 func TestARevocationEndsWhatWasIssuedBefore(t *testing.T) {
 	w := judging(t)
-	alice := identity.User{Name: "alice", UID: "usr_1", Mapping: "engineers", Certificate: "crt_1", Versions: identity.Versions{Policy: v(5)}}
-	host := identity.Host{ID: "agt_1", Certificate: "crt_2", Token: "nodes", Versions: identity.Versions{Policy: v(5)}}
+	alice := identity.User{Name: "alice", UID: "usr_1", Mapping: "engineers", Certificate: "crt_1", Versions: identity.Versions{Revocations: v(5)}}
+	host := identity.Host{ID: "agt_1", Certificate: "crt_2", Token: "nodes", Versions: identity.Versions{Revocations: v(5)}}
 	for _, c := range []struct {
 		target, value string
 		version       identity.Version
@@ -258,13 +281,17 @@ func TestARevocationEndsWhatWasIssuedBefore(t *testing.T) {
 		{"uid", "usr_2", v(6), false, false},
 		{"user", "alice", v(6), true, false},
 		{"mapping", "engineers", v(6), true, false},
+		{"record", "engineers/alice", v(6), true, false},
+		{"record", "others/alice", v(6), false, false}, // somebody else, whom another mapping calls so
+		{"record", "engineers/bob", v(6), false, false},
 		{"certificate", "crt_1", v(6), true, false},
 		{"agent", "agt_1", v(6), false, true},
 		{"agent", "agt_1", v(5), false, false},
-		{"certificate", "crt_2", v(6), false, true},
+		{"token", "nodes", v(6), false, true},
+		{"token", "others", v(6), false, false},
 		{"uid", "usr_1", identity.Version{Epoch: 2}, true, false},
 	} {
-		w.revoke(t, nil, document.Before{Target: c.target, Value: c.value, Version: c.version})
+		w.revoke(t, nil, before{c.target, c.value, c.version})
 		for who, revoked := range map[document.Subject]bool{subjectOf(alice): c.user, subjectOf(host): c.host} {
 			err := w.holder.State().Standing(who, document.Use{Now: now})
 			if !revoked && err != nil {
@@ -291,7 +318,7 @@ func TestTheFirstAnswerIsTheLockThenTheRevocationThenTheDocuments(t *testing.T) 
 	w := judging(t)
 	who := issuedWith(1, 9, 1) // newer than the documents here
 	wantFault(t, w.holder.State().Standing(who, document.Use{Now: now}), fault.Unavailable, "1.9 is needed")
-	gone := document.Before{Target: "user", Value: "alice", Version: v(10)}
+	gone := before{"user", "alice", v(10)}
 	w.revoke(t, nil, gone)
 	wantFault(t, w.holder.State().Standing(who, document.Use{Now: now}), fault.Unauthenticated, "revoked")
 	w.revoke(t, []document.Lock{{ID: "lck_1", Target: "user", Value: "alice"}}, gone)
@@ -305,14 +332,14 @@ func TestWhatNamesARequestEndsThatGrantAlone(t *testing.T) {
 		{Request: "req_2", Roles: []string{"root"}, Resources: []identity.Target{{Kind: "node", Name: "node-1"}}, Until: now.Add(time.Minute)},
 		{Request: "req_3", Roles: []string{"root"}, Until: now},
 	}
-	alice := identity.User{Name: "alice", UID: "usr_1", Roles: []string{"access"}, Traits: map[string][]string{"logins": {"a"}}, Grants: grants, Versions: identity.Versions{Policy: v(5)}}
+	alice := identity.User{Name: "alice", UID: "usr_1", Roles: []string{"access"}, Traits: map[string][]string{"logins": {"a"}}, Grants: grants, Versions: identity.Versions{Revocations: v(5)}}
 	past := now.Add(-1)
 	lock := func(target, value string) []document.Lock {
 		return []document.Lock{{ID: "lck_1", Target: target, Value: value}}
 	}
 	for name, c := range map[string]struct {
 		locks  []document.Lock
-		before []document.Before
+		before []before
 		at     time.Time
 		want   []string
 	}{
@@ -325,9 +352,9 @@ func TestWhatNamesARequestEndsThatGrantAlone(t *testing.T) {
 		"a lock on a role of a grant":          {lock("role", "oncall"), nil, now, []string{"req_2"}},
 		"a lock on a request that is over":     {[]document.Lock{{ID: "lck_1", Target: "request", Value: "req_1", Expires: &past}}, nil, now, []string{"req_1", "req_2"}},
 		"a lock on a resource of a grant":      {lock("target", "node/node-1"), nil, now, []string{"req_1", "req_2"}},
-		"a revocation of a request":            {nil, []document.Before{{Target: "request", Value: "req_2", Version: v(6)}}, now, []string{"req_1"}},
-		"a revocation from before":             {nil, []document.Before{{Target: "request", Value: "req_2", Version: v(5)}}, now, []string{"req_1", "req_2"}},
-		"both":                                 {lock("request", "req_1"), []document.Before{{Target: "request", Value: "req_2", Version: v(6)}}, now, nil},
+		"a revocation of a request":            {nil, []before{{"request", "req_2", v(6)}}, now, []string{"req_1"}},
+		"a revocation from before":             {nil, []before{{"request", "req_2", v(5)}}, now, []string{"req_1", "req_2"}},
+		"both":                                 {lock("request", "req_1"), []before{{"request", "req_2", v(6)}}, now, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.revoke(t, c.locks, c.before...)
@@ -461,12 +488,12 @@ func TestSomebodyFasterThanTheFeedIsAwaited(t *testing.T) {
 
 func TestOnlyDocumentsThatAreBehindAreAwaited(t *testing.T) {
 	w := judging(t)
-	w.revoke(t, []document.Lock{{ID: "lck_1", Target: "user", Value: "eve"}}, document.Before{Target: "user", Value: "mallory", Version: v(6)})
+	w.revoke(t, []document.Lock{{ID: "lck_1", Target: "user", Value: "eve"}}, before{"user", "mallory", v(6)})
 	stands := w.holder.State()
 	late := stands
 	late.Revocations.IssuedAt = now.Add(-25 * time.Hour)
 	late.Policy.IssuedAt, late.Trust.IssuedAt = late.Revocations.IssuedAt, late.Revocations.IssuedAt
-	at5 := identity.Versions{Policy: v(5)}
+	at5 := identity.Versions{Policy: v(5), Revocations: v(5)}
 	for name, c := range map[string]struct {
 		state document.State
 		who   document.Subject

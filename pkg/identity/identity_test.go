@@ -370,15 +370,16 @@ func TestRefsAreAllThatALockCanName(t *testing.T) {
 	u.Mapping = "engineers"
 	for name, c := range map[string]struct{ want, got []identity.Ref }{
 		"a user, whose grants are not named by their requests and roles": {
-			[]identity.Ref{{Target: "user", Value: u.Name}, {Target: "uid", Value: "usr_0a"}, {Target: "certificate", Value: u.Certificate}, {Target: "mapping", Value: "engineers"}, {Target: "role", Value: "access"}},
+			[]identity.Ref{{Target: "user", Value: u.Name}, {Target: "uid", Value: "usr_0a"}, {Target: "certificate", Value: u.Certificate}, identity.Everybody(identity.Users), {Target: "mapping", Value: "engineers"}, identity.Record("engineers", u.Name), {Target: "role", Value: "access"}},
 			u.Refs(),
 		},
 		"a grant": {[]identity.Ref{{Target: "request", Value: request}, {Target: "role", Value: "dba"}, {Target: "role", Value: "oncall"}}, u.Grants[0].Refs()},
 		"a host, whose targets are locked without it": {
-			[]identity.Ref{{Target: "agent", Value: node().ID}, {Target: "certificate", Value: node().Certificate}, {Target: "token", Value: "t"}},
+			[]identity.Ref{{Target: "agent", Value: node().ID}, {Target: "certificate", Value: node().Certificate}, {Target: "token", Value: "t"}, identity.Everybody(identity.Agents)},
 			node().Refs(),
 		},
-		"a target": {[]identity.Ref{{Target: "target", Value: "db/node-1"}}, db1.Refs()},
+		"a proxy, which is not among the agents": {[]identity.Ref{{Target: "agent", Value: "prx_1"}, {Target: "certificate", Value: "crt_1"}, {Target: "token", Value: "t"}}, identity.Host{Kind: identity.KindProxy, ID: "prx_1", Certificate: "crt_1", Token: "t"}.Refs()},
+		"a target":                               {[]identity.Ref{{Target: "target", Value: "db/node-1"}}, db1.Refs()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if d := cmp.Diff(c.want, c.got); d != "" {

@@ -2,16 +2,31 @@ package identity
 
 // Ref is something that a lock or a revocation can name.
 type Ref struct {
-	Target string // user | uid | mapping | role | login | agent | token | target | certificate | request | session
+	Target string // user | uid | mapping | record | role | login | agent | token | target | certificate | request | session | everybody
 	Value  string
 }
+
+// Populations: everybody is either a user or an agent.
+const (
+	Users  = "users"
+	Agents = "agents"
+)
+
+// RefEverybody is the target of a Ref that names a whole population.
+const RefEverybody = "everybody"
+
+// Everybody names a population.
+func Everybody(population string) Ref { return Ref{RefEverybody, population} }
+
+// Record names what a user's record adds to those of the name whom a mapping admits, and to nobody else.
+func Record(mapping, user string) Ref { return Ref{"record", mapping + "/" + user} }
 
 // Refs lists what a lock on this user can name: the name, the uid, the mapping, each of its own roles, the certificate. What
 // names a grant's request or roles ends that grant alone, see [Grant.Refs].
 func (u User) Refs() []Ref {
-	refs := []Ref{{"user", u.Name}, {"uid", u.UID}, {"certificate", u.Certificate}}
+	refs := []Ref{{"user", u.Name}, {"uid", u.UID}, {"certificate", u.Certificate}, Everybody(Users)}
 	if u.Mapping != "" {
-		refs = append(refs, Ref{"mapping", u.Mapping})
+		refs = append(refs, Ref{"mapping", u.Mapping}, Record(u.Mapping, u.Name))
 	}
 	for _, r := range u.Roles {
 		refs = append(refs, Ref{"role", r})
@@ -31,8 +46,18 @@ func (g Grant) Refs() []Ref {
 // Refs lists what a lock on this host can name: its id, its certificate, its token. A lock on a target stops the sessions
 // on it, not the agent, which may serve others as well.
 func (h Host) Refs() []Ref {
-	return []Ref{{"agent", h.ID}, {"certificate", h.Certificate}, {"token", h.Token}}
+	refs := []Ref{{"agent", h.ID}, {"certificate", h.Certificate}, {"token", h.Token}}
+	if h.Kind != KindProxy {
+		refs = append(refs, Everybody(Agents))
+	}
+	return refs
 }
+
+// Population is the list of revocations that a user is judged by.
+func (User) Population() string { return Users }
+
+// Population is the list of revocations that a host is judged by.
+func (Host) Population() string { return Agents }
 
 // Again says how a user gets another certificate.
 func (User) Again() string { return "log in again with: stile login --iam" }

@@ -143,7 +143,6 @@ func (h *Hosts) credential(a *arrival, p pair, until time.Time, view document.Vi
 	c := wire.HostCredential{
 		Cluster: h.config.Cluster, ID: a.host.ID, Targets: []string{}, Labels: a.host.Labels, CertificateID: a.host.Certificate,
 		SSHCertificate: p.ssh, TLSCertificate: p.x509, ExpiresAt: until, Trust: documents(view.Trust), Proxies: []string{},
-		Policy: onWire(view.Policy), Revocations: onWire(view.Revocations),
 	}
 	for _, t := range a.host.Targets {
 		c.Targets = append(c.Targets, t.String())

@@ -157,7 +157,7 @@ func (c *Credential) prove(challenge, keys string) (wire.PriorCredential, error)
 // Open verifies an answer with the documents in it and those held, at now, and pairs it with the keys. An
 // expired one opens too when lapsed is set: it still says who the host was.
 func Open(w wire.HostCredential, kind string, keys Keys, documents Documents, now time.Time, lapsed bool) (*Credential, error) {
-	if err := documents.Accept(client.Documents(append(append([]wire.SignedDocument{}, w.Trust...), w.Policy, w.Revocations)...)...); err != nil && !document.Outlived(err) {
+	if err := documents.Accept(client.Documents(w.Trust...)...); err != nil && !document.Outlived(err) {
 		err = fmt.Errorf("opening the documents that came with the credential: %w", err)
 		if errors.Is(err, document.ErrPin) {
 			return nil, fault.New(fault.Denied, "ca_pin is not the root key of the cluster that answered",

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"slices"
 	"sync"
@@ -104,14 +103,8 @@ func (a *authority) credential(r wire.JoinRequest) wire.HostCredential {
 		ExpiresAt: t.X509.NotAfter, Proxies: []string{"proxy:443"},
 	}
 	for _, s := range a.cluster.Documents() {
-		d := wire.SignedDocument{Kind: string(s.Kind), Body: s.Body, KeyID: s.KeyID, Signature: s.Signature}
-		switch s.Kind {
-		case document.KindTrust:
-			w.Trust = append(w.Trust, d)
-		case document.KindPolicy:
-			w.Policy = d
-		default:
-			w.Revocations = d
+		if s.Kind == document.KindTrust {
+			w.Trust = append(w.Trust, wire.SignedDocument{Kind: string(s.Kind), Body: s.Body, KeyID: s.KeyID, Signature: s.Signature})
 		}
 	}
 	if a.change != nil {
@@ -346,29 +339,5 @@ func TestAPinThatIsNotTheClustersRefusesTheJoin(t *testing.T) {
 	err := renewer(t, a, newKeys(t), document.NewHolder("", "another"), nil).Renew(t.Context())
 	if !errors.Is(err, document.ErrPin) {
 		t.Errorf("another pin: %v", err)
-	}
-}
-
-func TestAnAgentStartsOnAnAnswerWhosePolicyKeyWasRetired(t *testing.T) {
-	a := newAuthority(t)
-	retired := tunneltest.Key(t)
-	a.change = func(w *wire.HostCredential) {
-		var policy document.Policy
-		err := json.Unmarshal(w.Policy.Body, &policy)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := document.Seal(document.KindPolicy, policy, retired)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.Policy = wire.SignedDocument{Kind: string(s.Kind), Body: s.Body, KeyID: s.KeyID, Signature: s.Signature}
-	}
-	holder := document.NewHolder("", "")
-	if err := renewer(t, a, newKeys(t), holder, nil).Renew(t.Context()); err != nil {
-		t.Errorf("the credential was refused: %v", err)
-	}
-	if holder.Policy().Version != (identity.Version{}) || holder.Revocations().Version == (identity.Version{}) {
-		t.Errorf("in force: %+v", holder.Versions())
 	}
 }

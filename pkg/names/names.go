@@ -46,7 +46,9 @@ const (
 	Token   = "token"       // sk name; the secret's hash is in table secrets
 	Agent   = "agent"       // sk agent id
 	Target  = "target"      // pk target#<kind>, sk name: which agent holds kind/name
-	Lock    = "lock"        // sk lock id; also revoked_before entries
+	Lock    = "lock"        // sk lock id
+	Order   = "order"       // sk the input counter after the change, 16 digits: orders to revoke what was issued before it
+	Revoked = "revoked"     // sk users | agents: the list that the orders have led to; a base in S3 and a change of it
 	Input   = "input"       // sk policy: the counter that every change of policy's inputs adds to
 	Head    = "head"        // sk head: versions and places of the documents; sk revocations: that document; sk lease: publish's lease
 

@@ -326,7 +326,7 @@ func TestLocksAndRevocationsCountAtOnce(t *testing.T) {
 	if status, p, _ := s.call(ada, http.MethodGet, "/v1/status", ""); status != http.StatusForbidden || !strings.Contains(p.Hint, "lck_1") {
 		t.Errorf("locked: %d %+v", status, p)
 	}
-	s.Revoke(document.Revocations{Before: []document.Before{{Target: "certificate", Value: certificateID(t, s, ada), Version: identity.Version{Epoch: 1, Counter: 9}}}})
+	s.Bar(identity.Ref{Target: "certificate", Value: certificateID(t, s, ada)})
 	if status, p, _ := s.call(ada, http.MethodGet, "/v1/status", ""); status != http.StatusUnauthorized {
 		t.Errorf("revoked: %d %+v", status, p)
 	}
@@ -666,7 +666,7 @@ func TestDeletingATargetFreesAllThatItsAgentHeld(t *testing.T) {
 			if d := cmp.Diff([]string{"app/a", "node/c"}, slices.Sorted(maps.Keys(s.store.resources))); d != "" {
 				t.Error(d)
 			}
-			if d := cmp.Diff([]string{agentOnline}, s.store.forgotten); d != "" || len(s.store.revoked) != 1 || s.store.revoked[0].Value != agentOnline {
+			if d := cmp.Diff([]string{agentOnline}, s.store.forgotten); d != "" || len(s.store.revoked) != 1 || s.store.revoked[0].Ref.Value != agentOnline {
 				t.Errorf("forgotten %v, revoked %+v", s.store.forgotten, s.store.revoked)
 			}
 			if e := s.store.events[len(s.store.events)-1]; e.TargetKind+"/"+e.Target != path {

@@ -23,7 +23,7 @@ import (
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
-	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/front"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/inventory"
@@ -91,7 +91,7 @@ type shelf struct {
 	nonces    map[string]bool
 	hashes    map[string]string // token → secret's hash
 	events    []audit.Event
-	revoked   []document.Lock // by each change that revokes
+	revoked   []revoked.Order // by each change that revokes
 	forgotten []string        // agents
 	input     int64
 	published int64

@@ -194,4 +194,9 @@ func Int[N int | int64 | uint64](n N) types.AttributeValue {
 }
 
 // Bytes makes a binary attribute.
-func Bytes(b []byte) types.AttributeValue { return &types.AttributeValueMemberB{Value: b} }
+func Bytes(b []byte) types.AttributeValue {
+	if b == nil {
+		b = []byte{} // nil is no value at all, which DynamoDB refuses
+	}
+	return &types.AttributeValueMemberB{Value: b}
+}

@@ -45,15 +45,9 @@ type HostCredential struct {
 	ExpiresAt     time.Time `json:"expires_at"`
 
 	// ID agt_<ulid> or prx_<ulid>
-	ID     string            `json:"id"`
-	Labels map[string]string `json:"labels"`
-
-	// Policy A trust, policy or revocations document and its signature.
-	Policy  SignedDocument `json:"policy,omitempty,omitzero"`
-	Proxies []string       `json:"proxies"`
-
-	// Revocations A trust, policy or revocations document and its signature.
-	Revocations SignedDocument `json:"revocations,omitempty,omitzero"`
+	ID      string            `json:"id"`
+	Labels  map[string]string `json:"labels"`
+	Proxies []string          `json:"proxies"`
 
 	// SSHCertificate SSH host certificate in wire format; absent for a proxy
 	SSHCertificate []byte `json:"ssh_certificate,omitempty,omitzero"`
@@ -62,8 +56,10 @@ type HostCredential struct {
 	Targets []string `json:"targets"`
 
 	// TLSCertificate DER
-	TLSCertificate []byte           `json:"tls_certificate"`
-	Trust          []SignedDocument `json:"trust"`
+	TLSCertificate []byte `json:"tls_certificate"`
+
+	// Trust the chain, oldest first; policy and revocations come through the tunnel
+	Trust []SignedDocument `json:"trust"`
 }
 
 // HostStatus defines model for HostStatus.

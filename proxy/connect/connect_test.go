@@ -137,7 +137,7 @@ func TestARevokedUserIsTurnedAwayWithAnEvent(t *testing.T) {
 	p := newProxy(t, agent{})
 	ada := p.cluster.User(tunneltest.User{})
 	p.cluster.SetRoles()
-	p.cluster.Revoke(document.Before{ID: "lck_1", Target: "user", Value: "ada", Version: p.cluster.Versions().Policy})
+	p.cluster.Bar(identity.Ref{Target: "user", Value: "ada"})
 	p.publish()
 	if got, err := p.reach(ada, "node", "web-1"); !fault.Is(err, fault.Unauthenticated) || !strings.Contains(err.Error(), "revoked") {
 		t.Errorf("%q, %v", got, err)

@@ -25,11 +25,13 @@ type Store interface {
 	Trust(context.Context, head.Head) ([]document.Signed, error)
 	Policy(context.Context, head.Head) (document.Signed, error)
 	Revocations(context.Context) (document.Signed, error)
+	Lists(context.Context, head.Lacking, document.Signed) (document.Signed, error)
 }
 
 // Documents are those held so far.
 type Documents interface {
 	Accept(...document.Signed) error
+	Lacks(document.Signed) ([]string, error)
 	Versions() identity.Versions
 }
 
@@ -86,39 +88,54 @@ func (h *Head) look(ctx context.Context) error {
 		return err
 	}
 	want, held := newest.Versions(), h.Documents.Versions()
-	var documents []document.Signed
-	if held.Trust.Less(want.Trust) {
-		chain, err := h.Store.Trust(ctx, newest)
-		if err != nil {
-			return err
-		}
-		documents = append(documents, chain...)
-	}
-	if held.Policy.Less(want.Policy) {
-		policy, err := h.Store.Policy(ctx, newest)
-		if err != nil {
-			return err
-		}
-		documents = append(documents, policy)
-	}
-	if held.Revocations.Less(want.Revocations) {
-		revocations, err := h.Store.Revocations(ctx)
-		if err != nil {
-			return err
-		}
-		documents = append(documents, revocations)
-	}
-	if len(documents) == 0 {
+	if !held.Trust.Less(want.Trust) && !held.Policy.Less(want.Policy) && !held.Revocations.Less(want.Revocations) {
 		return h.older(want, held)
 	}
-	err = h.Documents.Accept(documents...)
+	var refusals error
+	for _, fetch := range []func(context.Context, head.Head, identity.Versions) ([]document.Signed, error){h.trust, h.policy, h.revocations} {
+		documents, err := fetch(ctx, newest, held)
+		if err != nil {
+			return errors.Join(refusals, err)
+		}
+		refusals = errors.Join(refusals, h.Documents.Accept(documents...))
+	}
 	if h.Documents.Versions() != held {
 		h.Changed()
 	}
-	if err != nil {
-		h.Refused(err)
+	if errors.Is(refusals, document.ErrLists) {
+		return nil // a list was written after the document was read: the next look reads both
 	}
-	return err
+	if refusals != nil {
+		h.Refused(refusals)
+	}
+	return refusals
+}
+
+func (h *Head) trust(ctx context.Context, newest head.Head, held identity.Versions) ([]document.Signed, error) {
+	if !held.Trust.Less(newest.Trust) {
+		return nil, nil
+	}
+	return h.Store.Trust(ctx, newest)
+}
+
+func (h *Head) policy(ctx context.Context, newest head.Head, held identity.Versions) ([]document.Signed, error) {
+	if !held.Policy.Less(newest.Policy) {
+		return nil, nil
+	}
+	policy, err := h.Store.Policy(ctx, newest)
+	return []document.Signed{policy}, err
+}
+
+func (h *Head) revocations(ctx context.Context, newest head.Head, held identity.Versions) ([]document.Signed, error) {
+	if !held.Revocations.Less(newest.Revocations) {
+		return nil, nil
+	}
+	revocations, err := h.Store.Revocations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	revocations, err = h.Store.Lists(ctx, h.Documents, revocations)
+	return []document.Signed{revocations}, err
 }
 
 // older notices a head that names older documents than were seen: a restored table, or one that was tampered with.

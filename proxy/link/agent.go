@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -39,9 +39,11 @@ type link struct {
 	remove     func() // from the routes
 	held       identity.Versions
 	batch      uint64
-	waiting    bool // for an acknowledgement of batch
-	pushing    bool // a goroutine is at work
-	again      bool // it should look once more
+	waiting    bool             // for an acknowledgement of batch
+	sent       identity.Version // of the revocations in batch
+	whole      bool             // the agent could make nothing of a change of the list: it gets the whole one
+	pushing    bool             // a goroutine is at work
+	again      bool             // it should look once more
 	told       *frame.Proxies
 	away       bool // it has been told to go
 	writing    sync.WaitGroup
@@ -190,7 +192,8 @@ func (n *link) documents() error {
 	if waiting {
 		return nil // the acknowledgement kicks again
 	}
-	newer := newer(n.links.config.Documents.Documents(), held)
+	n.links.note()
+	newer, revocations := n.newer(held)
 	if len(newer) == 0 {
 		return nil
 	}
@@ -200,7 +203,7 @@ func (n *link) documents() error {
 	}
 	n.mu.Lock()
 	n.batch++
-	n.waiting = true
+	n.waiting, n.sent = true, revocations
 	batch := n.batch
 	n.mu.Unlock()
 	for _, c := range frame.Cut(batch, b) {
@@ -211,27 +214,50 @@ func (n *link) documents() error {
 	return nil
 }
 
-// newer returns the documents whose versions are above those held.
-func newer(all []document.Signed, held identity.Versions) []document.Signed {
+// newer returns the documents whose versions are above those held, and the version of the revocations among them. Agents
+// judge users alone, so of the lists of what was revoked they get that one: what changed in it since theirs.
+func (n *link) newer(held identity.Versions) (newer []document.Signed, revocations identity.Version) {
 	have := map[document.Kind]identity.Version{
 		document.KindTrust: held.Trust, document.KindPolicy: held.Policy, document.KindRevocations: held.Revocations,
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(s document.Signed) bool {
+	for _, s := range n.links.config.Documents.Documents() {
 		var body struct {
 			Version identity.Version `json:"version"`
 		}
-		return json.Unmarshal(s.Body, &body) == nil && !have[s.Kind].Less(body.Version)
-	})
+		if json.Unmarshal(s.Body, &body) == nil && !have[s.Kind].Less(body.Version) {
+			continue
+		}
+		if s.Kind == document.KindRevocations {
+			revocations = body.Version
+			s.Lists = map[string]revoked.Records{revoked.Users: n.users(held.Revocations, revocations, s.Lists[revoked.Users])}
+		}
+		newer = append(newer, s)
+	}
+	return newer, revocations
+}
+
+// users returns what leads from the list of users that an agent holds to another: the change, or else the whole list.
+func (n *link) users(held, to identity.Version, whole revoked.Records) revoked.Records {
+	n.mu.Lock()
+	insist := n.whole
+	n.mu.Unlock()
+	change, known := n.links.trail.Since(held, to)
+	if insist || !known {
+		return whole
+	}
+	return change
 }
 
 // acknowledged notes what the agent holds. One that refused what was sent isn't sent the same for ever: the next
-// change of documents tries again.
+// change of documents tries again. Only when a change of the list of users was not enough, it gets the whole one.
 func (n *link) acknowledged(h *frame.Held) {
 	n.mu.Lock()
-	current := h.GetBatch() == n.batch
-	progress := n.held != versions(h.GetVersions())
+	current, held := h.GetBatch() == n.batch, versions(h.GetVersions())
+	progress := n.held != held
 	if current {
-		n.waiting, n.held = false, versions(h.GetVersions())
+		n.waiting, n.held = false, held
+		lacks := held.Revocations.Less(n.sent)
+		progress, n.whole = progress || lacks && !n.whole, lacks
 	}
 	n.mu.Unlock()
 	if current && progress {

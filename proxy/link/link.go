@@ -12,6 +12,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -41,6 +42,7 @@ type Config struct {
 // Links serves ALPN stile-tunnel/1. It is safe for concurrent use.
 type Links struct {
 	config Config
+	trail  revoked.Trail
 
 	mu       sync.Mutex
 	live     map[*link]struct{}
@@ -125,9 +127,16 @@ func (l *Links) refuse(ctx context.Context, s tunnel.Stream, c *edge.Conn, err e
 
 // Push offers the documents in force to every agent that lacks them, and ends the tunnels of agents that they shut out.
 func (l *Links) Push() {
+	l.note()
 	for _, n := range l.all() {
 		n.judge()
 	}
+}
+
+// note remembers how the list of users changed, for agents that hold an earlier one.
+func (l *Links) note() {
+	state := l.config.Documents.State()
+	l.trail.Note(state.Revocations.Version, state.Revoked(revoked.Users))
 }
 
 // judge offers the documents in force, or ends the tunnel if they shut the agent out. A silent feed ends none: the

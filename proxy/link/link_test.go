@@ -15,6 +15,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -354,13 +355,118 @@ func TestARevokedAgentIsTurnedAwayAndItsTunnelEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.cluster.SetRoles()
-	p.cluster.Revoke(document.Before{ID: "lck_1", Target: "agent", Value: host.ID, Version: p.cluster.Versions().Policy})
+	p.cluster.Bar(identity.Ref{Target: "agent", Value: host.ID})
 	p.publish()
 	a.ends(t)
 	until(t, "no route", func() bool { _, ok := p.routes.Find(web); return !ok })
 	_, err = p.dial(host, credential)
 	if f := fault.From(err); f.Code != fault.Unauthenticated || f.RetryAfter < time.Minute {
 		t.Errorf("it comes again: %v, after %s", err, f.RetryAfter)
+	}
+}
+
+// receive reads documents until a batch of them is whole.
+func (a *agent) receive(t *testing.T) (batch uint64, documents []document.Signed) {
+	t.Helper()
+	var chunks frame.Assembler
+	for {
+		var m frame.Control
+		if err := frame.Read(a.control, &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.GetChunk() == nil {
+			continue
+		}
+		b, whole, err := chunks.Add(m.GetChunk())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !whole {
+			continue
+		}
+		if err := json.Unmarshal(b, &documents); err != nil {
+			t.Fatal(err)
+		}
+		return m.GetChunk().GetBatch(), documents
+	}
+}
+
+// holds acknowledges a batch with what the agent holds now.
+func (a *agent) holds(t *testing.T, batch uint64, v identity.Versions) {
+	t.Helper()
+	one := func(v identity.Version) *frame.Version { return &frame.Version{Epoch: v.Epoch, Counter: v.Counter} }
+	err := frame.Write(a.control, &frame.Control{Body: &frame.Control_Held{Held: &frame.Held{
+		Batch: batch, Versions: &frame.Versions{Trust: one(v.Trust), Policy: one(v.Policy), Revocations: one(v.Revocations)},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An agent is sent what changed in the list of users since its own. If that doesn't lead it there, because another proxy
+// told it something else in between, it is sent the whole list once.
+func TestAnAgentIsSentTheChangeOfItsListAndTheWholeWhenThatIsNotEnough(t *testing.T) {
+	p := newProxy(t)
+	a, err := p.dial(p.cluster.Agent(nil, "web-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := document.NewHolder(p.cluster.ID, "", revoked.Users)
+	users := func(documents []document.Signed) (r revoked.Records) {
+		t.Helper()
+		for _, d := range documents {
+			if d.Kind == document.KindRevocations {
+				if _, agents := d.Lists[revoked.Agents]; agents {
+					t.Error("an agent is sent the list of agents")
+				}
+				return d.Lists[revoked.Users]
+			}
+		}
+		t.Fatal("no revocations")
+		return r
+	}
+	batch, documents := a.receive(t)
+	if err := holder.Accept(documents...); err != nil || !users(documents).Whole {
+		t.Fatalf("at first: %v, %+v", err, users(documents))
+	}
+	a.holds(t, batch, holder.Versions())
+
+	ada, eve := identity.Ref{Target: "user", Value: "ada"}, identity.Ref{Target: "user", Value: "eve"}
+	p.cluster.Bar(ada)
+	p.publish()
+	batch, documents = a.receive(t)
+	if err := holder.Accept(documents...); err != nil || users(documents).Whole || len(users(documents).Entries) != revoked.Size {
+		t.Errorf("a change: %v, %+v", err, users(documents))
+	}
+	a.holds(t, batch, holder.Versions())
+
+	p.cluster.Bar(ada, eve)
+	p.publish()
+	batch, documents = a.receive(t)
+	if users(documents).Whole {
+		t.Error("the whole list, without need")
+	}
+	a.holds(t, batch, holder.Versions()) // nothing was taken
+	batch, documents = a.receive(t)
+	if err := holder.Accept(documents...); err != nil || !users(documents).Whole {
+		t.Errorf("when a change was not enough: %v, %+v", err, users(documents))
+	}
+	a.holds(t, batch, holder.Versions())
+
+	p.cluster.Bar(eve)
+	p.publish()
+	if batch, documents = a.receive(t); users(documents).Whole {
+		t.Error("it is sent the whole list for ever")
+	}
+	// One that refuses the whole list as well is not sent it again and again: the next batch is of the next publication.
+	a.holds(t, batch, holder.Versions())
+	batch, _ = a.receive(t)
+	a.holds(t, batch, holder.Versions())
+	p.cluster.Bar(ada)
+	p.publish()
+	next, documents := a.receive(t)
+	if err := holder.Accept(documents...); err != nil || next != batch+1 {
+		t.Errorf("%v, batch %d after %d", err, next, batch)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
@@ -89,8 +91,13 @@ func SPKI(t testing.TB, k *ecdsa.PrivateKey) []byte {
 // Publish makes new documents with the given roles and no locks.
 func (c *Cluster) Publish(roles ...resource.Role) { c.Revoke(document.Revocations{}, roles...) }
 
-// Revoke makes new documents with these locks and entries.
-func (c *Cluster) Revoke(r document.Revocations, roles ...resource.Role) {
+// Revoke makes new documents with these locks.
+func (c *Cluster) Revoke(r document.Revocations, roles ...resource.Role) { c.publish(r, nil, roles) }
+
+// Bar makes new documents that revoke what was issued to these until now.
+func (c *Cluster) Bar(refs ...identity.Ref) { c.publish(document.Revocations{}, refs, nil) }
+
+func (c *Cluster) publish(r document.Revocations, refs []identity.Ref, roles []resource.Role) {
 	c.t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,12 +117,32 @@ func (c *Cluster) Revoke(r document.Revocations, roles ...resource.Role) {
 	c.must(err)
 	v.Head.Policy = identity.Version{Epoch: 1, Counter: v.Head.Policy.Counter + 1}
 	v.Head.Revocations = identity.Version{Epoch: 1, Counter: v.Head.Revocations.Counter + 1}
-	v.State.Policy = document.Policy{Cluster: c.ID, Version: v.Head.Policy, IssuedAt: c.Now, Roles: append(resource.Presets(), roles...)}
+	v.Policy = c.seal(document.KindPolicy, document.Policy{
+		Cluster: c.ID, Version: v.Head.Policy, IssuedAt: c.Now, Roles: append(resource.Presets(), roles...),
+	}, names.KeyPolicy)
 	r.Cluster, r.Version, r.IssuedAt, r.Trust, r.Policy = c.ID, v.Head.Revocations, c.Now, v.Head.Trust, v.Head.Policy
-	v.State.Revocations = r
-	v.Policy = c.seal(document.KindPolicy, v.State.Policy, names.KeyPolicy)
+	lists := c.lists(&r, refs)
 	v.Revocations = c.seal(document.KindRevocations, r, names.KeyPolicy)
+	sent := v.Revocations
+	sent.Lists = lists
+	h := document.NewHolder(c.ID, "")
+	c.must(h.Accept(append(slices.Clone(v.Trust), v.Policy, sent)...))
+	v.State = h.State()
 	c.view = v
+}
+
+// lists makes the lists of what is revoked and has the document name them.
+func (c *Cluster) lists(r *document.Revocations, refs []identity.Ref) map[string]revoked.Records {
+	var orders []revoked.Order
+	for _, ref := range refs {
+		orders = append(orders, revoked.Order{Ref: ref, Until: c.Now.Add(time.Hour)})
+	}
+	lists := map[string]revoked.Records{}
+	for list, sum := range map[string]*revoked.Sum{revoked.Users: &r.Users, revoked.Agents: &r.Agents} {
+		set, _ := revoked.Set{}.Settle(list, orders, r.Version, c.Now)
+		*sum, lists[list] = set.Sum(), revoked.Records{Whole: true, Entries: set.Bytes()}
+	}
+	return lists
 }
 
 func (c *Cluster) seal(kind document.Kind, body any, purpose string) document.Signed {

@@ -17,8 +17,10 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
@@ -99,7 +101,7 @@ func parse(i table.Item) Head {
 	}
 	return Head{
 		Trust: version("trust_counter"), Policy: version("policy_counter"), Revocations: version("revocations_counter"),
-		PolicySHA256: i.Text("policy_sha256"), Input: i.Int("input"),
+		PolicySHA256: i.Text("policy_sha256"), Input: i.Int("input"), Orders: i.Int("orders"),
 	}
 }
 
@@ -184,6 +186,57 @@ func parseSigned(b []byte) (*document.Signed, error) {
 	return &doc, nil
 }
 
+// Stored returns a list of what was revoked, read with strong consistency; the empty one before the first publication.
+func (s *Store) Stored(ctx context.Context, list string) (document.Stored, error) {
+	item, err := s.table.Get(ctx, keyList(list))
+	if errors.Is(err, table.ErrNotFound) {
+		return document.Stored{}, nil
+	}
+	if err != nil {
+		return document.Stored{}, err
+	}
+	out := document.Stored{Base: item.Text("base")}
+	if out.Base != "" {
+		body, err := s.object(ctx, listKey(out.Base))
+		if _, lost := errors.AsType[*s3types.NoSuchKey](err); lost {
+			return document.Stored{}, fmt.Errorf("%w: its base is lost: %w", revoked.ErrMalformed, err)
+		}
+		if err != nil {
+			return document.Stored{}, err
+		}
+		if out.From, err = revoked.Parse(body); err != nil || digest(body) != out.Base {
+			return document.Stored{}, fmt.Errorf("reading revocations: object %s is not the list that its name says: %w", listKey(out.Base), errors.Join(err, revoked.ErrMalformed))
+		}
+	}
+	if out.Set, err = out.From.Apply(item.Bytes("change")); err != nil {
+		return document.Stored{}, fmt.Errorf("reading the revocations of %s: %w", list, err)
+	}
+	return out, nil
+}
+
+// Lists puts beside a revocations document the lists that a holder lacks to accept it. A document that the holder refuses is
+// returned as it is.
+func (s *Store) Lists(ctx context.Context, h Lacking, doc document.Signed) (document.Signed, error) {
+	lacks, err := h.Lacks(doc)
+	if err != nil || len(lacks) == 0 {
+		return doc, nil //nolint:nilerr // accepting it says why it is refused
+	}
+	doc.Lists = map[string]revoked.Records{}
+	for _, list := range lacks {
+		stored, err := s.Stored(ctx, list)
+		if err != nil {
+			return document.Signed{}, err
+		}
+		doc.Lists[list] = revoked.Records{Whole: true, Entries: stored.Set.Bytes()}
+	}
+	return doc, nil
+}
+
+// Lacking is a [document.Holder], as far as lists are concerned.
+type Lacking interface {
+	Lacks(document.Signed) ([]string, error)
+}
+
 func digest(b []byte) string { d := sha256.Sum256(b); return hex.EncodeToString(d[:]) }
 
 func trustKey(v identity.Version) string {
@@ -191,6 +244,11 @@ func trustKey(v identity.Version) string {
 }
 
 func policyKey(sha string) string { return "policy/" + sha + ".json" }
+
+func listKey(sha string) string { return "revocations/" + sha }
+
+// keyList is the item of a list: not beside the head, which is read several times a second.
+func keyList(list string) table.Key { return table.Key{PK: names.Revoked, SK: list} }
 
 // object reads an immutable object, only once while it stays among the newest few.
 func (s *Store) object(ctx context.Context, key string) ([]byte, error) {

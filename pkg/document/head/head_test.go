@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
@@ -43,7 +44,7 @@ func (m *memory) GetObject(_ context.Context, in *s3.GetObjectInput, _ ...func(*
 	m.gets++
 	b, ok := m.objects[*in.Key]
 	if !ok {
-		return nil, &smithy.GenericAPIError{Code: "NoSuchKey"}
+		return nil, &s3types.NoSuchKey{}
 	}
 	return &s3.GetObjectOutput{Body: io.NopCloser(bytes.NewReader(b))}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
@@ -54,6 +55,12 @@ func (s *Store) PutPolicy(ctx context.Context, doc document.Signed) (string, err
 	return sha, s.put(ctx, policyKey(sha), body)
 }
 
+// PutList stores a list of what was revoked under the hash of its bytes and returns that hash.
+func (s *Store) PutList(ctx context.Context, set revoked.Set) (string, error) {
+	sha := digest(set.Bytes())
+	return sha, s.put(ctx, listKey(sha), set.Bytes())
+}
+
 // PutTrust stores a chain of trust documents under the version of its last. A version that is stored already is
 // never replaced, since somebody may have read it: then it fails with [document.ErrTaken].
 func (s *Store) PutTrust(ctx context.Context, v identity.Version, chain []document.Signed) error {
@@ -80,31 +87,38 @@ func (s *Store) put(ctx context.Context, key string, body []byte, more ...func(*
 	return nil
 }
 
-// Advance moves policy and revocations from one head to the next, together with the revocations document, if
-// the head is still where it was; else it is [document.ErrMoved].
-func (s *Store) Advance(ctx context.Context, from, to Head, revocations document.Signed) error {
+// Advance moves policy and revocations from one head to the next, together with the revocations document and those of its
+// lists that changed, if the head is still where it was; else it is [document.ErrMoved].
+func (s *Store) Advance(ctx context.Context, from, to Head, revocations document.Signed, lists map[string]document.Stored) error {
 	body, err := json.Marshal(revocations)
 	if err != nil {
 		return fmt.Errorf("writing revocations: %w", err)
 	}
 	values := table.Item{
 		":epoch": table.Int(to.Policy.Epoch), ":policy": table.Int(to.Policy.Counter), ":sha": table.String(to.PolicySHA256),
-		":input": table.Int(to.Input), ":revocations": table.Int(to.Revocations.Counter),
+		":input": table.Int(to.Input), ":revocations": table.Int(to.Revocations.Counter), ":orders": table.Int(to.Orders),
 	}
 	condition := "attribute_not_exists(revocations_counter)"
 	if from.Revocations != (identity.Version{}) {
 		condition = "epoch = :epoch AND policy_counter = :was_policy AND revocations_counter = :was_revocations"
 		values[":was_policy"], values[":was_revocations"] = table.Int(from.Policy.Counter), table.Int(from.Revocations.Counter)
 	}
-	err = table.Transact(ctx, s.table.API,
+	ops := []table.Op{
 		s.table.UpdateOp(keyHead,
-			"SET epoch = :epoch, policy_counter = :policy, policy_sha256 = :sha, #input = :input, revocations_counter = :revocations",
+			"SET epoch = :epoch, policy_counter = :policy, policy_sha256 = :sha, #input = :input, revocations_counter = :revocations, orders = :orders",
 			condition, values).Named("#input", "input"),
 		s.table.PutOp(table.Item{
 			names.PK: table.String(keyRevocations.PK), names.SK: table.String(keyRevocations.SK), "document": table.Bytes(body),
 		}, "", nil),
-	)
-	return moved(err)
+	}
+	for list, stored := range lists {
+		key := keyList(list)
+		ops = append(ops, s.table.PutOp(table.Item{
+			names.PK: table.String(key.PK), names.SK: table.String(key.SK), "base": table.String(stored.Base),
+			"change": table.Bytes(revoked.Diff(stored.From, stored.Set)),
+		}, "", nil))
+	}
+	return moved(table.Transact(ctx, s.table.API, ops...))
 }
 
 // AdvanceTrust moves the trust version from one head to the next if it is still where it was; else it is

@@ -38,13 +38,14 @@ func (v *Verifier) Fresh(ctx context.Context) (document.View, error) {
 		if err != nil {
 			return document.View{}, err
 		}
-		if err := v.take(ctx, h, revocations); err != nil {
+		switch err := v.take(ctx, h, revocations); {
+		case errors.Is(err, document.ErrLists): // a list was written since the document was read
+		case err != nil:
 			return document.View{}, err
-		}
-		// Head and revocations are written in one transaction, but a query may see one without the other.
-		if v.view.State.Revocations.Version == h.Revocations {
+		case v.view.State.Revocations.Version == h.Revocations:
 			return v.view, nil
 		}
+		// Head and revocations are written in one transaction, but a query may see one without the other.
 	}
 	return document.View{}, fault.New(fault.Unavailable, "the documents are being published right now", "try again")
 }
@@ -62,11 +63,19 @@ func (v *Verifier) take(ctx context.Context, h Head, revocations *document.Signe
 	if err == nil {
 		documents = append(documents, next.Policy)
 	}
+	err = v.holder.Accept(documents...)
 	if revocations != nil {
+		doc, unread := v.store.Lists(ctx, v.holder, *revocations)
+		if unread != nil {
+			return unread
+		}
 		next.Revocations = *revocations
-		documents = append(documents, next.Revocations)
+		err = errors.Join(err, v.holder.Accept(doc))
 	}
-	if err := v.holder.Accept(documents...); err != nil {
+	if errors.Is(err, document.ErrLists) {
+		return document.ErrLists
+	}
+	if err != nil {
 		return fault.New(fault.Unavailable, "the documents behind every decision don't verify, so nothing can be decided",
 			"tell an administrator: somebody wrote to the head item or the documents bucket; the next publication, within a minute, replaces policy and revocations by newer ones").
 			Because(fmt.Errorf("verifying the documents of the head: %w", err))

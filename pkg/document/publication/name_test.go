@@ -90,11 +90,11 @@ func TestOneBadRoleStopsNoPublication(t *testing.T) {
 			s.rotate(t)
 			s.change(role("dev"), bad)
 			s.publish(t)
-			s.revoke("lck_1", "user", "eve")
+			s.revoke("eve")
 			h := s.publish(t)
 			state := s.accept(t, document.NewHolder(s.ID, ""))
-			if len(state.Policy.Roles) != len(resource.Presets())+2 || state.Policy.Version != h.Policy || !revoked(state, h.Policy.Counter-1) {
-				t.Errorf("%d roles of %v, %+v", len(state.Policy.Roles), state.Policy.Version, state.Revocations.Before)
+			if len(state.Policy.Roles) != len(resource.Presets())+2 || state.Policy.Version != h.Policy || !barred(state, h.Revocations.Counter-1) {
+				t.Errorf("%d roles of %v, %+v", len(state.Policy.Roles), state.Policy.Version, state.Revocations.Users)
 			}
 			n := policy.Target{Kind: "node", Name: "n", Labels: map[string]string{"env": "dev"}}
 			for roles, want := range map[string]bool{"dev": true, "bad": false, "dev,bad": false} {

@@ -1,6 +1,7 @@
 package publication_test
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -8,18 +9,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/publication"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -40,12 +43,16 @@ type place struct {
 	input       int64
 	roles       []resource.Role
 	locks       []document.Lock
-	revoked     []document.Lock
+	orders      []revoked.Order
+	lists       map[string]document.Stored
+	bases       int
 	events      []audit.Event
 
 	fail      string
+	failure   error // nil: errDown
 	persisted bool
 	meanwhile func() // runs once, after the roles were read
+	next      func() // then takes its place
 }
 
 var errDown = errors.New("it is down")
@@ -60,7 +67,7 @@ func (p *place) faulty(call string, do func() error) error {
 	if p.persisted {
 		_ = do()
 	}
-	return errDown
+	return cmp.Or(p.failure, errDown)
 }
 
 func (p *place) Read(context.Context) (h document.Head, err error) {
@@ -81,6 +88,16 @@ func (p *place) Policy(_ context.Context, h document.Head) (d document.Signed, e
 func (p *place) Revocations(context.Context) (d document.Signed, err error) {
 	err = p.faulty("Revocations", func() error { d = p.revocations; return nil })
 	return d, err
+}
+
+func (p *place) Stored(_ context.Context, list string) (l document.Stored, err error) {
+	err = p.faulty("Stored", func() error { l = p.lists[list]; return nil })
+	return l, err
+}
+
+func (p *place) PutList(_ context.Context, s revoked.Set) (sha string, err error) {
+	err = p.faulty("PutList", func() error { p.bases++; sha = hex.EncodeToString(s.Sum().SHA256); return nil })
+	return sha, err
 }
 
 func (p *place) Lease(_ context.Context, owner string, now, until time.Time) error {
@@ -112,12 +129,13 @@ func (p *place) PutPolicy(_ context.Context, d document.Signed) (sha string, err
 	return sha, p.faulty("PutPolicy", func() error { p.objects[sha] = d; return nil })
 }
 
-func (p *place) Advance(_ context.Context, from, to document.Head, r document.Signed) error {
+func (p *place) Advance(_ context.Context, from, to document.Head, r document.Signed, lists map[string]document.Stored) error {
 	return p.faulty("Advance", func() error {
 		if p.head.Policy != from.Policy || p.head.Revocations != from.Revocations {
 			return document.ErrMoved
 		}
-		p.head.Policy, p.head.PolicySHA256, p.head.Input, p.head.Revocations, p.revocations = to.Policy, to.PolicySHA256, to.Input, to.Revocations, r
+		p.head.Policy, p.head.PolicySHA256, p.head.Input, p.head.Revocations, p.head.Orders, p.revocations = to.Policy, to.PolicySHA256, to.Input, to.Revocations, to.Orders, r
+		maps.Copy(p.lists, lists)
 		p.heads = append(p.heads, p.head)
 		return nil
 	})
@@ -150,19 +168,25 @@ func (p *place) Input(context.Context) (n int64, err error) {
 
 func (p *place) Roles(context.Context) (r []resource.Role, err error) {
 	err = p.faulty("Roles", func() error { r = append(r, p.roles...); return nil })
-	if p.meanwhile != nil {
-		p.meanwhile()
+	if run := p.meanwhile; run != nil {
 		p.meanwhile = nil
+		run()
+		p.meanwhile = p.next
 	}
 	return r, err
 }
 
-func (p *place) Locks(context.Context) (locks, revoked []document.Lock, err error) {
-	err = p.faulty("Locks", func() error {
-		locks, revoked = slices.Clone(p.locks), slices.Clone(p.revoked)
+func (p *place) Locks(context.Context) (locks []document.Lock, err error) {
+	err = p.faulty("Locks", func() error { locks = slices.Clone(p.locks); return nil })
+	return locks, err
+}
+
+func (p *place) Orders(_ context.Context, after int64) (all []revoked.Order, err error) {
+	err = p.faulty("Orders", func() error {
+		all = slices.DeleteFunc(slices.Clone(p.orders), func(o revoked.Order) bool { return o.Seq <= after })
 		return nil
 	})
-	return locks, revoked, err
+	return all, err
 }
 
 func (p *place) Record(_ context.Context, e audit.Event) error {
@@ -185,7 +209,7 @@ type site struct {
 }
 
 func newSite(t *testing.T) *site {
-	s := &site{Cluster: clustertest.New(t), place: &place{objects: map[string]document.Signed{}, chains: map[identity.Version][]document.Signed{}}}
+	s := &site{Cluster: clustertest.New(t), place: &place{objects: map[string]document.Signed{}, chains: map[identity.Version][]document.Signed{}, lists: map[string]document.Stored{}}}
 	key := func(purpose string) func(context.Context) (crypto.Signer, error) {
 		return func(context.Context) (crypto.Signer, error) { return s.Keys[purpose], nil }
 	}
@@ -230,7 +254,12 @@ func (s *site) publish(t *testing.T) document.Head {
 // accept has an agent's holder take what stands.
 func (s *site) accept(t *testing.T, h *document.Holder) document.State {
 	t.Helper()
-	if err := h.Accept(append(s.chains[s.head.Trust], s.objects[s.head.PolicySHA256], s.revocations)...); err != nil {
+	revocations := s.revocations
+	revocations.Lists = map[string]revoked.Records{}
+	for list, stored := range s.lists {
+		revocations.Lists[list] = revoked.Records{Whole: true, Entries: stored.Set.Bytes()}
+	}
+	if err := h.Accept(append(s.chains[s.head.Trust], s.objects[s.head.PolicySHA256], revocations)...); err != nil {
 		t.Fatal(err)
 	}
 	return h.State()
@@ -268,7 +297,7 @@ func TestARunWithoutAChangeOnlyRenewsTheStamp(t *testing.T) {
 	second := s.publish(t)
 	want := first
 	want.Revocations.Counter++
-	if d := cmp.Diff(want, second); d != "" {
+	if d := gocmp.Diff(want, second); d != "" {
 		t.Error(d)
 	}
 	if len(s.objects) != 1 || len(s.events) != 2 {
@@ -292,7 +321,7 @@ func TestAnInputThatChangesWhileItSignsIsTakenIn(t *testing.T) {
 }
 
 func TestAFailureAnywhereLeavesAHeadThatAgentsAccept(t *testing.T) {
-	for _, call := range []string{"Read", "Trust", "Policy", "Revocations", "Lease", "Release", "PutPolicy", "Advance", "Input", "Roles", "Locks", "Record"} {
+	for _, call := range []string{"Read", "Trust", "Policy", "Revocations", "Stored", "Lease", "Release", "PutPolicy", "Advance", "Input", "Roles", "Locks", "Orders", "Record"} {
 		for _, persisted := range []bool{false, true} {
 			s := newSite(t)
 			s.rotate(t)
@@ -301,7 +330,7 @@ func TestAFailureAnywhereLeavesAHeadThatAgentsAccept(t *testing.T) {
 			agent := document.NewHolder(s.ID, "")
 			s.accept(t, agent)
 			s.change(role("dev"), role("more"))
-			s.revoke("lck_1", "user", "eve")
+			s.revoke("eve")
 			s.fail, s.persisted = call, persisted
 			_, err := s.publisher.Publish(t.Context())
 			if err != nil && !errors.Is(err, errDown) {
@@ -309,8 +338,8 @@ func TestAFailureAnywhereLeavesAHeadThatAgentsAccept(t *testing.T) {
 			}
 			s.accept(t, agent)
 			h := s.publish(t)
-			if state := s.accept(t, agent); h.Input != 3 || len(state.Policy.Roles) != len(resource.Presets())+2 || !revoked(state, 1) || revoked(state, h.Policy.Counter) {
-				t.Errorf("%s (%v): input %d, %d roles, %+v after the next run", call, persisted, h.Input, len(state.Policy.Roles), state.Revocations.Before)
+			if state := s.accept(t, agent); h.Input != 3 || len(state.Policy.Roles) != len(resource.Presets())+2 || !barred(state, 1) || barred(state, h.Revocations.Counter) {
+				t.Errorf("%s (%v): input %d, %d roles, %+v after the next run", call, persisted, h.Input, len(state.Policy.Roles), state.Revocations.Users)
 			}
 		}
 	}
@@ -345,15 +374,15 @@ func TestRevocationsWaitForNoPolicy(t *testing.T) {
 			agent := document.NewHolder(s.ID, "")
 			s.accept(t, agent)
 			c.fault(s)
-			s.revoke("lck_1", "user", "eve")
+			s.revoke("eve")
 			s.locks = []document.Lock{{ID: "lck_2", Target: "user", Value: "mallory"}}
 			h, err := s.publisher.Publish(t.Context())
 			if !c.says(err) {
 				t.Errorf("%v", err)
 			}
 			state := s.accept(t, agent)
-			if !revoked(state, was.Policy.Counter) || len(state.Revocations.Locks) != 1 {
-				t.Errorf("not in force: %+v, %+v", state.Revocations.Before, state.Revocations.Locks)
+			if !barred(state, was.Revocations.Counter) || len(state.Revocations.Locks) != 1 {
+				t.Errorf("not in force: %+v, %+v", state.Revocations.Users, state.Revocations.Locks)
 			}
 			if h.Policy != was.Policy || h.Input != was.Input || len(state.Policy.Roles) != len(resource.Presets())+1 || len(s.objects) != 1 {
 				t.Errorf("%+v after %+v, %d roles", h, was, len(state.Policy.Roles))
@@ -361,8 +390,8 @@ func TestRevocationsWaitForNoPolicy(t *testing.T) {
 			c.mend(s)
 			h = s.publish(t)
 			state = s.accept(t, agent)
-			if len(state.Policy.Roles) != len(resource.Presets())+2 || !revoked(state, was.Policy.Counter) || revoked(state, h.Policy.Counter) {
-				t.Errorf("mended: %d roles, %+v under %+v", len(state.Policy.Roles), state.Revocations.Before, h.Policy)
+			if len(state.Policy.Roles) != len(resource.Presets())+2 || !barred(state, was.Revocations.Counter) || barred(state, h.Revocations.Counter) {
+				t.Errorf("mended: %d roles, %+v under %+v", len(state.Policy.Roles), state.Revocations.Users, h.Policy)
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -26,17 +27,19 @@ const (
 	waitStep = 150 * time.Millisecond
 )
 
-// tries bounds how often a run begins again because an input changed while it signed.
-const tries = 8
+// tries bounds how often a run begins again because an input changed while it signed. The last time it leaves the policy as
+// it is and publishes the revocations: whoever changes something all the time doesn't keep others from being revoked.
+const tries = 4
 
 // Inputs is what the documents are made from.
 type Inputs interface {
 	// Input returns the counter that every change adds to; it is read before and after the rest.
 	Input(context.Context) (int64, error)
 	Roles(context.Context) ([]resource.Role, error)
-	// Locks returns the locks and, beside them, the revocations: what was issued before the publication
-	// that first has the entry is revoked.
-	Locks(context.Context) (locks, revoked []document.Lock, err error)
+	Locks(context.Context) ([]document.Lock, error)
+	// Orders returns the orders to revoke that have a number above the given one: what was issued before the publication
+	// that first takes them in is good no more.
+	Orders(ctx context.Context, after int64) ([]revoked.Order, error)
 	Record(context.Context, audit.Event) error
 }
 
@@ -46,13 +49,17 @@ type Place interface {
 	Trust(context.Context, document.Head) ([]document.Signed, error)
 	Policy(context.Context, document.Head) (document.Signed, error)
 	Revocations(context.Context) (document.Signed, error)
+	// Stored returns a list of what was revoked; revoked.ErrMalformed when it is lost or damaged.
+	Stored(ctx context.Context, list string) (document.Stored, error)
 	// Lease takes the lease until it expires; document.ErrHeld while another owner has it.
 	Lease(ctx context.Context, owner string, now, until time.Time) error
 	Release(ctx context.Context, owner string) error
 	// PutPolicy stores the document under the hash of its bytes and returns that hash, in hex.
 	PutPolicy(context.Context, document.Signed) (string, error)
-	// Advance moves policy and revocations if the head is still at from; else document.ErrMoved.
-	Advance(ctx context.Context, from, to document.Head, revocations document.Signed) error
+	// PutList stores a list under the hash of its bytes and returns that hash, in hex.
+	PutList(context.Context, revoked.Set) (string, error)
+	// Advance moves policy, revocations and those lists that changed if the head is still at from; else document.ErrMoved.
+	Advance(ctx context.Context, from, to document.Head, revocations document.Signed, lists map[string]document.Stored) error
 }
 
 // Config is what publish needs.
@@ -128,58 +135,65 @@ func (p *Publisher) lease(ctx context.Context, owner string) error {
 
 // run publishes once, and again if an input changed meanwhile.
 func (p *Publisher) run(ctx context.Context) (document.Head, error) {
-	for range tries {
-		h, again, err := p.once(ctx)
+	for try := 1; ; try++ {
+		h, again, err := p.once(ctx, try == tries)
 		if err != nil || !again {
 			return h, err
 		}
 	}
-	return document.Head{}, fault.New(fault.Unavailable, "the policy's inputs change faster than they can be published", "try again in a few seconds")
 }
 
 // draft is one run's work.
 type draft struct {
 	from, to    document.Head
+	now         time.Time
 	trust       document.Trust
 	signer      crypto.Signer
 	policy      document.Policy
-	barred      barred
+	locks       []document.Lock
+	lists       map[string]revoked.Set     // what was revoked, by list
+	stored      map[string]document.Stored // those that changed, as they are to be kept
+	coarse      map[string]revoked.Coarse
 	revocations document.Signed
-	changed     bool
+	changed     bool  // the policy
 	held        error // why the policy could not be made, though it changed
 }
 
-func (p *Publisher) once(ctx context.Context) (h document.Head, again bool, err error) {
-	var d draft
+func (p *Publisher) once(ctx context.Context, last bool) (h document.Head, again bool, err error) {
+	d := draft{now: p.config.Now().UTC().Truncate(time.Millisecond), coarse: map[string]revoked.Coarse{}}
 	if d.from, err = p.config.Place.Read(ctx); err != nil {
 		return document.Head{}, false, err
 	}
-	if err := p.keys(ctx, &d); err != nil {
-		return document.Head{}, false, err
-	}
-	before, err := p.compile(ctx, &d)
-	if err != nil {
-		return document.Head{}, false, err
-	}
-	if err := p.seal(ctx, &d); err != nil {
-		return document.Head{}, false, err
+	d.to = d.from
+	for _, step := range []func(context.Context, *draft) error{p.keys, p.compile, p.revoke, p.seal} {
+		if err := step(ctx, &d); err != nil {
+			return document.Head{}, false, err
+		}
 	}
 	after, err := p.config.Inputs.Input(ctx)
 	if err != nil {
 		return document.Head{}, false, err
 	}
-	if after != before {
-		return document.Head{}, true, nil
+	if after != d.policy.Input {
+		if !last {
+			return document.Head{}, true, nil
+		}
+		if err := p.withhold(&d, fault.New(fault.Unavailable, "the policy's inputs change faster than they can be published", "try again in a few seconds")); err != nil {
+			return document.Head{}, false, err
+		}
 	}
-	err = p.config.Place.Advance(ctx, d.from, d.to, d.revocations)
+	err = p.config.Place.Advance(ctx, d.from, d.to, d.revocations, d.stored)
 	if errors.Is(err, document.ErrMoved) {
+		if last {
+			return document.Head{}, false, fault.New(fault.Unavailable, "others publish at the same time", "try again in a few seconds").Because(err)
+		}
 		return document.Head{}, true, nil
 	}
 	if err != nil {
 		return document.Head{}, false, err
 	}
-	if d.held != nil {
-		return d.to, false, d.held
+	if err := p.tellCoarse(ctx, d); err != nil || d.held != nil {
+		return d.to, false, errors.Join(d.held, err)
 	}
 	return d.to, false, p.tell(ctx, d)
 }
@@ -211,16 +225,17 @@ func (p *Publisher) keys(ctx context.Context, d *draft) error {
 
 // compile reads the inputs, counter first. A role that can't be enforced is published as it is and denies its holders everything
 // wherever it is read: leaving it out might leave out a deny, and refusing it would let one role stop publication.
-func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err error) {
-	if counter, err = p.config.Inputs.Input(ctx); err != nil {
-		return 0, err
+func (p *Publisher) compile(ctx context.Context, d *draft) error {
+	counter, err := p.config.Inputs.Input(ctx)
+	if err != nil {
+		return err
 	}
 	stored, err := p.config.Inputs.Roles(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if d.barred, err = p.bar(ctx); err != nil {
-		return 0, err
+	if d.locks, err = p.locked(ctx); err != nil {
+		return err
 	}
 	roles := append(resource.Presets(), stored...)
 	for i := range roles {
@@ -231,42 +246,32 @@ func (p *Publisher) compile(ctx context.Context, d *draft) (counter int64, err e
 	d.policy = document.Policy{
 		Cluster: p.config.Cluster, Input: counter, Roles: roles, MaxPolicyAge: resource.Duration(document.DefaultMaxPolicyAge),
 	}
-	return counter, nil
+	return nil
 }
 
-// seal signs what changed: the policy if it did or if somebody is newly revoked, the revocations always. Versions count
-// on from the head. A policy that can't be made is held back, and the one in force stays: revocations and locks wait for
-// no policy.
+// seal signs what changed: the policy if it did, the revocations always. Versions count on from the head. A policy that
+// can't be made is held back, and the one in force stays: revocations and locks wait for no policy.
 func (p *Publisher) seal(ctx context.Context, d *draft) error {
-	d.to = d.from
-	now := p.config.Now().UTC().Truncate(time.Millisecond)
-	given, err := p.given(ctx, d)
-	if err != nil {
-		return err
+	d.to.Input = d.policy.Input
+	if d.changed = !p.same(ctx, d); d.changed {
+		d.to.Policy = next(d.from.Trust, d.from.Policy)
+		d.policy.Version, d.policy.IssuedAt = d.to.Policy, d.now
+		var err error
+		if d.to.PolicySHA256, err = p.sealPolicy(ctx, d); err != nil {
+			return p.withhold(d, err)
+		}
 	}
-	version := next(d.from.Trust, d.from.Policy)
-	if d.changed = d.barred.news(given) || !p.same(ctx, d); d.changed {
-		d.to.Policy, d.to.Input = version, d.policy.Input
-	}
-	d.to.Revocations = next(d.from.Trust, d.from.Revocations)
-	body := document.Revocations{
-		Cluster: p.config.Cluster, Version: d.to.Revocations, IssuedAt: now, Trust: d.to.Trust, Policy: d.to.Policy,
-		Locks: d.barred.locks, Before: d.barred.before(given, version),
-	}
-	if d.revocations, err = sealed(body, d.signer); err != nil || !d.changed {
-		return err
-	}
-	d.policy.Version, d.policy.IssuedAt = version, now
-	if d.to.PolicySHA256, d.held = p.sealPolicy(ctx, d); d.held == nil {
-		return nil
-	}
+	return p.sealRevocations(d)
+}
+
+// withhold leaves the policy as it is in force, and says why.
+func (p *Publisher) withhold(d *draft, why error) error {
 	if d.from.Policy == (identity.Version{}) {
-		return d.held // there is none to keep
+		return why // there is none to keep
 	}
+	d.held = why
 	d.to.Policy, d.to.Input, d.to.PolicySHA256 = d.from.Policy, d.from.Input, d.from.PolicySHA256
-	body.Policy = d.to.Policy
-	d.revocations, err = sealed(body, d.signer)
-	return err
+	return p.sealRevocations(d)
 }
 
 // sealPolicy signs and stores the policy.
@@ -282,8 +287,8 @@ func (p *Publisher) sealPolicy(ctx context.Context, d *draft) (sha256 string, er
 	return p.config.Place.PutPolicy(ctx, doc)
 }
 
-// same reports whether the policy in force says what the draft says, of the same inputs. One that can't be read or
-// verified, for example by a key that is retired now, is not the same: it is made again.
+// same reports whether the policy in force says what the draft says: most changes are of no role, and a policy goes to every
+// agent. One that can't be read or verified, for example by a key that is retired now, is not the same: it is made again.
 func (p *Publisher) same(ctx context.Context, d *draft) bool {
 	if d.from.Policy == (identity.Version{}) {
 		return false
@@ -293,7 +298,7 @@ func (p *Publisher) same(ctx context.Context, d *draft) bool {
 		return false
 	}
 	have, err := d.trust.OpenPolicy(doc)
-	return err == nil && have.Cluster == d.policy.Cluster && have.Input == d.policy.Input && have.MaxPolicyAge == d.policy.MaxPolicyAge &&
+	return err == nil && have.Cluster == d.policy.Cluster && have.MaxPolicyAge == d.policy.MaxPolicyAge &&
 		doc.KeyID == document.KeyID(d.signer.Public()) && normal(have.Roles) == normal(d.policy.Roles)
 }
 
@@ -316,13 +321,12 @@ func (p *Publisher) tell(ctx context.Context, d draft) error {
 	if !d.changed {
 		return nil
 	}
-	e := audit.New(audit.PolicyPublished, p.config.Entropy, p.config.Now())
-	e.Cluster, e.Actor, e.Source = p.config.Cluster, "function/publish", "function/publish"
+	e := p.event(audit.PolicyPublished)
 	e.TargetKind, e.Target = "document", "policy/"+d.to.PolicySHA256
 	e.Data = map[string]string{
 		"version": fmt.Sprintf("%d.%d", d.to.Policy.Epoch, d.to.Policy.Counter), "input": fmt.Sprint(d.to.Input),
-		"roles": fmt.Sprint(len(d.policy.Roles)), "locks": fmt.Sprint(len(d.barred.locks)), "revoked": fmt.Sprint(len(d.barred.revoked)),
-		"key": document.KeyID(d.signer.Public()),
+		"roles": fmt.Sprint(len(d.policy.Roles)), "locks": fmt.Sprint(len(d.locks)),
+		"revoked": fmt.Sprint(d.lists[revoked.Users].Len() + d.lists[revoked.Agents].Len()), "key": document.KeyID(d.signer.Public()),
 	}
 	return p.config.Inputs.Record(ctx, e)
 }

@@ -1,8 +1,8 @@
 package publication_test
 
 import (
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,135 +10,179 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/app/clustertest"
+	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
-// revoke is what functions/admin does with a deletion; the entry is kept for a day.
-func (p *place) revoke(id, target, value string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	until := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	p.revoked = append(p.revoked, document.Lock{ID: id, Target: target, Value: value, Expires: &until})
-	p.input++
+// until is when the orders of these tests are over.
+var until = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+// revoke is what functions/admin does with the deletion of a record of the mapping m.
+func (p *place) revoke(user string) {
+	p.order(revoked.Order{Ref: identity.Record("m", user), Group: identity.Ref{Target: "mapping", Value: "m"}})
 }
 
-// revoked reports whether a certificate of eve's is refused that was issued under a policy.
-func revoked(state document.State, counter uint64) bool {
-	eve := identity.User{Name: "eve", Versions: identity.Versions{Policy: identity.Version{Epoch: 1, Counter: counter}}}
-	return fault.Is(state.Standing(eve, document.Use{Now: state.ClockFloor()}), fault.Unauthenticated)
+// order is what functions/admin does with a change that takes something away.
+func (p *place) order(o revoked.Order) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.input++
+	o.Seq, o.Until = p.input, until
+	p.orders = append(p.orders, o)
+}
+
+// standing judges a user of the mapping m, with a certificate that was issued under a version of the revocations.
+func standing(state document.State, user string, counter uint64) error {
+	u := identity.User{Name: user, Mapping: "m", Versions: identity.Versions{Revocations: identity.Version{Epoch: 1, Counter: counter}}}
+	return state.Standing(u, document.Use{Now: state.ClockFloor()})
+}
+
+// barred reports whether a certificate of eve's is refused that was issued under a version of the revocations.
+func barred(state document.State, counter uint64) bool {
+	return fault.Is(standing(state, "eve", counter), fault.Unauthenticated)
 }
 
 func TestARevocationEndsWhatWasIssuedBeforeAndNothingAfter(t *testing.T) {
 	s := newSite(t)
 	s.rotate(t)
 	was := s.publish(t)
-	s.revoke("lck_1", "user", "eve")
+	s.revoke("eve")
 	h := s.publish(t)
 	agent := document.NewHolder(s.ID, "")
-	if state := s.accept(t, agent); !revoked(state, was.Policy.Counter) || revoked(state, h.Policy.Counter) {
-		t.Errorf("entries %+v after %+v and %+v", state.Revocations.Before, was, h)
-	}
-	want := []document.Before{{ID: "lck_1", Target: "user", Value: "eve", Version: h.Policy}}
-	s.change(role("dev"))
-	s.publish(t)
-	if d := cmp.Diff(want, s.accept(t, agent).Revocations.Before); d != "" {
-		t.Error("a version that was given is kept:", d)
-	}
-	s.revoke("lck_2", "user", "eve") // she was let in again, and is deleted again
-	later := s.publish(t)
-	want = append(want, document.Before{ID: "lck_2", Target: "user", Value: "eve", Version: later.Policy})
 	state := s.accept(t, agent)
-	if d := cmp.Diff(want, state.Revocations.Before); d != "" {
-		t.Error(d)
+	if !barred(state, was.Revocations.Counter) || barred(state, h.Revocations.Counter) || standing(state, "bob", was.Revocations.Counter) != nil {
+		t.Errorf("%+v after %+v and %+v", state.Revocations.Users, was, h)
 	}
-	if !revoked(state, h.Policy.Counter) || revoked(state, later.Policy.Counter) {
-		t.Errorf("entries %+v", state.Revocations.Before)
+	if h.Policy != was.Policy {
+		t.Errorf("policy %+v after %+v: it goes to every agent, and says nothing new", h.Policy, was.Policy)
 	}
-}
-
-// The input counter goes up with each entry; should it not, the policy goes up all the same.
-func TestANewEntryCountsThePolicyUpWithoutAnotherChange(t *testing.T) {
-	s := newSite(t)
-	s.rotate(t)
-	was := s.publish(t)
-	s.revoke("lck_1", "user", "eve")
-	s.input--
-	h := s.publish(t)
-	if !was.Policy.Less(h.Policy) || !revoked(s.accept(t, document.NewHolder(s.ID, "")), was.Policy.Counter) {
-		t.Errorf("%+v after %+v", h, was)
+	s.change(role("dev"))
+	s.publish(t)
+	if again := s.accept(t, agent); !cmp.Equal(again.Revocations.Users, state.Revocations.Users) {
+		t.Error("a version that was given is not kept")
 	}
-	if again := s.publish(t); again.Policy != h.Policy {
-		t.Errorf("%+v after %+v: an entry that has its version is no change", again, h)
+	s.revoke("eve") // she was let in again, and is deleted again
+	later := s.publish(t)
+	state = s.accept(t, agent)
+	if !barred(state, h.Revocations.Counter) || barred(state, later.Revocations.Counter) || state.Revocations.Users.Count != 1 {
+		t.Errorf("%+v", state.Revocations.Users)
 	}
 }
 
-func TestAnEntryWrittenWhileItSignsIsTakenIn(t *testing.T) {
+func TestAnOrderWrittenWhileItSignsIsTakenIn(t *testing.T) {
 	s := newSite(t)
 	s.rotate(t)
 	was := s.publish(t)
 	s.change(role("dev"))
-	s.meanwhile = func() { s.revoke("lck_1", "user", "eve") }
+	s.meanwhile = func() { s.revoke("eve") }
 	s.publish(t)
-	if state := s.accept(t, document.NewHolder(s.ID, "")); !revoked(state, was.Policy.Counter) || len(s.heads) != 2 {
-		t.Errorf("%d heads, entries %+v", len(s.heads), state.Revocations.Before)
+	if state := s.accept(t, document.NewHolder(s.ID, "")); !barred(state, was.Revocations.Counter) || len(s.heads) != 2 {
+		t.Errorf("%d heads, %+v", len(s.heads), state.Revocations.Users)
 	}
 }
 
-func TestLocksAndEntriesLastUntilTheyExpire(t *testing.T) {
+// Whoever changes something all the time holds up the policy for as long, and nothing else.
+func TestSec_S59_ChangesThatNeverStopDoNotStopRevocations(t *testing.T) {
 	s := newSite(t)
 	s.rotate(t)
-	until := s.Now.Add(time.Hour)
-	s.locks = []document.Lock{{ID: "lck_1", Target: "role", Value: "dba", Reason: "audit", Expires: &until}, {ID: "lck_2", Target: "user", Value: "eve"}}
-	s.revoke("lck_3", "user", "eve")
+	s.change(role("dev"))
+	was := s.publish(t)
+	busy := 0
+	var flood func()
+	flood = func() {
+		busy++
+		s.mu.Lock()
+		s.input++
+		s.mu.Unlock()
+		s.next = flood
+	}
+	s.change(role("dev"), role("more"))
+	s.revoke("eve")
+	s.meanwhile = flood
+	h, err := s.publisher.Publish(t.Context())
+	if !fault.Is(err, fault.Unavailable) || busy < 2 {
+		t.Errorf("%v after %d changes", err, busy)
+	}
+	state := s.accept(t, document.NewHolder(s.ID, ""))
+	if !barred(state, was.Revocations.Counter) || h.Policy != was.Policy {
+		t.Errorf("%+v, policy %+v after %+v", state.Revocations.Users, h.Policy, was.Policy)
+	}
+	s.meanwhile, s.next = nil, nil
+	if h = s.publish(t); !was.Policy.Less(h.Policy) {
+		t.Errorf("the flood is over: %+v", h.Policy)
+	}
+}
+
+func TestLocksAndRevocationsLastUntilTheyAreOver(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	over := s.Now.Add(time.Hour)
+	s.locks = []document.Lock{{ID: "lck_1", Target: "role", Value: "dba", Reason: "audit", Expires: &over}, {ID: "lck_2", Target: "user", Value: "eve"}}
+	s.revoke("eve")
 	h := s.publish(t)
 	agent := document.NewHolder(s.ID, "")
 	got := s.accept(t, agent).Revocations
-	if d := cmp.Diff(s.locks, got.Locks); d != "" || len(got.Before) != 1 {
-		t.Error(d, got.Before)
+	if d := cmp.Diff(s.locks, got.Locks); d != "" || got.Users.Count != 1 {
+		t.Error(d, got.Users)
 	}
-	s.Now = until
+	s.Now = over
 	s.publish(t)
 	got = s.accept(t, agent).Revocations
-	if d := cmp.Diff(s.locks[1:], got.Locks); d != "" || len(got.Before) != 1 {
-		t.Error(d, got.Before)
+	if d := cmp.Diff(s.locks[1:], got.Locks); d != "" || got.Users.Count != 1 {
+		t.Error(d, got.Users)
 	}
-	s.Now = *s.revoked[0].Expires
+	s.Now = until
 	last := s.publish(t)
-	if got = s.accept(t, agent).Revocations; len(got.Before) != 0 || last.Policy != h.Policy {
-		t.Errorf("%+v under %+v", got.Before, last)
+	if got = s.accept(t, agent).Revocations; got.Users.Count != 0 || last.Policy != h.Policy {
+		t.Errorf("%+v under %+v", got.Users, last)
 	}
 }
 
-// What can't be verified may have been anything: all get the new version, which revokes more, never less.
-func TestRevocationsThatCannotBeVerifiedLoseNoEntry(t *testing.T) {
-	s := newSite(t)
-	s.rotate(t)
-	s.publish(t)
-	s.revoke("lck_1", "user", "eve")
-	h := s.publish(t)
-	forged, err := document.Seal(document.KindRevocations, document.Revocations{
-		Cluster: s.ID, Version: h.Revocations, IssuedAt: s.Now, Before: []document.Before{{ID: "lck_1", Target: "user", Value: "eve"}},
-	}, clustertest.Key(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.revocations = forged
-	next := s.publish(t)
-	if state := s.accept(t, document.NewHolder(s.ID, "")); !revoked(state, h.Policy.Counter) || revoked(state, next.Policy.Counter) {
-		t.Errorf("entries %+v", state.Revocations.Before)
+// What is lost or can't be verified may have been anything: all orders get the new version, which revokes more, never less.
+func TestAListThatIsLostLosesNoRevocation(t *testing.T) {
+	for name, lose := range map[string]func(*site, document.Head){
+		"a forged document": func(s *site, h document.Head) {
+			forged, err := document.Seal(document.KindRevocations, document.Revocations{Cluster: s.ID, Version: h.Revocations, IssuedAt: s.Now}, clustertest.Key(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.revocations = forged
+		},
+		"an empty list": func(s *site, _ document.Head) { clear(s.lists) },
+		"another list": func(s *site, _ document.Head) {
+			set, _ := revoked.Set{}.Settle(revoked.Users, []revoked.Order{{Ref: identity.Record("m", "bob"), Until: until}}, identity.Version{Counter: 1}, s.Now)
+			s.lists[revoked.Users] = document.Stored{Set: set}
+		},
+		"a list that can't be read": func(s *site, _ document.Head) {
+			s.fail, s.failure = "Stored", fmt.Errorf("%w: rubbish", revoked.ErrMalformed)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.rotate(t)
+			s.publish(t)
+			s.revoke("eve")
+			h := s.publish(t)
+			lose(s, h)
+			next := s.publish(t)
+			if state := s.accept(t, document.NewHolder(s.ID, "")); !barred(state, h.Revocations.Counter) || barred(state, next.Revocations.Counter) || state.Revocations.Users.Count != 1 {
+				t.Errorf("%+v", state.Revocations.Users)
+			}
+		})
 	}
 }
 
-func TestPublicationsAtOnceGiveEachEntryOneVersion(t *testing.T) {
+func TestPublicationsAtOnceLoseNoOrder(t *testing.T) {
 	s := newSite(t)
 	s.rotate(t)
-	s.publish(t)
+	was := s.publish(t)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			s.revoke(fmt.Sprintf("lck_%d", i), "user", "eve")
+			s.revoke(fmt.Sprintf("eve-%d", i))
 			if _, err := s.publisher.Publish(t.Context()); err != nil && fault.From(err).Code != fault.Unavailable {
 				t.Errorf("run %d: %v", i, err)
 			}
@@ -146,39 +190,70 @@ func TestPublicationsAtOnceGiveEachEntryOneVersion(t *testing.T) {
 	}
 	wg.Wait()
 	s.publish(t)
-	first := s.accept(t, document.NewHolder(s.ID, "")).Revocations.Before
-	s.publish(t)
-	if d := cmp.Diff(first, s.accept(t, document.NewHolder(s.ID, "")).Revocations.Before); d != "" || len(first) != 8 {
-		t.Errorf("%d entries: %s", len(first), d)
-	}
-	for _, b := range first {
-		if b.Version.Counter < 2 || s.head.Policy.Less(b.Version) {
-			t.Errorf("%+v under policy %+v", b, s.head.Policy)
+	state := s.accept(t, document.NewHolder(s.ID, ""))
+	for i := range 8 {
+		if who := fmt.Sprintf("eve-%d", i); standing(state, who, was.Revocations.Counter) == nil || standing(state, who, s.head.Revocations.Counter) != nil {
+			t.Errorf("%s: %+v under %+v", who, state.Revocations.Users, s.head)
 		}
 	}
 }
 
-func TestMoreThanTheDocumentHoldsIsRefusedAndLeavesNothing(t *testing.T) {
+// A hundred thousand in a day, of which a delegate's flood is a part: each is in force with its publication, the head item
+// and the stamp stay as small as ever, and a list is written whole only now and then.
+func TestSec_S59_RevocationsCanNotBeFilled(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	was := s.publish(t)
+	const many, rounds = 100_000, 20
+	for round := range rounds {
+		for i := range many / rounds {
+			o := revoked.Order{Ref: identity.Record("flooded", fmt.Sprintf("user-%d-%d", round, i)), Group: identity.Ref{Target: "mapping", Value: "flooded"}}
+			if i%4 == 0 {
+				o = revoked.Order{Ref: identity.Ref{Target: "agent", Value: fmt.Sprintf("agt_%d_%d", round, i)}, Group: identity.Ref{Target: "token", Value: "nodes"}, Reserve: true}
+			}
+			s.order(o)
+		}
+		s.revoke(fmt.Sprintf("eve-%d", round))
+		before := s.head.Revocations.Counter
+		s.publish(t)
+		state := s.accept(t, document.NewHolder(s.ID, ""))
+		if who := fmt.Sprintf("eve-%d", round); standing(state, who, before) == nil || standing(state, who, s.head.Revocations.Counter) != nil {
+			t.Fatalf("%s is not revoked", who)
+		}
+		// Nobody pays for another group's flood, and nobody who was revoked gets away.
+		if standing(state, "bob", was.Revocations.Counter) != nil || standing(state, "eve-0", was.Revocations.Counter) == nil {
+			t.Fatalf("round %d: %+v", round, state.Revocations.Users)
+		}
+		if n := len(s.revocations.Body); n > 1<<10 {
+			t.Fatalf("the stamp has %d bytes", n)
+		}
+		for list, stored := range s.lists {
+			if stored.Set.Len() > revoked.Room || len(revoked.Diff(stored.From, stored.Set)) > 32<<10 {
+				t.Fatalf("%s: %d entries, a change of %d bytes", list, stored.Set.Len(), len(revoked.Diff(stored.From, stored.Set)))
+			}
+		}
+	}
+	coarse := 0
+	for _, e := range s.events {
+		if e.Type == audit.ListCoarsened {
+			if coarse++; e.Data["everybody"] != "" || e.Data["list"] != revoked.Users || !strings.Contains(e.Reason, "no room") {
+				t.Errorf("%+v", e)
+			}
+		}
+	}
+	if coarse != 1 {
+		t.Errorf("%d events of a full list", coarse)
+	}
+}
+
+func TestLocksThatDoNotFitAreAFaultThatSaysSo(t *testing.T) {
 	s := newSite(t)
 	s.rotate(t)
 	h := s.publish(t)
-	for i := range 700 {
-		s.revoke(fmt.Sprintf("lck_%026d", i), "agent", fmt.Sprintf("agt_%026d", i))
+	for i := range 1000 {
+		s.locks = append(s.locks, document.Lock{ID: fmt.Sprintf("lck_%026d", i), Target: "user", Value: fmt.Sprintf("user-%026d", i)})
 	}
-	_, err := s.publisher.Publish(t.Context())
-	f := fault.From(err)
-	if f.Code != fault.TooLarge || f.Hint == "" || !errors.Is(err, document.ErrTooLarge) {
-		t.Errorf("%v", err)
-	}
-	if s.head != h || len(s.objects) != 1 {
-		t.Errorf("head %+v, %d policies", s.head, len(s.objects))
-	}
-	s.revoked = s.revoked[:300]
-	s.publish(t)
-	if got := s.accept(t, document.NewHolder(s.ID, "")).Revocations.Before; len(got) != 300 {
-		t.Errorf("%d entries", len(got))
-	}
-	if s.head.PolicySHA256 == h.PolicySHA256 {
-		t.Error("the policy did not move")
+	if _, err := s.publisher.Publish(t.Context()); !fault.Is(err, fault.TooLarge) || s.head != h {
+		t.Errorf("%v, head %+v", err, s.head)
 	}
 }

@@ -36,11 +36,11 @@ type Shelf struct {
 // Open makes a holder (see document.NewHolder) and gives it what is in the directory. The directory is made when
 // it is missing, for its owner alone. Documents that no longer verify, such as after the pin was changed, are
 // an error that names the file.
-func Open(dir, cluster, pin string) (*Shelf, error) {
+func Open(dir, cluster, pin string, lists ...string) (*Shelf, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory for documents: %w", err)
 	}
-	s := &Shelf{Holder: document.NewHolder(cluster, pin), path: filepath.Join(dir, file)}
+	s := &Shelf{Holder: document.NewHolder(cluster, pin, lists...), path: filepath.Join(dir, file)}
 	data, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil

@@ -83,7 +83,7 @@ func (s *Store) change(c admin.Change) (table.Op, error) {
 }
 
 // beside returns the items that come and go with a resource: a token's secret, the record of the agent that held
-// a name, the entry that revokes what was issued before.
+// a name, the order to revoke what was issued before.
 func (s *Store) beside(c admin.Change) []table.Op {
 	var ops []table.Op
 	switch {
@@ -105,7 +105,9 @@ func (s *Store) beside(c admin.Change) []table.Op {
 		}
 	}
 	if c.Revoke != nil {
-		ops = append(ops, s.State.CreateOp(store.BeforeItem(*c.Revoke, c.Event.Time)))
+		order := *c.Revoke
+		order.Seq = c.Input + 1
+		ops = append(ops, s.State.CreateOp(store.OrderItem(order)))
 	}
 	return ops
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/admin"
-	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -183,14 +183,25 @@ func TestWhatAnotherAgentHoldsIsNotFreedByADeletion(t *testing.T) {
 	}
 }
 
-func TestARevocationIsWrittenWithItsChangeAndReadAsOne(t *testing.T) {
-	_, s := storetest.New()
+func TestARevocationIsWrittenWithItsChangeAndReadInTheirOrder(t *testing.T) {
+	db, s := storetest.New()
 	until := storetest.Now.Add(time.Hour)
 	c := storetest.Written("user", "bob", 0, &resource.UserSpec{Mapping: "m"})
-	c.Revoke = &document.Lock{ID: storetest.ID("lck", 1), Target: "user", Value: "bob", Expires: &until}
+	first := revoked.Order{Ref: identity.Record("m", "bob"), Group: identity.Ref{Target: "mapping", Value: "m"}, Reserve: true, Until: until}
+	c.Revoke = &first
 	storetest.Must(t, commit(t, s, c))
-	locks, revoked, err := s.Locks(t.Context())
-	if d := cmp.Diff([]document.Lock{*c.Revoke}, revoked); d != "" || len(locks) != 0 || err != nil {
-		t.Errorf("%v, %v: %s", locks, err, d)
+	again := storetest.Written("user", "bob", 1, &resource.UserSpec{Mapping: "m"})
+	second := revoked.Order{Ref: identity.Ref{Target: "agent", Value: "agt_1"}, Until: until}
+	again.Revoke = &second
+	storetest.Must(t, commit(t, s, again))
+	first.Seq, second.Seq = 1, 2 // the input counter after each
+	for after, want := range [][]revoked.Order{{first, second}, {second}, nil} {
+		orders, err := s.Orders(t.Context(), int64(after))
+		if d := cmp.Diff(want, orders); d != "" || err != nil {
+			t.Errorf("after %d: %v: %s", after, err, d)
+		}
+	}
+	if d := cmp.Diff([]string{"0000000000000001", "0000000000000002"}, db.Of(names.Order)); d != "" {
+		t.Error(d)
 	}
 }

@@ -88,10 +88,19 @@ func (db *Tables) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...fun
 func (db *Tables) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
 	var out dynamodb.QueryOutput
 	prefix := at(in.TableName, table.Item{"pk": in.ExpressionAttributeValues[":pk"]})
+	after := ""
+	if in.ExclusiveStartKey != nil {
+		after = at(in.TableName, in.ExclusiveStartKey)
+	}
 	for _, k := range slices.Sorted(maps.Keys(db.Items)) {
-		if strings.HasPrefix(k, prefix) {
-			out.Items = append(out.Items, db.Items[k])
+		if !strings.HasPrefix(k, prefix) || k <= after {
+			continue
 		}
+		if in.Limit != nil && len(out.Items) == int(*in.Limit) {
+			out.LastEvaluatedKey = in.ExpressionAttributeValues // there is more; callers go on from the last item that they got
+			break
+		}
+		out.Items = append(out.Items, db.Items[k])
 	}
 	return &out, db.failing()
 }

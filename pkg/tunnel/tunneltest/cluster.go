@@ -19,6 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/certs/certstest"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -99,13 +100,26 @@ func (c *Cluster) SetRoles(roles ...resource.Role) {
 // Lock publishes revocations with these locks and nothing else.
 func (c *Cluster) Lock(locks ...document.Lock) { c.revoke(document.Revocations{Locks: locks}) }
 
-// Revoke publishes revocations with these entries and nothing else.
-func (c *Cluster) Revoke(before ...document.Before) { c.revoke(document.Revocations{Before: before}) }
+// Bar publishes revocations of what was issued to these until now.
+func (c *Cluster) Bar(refs ...identity.Ref) {
+	c.revoke(document.Revocations{}, refs...)
+}
 
-func (c *Cluster) revoke(r document.Revocations) {
+func (c *Cluster) revoke(r document.Revocations, refs ...identity.Ref) {
 	c.versions.Revocations.Counter++
-	r.Cluster, r.Version, r.IssuedAt, r.Trust, r.Policy = c.ID, c.versions.Revocations, time.Now().UTC(), c.versions.Trust, c.versions.Policy
+	now := time.Now().UTC()
+	lists := map[string]revoked.Records{}
+	for list, sum := range map[string]*revoked.Sum{revoked.Users: &r.Users, revoked.Agents: &r.Agents} {
+		var orders []revoked.Order
+		for _, ref := range refs {
+			orders = append(orders, revoked.Order{Ref: ref, Until: now.Add(time.Hour)})
+		}
+		set, _ := revoked.Set{}.Settle(list, orders, c.versions.Revocations, now)
+		*sum, lists[list] = set.Sum(), revoked.Records{Whole: true, Entries: set.Bytes()}
+	}
+	r.Cluster, r.Version, r.IssuedAt, r.Trust, r.Policy = c.ID, c.versions.Revocations, now, c.versions.Trust, c.versions.Policy
 	c.revocations = c.seal(document.KindRevocations, r, names.KeyPolicy)
+	c.revocations.Lists = lists
 }
 
 // Documents returns the newest of each kind.
