@@ -65,11 +65,11 @@ race: ## run the concurrent packages' tests under the race detector, which needs
 fuzz: ## run every fuzz target for T each, 10s by default: make fuzz T=1m
 	@scripts/fuzz $(or $(T),10s)
 
-soak: build ## run a separate system for T under revocations, kills and faults, and check it: make soak T=30m
+soak: build ## run a separate system for T under revocations, kills and faults, and check it: make soak T=30m [REVOKED=60000]
 	@scripts/need ssh:openssh-client
 	@mkdir -p .cache/bin
 	$(GO) build -o .cache/bin/soak ./integration/soak
-	@.cache/bin/soak -t $(or $(T),30m) $(if $(KEEP),-keep "$(KEEP)")
+	@.cache/bin/soak -t $(or $(T),30m) $(if $(REVOKED),-revoked $(REVOKED)) $(if $(KEEP),-keep "$(KEEP)")
 
 conformance: ## test that the local AWS behaves like AWS; on a real account: make conformance ENDPOINT=aws (localstack/README.md)
 	@mkdir -p .cache/bin

@@ -7,11 +7,13 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"github.com/stile-dev/stile/integration/stand"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -132,6 +134,36 @@ func TestWhatAUsersRecordGaveEndsWithIt(t *testing.T) {
 		t.Errorf("the record still gives: %s", got)
 	}
 	p.must(t, "ls")
+	p.must(t, "ssh", "node-1", "--", "true")
+}
+
+// Whether ten people are revoked or thousands, and however fast somebody else changes what is theirs, who is revoked is
+// out.
+func TestSec_S59_NeitherManyRevocationsNorAFloodKeepSomebodyIn(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	boss.create(t, record("alice", "auditor"))
+	t.Cleanup(func() { boss.run(t, nil, "rm", "user/alice"); boss.run(t, nil, "rm", "user/mallory") })
+	p := shared.person(t, engineer).login(t)
+	if err := shared.person(t, stand.ReaderFile).Revoke(t.Context(), 3000); err != nil {
+		t.Fatal(err)
+	}
+	session := p.session(t, "node-1")
+	narrow, wide := boss.file(t, record("mallory", "access")), boss.file(t, record("mallory", "access, auditor"))
+	var flood sync.WaitGroup
+	for range 2 {
+		flood.Go(func() {
+			for range 20 {
+				boss.run(t, nil, "create", "--replace", "-f", wide)
+				boss.run(t, nil, "create", "--replace", "-f", narrow)
+			}
+		})
+	}
+	began := time.Now()
+	boss.must(t, "rm", "user/alice")
+	session.cutOnce(t, "revoked", "stile login --iam")
+	t.Logf("revoked after %s", time.Since(began))
+	flood.Wait()
+	p.login(t)
 	p.must(t, "ssh", "node-1", "--", "true")
 }
 

@@ -27,6 +27,7 @@ func main() {
 	o := options{}
 	flag.StringVar(&o.root, "root", ".", "the repository, with its programs built")
 	flag.DurationVar(&o.long, "t", 30*time.Minute, "how long the system is driven; what is held against it in the end takes a few minutes more")
+	flag.IntVar(&o.revoked, "revoked", 0, "how many users are revoked already when it begins, at most 100000")
 	flag.StringVar(&o.keep, "keep", "", "a new directory for the system, which then stays, with its logs")
 	flag.Parse()
 	if err := o.check(); err != nil {
@@ -45,6 +46,7 @@ func main() {
 type options struct {
 	root, keep string
 	long       time.Duration
+	revoked    int
 }
 
 // A run needs some time to try every rule once, and ends before the logins do that are made for all of it, 12 h.
@@ -54,6 +56,9 @@ const (
 )
 
 func (o *options) check() error {
+	if o.revoked < 0 || o.revoked > 100_000 {
+		return fmt.Errorf("-revoked %d: give 0 to 100000", o.revoked)
+	}
 	if o.long < shortest {
 		return fmt.Errorf("%s is too short to try every rule: at least %s, such as make soak T=10m", o.long, shortest)
 	}

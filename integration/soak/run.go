@@ -96,11 +96,26 @@ func (r *run) all(ctx context.Context) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
+	if err := r.revokeMany(ctx); err != nil {
+		return err
+	}
 	r.began = time.Now()
 	if err := r.drive(ctx); err != nil {
 		return err
 	}
 	return r.inspect(ctx)
+}
+
+// revokeMany has many revoked before the run begins.
+func (r *run) revokeMany(ctx context.Context) error {
+	if r.revoked == 0 {
+		return nil
+	}
+	reader, err := r.Person(stand.ReaderFile, "")
+	if err != nil {
+		return err
+	}
+	return reader.Revoke(ctx, r.revoked)
 }
 
 // end stops the system, whatever happened before, and looks for what it left running.
