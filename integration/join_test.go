@@ -3,13 +3,19 @@ package integration_test
 import (
 	"crypto/ecdsa"
 	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/prover"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -154,4 +160,45 @@ func TestSec_S35_ACredentialIsForOneSideAlone(t *testing.T) {
 	if status, problem := raw.do(t, c); status != 200 {
 		t.Errorf("an agent's certificate as its own: got %d %+v", status, problem)
 	}
+}
+
+// TestSec_S61_AWrongSecretGetsOneAnswer: over the whole way, whatever there is.
+func TestSec_S61_AWrongSecretGetsOneAnswer(t *testing.T) {
+	p := shared.person(t, "env.node")
+	raw := p.api(t)
+	a, r := p.join(t, "node-asked", nil)
+	if _, err := a.api.JoinIAM(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	before := shared.snapshot(t, p)
+	answers := map[string]wire.Problem{}
+	for name, ask := range map[string][2]string{
+		"a name that is taken":        {"demo-nodes", "node-asked"},
+		"a name that is free":         {"demo-nodes", "node-free"},
+		"a name that is not granted":  {"demo-nodes", "database-1"},
+		"a token that there is not":   {"no-such-token", "node-asked"},
+		"the token of the proxies":    {"fleet", "node-asked"},
+		"no such token, another name": {"no-such-token", "database-1"},
+	} {
+		_, r := p.join(t, ask[1], nil)
+		r.Join.Token = ask[0]
+		body, err := json.Marshal(wire.JoinTokenRequest{Join: r.Join, Secret: resource.SecretPrefix + strings.Repeat("A", 43)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &call{method: "POST", path: raw.base.Path + "/v1/join/token", body: body, headers: http.Header{"Content-Type": {"application/json"}}}
+		status, problem := raw.do(t, c)
+		if status != http.StatusForbidden {
+			t.Errorf("%s: %d %+v", name, status, problem)
+		}
+		problem.RequestID = ""
+		answers[name] = problem
+	}
+	for name, problem := range answers {
+		if d := cmp.Diff(answers["a name that is taken"], problem); d != "" {
+			t.Errorf("%s is answered otherwise: %s", name, d)
+		}
+	}
+	shared.unchanged(t, p, before)
+	shared.person(t, admin).login(t).must(t, "rm", "node/node-asked")
 }

@@ -1,4 +1,4 @@
-// Command login is the function of this name: the front of logging in. It can neither sign nor read any table except presence.
+// Command login is the function of this name: the front of logging in. It can neither sign nor reach any table except presence.
 package main
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/stile-dev/stile/pkg/operation/login"
 	"github.com/stile-dev/stile/pkg/presence"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/rate"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -36,10 +37,12 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	presences, db := f.Need(names.EnvTablePresence), dynamodb.NewFromConfig(f.AWS)
 	arrivals := front.NewLogins(front.Config[proof.UserRequest, wire.UserCredential]{
 		Cluster: f.Cluster,
 		MAC:     mac.New(awskms.NewFromConfig(f.AWS), f.Key(names.KeyChallenge)),
-		Proxies: presence.New(presence.Config{DynamoDB: dynamodb.NewFromConfig(f.AWS), Table: f.Need(names.EnvTablePresence)}),
+		Proxies: presence.New(presence.Config{DynamoDB: db, Table: presences}),
+		Rate:    rate.New(rate.Config{DynamoDB: db, Table: presences, Door: names.PurposeLogin}),
 		Sign:    invoke.Function[proof.UserRequest, wire.UserCredential](awslambda.NewFromConfig(f.AWS), f.Need(names.EnvSignUser)),
 	})
 	server, err := api.New(api.Config{Function: "login", Handlers: login.Operations(arrivals), Log: f.Log})

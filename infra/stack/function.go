@@ -86,6 +86,7 @@ var functions = []function{
 			return []statement{
 				keyUse("MakeChallenges", "kms:GenerateMac", macing, names.KeyChallenge),
 				items(tablePresence, "ReadPresence", reading, names.Proxy),
+				items(tablePresence, "CountArrivals", updating, names.Arrival),
 				invoke(fnSignHost),
 			}
 		},
@@ -98,6 +99,7 @@ var functions = []function{
 			return []statement{
 				keyUse("MakeChallenges", "kms:GenerateMac", macing, names.KeyChallenge),
 				items(tablePresence, "ReadPresence", reading, names.Proxy),
+				items(tablePresence, "CountArrivals", updating, names.Arrival),
 				invoke(fnSignUser),
 			}
 		},
@@ -151,7 +153,7 @@ var functions = []function{
 				items(tableState, "ReadState", reading, names.Token, names.Head, names.Revoked, names.Target, names.Agent),
 				items(tableState, "PutHosts", putting, names.Target, names.Agent),
 				items(tableState, "FreeTargets", deleting, names.Target),
-				items(tableSecrets, "UseTokens", updating, names.TokenHash),
+				items(tableSecrets, "UseTokens", slices.Concat(reading, updating), names.TokenHash),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
 				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
 				objects("ReadDocuments", "s3:GetObject", ""),

@@ -1,6 +1,7 @@
 // Package front is where strangers arrive: people who log in, and agents and proxies that join and renew. It hands out
 // challenges, refuses what is malformed before anything is called, and gives evidence to the signer, which judges it
-// again. It can neither sign nor read a table of users or nodes.
+// again. Nobody has shown anything yet, so an address may come only so often. It can neither sign nor read a table of users
+// or nodes.
 //
 // Its entry points are [NewLogins] and [NewJoins]; packages prover and joiner are the other side.
 package front
@@ -25,11 +26,17 @@ type Proxies interface {
 	Addrs(ctx context.Context, now time.Time) ([]string, error)
 }
 
+// Rate bounds how often one address arrives. A refusal is a fault that says how long to wait.
+type Rate interface {
+	Arrive(ctx context.Context, source string, now time.Time) error
+}
+
 // Config is what a front needs, with the signer's request and the credential that it answers.
 type Config[Request, Credential any] struct {
 	Cluster string
 	MAC     MAC
 	Proxies Proxies
+	Rate    Rate
 	Sign    func(context.Context, Request) (Credential, error) // judges evidence and signs; its refusals are faults
 	Entropy io.Reader                                          // nil: crypto/rand
 }
@@ -60,6 +67,9 @@ func (f *front[_, _]) Challenge(ctx context.Context, c Call, r wire.ChallengeReq
 	if err != nil {
 		return wire.Challenge{}, err
 	}
+	if err := f.config.Rate.Arrive(ctx, c.SourceIP, c.Now); err != nil {
+		return wire.Challenge{}, err
+	}
 	return ch.Seal(func(message []byte) ([]byte, error) { return f.config.MAC.Generate(ctx, message) })
 }
 
@@ -77,6 +87,10 @@ func (f *front[Request, Credential]) sign(
 		if _, err := proof.Rebuild(*sts, checked.Binding(claim.Challenge, terms), c.Now); err != nil {
 			return cred, nil, err
 		}
+	}
+	// The first call of all: whoever comes too often costs no other.
+	if err := f.config.Rate.Arrive(ctx, c.SourceIP, c.Now); err != nil {
+		return cred, nil, err
 	}
 	// Asked for first: a signed credential must not be lost because this fails.
 	if proxies, err = f.config.Proxies.Addrs(ctx, c.Now); err != nil {

@@ -24,11 +24,12 @@ var errDown = errors.New("down")
 
 // outside is all that the fronts call. It notes each call by its name.
 type outside struct {
-	mac   front.MAC // nil gives zeros
-	calls []string
-	user  proof.UserRequest // what the signers were asked
-	host  proof.HostRequest
-	fail  map[string]error
+	mac     front.MAC // nil gives zeros
+	calls   []string
+	sources []string          // whose arrivals were counted
+	user    proof.UserRequest // what the signers were asked
+	host    proof.HostRequest
+	fail    map[string]error
 }
 
 func (o *outside) call(name string) error {
@@ -41,6 +42,11 @@ func (o *outside) Generate(ctx context.Context, message []byte) ([]byte, error) 
 		return make([]byte, 32), err
 	}
 	return o.mac.Generate(ctx, message)
+}
+
+func (o *outside) Arrive(_ context.Context, source string, _ time.Time) error {
+	o.sources = append(o.sources, source)
+	return o.call("rate")
 }
 
 func (o *outside) Addrs(context.Context, time.Time) ([]string, error) {
@@ -99,10 +105,10 @@ type way struct {
 
 func ways() map[string]way {
 	logins := func(c *clustertest.Cluster, o *outside, entropy io.Reader) *front.Logins {
-		return front.NewLogins(front.Config[proof.UserRequest, wire.UserCredential]{Cluster: c.ID, MAC: o, Proxies: o, Sign: o.signUser, Entropy: entropy})
+		return front.NewLogins(front.Config[proof.UserRequest, wire.UserCredential]{Cluster: c.ID, MAC: o, Proxies: o, Rate: o, Sign: o.signUser, Entropy: entropy})
 	}
 	joins := func(c *clustertest.Cluster, o *outside, entropy io.Reader) *front.Joins {
-		return front.NewJoins(front.Config[proof.HostRequest, wire.HostCredential]{Cluster: c.ID, MAC: o, Proxies: o, Sign: o.signHost, Entropy: entropy})
+		return front.NewJoins(front.Config[proof.HostRequest, wire.HostCredential]{Cluster: c.ID, MAC: o, Proxies: o, Rate: o, Sign: o.signHost, Entropy: entropy})
 	}
 	toLogin := func(ctx context.Context, c *clustertest.Cluster, o *outside, entropy io.Reader, r wire.ChallengeRequest) (wire.Challenge, error) {
 		return logins(c, o, entropy).Challenge(ctx, call(c), r)
@@ -159,7 +165,7 @@ func TestWithoutKeysEntropyOrMACThereIsNoChallenge(t *testing.T) {
 		"no keys":            {"", 32, nil, fault.BadInput, nil, nil},
 		"what is no hash":    {keys + "=", 32, nil, fault.BadInput, nil, nil},
 		"too little to draw": {keys, 31, nil, fault.Internal, io.ErrUnexpectedEOF, nil},
-		"the key is away":    {keys, 32, errDown, fault.Internal, errDown, []string{"mac"}},
+		"the key is away":    {keys, 32, errDown, fault.Internal, errDown, []string{"rate", "mac"}},
 	} {
 		for by, w := range ways() {
 			o := &outside{fail: map[string]error{"mac": k.mac}}
@@ -218,9 +224,9 @@ func TestAFailureGivesNothingAndThatOfTheProxiesComesBeforeAnythingIsSigned(t *t
 		want  error
 		calls []string
 	}{
-		"the proxies are not known": {map[string]error{"proxies": errDown}, errDown, []string{"proxies"}},
-		"the signer is away":        {map[string]error{"signer": errDown}, errDown, []string{"proxies", "signer"}},
-		"the signer refuses":        {map[string]error{"signer": denied}, denied, []string{"proxies", "signer"}},
+		"the proxies are not known": {map[string]error{"proxies": errDown}, errDown, []string{"rate", "proxies"}},
+		"the signer is away":        {map[string]error{"signer": errDown}, errDown, []string{"rate", "proxies", "signer"}},
+		"the signer refuses":        {map[string]error{"signer": denied}, denied, []string{"rate", "proxies", "signer"}},
 	} {
 		for by, w := range ways() {
 			c, o := clustertest.New(t), &outside{fail: k.fail}
@@ -268,9 +274,28 @@ func TestTheSignerGetsTheEvidenceAsItCameAndTheAnswerNamesTheProxies(t *testing.
 	}
 }
 
+// Whoever comes too often costs no call but the count, and is told when to come again.
+func TestSec_S61_WhoComesTooOftenCostsNothingMoreAndIsToldWhenToComeAgain(t *testing.T) {
+	often := fault.New(fault.RateLimited, "too many requests came from this address", "wait")
+	often.RetryAfter = 7 * time.Second
+	for name, w := range ways() {
+		c, o := clustertest.New(t), &outside{fail: map[string]error{"rate": often}}
+		_, asking := w.challenge(t.Context(), c, o, nil, wire.ChallengeRequest{Keys: strings.Repeat("k", 43)})
+		_, entering := w.enter(t.Context(), c, o, arrive(t, c, w.purpose))
+		for _, err := range []error{asking, entering} {
+			if !fault.Is(err, fault.RateLimited) || fault.From(err).RetryAfter != often.RetryAfter {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if d := cmp.Diff([]string{"rate", "rate"}, o.calls) + cmp.Diff([]string{"192.0.2.7", "192.0.2.7"}, o.sources); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
 func TestAJoinNamesItsToken(t *testing.T) {
 	c, o := clustertest.New(t), &outside{}
-	joins := front.NewJoins(front.Config[proof.HostRequest, wire.HostCredential]{Cluster: c.ID, MAC: o, Proxies: o, Sign: o.signHost})
+	joins := front.NewJoins(front.Config[proof.HostRequest, wire.HostCredential]{Cluster: c.ID, MAC: o, Proxies: o, Rate: o, Sign: o.signHost})
 	r := arrive(t, c, names.PurposeJoin)
 	join := r.join()
 	join.Token = ""

@@ -44,8 +44,12 @@ func (u *Users) event(a *attempt, t audit.Type, decision string) audit.Event {
 }
 
 // refused writes the event of a refusal and returns the fault with its decision id. Our own failures are not
-// decisions about anyone, but they are written too: somebody could not get in.
+// decisions about anyone, but they are written too: somebody could not get in. Who has proven nothing is nobody, and writes
+// nothing: the function's log has the refusal.
 func (u *Users) refused(ctx context.Context, a *attempt, cause error) error {
+	if !a.witness.Proven {
+		return cause
+	}
 	decision := identity.NewID("dec", u.entropy, a.now)
 	e := u.event(a, audit.UserLoginRefused, decision)
 	explain(&e, cause)

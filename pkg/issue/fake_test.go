@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -26,9 +27,11 @@ type tables struct {
 	events    []audit.Event
 	agents    map[string]issue.Admission
 	targets   map[identity.Target]string // → agent
-	secrets   map[string]int             // hash → uses left
+	secrets   map[string]int             // hash → uses left, of the token called secret
 	held      map[identity.Target]string // → quarantined agent
+	lapses    map[string]time.Time       // hash → until when, if not for long
 
+	calls     []string
 	fail      string
 	failure   error
 	persisted bool
@@ -37,7 +40,7 @@ type tables struct {
 func newTables() *tables {
 	return &tables{
 		users: map[string]resource.User{}, tokens: map[string]resource.Token{}, used: map[string]bool{}, agents: map[string]issue.Admission{},
-		targets: map[identity.Target]string{}, secrets: map[string]int{}, held: map[identity.Target]string{},
+		targets: map[identity.Target]string{}, secrets: map[string]int{}, held: map[identity.Target]string{}, lapses: map[string]time.Time{},
 	}
 }
 
@@ -45,6 +48,7 @@ func newTables() *tables {
 func (s *tables) faulty(call string, do func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.calls = append(s.calls, call)
 	if s.fail != call {
 		return do()
 	}
@@ -73,6 +77,22 @@ func (s *tables) User(_ context.Context, name string) (u resource.User, found bo
 func (s *tables) Token(_ context.Context, name string) (t resource.Token, found bool, err error) {
 	err = s.faulty("Token", func() error { t, found = s.tokens[name]; return nil })
 	return t, found, err
+}
+
+// lapse is when the secrets that the tests use expire.
+var lapse = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (s *tables) HashedSecret(_ context.Context, hash string) (known issue.Secret, err error) {
+	err = s.faulty("HashedSecret", func() error {
+		if uses, there := s.secrets[hash]; there {
+			known = issue.Secret{Token: "secret", Uses: uses, Expires: lapse}
+		}
+		if until, there := s.lapses[hash]; there {
+			known.Expires = until
+		}
+		return nil
+	})
+	return known, err
 }
 
 func (s *tables) Intend(_ context.Context, i issue.Intent) error {
@@ -161,4 +181,9 @@ func (s *tables) last() audit.Event {
 		return audit.Event{}
 	}
 	return s.events[len(s.events)-1]
+}
+
+// contents is all that is kept, for a comparison.
+func (s *tables) contents() string {
+	return fmt.Sprint(s.used, s.intents, s.concluded, s.events, s.agents, s.targets, s.secrets, s.held)
 }

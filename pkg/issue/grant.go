@@ -1,10 +1,12 @@
 package issue
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,18 +21,12 @@ import (
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
-// authenticate finds the token and runs its method under today's rules.
+// authenticate proves what is shown, and only then looks at the token that it is shown for.
 func (h *Hosts) authenticate(ctx context.Context, a *arrival, ck proof.Checked, view document.View) error {
-	if err := h.findToken(ctx, a); err != nil {
-		return err
-	}
-	if err := a.provePrior(ck, view); err != nil {
-		return err
-	}
 	if a.method() == resource.MethodIAM {
-		return h.authenticateIAM(ctx, a, ck)
+		return h.authenticateIAM(ctx, a, ck, view)
 	}
-	return a.authenticateSecret()
+	return h.authenticateSecret(ctx, a, ck, view)
 }
 
 func (h *Hosts) findToken(ctx context.Context, a *arrival) error {
@@ -86,10 +82,11 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 	if !ok || !ecdsa.VerifyASN1(key, digest[:], prior.Signature) {
 		return badPrior("its key did not sign this challenge and these keys", nil)
 	}
+	a.proven = true
 	if err := view.State.Standing(host, document.Use{Now: a.now}); err != nil {
 		return err
 	}
-	if host.Token != a.token.Metadata.Name {
+	if host.Token != a.request.Join.Token {
 		return badPrior("it came from another join token", nil)
 	}
 	a.prior = &host
@@ -100,7 +97,7 @@ func badPrior(why string, err error) error {
 	return fault.New(fault.Unauthenticated, "the previous credential is not accepted: "+why, "empty the agent's state directory and join again").Because(err)
 }
 
-func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checked) error {
+func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checked, view document.View) error {
 	var err error
 	a.caller, err = callerOf(ctx, h.config.STS, *a.request.STS, Evidence{
 		Now: a.now, Binding: ck.Binding(a.request.Join.Challenge, proof.Terms{Purpose: names.PurposeJoin, Cluster: h.config.Cluster}),
@@ -108,6 +105,18 @@ func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checke
 	if err != nil {
 		return err
 	}
+	a.proven = true
+	if err = h.findToken(ctx, a); err == nil {
+		err = a.allowed()
+	}
+	if err != nil {
+		a.hidden = h.stranger(a)
+		return err
+	}
+	return a.provePrior(ck, view)
+}
+
+func (a *arrival) allowed() error {
 	if !slices.ContainsFunc(a.token.Spec.Allow, func(m resource.IAMMatch) bool { return m.Matches(a.caller) }) {
 		return fault.Newf(fault.Denied, "ask an administrator to add the role to the token's spec.allow",
 			"join token %s does not allow the role %s of account %s", a.token.Metadata.Name, a.caller.Role, a.caller.Account)
@@ -115,29 +124,67 @@ func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checke
 	return nil
 }
 
+// stranger reports whether a caller is of an AWS account that neither the token nor the deployment names. Anybody can have an
+// account, so such a caller doesn't learn which tokens there are; the event names what differs.
+func (h *Hosts) stranger(a *arrival) bool {
+	return !slices.ContainsFunc(append(slices.Clone(a.token.Spec.Allow), h.config.Fleet), func(m resource.IAMMatch) bool {
+		return m.Account == a.caller.Account && cmp.Or(m.Partition, "aws") == a.caller.Partition
+	})
+}
+
+// notAdmitted is the one answer to a stranger.
+func notAdmitted() *fault.Fault {
+	return fault.New(fault.Denied, "no such join token admits this AWS identity",
+		"check token and method in the agent's configuration, or give the decision's id to an administrator: its event says what differs")
+}
+
 // authenticateSecret accepts a secret, whose use the admission counts, or a credential that is still valid.
-func (a *arrival) authenticateSecret() error {
-	secret := a.request.Secret
-	if secret == "" {
-		switch {
-		case a.prior == nil:
-			return fault.New(fault.Unauthenticated, "neither a secret nor a previous credential was shown", "set secret_file in the agent's configuration")
-		case a.lapsed:
-			return fault.New(fault.Expired, "the previous credential has expired", "ask an administrator for a new join token and set its secret_file")
+func (h *Hosts) authenticateSecret(ctx context.Context, a *arrival, ck proof.Checked, view document.View) error {
+	if a.request.Secret != "" {
+		if err := h.proveSecret(ctx, a); err != nil {
+			return err
 		}
-		return nil
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(secret, resource.SecretPrefix))
-	if err != nil || !strings.HasPrefix(secret, resource.SecretPrefix) || len(raw) != 32 {
-		return badSecret()
+	if err := a.provePrior(ck, view); err != nil {
+		return err
 	}
-	a.secret = resource.HashSecret(secret)
+	if !a.proven {
+		return fault.New(fault.Unauthenticated, "neither a secret nor a previous credential was shown", "set secret_file in the agent's configuration")
+	}
+	if err := h.findToken(ctx, a); err != nil {
+		return err
+	}
+	if a.secret == "" && a.lapsed {
+		return fault.New(fault.Expired, "the previous credential has expired", "ask an administrator for a new join token and set its secret_file")
+	}
 	return nil
 }
 
-// badSecret doesn't say whether the secret is wrong, another token's, used up or expired.
-func badSecret() error {
-	return fault.New(fault.Denied, "the join token's secret is not accepted", "ask an administrator for a new join token: a secret expires, and works for a limited number of uses")
+// proveSecret looks a secret up by its hash: one read, whatever there is. Nothing secret is compared, so there is no
+// comparison to be timed: how a hash that somebody looks up differs from those stored tells nothing about a secret of 32
+// random bytes, and a token's name is compared only with that of a secret that was right.
+func (h *Hosts) proveSecret(ctx context.Context, a *arrival) error {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(a.request.Secret, resource.SecretPrefix))
+	if err != nil || !strings.HasPrefix(a.request.Secret, resource.SecretPrefix) || len(raw) != 32 {
+		return badSecret("it has not the form of one")
+	}
+	hash := resource.HashSecret(a.request.Secret)
+	known, err := h.config.Store.HashedSecret(ctx, hash)
+	if err != nil {
+		return err
+	}
+	if known.Token != a.request.Join.Token || known.Uses < 1 || !known.Expires.After(a.now) {
+		return badSecret(fmt.Sprintf("it is of token %q, with %d uses left until %s", known.Token, known.Uses, known.Expires))
+	}
+	a.secret, a.proven = hash, true
+	return nil
+}
+
+// badSecret is the one answer to whoever shows a secret that doesn't hold: it doesn't say whether the secret is wrong, another
+// token's, used up or expired, nor whether there is such a token. Why is for the log.
+func badSecret(why string) error {
+	return fault.New(fault.Denied, "the join token and its secret are not accepted",
+		"check token, method and secret_file in the agent's configuration, or ask an administrator for a new join token: a secret expires, and works for a limited number of uses").Because(errors.New(why))
 }
 
 func (a *arrival) kind() string {

@@ -34,6 +34,8 @@ func (e *TakenError) Error() string { return "another agent holds " + e.Target.S
 type HostStore interface {
 	// Token returns a join token; found is false when there is none.
 	Token(ctx context.Context, name string) (t resource.Token, found bool, err error)
+	// HashedSecret returns what is known of a token's secret by its hash; the zero value when there is none.
+	HashedSecret(ctx context.Context, hash string) (Secret, error)
 	// Admit writes, in one transaction, intent and single use, the agent's record, its claims of targets and the
 	// use of a secret. ErrUsed, *TakenError, ErrRemoved or ErrSecret when a condition is not met; then
 	// nothing is written.
@@ -44,6 +46,13 @@ type HostStore interface {
 	Conclude(context.Context, Conclusion) error
 	// Record writes an event alone.
 	Record(context.Context, audit.Event) error
+}
+
+// Secret is what is known of a token's secret.
+type Secret struct {
+	Token   string // the token's name
+	Uses    int    // how many are left
+	Expires time.Time
 }
 
 // Admission is what is written when a host is admitted.
@@ -82,6 +91,8 @@ func NewHosts(c HostConfig) *Hosts { return &Hosts{c, newRuntime(c.Now, c.Entrop
 type arrival struct {
 	request proof.HostRequest
 	now     time.Time
+	proven  bool // a secret, an AWS identity or a previous credential holds; until then it is anybody
+	hidden  bool // what is wrong is for the event alone: the answer is the same for all who are nobody here
 	token   resource.Token
 	caller  resource.IAMIdentity
 	prior   *identity.Host // the previous credential, verified
@@ -91,7 +102,8 @@ type arrival struct {
 }
 
 // Issue judges a join or renewal and returns the credential, without the proxies' addresses. Refusals are
-// faults; those of evidence whose challenge is genuine are also events.
+// faults; those of whoever has proven something are also events. Who has not is told nothing that depends on what there
+// is, and leaves nothing behind: the front has counted the arrival.
 func (h *Hosts) Issue(ctx context.Context, r proof.HostRequest) (wire.HostCredential, error) {
 	a := &arrival{request: r, now: h.now()}
 	ck, err := proof.Check(proof.Claim{Challenge: r.Join.Challenge, SSHKey: r.Join.SSHKey, TLSKey: r.Join.TLSKey},
@@ -189,8 +201,9 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	switch {
 	case errors.Is(err, ErrUsed):
 		return replayed()
-	case errors.Is(err, ErrSecret):
-		return badSecret()
+	case errors.Is(err, ErrSecret): // another used it up meanwhile
+		a.proven = false
+		return badSecret("another join used it up")
 	case errors.Is(err, ErrRemoved):
 		return fault.Newf(fault.Denied, "empty the agent's state directory and join again", "%s was removed by an administrator", a.host.ID)
 	default:
@@ -250,11 +263,14 @@ func (h *Hosts) event(a *arrival, t audit.Type, decision string) audit.Event {
 }
 
 func (h *Hosts) refused(ctx context.Context, a *arrival, cause error) error {
-	if errors.Is(cause, errQuarantined) {
+	if errors.Is(cause, errQuarantined) || !a.proven {
 		return cause
 	}
 	e := h.event(a, audit.AgentJoinRefused, identity.NewID("dec", h.entropy, a.now))
 	explain(&e, cause)
+	if a.hidden {
+		cause = notAdmitted().Because(cause)
+	}
 	return recorded(ctx, h.config.Store, e, cause)
 }
 

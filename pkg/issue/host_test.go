@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -194,7 +195,10 @@ func TestSec_S21_AnAgentOfTheSameRoleNameInAnotherAccountIsRefused(t *testing.T)
 	who := m.sts[keyNode]
 	who.Account = "999999999999"
 	m.sts[keyNode] = who
-	m.refused(t, &machine{}, keyNode, fault.Denied, "of account 999999999999", func(r *proof.HostRequest) { r.Join.Targets = []string{"node/node-2"} })
+	m.refused(t, &machine{}, keyNode, fault.Denied, "no such join token admits this AWS identity", func(r *proof.HostRequest) { r.Join.Targets = []string{"node/node-2"} })
+	if e := m.store.last(); e.Type != audit.AgentJoinRefused || !strings.Contains(e.Reason, "does not allow the role demo-node of account 999999999999") {
+		t.Errorf("event %+v", e)
+	}
 }
 
 func TestSec_S23_AnInstanceIdInTheSessionNameIsNoProofOfAnInstance(t *testing.T) {
@@ -260,7 +264,7 @@ func TestASecretIsGoodForItsUsesAndTheCredentialAfterThat(t *testing.T) {
 	m.store.secrets[resource.HashSecret(secret())] = 1
 	mc := &machine{}
 	was := m.join(t, mc, "", bySecret)
-	m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *proof.HostRequest) { bySecret(r); r.Join.Targets = []string{"node/web-2"} })
+	m.refused(t, &machine{}, "", fault.Denied, "secret are not accepted", func(r *proof.HostRequest) { bySecret(r); r.Join.Targets = []string{"node/web-2"} })
 	renew := func(r *proof.HostRequest) { bySecret(r); r.Secret = "" }
 	if now := m.join(t, mc, "", renew); now.ID != was.ID || m.store.secrets[resource.HashSecret(secret())] != 0 {
 		t.Errorf("%s after %s, uses left %v", now.ID, was.ID, m.store.secrets)
@@ -280,7 +284,7 @@ func TestWrongSecretsAreAllRefusedAlike(t *testing.T) {
 	m := newMachines(t)
 	m.store.secrets[resource.HashSecret(secret())] = 1
 	for _, s := range []string{"stj_", "x", secret() + "A", secret()[4:], resource.SecretPrefix + "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"} {
-		m.refused(t, &machine{}, "", fault.Denied, "secret is not accepted", func(r *proof.HostRequest) { bySecret(r); r.Secret = s })
+		m.refused(t, &machine{}, "", fault.Denied, "secret are not accepted", func(r *proof.HostRequest) { bySecret(r); r.Secret = s })
 	}
 	m.refused(t, &machine{}, "", fault.Unauthenticated, "neither a secret nor", func(r *proof.HostRequest) { bySecret(r); r.Secret = "" })
 }

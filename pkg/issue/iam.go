@@ -34,7 +34,7 @@ func (i IAM) Authenticate(ctx context.Context, e Evidence) (Principal, Witness, 
 	if err != nil {
 		return Principal{}, w, err
 	}
-	w = Witness{Actor: outsider(caller), Data: map[string]string{"aws": proof.Name(caller)}}
+	w = Witness{Proven: true, Actor: outsider(caller), Data: map[string]string{"aws": proof.Name(caller)}}
 	mappings, err := i.Mappings(ctx)
 	if err != nil {
 		return Principal{}, w, err

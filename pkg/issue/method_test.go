@@ -34,7 +34,7 @@ func (b *badges) Authenticate(_ context.Context, e issue.Evidence) (issue.Princi
 	if err := json.Unmarshal(e.Raw, &badge); err != nil {
 		return issue.Principal{}, issue.Witness{}, fault.New(fault.BadInput, "this is no badge", "show your badge").Because(err)
 	}
-	w := issue.Witness{Actor: "badge/" + badge, Data: map[string]string{"badge": badge}}
+	w := issue.Witness{Proven: true, Actor: "badge/" + badge, Data: map[string]string{"badge": badge}}
 	p, ok := b.holders[badge]
 	if !ok {
 		return issue.Principal{}, w, fault.New(fault.Denied, "the badge is not known", "get a badge")
@@ -200,17 +200,25 @@ func TestARefusalTellsWhatTheAuthenticatorSaw(t *testing.T) {
 		says, actor string
 	}{
 		"a badge that nobody has": {func(r *proof.UserRequest) { r.Evidence = json.RawMessage(`"Z"`) }, fault.Denied, "not known", "badge/Z"},
-		"no badge":                {func(r *proof.UserRequest) { r.Evidence = json.RawMessage(`7`) }, fault.BadInput, "no badge", "unknown"},
-		"a way that there is not": {func(r *proof.UserRequest) { r.Method = "magic" }, fault.BadInput, `"magic" is not a way to log in`, "unknown"},
-		"no way":                  {func(r *proof.UserRequest) { r.Method = "" }, fault.BadInput, `"" is not a way to log in`, "unknown"},
-		"evidence of another way": {func(r *proof.UserRequest) { r.Method = resource.MethodIAM }, fault.BadInput, "", "aws/unknown"},
+		// Who proves nothing leaves nothing.
+		"no badge":                {func(r *proof.UserRequest) { r.Evidence = json.RawMessage(`7`) }, fault.BadInput, "no badge", ""},
+		"a way that there is not": {func(r *proof.UserRequest) { r.Method = "magic" }, fault.BadInput, `"magic" is not a way to log in`, ""},
+		"no way":                  {func(r *proof.UserRequest) { r.Method = "" }, fault.BadInput, `"" is not a way to log in`, ""},
+		"evidence of another way": {func(r *proof.UserRequest) { r.Method = resource.MethodIAM }, fault.BadInput, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := p.badge(t, "A")
 			c.change(&r)
+			events := len(p.store.events)
 			_, err := p.users.Issue(t.Context(), r)
 			wantFault(t, err, c.code, c.says)
 			e := p.store.last()
+			if c.actor == "" {
+				if len(p.store.events) != events || len(p.store.intents) != 0 {
+					t.Errorf("events %+v", p.store.events)
+				}
+				return
+			}
 			if e.Type != audit.UserLoginRefused || e.Outcome != audit.Denied || e.Actor != c.actor || e.Data["code"] != string(c.code) || e.DecisionID == "" {
 				t.Errorf("event %+v", e)
 			}

@@ -40,8 +40,9 @@ type Principal struct {
 
 // Witness is what is known about whoever shows evidence.
 type Witness struct {
-	Actor string            // before a user's name is known: aws/<account>:…
-	Data  map[string]string // beside it
+	Proven bool              // the evidence holds, whoever it admits: only then a refusal is an event
+	Actor  string            // before a user's name is known: aws/<account>:…
+	Data   map[string]string // beside it
 }
 
 // uid stays the same while cluster, mapping and subject do, and is never another's: each part is preceded by its length.

@@ -66,8 +66,8 @@ type attempt struct {
 	logins    []string
 }
 
-// Issue judges a login and returns the credential, without the proxies' addresses. Refusals are faults; those
-// of evidence whose challenge is genuine are also events.
+// Issue judges a login and returns the credential, without the proxies' addresses. Refusals are faults; those of evidence
+// that holds are also events. Until then nothing is looked up and nothing written: the front has counted the arrival.
 func (u *Users) Issue(ctx context.Context, r proof.UserRequest) (wire.UserCredential, error) {
 	a := &attempt{request: r, now: u.now()}
 	a.terms = proof.Terms{Purpose: names.PurposeLogin, Cluster: u.config.Cluster, Now: a.now}

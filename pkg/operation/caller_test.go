@@ -51,10 +51,10 @@ type site struct {
 func newSite(t *testing.T, roles ...resource.Role) *site {
 	s := &site{Cluster: clustertest.New(t, roles...), t: t, store: newShelf(), servers: map[string]*api.Server{}, log: &bytes.Buffer{}}
 	logins := front.NewLogins(front.Config[proof.UserRequest, wire.UserCredential]{
-		Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Sign: signer[proof.UserRequest, wire.UserCredential](&s.signed),
+		Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Rate: proxies{}, Sign: signer[proof.UserRequest, wire.UserCredential](&s.signed),
 	})
 	joins := front.NewJoins(front.Config[proof.HostRequest, wire.HostCredential]{
-		Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Sign: signer[proof.HostRequest, wire.HostCredential](&s.signed),
+		Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Rate: proxies{}, Sign: signer[proof.HostRequest, wire.HostCredential](&s.signed),
 	})
 	targets := inventory.New(inventory.Config{Targets: s.store, Watch: s.store})
 	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store})
@@ -73,6 +73,8 @@ func newSite(t *testing.T, roles ...resource.Role) *site {
 }
 
 type proxies struct{}
+
+func (proxies) Arrive(context.Context, string, time.Time) error { return nil }
 
 func (proxies) Addrs(context.Context, time.Time) ([]string, error) { return []string{"proxy:443"}, nil }
 

@@ -131,6 +131,19 @@ func (t Table) PutIf(ctx context.Context, item Item, condition string, values It
 	return single(err, item.Text(names.PK), item.Text(names.SK))
 }
 
+// UpdateIf changes an item by an update expression if the condition holds for what is there; otherwise the error is a
+// *Conflict, and was is what is there.
+func (t Table) UpdateIf(ctx context.Context, key Key, update, condition string, values Item) (was Item, err error) {
+	_, err = t.API.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &t.Name, Key: key.item(), UpdateExpression: &update, ConditionExpression: &condition, ExpressionAttributeValues: values,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if refused, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		was = refused.Item
+	}
+	return was, single(err, key.PK, key.SK)
+}
+
 // Delete removes an item; it is not an error if there is none.
 func (t Table) Delete(ctx context.Context, key Key) error {
 	_, err := t.API.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &t.Name, Key: key.item()})

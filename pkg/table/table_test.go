@@ -15,11 +15,12 @@ import (
 // scripted answers each call with the next of its errors; nil succeeds.
 type scripted struct {
 	table.API
-	errs   []error
-	tokens []string
-	puts   []*dynamodb.PutItemInput
-	pages  []*dynamodb.QueryOutput
-	strong []bool
+	errs    []error
+	tokens  []string
+	puts    []*dynamodb.PutItemInput
+	updates []*dynamodb.UpdateItemInput
+	pages   []*dynamodb.QueryOutput
+	strong  []bool
 }
 
 func (s *scripted) next() error {
@@ -154,5 +155,33 @@ func TestReadsAreStrongAndListsGoOnToTheEnd(t *testing.T) {
 	}
 	if want := []bool{true, true, true, false}; len(api.strong) != 4 || api.strong[0] != want[0] || api.strong[2] != want[2] || api.strong[3] != want[3] {
 		t.Errorf("strong %v", api.strong)
+	}
+}
+
+func (s *scripted) UpdateItem(_ context.Context, in *dynamodb.UpdateItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error) {
+	s.updates = append(s.updates, in)
+	return &dynamodb.UpdateItemOutput{}, s.next()
+}
+
+func TestAnUpdateThatIsRefusedTellsWhatIsThere(t *testing.T) {
+	down := errors.New("down")
+	api := &scripted{errs: []error{nil, &types.ConditionalCheckFailedException{Item: table.Item{"n": table.Int(7)}}, down}}
+	tab, key := table.Table{API: api, Name: "t"}, table.Key{PK: "a", SK: "b"}
+	update := func() (table.Item, error) {
+		return tab.UpdateIf(t.Context(), key, "SET n = :n", "n < :n", table.Item{":n": table.Int(5)})
+	}
+	if was, err := update(); err != nil || was != nil {
+		t.Errorf("%v, %v", was, err)
+	}
+	was, err := update()
+	if _, ok := errors.AsType[*table.Conflict](err); !ok || was.Int("n") != 7 {
+		t.Errorf("%v, %v", was, err)
+	}
+	if _, err := update(); !errors.Is(err, down) {
+		t.Error(err)
+	}
+	in := api.updates[0]
+	if *in.UpdateExpression != "SET n = :n" || *in.ConditionExpression != "n < :n" || table.Item(in.Key).Text("sk") != "b" || in.ReturnValuesOnConditionCheckFailure != types.ReturnValuesOnConditionCheckFailureAllOld {
+		t.Errorf("asked for %+v", in)
 	}
 }

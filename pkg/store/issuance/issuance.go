@@ -75,6 +75,22 @@ func (s *Store) Conclude(ctx context.Context, c issue.Conclusion) error {
 	return table.Transact(ctx, s.API, append(ops, event)...)
 }
 
+// HashedSecret returns what is known of a token's secret by its hash; the zero value when there is none.
+func (s *Store) HashedSecret(ctx context.Context, hash string) (issue.Secret, error) {
+	item, err := s.Secrets.Get(ctx, secretKey(hash))
+	if errors.Is(err, table.ErrNotFound) {
+		return issue.Secret{}, nil
+	}
+	if err != nil {
+		return issue.Secret{}, err
+	}
+	return issue.Secret{Token: item.Text("token_name"), Uses: int(item.Int("uses_left")), Expires: time.UnixMilli(item.Int("expires_ms"))}, nil
+}
+
+func secretKey(hash string) table.Key {
+	return table.Key{PK: names.TokenHash + "#" + hash, SK: names.Token}
+}
+
 // Admit writes intent, single use, the agent's record, its claims of targets and the use of a secret in one
 // transaction, and frees what a renewal no longer claims. The conditions are the rules: a challenge once, a target
 // for one agent, a renewal only of an agent that is still there, a secret only while it has uses left.
@@ -119,7 +135,7 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 		add(s.Release(t, a.Host.ID), &othersError{t})
 	}
 	if a.Secret != "" {
-		add(s.Secrets.UpdateOp(table.Key{PK: names.TokenHash + "#" + a.Secret, SK: names.Token}, "SET uses_left = uses_left - :one",
+		add(s.Secrets.UpdateOp(secretKey(a.Secret), "SET uses_left = uses_left - :one",
 			"token_name = :name AND uses_left > :zero AND expires_ms > :now", table.Item{
 				":one": table.Int(1), ":zero": table.Int(0), ":name": table.String(a.Host.Token), ":now": table.Int(a.Intent.At.UnixMilli()),
 			}), issue.ErrSecret)

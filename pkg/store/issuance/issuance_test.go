@@ -91,6 +91,18 @@ func TestASecretIsCountedDownAndGoesWithItsToken(t *testing.T) {
 	}
 }
 
+func TestASecretIsFoundByItsHashAlone(t *testing.T) {
+	_, s := storetest.New()
+	until := storetest.Now.Add(time.Hour)
+	storetest.Must(t, s.Commit(t.Context(), storetest.Token(3, until)))
+	for hash, want := range map[string]issue.Secret{"hash": {Token: "nodes", Uses: 3, Expires: until}, "other": {}, "": {}} {
+		got, err := s.HashedSecret(t.Context(), hash)
+		if err != nil || got.Token != want.Token || got.Uses != want.Uses || !got.Expires.Equal(want.Expires) {
+			t.Errorf("%q: %+v, %v", hash, got, err)
+		}
+	}
+}
+
 func TestANameBelongsToOneAgentUntilItIsDropped(t *testing.T) {
 	db, s := storetest.New()
 	storetest.Must(t, s.Admit(t.Context(), storetest.Admission(1, first, web, orders)))
