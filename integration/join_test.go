@@ -202,3 +202,59 @@ func TestSec_S61_AWrongSecretGetsOneAnswer(t *testing.T) {
 	shared.unchanged(t, p, before)
 	shared.person(t, admin).login(t).must(t, "rm", "node/node-asked")
 }
+
+// token is a join token of the nodes' role for names that begin with a word.
+func token(name, word, extra string) string {
+	return "kind: token\nmetadata: {name: " + name + "}\nspec:\n  method: iam\n  allow: [{account: '111122223333', role: demo-node}]\n  resources: [node]\n  names: ['" +
+		word + "-*']\n  labels: {env: demo}\n" + extra
+}
+
+func TestSec_S62_ATokenAdmitsSoManyAgentsAndNoMore(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	boss.create(t, token("few", "few", "  max_nodes: 2\n  max_nodes_per_identity: 1\n"))
+	p := shared.person(t, "env.node")
+	join := func(name string) error {
+		t.Helper()
+		a, r := p.join(t, name, nil)
+		r.Join.Token = "few"
+		_, err := a.api.JoinIAM(t.Context(), r)
+		return err
+	}
+	if err := join("few-1"); err != nil {
+		t.Fatal(err)
+	}
+	refusedAs(t, join("few-2"), fault.Denied)
+	if err := join("few-2"); err == nil || !strings.Contains(err.Error(), "allows 1 agents of one AWS role at once") {
+		t.Errorf("a second one: %v", err)
+	}
+	boss.must(t, "rm", "node/few-1")
+	if err := join("few-2"); err != nil {
+		t.Errorf("after the first was removed: %v", err)
+	}
+	boss.must(t, "rm", "node/few-2")
+	boss.must(t, "rm", "token/few")
+}
+
+// TestSec_S62_DeletingATokenEndsItsAgents: their tunnels and their sessions, and for good, although there is a token of the
+// same name again.
+func TestSec_S62_DeletingATokenEndsItsAgents(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	boss.create(t, token("ending", "ending", ""))
+	p := shared.person(t, engineer).login(t)
+	old := shared.agent(t, enrol{name: "ending-1", token: "ending"})
+	eventually(t, 30*time.Second, p.online(t, "ending-1", true))
+	session := p.session(t, "ending-1")
+	boss.must(t, "rm", "token/ending")
+	session.cut(t)
+	eventually(t, 30*time.Second, p.online(t, "ending-1", false))
+	boss.create(t, token("ending", "ending", ""))
+	shared.agent(t, enrol{name: "ending-2", token: "ending"})
+	eventually(t, 30*time.Second, p.online(t, "ending-2", true))
+	old.logs(t, "revoked")
+	if r := p.run(t, nil, "ssh", "ending-1", "--", "true"); r.status == 0 {
+		t.Error("an agent of the old token is there again")
+	}
+	boss.must(t, "rm", "token/ending")
+	boss.must(t, "rm", "node/ending-1")
+	boss.must(t, "rm", "node/ending-2")
+}

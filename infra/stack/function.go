@@ -54,10 +54,10 @@ var functions = []function{
 		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Input, names.Head, names.Revoked),
+				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place, names.Input, names.Head, names.Revoked),
 				items(tableState, "PutState", putting, names.Role, names.User, names.Mapping, names.Token, names.Order),
 				items(tableState, "CountInputs", updating, names.Input),
-				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent),
+				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place),
 				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),
 				items(tableSecrets, "DeleteTokenHashes", deleting, names.TokenHash),
 				items(tableLedger, "PutEvents", putting, names.Event),
@@ -150,8 +150,8 @@ var functions = []function{
 				keyUse("CheckChallenges", "kms:VerifyMac", macing, names.KeyChallenge),
 				keyUse("SignCertificates", signAction, signing, names.KeyHostSSH, names.KeyHostX509),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyHostSSH, names.KeyHostX509),
-				items(tableState, "ReadState", reading, names.Token, names.Head, names.Revoked, names.Target, names.Agent),
-				items(tableState, "PutHosts", putting, names.Target, names.Agent),
+				items(tableState, "ReadState", reading, names.Token, names.Head, names.Revoked, names.Target, names.Agent, names.Place),
+				items(tableState, "PutHosts", putting, names.Target, names.Agent, names.Place),
 				items(tableState, "FreeTargets", deleting, names.Target),
 				items(tableSecrets, "UseTokens", slices.Concat(reading, updating), names.TokenHash),
 				items(tableSecrets, "UseEvidence", putting, names.Used),

@@ -113,7 +113,7 @@ func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Res
 }
 
 // Delete removes a resource and returns what it was. For a target it frees the name, and what else its agent
-// holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record or mapping gave ends with it.
+// holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record, mapping or token gave ends with it.
 // A role that a mapping or a user's record names is not deleted: their users could no longer log in.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
 	return d.again(ctx, func(input int64) (Outcome, error) { return d.delete(ctx, input, c, kind, name) })
@@ -141,6 +141,7 @@ func (d *Desk) delete(ctx context.Context, input int64, c Caller, kind, name str
 	switch spec := was.Spec.(type) {
 	case *resource.TokenSpec:
 		change.ForgetSecret, err = d.config.Store.Secret(ctx, name)
+		d.revoke(c, set, &change, identity.Ref{Target: "token", Value: name}, identity.Ref{})
 	case *resource.TargetSpec:
 		change.ForgetAgent = spec.Agent
 		change.ForgetTargets, err = d.beside(ctx, spec.Agent, kind, name)

@@ -496,7 +496,7 @@ func TestADeletionTakesWithItWhatHangsOnTheResource(t *testing.T) {
 		want   admin.Change
 		revoke string
 	}{
-		"a token's secret":          {secret, admin.Change{ForgetSecret: "hash"}, ""},
+		"a token, with its secret":  {secret, admin.Change{ForgetSecret: "hash"}, "token secret"},
 		"an agent and what it held": {node, admin.Change{ForgetAgent: agent, ForgetTargets: []identity.Target{other, third}}, "agent " + agent},
 		"what a record gave":        {bob, admin.Change{}, "record engineers/bob"},
 		"what a mapping gave":       {engineers("access"), admin.Change{}, "mapping engineers"},

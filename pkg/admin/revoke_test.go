@@ -70,7 +70,7 @@ func TestARevocationOutlivesWhateverWasIssued(t *testing.T) {
 	for kind, c := range map[string]struct {
 		r    resource.Resource
 		life time.Duration
-	}{"node": {node, certs.MaxHostLife}, "user": {bob, certs.MaxUserLife}, "iam_mapping": {engineers(), certs.MaxUserLife}} {
+	}{"node": {node, certs.MaxHostLife}, "user": {bob, certs.MaxUserLife}, "iam_mapping": {engineers(), certs.MaxUserLife}, "token": {secret, certs.MaxHostLife}} {
 		o := newOffice(t)
 		o.keep(c.r)
 		if _, err := o.desk.Delete(t.Context(), o.as(t, "editor"), kind, c.r.Metadata.Name); err != nil {

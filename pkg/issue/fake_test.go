@@ -26,10 +26,11 @@ type tables struct {
 	concluded []issue.Conclusion
 	events    []audit.Event
 	agents    map[string]issue.Admission
-	targets   map[identity.Target]string // → agent
-	secrets   map[string]int             // hash → uses left, of the token called secret
-	held      map[identity.Target]string // → quarantined agent
-	lapses    map[string]time.Time       // hash → until when, if not for long
+	targets   map[identity.Target]string      // → agent
+	secrets   map[string]int                  // hash → uses left, of the token called secret
+	held      map[identity.Target]string      // → quarantined agent
+	places    map[string]map[string]time.Time // bound → agent → until when
+	lapses    map[string]time.Time            // hash → until when, if not for long
 
 	calls     []string
 	fail      string
@@ -41,6 +42,7 @@ func newTables() *tables {
 	return &tables{
 		users: map[string]resource.User{}, tokens: map[string]resource.Token{}, used: map[string]bool{}, agents: map[string]issue.Admission{},
 		targets: map[identity.Target]string{}, secrets: map[string]int{}, held: map[identity.Target]string{}, lapses: map[string]time.Time{},
+		places: map[string]map[string]time.Time{},
 	}
 }
 
@@ -131,8 +133,14 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 		if s.used[a.Intent.Used] {
 			return issue.ErrUsed
 		}
-		if _, there := s.agents[a.Host.ID]; there != a.Renewal {
+		if was, there := s.agents[a.Host.ID]; there != a.Renewal || there && a.Same && was.Token != a.Token {
 			return issue.ErrRemoved
+		}
+		for _, b := range a.Bounds {
+			_, own := s.places[b.Of][a.Host.ID]
+			if len(s.places[b.Of]) >= b.Most && !own && !a.InForce {
+				return &issue.FullError{Bound: b}
+			}
 		}
 		for _, t := range a.Host.Targets {
 			if holder, taken := s.targets[t]; taken && holder != a.Host.ID {
@@ -144,6 +152,12 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 				return issue.ErrSecret
 			}
 			s.secrets[a.Secret]--
+		}
+		for _, b := range a.Bounds {
+			if s.places[b.Of] == nil {
+				s.places[b.Of] = map[string]time.Time{}
+			}
+			s.places[b.Of][a.Host.ID] = a.Places
 		}
 		s.used[a.Intent.Used] = true
 		s.agents[a.Host.ID] = a
@@ -185,5 +199,5 @@ func (s *tables) last() audit.Event {
 
 // contents is all that is kept, for a comparison.
 func (s *tables) contents() string {
-	return fmt.Sprint(s.used, s.intents, s.concluded, s.events, s.agents, s.targets, s.secrets, s.held)
+	return fmt.Sprint(s.used, s.intents, s.concluded, s.events, s.agents, s.targets, s.secrets, s.held, s.places)
 }

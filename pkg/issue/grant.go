@@ -83,8 +83,12 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 		return badPrior("its key did not sign this challenge and these keys", nil)
 	}
 	a.proven = true
-	if err := view.State.Standing(host, document.Use{Now: a.now}); err != nil {
-		return err
+	// With a new secret the agent comes in anew, and the old credential only says which one it is: that its token was
+	// deleted since, to be created again with that secret, is no reason against it. What is issued is judged as well.
+	if a.secret == "" || !a.lapsed {
+		if err := view.State.Standing(host, document.Use{Now: a.now}); err != nil {
+			return err
+		}
 	}
 	if host.Token != a.request.Join.Token {
 		return badPrior("it came from another join token", nil)

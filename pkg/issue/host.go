@@ -19,6 +19,17 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
+// FullError is a store's error for a bound that leaves no place for another agent.
+type FullError struct{ Bound Bound }
+
+func (e *FullError) Error() string { return "all places of " + e.Bound.Of + " are taken" }
+
+// Bound says how many agents there may be at once by something.
+type Bound struct {
+	Of   string // token, or AWS role and token, that they are there by
+	Most int
+}
+
 // Errors of a store when an admission's conditions aren't met.
 var (
 	ErrRemoved = errors.New("the agent's record is gone")
@@ -37,8 +48,8 @@ type HostStore interface {
 	// HashedSecret returns what is known of a token's secret by its hash; the zero value when there is none.
 	HashedSecret(ctx context.Context, hash string) (Secret, error)
 	// Admit writes, in one transaction, intent and single use, the agent's record, its claims of targets and the
-	// use of a secret. ErrUsed, *TakenError, ErrRemoved or ErrSecret when a condition is not met; then
-	// nothing is written.
+	// use of a secret, and takes or keeps a place within each bound. ErrUsed, *TakenError, *FullError, ErrRemoved or
+	// ErrSecret when a condition is not met; then nothing is written.
 	Admit(context.Context, Admission) error
 	// Quarantine writes single use, the claim of a target that is taken, and its event in one transaction.
 	Quarantine(ctx context.Context, a Admission, taken identity.Target, e audit.Event) error
@@ -63,6 +74,11 @@ type Admission struct {
 	Dropped []identity.Target // for a renewal: what the agent held and no longer claims
 	Secret  string            // hex SHA-256 of the token's secret whose use is counted; "" for none
 	Expires time.Time         // of the certificate
+	Token   string            // uid of the token; "" when that has none
+	Same    bool              // for a renewal: the agent is there by this very token, not by an earlier one of its name
+	Bounds  []Bound           // the agent needs a place within each
+	Places  time.Time         // until when it has them
+	InForce bool              // the renewal is of a certificate in force: it needs no place where none is left
 }
 
 // HostConfig is what a signer for agents and proxies needs.
@@ -193,8 +209,12 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	admission := Admission{
 		Intent: Intent{Certificate: a.host.Certificate, Subject: a.host.ID, Digest: d, At: a.now, Used: ck.UsedKey()},
 		Host:   a.host, Renewal: a.prior != nil, Dropped: a.dropped(), Secret: a.secret, Expires: l.Until(),
+		Token: a.token.UID, Same: a.secret == "", Bounds: a.bounds(), Places: a.now.Add(certs.MaxHostLife), InForce: a.prior != nil && !a.lapsed,
 	}
 	err = h.config.Store.Admit(ctx, admission)
+	if full, ok := errors.AsType[*FullError](err); ok {
+		return a.full(full.Bound)
+	}
 	if taken, ok := errors.AsType[*TakenError](err); ok {
 		return h.quarantine(ctx, a, admission, taken.Target)
 	}
@@ -205,7 +225,7 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 		a.proven = false
 		return badSecret("another join used it up")
 	case errors.Is(err, ErrRemoved):
-		return fault.Newf(fault.Denied, "empty the agent's state directory and join again", "%s was removed by an administrator", a.host.ID)
+		return fault.Newf(fault.Denied, "empty the agent's state directory and join again", "%s was removed by an administrator, or its join token was deleted", a.host.ID)
 	default:
 		return err
 	}

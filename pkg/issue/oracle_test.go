@@ -41,6 +41,9 @@ var (
 func populated(t *testing.T) *machines {
 	t.Helper()
 	m := newMachines(t)
+	bySecrets := m.store.tokens["secret"]
+	bySecrets.Spec.Uses = 5
+	m.store.tokens["secret"] = bySecrets
 	m.store.secrets[resource.HashSecret(goodSecret)] = 2
 	m.store.secrets[resource.HashSecret(usedSecret)] = 0
 	m.store.secrets[resource.HashSecret(lateSecret)] = 1

@@ -46,6 +46,7 @@ const (
 	Token   = "token"       // sk name; the secret's hash is in table secrets
 	Agent   = "agent"       // sk agent id
 	Target  = "target"      // pk target#<kind>, sk name: which agent holds kind/name
+	Place   = "place"       // pk place#<token>#<token's uid>[#<role id>], sk a number: an agent that is there by a token
 	Lock    = "lock"        // sk lock id
 	Order   = "order"       // sk the input counter after the change, 16 digits: orders to revoke what was issued before it
 	Revoked = "revoked"     // sk users | agents: the list that the orders have led to; a base in S3 and a change of it

@@ -38,6 +38,7 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 		"a mapping gives more":        {http.MethodPut, mapping, team(`"dba"`, `"dba","ops"`), "", "", 0},
 		"a node's name is given free": {http.MethodDelete, "/v1/admin/resources/node/node-1", "", "agent", agentOnline, certs.MaxHostLife},
 		"a database's name is freed":  {http.MethodDelete, "/v1/admin/resources/db/orders", "", "agent", agentOnline, certs.MaxHostLife},
+		"a join token is deleted":     {http.MethodDelete, "/v1/admin/resources/token/lab", "", "token", "lab", certs.MaxHostLife},
 		"nothing changes":             {http.MethodPut, path, user(), "", "", 0},
 		"the order changes":           {http.MethodPut, path, user(`"dev","dba"`, `"dba","dev"`), "", "", 0},
 		"a role is added":             {http.MethodPut, path, user(`"dba"`, `"dba","ops"`), "", "", 0},
@@ -59,6 +60,7 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 			record.Metadata.Revision = 1
 			s.store.resources["iam_mapping/engineers"] = record
 			s.store.resources["role/spare"] = resource.Resource{Kind: "role", Metadata: resource.Metadata{Name: "spare", Scope: "/", Revision: 1}, Spec: &resource.RoleSpec{}}
+			s.store.resources["token/lab"] = resource.Resource{Kind: "token", Metadata: resource.Metadata{Name: "lab", Scope: "/", Revision: 1}, Spec: &resource.TokenSpec{Method: resource.MethodToken}}
 			s.store.hold("node/node-1", agentOnline, nil)
 			s.store.hold("db/orders", agentOnline, nil)
 			if status, p, _ := s.call(s.user("ada", "editor"), c.method, c.path, c.body); status != http.StatusOK {

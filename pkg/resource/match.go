@@ -108,6 +108,7 @@ func (s *TokenSpec) check(c *checker) {
 	if s.Uses < 0 || s.Uses > 1000 {
 		c.add("spec.uses", "%d is out of range; write 1 to 1000", s.Uses)
 	}
+	s.checkBounds(c)
 	if len(s.Resources) == 0 {
 		c.add("spec.resources", "list the kinds of targets that an agent may serve, such as [node]")
 	}
@@ -139,6 +140,38 @@ func (s *TokenSpec) checkIAM(c *checker) {
 	}
 	if s.Expires != nil {
 		c.add("spec.expires", "only method token expires; leave it out")
+	}
+}
+
+// Bounds of how many agents there may be by a token.
+const (
+	defaultNodes = 100
+	maxNodes     = 10_000
+)
+
+// MostNodes returns how many agents there may be by the token at once: 100 unless it says otherwise, and for method token as
+// many as it has uses.
+func (s TokenSpec) MostNodes() int {
+	if s.Method == MethodToken {
+		return cmp.Or(s.MaxNodes, s.Uses, 1)
+	}
+	return cmp.Or(s.MaxNodes, defaultNodes)
+}
+
+// MostPerIdentity returns how many of them there may be by one AWS role: all, unless the token says otherwise. The instances
+// of an autoscaling group share one role, and nothing in the evidence tells them apart.
+func (s TokenSpec) MostPerIdentity() int { return cmp.Or(s.MaxNodesPerIdentity, s.MostNodes()) }
+
+func (s *TokenSpec) checkBounds(c *checker) {
+	if s.MaxNodes < 0 || s.MaxNodes > maxNodes {
+		c.add("spec.max_nodes", "%d is out of range; write 1 to %d", s.MaxNodes, maxNodes)
+	}
+	switch most := s.MostNodes(); {
+	case s.MaxNodesPerIdentity == 0:
+	case s.Method == MethodToken:
+		c.add("spec.max_nodes_per_identity", "only method iam knows who joins; leave it out")
+	case s.MaxNodesPerIdentity < 0 || s.MaxNodesPerIdentity > most:
+		c.add("spec.max_nodes_per_identity", "%d is out of range; write 1 to %d, which is max_nodes", s.MaxNodesPerIdentity, most)
 	}
 }
 

@@ -119,6 +119,8 @@ const (
 type Token struct {
 	Metadata Metadata  `json:"metadata"`
 	Spec     TokenSpec `json:"spec"`
+	// UID is another for a token that was deleted and created again; "" for one that is older than this field.
+	UID string `json:"-"`
 }
 
 // TokenSpec is the body of a token. An agent's names and labels come from here, never from the agent alone.
@@ -131,4 +133,7 @@ type TokenSpec struct {
 	LabelChoice map[string][]string `json:"label_choice,omitempty"` // labels that it may claim, with the values allowed (literals or globs)
 	Uses        int                 `json:"uses,omitempty"`         // method token: how often, 1 by default
 	Expires     *time.Time          `json:"expires,omitempty"`      // method token: at most 7 days ahead, 1 h by default
+	// How many agents there may be by this token at once, and by one AWS role among them: see [TokenSpec.MostNodes].
+	MaxNodes            int `json:"max_nodes,omitempty"`
+	MaxNodesPerIdentity int `json:"max_nodes_per_identity,omitempty"` // method iam
 }

@@ -228,6 +228,18 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		"a token by iam": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, uses: 2, expires: 2026-11-20T13:00:00Z, resources: [proxy]}\n", []string{
 			"spec.allow: list the AWS identities", "spec.uses: only method token counts uses", "spec.expires: only method token expires", "spec.resources[0]: \"proxy\" is not a kind of target; the kinds are node, db, app, kube", "spec.names: list the names",
 		}},
+		"more of one role than of all": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, allow: [{account: '123456789012', role: a}], resources: [node], names: ['*'], max_nodes: 10001, max_nodes_per_identity: 10002}\n", []string{
+			"spec.max_nodes: 10001 is out of range; write 1 to 10000", "spec.max_nodes_per_identity: 10002 is out of range; write 1 to 10001, which is max_nodes",
+		}},
+		"more of one role than by default": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, allow: [{account: '123456789012', role: a}], resources: [node], names: ['*'], max_nodes_per_identity: 101}\n", []string{
+			"spec.max_nodes_per_identity: 101 is out of range; write 1 to 100, which is max_nodes",
+		}},
+		"fewer than none": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, allow: [{account: '123456789012', role: a}], resources: [node], names: ['*'], max_nodes: -1, max_nodes_per_identity: -1}\n", []string{
+			"spec.max_nodes: -1 is out of range", "spec.max_nodes_per_identity: -1 is out of range",
+		}},
+		"roles that nobody proves": {"kind: token\nmetadata: {name: a}\nspec: {method: token, resources: [node], names: ['*'], max_nodes_per_identity: 1}\n", []string{
+			"spec.max_nodes_per_identity: only method iam knows who joins; leave it out",
+		}},
 		"a token by secret": {"kind: token\nmetadata: {name: a}\nspec: {method: token, allow: [{account: '123456789012', role: a}], uses: 1001, resources: [node], names: ['*', 'Web', 'a b'], labels: {a: b, '': c}, label_choice: {a: [b], c: []}}\n", []string{
 			"spec.allow: only method iam", "spec.uses: 1001 is out of range", "spec.names[1]: \"Web\" can't be a target's name", "spec.names[2]: \"a b\" can't be",
 			"spec.labels.: \"\" can't be the key", "spec.label_choice.a: the label is also pinned", "spec.label_choice.c: list the values",
@@ -471,6 +483,7 @@ func TestWhatSaysNothingIsRefusedByNameAndPlace(t *testing.T) {
 		"spec.options.fresh":           role("  options: {fresh: null}\n"),
 		"spec.options.record":          role("  options: {record: ''}\n"),
 		"spec.uses":                    token + "  uses: 0\n",
+		"spec.max_nodes":               token + "  max_nodes: 0\n",
 		"spec.label_choice":            token + "  label_choice: {}\n",
 		"spec.match.role_id":           fmt.Sprintf(mapping, "role_id: ''"),
 		"spec.match.session":           fmt.Sprintf(mapping, "session: ~"),
@@ -819,5 +832,23 @@ func TestWhatCanNotBeReadAgainIsNotStored(t *testing.T) {
 	}
 	if _, err := mapping(strings.Repeat("\x01", 200), 80).SpecJSON(); !fault.Is(err, fault.BadInput) {
 		t.Error(err)
+	}
+}
+
+func TestHowManyAgentsThereMayBeByAToken(t *testing.T) {
+	for name, c := range map[string]struct {
+		spec              resource.TokenSpec
+		most, perIdentity int
+	}{
+		"iam":                        {resource.TokenSpec{Method: resource.MethodIAM}, 100, 100},
+		"iam, said":                  {resource.TokenSpec{Method: resource.MethodIAM, MaxNodes: 7}, 7, 7},
+		"iam, said of each role":     {resource.TokenSpec{Method: resource.MethodIAM, MaxNodes: 7, MaxNodesPerIdentity: 2}, 7, 2},
+		"a secret":                   {resource.TokenSpec{Method: resource.MethodToken}, 1, 1},
+		"a secret of several uses":   {resource.TokenSpec{Method: resource.MethodToken, Uses: 5}, 5, 5},
+		"a secret for fewer at once": {resource.TokenSpec{Method: resource.MethodToken, Uses: 5, MaxNodes: 2}, 2, 2},
+	} {
+		if got := [2]int{c.spec.MostNodes(), c.spec.MostPerIdentity()}; got != [2]int{c.most, c.perIdentity} {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -132,9 +133,26 @@ func (s *Store) User(ctx context.Context, name string) (resource.User, bool, err
 
 // Token returns a join token, if there is one.
 func (s *Store) Token(ctx context.Context, name string) (resource.Token, bool, error) {
-	m, spec, found, err := one[resource.TokenSpec](ctx, s, names.Token, name)
-	return resource.Token{Metadata: m, Spec: spec}, found, err
+	item, err := s.State.Get(ctx, table.Key{PK: names.Token, SK: name})
+	if errors.Is(err, table.ErrNotFound) {
+		return resource.Token{}, false, nil
+	}
+	if err != nil {
+		return resource.Token{}, false, err
+	}
+	r, err := decode(names.Token, item)
+	if err != nil {
+		return resource.Token{}, false, err
+	}
+	spec, ok := r.Spec.(*resource.TokenSpec)
+	if !ok {
+		return resource.Token{}, false, fmt.Errorf("reading token %q: its spec is of another kind", name)
+	}
+	return resource.Token{Metadata: r.Metadata, Spec: *spec, UID: item.Text(TokenUID)}, true, nil
 }
+
+// TokenUID is the attribute of a token that tells it from an earlier one of its name, and of an agent's record that names it.
+const TokenUID = "token_uid"
 
 // Partition returns where resources of a kind are.
 func Partition(kind string) string {
@@ -197,6 +215,25 @@ func Conditions(err error, meaning ...error) error {
 		return meaning[c.Op]
 	}
 	return err
+}
+
+// Listed writes the keys of an agent's places into its record.
+func Listed(places []table.Key) string {
+	var all []string
+	for _, p := range places {
+		all = append(all, p.PK+"/"+p.SK)
+	}
+	return strings.Join(all, " ")
+}
+
+// Places reads what [Listed] wrote.
+func Places(listed string) (all []table.Key) {
+	for p := range strings.FieldsSeq(listed) {
+		if i := strings.LastIndexByte(p, '/'); i > 0 {
+			all = append(all, table.Key{PK: p[:i], SK: p[i+1:]})
+		}
+	}
+	return all
 }
 
 // Release frees a target's name if the agent holds it.

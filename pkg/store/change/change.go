@@ -33,7 +33,7 @@ func (s *Store) Commit(ctx context.Context, c admin.Change) error {
 			names.Expires: table.Int(c.Event.Time.Add(nonceFor).Unix()),
 		}),
 	}
-	change, err := s.change(c)
+	change, err := s.change(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -43,6 +43,11 @@ func (s *Store) Commit(ctx context.Context, c admin.Change) error {
 	}
 	ops = append(ops, change, event, s.count(c.Input))
 	ops = append(ops, s.beside(c)...)
+	vacated, err := s.vacate(ctx, c.ForgetAgent)
+	if err != nil {
+		return err
+	}
+	ops = append(ops, vacated...)
 	err = store.Conditions(table.Transact(ctx, s.API, ops...), admin.ErrReplayed, admin.ErrMoved, nil, admin.ErrRaced)
 	if _, ok := errors.AsType[*table.Conflict](err); ok {
 		return admin.ErrMoved // one of the other items is not as it was
@@ -59,7 +64,7 @@ func (s *Store) count(judged int64) table.Op {
 }
 
 // change returns the operation on the resource itself, on condition that it is still as it was read.
-func (s *Store) change(c admin.Change) (table.Op, error) {
+func (s *Store) change(ctx context.Context, c admin.Change) (table.Op, error) {
 	was := table.Item{":was": table.Int(c.Was)}
 	if c.Delete {
 		return s.State.DeleteOp(table.Key{PK: store.Partition(c.Resource.Kind), SK: c.Resource.Metadata.Name}, "revision = :was", was), nil
@@ -76,10 +81,57 @@ func (s *Store) change(c admin.Change) (table.Op, error) {
 	if c.Secret != nil {
 		item["secret_sha256"] = table.String(c.Secret.SHA256)
 	}
+	if c.Resource.Kind == names.Token {
+		uid, err := s.uid(ctx, c)
+		if err != nil {
+			return table.Op{}, err
+		}
+		if uid != "" {
+			item[store.TokenUID] = table.String(uid)
+		}
+	}
 	if c.Was == 0 {
 		return s.State.CreateOp(item), nil
 	}
 	return s.State.PutOp(item, "revision = :was", was), nil
+}
+
+// uid returns what tells a token from an earlier one of its name: it is new with the token, and stays through updates. That
+// the token is not another by now is a condition of the change.
+func (s *Store) uid(ctx context.Context, c admin.Change) (string, error) {
+	if c.Was == 0 {
+		return c.Event.ID, nil
+	}
+	item, err := s.State.Get(ctx, table.Key{PK: names.Token, SK: c.Resource.Metadata.Name})
+	if errors.Is(err, table.ErrNotFound) {
+		return "", admin.ErrMoved
+	}
+	return item.Text(store.TokenUID), err
+}
+
+// vacate frees the places of an agent that goes, those that it still holds.
+func (s *Store) vacate(ctx context.Context, agent string) (ops []table.Op, err error) {
+	if agent == "" {
+		return nil, nil
+	}
+	record, err := s.State.Get(ctx, table.Key{PK: names.Agent, SK: agent})
+	if errors.Is(err, table.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range store.Places(record.Text("places")) {
+		place, err := s.State.Get(ctx, p)
+		switch {
+		case errors.Is(err, table.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case place.Text("held_by") == agent:
+			ops = append(ops, s.State.DeleteOp(p, "attribute_not_exists(pk) OR held_by = :agent", table.Item{":agent": table.String(agent)}))
+		}
+	}
+	return ops, nil
 }
 
 // beside returns the items that come and go with a resource: a token's secret, the record of the agent that held

@@ -11,6 +11,7 @@ import (
 	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/store/storetest"
@@ -84,6 +85,10 @@ func TestWhatIsWrittenIsReadAgain(t *testing.T) {
 	storetest.Must(t, err)
 	nodes, _, err := s.Token(t.Context(), "nodes")
 	storetest.Must(t, err)
+	kept.UID = nodes.UID
+	if kept.UID == "" {
+		t.Error("a token without a uid")
+	}
 	held, _, err := s.Get(t.Context(), "node", web.Name)
 	storetest.Must(t, err)
 	if d := cmp.Diff([]any{[]resource.Role{role}, []resource.Mapping{mapping}, user, kept, resource.Spec(&resource.TargetSpec{
@@ -203,5 +208,79 @@ func TestARevocationIsWrittenWithItsChangeAndReadInTheirOrder(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"0000000000000001", "0000000000000002"}, db.Of(names.Order)); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestSec_S62_ATokenIsTheSameUntilItIsDeleted, however often it is changed, and another one after that.
+func TestSec_S62_ATokenIsTheSameUntilItIsDeleted(t *testing.T) {
+	_, s := storetest.New()
+	write := func(c admin.Change) string {
+		t.Helper()
+		storetest.Must(t, commit(t, s, c))
+		token, _, err := s.Token(t.Context(), "nodes")
+		storetest.Must(t, err)
+		return token.UID
+	}
+	spec := &tokenSpec
+	was := write(storetest.Written("token", "nodes", 0, spec))
+	now := write(storetest.Written("token", "nodes", 1, spec))
+	if was == "" || now != was {
+		t.Fatalf("%q, then %q", was, now)
+	}
+	a := storetest.Admission(1, first, web)
+	a.Token = was
+	storetest.Must(t, s.Admit(t.Context(), a))
+	a = storetest.Admission(2, first, web)
+	a.Token, a.Renewal, a.Same = was, true, true
+	storetest.Must(t, s.Admit(t.Context(), a))
+	write(storetest.Deleted("token", "nodes", 2))
+	third := write(storetest.Written("token", "nodes", 0, spec))
+	if third == "" || third == was {
+		t.Fatalf("%q again", third)
+	}
+	a = storetest.Admission(3, first, web)
+	a.Token, a.Renewal, a.Same = third, true, true
+	if err := s.Admit(t.Context(), a); !errors.Is(err, issue.ErrRemoved) {
+		t.Errorf("an agent of the old one: %v", err)
+	}
+	a.Same = false // with a new secret
+	storetest.Must(t, s.Admit(t.Context(), a))
+	a = storetest.Admission(4, first, web)
+	a.Token, a.Renewal, a.Same = third, true, true
+	storetest.Must(t, s.Admit(t.Context(), a))
+}
+
+// TestSec_S62_ARemovedAgentLeavesItsPlacesAndNobodyElses, such as that of who took a place that was not kept.
+func TestSec_S62_ARemovedAgentLeavesItsPlacesAndNobodyElses(t *testing.T) {
+	db, s := storetest.New()
+	bounds := []issue.Bound{{Of: "nodes#u", Most: 1}, {Of: "nodes#u#A", Most: 1}}
+	a := storetest.Admission(1, first, web)
+	a.Bounds, a.Places = bounds, storetest.Now.Add(time.Hour)
+	storetest.Must(t, s.Admit(t.Context(), a))
+	held := func() (all []string) {
+		for _, b := range bounds {
+			for _, sk := range db.Of(names.Place + "#" + b.Of) {
+				all = append(all, db.Items["state|"+names.Place+"#"+b.Of+"|"+sk].Text("held_by"))
+			}
+		}
+		return all
+	}
+	late := storetest.Admission(2, other, orders)
+	late.Intent.At, late.Bounds, late.Places = storetest.Now.Add(2*time.Hour), bounds[:1], storetest.Now.Add(9*time.Hour)
+	storetest.Must(t, s.Admit(t.Context(), late))
+	if d := cmp.Diff([]string{other, first}, held()); d != "" {
+		t.Fatal(d)
+	}
+	gone := storetest.Deleted("node", web.Name, storetest.Now.UnixMilli())
+	gone.ForgetAgent = first
+	storetest.Must(t, commit(t, s, gone))
+	if d := cmp.Diff([]string{other}, held()); d != "" {
+		t.Error(d)
+	}
+	gone = storetest.Deleted("db", orders.Name, storetest.Now.Add(2*time.Hour).UnixMilli())
+	gone.ForgetAgent = other
+	storetest.Must(t, commit(t, s, gone))
+	if left := held(); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
@@ -91,18 +92,21 @@ func secretKey(hash string) table.Key {
 	return table.Key{PK: names.TokenHash + "#" + hash, SK: names.Token}
 }
 
-// Admit writes intent, single use, the agent's record, its claims of targets and the use of a secret in one
-// transaction, and frees what a renewal no longer claims. The conditions are the rules: a challenge once, a target
-// for one agent, a renewal only of an agent that is still there, a secret only while it has uses left.
+// Admit writes intent, single use, the agent's record, its claims of targets, the use of a secret and the agent's places in
+// one transaction, and frees what a renewal no longer claims. The conditions are the rules: a challenge once, a target
+// for one agent, a renewal only of an agent that is still there, a secret only while it has uses left, a place for one agent.
 func (s *Store) Admit(ctx context.Context, a issue.Admission) error {
-	for {
+	for range picks {
 		err := s.admit(ctx, a)
-		others, ok := errors.AsType[*othersError](err)
-		if !ok {
+		if others, ok := errors.AsType[*othersError](err); ok {
+			a.Dropped = slices.DeleteFunc(slices.Clone(a.Dropped), func(t identity.Target) bool { return t == others.target })
+			continue
+		}
+		if !errors.Is(err, errPicked) {
 			return err
 		}
-		a.Dropped = slices.DeleteFunc(slices.Clone(a.Dropped), func(t identity.Target) bool { return t == others.target })
 	}
+	return fault.New(fault.Conflict, "many agents are joining by the same token at once", "try again in a few seconds").Because(errPicked)
 }
 
 // othersError says that what an agent drops belongs to another agent by now, and is left alone.
@@ -115,13 +119,22 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 	meaning := []error{issue.ErrUsed, nil}
 	add := func(op table.Op, err error) { ops, meaning = append(ops, op), append(meaning, err) }
 
+	places, err := s.places(ctx, a)
+	if err != nil {
+		return err
+	}
 	agent, err := agentItem(a, "active")
 	if err != nil {
 		return err
 	}
-	if a.Renewal {
+	agent["places"] = table.String(store.Listed(places))
+	switch {
+	case a.Renewal && a.Same && a.Token != "":
+		same := table.Item{":uid": table.String(a.Token)}
+		add(s.State.PutOp(agent, "attribute_exists(pk) AND "+store.TokenUID+" = :uid", same), issue.ErrRemoved)
+	case a.Renewal:
 		add(s.State.PutOp(agent, "attribute_exists(pk)", nil), issue.ErrRemoved)
-	} else {
+	default:
 		add(s.State.CreateOp(agent), nil)
 	}
 	for _, t := range a.Host.Targets {
@@ -139,6 +152,9 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 			"token_name = :name AND uses_left > :zero AND expires_ms > :now", table.Item{
 				":one": table.Int(1), ":zero": table.Int(0), ":name": table.String(a.Host.Token), ":now": table.Int(a.Intent.At.UnixMilli()),
 			}), issue.ErrSecret)
+	}
+	for _, p := range places {
+		add(s.take(p, a), errPicked)
 	}
 	return store.Conditions(table.Transact(ctx, s.API, ops...), meaning...)
 }
@@ -164,10 +180,14 @@ func agentItem(a issue.Admission, state string) (table.Item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the record of %s: %w", a.Host.ID, err)
 	}
-	return table.Item{
+	item := table.Item{
 		names.PK: table.String(names.Agent), names.SK: table.String(a.Host.ID), "standing": table.String(state),
 		"identity": table.String(string(host)), "updated_ms": table.Int(a.Intent.At.UnixMilli()), "expires_ms": table.Int(a.Expires.UnixMilli()),
-	}, nil
+	}
+	if a.Token != "" {
+		item[store.TokenUID] = table.String(a.Token)
+	}
+	return item, nil
 }
 
 // targetItem returns the resource that says who holds a target's name.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type Tables struct {
 	table.API
 	Items map[string]table.Item
 	Fail  error // of the next call
+	mu    sync.Mutex
 }
 
 // Store is all that is done to the tables.
@@ -75,17 +77,23 @@ func at(tableName *string, i table.Item) string {
 
 // GetItem implements table.API.
 func (db *Tables) GetItem(_ context.Context, in *dynamodb.GetItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	return &dynamodb.GetItemOutput{Item: db.Items[at(in.TableName, in.Key)]}, db.failing()
 }
 
 // PutItem implements table.API; it judges no condition.
 func (db *Tables) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	db.Items[at(in.TableName, in.Item)] = in.Item
 	return &dynamodb.PutItemOutput{}, db.failing()
 }
 
 // Query implements table.API for one whole partition.
 func (db *Tables) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	var out dynamodb.QueryOutput
 	prefix := at(in.TableName, table.Item{"pk": in.ExpressionAttributeValues[":pk"]})
 	after := ""
@@ -107,6 +115,8 @@ func (db *Tables) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*d
 
 // TransactWriteItems implements table.API.
 func (db *Tables) TransactWriteItems(_ context.Context, in *dynamodb.TransactWriteItemsInput, _ ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	if err := db.failing(); err != nil {
 		return nil, err
 	}
@@ -184,6 +194,8 @@ func is(term string, i, values table.Item) bool {
 		return i.Text(part[0]) == values.Text(part[2]) && i.Int(part[0]) == values.Int(part[2])
 	case part[1] == ">":
 		return i.Int(part[0]) > values.Int(part[2])
+	case part[1] == "<=":
+		return i.Int(part[0]) <= values.Int(part[2])
 	}
 	panic(fmt.Sprintf("a term that these tables don't judge: %q of %v", term, want))
 }
