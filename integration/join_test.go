@@ -1,18 +1,24 @@
 package integration_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/prover"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -257,4 +263,36 @@ func TestSec_S62_DeletingATokenEndsItsAgents(t *testing.T) {
 	boss.must(t, "rm", "token/ending")
 	boss.must(t, "rm", "node/ending-1")
 	boss.must(t, "rm", "node/ending-2")
+}
+
+// TestSec_S66_AJoinWhoseAnswerWasLostIsRepeatedByTheSameKeys, by a secret that is good for one and by an AWS role.
+func TestSec_S66_AJoinWhoseAnswerWasLostIsRepeatedByTheSameKeys(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	out := boss.must(t, "create", "-f", boss.file(t, "kind: token\nmetadata: {name: lost}\nspec: {method: token, resources: [node], names: ['lost-*'], uses: 1}\n"))
+	secret := regexp.MustCompile(resource.SecretPrefix + `[A-Za-z0-9_-]{43}`).FindString(out)
+	p := shared.person(t, "env.node")
+	api, err := client.New(client.Config{URL: p.Env["STILE_API"], HTTP: p.api(t).http})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, claim := range map[string]joiner.Claim{
+		"lost-1":    {Method: resource.MethodToken, Token: "lost", Secret: func() (string, error) { return secret, nil }},
+		"node-lost": {Method: resource.MethodIAM, Token: "demo-nodes", AWS: func(context.Context) (aws.Config, error) { return p.AWS(), nil }},
+	} {
+		claim.Kind, claim.Targets = identity.KindAgent, []identity.Target{{Kind: "node", Name: name}}
+		keys := joiner.Keys{SSH: newKey(t), TLS: newKey(t)}
+		lost, err := joiner.Join(t.Context(), api, claim, keys, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		again, err := joiner.Join(t.Context(), api, claim, keys, nil)
+		if err != nil || again.ID != lost.ID || !cmp.Equal(again.Targets, lost.Targets) {
+			t.Errorf("%s: %s for %v after %s: %v", name, again.ID, again.Targets, lost.ID, err)
+		}
+		if _, err := joiner.Join(t.Context(), api, claim, joiner.Keys{SSH: newKey(t), TLS: keys.TLS}, nil); !fault.Is(err, fault.Denied) && !fault.Is(err, fault.Quarantined) {
+			t.Errorf("%s by another key: %v", name, err)
+		}
+		boss.must(t, "rm", "node/"+name)
+	}
+	boss.must(t, "rm", "token/lost")
 }

@@ -154,7 +154,8 @@ var functions = []function{
 				items(tableState, "PutHosts", putting, names.Target, names.Agent, names.Place),
 				items(tableState, "FreeTargets", deleting, names.Target),
 				items(tableSecrets, "UseTokens", slices.Concat(reading, updating), names.TokenHash),
-				items(tableSecrets, "UseEvidence", putting, names.Used),
+				items(tableSecrets, "UseEvidence", putting, names.Used, names.Joined),
+				items(tableSecrets, "RecallJoins", reading, names.Joined),
 				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}

@@ -124,6 +124,12 @@ func KeysHash(sshSPKI, tlsSPKI []byte) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
+// KeysDigest returns what the keys of a join sign to prove themselves: SHA-256 over "stile-keys-v1\n", the challenge, "\n" and
+// the keys' hash.
+func KeysDigest(challenge, keys string) [32]byte {
+	return sha256.Sum256([]byte("stile-keys-v1\n" + challenge + "\n" + keys))
+}
+
 // RenewDigest returns what the previous credential's key signs at a renewal: SHA-256 over
 // "stile-renew-v1\n", the challenge, "\n" and the hash of the new keys.
 func RenewDigest(challenge, keys string) [32]byte {

@@ -30,6 +30,7 @@ type tables struct {
 	secrets   map[string]int                  // hash → uses left, of the token called secret
 	held      map[identity.Target]string      // → quarantined agent
 	places    map[string]map[string]time.Time // bound → agent → until when
+	joined    map[string]string               // evidence and keys → agent
 	lapses    map[string]time.Time            // hash → until when, if not for long
 
 	calls     []string
@@ -42,7 +43,7 @@ func newTables() *tables {
 	return &tables{
 		users: map[string]resource.User{}, tokens: map[string]resource.Token{}, used: map[string]bool{}, agents: map[string]issue.Admission{},
 		targets: map[identity.Target]string{}, secrets: map[string]int{}, held: map[identity.Target]string{}, lapses: map[string]time.Time{},
-		places: map[string]map[string]time.Time{},
+		places: map[string]map[string]time.Time{}, joined: map[string]string{},
 	}
 }
 
@@ -97,6 +98,17 @@ func (s *tables) HashedSecret(_ context.Context, hash string) (known issue.Secre
 	return known, err
 }
 
+func (s *tables) Joined(_ context.Context, key string, _ time.Time) (was issue.Joined, err error) {
+	err = s.faulty("Joined", func() error {
+		was.Agent = s.joined[key]
+		if a, there := s.agents[was.Agent]; there {
+			was.Host, was.Expires = a.Host, a.Expires
+		}
+		return nil
+	})
+	return was, err
+}
+
 func (s *tables) Intend(_ context.Context, i issue.Intent) error {
 	return s.faulty("Intend", func() error {
 		if s.used[i.Used] {
@@ -133,6 +145,9 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 		if s.used[a.Intent.Used] {
 			return issue.ErrUsed
 		}
+		if by := s.joined[a.Repeat]; by != "" && by != a.Stale {
+			return issue.ErrJoining
+		}
 		if was, there := s.agents[a.Host.ID]; there != a.Renewal || there && a.Same && was.Token != a.Token {
 			return issue.ErrRemoved
 		}
@@ -161,6 +176,9 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 		}
 		s.used[a.Intent.Used] = true
 		s.agents[a.Host.ID] = a
+		if a.Repeat != "" {
+			s.joined[a.Repeat] = a.Host.ID
+		}
 		for _, t := range a.Host.Targets {
 			s.targets[t] = a.Host.ID
 		}
@@ -199,5 +217,5 @@ func (s *tables) last() audit.Event {
 
 // contents is all that is kept, for a comparison.
 func (s *tables) contents() string {
-	return fmt.Sprint(s.used, s.intents, s.concluded, s.events, s.agents, s.targets, s.secrets, s.held, s.places)
+	return fmt.Sprint(s.used, s.intents, s.concluded, s.events, s.agents, s.targets, s.secrets, s.held, s.places, s.joined)
 }

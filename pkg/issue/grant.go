@@ -70,8 +70,8 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 		return badPrior("it can't be read", err)
 	}
 	at, now := a.now, view.State.Now(a.now)
-	if !now.Before(cert.NotAfter) {
-		a.lapsed, at = true, cert.NotAfter.Add(-time.Second)
+	if a.lapsed = !now.Before(cert.NotAfter); a.lapsed {
+		at = cert.NotAfter.Add(-time.Second)
 	}
 	host, err := certs.VerifyX509Host([][]byte{prior.Certificate}, view.State.Trust.CA(names.KeyHostX509), at, a.kind())
 	if err != nil {
@@ -92,6 +92,9 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 	}
 	if host.Token != a.request.Join.Token {
 		return badPrior("it came from another join token", nil)
+	}
+	if a.again && a.prior.ID != host.ID {
+		return badPrior("its agent is not the one that joined by this secret and these keys", nil)
 	}
 	a.prior = &host
 	return nil
@@ -117,7 +120,13 @@ func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checke
 		a.hidden = h.stranger(a)
 		return err
 	}
-	return a.provePrior(ck, view)
+	if err := a.provePrior(ck, view); err != nil || a.prior != nil || a.kind() != identity.KindAgent {
+		return err
+	}
+	if err := h.recall(ctx, a, ck, resource.MethodIAM, a.token.Metadata.Name, a.token.UID, a.caller.RoleID); err != nil {
+		return err
+	}
+	return a.stands(view)
 }
 
 func (a *arrival) allowed() error {
@@ -145,7 +154,10 @@ func notAdmitted() *fault.Fault {
 // authenticateSecret accepts a secret, whose use the admission counts, or a credential that is still valid.
 func (h *Hosts) authenticateSecret(ctx context.Context, a *arrival, ck proof.Checked, view document.View) error {
 	if a.request.Secret != "" {
-		if err := h.proveSecret(ctx, a); err != nil {
+		if err := h.proveSecret(ctx, a, ck); err != nil {
+			return err
+		}
+		if err := a.stands(view); err != nil {
 			return err
 		}
 	}
@@ -167,7 +179,8 @@ func (h *Hosts) authenticateSecret(ctx context.Context, a *arrival, ck proof.Che
 // proveSecret looks a secret up by its hash: one read, whatever there is. Nothing secret is compared, so there is no
 // comparison to be timed: how a hash that somebody looks up differs from those stored tells nothing about a secret of 32
 // random bytes, and a token's name is compared only with that of a secret that was right.
-func (h *Hosts) proveSecret(ctx context.Context, a *arrival) error {
+// Keys that are proved beside it cost one read more, also whatever there is.
+func (h *Hosts) proveSecret(ctx context.Context, a *arrival, ck proof.Checked) error {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(a.request.Secret, resource.SecretPrefix))
 	if err != nil || !strings.HasPrefix(a.request.Secret, resource.SecretPrefix) || len(raw) != 32 {
 		return badSecret("it has not the form of one")
@@ -177,7 +190,10 @@ func (h *Hosts) proveSecret(ctx context.Context, a *arrival) error {
 	if err != nil {
 		return err
 	}
-	if known.Token != a.request.Join.Token || known.Uses < 1 || !known.Expires.After(a.now) {
+	if err := h.recall(ctx, a, ck, resource.MethodToken, hash); err != nil {
+		return err
+	}
+	if known.Token != a.request.Join.Token || known.Uses < 1 && !a.again || !known.Expires.After(a.now) {
 		return badSecret(fmt.Sprintf("it is of token %q, with %d uses left until %s", known.Token, known.Uses, known.Expires))
 	}
 	a.secret, a.proven = hash, true

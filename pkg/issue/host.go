@@ -34,6 +34,7 @@ type Bound struct {
 var (
 	ErrRemoved = errors.New("the agent's record is gone")
 	ErrSecret  = errors.New("no such secret with uses left")
+	ErrJoining = errors.New("the same keys have joined meanwhile")
 )
 
 // TakenError is a store's error for a target that another agent holds.
@@ -47,9 +48,12 @@ type HostStore interface {
 	Token(ctx context.Context, name string) (t resource.Token, found bool, err error)
 	// HashedSecret returns what is known of a token's secret by its hash; the zero value when there is none.
 	HashedSecret(ctx context.Context, hash string) (Secret, error)
+	// Joined returns the agent that joined by evidence and keys, see [Joined]; the zero value when there is none. An agent
+	// that was removed has left only its id.
+	Joined(ctx context.Context, key string, now time.Time) (Joined, error)
 	// Admit writes, in one transaction, intent and single use, the agent's record, its claims of targets and the
-	// use of a secret, and takes or keeps a place within each bound. ErrUsed, *TakenError, *FullError, ErrRemoved or
-	// ErrSecret when a condition is not met; then nothing is written.
+	// use of a secret, and takes or keeps a place within each bound. ErrUsed, *TakenError, *FullError, ErrRemoved,
+	// ErrSecret or ErrJoining when a condition is not met; then nothing is written.
 	Admit(context.Context, Admission) error
 	// Quarantine writes single use, the claim of a target that is taken, and its event in one transaction.
 	Quarantine(ctx context.Context, a Admission, taken identity.Target, e audit.Event) error
@@ -66,6 +70,13 @@ type Secret struct {
 	Expires time.Time
 }
 
+// Joined is an agent that joined by evidence and keys.
+type Joined struct {
+	Agent   string        // its id, "" for none
+	Host    identity.Host // as it was last admitted; zero when the agent was removed
+	Expires time.Time     // of its certificate
+}
+
 // Admission is what is written when a host is admitted.
 type Admission struct {
 	Intent  Intent
@@ -78,6 +89,8 @@ type Admission struct {
 	Same    bool              // for a renewal: the agent is there by this very token, not by an earlier one of its name
 	Bounds  []Bound           // the agent needs a place within each
 	Places  time.Time         // until when it has them
+	Repeat  string            // names evidence and keys, so that they may join again, see [Joined]; "" for not
+	Stale   string            // the agent that joined by them before, and was removed
 	InForce bool              // the renewal is of a certificate in force: it needs no place where none is left
 }
 
@@ -114,6 +127,10 @@ type arrival struct {
 	prior   *identity.Host // the previous credential, verified
 	lapsed  bool           // prior has expired
 	secret  string         // hex SHA-256
+	holds   bool           // both keys are proved
+	repeat  string         // names evidence and keys
+	again   bool           // prior is not shown, but what these keys joined as before by the same evidence
+	stale   string         // what they joined as was removed
 	host    identity.Host
 }
 
@@ -128,6 +145,9 @@ func (h *Hosts) Issue(ctx context.Context, r proof.HostRequest) (wire.HostCreden
 		return wire.HostCredential{}, err
 	}
 	if err := h.config.MAC.Verify(ctx, ck.Message, ck.MAC); err != nil {
+		return wire.HostCredential{}, err
+	}
+	if err := a.proveKeys(ck); err != nil {
 		return wire.HostCredential{}, err
 	}
 	cred, err := h.judged(ctx, a, ck)
@@ -208,8 +228,11 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	}
 	admission := Admission{
 		Intent: Intent{Certificate: a.host.Certificate, Subject: a.host.ID, Digest: d, At: a.now, Used: ck.UsedKey()},
-		Host:   a.host, Renewal: a.prior != nil, Dropped: a.dropped(), Secret: a.secret, Expires: l.Until(),
-		Token: a.token.UID, Same: a.secret == "", Bounds: a.bounds(), Places: a.now.Add(certs.MaxHostLife), InForce: a.prior != nil && !a.lapsed,
+		Host:   a.host, Renewal: a.prior != nil, Dropped: a.dropped(), Expires: l.Until(),
+		Token: a.token.UID, Same: a.secret == "" || a.again, Bounds: a.bounds(), Places: a.now.Add(certs.MaxHostLife), InForce: a.prior != nil && !a.lapsed,
+	}
+	if !a.again {
+		admission.Secret, admission.Repeat, admission.Stale = a.secret, a.repeat, a.stale
 	}
 	err = h.config.Store.Admit(ctx, admission)
 	if full, ok := errors.AsType[*FullError](err); ok {
@@ -224,6 +247,10 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	case errors.Is(err, ErrSecret): // another used it up meanwhile
 		a.proven = false
 		return badSecret("another join used it up")
+	case errors.Is(err, ErrJoining):
+		f := fault.New(fault.Unavailable, "the same keys have joined a moment ago", "try again: they are let in as the same agent").Because(err)
+		f.RetryAfter = time.Second
+		return f
 	case errors.Is(err, ErrRemoved):
 		return fault.Newf(fault.Denied, "empty the agent's state directory and join again", "%s was removed by an administrator, or its join token was deleted", a.host.ID)
 	default:
@@ -259,7 +286,7 @@ func (h *Hosts) quarantine(ctx context.Context, a *arrival, admission Admission,
 
 func admitted(a *arrival) audit.Type {
 	switch {
-	case a.prior != nil:
+	case a.prior != nil && !a.again:
 		return audit.AgentRenew
 	case a.host.Kind == identity.KindProxy:
 		return audit.ProxyJoin
@@ -272,6 +299,9 @@ func (h *Hosts) event(a *arrival, t audit.Type, decision string) audit.Event {
 	e.Cluster, e.Source, e.RequestID, e.SourceIP, e.DecisionID = h.config.Cluster, sourceHost, a.request.RequestID, a.request.SourceIP, decision
 	e.Actor = outsider(a.caller)
 	e.Data = map[string]string{"token": clip(a.request.Join.Token), "claimed": clip(strings.Join(a.request.Join.Targets, " ")), "method": a.method()}
+	if a.again {
+		e.Data["repeated"] = "true"
+	}
 	if a.caller.Account != "" {
 		e.Data["aws"] = proof.Name(a.caller)
 	}

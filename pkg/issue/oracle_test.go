@@ -95,6 +95,17 @@ func TestSec_S61_AWrongSecretGetsOneAnswer(t *testing.T) {
 			t.Errorf("%s: the tables went from %s to %s", name, before, after)
 		}
 	}
+	for name, w := range wrong { // nor does it help to prove some keys
+		r := newKeyed(t).ask(t, m, "", func(r *proof.HostRequest) {
+			r.Join.Token, r.Join.Targets, r.Secret = w.token, []string{w.target}, w.secret
+		})
+		before := m.store.contents()
+		m.store.calls = nil
+		_, err := m.hosts.Issue(t.Context(), r)
+		if d := cmp.Diff([]string{"HashedSecret", "Joined"}, m.store.calls); told(t, err) != one || d != "" || m.store.contents() != before {
+			t.Errorf("%s, with keys: told %s, %s", name, told(t, err), d)
+		}
+	}
 	r := m.ask(t, &machine{}, "", func(r *proof.HostRequest) { bySecret(r); r.Secret = "no secret" })
 	if _, err := m.hosts.Issue(t.Context(), r); told(t, err) != one {
 		t.Errorf("what is no secret: %s, others %s", told(t, err), one)

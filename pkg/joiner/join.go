@@ -90,6 +90,9 @@ func Join(ctx context.Context, api API, claim Claim, keys Keys, prior *Credentia
 	for _, t := range claim.Targets {
 		request.Targets = append(request.Targets, t.String())
 	}
+	if request.Holds, err = keys.prove(challenge.Challenge, hash); err != nil {
+		return none, err
+	}
 	if prior != nil {
 		if request.Prior, err = prior.prove(challenge.Challenge, hash); err != nil {
 			return none, err
@@ -140,6 +143,18 @@ func (k Keys) spki() (sshKey, tlsKey []byte, err error) {
 	return sshKey, tlsKey, nil
 }
 
+// prove signs the challenge with both keys: if the answer is lost, they are let in again as the same host.
+func (k Keys) prove(challenge, keys string) (p wire.KeyProof, err error) {
+	digest := certs.KeysDigest(challenge, keys)
+	if p.SSH, err = ecdsa.SignASN1(rand.Reader, k.SSH, digest[:]); err != nil {
+		return p, fmt.Errorf("proving the SSH key: %w", err)
+	}
+	if p.TLS, err = ecdsa.SignASN1(rand.Reader, k.TLS, digest[:]); err != nil {
+		return p, fmt.Errorf("proving the TLS key: %w", err)
+	}
+	return p, nil
+}
+
 // prove signs the challenge with the previous credential's key.
 func (c *Credential) prove(challenge, keys string) (wire.PriorCredential, error) {
 	key, ok := c.TLS.PrivateKey.(*ecdsa.PrivateKey)
@@ -161,7 +176,7 @@ func Open(w wire.HostCredential, kind string, keys Keys, documents Documents, no
 		err = fmt.Errorf("opening the documents that came with the credential: %w", err)
 		if errors.Is(err, document.ErrPin) {
 			return nil, fault.New(fault.Denied, "ca_pin is not the root key of the cluster that answered",
-				"compare ca_pin and api with the cluster's; then have an administrator free what was claimed (such as stile rm node/NAME) and, for method token, make a new token").Because(err)
+				"compare ca_pin and api with the cluster's, and start the agent again: its keys are let in again, with the same secret while that is valid").Because(err)
 		}
 		return nil, err
 	}

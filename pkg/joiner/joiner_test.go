@@ -194,6 +194,31 @@ func TestARenewerJoinsOnceAndRenewsAtTwoThirds(t *testing.T) {
 	})
 }
 
+// TestSec_S66_EveryJoinProvesBothKeys, the same ones as long as no answer has come.
+func TestSec_S66_EveryJoinProvesBothKeys(t *testing.T) {
+	a, keys := newAuthority(t), newKeys(t)
+	r := renewer(t, a, keys, document.NewHolder("", ""), nil)
+	a.refusal = errors.New("the answer is lost")
+	if err := r.Renew(t.Context()); !errors.Is(err, a.refusal) {
+		t.Fatal(err)
+	}
+	a.refusal = nil
+	for range 2 { // the second is a renewal
+		if err := r.Renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, said := range a.asked() {
+		digest := certs.KeysDigest(said.Join.Challenge, certs.KeysHash(said.Join.SSHKey, said.Join.TLSKey))
+		if !ecdsa.VerifyASN1(&keys.SSH.PublicKey, digest[:], said.Join.Holds.SSH) || !ecdsa.VerifyASN1(&keys.TLS.PublicKey, digest[:], said.Join.Holds.TLS) {
+			t.Errorf("join %d does not prove its keys", i)
+		}
+	}
+	if len(a.asked()) != 3 {
+		t.Errorf("%d joins", len(a.asked()))
+	}
+}
+
 // pass lets time pass in a bubble and everything come to rest.
 func pass(d time.Duration) {
 	<-time.After(d)

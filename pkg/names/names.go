@@ -56,6 +56,7 @@ const (
 	// Table secrets.
 	TokenHash = "token_hash" // pk token_hash#<hex SHA-256 of the secret>, sk token
 	Used      = "used"       // pk used#<hex SHA-256 of a challenge>, sk used: single use of evidence
+	Joined    = "joined"     // pk joined#<hex SHA-256 of evidence and keys>, sk joined: the agent that joined by them
 	Nonce     = "nonce"      // pk nonce#<key id>#<nonce>, sk nonce: idempotency of writing API calls
 
 	// Table ledger.

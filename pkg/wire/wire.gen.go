@@ -97,6 +97,9 @@ type JoinIAMRequest struct {
 type JoinRequest struct {
 	Challenge string `json:"challenge"`
 
+	// Holds Proof of both keys: signatures (ECDSA, DER) by each of them over SHA-256 of "stile-keys-v1\n", the challenge, "\n" and the keys hash. Keys that were proved are let in again under the id and names of their first join, for at most 7 days and while its secret is valid: so an answer that was lost costs neither.
+	Holds KeyProof `json:"holds,omitempty,omitzero"`
+
 	// Labels labels it claims
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
 
@@ -122,6 +125,12 @@ type JoinTokenRequest struct {
 
 	// Secret the token's secret; not needed with a prior credential
 	Secret string `json:"secret,omitempty,omitzero"`
+}
+
+// KeyProof Proof of both keys: signatures (ECDSA, DER) by each of them over SHA-256 of "stile-keys-v1\n", the challenge, "\n" and the keys hash. Keys that were proved are let in again under the id and names of their first join, for at most 7 days and while its secret is valid: so an answer that was lost costs neither.
+type KeyProof struct {
+	SSH []byte `json:"ssh"`
+	TLS []byte `json:"tls"`
 }
 
 // LoginIAMRequest defines model for LoginIAMRequest.

@@ -128,6 +128,9 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 		return err
 	}
 	agent["places"] = table.String(store.Listed(places))
+	if a.Repeat != "" {
+		add(s.joined(a), issue.ErrJoining)
+	}
 	switch {
 	case a.Renewal && a.Same && a.Token != "":
 		same := table.Item{":uid": table.String(a.Token)}
