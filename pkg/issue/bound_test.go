@@ -11,6 +11,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/proof"
 	"github.com/stile-dev/stile/pkg/resource"
 )
@@ -119,14 +120,7 @@ func TestANewSecretBringsAnExpiredAgentBack(t *testing.T) {
 	again := m.store.tokens["secret"]
 	again.UID = "u2"
 	m.store.tokens["secret"] = again
-	view, err := m.Fresh(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	from := view.Head.Policy
-	from.Counter++
-	deleted := document.Revocations{Before: []document.Before{{ID: "lck_1", Target: "token", Value: "secret", Version: from}}}
-	m.Revoke(deleted)
+	m.Bar(identity.Ref{Target: "token", Value: "secret"})
 	inForce := *mc
 	m.refused(t, &inForce, "", fault.Unauthenticated, "revoked", bySecret)
 	m.Now = m.Now.Add(25 * time.Hour)
@@ -146,14 +140,9 @@ func TestSec_S62_DeletingATokenEndsWhatCameInByIt(t *testing.T) {
 	mc := &machine{}
 	m.join(t, mc, keyNode, nil)
 	m.join(t, &machine{}, "", bySecret)
+	m.Bar(identity.Ref{Target: "token", Value: "nodes"})
 	view, err := m.Fresh(t.Context())
 	if err != nil {
-		t.Fatal(err)
-	}
-	from := view.Head.Policy
-	from.Counter++
-	m.Revoke(document.Revocations{Before: []document.Before{{ID: "lck_1", Target: "token", Value: "nodes", Version: from}}})
-	if view, err = m.Fresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for id, a := range m.store.agents {

@@ -25,7 +25,7 @@ func (a *arrival) proveKeys(ck proof.Checked) error {
 	}
 	digest := certs.KeysDigest(a.request.Join.Challenge, ck.Keys)
 	if !ecdsa.VerifyASN1(ck.SSH, digest[:], shown.SSH) || !ecdsa.VerifyASN1(ck.TLS, digest[:], shown.TLS) {
-		return fault.New(fault.Unauthenticated, "the keys did not sign this challenge", "sign it with both keys, or leave the proof out").With("join.holds", "not by these keys")
+		return fault.New(fault.Unauthenticated, "the keys did not sign this challenge", "leave the proof out, or sign the challenge with both keys").With("join.holds", "not by these keys")
 	}
 	a.holds = true
 	return nil
