@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -105,8 +106,9 @@ func (d *Decider) decide(s document.State, user identity.User, target identity.T
 		policy.Target{Kind: target.Kind, Name: target.Name, Scope: host.Scope, Labels: host.Labels}, use)
 }
 
-// maxTrace is how much of a trace goes into an audit event, in bytes of JSON.
-const maxTrace = 6 << 10
+// maxTrace is how much of a trace goes into an audit event, in bytes of JSON: whoever is refused again and again
+// must not fill anything by having many roles.
+const maxTrace = 2 << 10
 
 // Denial is why a user was not admitted, with what the decision rests on. Its fault is what the user sees.
 type Denial struct {
@@ -120,16 +122,39 @@ func (d *Denial) Error() string { return d.fault.Error() }
 // Unwrap returns the fault.
 func (d *Denial) Unwrap() error { return d.fault }
 
-// Details lists what the audit event of the decision should hold.
+// Details lists what the audit event of the decision should hold: of a long trace the denials and what else there is
+// room for, with the number of all steps.
 func (d *Denial) Details() map[string]string {
 	if len(d.trace) == 0 {
 		return nil
 	}
-	b, err := json.Marshal(d.trace)
-	if err != nil || len(b) > maxTrace {
-		return map[string]string{"roles_asked": strconv.Itoa(len(d.trace))}
+	steps := slices.Clone(d.trace)
+	slices.SortStableFunc(steps, func(a, b policy.Step) int { return first(a) - first(b) })
+	short := make([]json.RawMessage, 0, len(steps))
+	size := len("[]")
+	for _, s := range steps {
+		b, err := json.Marshal(s)
+		if size += len(b) + len(","); err != nil || size > maxTrace {
+			break
+		}
+		short = append(short, b)
 	}
-	return map[string]string{"trace": string(b)}
+	out := map[string]string{}
+	if b, err := json.Marshal(short); err == nil && len(short) > 0 {
+		out["trace"] = string(b)
+	}
+	if len(short) < len(steps) {
+		out["steps"] = strconv.Itoa(len(steps))
+	}
+	return out
+}
+
+// first sorts denials before what else a trace holds.
+func first(s policy.Step) int {
+	if s.Effect == policy.Denies {
+		return 0
+	}
+	return 1
 }
 
 // refuse gives a denial its id.

@@ -29,7 +29,6 @@ import (
 	"github.com/stile-dev/stile/agent/sshd"
 	"github.com/stile-dev/stile/agent/state"
 	"github.com/stile-dev/stile/agent/status"
-	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/revoked"
@@ -102,6 +101,7 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 		return err
 	}
 	defer a.spool.Close()
+	defer a.sessions.Close()
 	return a.run(ctx)
 }
 
@@ -244,47 +244,6 @@ func (a *agent) documentsArrived() {
 	if a.sessions != nil {
 		a.sessions.Recheck()
 	}
-}
-
-// accept takes documents that a proxy pushed. A refusal is recorded, because somebody offered the document.
-func (a *agent) accept(documents []document.Signed) {
-	err := a.shelf.Accept(documents...)
-	a.documentsArrived()
-	if err == nil || document.Overtaken(err) || errors.Is(err, document.ErrLists) {
-		return // of lists that didn't come along the proxy hears by what is held, and sends them
-	}
-	a.log.Warn("Document refused", "error", err)
-	if !a.refusals.first(err) {
-		return
-	}
-	e := audit.New(audit.DocumentRefused, rand.Reader, time.Now())
-	e.Actor, e.Outcome, e.Reason = "agent/"+a.host().ID, audit.Denied, err.Error()
-	if err := a.spool.Record(e); err != nil {
-		a.log.Error("Audit event not kept", "type", string(e.Type), "error", err)
-	}
-}
-
-// refusals remembers which refusals were recorded lately, so that repetitions don't fill the spool.
-type refusals struct {
-	mu   sync.Mutex
-	seen map[string]time.Time
-}
-
-// repeat is for how long the same refusal isn't recorded again.
-const repeat = time.Minute
-
-func (r *refusals) first(err error) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	if at, ok := r.seen[err.Error()]; ok && now.Sub(at) < repeat {
-		return false
-	}
-	if r.seen == nil || len(r.seen) > 100 {
-		r.seen = map[string]time.Time{}
-	}
-	r.seen[err.Error()] = now
-	return true
 }
 
 // addrs are the proxies known from the configuration and from the last join.

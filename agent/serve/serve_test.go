@@ -78,10 +78,3 @@ func TestAnAgentIsNotStartedForWhatItCannotServe(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
-
-func TestTheSameRefusalIsRecordedOnceAMinute(t *testing.T) {
-	var r refusals
-	if a, b := r.first(io.EOF), r.first(io.EOF); !a || b || !r.first(io.ErrUnexpectedEOF) {
-		t.Errorf("%v %v", a, b)
-	}
-}

@@ -1,58 +1,128 @@
 package session
 
 import (
+	"fmt"
+	"strconv"
 	"sync"
 	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/ration"
 )
 
-// How many denials of one user are recorded in a span of time.
 const (
-	denialsEach = 10
-	denialsSpan = time.Minute
+	// Of one user so many denials are recorded at once, and one more each time that denialEvery has passed.
+	denialBurst = 10
+	denialEvery = 30 * time.Second
+	// maxUsers is of how many users at once the denials are rationed and counted apart from others'.
+	maxUsers = 256
+	// denialSize is how many bytes the event of a denial may take.
+	denialSize = 4 << 10
+	// countEvery is how often it is recorded how many denials weren't.
+	countEvery = 5 * time.Minute
 )
+
+// others stands for the users who aren't counted apart. No user has this name.
+const others = ""
 
 // denials keeps users who are refused again and again from filling the journal, in which the sessions of others need
-// room.
+// room, and counts what it leaves out.
 type denials struct {
-	mu sync.Mutex
-	of map[string]*tries // by user, as proven by a certificate
+	ration *ration.Ration[string] // by user, as proven by a certificate
+
+	mu     sync.Mutex
+	left   map[string]*count // out of the journal, by user
+	timer  *time.Timer       // nil when nothing is to be counted
+	closed bool
 }
 
-type tries struct {
-	since               time.Time
-	recorded, forgotten int
+type count struct {
+	since time.Time
+	n     int
 }
 
-// next reports whether to record a denial, and how many of the user's went unrecorded since the last one that was.
-func (d *denials) next(user string, now time.Time) (forgotten int, record bool) {
+// deny records the denial of a user, or counts it. It reports whether there is an event.
+func (r *Register) deny(user string, e audit.Event) bool {
+	if _, ok := r.denied.ration.Take(user, time.Now()); ok {
+		err := r.config.Journal.Note(fit(e, denialSize))
+		if err == nil {
+			return true
+		}
+		r.config.Log.Warn("Denial not recorded, only counted", "user", user, "error", err)
+	}
+	r.leaveOut(user)
+	return false
+}
+
+// leaveOut counts a denial that isn't recorded.
+func (r *Register) leaveOut(user string) {
+	d := &r.denied
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := d.of[user]
-	if t == nil {
-		d.sweep(now)
-		t = &tries{since: now}
-		d.of[user] = t
+	if d.closed {
+		r.config.Log.Warn("Denial neither recorded nor counted, as the agent is stopping", "user", user)
+		return
 	}
-	if now.Sub(t.since) >= denialsSpan {
-		t.since, t.recorded = now, 0
+	c := d.left[user]
+	if c == nil && len(d.left) >= maxUsers {
+		user = others
+		c = d.left[others]
 	}
-	if t.recorded >= denialsEach {
-		t.forgotten++
-		return 0, false
+	if c == nil {
+		c = &count{since: r.config.Gate.Now()}
+		d.left[user] = c
 	}
-	t.recorded++
-	forgotten, t.forgotten = t.forgotten, 0
-	return forgotten, true
+	c.n++
+	if d.timer == nil {
+		d.timer = time.AfterFunc(countEvery, r.count)
+	}
 }
 
-// sweep forgets users who were quiet, except those with unrecorded denials still to be reported.
-func (d *denials) sweep(now time.Time) {
-	if d.of == nil {
-		d.of = map[string]*tries{}
+// count records how many denials of whom weren't recorded. What finds no room is counted on.
+func (r *Register) count() {
+	d := &r.denied
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.timer = nil
+	if d.closed {
+		return
 	}
-	for user, t := range d.of {
-		if t.forgotten == 0 && now.Sub(t.since) >= denialsSpan {
-			delete(d.of, user)
+	for name, c := range d.left {
+		if err := r.config.Journal.Note(r.counted(name, *c)); err != nil {
+			r.config.Log.Warn("Number of unrecorded denials not recorded yet", "user", name, "denials", c.n, "error", err)
+			continue
 		}
+		delete(d.left, name)
 	}
+	if len(d.left) > 0 {
+		d.timer = time.AfterFunc(countEvery, r.count)
+	}
+}
+
+// counted is the event that says how many denials of a user weren't recorded.
+func (r *Register) counted(name string, c count) audit.Event {
+	e := audit.New(audit.SessionDenialsCounted, r.config.Entropy, r.config.Gate.Now())
+	whom := "other users"
+	e.Actor = "agent/" + r.config.Host().ID
+	if name != others {
+		whom, e.Actor = "user "+name, "user/"+name
+	}
+	e.Outcome, e.Reason = audit.Denied, fmt.Sprintf("%d refusals of %s were not written one by one", c.n, whom)
+	e.Data = map[string]string{"denials": strconv.Itoa(c.n), "since": c.since.UTC().Format(time.RFC3339)}
+	return e
+}
+
+// Close records what has been counted and not been recorded yet. Denials that come later are only logged.
+func (r *Register) Close() {
+	d := &r.denied
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	d.closed = true
+	for name, c := range d.left {
+		r.record(r.counted(name, *c))
+	}
+	clear(d.left)
 }

@@ -69,15 +69,15 @@ var bulky = []string{"trace", "traits", "labels", "command"}
 // maxReason is how much of a reason an event keeps, in bytes.
 const maxReason = 2 << 10
 
-// fit keeps an event below the largest size and names what it left out.
-func fit(e audit.Event) audit.Event {
+// fit keeps an event below a size, as far as leaving out what is bulky can, and names what it left out.
+func fit(e audit.Event, size int) audit.Event {
 	if e.Reason = strings.ToValidUTF8(e.Reason, "?"); len(e.Reason) > maxReason {
 		e.Reason = strings.ToValidUTF8(clip(e.Reason, maxReason), "") + " …"
 	}
 	var left []string
 	for _, name := range bulky {
 		b, err := json.Marshal(e)
-		if err != nil || len(b) <= audit.MaxSize-512 { // room for what the journal adds
+		if err != nil || len(b) <= size-512 { // room for what the journal adds
 			break
 		}
 		if value, ok := e.Data[name]; ok {
@@ -93,7 +93,7 @@ func fit(e audit.Event) audit.Event {
 
 // record keeps an event; one that can't be kept is logged, as there is nobody left to tell.
 func (r *Register) record(e audit.Event) {
-	if err := r.config.Journal.Record(fit(e)); err != nil {
+	if err := r.config.Journal.Record(fit(e, audit.MaxSize)); err != nil {
 		r.config.Log.Error("Audit event not kept", "type", string(e.Type), "session_id", e.SessionID, "error", err)
 	}
 }

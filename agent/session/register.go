@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/ration"
 )
 
 // Service serves streams to targets of one kind. It is registered by that kind.
@@ -51,8 +51,12 @@ type Gate interface {
 type Journal interface {
 	// Room fails when there is no room for a new session's events.
 	Room() error
-	// Record keeps an event.
+	// Scarce reports that there is little room left, which the users' sessions have to share.
+	Scarce() bool
+	// Record keeps an event of a session.
 	Record(audit.Event) error
+	// Note keeps an event that is no session's, and fails when that would take room that sessions may need.
+	Note(audit.Event) error
 }
 
 // Config is what a register needs. Gate, Journal and Host are required.
@@ -69,6 +73,7 @@ type Config struct {
 type Register struct {
 	config Config
 	denied denials
+	scarce *ration.Ration[string] // of sessions, while room for their events is
 
 	mu   sync.Mutex
 	live map[*Access]struct{}
@@ -82,7 +87,11 @@ func New(c Config) *Register {
 	if c.Entropy == nil {
 		c.Entropy = rand.Reader
 	}
-	return &Register{config: c, live: map[*Access]struct{}{}}
+	return &Register{
+		config: c, live: map[*Access]struct{}{},
+		denied: denials{ration: ration.New[string](denialEvery, denialBurst, maxUsers), left: map[string]*count{}},
+		scarce: ration.New[string](scarceEvery, scarceBurst, maxUsers),
+	}
 }
 
 // Request is a user, proven by a protocol, who wants to use a target.
@@ -122,28 +131,46 @@ func (r *Register) Admit(ctx context.Context, q Request) (*Access, error) {
 }
 
 // Refuse records that a user, whom a protocol has proven, was not admitted, and returns the fault for the user. Of a user
-// who tries on and on, only some are recorded, with the number of those between: nobody fills the journal.
+// who tries on and on, some are recorded one by one and the others counted: nobody fills the journal.
 func (r *Register) Refuse(q Request, cause error) *fault.Fault {
 	f := *fault.From(cause)
 	if f.DecisionID == "" {
 		f.DecisionID = identity.NewID("dec", r.config.Entropy, r.config.Gate.Now())
 	}
 	q.Hint.Target = r.config.Host().Named(q.Hint.Target)
-	unrecorded, record := r.denied.next(q.User.Name, time.Now())
-	if !record {
-		f.DecisionID = "" // there is no event by that name
-		return f.Because(cause)
-	}
 	e := r.event(audit.SessionDenied, q)
-	if unrecorded > 0 {
-		e.Data["denials_between"] = strconv.Itoa(unrecorded)
-	}
 	e.DecisionID, e.Outcome, e.Reason = f.DecisionID, audit.Denied, f.Message
 	describe(&e, r.config.Host(), q.User, policy.Decision{})
 	details(&e, cause)
-	r.record(e)
+	if !r.deny(q.User.Name, e) {
+		f.DecisionID = "" // there is no event by that name
+		return f.Because(cause)
+	}
 	r.config.Log.Info("Session denied", "decision_id", f.DecisionID, "user", q.User.Name, "target", q.Hint.Target.String(), "code", string(f.Code), "reason", f.Message)
 	return f.Because(cause)
+}
+
+// While room for events is scarce, a user may begin so many sessions at once, and one more each time that scarceEvery has
+// passed. Their events, of at most some 32 KiB a session, then leave others room for hours.
+const (
+	scarceBurst = 20
+	scarceEvery = 10 * time.Second
+)
+
+// room fails with a fault when a user may begin no session, because its events could not be kept or would take the room
+// of other users' sessions.
+func (r *Register) room(user string) error {
+	if err := r.config.Journal.Room(); err != nil {
+		return err
+	}
+	if !r.config.Journal.Scarce() {
+		return nil
+	}
+	if _, ok := r.scarce.Take(user, time.Now()); !ok {
+		return fault.New(fault.RateLimited, "too many sessions for a node whose audit spool is filling up",
+			"try again in some seconds; restore the agent's connection to a proxy, and the proxy's to the control plane")
+	}
+	return nil
 }
 
 // Recheck decides again about everyone. Call it whenever documents have arrived; it doesn't wait.

@@ -83,7 +83,10 @@ func (s *Session) Start(data map[string]string) error {
 	if s.reason != nil {
 		return s.reason
 	}
-	if err := r.config.Journal.Record(fit(e)); err != nil {
+	if err := r.room(s.access.request.User.Name); err != nil {
+		return err
+	}
+	if err := r.config.Journal.Record(fit(e, audit.MaxSize)); err != nil {
 		if _, ok := errors.AsType[*fault.Fault](err); ok {
 			return err
 		}
@@ -203,12 +206,15 @@ func (s *Session) End(result Result) {
 	r.record(e)
 }
 
-// Deny journals that the session was refused after its user had been admitted, and returns the fault for the user.
+// Deny journals that the session was refused after its user had been admitted, as [Register.Refuse] does, and returns the
+// fault for the user.
 func (s *Session) Deny(cause error) *fault.Fault {
 	r := s.access.register
 	f := *fault.From(cause)
 	e := r.event(audit.SessionDenied, s.access.request)
 	e.SessionID, e.Outcome, e.Reason, e.DecisionID = s.id, audit.Denied, f.Message, f.DecisionID
-	r.record(e)
+	if !r.deny(s.access.request.User.Name, e) {
+		f.DecisionID = "" // there is no event by that name
+	}
 	return f.Because(cause)
 }

@@ -30,6 +30,8 @@ type world struct {
 	events   []audit.Event
 	full     error
 	broken   error
+	scarce   bool
+	crowded  error // of what is no session's
 	cages    []*cage
 	uncaged  error
 }
@@ -94,6 +96,18 @@ func (w *world) Again(_ identity.User, _ identity.Target, _ policy.Use, id strin
 func (w *world) Now() time.Time { return time.Now() }
 
 func (w *world) Room() error { w.mu.Lock(); defer w.mu.Unlock(); return w.full }
+
+func (w *world) Scarce() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.scarce }
+
+func (w *world) Note(e audit.Event) error {
+	w.mu.Lock()
+	crowded := w.crowded
+	w.mu.Unlock()
+	if crowded != nil {
+		return crowded
+	}
+	return w.Record(e)
+}
 
 func (w *world) Record(e audit.Event) error {
 	w.mu.Lock()
@@ -209,42 +223,6 @@ func TestARefusalIsAnEventWithAnID(t *testing.T) {
 	if _, err := w.Register.Admit(t.Context(), ada(nil)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("without room: %v", err)
 	}
-}
-
-// Somebody who may do nothing must not fill the journal, in which others' sessions need room.
-func TestOfAUserWhoTriesOnAndOnSomeDenialsAreRecordedAndTheRestCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld()
-		try := func(name string) {
-			t.Helper()
-			q := ada(nil)
-			q.User.Name = name
-			f := w.Refuse(q, fault.New(fault.Denied, "access denied: no role", "ask"))
-			events := w.of(audit.SessionDenied)
-			if last := events[len(events)-1]; f.Code != fault.Denied || f.DecisionID != "" && f.DecisionID != last.DecisionID {
-				t.Errorf("%+v, the newest event is %+v", f, last)
-			}
-		}
-		for range 1000 {
-			try("mallory")
-		}
-		if n := len(w.of(audit.SessionDenied)); n != 10 {
-			t.Fatalf("%d events of 1000 tries", n)
-		}
-		try("ada")
-		if n := len(w.of(audit.SessionDenied)); n != 11 {
-			t.Error("another user's denial is not recorded")
-		}
-		<-time.After(time.Minute)
-		try("mallory")
-		if e := w.of(audit.SessionDenied); len(e) != 12 || e[11].Data["denials_between"] != "990" {
-			t.Errorf("%d events, the newest %+v", len(e), e[len(e)-1].Data)
-		}
-		try("mallory")
-		if e := w.of(audit.SessionDenied); len(e) != 13 || e[12].Data["denials_between"] != "" {
-			t.Errorf("%d events, the newest %+v", len(e), e[len(e)-1].Data)
-		}
-	})
 }
 
 func TestAConnectionIsCutThoughItsProcessesTakeLongToDie(t *testing.T) {

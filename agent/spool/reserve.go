@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -52,6 +53,21 @@ func (s *Spool) release() bool {
 	}
 	s.reserved = false
 	return os.Remove(filepath.Join(s.config.Dir, reserveName)) == nil
+}
+
+// Note keeps an event that is no session's, such as a denial, as long as less than half of the spool is taken: whoever
+// can only cause such events can't take the room of sessions.
+func (s *Spool) Note(e audit.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.record(e, s.config.Limit/2)
+}
+
+// Scarce reports whether more than half of the spool is taken.
+func (s *Spool) Scarce() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size() > s.config.Limit/2
 }
 
 // Room fails when what happens in a new session could not be recorded: the spool holds all that it may, or

@@ -71,3 +71,61 @@ func TestTheReserveTakesItsSpaceAndIsGivenToTheFirstWriteWithoutAny(t *testing.T
 		t.Errorf("the reserve after a write that failed: %v", err)
 	}
 }
+
+// TestSec_S65_WhatIsNoSessionsTakesNoMoreThanHalf: what users who may do nothing can cause leaves room for the sessions of
+// others, and gets none of the disk that is held back for these.
+func TestSec_S65_WhatIsNoSessionsTakesNoMoreThanHalf(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 8<<10)
+	noted := 0
+	for ; s.Note(event(noted)) == nil; noted++ {
+		if noted > 1000 {
+			t.Fatal("there is no end to it")
+		}
+	}
+	size := func() (n int64) {
+		for _, f := range segments(t, dir) {
+			info, err := os.Stat(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += info.Size()
+		}
+		return n
+	}
+	if n := size(); n > 4<<10 || noted < 5 {
+		t.Errorf("%d events take %d of 8192 bytes", noted, n)
+	}
+	if s.Scarce() {
+		t.Error("half of the room is called scarce")
+	}
+	if err := s.Room(); err != nil {
+		t.Errorf("no session has room: %v", err)
+	}
+	record(t, s, 0, 2)
+	if !s.Scarce() || s.Room() != nil {
+		t.Errorf("more than half is taken: scarce %v, %v", s.Scarce(), s.Room())
+	}
+	_, at, err := s.Next(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Acknowledge(at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSec_S65_WhatIsNoSessionsGetsNothingOfTheReserve: the reserve is for the ends of sessions.
+func TestSec_S65_WhatIsNoSessionsGetsNothingOfTheReserve(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, 0)
+	if err := s.Full(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Note(event(0)); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "reserve")); err != nil {
+		t.Errorf("the reserve is gone: %v", err)
+	}
+}

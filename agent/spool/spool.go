@@ -34,7 +34,7 @@ const (
 // Config says how much is kept and in whose name.
 type Config struct {
 	Dir     string          // made with 0700 when absent
-	Limit   int64           // bytes on disk past which no new session has room; 0 is 64 MiB. Sessions that run may use an eighth more
+	Limit   int64           // bytes on disk past which no new session has room; 0 is 64 MiB. Sessions that run may use an eighth more, what is no session's half
 	Stamp   func() Stamp    // whose events these are, asked for each event
 	Epoch   string          // changes when the agent starts
 	OnError func(err error) // told about failed syncs; nil logs
@@ -189,6 +189,11 @@ func (s *Spool) size() (n int64) {
 func (s *Spool) Record(e audit.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.record(e, s.config.Limit+s.config.Limit/8)
+}
+
+// record keeps an event when that makes the spool no larger than most.
+func (s *Spool) record(e audit.Event, most int64) error {
 	if s.closed {
 		return fmt.Errorf("recording %s: %w", e.Type, os.ErrClosed)
 	}
@@ -201,11 +206,11 @@ func (s *Spool) Record(e audit.Event) error {
 	if err != nil {
 		return fmt.Errorf("recording %s: %w", e.Type, err)
 	}
-	if s.size()+int64(len(line)) > s.config.Limit+s.config.Limit/8 {
-		return fault.New(fault.Unavailable, "the node's audit spool is full", "restore the agent's connection to a proxy, and the proxy's to the control plane")
-	}
 	line = append(line, '\n')
-	if err = s.append(line); err != nil && s.release() {
+	if s.size()+int64(len(line)) > most {
+		return fault.New(fault.Unavailable, "the node's audit spool has no room for this event", "restore the agent's connection to a proxy, and the proxy's to the control plane")
+	}
+	if err = s.append(line); err != nil && most > s.config.Limit && s.release() {
 		err = s.append(line)
 	}
 	if err != nil {

@@ -52,7 +52,7 @@ func (s *Server) serverConfig(ctx context.Context, c *connection) (*ssh.ServerCo
 		MaxAuthTries:            authTries,
 		ServerVersion:           "SSH-2.0-Stile",
 		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			return s.offered(key)
+			return c.offered(key)
 		},
 		VerifiedPublicKeyCallback: func(m ssh.ConnMetadata, _ ssh.PublicKey, p *ssh.Permissions, _ string) (*ssh.Permissions, error) {
 			return c.admit(ctx, m.User(), p)
@@ -65,13 +65,16 @@ func (s *Server) serverConfig(ctx context.Context, c *connection) (*ssh.ServerCo
 // offered looks at a key that was offered but not proven: it must be a certificate of this cluster, in force. What it
 // is offered for is judged by admit, so that a refusal of somebody who is known is an event, while nobody can have
 // events written in the name of a certificate that he does not hold.
-func (s *Server) offered(key ssh.PublicKey) (*ssh.Permissions, error) {
+func (c *connection) offered(key ssh.PublicKey) (*ssh.Permissions, error) {
+	if c.refused {
+		return nil, errRefused
+	}
 	cert, ok := key.(*ssh.Certificate)
 	if !ok {
 		return nil, errors.New("a plain key was offered; only certificates are accepted")
 	}
-	state := s.config.Documents.State()
-	user, err := certs.IdentifySSHUser(cert, state.Trust.CA(names.KeyUserSSH), state.Now(s.config.Now()))
+	state := c.server.config.Documents.State()
+	user, err := certs.IdentifySSHUser(cert, state.Trust.CA(names.KeyUserSSH), state.Now(c.server.config.Now()))
 	if err != nil {
 		return nil, banner(err)
 	}
@@ -80,11 +83,14 @@ func (s *Server) offered(key ssh.PublicKey) (*ssh.Permissions, error) {
 
 // admit decides, once the key was proven, and keeps the permissions of that very key. The address that a certificate
 // may be pinned to is only a hint here: a proxy that lies about it can only refuse or let through what holds everywhere
-// else.
+// else. One refusal a connection is judged: each further one costs its sender a connection.
 func (c *connection) admit(ctx context.Context, login string, p *ssh.Permissions) (*ssh.Permissions, error) {
 	who, ok := proven(p)
 	if !ok {
 		return nil, errors.New("no user was proven")
+	}
+	if c.refused {
+		return nil, errRefused
 	}
 	request := session.Request{
 		User: who.user, Expires: time.Unix(int64(who.cert.ValidBefore), 0), Hint: c.hint,
@@ -94,13 +100,18 @@ func (c *connection) admit(ctx context.Context, login string, p *ssh.Permissions
 	_, err := certs.VerifySSHUser(who.cert, state.Trust.CA(names.KeyUserSSH),
 		certs.SSHUse{Login: login, Source: c.hint.Source.Addr(), Now: state.Now(c.server.config.Now())})
 	if err != nil {
-		return nil, banner(c.server.config.Sessions.Refuse(request, err))
+		err = c.server.config.Sessions.Refuse(request, err)
+	} else {
+		c.access, err = c.server.config.Sessions.Admit(ctx, request)
 	}
-	if c.access, err = c.server.config.Sessions.Admit(ctx, request); err != nil {
+	if err != nil {
+		c.refused = true
 		return nil, banner(err)
 	}
 	return p, nil
 }
+
+var errRefused = errors.New("a user was refused on this connection, so no other is looked at")
 
 // banner shows a fault to the user before the refusal, in the words of the command line.
 func banner(err error) error {

@@ -19,6 +19,7 @@ type connection struct {
 	channels <-chan ssh.NewChannel
 	requests <-chan *ssh.Request
 	access   *session.Access // set when the user was admitted
+	refused  bool            // a proven user was; only the handshake touches it
 	login    string
 	hint     session.Hint
 

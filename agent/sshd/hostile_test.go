@@ -3,7 +3,9 @@ package sshd_test
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -21,6 +23,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"github.com/stile-dev/stile/agent/spool"
 	"github.com/stile-dev/stile/agent/sshd"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/certs/certstest"
@@ -519,4 +522,70 @@ func TestTerminalRequestsOfAnyShapeAreSurvived(t *testing.T) {
 			t.Errorf("TERM %q was taken", term)
 		}
 	}
+}
+
+// TestSec_S65_AFloodOfDeniedLoginsLeavesOthersTheirSessions: a user who may do nothing logs in on one connection after
+// another, with several certificates on each. The spool is a real one, to which no proxy is connected.
+func TestSec_S65_AFloodOfDeniedLoginsLeavesOthersTheirSessions(t *testing.T) {
+	const limit = 128 << 10
+	kept, err := spool.Open(spool.Config{
+		Dir: t.TempDir(), Limit: limit, Epoch: "e1", Stamp: func() spool.Stamp { return spool.Stamp{Cluster: "c", Source: "agent/a"} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	b := newBenchOn(t, kept)
+	var offers []ssh.Signer
+	for range 3 {
+		offers = append(offers, signer(t, b.cluster.User(tunneltest.User{
+			Identity: identity.User{Name: "mallory", UID: "usr_ffffffffffffffff"}, Logins: []string{"nobody"},
+		})))
+	}
+	const connections = 150
+	for range connections {
+		if _, _, err := b.try(b.me, offers...); err == nil {
+			t.Fatal("let in")
+		}
+	}
+	if out, _, status := run(t, b.login(), "echo on"); out != "on\n" || status != 0 {
+		t.Fatalf("another user's session: %q, %d", out, status)
+	}
+	until(t, "the end of the session", func() bool { return len(events(t, kept, audit.SessionEnd)) == 1 })
+	b.sessions.Close()
+	if starts := events(t, kept, audit.SessionStart); len(starts) != 1 || starts[0].Actor == "user/mallory" {
+		t.Errorf("begun: %+v", starts)
+	}
+	denied, counted := events(t, kept, audit.SessionDenied), events(t, kept, audit.SessionDenialsCounted)
+	left := fmt.Sprint(connections - len(denied))
+	if len(denied) > 15 || len(counted) != 1 || counted[0].Reason != left+" refusals of user mallory were not written one by one" {
+		t.Errorf("%d denials in the spool, and counted: %+v", len(denied), counted)
+	}
+	lines, _, err := kept.Next(1 << 20)
+	size := 0
+	for _, l := range lines {
+		size += len(l)
+	}
+	if err != nil || size > limit/2 {
+		t.Errorf("the spool holds %d bytes, %v", size, err)
+	}
+}
+
+// events are those of a type in a spool.
+func events(t *testing.T, s *spool.Spool, kind audit.Type) (out []audit.Event) {
+	t.Helper()
+	lines, _, err := s.Next(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range lines {
+		var e audit.Event
+		if err := json.Unmarshal(l, &e); err != nil {
+			t.Fatal(err)
+		}
+		if e.Type == kind {
+			out = append(out, e)
+		}
+	}
+	return out
 }

@@ -41,6 +41,10 @@ func (j *journal) Room() error {
 	return j.full
 }
 
+func (j *journal) Scarce() bool { return false }
+
+func (j *journal) Note(e audit.Event) error { return j.Record(e) }
+
 func (j *journal) Record(e audit.Event) error {
 	e.Cluster, e.Source = "c", "agent/a"
 	if err := e.Validate(); err != nil {
@@ -76,18 +80,27 @@ type bench struct {
 
 func newBench(t testing.TB, changes ...func(*sshd.Config)) *bench {
 	t.Helper()
+	kept := &journal{}
+	b := newBenchOn(t, kept, changes...)
+	b.journal = kept
+	return b
+}
+
+// newBenchOn makes a bench whose sessions are journaled elsewhere than in its own journal.
+func newBenchOn(t testing.TB, kept session.Journal, changes ...func(*sshd.Config)) *bench {
+	t.Helper()
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, cluster: tunneltest.New(t), journal: &journal{}, me: me.Username}
+	b := &bench{t: t, cluster: tunneltest.New(t), me: me.Username}
 	source := netip.MustParseAddrPort("192.0.2.7:5555")
 	b.source.Store(&source)
 	node, credential := b.cluster.Agent(nil, "web-1")
 	b.holder = b.cluster.Holder()
 	self := func() identity.Host { return node }
 	b.sessions = session.New(session.Config{
-		Gate: decide.New(decide.Config{Documents: b.holder, Host: self}), Journal: b.journal, Host: self, Cages: cages{},
+		Gate: decide.New(decide.Config{Documents: b.holder, Host: self}), Journal: kept, Host: self, Cages: cages{},
 	})
 	config := sshd.Config{HostKey: credential.Signer, Documents: b.holder, Sessions: b.sessions}
 	for _, change := range changes {

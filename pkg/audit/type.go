@@ -27,6 +27,8 @@ const (
 	SessionStart       Type = "session.start"
 	SessionEnd         Type = "session.end"
 	SessionDenied      Type = "session.denied"
+
+	SessionDenialsCounted Type = "session.denials_counted"
 )
 
 // Row is what the table says about a type.
@@ -57,6 +59,8 @@ var Types = map[Type]Row{
 	SessionStart:       {"S6000I", "a session began"},
 	SessionEnd:         {"S6001I", "a session ended"},
 	SessionDenied:      {"S6002W", "a session was denied"},
+
+	SessionDenialsCounted: {"S6003W", "so many denials of a user were not recorded one by one"},
 }
 
 func (e Event) size() int {

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -18,6 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/ration"
 	"github.com/stile-dev/stile/pkg/tunnel"
 	"github.com/stile-dev/stile/proxy/edge"
 	"github.com/stile-dev/stile/proxy/route"
@@ -46,7 +48,10 @@ type Config struct {
 }
 
 // Handler serves ALPN stile-connect/1.
-type Handler struct{ config Config }
+type Handler struct {
+	config  Config
+	denials *ration.Ration[string] // by user
+}
 
 // New makes a handler.
 func New(c Config) *Handler {
@@ -62,7 +67,7 @@ func New(c Config) *Handler {
 	if c.Answer == 0 {
 		c.Answer = answerLimit
 	}
-	return &Handler{c}
+	return &Handler{config: c, denials: ration.New[string](denialEvery, denialBurst, maxUsers)}
 }
 
 // Serve verifies the user, reads one request and joins the connection to the target until either ends.
@@ -116,14 +121,29 @@ func (h *Handler) standing(ctx context.Context, c *edge.Conn, user identity.User
 	return h.denied(c, user, target, fault.From(err))
 }
 
-// denied gives the denial of a known user its id and records it.
+// Of one user so many denials are recorded at once, and one more each time that denialEvery has passed: each is a write
+// to the ledger. They are rationed for so many users apart.
+const (
+	denialBurst = 10
+	denialEvery = 30 * time.Second
+	maxUsers    = 256
+)
+
+// denied gives the denial of a known user its id and records it, with the number of those before that weren't.
 func (h *Handler) denied(c *edge.Conn, user identity.User, target identity.Target, f *fault.Fault) error {
+	left, ok := h.denials.Take(user.Name, h.config.Now())
+	if !ok {
+		return f
+	}
 	f.DecisionID = identity.NewID("dec", rand.Reader, h.config.Now())
 	e := audit.New(audit.SessionDenied, rand.Reader, h.config.Now())
 	e.Actor, e.ActorRoles, e.Outcome, e.Reason, e.DecisionID = "user/"+user.Name, user.Roles, audit.Denied, f.Message, f.DecisionID
 	e.TargetKind, e.Target = target.Kind, target.Name
 	e.SourceIP = c.Source.Addr().String()
 	e.Data = map[string]string{"certificate": user.Certificate}
+	if left > 0 {
+		e.Data["denied_between"] = strconv.Itoa(left)
+	}
 	h.config.Record(e)
 	return f
 }

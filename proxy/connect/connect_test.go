@@ -207,3 +207,27 @@ func TestAnAgentThatDoesNotAnswerIsNamed(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestSec_S65_DenialsOfAUserAreRationedAtTheProxy: a user who is locked out tries on and on; another one's denial is
+// recorded all the same.
+func TestSec_S65_DenialsOfAUserAreRationedAtTheProxy(t *testing.T) {
+	p := newProxy(t, agent{})
+	p.cluster.Lock(document.Lock{ID: "lck_1", Target: "role", Value: "access", Reason: "under suspicion"})
+	p.publish()
+	mallory := p.cluster.User(tunneltest.User{Identity: identity.User{Name: "mallory"}})
+	named := 0
+	for range 20 {
+		_, err := p.reach(mallory, "node", "web-1")
+		if f := fault.From(err); f.Code != fault.Denied {
+			t.Fatal(err)
+		} else if f.DecisionID != "" {
+			named++
+		}
+	}
+	if n := len(p.denials()); n != named || n < 10 || n > 12 { // one more each half minute
+		t.Errorf("%d of 20 denials are recorded, and %d were given an id", n, named)
+	}
+	if _, err := p.reach(p.cluster.User(tunneltest.User{}), "node", "web-1"); fault.From(err).DecisionID == "" {
+		t.Errorf("another user: %v", err)
+	}
+}
