@@ -15,23 +15,16 @@ type Conn struct {
 	*tls.Conn
 	Source netip.AddrPort // the client's address; behind a balancer the one in its header
 
-	place   *place
+	place   *Place // among those who wait to be admitted
 	limit   *time.Timer
 	bounded *bounded
 }
 
-// Admit lifts the limits for unknown sources: the other side has shown who it is.
+// Admit lifts the limits for unknown sources: the other side has shown who it is, or the handler has bounds of its own.
 func (c *Conn) Admit() {
 	c.limit.Stop()
 	c.bounded.free.Store(true)
-	c.place.admit()
-}
-
-// Lift lifts the limits on time and bytes, but the connection goes on counting as one of an unknown source: it is
-// bounded by its handler instead.
-func (c *Conn) Lift() {
-	c.limit.Stop()
-	c.bounded.free.Store(true)
+	c.place.Leave()
 }
 
 var errTooMuch = errors.New("too many bytes before identifying itself")
@@ -56,10 +49,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-var (
-	errUnknown   = errors.New("too many connections from this address are waiting to be admitted")
-	errConnected = errors.New("too many connections from this address")
-)
+var errConnected = errors.New("too many connections from this address")
 
 // sources counts connections by address.
 type sources struct {
@@ -68,7 +58,11 @@ type sources struct {
 	held   map[netip.Addr]*held
 }
 
-type held struct{ unknown, all int }
+// held is what a source has.
+type held struct {
+	connections int
+	turns       chan struct{} // at handshakes
+}
 
 // key makes one source of an IPv6 /64: a single customer commonly has that much.
 func key(a netip.Addr) netip.Addr {
@@ -83,48 +77,29 @@ func key(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-func (s *sources) enter(a netip.Addr) (*place, error) {
+func (s *sources) enter(a netip.Addr) (*held, error) {
 	a = key(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.held[a]
 	if h == nil {
-		h = &held{}
+		h = &held{turns: make(chan struct{}, max(1, s.limits.Handshakes/2))}
+		s.held[a] = h
 	}
-	switch {
-	case h.unknown >= s.limits.Unknown:
-		return nil, errUnknown
-	case h.all >= s.limits.Connected:
+	if h.connections >= s.limits.Connected {
 		return nil, errConnected
 	}
-	h.unknown++
-	h.all++
-	s.held[a] = h
-	return &place{sources: s, addr: a}, nil
+	h.connections++
+	return h, nil
 }
 
-// place is one connection's part in its source's count.
-type place struct {
-	sources  *sources
-	addr     netip.Addr
-	admitted bool // guarded by sources.mu
-}
-
-func (p *place) admit() {
-	p.sources.mu.Lock()
-	defer p.sources.mu.Unlock()
-	if !p.admitted {
-		p.admitted = true
-		p.sources.held[p.addr].unknown--
-	}
-}
-
-func (p *place) leave() {
-	p.admit()
-	p.sources.mu.Lock()
-	defer p.sources.mu.Unlock()
-	h := p.sources.held[p.addr]
-	if h.all--; h.all == 0 {
-		delete(p.sources.held, p.addr)
+func (s *sources) leave(a netip.Addr) {
+	a = key(a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h := s.held[a]; h != nil {
+		if h.connections--; h.connections == 0 {
+			delete(s.held, a)
+		}
 	}
 }

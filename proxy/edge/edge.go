@@ -8,10 +8,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -21,8 +21,10 @@ import (
 // Limits bounds what sources may take. The zero value of a field takes its default.
 type Limits struct {
 	Unknown    int           // connections from one address that have not been admitted yet: 128, for offices behind one address
+	Pending    int           // connections that have not been admitted yet, all sources together: 4096
+	Headers    int           // connections of balancers whose header has not come yet, all together: 1024
 	Connected  int           // connections from one address: 4096
-	Handshakes int           // handshakes at once, all sources together: 1024
+	Handshakes int           // handshakes that compute at once: twice the processors; one address has half of them
 	Time       time.Duration // to be admitted: 10 s
 	Bytes      int64         // that may be read before being admitted: 128 KiB, a handshake and two frames
 }
@@ -34,8 +36,10 @@ func (l Limits) orDefaults() Limits {
 		}
 	}
 	set(&l.Unknown, 128)
+	set(&l.Pending, 4096)
+	set(&l.Headers, 1024)
 	set(&l.Connected, 4096)
-	set(&l.Handshakes, 1024)
+	set(&l.Handshakes, 2*runtime.GOMAXPROCS(0))
 	if l.Time == 0 {
 		l.Time = 10 * time.Second
 	}
@@ -60,8 +64,11 @@ type Config struct {
 // Edge serves one listener.
 type Edge struct {
 	config  Config
+	tls     *tls.Config
 	sources sources
-	hands   chan struct{}
+	pending *Places
+	headers *Places
+	turns   chan struct{}
 	quiet   *rate.Limiter // of log lines about strangers
 	serving sync.WaitGroup
 }
@@ -73,8 +80,9 @@ func New(c Config) *Edge {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Edge{
-		config: c, sources: sources{limits: c.Limits, held: map[netip.Addr]*held{}},
-		hands: make(chan struct{}, c.Limits.Handshakes), quiet: rate.NewLimiter(10, 100),
+		config: c, tls: paced(c.TLS), sources: sources{limits: c.Limits, held: map[netip.Addr]*held{}},
+		pending: NewPlaces(c.Limits.Unknown, c.Limits.Pending), headers: NewPlaces(0, c.Limits.Headers),
+		turns: make(chan struct{}, c.Limits.Handshakes), quiet: rate.NewLimiter(10, 100),
 	}
 }
 
@@ -109,17 +117,22 @@ func (e *Edge) serve(ctx context.Context, raw net.Conn) {
 		e.stranger(ctx, "Connection refused", source, err)
 		return
 	}
-	place, err := e.sources.enter(source.Addr())
+	from, err := e.sources.enter(source.Addr())
 	if err != nil {
 		e.stranger(ctx, "Connection refused", source, err)
 		return
 	}
-	defer place.leave()
+	defer e.sources.leave(source.Addr())
+	place, err := e.pending.Take(source.Addr(), func() { _ = raw.Close() })
+	if err != nil {
+		e.stranger(ctx, "Connection refused", source, err)
+		return
+	}
+	defer place.Leave()
 	bounded := &bounded{Conn: stream}
 	bounded.left.Store(e.config.Limits.Bytes)
 	c := &Conn{Source: source, place: place, limit: limit, bounded: bounded}
-	c.Conn = tls.Server(bounded, e.config.TLS)
-	if err := e.handshake(ctx, c.Conn); err != nil {
+	if c.Conn, err = e.handshake(ctx, &turn{Conn: bounded, own: from.turns}); err != nil {
 		e.stranger(ctx, "Handshake failed", source, err)
 		return
 	}
@@ -136,25 +149,17 @@ func (e *Edge) serve(ctx context.Context, raw net.Conn) {
 func (e *Edge) source(raw net.Conn) (net.Conn, netip.AddrPort, error) {
 	peer := address(raw.RemoteAddr())
 	for _, p := range e.config.Proxied {
-		if p.Contains(peer.Addr()) {
-			return readHeader(raw)
+		if !p.Contains(peer.Addr()) {
+			continue
 		}
+		place, err := e.headers.Take(peer.Addr(), func() { _ = raw.Close() })
+		if err != nil {
+			return nil, peer, err
+		}
+		defer place.Leave()
+		return readHeader(raw)
 	}
 	return raw, peer, nil
-}
-
-// handshake waits for its turn, so that a crowd is served one after another instead of all too late.
-func (e *Edge) handshake(ctx context.Context, c *tls.Conn) error {
-	select {
-	case e.hands <- struct{}{}:
-		defer func() { <-e.hands }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := c.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("finishing TLS: %w", err)
-	}
-	return nil
 }
 
 // stranger logs what happened to an unknown peer, but no more often than a disk can take.

@@ -19,30 +19,34 @@ import (
 const (
 	dialLimit = 5 * time.Second
 	life      = 2 * time.Minute
-	atOnce    = 256
+)
+
+// So many connections may be open at once from one address, behind which there may be many agents, and in all.
+const (
+	each = 64
+	all  = 512
 )
 
 // Handler leads to one address.
 type Handler struct {
 	addr   string // host:port of the API
 	log    *slog.Logger
-	places chan struct{}
+	places *edge.Places
 }
 
 // New makes a handler that leads to addr.
 func New(addr string, log *slog.Logger) *Handler {
-	return &Handler{addr: addr, log: log, places: make(chan struct{}, atOnce)}
+	return &Handler{addr: addr, log: log, places: edge.NewPlaces(each, all)}
 }
 
-// Serve splices until either side ends or the connection has lived long enough.
+// Serve splices until either side ends, the connection has lived long enough, or its place is needed for another source.
 func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
-	select {
-	case h.places <- struct{}{}:
-		defer func() { <-h.places }()
-	default:
-		h.log.WarnContext(ctx, "Too many connections to the API at once", "source", c.Source.String())
+	place, err := h.places.Take(c.Source.Addr(), func() { _ = c.NetConn().Close() })
+	if err != nil {
+		h.log.WarnContext(ctx, "Connection to the API refused", "source", c.Source.String(), "error", err)
 		return
 	}
+	defer place.Leave()
 	dialing, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	out, err := new(net.Dialer).DialContext(dialing, "tcp", h.addr)
@@ -55,7 +59,7 @@ func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 		_ = out.Close()
 		return
 	}
-	c.Lift()
+	c.Admit()
 	limit := time.AfterFunc(life, func() { _ = c.Conn.Close(); _ = api.Close() })
 	defer limit.Stop()
 	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close(); _ = api.Close() })

@@ -28,10 +28,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // newExit is a proxy's port that leads to addr.
 func newExit(t *testing.T, addr string) string {
 	t.Helper()
+	return serve(t, passthrough.New(addr, slog.New(slog.DiscardHandler)))
+}
+
+func serve(t *testing.T, h *passthrough.Handler) string {
+	t.Helper()
 	_, credential := tunneltest.New(t).Proxy()
 	e := edge.New(edge.Config{
 		TLS:      tunnel.ServerTLS(func() *tls.Certificate { return credential.TLS }, names.ALPNAPI),
-		Handlers: map[string]edge.Handler{names.ALPNAPI: passthrough.New(addr, slog.New(slog.DiscardHandler)).Serve},
+		Handlers: map[string]edge.Handler{names.ALPNAPI: h.Serve},
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
