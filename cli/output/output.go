@@ -6,14 +6,11 @@
 package output
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
-
-	"github.com/goccy/go-yaml"
 
 	"github.com/stile-dev/stile/pkg/fault"
 )
@@ -59,32 +56,6 @@ func Print(w io.Writer, f Format, value any, rows Rows) error {
 	default:
 		return printTable(w, rows)
 	}
-}
-
-func printJSON(w io.Writer, value any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	if err := e.Encode(value); err != nil {
-		return fmt.Errorf("printing: %w", err)
-	}
-	return nil
-}
-
-// printYAML goes through JSON, so that both have the same keys and whole numbers stay whole.
-func printYAML(w io.Writer, value any) error {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("printing: %w", err)
-	}
-	b, err := yaml.JSONToYAML(text)
-	if err != nil {
-		return fmt.Errorf("printing: %w", err)
-	}
-	if _, err := w.Write(b); err != nil {
-		return fmt.Errorf("printing: %w", err)
-	}
-	return nil
 }
 
 func printTable(w io.Writer, rows Rows) error {

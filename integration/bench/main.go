@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each measure; some take a multiple")
 	flag.IntVar(&o.agents, "agents", 200, "idle agents at the proxy, at most 1000")
 	flag.DurationVar(&o.hostile, "hostile", 20*time.Second, "how long hostile peers are at work")
-	flag.StringVar(&o.only, "only", "", "these steps alone, with commas: idle, agents, connections, streams, sessions, ls, hostile")
+	flag.StringVar(&o.only, "only", "", "these steps alone, with commas: idle, agents, connections, streams, sessions, ls, silent, hostile")
 	flag.Parse()
 	status, err := start(o)
 	if err != nil {
@@ -123,6 +123,7 @@ func measure(ctx context.Context, o options, s *system, w ways) ([]row, error) {
 		{"streams", func() ([]row, error) { return streams(ctx, s, w, o.rounds) }},
 		{"sessions", func() ([]row, error) { return one(sessionsHeld(ctx, w)) }},
 		{"ls", func() ([]row, error) { return one(list(ctx, s, o.rounds)) }},
+		{"silent", func() ([]row, error) { return hushed(ctx, s) }},
 		{"hostile", func() ([]row, error) { return besiege(ctx, s, w, o.hostile) }},
 	} {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), part.name) {
