@@ -58,7 +58,7 @@ func (d *Decider) Admit(ctx context.Context, user identity.User, target identity
 	}
 	decision := d.decide(state, user, target, use)
 	if !decision.Allowed {
-		return decision, d.refuse(denied(decision), decision.Trace)
+		return decision, d.refuse(d.denied(state, user, target, decision), decision.Trace)
 	}
 	return decision, nil
 }
@@ -72,17 +72,23 @@ func (d *Decider) Again(user identity.User, target identity.Target, use policy.U
 	}
 	decision := d.decide(state, user, target, use)
 	if !decision.Allowed {
-		return decision, denied(decision)
+		return decision, d.denied(state, user, target, decision)
 	}
 	return decision, nil
 }
 
-func denied(decision policy.Decision) *fault.Fault {
+// denied tells the user why. Who may not use the target in any way isn't told its labels and scope: the audit event's
+// trace has them.
+func (d *Decider) denied(s document.State, user identity.User, target identity.Target, decision policy.Decision) *fault.Fault {
+	reason := decision.Brief
+	if s.Roles().Reaches(s.Subject(user, d.config.Clock()), d.seen(target)) {
+		reason = decision.Reason
+	}
 	hint := "ask an administrator for a role that allows it; stile ls shows what you may use"
 	if decision.Denies() {
 		hint = "ask an administrator to change role " + decision.Role + ": a denial outweighs whatever other roles allow"
 	}
-	return fault.Newf(fault.Denied, hint, "access denied: %s", decision.Reason)
+	return fault.Newf(fault.Denied, hint, "access denied: %s", reason)
 }
 
 // standing asks the documents whether the user is in good standing, naming everything that a lock can name.
@@ -98,12 +104,14 @@ func (d *Decider) standing(s document.State, user identity.User, target identity
 	return s.Standing(user, document.Use{Now: now, Fresh: s.Roles().Fresh(s.Subject(user, now)), Also: also})
 }
 
-// decide asks the roles about the target as they see it: by the agent's pinned labels and scope, from its certificate
-// alone.
-func (d *Decider) decide(s document.State, user identity.User, target identity.Target, use policy.Use) policy.Decision {
+// seen is the target as the roles see it: with the agent's pinned labels and scope, from its certificate alone.
+func (d *Decider) seen(target identity.Target) policy.Target {
 	host := d.config.Host()
-	return s.Roles().Decide(s.Subject(user, d.config.Clock()),
-		policy.Target{Kind: target.Kind, Name: target.Name, Scope: host.Scope, Labels: host.Labels}, use)
+	return policy.Target{Kind: target.Kind, Name: target.Name, Scope: host.Scope, Labels: host.Labels}
+}
+
+func (d *Decider) decide(s document.State, user identity.User, target identity.Target, use policy.Use) policy.Decision {
+	return s.Roles().Decide(s.Subject(user, d.config.Clock()), d.seen(target), use)
 }
 
 // maxTrace is how much of a trace goes into an audit event, in bytes of JSON: whoever is refused again and again

@@ -27,14 +27,20 @@ const (
 func (s *Set) Decide(sub Subject, t Target, use Use) Decision {
 	k, values, wrong := uses(&t, use)
 	if wrong != "" {
-		return Decision{Reason: wrong}
+		return Decision{Reason: wrong, Brief: wrong}
 	}
-	id := t.id()
-	d := s.fold(sub.held(&id), what(k, t, values), func(r *role) Step { return r.decide(k, &sub, &t, &values) })
+	id, asked := t.id(), what(k, t, values)
+	d := s.fold(sub.held(&id), asked, func(r *role) Step { return r.decide(k, &sub, &t, &values) })
 	for _, g := range sub.Grants {
 		// The end of any grant that counts may change the answer: one that denies may have kept others from counting.
 		if g.Covers(id, sub.Now) && (d.Until.IsZero() || g.Until.Before(d.Until)) {
 			d.Until = g.Until
+		}
+	}
+	if !d.Allowed {
+		d.Brief = "no role allows " + asked
+		if d.Denies() {
+			d.Brief = "role " + d.Role + " denies " + asked
 		}
 	}
 	return d

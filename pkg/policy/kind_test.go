@@ -172,6 +172,7 @@ func TestADatabasesTraceNamesEachUse(t *testing.T) {
 			{Role: "c-label", Rule: "allow.db_labels", Effect: "silent", Reason: "the role requires env=dev, but the db has env=prod", Label: "env", Value: "prod"},
 		},
 	}
+	want.Brief = "no role allows database stock and user x y on db db-1"
 	if diff := cmp.Diff(want, d, ignoreNear); diff != "" {
 		t.Error(diff)
 	}

@@ -51,6 +51,7 @@ type Decision struct {
 	Label   string `json:"label,omitempty"` // key of the label that decided
 	Value   string `json:"value,omitempty"` // the value that it has, or the login
 	Trace   []Step `json:"trace,omitempty"` // of every role, in the order of names
+	Brief   string `json:"-"`               // of a denial: the reason without what the target is, for who may not see it
 
 	Options Options   `json:"options,omitzero"` // folded over the roles that allow; zero for a denial
 	Grants  []string  `json:"grants,omitempty"` // requests whose grants allow it, when no permanent role does

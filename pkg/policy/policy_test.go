@@ -182,6 +182,7 @@ func TestADenialNamesRoleRuleLabelAndValue(t *testing.T) {
 			{Role: "ghost", Effect: "silent", Reason: "the role is unknown and grants nothing"},
 			{Role: "web", Rule: "allow.logins", Effect: "silent", Reason: "it doesn't allow login ubuntu; it allows www", Value: "ubuntu"},
 		},
+		Brief: "no role allows login ubuntu on node node-1",
 	}
 	if d := cmp.Diff(want, got, ignoreNear); d != "" {
 		t.Error(d)
