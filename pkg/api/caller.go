@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/certs"
@@ -74,7 +75,11 @@ func (s *Server) signed(c *Call, r request, cert *x509.Certificate) error {
 	if !ok {
 		return fault.New(fault.Unauthenticated, "the certificate's key is not ECDSA", "log in again with: stile login --iam")
 	}
-	params, err := signature.Verify(message(r), key, c.Now)
+	m, err := message(r)
+	if err != nil {
+		return err
+	}
+	params, err := signature.Verify(m, key, c.Now)
 	if err != nil {
 		return err
 	}
@@ -103,10 +108,12 @@ func certificate(r request) ([]byte, error) {
 	return der, nil
 }
 
-func message(r request) signature.Message {
-	host := ""
-	if values := r.header.Values("Host"); len(values) == 1 {
-		host = values[0]
+// message is what the client must have signed. Its authority is a domain name of this API: that by which API Gateway found
+// it, and not what the sender writes into a header, so that nobody passes on what was signed for another host.
+func message(r request) (signature.Message, error) {
+	host := r.header.Values("Host")
+	if r.domain == "" || len(host) != 1 || !strings.EqualFold(host[0], r.domain) {
+		return signature.Message{}, fault.New(fault.Unauthenticated, "the request is not for this API's host", "call the API by its own URL")
 	}
-	return signature.Message{Method: r.method, Authority: host, Path: r.signed, Query: r.raw, Header: r.header.Values, Body: r.body}
+	return signature.Message{Method: r.method, Authority: r.domain, Path: r.signed, Query: r.raw, Header: r.header.Values, Body: r.body}, nil
 }

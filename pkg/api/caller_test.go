@@ -115,7 +115,7 @@ func (s *site) pinned(to string) credential {
 func edge(path, asked string) events.APIGatewayProxyRequest {
 	return events.APIGatewayProxyRequest{
 		HTTPMethod: http.MethodGet, Path: path, MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
-		RequestContext: events.APIGatewayProxyRequestContext{Path: asked, Stage: "prod", RequestID: "req-1"},
+		RequestContext: events.APIGatewayProxyRequestContext{DomainName: "api.example.com", Path: asked, Stage: "prod", RequestID: "req-1"},
 	}
 }
 
@@ -499,5 +499,29 @@ func TestDocumentsThatAreOlderThanTheCertificateJudgeNobody(t *testing.T) {
 	s.refused(s.user("ada"), userStatus, fault.Unavailable)
 	if status, p := s.get(s.pinned(""), userStatus); status != http.StatusServiceUnavailable || p.RetryAfter == 0 {
 		t.Errorf("%d %+v", status, p)
+	}
+}
+
+// TestSec_S67_ASignatureIsForThisAPIsHost: what was signed for another host is not taken, whatever the Host header says;
+// nor is anything when API Gateway names no domain.
+func TestSec_S67_ASignatureIsForThisAPIsHost(t *testing.T) {
+	s := newSite(t)
+	ada := s.user("ada")
+	for domain, want := range map[string]int{"api.example.com": 200, "API.example.com": 200, "other.example.com": 401, "": 401} {
+		e := edge(userStatus, "/prod"+userStatus)
+		e.RequestContext.DomainName = domain
+		if status, p := s.serve(s.sign(ada, e)); status != want {
+			t.Errorf("signed for api.example.com, at %q: %d, %+v", domain, status, p)
+		}
+	}
+	e := s.sign(ada, edge(userStatus, "/prod"+userStatus))
+	e.RequestContext.DomainName, e.MultiValueHeaders["Host"] = "other.example.com", []string{"other.example.com"}
+	if status, _ := s.serve(e); status != 401 {
+		t.Errorf("passed on to another host: %d", status)
+	}
+	e = s.sign(ada, edge(userStatus, "/prod"+userStatus))
+	e.MultiValueHeaders["Host"] = []string{"other.example.com"}
+	if status, _ := s.serve(e); status != 401 {
+		t.Errorf("with another Host header: %d", status)
 	}
 }

@@ -36,6 +36,7 @@ type request struct {
 	method string
 	path   string // without stage: what is routed
 	signed string // with stage: what the client asked for and signed
+	domain string // by which API Gateway found this API
 	query  map[string]string
 	raw    string // the query as it is signed, see signature.Query
 	header http.Header
@@ -47,7 +48,7 @@ const adapters = "X-Golambdaproxy-"
 
 // parse parses an event and refuses what no adapter should have to turn into a request.
 func parse(e events.APIGatewayProxyRequest) (request, error) {
-	r := request{method: e.HTTPMethod, path: e.Path, signed: e.RequestContext.Path, header: http.Header{}}
+	r := request{method: e.HTTPMethod, path: e.Path, signed: e.RequestContext.Path, domain: e.RequestContext.DomainName, header: http.Header{}}
 	for name, values := range e.MultiValueHeaders {
 		if strings.HasPrefix(http.CanonicalHeaderKey(name), adapters) {
 			return request{}, fault.Newf(fault.BadInput, "leave the header out", "the header %.80q is not accepted here", name)

@@ -245,7 +245,7 @@ func (s *site) request(c credential, method, path, body string) events.APIGatewa
 	e := events.APIGatewayProxyRequest{
 		HTTPMethod: method, Path: path, Body: body,
 		MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
-		RequestContext:    events.APIGatewayProxyRequestContext{Path: "/prod" + path, Stage: "prod", RequestID: "req-1", Identity: events.APIGatewayRequestIdentity{SourceIP: "192.0.2.7"}},
+		RequestContext:    events.APIGatewayProxyRequestContext{DomainName: "api.example.com", Path: "/prod" + path, Stage: "prod", RequestID: "req-1", Identity: events.APIGatewayRequestIdentity{SourceIP: "192.0.2.7"}},
 	}
 	if body != "" {
 		e.MultiValueHeaders["Content-Type"] = []string{"application/json"}
