@@ -189,8 +189,8 @@ func secret(path string) (string, error) {
 // run waits for a credential, then keeps tunnels until the context ends.
 func (a *agent) run(ctx context.Context) error {
 	a.log.InfoContext(ctx, "Agent is starting", "software", a.options.Software, "api", a.config.API, "targets", a.config.Serves(), "state", a.config.State, "root", os.Geteuid() == 0)
-	if os.Geteuid() != 0 {
-		a.log.WarnContext(ctx, "The agent doesn't run as root, so it serves only its own user")
+	for _, w := range warnings(os.Geteuid()) {
+		a.log.WarnContext(ctx, "The agent runs with less protection than it could have", "warning", w)
 	}
 	var parts sync.WaitGroup
 	defer parts.Wait()
@@ -217,6 +217,14 @@ func (a *agent) run(ctx context.Context) error {
 		}
 		return err
 	}
+}
+
+// warnings says what is weaker than it could be when the agent runs as a user.
+func warnings(euid int) []string {
+	if euid == 0 {
+		return nil
+	}
+	return []string{"the agent doesn't run as root: it serves only its own user, and its sessions' commands can read its keys and write its audit spool"}
 }
 
 // awaitCredential returns when there is a credential that has not expired.
@@ -285,7 +293,7 @@ func (a *agent) stamp() spool.Stamp {
 }
 
 func (a *agent) status() status.Status {
-	s := status.Status{Tunnels: a.links.Up(), Users: a.sessions.Users(), Versions: a.shelf.Versions(), Software: a.options.Software}
+	s := status.Status{Tunnels: a.links.Up(), Users: a.sessions.Users(), Versions: a.shelf.Versions(), Software: a.options.Software, Warnings: warnings(os.Geteuid())}
 	if c := a.keeper.Current(); c != nil {
 		s.ID, s.Targets, s.Expires = c.Host.ID, c.Host.Targets, &c.Until
 	}

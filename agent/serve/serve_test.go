@@ -78,3 +78,13 @@ func TestAnAgentIsNotStartedForWhatItCannotServe(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestSec_S67_AnAgentThatIsNotRootSaysWhatItsSessionsCanRead: its sessions have the same user as its keys.
+func TestSec_S67_AnAgentThatIsNotRootSaysWhatItsSessionsCanRead(t *testing.T) {
+	if w := warnings(1000); len(w) != 1 || !strings.Contains(w[0], "can read its keys") {
+		t.Errorf("not as root: %q", w)
+	}
+	if w := warnings(0); len(w) != 0 {
+		t.Errorf("as root: %q", w)
+	}
+}

@@ -26,6 +26,7 @@ type Status struct {
 	Expires  *time.Time        `json:"expires_at,omitempty"`
 	Versions identity.Versions `json:"versions"` // of the documents held
 	Software string            `json:"software"`
+	Warnings []string          `json:"warnings,omitempty"` // what is weaker than it could be on this machine
 }
 
 const (
