@@ -5,6 +5,7 @@
 package ration
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -77,4 +78,18 @@ func (r *Ration[K]) sweep(now time.Time) {
 			delete(r.of, party)
 		}
 	}
+}
+
+// Network makes one party of an IPv6 /64, as a single customer commonly has that much. An IPv4 address is one however it is
+// written.
+func Network(a netip.Addr) netip.Addr {
+	a = a.Unmap()
+	if !a.Is6() {
+		return a
+	}
+	p, err := a.WithZone("").Prefix(64)
+	if err != nil {
+		return a
+	}
+	return p.Addr()
 }

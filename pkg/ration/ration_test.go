@@ -1,6 +1,7 @@
 package ration_test
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -44,4 +45,18 @@ func TestThoseWithoutAPlaceShareOneUntilSomebodyIsForgotten(t *testing.T) {
 	take(t, r, "c", now.Add(time.Minute), 0, true)
 	take(t, r, "d", now.Add(time.Minute), 3, true)
 	take(t, r, "c", now.Add(time.Minute), 0, false)
+}
+
+func TestANetworkOfIPv6IsOneParty(t *testing.T) {
+	for a, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::", "2001:db8:0:0:ffff::2": "2001:db8::",
+		"2001:db8:0:1::1": "2001:db8:0:1::", "fe80::1%eth0": "fe80::",
+	} {
+		if got := ration.Network(netip.MustParseAddr(a)); got.String() != want {
+			t.Errorf("%s belongs to %s", a, got)
+		}
+	}
+	if got := ration.Network(netip.Addr{}); got.IsValid() {
+		t.Errorf("no address belongs to %s", got)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -50,7 +51,8 @@ type Config struct {
 // Handler serves ALPN stile-connect/1.
 type Handler struct {
 	config  Config
-	denials *ration.Ration[string] // by user
+	denials *ration.Ration[string]     // by user
+	lines   *ration.Ration[netip.Addr] // of the log, by address
 }
 
 // New makes a handler.
@@ -67,7 +69,10 @@ func New(c Config) *Handler {
 	if c.Answer == 0 {
 		c.Answer = answerLimit
 	}
-	return &Handler{config: c, denials: ration.New[string](denialEvery, denialBurst, maxUsers)}
+	return &Handler{
+		config: c, denials: ration.New[string](denialEvery, denialBurst, maxUsers),
+		lines: ration.New[netip.Addr](time.Minute, 1, maxSources),
+	}
 }
 
 // Serve verifies the user, reads one request and joins the connection to the target until either ends.
@@ -128,6 +133,9 @@ const (
 	denialEvery = 30 * time.Second
 	maxUsers    = 256
 )
+
+// maxSources is of how many addresses at once refusals are logged apart, one a minute with the number of those between.
+const maxSources = 1024
 
 // denied gives the denial of a known user its id and records it, with the number of those before that weren't.
 func (h *Handler) denied(c *edge.Conn, user identity.User, target identity.Target, f *fault.Fault) error {
@@ -196,8 +204,10 @@ const lastWords = 2 * time.Second
 // answer away from it.
 func (h *Handler) refuse(ctx context.Context, c *edge.Conn, err error) {
 	f := fault.From(err)
-	h.config.Log.InfoContext(ctx, "Connection refused", "source", c.Source.String(), "code", string(f.Code), "reason", f.Message,
-		"cause", f.Unwrap())
+	if between, ok := h.lines.Take(ration.Network(c.Source.Addr()), time.Now()); ok {
+		h.config.Log.InfoContext(ctx, "Connection refused", "source", c.Source.String(), "code", string(f.Code), "reason", f.Message,
+			"cause", f.Unwrap(), "not_logged_before", between)
+	}
 	_ = c.SetDeadline(time.Now().Add(lastWords))
 	if frame.WriteRefusal(c, f) == nil && c.CloseWrite() == nil {
 		_, _ = io.CopyN(io.Discard, c, 1<<20)

@@ -1,9 +1,11 @@
 package connect_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -55,6 +57,14 @@ type proxy struct {
 	addr    string
 	mu      sync.Mutex
 	events  []audit.Event
+	log     bytes.Buffer
+}
+
+// Write takes a line of the log.
+func (p *proxy) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(line)
 }
 
 func newProxy(t *testing.T, a agent) *proxy {
@@ -67,6 +77,7 @@ func newProxy(t *testing.T, a agent) *proxy {
 	routes.Add(&route.Tunnel{Agent: host, Session: a})
 	h := connect.New(connect.Config{
 		Documents: p.holder, Routes: routes, Proxy: func() identity.Host { return self }, Answer: 100 * time.Millisecond,
+		Log:    slog.New(slog.NewTextHandler(p, nil)),
 		Record: func(e audit.Event) { p.mu.Lock(); defer p.mu.Unlock(); p.events = append(p.events, e) },
 	})
 	e := edge.New(edge.Config{
@@ -229,5 +240,21 @@ func TestSec_S65_DenialsOfAUserAreRationedAtTheProxy(t *testing.T) {
 	}
 	if _, err := p.reach(p.cluster.User(tunneltest.User{}), "node", "web-1"); fault.From(err).DecisionID == "" {
 		t.Errorf("another user: %v", err)
+	}
+}
+
+// TestSec_S67_RefusedConnectionsOfAnAddressAreOneLineAMinuteAtTheProxy: a flood of refusals fills no log.
+func TestSec_S67_RefusedConnectionsOfAnAddressAreOneLineAMinuteAtTheProxy(t *testing.T) {
+	p := newProxy(t, agent{})
+	stranger := tunneltest.New(t).User(tunneltest.User{})
+	for range 30 {
+		if _, err := p.reach(stranger, "node", "web-1"); err == nil {
+			t.Fatal("let in")
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := strings.Count(p.log.String(), "Connection refused"); n < 1 || n > 2 { // the test may take more than a minute
+		t.Errorf("%d lines:\n%s", n, p.log.String())
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/stile-dev/stile/pkg/ration"
 )
 
 // Conn is a connection after its TLS handshake. Until Admit it counts against its source's limits and its time runs.
@@ -64,21 +66,8 @@ type held struct {
 	turns       chan struct{} // at handshakes
 }
 
-// key makes one source of an IPv6 /64: a single customer commonly has that much.
-func key(a netip.Addr) netip.Addr {
-	a = a.Unmap()
-	if !a.Is6() {
-		return a
-	}
-	p, err := a.WithZone("").Prefix(64)
-	if err != nil {
-		return a
-	}
-	return p.Addr()
-}
-
 func (s *sources) enter(a netip.Addr) (*held, error) {
-	a = key(a)
+	a = ration.Network(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.held[a]
@@ -94,7 +83,7 @@ func (s *sources) enter(a netip.Addr) (*held, error) {
 }
 
 func (s *sources) leave(a netip.Addr) {
-	a = key(a)
+	a = ration.Network(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h := s.held[a]; h != nil {

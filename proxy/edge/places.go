@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+
+	"github.com/stile-dev/stile/pkg/ration"
 )
 
 // ErrNoPlace is the error of a source that holds as many places as one source may.
@@ -36,7 +38,7 @@ func NewPlaces(each, all int) *Places {
 // Take takes a place for a source, of which a whole /64 of IPv6 is one. When the place has to be given up for another,
 // evict is called once and must not wait. It fails with [ErrNoPlace].
 func (p *Places) Take(source netip.Addr, evict func()) (*Place, error) {
-	source = key(source)
+	source = ration.Network(source)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.each > 0 && len(p.held[source]) >= p.each {

@@ -199,7 +199,7 @@ func event(kind audit.Type, target, name string) audit.Event {
 	e := audit.New(kind, rand.Reader, time.Now())
 	e.Actor, e.Cluster, e.Source, e.TargetKind, e.Target = "user/ada", "c", "agent/forged", target, name
 	e.Scope = "/forged"
-	if kind == audit.SessionDenied || kind == audit.DocumentRefused {
+	if kind == audit.SessionDenied || kind == audit.DocumentRefused || kind == audit.SessionDenialsCounted {
 		e.Outcome, e.Reason = audit.Denied, "because"
 	}
 	return e
@@ -230,7 +230,7 @@ func TestAnAgentTellsOnlyOfWhatItServes(t *testing.T) {
 	}
 	told := []audit.Event{
 		event(audit.SessionStart, "node", "web-1"), event(audit.SessionEnd, "db", "orders"), event(audit.SessionDenied, "node", a.host.ID),
-		event(audit.DocumentRefused, "", ""),
+		event(audit.DocumentRefused, "", ""), event(audit.SessionDenialsCounted, "", ""), event(audit.SessionDenialsCounted, "node", "web-1"),
 		event(audit.SessionStart, "node", "web-2"), event(audit.SessionStart, "db", "web-1"), event(audit.SessionStart, "node", "orders"),
 		event(audit.SessionStart, "app", "web-1"), event(audit.SessionStart, "app", a.host.ID), event(audit.SessionStart, "", ""),
 		event(audit.SessionStart, "role", "editor"), event(audit.SessionEnd, "nothing", "known"), event(audit.DocumentRefused, "node", "web-2"),
@@ -246,7 +246,7 @@ func TestAnAgentTellsOnlyOfWhatItServes(t *testing.T) {
 		}
 		got = append(got, e.ID)
 	}
-	if d := cmp.Diff([]string{told[0].ID, told[1].ID, told[2].ID, told[3].ID}, got); d != "" {
+	if d := cmp.Diff([]string{told[0].ID, told[1].ID, told[2].ID, told[3].ID, told[4].ID}, got); d != "" {
 		t.Error(d)
 	}
 }

@@ -156,9 +156,9 @@ func (n *link) event(b []byte) (audit.Event, error) {
 		if !resource.IsTargetKind(target.Kind) || !n.agent.Serves(target) {
 			return e, fmt.Errorf("the agent doesn't serve %s", clip(target.String()))
 		}
-	case e.Type == audit.DocumentRefused:
+	case e.Type == audit.DocumentRefused, e.Type == audit.SessionDenialsCounted:
 		if e.TargetKind != "" || e.Target != "" {
-			return e, fmt.Errorf("the report of a refused document names no target, so not %s", clip(target.String()))
+			return e, fmt.Errorf("an event %s names no target, so not %s", e.Type, clip(target.String()))
 		}
 	default:
 		return e, fmt.Errorf("an agent may not report %q", clip(string(e.Type)))

@@ -9,8 +9,10 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/ration"
 	"github.com/stile-dev/stile/pkg/tunnel"
 	"github.com/stile-dev/stile/proxy/edge"
 )
@@ -32,18 +34,31 @@ type Handler struct {
 	addr   string // host:port of the API
 	log    *slog.Logger
 	places *edge.Places
+	lines  *ration.Ration[netip.Addr] // of the log, by address
 }
 
 // New makes a handler that leads to addr.
 func New(addr string, log *slog.Logger) *Handler {
-	return &Handler{addr: addr, log: log, places: edge.NewPlaces(each, all)}
+	return &Handler{addr: addr, log: log, places: edge.NewPlaces(each, all), lines: ration.New[netip.Addr](time.Minute, 1, maxSources)}
+}
+
+// maxSources is of how many addresses at once refusals are logged apart, one a minute with the number of those between.
+const maxSources = 1024
+
+// logs returns the log for what went wrong with a connection, which discards when its address had its line.
+func (h *Handler) logs(c *edge.Conn) *slog.Logger {
+	between, ok := h.lines.Take(ration.Network(c.Source.Addr()), time.Now())
+	if !ok {
+		return slog.New(slog.DiscardHandler)
+	}
+	return h.log.With("source", c.Source.String(), "not_logged_before", between)
 }
 
 // Serve splices until either side ends, the connection has lived long enough, or its place is needed for another source.
 func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 	place, err := h.places.Take(c.Source.Addr(), func() { _ = c.NetConn().Close() })
 	if err != nil {
-		h.log.WarnContext(ctx, "Connection to the API refused", "source", c.Source.String(), "error", err)
+		h.logs(c).WarnContext(ctx, "Connection to the API refused", "error", err)
 		return
 	}
 	defer place.Leave()
@@ -51,7 +66,7 @@ func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 	defer cancel()
 	out, err := new(net.Dialer).DialContext(dialing, "tcp", h.addr)
 	if err != nil {
-		h.log.WarnContext(ctx, "API not reached", "addr", h.addr, "error", err)
+		h.logs(c).WarnContext(ctx, "API not reached", "addr", h.addr, "error", err)
 		return
 	}
 	api, ok := out.(*net.TCPConn)
