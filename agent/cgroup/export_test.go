@@ -67,3 +67,6 @@ func (g *Group) Forget() { g.switched = "cgroup.absent" }
 
 // Reuse has the leader's number be one that was given to another process since.
 func (k *Kin) Reuse() { k.leader.start-- }
+
+// Owned reads a /proc/PID/status.
+var Owned = owned

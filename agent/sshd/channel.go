@@ -6,20 +6,25 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/time/rate"
 
 	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/ration"
 )
 
 // Limits on what a client may ask for before its command runs.
 const (
 	maxEnv     = 64
 	maxEnvSize = 4 << 10
-	maxCommand = 128 << 10 // what Linux accepts as one argument (MAX_ARG_STRLEN)
+	// signalsASecond bounds what looking for the processes to signal may cost.
+	signalsASecond = 10
+	maxCommand     = 128 << 10 // what Linux accepts as one argument (MAX_ARG_STRLEN)
 )
 
 // ownFailure is the exit status for what fails on our side, as OpenSSH's.
@@ -33,8 +38,9 @@ type channel struct {
 	requests   <-chan *ssh.Request
 
 	env      []string
-	terminal *terminal // nil without pty-req
-	process  *process  // nil until shell or exec
+	terminal *terminal     // nil without pty-req
+	process  *process      // nil until shell or exec
+	signals  *rate.Limiter // nil before the first
 	running  sync.WaitGroup
 	screen   atomic.Bool // whether there is a terminal, for messages from outside
 	told     sync.Once   // why the session is over
@@ -82,13 +88,14 @@ func (s *channel) answer(r *ssh.Request) (ok bool, then func()) {
 	return false, nil // subsystems, X11, agents: capabilities of their own
 }
 
-// setEnv keeps a variable that the allow-list names and ignores others, as OpenSSH does.
+// setEnv keeps a variable that the allow-list names and ignores others, as OpenSSH does. A value with a line break or
+// another control character is refused: whatever prints the environment would take it for more than one.
 func (s *channel) setEnv(payload []byte) bool {
 	var m struct{ Name, Value string }
 	if ssh.Unmarshal(payload, &m) != nil || s.process != nil {
 		return false
 	}
-	if !allowedEnv(m.Name) || len(m.Value) > maxEnvSize || strings.ContainsRune(m.Value, 0) || len(s.env) >= maxEnv {
+	if !allowedEnv(m.Name) || len(m.Value) > maxEnvSize || strings.ContainsFunc(m.Value, unicode.IsControl) || len(s.env) >= maxEnv {
 		return false
 	}
 	s.env = append(s.env, m.Name+"="+m.Value)
@@ -111,8 +118,11 @@ func (s *channel) signal(payload []byte) bool {
 	if ssh.Unmarshal(payload, &m) != nil || s.process == nil {
 		return false
 	}
+	if s.signals == nil {
+		s.signals = rate.NewLimiter(signalsASecond, signalsASecond)
+	}
 	number, ok := signals[m.Name]
-	return ok && s.process.signal(number) == nil
+	return ok && s.signals.Allow() && s.process.signal(number) == nil
 }
 
 func (s *channel) askPty(payload []byte) bool {
@@ -168,7 +178,10 @@ func (s *channel) start(kind, command string) (bool, func()) {
 
 // refuse shows why nothing was started.
 func (s *channel) refuse(f *fault.Fault) {
-	s.connection.server.config.Log.Warn("Session not started", "session_id", s.session.ID(), "login", s.connection.login, "reason", f.Message, "cause", f.Unwrap())
+	server := s.connection.server
+	if between, ok := server.lines.Take(ration.Network(s.connection.hint.Source.Addr()), time.Now()); ok {
+		server.config.Log.Warn("Session not started", "session_id", s.session.ID(), "login", s.connection.login, "reason", f.Message, "cause", f.Unwrap(), "not_logged_before", between)
+	}
 	s.say(sentence(f))
 	s.exit(status{code: ownFailure})
 }

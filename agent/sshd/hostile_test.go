@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +24,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/sys/unix"
 
 	"github.com/stile-dev/stile/agent/spool"
 	"github.com/stile-dev/stile/agent/sshd"
@@ -588,4 +591,91 @@ func events(t *testing.T, s *spool.Spool, kind audit.Type) (out []audit.Event) {
 		}
 	}
 	return out
+}
+
+// TestSec_S67_RefusedConnectionsOfAnAddressAreOneLineAMinute: a flood of refusals fills no log.
+func TestSec_S67_RefusedConnectionsOfAnAddressAreOneLineAMinute(t *testing.T) {
+	var log lines
+	b := newBench(t, func(c *sshd.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	stranger := signer(t, tunneltest.New(t).User(tunneltest.User{Logins: []string{b.me}}))
+	for range 30 {
+		if _, _, err := b.try(b.me, stranger); err == nil {
+			t.Fatal("let in")
+		}
+	}
+	other := netip.MustParseAddrPort("198.51.100.7:5555")
+	b.source.Store(&other)
+	if _, _, err := b.try(b.me, stranger); err == nil {
+		t.Fatal("let in")
+	}
+	until(t, "the other address's line", func() bool { return strings.Contains(log.String(), "198.51.100.7") })
+	if n := strings.Count(log.String(), "192.0.2.7"); n < 1 || n > 2 { // the test may take more than a minute
+		t.Errorf("%d lines about one address:\n%s", n, log.String())
+	}
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.b.Write(p) }
+
+func (l *lines) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
+
+// TestSec_S67_NoVariableHoldsALineBreak: what prints or reads an environment by lines would take it for two.
+func TestSec_S67_NoVariableHoldsALineBreak(t *testing.T) {
+	s := open(t, newBench(t).login())
+	for _, value := range []string{"a\nLD_PRELOAD=x", "a\rb", "a\x00b", "\x1b[2J", "a\u0085b"} {
+		if err := s.Setenv("LC_NAME", value); err == nil {
+			t.Errorf("%q is taken", value)
+		}
+	}
+	if err := s.Setenv("LC_NAME", "de_DE.UTF-8"); err != nil {
+		t.Error(err)
+	}
+	if out, err := s.Output("echo $LC_NAME"); err != nil || string(out) != "de_DE.UTF-8\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// mark sets the login user of a thread that ends at once, not of the first one.
+func mark(user string) error {
+	marked := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			marked <- mark(user)
+			runtime.UnlockOSThread()
+			return
+		}
+		marked <- os.WriteFile("/proc/thread-self/loginuid", []byte(user), 0)
+	}()
+	return <-marked
+}
+
+// TestSec_S67_ARootAgentsSessionsHaveTheirLoginUser: as far as the kernel lets a thread of this process set it; otherwise
+// and for other agents it is the agent's own.
+func TestSec_S67_ARootAgentsSessionsHaveTheirLoginUser(t *testing.T) {
+	own, err := os.ReadFile("/proc/self/loginuid")
+	if err != nil {
+		own = nil // a kernel without auditing
+	}
+	want, me := string(own), strconv.Itoa(os.Getuid())
+	if os.Geteuid() == 0 {
+		if mark(me) == nil {
+			want = me
+		}
+	}
+	b := newBench(t)
+	for range 3 {
+		out, _, _ := run(t, b.login(), "cat /proc/self/loginuid")
+		if out != want {
+			t.Errorf("the login user is %q, want %q", out, want)
+		}
+	}
+	if now, _ := os.ReadFile("/proc/self/loginuid"); string(now) != string(own) {
+		t.Errorf("the agent's own has become %q", now)
+	}
 }

@@ -15,9 +15,9 @@ import (
 // launch starts the account's shell, as a login shell or with a command.
 func (s *channel) launch(a account.Account, command string) (*process, error) {
 	own := s.owner(a)
-	p, err := s.begin(s.command(a, command, home(a)), own)
+	p, err := s.begin(a, s.command(a, command, home(a)), own)
 	if errors.Is(err, os.ErrPermission) { // root sees a home directory that its owner may not enter
-		p, err = s.begin(s.command(a, command, "/"), own)
+		p, err = s.begin(a, s.command(a, command, "/"), own)
 	}
 	if err != nil {
 		if f, ok := errors.AsType[*fault.Fault](err); ok {
@@ -30,12 +30,20 @@ func (s *channel) launch(a account.Account, command string) (*process, error) {
 }
 
 // begin starts the command in the session's cage.
-func (s *channel) begin(cmd *exec.Cmd, own *owner) (*process, error) {
+func (s *channel) begin(a account.Account, cmd *exec.Cmd, own *owner) (*process, error) {
 	if err := s.session.Configure(cmd.SysProcAttr); err != nil {
 		return nil, err
 	}
-	p, err := begin(cmd, s.terminal, own)
+	server, start := s.connection.server, (*exec.Cmd).Start
+	root := server.config.euid() == 0
+	if root {
+		start = func(cmd *exec.Cmd) error { return startAs(cmd, a.UID, server.unmarked) }
+	}
+	p, err := begin(cmd, s.terminal, own, start)
 	if err == nil {
+		if root {
+			p.user = a.UID
+		}
 		s.session.Started(cmd.Process.Pid)
 	}
 	return p, err

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stile-dev/stile/agent/cgroup"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
@@ -31,6 +32,7 @@ type process struct {
 	stdout *os.File // our end, or the terminal
 	stderr *os.File // nil with a terminal
 	pty    bool
+	user   uint32 // whose rights signals from the client have, if the agent is root; 0 is the agent's own
 
 	exited  chan struct{} // closed when the child has ended
 	left    chan struct{} // closed when the child is left to itself
@@ -48,11 +50,11 @@ type status struct {
 }
 
 // begin starts cmd with pipes or, given a terminal, on it.
-func begin(cmd *exec.Cmd, t *terminal, own *owner) (*process, error) {
+func begin(cmd *exec.Cmd, t *terminal, own *owner, start func(*exec.Cmd) error) (*process, error) {
 	p := &process{cmd: cmd, pty: t != nil, exited: make(chan struct{}), left: make(chan struct{}), over: make(chan struct{})}
 	theirs, err := p.connect(t, own)
 	if err == nil {
-		err = cmd.Start()
+		err = start(cmd)
 	}
 	for _, f := range theirs {
 		_ = f.Close()
@@ -184,8 +186,19 @@ func (p *process) result(received, sent int64) status {
 	return st
 }
 
-// signal sends a signal to the process group.
+// signal sends a signal to the process group with the rights of the session's user: sudo(8) may have made somebody else's
+// of a part of it.
 func (p *process) signal(s syscall.Signal) error {
+	return p.send(func(group int) error {
+		if p.user == 0 {
+			return syscall.Kill(-group, s)
+		}
+		return cgroup.SignalAs(group, p.user, s)
+	})
+}
+
+// send calls kill with the process group while its number is the group's.
+func (p *process) send(kill func(group int) error) error {
 	if p.cmd == nil {
 		return os.ErrProcessDone
 	}
@@ -193,7 +206,7 @@ func (p *process) signal(s syscall.Signal) error {
 	case <-p.over:
 		return os.ErrProcessDone
 	default:
-		return syscall.Kill(-p.cmd.Process.Pid, s)
+		return kill(p.cmd.Process.Pid)
 	}
 }
 
@@ -205,8 +218,8 @@ func (p *process) hangUp() {
 		return
 	}
 	p.hanging.Do(func() {
-		_ = p.signal(syscall.SIGHUP)
-		_ = p.signal(syscall.SIGCONT) // a stopped process would not see it
+		_ = p.send(func(group int) error { return syscall.Kill(-group, syscall.SIGHUP) })
+		_ = p.send(func(group int) error { return syscall.Kill(-group, syscall.SIGCONT) }) // a stopped process would not see it
 		limit := time.NewTimer(grace)
 		defer limit.Stop()
 		select {

@@ -12,7 +12,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -20,6 +22,7 @@ import (
 	"github.com/stile-dev/stile/agent/account"
 	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/ration"
 )
 
 // Limits on what one connection may take. How many sessions it may hold is package session's.
@@ -42,7 +45,11 @@ type Config struct {
 }
 
 // Server serves SSH connections. It is safe for concurrent use.
-type Server struct{ config Config }
+type Server struct {
+	config Config
+	told   sync.Once // that sessions' processes get no login user
+	lines  *ration.Ration[netip.Addr]
+}
 
 // New makes a server.
 func New(c Config) *Server {
@@ -58,7 +65,17 @@ func New(c Config) *Server {
 	if c.euid == nil {
 		c.euid = os.Geteuid
 	}
-	return &Server{c}
+	return &Server{config: c, lines: ration.New[netip.Addr](time.Minute, 1, maxSources)}
+}
+
+// maxSources is of how many addresses at once refusals are logged apart, one a minute with the number of those between.
+const maxSources = 1024
+
+// unmarked logs once why the kernel's audit trail won't tell who began a process.
+func (s *Server) unmarked(err error) {
+	s.told.Do(func() {
+		s.config.Log.Warn("The kernel doesn't let sessions' processes have a login user, so its own audit trail won't name who began them", "error", err)
+	})
 }
 
 var _ session.Service = (*Server)(nil)
@@ -69,8 +86,8 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, hint session.Hint) {
 	defer conn.Close()
 	c, err := s.handshake(ctx, conn, hint)
 	if err != nil {
-		if !errors.Is(err, io.EOF) {
-			s.config.Log.InfoContext(ctx, "SSH connection ended before login", "error", err, "source_hint", hint.Source.String(), "trace_id", hint.TraceID)
+		if between, ok := s.lines.Take(ration.Network(hint.Source.Addr()), time.Now()); ok && !errors.Is(err, io.EOF) {
+			s.config.Log.InfoContext(ctx, "SSH connection ended before login", "error", err, "source_hint", hint.Source.String(), "trace_id", hint.TraceID, "not_logged_before", between)
 		}
 		return
 	}
