@@ -19,6 +19,7 @@ import (
 type pipe struct{ net.Conn }
 
 func (p pipe) CloseWrite() error { return p.Close() }
+func (p pipe) Reset() error      { return p.Close() }
 
 // service says which one it is and what it was told.
 type service string

@@ -81,7 +81,7 @@ const KindNode = "node" // a server reached by SSH
 
 // Protocols on the proxy's one port, chosen by ALPN.
 const (
-	ALPNTunnel  = "stile-tunnel/1"
+	ALPNTunnel  = "stile-tunnel/2"
 	ALPNConnect = "stile-connect/1"
 	ALPNTarget  = "stile-target/1" // inside a connection, between client and agent alone
 	ALPNPeer    = "stile-peer/1"

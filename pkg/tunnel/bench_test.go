@@ -20,7 +20,7 @@ func BenchmarkStream(b *testing.B) {
 func BenchmarkSplice(b *testing.B) {
 	from, left := streams(b)
 	right, to := streams(b)
-	go tunnel.Splice(left, right)
+	go tunnel.Splice(left, right, tunnel.Unread)
 	move(b, from, to)
 }
 

@@ -24,6 +24,7 @@ type DialConfig struct {
 	Trust       document.Trust   // whose host-x509 keys the proxy's certificate must come from
 	Now         func() time.Time // nil is time.Now
 	Dial        DialFunc
+	Pays        []*Account // what the windows of the session's streams count towards
 }
 
 // Dial opens a session to a proxy over mutual TLS and returns which proxy answered. The context bounds the
@@ -35,7 +36,7 @@ func Dial(ctx context.Context, c DialConfig) (Session, identity.Host, error) {
 	if err != nil {
 		return nil, proxy, err
 	}
-	s, err := NewSession(conn, Dialled)
+	s, err := NewSession(conn, SessionConfig{Role: Dialled, Pays: c.Pays})
 	if err != nil {
 		_ = conn.Close()
 		return nil, proxy, err

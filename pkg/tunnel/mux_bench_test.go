@@ -23,11 +23,11 @@ type candidate struct {
 
 var candidates = []candidate{
 	{"ours=yamux", func(t testing.TB, a, b net.Conn) (open, accept func() (io.ReadWriteCloser, error), end func()) {
-		dialled, err := tunnel.NewSession(a, tunnel.Dialled)
+		dialled, err := tunnel.NewSession(a, tunnel.SessionConfig{Role: tunnel.Dialled})
 		if err != nil {
 			t.Fatal(err)
 		}
-		listened, err := tunnel.NewSession(b, tunnel.Listened)
+		listened, err := tunnel.NewSession(b, tunnel.SessionConfig{Role: tunnel.Listened})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,11 +22,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func pair(t testing.TB) (dialled, listened tunnel.Session) {
 	t.Helper()
 	a, b := loopback(t)
-	dialled, err := tunnel.NewSession(a, tunnel.Dialled)
+	dialled, err := tunnel.NewSession(a, tunnel.SessionConfig{Role: tunnel.Dialled})
 	if err != nil {
 		t.Fatal(err)
 	}
-	listened, err = tunnel.NewSession(b, tunnel.Listened)
+	listened, err = tunnel.NewSession(b, tunnel.SessionConfig{Role: tunnel.Listened})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestDoneIsClosedWhenTheOtherSideGoes(t *testing.T) {
 func TestSpliceHandsOnHalfCloses(t *testing.T) {
 	a, b := streams(t)
 	c, d := streams(t)
-	go tunnel.Splice(b, c)
+	go tunnel.Splice(b, c, tunnel.Unread)
 	_, _ = a.Write([]byte("question"))
 	_ = a.CloseWrite()
 	if got, err := io.ReadAll(d); err != nil || string(got) != "question" {

@@ -97,7 +97,7 @@ func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 		return
 	}
 	began := h.config.Now()
-	sent, received := tunnel.Splice(c.Conn, &answered{Stream: stream, limit: h.config.Answer, target: target})
+	sent, received := tunnel.Splice(c.Conn, &answered{Stream: stream, limit: h.config.Answer, target: target}, tunnel.Unread)
 	h.config.Log.DebugContext(ctx, "Connection ended", "user", user.Name, "target", target.String(), "trace_id", request.GetTraceId(),
 		"bytes_in", sent, "bytes_out", received, "seconds", h.config.Now().Sub(began).Seconds())
 }

@@ -39,7 +39,7 @@ type Config struct {
 	Dead      time.Duration                               //
 }
 
-// Links serves ALPN stile-tunnel/1. It is safe for concurrent use.
+// Links serves ALPN stile-tunnel/2. It is safe for concurrent use.
 type Links struct {
 	config Config
 	trail  revoked.Trail
@@ -70,7 +70,7 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
 	defer stop()
 	agent, err := l.agent(ctx, c)
-	session, sessionErr := tunnel.NewSession(c.Conn, tunnel.Listened)
+	session, sessionErr := tunnel.NewSession(c.Conn, tunnel.SessionConfig{Role: tunnel.Listened, Small: true})
 	if sessionErr != nil {
 		l.config.Log.ErrorContext(ctx, "Tunnel not opened", "error", sessionErr)
 		return

@@ -176,8 +176,8 @@ type counted struct {
 }
 
 // Open opens a stream to a target.
-func (c *counted) Open(ctx context.Context) (tunnel.Stream, error) {
-	s, err := c.Session.Open(ctx)
+func (c *counted) Open(ctx context.Context, pays ...*tunnel.Account) (tunnel.Stream, error) {
+	s, err := c.Session.Open(ctx, pays...)
 	if err != nil {
 		return nil, err
 	}
@@ -197,4 +197,10 @@ type countedStream struct {
 func (s *countedStream) Close() error {
 	s.closed()
 	return s.Stream.Close()
+}
+
+// Reset gives up both directions.
+func (s *countedStream) Reset() error {
+	s.closed()
+	return s.Stream.Reset()
 }

@@ -79,5 +79,5 @@ func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 	defer limit.Stop()
 	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close(); _ = api.Close() })
 	defer stop()
-	tunnel.Splice(c.Conn, api)
+	tunnel.Splice(c.Conn, api, life)
 }

@@ -18,7 +18,7 @@ import (
 
 // Session is what we use of a tunnel.
 type Session interface {
-	Open(ctx context.Context) (tunnel.Stream, error)
+	Open(ctx context.Context, pays ...*tunnel.Account) (tunnel.Stream, error)
 	Streams() int
 	Close() error
 }

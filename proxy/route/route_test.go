@@ -14,9 +14,9 @@ import (
 // session has as many streams as it says.
 type session int
 
-func (session) Open(context.Context) (tunnel.Stream, error) { return nil, nil }
-func (s session) Streams() int                              { return int(s) }
-func (session) Close() error                                { return nil }
+func (session) Open(context.Context, ...*tunnel.Account) (tunnel.Stream, error) { return nil, nil }
+func (s session) Streams() int                                                  { return int(s) }
+func (session) Close() error                                                    { return nil }
 
 func agent(id string, targets ...string) identity.Host {
 	h := identity.Host{ID: id}
