@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -71,6 +72,7 @@ type Config struct {
 // Links keeps the tunnels. It is safe for concurrent use.
 type Links struct {
 	config  Config
+	memory  *tunnel.Account // of all windows
 	serving sync.WaitGroup
 
 	mu      sync.Mutex
@@ -91,7 +93,7 @@ func New(c Config) *Links {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Links{config: c, held: map[*link]struct{}{}, wanted: 1, wake: make(chan struct{}, 1), listed: make(chan struct{}, 1)}
+	return &Links{config: c, memory: tunnel.NewAccount("the agent", tunnel.HostBudget), held: map[*link]struct{}{}, wanted: 1, wake: make(chan struct{}, 1), listed: make(chan struct{}, 1)}
 }
 
 // Up is how many tunnels are registered with proxies that stay.
@@ -211,8 +213,9 @@ func (l *Links) settle() {
 
 func (l *Links) closeAll() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	for k := range l.held {
+	all := slices.Collect(maps.Keys(l.held))
+	l.mu.Unlock()
+	for _, k := range all {
 		_ = k.session.Close()
 	}
 }
@@ -232,6 +235,7 @@ func (l *Links) open(ctx context.Context) error {
 	defer cancel()
 	session, proxy, err := tunnel.Dial(limit, tunnel.DialConfig{
 		Addr: addr, Certificate: l.config.Certificate(), Trust: l.config.Trust(), Now: l.config.Now, Dial: l.config.Dial,
+		Pays: []*tunnel.Account{l.memory},
 	})
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ const (
 	SessionStart       Type = "session.start"
 	SessionEnd         Type = "session.end"
 	SessionDenied      Type = "session.denied"
+	LimitReached       Type = "limit.reached"
 
 	SessionDenialsCounted Type = "session.denials_counted"
 )
@@ -59,6 +60,7 @@ var Types = map[Type]Row{
 	SessionStart:       {"S6000I", "a session began"},
 	SessionEnd:         {"S6001I", "a session ended"},
 	SessionDenied:      {"S6002W", "a session was denied"},
+	LimitReached:       {"S6004W", "a user or an agent had too much open at a proxy, which ended or refused what was beyond"},
 
 	SessionDenialsCounted: {"S6003W", "so many denials of a user were not recorded one by one"},
 }

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// backlog is how many streams that we opened the other side may leave unaccepted; more wait.
+	// backlog is how many streams may wait to be accepted. Of the other side's, more are reset; of ours, more wait.
 	backlog = 128
 	// writeLimit is how long a write may be stuck in the connection before the session is given up, and how long Open
 	// may take.
@@ -25,7 +25,7 @@ const (
 	// flushLimit is how long Close waits for what was written to leave.
 	flushLimit = 500 * time.Millisecond
 	// message is the largest frame we send: what is urgent waits for no more than that. 64 of them may wait.
-	message = 32 << 10
+	message = 64 << 10
 	// measured is how often the round trip is measured. Windows grow by it.
 	measured = 30 * time.Second
 )
@@ -61,7 +61,7 @@ func NewSession(conn net.Conn, c SessionConfig) (Session, error) {
 	s := &session{config: c, opening: make(chan struct{}, 1), arriving: make(chan struct{}, c.Streams), spans: map[uint32]*span{}}
 	s.wire = newWire(conn, s)
 	config := &yamux.Config{
-		AcceptBacklog: max(backlog, c.Streams), PingBacklog: 4, MaxIncomingStreams: uint32(c.Streams),
+		AcceptBacklog: backlog, PingBacklog: 4, MaxIncomingStreams: uint32(c.Streams),
 		EnableKeepAlive:   false, // the control stream watches, and says why
 		KeepAliveInterval: time.Hour, MeasureRTTInterval: measured, ConnectionWriteTimeout: writeLimit,
 		InitialStreamWindowSize: FirstWindow, MaxStreamWindowSize: MaxWindow, MaxMessageSize: message,

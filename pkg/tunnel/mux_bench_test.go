@@ -82,11 +82,11 @@ func proxyCertificate(t testing.TB) *tls.Certificate {
 // and closed with one byte each way, and what an idle session costs on one side.
 func BenchmarkMux(b *testing.B) {
 	credential := proxyCertificate(b)
-	for _, c := range candidates {
-		b.Run("throughput/"+c.name, func(b *testing.B) { throughput(b, c, credential, 0) })
-	}
-	for _, c := range candidates {
-		b.Run("throughput-100ms/"+c.name, func(b *testing.B) { throughput(b, c, credential, 50*time.Millisecond) })
+	for name, delay := range map[string]time.Duration{"throughput": 0, "throughput-100ms": 50 * time.Millisecond} {
+		for _, c := range candidates {
+			b.Run(name+"-there/"+c.name, func(b *testing.B) { throughput(b, c, credential, delay, false) })
+			b.Run(name+"-back/"+c.name, func(b *testing.B) { throughput(b, c, credential, delay, true) })
+		}
 	}
 	for _, c := range candidates {
 		b.Run("open/"+c.name, func(b *testing.B) { opening(b, c, credential) })
@@ -96,7 +96,8 @@ func BenchmarkMux(b *testing.B) {
 	}
 }
 
-func throughput(b *testing.B, c candidate, credential *tls.Certificate, delay time.Duration) {
+// throughput moves bytes the way of whoever opened the stream, or back.
+func throughput(b *testing.B, c candidate, credential *tls.Certificate, delay time.Duration, back bool) {
 	client, server := secure(b, credential, delay)
 	open, accept, end := c.pair(b, client, server)
 	defer end()
@@ -112,6 +113,12 @@ func throughput(b *testing.B, c candidate, credential *tls.Certificate, delay ti
 	if err != nil {
 		b.Fatal(err)
 	}
+	if _, err := io.ReadFull(r, block[:1]); err != nil {
+		b.Fatal(err)
+	}
+	if back {
+		w, r = r, w
+	}
 	b.SetBytes(int64(len(block)))
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -122,7 +129,7 @@ func throughput(b *testing.B, c candidate, credential *tls.Certificate, delay ti
 			}
 		}
 	}()
-	if _, err := io.CopyN(io.Discard, struct{ io.Reader }{r}, int64(b.N)*int64(len(block))+1); err != nil {
+	if _, err := io.CopyN(io.Discard, struct{ io.Reader }{r}, int64(b.N)*int64(len(block))); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -43,14 +44,17 @@ type Config struct {
 	}
 	Proxy  func() identity.Host // this proxy, as its certificate says
 	Record func(audit.Event)    // nil drops
-	Log    *slog.Logger         // nil discards
-	Now    func() time.Time     // nil is time.Now
-	Answer time.Duration        // 0 is answerLimit
+	// Limited records that a budget was used up, seldom enough; nil drops.
+	Limited func(audit.Event)
+	Log     *slog.Logger     // nil discards
+	Now     func() time.Time // nil is time.Now
+	Answer  time.Duration    // 0 is answerLimit
 }
 
 // Handler serves ALPN stile-connect/1.
 type Handler struct {
 	config  Config
+	users   *tunnel.Accounts
 	denials *ration.Ration[string]     // by user
 	lines   *ration.Ration[netip.Addr] // of the log, by address
 }
@@ -59,6 +63,9 @@ type Handler struct {
 func New(c Config) *Handler {
 	if c.Record == nil {
 		c.Record = func(audit.Event) {}
+	}
+	if c.Limited == nil {
+		c.Limited = func(audit.Event) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -70,7 +77,7 @@ func New(c Config) *Handler {
 		c.Answer = answerLimit
 	}
 	return &Handler{
-		config: c, denials: ration.New[string](denialEvery, denialBurst, maxUsers),
+		config: c, users: tunnel.NewAccounts(tunnel.UserBudget), denials: ration.New[string](denialEvery, denialBurst, maxUsers),
 		lines: ration.New[netip.Addr](time.Minute, 1, maxSources),
 	}
 }
@@ -91,7 +98,9 @@ func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 	}
 	c.Admit()
 	target := identity.Target{Kind: request.GetTarget().GetKind(), Name: request.GetTarget().GetName()}
-	stream, err := h.open(ctx, c, user, target, &request)
+	budget, release := h.users.Hold("user " + user.Name)
+	defer release()
+	stream, err := h.open(ctx, c, user, target, &request, budget)
 	if err != nil {
 		h.refuse(ctx, c, err)
 		return
@@ -157,7 +166,7 @@ func (h *Handler) denied(c *edge.Conn, user identity.User, target identity.Targe
 }
 
 // open begins a stream to the target's agent.
-func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, target identity.Target, r *frame.ConnectRequest) (tunnel.Stream, error) {
+func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, target identity.Target, r *frame.ConnectRequest, budget *tunnel.Account) (tunnel.Stream, error) {
 	if r.GetVersion() != frame.Protocol {
 		return nil, fault.Newf(fault.BadInput, "update stile or the cluster, whichever is older", "protocol version %d is not supported here", r.GetVersion())
 	}
@@ -171,7 +180,10 @@ func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, ta
 	if !ok {
 		return nil, offline(target)
 	}
-	stream, err := found.Session.Open(ctx)
+	stream, err := found.Session.Open(ctx, budget)
+	if full, ok := errors.AsType[*tunnel.FullError](err); ok {
+		return nil, h.full(c, user, target, full)
+	}
 	if err != nil {
 		return nil, offline(target).Because(err)
 	}
@@ -184,6 +196,16 @@ func (h *Handler) open(ctx context.Context, c *edge.Conn, user identity.User, ta
 		return nil, offline(target).Because(err)
 	}
 	return stream, nil
+}
+
+// full refuses a connection for which a budget has no room, and records that.
+func (h *Handler) full(c *edge.Conn, user identity.User, target identity.Target, full *tunnel.FullError) *fault.Fault {
+	f := fault.Newf(fault.RateLimited, "end some connections, or try again later", "%s at this proxy", full)
+	e := audit.New(audit.LimitReached, rand.Reader, h.config.Now())
+	e.Actor, e.ActorRoles, e.Outcome, e.Reason = "user/"+user.Name, user.Roles, audit.Denied, f.Message
+	e.TargetKind, e.Target, e.SourceIP = target.Kind, target.Name, c.Source.Addr().String()
+	h.config.Limited(e)
+	return f
 }
 
 // validName accepts a target's name or an agent's id.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,14 +26,14 @@ type Events struct {
 	lost    int
 	seq     uint64
 	epoch   string
-	seen    map[string]time.Time
+	seen    map[string]*said
 	wake    chan struct{}
 	once    sync.Once
 }
 
 func (e *Events) init() {
 	e.once.Do(func() {
-		e.wake, e.epoch, e.seen = make(chan struct{}, 1), strings.ToLower(rand.Text()[:13]), map[string]time.Time{}
+		e.wake, e.epoch, e.seen = make(chan struct{}, 1), strings.ToLower(rand.Text()[:13]), map[string]*said{}
 	})
 }
 
@@ -63,17 +64,7 @@ func (e *Events) Record(event audit.Event) {
 func (e *Events) Refused(err error) {
 	e.init()
 	now := time.Now()
-	e.mu.Lock()
-	at, again := e.seen[err.Error()]
-	again = again && now.Sub(at) < time.Minute
-	if !again {
-		if len(e.seen) > 100 {
-			clear(e.seen)
-		}
-		e.seen[err.Error()] = now
-	}
-	e.mu.Unlock()
-	if again {
+	if again, _ := e.repeats(err.Error(), now); again {
 		return
 	}
 	e.Log.Warn("Document refused", "error", err)
@@ -81,6 +72,48 @@ func (e *Events) Refused(err error) {
 	event := audit.New(audit.DocumentRefused, rand.Reader, now)
 	event.Actor, event.Outcome, event.Reason = "proxy/"+proxy, audit.Denied, err.Error()
 	e.Record(event)
+}
+
+// Limited records that a limit ended something, the same actor and reason once a minute. The next event, and the log,
+// say how often it happened in between.
+func (e *Events) Limited(event audit.Event) {
+	e.init()
+	again, left := e.repeats(event.Actor+" "+event.Reason, event.Time)
+	if again {
+		return
+	}
+	e.Log.Warn("Limit reached", "actor", event.Actor, "reason", event.Reason, "unrecorded", left)
+	if left > 0 {
+		event.Data = map[string]string{"unrecorded": strconv.Itoa(left)}
+	}
+	e.Record(event)
+}
+
+// said is when something was recorded last, and how often it happened since.
+type said struct {
+	at   time.Time
+	left int
+}
+
+// mostSaid is how many things are remembered. Beyond, who has much to say is heard again sooner.
+const mostSaid = 1000
+
+// repeats reports whether something was recorded less than a minute ago, and otherwise how often it happened in between.
+func (e *Events) repeats(what string, now time.Time) (again bool, left int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	last := e.seen[what]
+	if last != nil && now.Sub(last.at) < time.Minute {
+		last.left++
+		return true, 0
+	}
+	if last != nil {
+		left = last.left
+	} else if len(e.seen) >= mostSaid {
+		clear(e.seen)
+	}
+	e.seen[what] = &said{at: now}
+	return false, left
 }
 
 // Run writes events until the context ends.

@@ -31,8 +31,11 @@ type link struct {
 	targets *counted // the session, as seen by those who open streams to targets
 	control *tunnel.Control
 	source  netip.AddrPort
-	expires time.Time // of the agent's certificate
+	issued  time.Time // as the agent's certificate says
+	expires time.Time //
 	log     *slog.Logger
+
+	expired, ended bool // guarded by links.mu
 
 	mu         sync.Mutex
 	registered bool
@@ -55,19 +58,17 @@ type link struct {
 // run serves the control stream. At the end of the agent's certificate no more streams are opened; those that are
 // open go on, as the agent has come back with a renewed one by then.
 func (n *link) run(ctx context.Context) {
-	end := time.AfterFunc(n.expires.Sub(n.links.config.Now()), n.unroute)
+	end := time.AfterFunc(n.expires.Sub(n.links.config.Now()), func() { n.links.expire(n) })
 	defer end.Stop()
 	register := time.AfterFunc(registerLimit, func() {
 		if !n.isRegistered() {
-			_ = n.session.Close()
+			n.session.Abort()
 		}
 	})
 	defer register.Stop()
 	err := n.control.Run()
 	n.unroute()
-	n.links.mu.Lock()
-	delete(n.links.live, n)
-	n.links.mu.Unlock()
+	n.links.leave(n)
 	_ = n.session.Close()
 	n.writing.Wait()
 	if n.isRegistered() {
@@ -121,13 +122,11 @@ func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) er
 	if err := n.control.Send(registered); err != nil {
 		return err
 	}
-	n.links.mu.Lock()
-	n.links.live[n] = struct{}{}
-	n.links.mu.Unlock()
 	remove := n.links.config.Routes.Add(&route.Tunnel{Agent: n.agent, Session: n.targets, Since: n.links.config.Now()})
 	n.mu.Lock()
 	n.registered, n.held, n.remove = true, versions(r.GetHeld()), remove
 	n.mu.Unlock()
+	n.links.enter(n)
 	n.writing.Go(func() { n.accept(ctx) })
 	n.log.InfoContext(ctx, "Tunnel registered", "source", n.source.String(), "software", clip(r.GetSoftware()))
 	n.judge() // documents may have come since the handshake, when Push didn't know of this agent yet
@@ -157,7 +156,7 @@ func (n *link) push() {
 		n.again = false
 		n.mu.Unlock()
 		if err := n.send(); err != nil {
-			_ = n.session.Close()
+			n.session.Abort()
 		}
 	}
 }

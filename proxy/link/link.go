@@ -33,6 +33,8 @@ type Config struct {
 	Routes    *route.Table
 	Proxy     func() identity.Host                        // this proxy, as its certificate says
 	Append    func(context.Context, ...audit.Event) error // writes events into the ledger; a nil error means that they are stored
+	Limited   func(audit.Event)                           // records what a limit ended, seldom enough; nil drops
+	Memory    *tunnel.Account                             // for all streams to targets; nil is one of its own
 	Log       *slog.Logger                                // nil discards
 	Now       func() time.Time                            // nil is time.Now
 	Silence   time.Duration                               // of the control stream; 0 is the tunnel's default
@@ -44,8 +46,11 @@ type Links struct {
 	config Config
 	trail  revoked.Trail
 
+	budgets *tunnel.Accounts // of agents
+
 	mu       sync.Mutex
 	live     map[*link]struct{}
+	agents   map[string][]*link // the same by agent, the oldest first
 	proxies  []*frame.Proxies_Proxy
 	draining uint32 // seconds of grace, when draining
 	away     bool
@@ -59,7 +64,13 @@ func New(c Config) *Links {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Links{config: c, live: map[*link]struct{}{}}
+	if c.Limited == nil {
+		c.Limited = func(audit.Event) {}
+	}
+	if c.Memory == nil {
+		c.Memory = tunnel.NewAccount("the proxy", tunnel.ProxyBudget)
+	}
+	return &Links{config: c, budgets: tunnel.NewAccounts(tunnel.AgentBudget), live: map[*link]struct{}{}, agents: map[string][]*link{}}
 }
 
 // registerLimit is how long an agent may take from its handshake to its first frame.
@@ -70,7 +81,10 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = c.Conn.Close() })
 	defer stop()
 	agent, err := l.agent(ctx, c)
-	session, sessionErr := tunnel.NewSession(c.Conn, tunnel.SessionConfig{Role: tunnel.Listened, Small: true})
+	n := &link{links: l, agent: agent, source: c.Source, log: l.config.Log.With("agent", agent.ID, "targets", agent.Targets)}
+	session, sessionErr := tunnel.NewSession(c.Conn, tunnel.SessionConfig{
+		Role: tunnel.Listened, Streams: maxOwn + 2, Small: true, Refused: n.refused, // with the control stream, and the one too many
+	})
 	if sessionErr != nil {
 		l.config.Log.ErrorContext(ctx, "Tunnel not opened", "error", sessionErr)
 		return
@@ -87,8 +101,11 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 		l.refuse(ctx, stream, c, err)
 		return
 	}
-	n := &link{links: l, agent: agent, session: session, targets: &counted{Session: session}, source: c.Source, log: l.config.Log.With("agent", agent.ID, "targets", agent.Targets)}
-	n.expires = c.ConnectionState().PeerCertificates[0].NotAfter
+	budget, release := l.budgets.Hold("agent " + agent.ID)
+	defer release()
+	n.session, n.targets = session, &counted{Session: session, pays: []*tunnel.Account{budget, l.config.Memory}}
+	certificate := c.ConnectionState().PeerCertificates[0]
+	n.issued, n.expires = certificate.NotBefore, certificate.NotAfter
 	n.control = tunnel.NewControl(tunnel.ControlConfig{
 		Stream: stream, Idle: session.Idle, Silence: l.config.Silence, Dead: l.config.Dead,
 		Handle: func(m *frame.Control) error { return n.take(ctx, m, c) },
@@ -144,8 +161,7 @@ func (l *Links) note() {
 func (n *link) judge() {
 	state := n.links.config.Documents.State()
 	if err := state.Standing(n.agent, document.Use{Now: n.links.config.Now()}); err != nil && !fault.Is(err, fault.Unavailable) {
-		n.log.Info("Tunnel cut", "reason", err.Error())
-		_ = n.session.Close()
+		n.cut(err.Error())
 		return
 	}
 	n.kick()
@@ -165,7 +181,14 @@ func (l *Links) Proxies(list []*frame.Proxies_Proxy) {
 func (l *Links) Drain(grace time.Duration) {
 	l.mu.Lock()
 	l.draining, l.away = uint32(grace/time.Second), true
+	var beyond []map[*link]string
+	for id := range l.agents {
+		beyond = append(beyond, l.tooMany(id))
+	}
 	l.mu.Unlock()
+	for _, tunnels := range beyond {
+		end(tunnels)
+	}
 	for _, n := range l.all() {
 		n.kick()
 	}

@@ -42,18 +42,24 @@ func (n *link) accept(ctx context.Context) {
 			return
 		}
 		if n.own.Add(1) > maxOwn {
-			n.log.WarnContext(ctx, "Tunnel ended: the agent has too many of its own streams open", "most", maxOwn)
-			_ = n.session.Close()
+			n.limited("an agent may have eight streams of its own open; its tunnel was closed")
+			n.cut("the agent has too many of its own streams open")
 			return
 		}
 		n.writing.Go(func() {
 			defer n.own.Add(-1)
 			n.serve(ctx, s)
 			if err := finish(s); err != nil && ctx.Err() == nil && !over(n.session) {
-				n.log.WarnContext(ctx, "Tunnel ended: the agent does not close a stream that is over", "error", err)
-				_ = n.session.Close()
+				n.cut("the agent does not close a stream that is over: " + err.Error())
 			}
 		})
+	}
+}
+
+// refused is told of each stream that nobody had accepted when too many were open.
+func (n *link) refused() {
+	if n.agent.ID != "" {
+		n.limited("an agent may have ten streams open before the proxy takes them; what came beyond was reset")
 	}
 }
 
@@ -172,12 +178,13 @@ func clip(s string) string { return s[:min(len(s), 64)] }
 // on its side holds up no one.
 type counted struct {
 	tunnel.Session
+	pays []*tunnel.Account
 	open atomic.Int64
 }
 
 // Open opens a stream to a target.
 func (c *counted) Open(ctx context.Context, pays ...*tunnel.Account) (tunnel.Stream, error) {
-	s, err := c.Session.Open(ctx, pays...)
+	s, err := c.Session.Open(ctx, append(c.pays[:len(c.pays):len(c.pays)], pays...)...)
 	if err != nil {
 		return nil, err
 	}

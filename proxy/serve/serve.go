@@ -101,7 +101,9 @@ func (p *proxy) open(ctx context.Context) error {
 	books := ledger.New(ledger.Config{DynamoDB: db, Table: p.config.Ledger})
 	p.events = &feed.Events{Append: books.Append, Source: func() (string, string) { return p.config.Cluster, p.id() }, Log: p.log}
 	p.routes = &route.Table{}
-	p.links = link.New(link.Config{Documents: p.holder, Routes: p.routes, Proxy: p.host, Append: books.Append, Log: p.log})
+	p.links = link.New(link.Config{
+		Documents: p.holder, Routes: p.routes, Proxy: p.host, Append: books.Append, Limited: p.events.Limited, Log: p.log,
+	})
 	p.head = &feed.Head{
 		Store: head.New(head.Config{
 			DynamoDB: db, S3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), Table: p.config.State, Bucket: p.config.Documents,
@@ -132,7 +134,9 @@ func newKeys() (joiner.Keys, error) {
 }
 
 func (p *proxy) newEdge() *edge.Edge {
-	connects := connect.New(connect.Config{Documents: p.holder, Routes: p.routes, Proxy: p.host, Record: p.events.Record, Log: p.log})
+	connects := connect.New(connect.Config{
+		Documents: p.holder, Routes: p.routes, Proxy: p.host, Record: p.events.Record, Limited: p.events.Limited, Log: p.log,
+	})
 	return edge.New(edge.Config{
 		TLS: tunnel.ServerTLS(p.certificate, names.ALPNTunnel, names.ALPNConnect, names.ALPNAPI),
 		Handlers: map[string]edge.Handler{
