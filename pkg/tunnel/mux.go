@@ -22,7 +22,7 @@ const (
 	// writeLimit is how long a write may be stuck in the connection before the session is given up, and how long Open
 	// may take.
 	writeLimit = 10 * time.Second
-	// flushLimit is how long Close waits for what was written to leave.
+	// flushLimit is how long Close waits for what was written to leave, and for the other side to part.
 	flushLimit = 500 * time.Millisecond
 	// message is the largest frame we send: what is urgent waits for no more than that. 64 of them may wait.
 	message = 64 << 10
@@ -146,22 +146,39 @@ func (s *session) Drain() error {
 }
 
 func (s *session) Close() error {
-	s.flush()
+	limit := time.NewTimer(flushLimit)
+	defer limit.Stop()
+	if s.flush(limit.C) {
+		s.part(limit.C)
+	}
 	return s.inner.Close()
 }
 
-// flush waits a moment for what streams have written.
-func (s *session) flush() {
-	limit := time.NewTimer(flushLimit)
-	defer limit.Stop()
+// flush waits for what streams have written, and reports whether it has left.
+func (s *session) flush(limit <-chan time.Time) bool {
 	for s.wire.sent.Load() < s.handed.Load() {
 		select {
 		case <-s.wire.wrote:
 		case <-s.Done():
-			return
-		case <-limit.C:
-			return
+			return false
+		case <-limit:
+			return false
 		}
+	}
+	return true
+}
+
+// part ends the writing side and waits for the other side to do so: closing a connection with bytes unread would take
+// from the other side what it has not read.
+func (s *session) part(limit <-chan time.Time) {
+	half, ok := s.wire.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return
+	}
+	go func() { _ = half.CloseWrite() }()
+	select {
+	case <-s.Done():
+	case <-limit:
 	}
 }
 

@@ -33,11 +33,13 @@ func (s *stream) Read(p []byte) (int, error) {
 	}
 	n, err := s.inner.Read(p)
 	s.span.arrived.read.Add(int64(n))
-	if n > 0 && err != nil {
+	if n > 0 && errors.Is(err, yamux.ErrTimeout) {
 		// What was read can't be announced to the other side any more, which would wait for ever to send that much: the
 		// deadline passed while the connection was stuck.
 		_ = s.Reset()
-		return n, nil
+	}
+	if n > 0 {
+		return n, nil // what is wrong beside is said by the next call
 	}
 	return n, s.err(err)
 }

@@ -31,8 +31,7 @@ type link struct {
 	targets *counted // the session, as seen by those who open streams to targets
 	control *tunnel.Control
 	source  netip.AddrPort
-	issued  time.Time // as the agent's certificate says
-	expires time.Time //
+	expires time.Time // of the agent's certificate
 	log     *slog.Logger
 
 	expired, ended bool // guarded by links.mu

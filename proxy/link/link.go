@@ -104,8 +104,7 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 	budget, release := l.budgets.Hold("agent " + agent.ID)
 	defer release()
 	n.session, n.targets = session, &counted{Session: session, pays: []*tunnel.Account{budget, l.config.Memory}}
-	certificate := c.ConnectionState().PeerCertificates[0]
-	n.issued, n.expires = certificate.NotBefore, certificate.NotAfter
+	n.expires = c.ConnectionState().PeerCertificates[0].NotAfter
 	n.control = tunnel.NewControl(tunnel.ControlConfig{
 		Stream: stream, Idle: session.Idle, Silence: l.config.Silence, Dead: l.config.Dead,
 		Handle: func(m *frame.Control) error { return n.take(ctx, m, c) },

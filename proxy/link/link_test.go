@@ -22,6 +22,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/tunnel"
 	"github.com/stile-dev/stile/pkg/tunnel/tunneltest"
+	"github.com/stile-dev/stile/proxy/connect"
 	"github.com/stile-dev/stile/proxy/edge"
 	"github.com/stile-dev/stile/proxy/link"
 	"github.com/stile-dev/stile/proxy/route"
@@ -38,6 +39,7 @@ type proxy struct {
 
 	mu     sync.Mutex
 	ledger []audit.Event
+	limits []audit.Event
 	broken error
 }
 
@@ -46,13 +48,19 @@ func newProxy(t *testing.T) *proxy {
 	p := &proxy{t: t, cluster: tunneltest.New(t), routes: &route.Table{}}
 	p.holder = p.cluster.Holder()
 	self, credential := p.cluster.Proxy()
+	limited := func(e audit.Event) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.limits = append(p.limits, e)
+	}
 	p.links = link.New(link.Config{
-		Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Append: p.append,
+		Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Append: p.append, Limited: limited,
 		Silence: time.Hour, Dead: time.Hour, // a tunnel ends for a reason that the test gave
 	})
+	users := connect.New(connect.Config{Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Limited: limited})
 	e := edge.New(edge.Config{
-		TLS:      tunnel.ServerTLS(func() *tls.Certificate { return credential.TLS }, names.ALPNTunnel),
-		Handlers: map[string]edge.Handler{names.ALPNTunnel: p.links.Serve},
+		TLS:      tunnel.ServerTLS(func() *tls.Certificate { return credential.TLS }, names.ALPNTunnel, names.ALPNConnect),
+		Handlers: map[string]edge.Handler{names.ALPNTunnel: p.links.Serve, names.ALPNConnect: users.Serve},
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -18,7 +18,7 @@ const (
 // retired reports whether a tunnel has no future: its certificate has expired or was renewed, or the proxy is
 // leaving. l.mu is held.
 func (l *Links) retired(n *link) bool {
-	return n.expired || l.away || slices.ContainsFunc(l.agents[n.agent.ID], func(o *link) bool { return o.issued.After(n.issued) })
+	return n.expired || l.away || slices.ContainsFunc(l.agents[n.agent.ID], func(o *link) bool { return o.agent.IssuedAt.After(n.agent.IssuedAt) })
 }
 
 // enter adds a tunnel that has registered and ends those that are too many then.

@@ -218,8 +218,16 @@ func (c *Cluster) Proxy() (identity.Host, Credential) {
 	return c.host(identity.Host{Kind: identity.KindProxy, ID: identity.NewID("prx", rand.Reader, time.Now())})
 }
 
-func (c *Cluster) host(h identity.Host) (identity.Host, Credential) {
-	now := time.Now()
+// Renewed issues one more credential for a host, as of some time.
+func (c *Cluster) Renewed(h identity.Host, now time.Time) Credential {
+	c.t.Helper()
+	_, credential := c.issue(h, now)
+	return credential
+}
+
+func (c *Cluster) host(h identity.Host) (identity.Host, Credential) { return c.issue(h, time.Now()) }
+
+func (c *Cluster) issue(h identity.Host, now time.Time) (identity.Host, Credential) {
 	h.Cluster, h.ClusterName, h.Scope, h.Method, h.Token = c.ID, Name, "/", "token", "test"
 	h.Certificate = identity.NewID("crt", rand.Reader, now)
 	h.Versions, h.IssuedAt = c.versions, now.UTC()
