@@ -141,3 +141,39 @@ func TestSec_S57_AConnectionThatNobodyReadsHoldsUpNothing(t *testing.T) {
 		})
 	}
 }
+
+// A proxy may not pay for what its clients do not read: each connection here has far more on its way than its sockets take.
+func TestSec_S60_ConnectionsThatNobodyReadsHoldLittleOfAProxy(t *testing.T) {
+	const connections, sessions, each = 10, 40, 62_914_560
+	p := shared.person(t, engineer).login(t)
+	p.must(t, "ssh", "node-1", "--", "true")
+	pid := shared.pid(t, "stile-proxy-0")
+	before, err := proc.MemoryOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var floods []*flood
+	for i := range connections {
+		floods = append(floods, p.flooded(t, "node-1", sessions, each+1000+i, true))
+	}
+	held, err := proc.MemoryOf(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the proxy grew by %.0f MiB", held.Anonymous-before.Anonymous)
+	if held.Anonymous-before.Anonymous > 96 {
+		t.Errorf("the proxy went from %.0f to %.0f MiB", before.Anonymous, held.Anonymous)
+	}
+	for _, f := range floods {
+		_ = f.lid.Close()
+	}
+	eventually(t, time.Minute, func() string {
+		for _, f := range floods {
+			if n := len(f.processes()); n > 0 {
+				return fmt.Sprintf("%d processes of a client that is gone live", n)
+			}
+		}
+		return ""
+	})
+	p.must(t, "ssh", "node-1", "--", "true")
+}

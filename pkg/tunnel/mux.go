@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -93,7 +94,7 @@ func (s *session) Open(ctx context.Context, pays ...*Account) (Stream, error) {
 	if s.drained.Load() || s.inner.IsClosed() {
 		return nil, fmt.Errorf("opening stream: %w", net.ErrClosed)
 	}
-	m := s.span(append(pays[:len(pays):len(pays)], s.config.Pays...), false)
+	m := s.span(append(slices.Clip(pays), s.config.Pays...), false)
 	if err := takeAll(m.pays, FirstWindow, toBegin); err != nil {
 		return nil, fmt.Errorf("opening stream: %w", err)
 	}

@@ -41,6 +41,9 @@ func (s *stream) Read(p []byte) (int, error) {
 	if n > 0 {
 		return n, nil // what is wrong beside is said by the next call
 	}
+	if errors.Is(err, io.EOF) && !errors.Is(err, yamux.ErrStreamReset) { // else the connection ended, not the stream
+		return 0, io.EOF
+	}
 	return n, s.err(err)
 }
 
@@ -58,14 +61,14 @@ func (s *stream) Write(p []byte) (int, error) {
 // err translates what go-yamux says.
 func (s *stream) err(err error) error {
 	switch {
-	case err == nil, err == io.EOF:
-		return err
+	case err == nil:
+		return nil
 	case s.over.Load():
 		return net.ErrClosed
 	case errors.Is(err, yamux.ErrTimeout):
 		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
 	case s.session.inner.IsClosed(), errors.Is(err, yamux.ErrStreamClosed):
-		return fmt.Errorf("%w: %w", net.ErrClosed, err)
+		return fmt.Errorf("%w: %v", net.ErrClosed, err) // which may be the end of the connection, not of the stream
 	case errors.Is(err, yamux.ErrStreamReset):
 		return fmt.Errorf("%w: %w", ErrReset, err)
 	}

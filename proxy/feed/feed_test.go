@@ -323,6 +323,34 @@ func TestTheProxysEventsReachTheLedgerOnceItIsBack(t *testing.T) {
 	})
 }
 
+// A peer that runs into a limit all the time fills neither the ledger nor the log, and yet shows.
+func TestSec_S60_ALimitIsRecordedSeldomAndWithHowOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var held []audit.Event
+		e := &feed.Events{
+			Log: quiet, Source: func() (string, string) { return "c", "prx_1" },
+			Append: func(_ context.Context, events ...audit.Event) error { held = append(held, events...); return nil },
+		}
+		limited := func(actor string) {
+			one := audit.New(audit.LimitReached, rand.Reader, time.Now())
+			one.Actor, one.Outcome, one.Reason = actor, audit.Denied, "too much"
+			e.Limited(one)
+		}
+		for range 100 {
+			limited("agent/one")
+			limited("agent/two")
+		}
+		pass(time.Minute)
+		limited("agent/one")
+		if err := e.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(held) != 3 || held[0].Actor != "agent/one" || held[1].Actor != "agent/two" || held[2].Data["unrecorded"] != "99" {
+			t.Errorf("the ledger holds %+v", held)
+		}
+	})
+}
+
 // lasting notes until when each shard counts.
 type lasting struct {
 	*tables

@@ -184,7 +184,7 @@ type counted struct {
 
 // Open opens a stream to a target.
 func (c *counted) Open(ctx context.Context, pays ...*tunnel.Account) (tunnel.Stream, error) {
-	s, err := c.Session.Open(ctx, append(c.pays[:len(c.pays):len(c.pays)], pays...)...)
+	s, err := c.Session.Open(ctx, append(slices.Clip(c.pays), pays...)...)
 	if err != nil {
 		return nil, err
 	}
