@@ -18,6 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/admin"
+	"github.com/stile-dev/stile/pkg/rate"
 	"github.com/stile-dev/stile/pkg/store"
 	"github.com/stile-dev/stile/pkg/store/change"
 )
@@ -41,6 +42,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 		Store: change.New(store.Config{
 			DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
 		}),
+		Pace:      rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTableSecrets), Door: rate.DoorChange}),
 		Publisher: publisher{awslambda.NewFromConfig(f.AWS), f.Need(names.EnvPublish)},
 	})
 	documents := head.New(head.Config{

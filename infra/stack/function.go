@@ -60,6 +60,7 @@ var functions = []function{
 				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place),
 				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),
 				items(tableSecrets, "DeleteTokenHashes", deleting, names.TokenHash),
+				items(tableSecrets, "CountChanges", updating, names.Arrival),
 				items(tableLedger, "PutEvents", putting, names.Event),
 				objects("ReadDocuments", "s3:GetObject", ""),
 				invoke(fnPublish),

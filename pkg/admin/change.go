@@ -34,7 +34,7 @@ type Outcome struct {
 
 // Create stores a resource that must not exist.
 func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.again(ctx, func(input int64) (Outcome, error) { return d.create(ctx, input, c, r) })
+	return d.paced(ctx, c, r.Kind, func(input int64) (Outcome, error) { return d.create(ctx, input, c, r) })
 }
 
 func (d *Desk) create(ctx context.Context, input int64, c Caller, r resource.Resource) (Outcome, error) {
@@ -68,7 +68,7 @@ func (d *Desk) create(ctx context.Context, input int64, c Caller, r resource.Res
 
 // Update replaces a resource; with a revision only if that is still current.
 func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.again(ctx, func(input int64) (Outcome, error) { return d.update(ctx, input, c, r) })
+	return d.paced(ctx, c, r.Kind, func(input int64) (Outcome, error) { return d.update(ctx, input, c, r) })
 }
 
 func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Resource) (Outcome, error) {
@@ -116,7 +116,7 @@ func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Res
 // holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record, mapping or token gave ends with it.
 // A role that a mapping or a user's record names is not deleted: their users could no longer log in.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
-	return d.again(ctx, func(input int64) (Outcome, error) { return d.delete(ctx, input, c, kind, name) })
+	return d.again(ctx, c, kind, func(input int64) (Outcome, error) { return d.delete(ctx, input, c, kind, name) })
 }
 
 func (d *Desk) delete(ctx context.Context, input int64, c Caller, kind, name string) (Outcome, error) {
@@ -158,13 +158,37 @@ func (d *Desk) delete(ctx context.Context, input int64, c Caller, kind, name str
 	return d.commit(ctx, change, "", moved(was))
 }
 
-// tries is how often a change is judged and made while others get in between: each time one of them was made.
-const tries = 24
+// everywhere reports whether the caller administers a kind everywhere.
+func everywhere(c Caller, kind string) bool {
+	return c.State.Roles().May(subject(c), kind, "update", "/").Allowed
+}
+
+// paced is again, as often as one may who doesn't administer everything. Deleting needs no pace: it can't go on for longer
+// than creating did.
+func (d *Desk) paced(ctx context.Context, c Caller, kind string, change func(input int64) (Outcome, error)) (Outcome, error) {
+	if !everywhere(c, kind) {
+		if err := d.config.Pace.Count(ctx, c.User.UID, c.Now); err != nil {
+			return Outcome{}, err
+		}
+	}
+	return d.again(ctx, c, kind, change)
+}
+
+// How often a change is judged and made while others get in between: each time one of them was made. Who administers
+// everything is more patient than any number of others, who have a rate besides, can be quick.
+const (
+	tries        = 24
+	patientTries = 400
+)
 
 // again makes a change, and repeats it if it was judged by what is no longer so. The input counter that the change gets is
 // read before all that it is judged by: it is only made while nothing else changed.
-func (d *Desk) again(ctx context.Context, change func(input int64) (Outcome, error)) (out Outcome, err error) {
-	for range tries {
+func (d *Desk) again(ctx context.Context, c Caller, kind string, change func(input int64) (Outcome, error)) (out Outcome, err error) {
+	most := tries
+	if everywhere(c, kind) {
+		most = patientTries
+	}
+	for range most {
 		input, err := d.config.Store.Input(ctx)
 		if err != nil {
 			return Outcome{}, err

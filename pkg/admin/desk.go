@@ -50,6 +50,11 @@ type Store interface {
 	Record(context.Context, audit.Event) error
 }
 
+// Pace bounds how often somebody changes something or is denied; [fault.RateLimited] when it is too often.
+type Pace interface {
+	Count(ctx context.Context, uid string, now time.Time) error
+}
+
 // Publisher has the documents made again and returns the input counter that the policy in force was made from.
 type Publisher interface {
 	Publish(context.Context) (input int64, err error)
@@ -95,6 +100,7 @@ type Config struct {
 	Bootstrap resource.IAMMatch // the first administrator; zero for none
 	Store     Store
 	Publisher Publisher
+	Pace      Pace
 	Entropy   io.Reader // nil: crypto/rand
 }
 
@@ -223,8 +229,12 @@ func (d *Desk) may(ctx context.Context, c Caller, a ask) error {
 	return d.denied(ctx, c, r, fmt.Sprintf("ask an administrator for a role whose rules allow %s on %s", a.verb, a.kind), fmt.Sprintf("%s may not %s %s: %s", c.User.Name, a.verb, a.kind, decision.Reason))
 }
 
-// denied makes the fault of a denial about a resource, with a decision id, and records the event of that id.
+// denied makes the fault of a denial about a resource, with a decision id, and records the event of that id. Whoever is
+// denied all the time is told to wait, and doesn't fill the ledger.
 func (d *Desk) denied(ctx context.Context, c Caller, r resource.Resource, hint, message string) error {
+	if err := d.config.Pace.Count(ctx, c.User.UID, c.Now); err != nil {
+		return err
+	}
 	f := fault.New(fault.Denied, message, hint)
 	f.DecisionID = identity.NewID("dec", d.config.Entropy, c.Now)
 	e := d.event(c, audit.RequestRefused, r)

@@ -41,6 +41,8 @@ type shelf struct {
 	broken    error           // of publishing
 	strict    bool            // whether a change's conditions count
 	races     int             // how often something else changes before a commit
+	counted   []string        // who came to be paced
+	pace      int             // how many may; 0 is all
 }
 
 func (s *shelf) fails(call string) error {
@@ -78,6 +80,15 @@ func (s *shelf) Page(ctx context.Context, kind, after string, limit int) (page [
 }
 
 func (s *shelf) Input(context.Context) (int64, error) { return s.input, s.fails("Input") }
+
+// Count lets everybody through unless the test says how many.
+func (s *shelf) Count(_ context.Context, uid string, _ time.Time) error {
+	s.counted = append(s.counted, uid)
+	if s.pace > 0 && len(s.counted) > s.pace {
+		return fault.New(fault.RateLimited, "too many changes came from this user", "wait")
+	}
+	return nil
+}
 
 func (s *shelf) Secret(_ context.Context, token string) (string, error) {
 	return s.hashes[token], s.fails("Secret")
@@ -139,7 +150,7 @@ func newOffice(t *testing.T) *office {
 		shelf:   &shelf{resources: map[string]resource.Resource{}, hashes: map[string]string{}, targets: map[string][]identity.Target{}, down: map[string]bool{}},
 	}
 	o.desk = admin.New(admin.Config{
-		Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Bootstrap: resource.IAMMatch{Account: "111122223333", Role: "PlatformAdmin"},
+		Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Pace: o.shelf, Bootstrap: resource.IAMMatch{Account: "111122223333", Role: "PlatformAdmin"},
 	})
 	return o
 }
@@ -464,7 +475,7 @@ func TestATokensSecretIsShownOnceKeptAsAHashAndBounded(t *testing.T) {
 func TestWithoutEntropyThereIsNoSecret(t *testing.T) {
 	o := newOffice(t)
 	// What an event's id takes is there, and then no more.
-	o.desk = admin.New(admin.Config{Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Entropy: bytes.NewReader(make([]byte, 10))})
+	o.desk = admin.New(admin.Config{Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Pace: o.shelf, Entropy: bytes.NewReader(make([]byte, 10))})
 	if out, err := o.desk.Create(t.Context(), o.as(t, "editor"), fresh(secret)); !errors.Is(err, io.EOF) || out.Secret != "" || len(o.changes) != 0 {
 		t.Errorf("%+v, %v", out, err)
 	}

@@ -407,7 +407,7 @@ func TestSec_S58_WhatAChangeGivesIsItsWritersToGive(t *testing.T) {
 
 // What a change was judged by may change before it is made. Then it is judged again.
 func TestAChangeIsJudgedAgainWhenSomethingElseChanged(t *testing.T) {
-	for races, code := range map[int]fault.Code{1: "", 23: "", 24: fault.Conflict} {
+	for races, code := range map[int]fault.Code{1: "", 399: "", 400: fault.Conflict} {
 		w := payments(t)
 		w.races = races
 		_, err := w.desk.Create(t.Context(), w.as("editor"), fresh(of("role", "new", "/", &resource.RoleSpec{})))

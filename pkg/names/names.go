@@ -66,7 +66,7 @@ const (
 	// Table presence.
 	Proxy   = "proxy"   // sk proxy id: a lease
 	Tunnels = "tunnels" // pk tunnels#<proxy id>, sk shard
-	Arrival = "arrival" // pk arrival#<address or IPv6 network>, sk login | join: how often somebody comes to that door
+	Arrival = "arrival" // pk arrival#<address or IPv6 network>, sk login | join: how often somebody comes to that door; in table secrets pk arrival#<uid>, sk change
 )
 
 // Attributes that items share.

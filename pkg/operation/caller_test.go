@@ -57,7 +57,7 @@ func newSite(t *testing.T, roles ...resource.Role) *site {
 		Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Rate: proxies{}, Sign: signer[proof.HostRequest, wire.HostCredential](&s.signed),
 	})
 	targets := inventory.New(inventory.Config{Targets: s.store, Watch: s.store})
-	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store})
+	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store, Pace: s.store})
 	for function, handlers := range map[string]map[string]api.Handler{
 		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets), "admin": adminoperation.Operations(desk),
 	} {
@@ -102,6 +102,8 @@ type shelf struct {
 	fail      error // of the next commit
 	persisted bool  // which is written all the same
 }
+
+func (s *shelf) Count(context.Context, string, time.Time) error { return nil }
 
 func newShelf() *shelf {
 	return &shelf{resources: map[string]resource.Resource{}, nonces: map[string]bool{}, hashes: map[string]string{}}

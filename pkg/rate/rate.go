@@ -1,5 +1,5 @@
-// Package rate bounds how often one address comes to a door that strangers may knock at, over all instances of a function:
-// the count is an item of table presence.
+// Package rate bounds how often one address, or one user, comes to a door, over all instances of a function: the count is
+// an item of a table.
 //
 // It doesn't know what is asked for there. Its entry point is [New].
 package rate
@@ -22,6 +22,16 @@ const (
 	Every = 100 * time.Millisecond
 )
 
+// What one user may change in resources, or be denied, who doesn't administer everything: ChangeBurst at once, and one more
+// in each ChangeEvery after that. Each change has documents signed and sent to every agent.
+const (
+	ChangeBurst = 600
+	ChangeEvery = 200 * time.Millisecond
+)
+
+// DoorChange is the door for changes.
+const DoorChange = "change"
+
 // keptFor is how long the item of an address outlives the last arrival, at least.
 const keptFor = time.Hour
 
@@ -29,19 +39,28 @@ const keptFor = time.Hour
 type Config struct {
 	DynamoDB table.API
 	Table    string
-	Door     string // names.PurposeLogin or names.PurposeJoin: each is counted by itself
+	Door     string // names.PurposeLogin, names.PurposeJoin or DoorChange: each is counted by itself
 }
 
 // Limiter counts arrivals. It may be used by several goroutines.
 type Limiter struct {
-	table table.Table
-	door  string
+	table  table.Table
+	door   string
+	burst  int64
+	every  time.Duration
+	beyond string // what is said to who comes too often
 }
 
 // New makes a limiter.
-func New(c Config) *Limiter { return &Limiter{table.Table{API: c.DynamoDB, Name: c.Table}, c.Door} }
+func New(c Config) *Limiter {
+	l := &Limiter{table.Table{API: c.DynamoDB, Name: c.Table}, c.Door, Burst, Every, "too many requests came from this address"}
+	if c.Door == DoorChange {
+		l.burst, l.every, l.beyond = ChangeBurst, ChangeEvery, "too many changes came from this user"
+	}
+	return l
+}
 
-// Arrive counts an arrival, or refuses it as [fault.RateLimited] with the time to wait.
+// Arrive counts an arrival from an address, or refuses it as [fault.RateLimited] with the time to wait.
 //
 // An address has one item, which DynamoDB deletes some time after the last arrival; an IPv6 network of 64 bits is one
 // address, since that much is commonly one customer's. So the items are no more than the addresses that came lately, of
@@ -56,25 +75,30 @@ func (l *Limiter) Arrive(ctx context.Context, source string, now time.Time) erro
 	if err != nil {
 		return fault.New(fault.Unavailable, "where the request came from is not known here", "tell an administrator: the API did not say where the request came from").Because(err)
 	}
-	key := table.Key{PK: names.Arrival + "#" + from, SK: l.door}
-	expires := table.Int(now.Add(Burst*Every + keptFor).Unix())
-	// The item holds when the arrivals so far will be forgotten, each one after Every. First for who has none on record.
+	return l.Count(ctx, from, now)
+}
+
+// Count counts an arrival of somebody whose name can't be chosen freely, as Arrive does.
+func (l *Limiter) Count(ctx context.Context, who string, now time.Time) error {
+	key := table.Key{PK: names.Arrival + "#" + who, SK: l.door}
+	expires := table.Int(now.Add(time.Duration(l.burst)*l.every + keptFor).Unix())
+	// The item holds when the arrivals so far will be forgotten, each one after a while. First for who has none on record.
 	was, err := l.table.UpdateIf(ctx, key, "SET until_ms = :next, expires = :expires", "attribute_not_exists(pk) OR until_ms <= :now", table.Item{
-		":next": table.Int(now.Add(Every).UnixMilli()), ":now": table.Int(now.UnixMilli()), ":expires": expires,
+		":next": table.Int(now.Add(l.every).UnixMilli()), ":now": table.Int(now.UnixMilli()), ":expires": expires,
 	})
 	if !refused(err) {
 		return err
 	}
-	full := now.Add((Burst - 1) * Every).UnixMilli()
+	full := now.Add(time.Duration(l.burst-1) * l.every).UnixMilli()
 	if was.Int("until_ms") <= full {
 		was, err = l.table.UpdateIf(ctx, key, "SET until_ms = until_ms + :every, expires = :expires", "until_ms <= :full", table.Item{
-			":every": table.Int(Every.Milliseconds()), ":full": table.Int(full), ":expires": expires,
+			":every": table.Int(l.every.Milliseconds()), ":full": table.Int(full), ":expires": expires,
 		})
 		if !refused(err) {
 			return err
 		}
 	}
-	return wait(time.Duration(was.Int("until_ms")-full) * time.Millisecond)
+	return l.wait(time.Duration(was.Int("until_ms")-full) * time.Millisecond)
 }
 
 func refused(err error) bool {
@@ -82,9 +106,9 @@ func refused(err error) bool {
 	return conflict
 }
 
-func wait(d time.Duration) error {
+func (l *Limiter) wait(d time.Duration) error {
 	d = max((d + time.Second - 1).Truncate(time.Second), time.Second)
-	f := fault.Newf(fault.RateLimited, "wait "+d.String()+" and try again", "too many requests came from this address")
+	f := fault.Newf(fault.RateLimited, "wait "+d.String()+" and try again", "%s", l.beyond)
 	f.RetryAfter = d
 	return f
 }

@@ -93,6 +93,27 @@ func TestSec_S61_AnAddressComesOnlySoOften(t *testing.T) {
 	}
 }
 
+// TestSec_S59_AUserChangesOnlySoMuch, and who lacks a table changes nothing.
+func TestSec_S59_AUserChangesOnlySoMuch(t *testing.T) {
+	c := newCounts()
+	door := c.door(rate.DoorChange)
+	for i := range rate.ChangeBurst {
+		if err := door.Count(t.Context(), "usr_1", start); err != nil {
+			t.Fatalf("change %d: %v", i, err)
+		}
+	}
+	err := door.Count(t.Context(), "usr_1", start)
+	if f := fault.From(err); !fault.Is(err, fault.RateLimited) || f.RetryAfter < rate.ChangeEvery || f.RetryAfter > time.Minute {
+		t.Fatalf("one too many: %v", err)
+	}
+	if err := door.Count(t.Context(), "usr_2", start); err != nil {
+		t.Errorf("another user: %v", err)
+	}
+	if err := door.Count(t.Context(), "usr_1", start.Add(time.Second)); err != nil {
+		t.Errorf("a second later: %v", err)
+	}
+}
+
 func TestSec_S61_AnIPv6NetworkIsOneAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		sources []string

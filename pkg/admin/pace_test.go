@@ -1,0 +1,57 @@
+package admin_test
+
+import (
+	"testing"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/resource"
+)
+
+// Each change has documents signed and sent to every agent, and each denial is an event: a delegate who doesn't stop is told
+// to wait. Who administers everything isn't counted, and neither is deleting, which is how people are revoked.
+func TestSec_S59_ADelegateWhoDoesNotStopIsToldToWait(t *testing.T) {
+	mine := of("role", "mine", "/team", &resource.RoleSpec{})
+	theirs := of("role", "theirs", "/", &resource.RoleSpec{})
+	for name, c := range map[string]struct {
+		role, verb string
+		r          resource.Resource
+		counted    bool
+	}{
+		"a delegate creates":            {"team", "create", mine, true},
+		"a delegate updates":            {"team", "update", mine, true},
+		"a delegate deletes":            {"team", "delete", mine, false},
+		"a delegate reads":              {"team", "read", mine, false},
+		"a delegate is denied to read":  {"team", "read", theirs, true},
+		"a delegate is denied to purge": {"team", "delete", theirs, true},
+		"an administrator creates":      {"editor", "create", mine, false},
+		"an administrator updates":      {"editor", "update", mine, false},
+	} {
+		o := newOffice(t)
+		o.pace = 1
+		o.counted = []string{"the one that there was"}
+		if c.verb != "create" {
+			o.keep(c.r)
+		}
+		err := o.verb(t.Context(), c.verb, o.as(t, c.role), fresh(c.r))
+		if limited := fault.Is(err, fault.RateLimited); limited != c.counted || len(o.counted) == 2 != c.counted || !c.counted && err != nil {
+			t.Errorf("%s: %v after %v", name, err, o.counted)
+		}
+		if c.counted && (len(o.changes) != 0 || len(o.recorded) != 0) {
+			t.Errorf("%s: %d changes and %d events, though told to wait", name, len(o.changes), len(o.recorded))
+		}
+	}
+}
+
+// Others who change something all the time don't keep somebody from being revoked by who administers everything.
+func TestSec_S59_AnAdministratorOutlastsAFlood(t *testing.T) {
+	for role, outlasts := range map[string]bool{"editor": true, "team": false} {
+		o := newOffice(t)
+		mine := of("user", "bob", "/team", &resource.UserSpec{Mapping: "engineers"})
+		o.keep(mine)
+		o.strict, o.races = true, 100
+		err := o.verb(t.Context(), "delete", o.as(t, role), mine)
+		if outlasts && err != nil || !outlasts && !fault.Is(err, fault.Conflict) {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
