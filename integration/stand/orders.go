@@ -16,7 +16,7 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Revoke has so many users revoked who never were, as as many changes would have: one order each, numbered by the input
+// Revoke has so many users revoked who never were, one order each as changes would have written, numbered by the input
 // counter, which counts on. Nothing else may be changed meanwhile. The person is the reader.
 func (p *Person) Revoke(ctx context.Context, many int) error {
 	db := dynamodb.NewFromConfig(p.AWS())

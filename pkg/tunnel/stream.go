@@ -68,7 +68,7 @@ func (s *stream) err(err error) error {
 	case errors.Is(err, yamux.ErrTimeout):
 		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
 	case s.session.inner.IsClosed(), errors.Is(err, yamux.ErrStreamClosed):
-		return fmt.Errorf("%w: %v", net.ErrClosed, err) // which may be the end of the connection, not of the stream
+		return fmt.Errorf("%w: %s", net.ErrClosed, err.Error()) // which may be the end of the connection, not of the stream
 	case errors.Is(err, yamux.ErrStreamReset):
 		return fmt.Errorf("%w: %w", ErrReset, err)
 	}

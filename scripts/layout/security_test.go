@@ -59,6 +59,51 @@ func TestSecurityCasesAndTheirTestsAgree(t *testing.T) {
 	}
 }
 
+var (
+	payRow = regexp.MustCompile(`^\|[^|]*\|[^|]*\|[^|]*\|([^|]*)\|([^|]*)\|$`)
+	quoted = regexp.MustCompile("`([^`]+)`")
+)
+
+// What is said of who pays names where the bound is, and a test of it.
+func TestWhoPaysNamesFilesAndTestsThatThereAre(t *testing.T) {
+	tree, err := layout.Load(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for name, tests := range casesOf(tree) {
+		for _, test := range tests {
+			there["TestSec_"+name+"_"+test[strings.LastIndex(test, " ")+1:]] = true
+		}
+	}
+	_, pays, found := strings.Cut(read(t, "docs/security.md"), "## Who pays?")
+	rows := 0
+	for line := range strings.Lines(pays) {
+		m := payRow.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
+		if m == nil || !strings.Contains(m[1], "`") {
+			continue
+		}
+		rows++
+		for _, place := range quoted.FindAllStringSubmatch(m[1], -1) {
+			if _, err := os.Stat(filepath.Join(root, place[1])); err != nil {
+				t.Errorf("%s: %v", place[1], err)
+			}
+		}
+		tests := quoted.FindAllStringSubmatch(m[2], -1)
+		if len(tests) == 0 {
+			t.Errorf("no test: %s", line)
+		}
+		for _, test := range tests {
+			if !there[test[1]] {
+				t.Errorf("%s: there is no such test", test[1])
+			}
+		}
+	}
+	if !found || rows < 15 {
+		t.Errorf("%d rows", rows)
+	}
+}
+
 // casesOf returns the tests of each case, as folder and name.
 func casesOf(tree *layout.Tree) map[string][]string {
 	out := map[string][]string{}
