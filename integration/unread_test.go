@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stile-dev/stile/integration/proc"
+	"github.com/stile-dev/stile/pkg/audit"
 )
 
 // lid is a connection whose reader goes away while the connection stays, as behind the closed lid of a laptop.
@@ -115,6 +116,15 @@ func (f *flood) written() string {
 // A closed lid, or a client that hangs, must not hold up what an agent owes to everybody else.
 func TestSec_S57_AConnectionThatNobodyReadsHoldsUpNothing(t *testing.T) {
 	boss := shared.person(t, admin).login(t)
+	ledger := newVandal(t)
+	ended := func() (n int) {
+		for _, e := range ledger.events(t, "node/node-1") {
+			if e.Type == audit.SessionEnd {
+				n++
+			}
+		}
+		return n
+	}
 	for name, k := range map[string]struct {
 		sessions int
 		shut     bool
@@ -126,7 +136,7 @@ func TestSec_S57_AConnectionThatNobodyReadsHoldsUpNothing(t *testing.T) {
 			boss.create(t, record("alice", "auditor"))
 			p := shared.person(t, engineer).login(t)
 			f := p.flooded(t, "node-1", k.sessions, 62_914_560+k.sessions, k.shut)
-			began := time.Now()
+			before, began := ended(), time.Now()
 			boss.must(t, "rm", "user/alice")
 			var once sync.Once
 			eventually(t, cutWithin, func() string {
@@ -138,6 +148,12 @@ func TestSec_S57_AConnectionThatNobodyReadsHoldsUpNothing(t *testing.T) {
 			})
 			p.login(t)
 			p.must(t, "ssh", "node-1", "--", "true") // the agent took newer documents
+			eventually(t, time.Minute, func() string {
+				if n := ended() - before; n < k.sessions { // the spool goes on: these are of the connection that still stands
+					return fmt.Sprintf("the ledger has the end of %d sessions of %d", n, k.sessions)
+				}
+				return ""
+			})
 		})
 	}
 }
