@@ -19,8 +19,12 @@ import (
 	"github.com/stile-dev/stile/pkg/strict"
 )
 
-// file holds everything in one: documents that were accepted together come back together.
-const file = "documents.json"
+// file holds everything but the lists of what was revoked: documents that were accepted together come back together. The
+// lists are many times as large as the rest and change seldom; each has a file named by its hash.
+const (
+	file  = "documents.json"
+	lists = "revoked"
+)
 
 // maxFile bounds what is read back: the documents' limits in base64, and many rotations.
 const maxFile = 64 << 20
@@ -52,6 +56,9 @@ func Open(dir, cluster, pin string, lists ...string) (*Shelf, error) {
 	if err := strict.JSON(data, maxFile, &documents); err != nil {
 		return nil, damaged(s.path, err)
 	}
+	if err := s.bring(documents); err != nil {
+		return nil, err
+	}
 	// A policy key may have been retired since: what it signed is not in force, and newer documents come through the feed.
 	if err := s.Holder.Accept(documents...); err != nil && !document.Outlived(err) {
 		return nil, damaged(s.path, err)
@@ -77,13 +84,26 @@ func (s *Shelf) Accept(documents ...document.Signed) error {
 	return errors.Join(refusal, s.write())
 }
 
-// write replaces the file: a crash at any moment leaves the old one or the new one whole.
+// write replaces the file: a crash at any moment leaves the old one or the new one whole, with the lists that it names.
 func (s *Shelf) write() error {
-	data, err := json.Marshal(s.Documents())
+	documents := s.Documents()
+	stays, err := s.take(documents)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(documents)
 	if err != nil {
 		return fmt.Errorf("writing documents: %w", err)
 	}
-	temp, err := os.CreateTemp(filepath.Dir(s.path), file+".*") // 0600
+	if err := replace(s.path, data); err != nil {
+		return err
+	}
+	return s.tidy(stays)
+}
+
+// replace writes a file as a whole.
+func replace(path string, data []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // 0600
 	if err != nil {
 		return fmt.Errorf("writing documents: %w", err)
 	}
@@ -93,12 +113,12 @@ func (s *Shelf) write() error {
 		err = temp.Sync()
 	}
 	if err = errors.Join(err, temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), s.path)
+		err = os.Rename(temp.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("writing documents: %w", err)
 	}
-	return syncDir(filepath.Dir(s.path))
+	return syncDir(filepath.Dir(path))
 }
 
 // syncDir makes the rename durable.
