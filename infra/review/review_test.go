@@ -231,3 +231,30 @@ func TestEveryFunctionAndTaskNamesItsBinary(t *testing.T) {
 		}
 	}
 }
+
+// Whoever may write into the partitions of another writer's events can change or forge what that one says.
+func TestSec_S63_EachWriterWritesItsOwnEventsAlone(t *testing.T) {
+	found := 0
+	for _, role := range account(t).Roles() {
+		own := []string{"event#function/" + role.Name + "#*"}
+		if role.Name == "fleet" {
+			own = []string{"event#proxy#*", "event#agent#*"}
+		}
+		for _, s := range role.May {
+			for _, c := range s.Condition {
+				for _, value := range c.Values {
+					if !strings.HasPrefix(value, "event") {
+						continue
+					}
+					found++
+					if !slices.Contains(own, value) || !slices.Equal(s.Actions, []string{"dynamodb:PutItem"}) {
+						t.Errorf("%s may %v %s", role.Name, s.Actions, value)
+					}
+				}
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d patterns of events were found: the test looks in the wrong place", found)
+	}
+}

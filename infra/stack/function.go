@@ -61,7 +61,7 @@ var functions = []function{
 				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),
 				items(tableSecrets, "DeleteTokenHashes", deleting, names.TokenHash),
 				items(tableSecrets, "CountChanges", updating, names.Arrival),
-				items(tableLedger, "PutEvents", putting, names.Event),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnAdmin)),
 				objects("ReadDocuments", "s3:GetObject", ""),
 				invoke(fnPublish),
 			}
@@ -74,7 +74,7 @@ var functions = []function{
 			return []statement{
 				items(tableState, "ReadState", reading, names.Head, names.Revoked, names.Target, names.Agent),
 				items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
-				items(tableLedger, "PutEvents", putting, names.Event),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnAPI)),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},
@@ -114,7 +114,7 @@ var functions = []function{
 				keyUse("ReadPublicKey", "kms:GetPublicKey", nil, names.KeyPolicy),
 				items(tableState, "ReadInputs", reading, names.Role, names.Lock, names.Order, names.Input, names.Head, names.Revoked),
 				items(tableState, "WriteHead", slices.Concat(putting, updating), names.Head, names.Revoked),
-				items(tableLedger, "PutEvents", putting, names.Event),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnPublish)),
 				objects("ReadDocuments", "s3:GetObject", "policy/", "trust/", "revocations/"),
 				objects("PutDocuments", "s3:PutObject", "policy/", "revocations/"),
 				{
@@ -136,7 +136,7 @@ var functions = []function{
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, caKeys...),
 				items(tableState, "ReadHead", reading, names.Head),
 				items(tableState, "WriteHead", slices.Concat(putting, updating), names.Head),
-				items(tableLedger, "PutEvents", putting, names.Event),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnRotate)),
 				objects("ReadTrust", "s3:GetObject", "trust/"),
 				objects("PutTrust", "s3:PutObject", "trust/"),
 			}
@@ -157,7 +157,7 @@ var functions = []function{
 				items(tableSecrets, "UseTokens", slices.Concat(reading, updating), names.TokenHash),
 				items(tableSecrets, "UseEvidence", putting, names.Used, names.Joined),
 				items(tableSecrets, "RecallJoins", reading, names.Joined),
-				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
+				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignHost)),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},
@@ -173,7 +173,7 @@ var functions = []function{
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyUserSSH, names.KeyUserX509),
 				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Head, names.Revoked),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
-				items(tableLedger, "PutLedger", putting, names.Issuance, names.Event),
+				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignUser)),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},

@@ -52,15 +52,21 @@ func (s statement) render() map[string]any {
 }
 
 // numbered are the entities whose partition key carries an id or a shard after the #.
-var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Event, names.Issuance, names.Tunnels, names.Arrival, names.Target, names.Place}
+var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Issuance, names.Tunnels, names.Arrival, names.Target, names.Place}
 
 // leading is the pattern of an entity's partition keys.
 func leading(entity string) string {
-	if slices.Contains(numbered, entity) {
+	if slices.Contains(numbered, entity) || strings.HasPrefix(entity, names.Event+"#") {
 		return entity + "#*"
 	}
 	return entity
 }
+
+// events is the entity of the events that one writer may write. Nobody is granted all of them.
+func events(writer string) string { return names.Event + "#" + writer }
+
+// eventsOf is events of a function.
+func eventsOf(function string) string { return events(names.WriterFunction + function) }
 
 // What may be done with items. A transaction is authorised for each of its actions.
 var (

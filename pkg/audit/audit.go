@@ -6,6 +6,7 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -52,6 +53,9 @@ type Event struct {
 	Data        map[string]string `json:"data,omitempty"`         // what only this type has; no secrets
 }
 
+// ErrTaken says that another event stands under the id of one that was to be written. Writing it again doesn't help.
+var ErrTaken = errors.New("another event has this id already")
+
 // MaxSize is how many bytes of JSON an event may take.
 const MaxSize = 16 << 10
 
@@ -71,7 +75,10 @@ func newID(entropy io.Reader, now time.Time) string {
 	return strings.ToLower(id.String())
 }
 
-var idShape = regexp.MustCompile(`^[0-9a-hjkmnp-tv-z]{26}$`)
+var (
+	idShape     = regexp.MustCompile(`^[0-9a-hjkmnp-tv-z]{26}$`)
+	sourceShape = regexp.MustCompile(`^(function|proxy|agent)/[^/#]+$`) // a # would end the writer's name in a partition key
+)
 
 // Validate reports all faults of the event as one [fault.BadInput].
 func (e Event) Validate() error {
@@ -88,7 +95,7 @@ func (e Event) Validate() error {
 	check(!known || e.Code == row.Code, "code", fmt.Sprintf("the code of %s is %s", e.Type, row.Code))
 	check(e.Cluster != "", "cluster", "an event must name its cluster")
 	check(e.Actor != "", "actor", "an event must name its actor")
-	check(e.Source != "", "source", "an event must name who delivered it")
+	check(sourceShape.MatchString(e.Source), "source", "an event's source must be function/<name>, proxy/<id> or agent/<id>")
 	check(e.Outcome == Success || e.Outcome == Failure || e.Outcome == Denied, "outcome", "an outcome must be success, failure or denied")
 	check(e.Outcome == Success || e.Reason != "", "reason", "an event that was denied or failed must have a reason")
 	check((e.TargetKind == "") == (e.Target == ""), "target", "a target must come with its kind")

@@ -1,7 +1,9 @@
 // Package ledger writes audit events and the intents of issuance to the table ledger, the path of record:
-// what is there was reported, and nothing there is changed. An event stays in this table for 30 days.
+// what is there was reported, and nothing there is changed. An event stays in this table for 30 days after it was
+// received. Each writer has partitions of its own, which are all that its role lets it write, and so the partition
+// says who wrote an event, whatever the event says.
 //
-// Its entry points are [New], and [Item] for code that writes an event in the transaction of a change.
+// Its entry points are [New], and [Ledger.Op] for code that writes an event in the transaction of a change.
 package ledger
 
 import (
@@ -10,6 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,7 +23,7 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Shards is how many partitions the events of a day are spread over.
+// Shards is how many partitions a writer's events of a day are spread over.
 const Shards = 8
 
 // keep is how long an item stays.
@@ -29,43 +33,68 @@ const keep = 30 * 24 * time.Hour
 type Config struct {
 	DynamoDB table.API
 	Table    string
+	Now      func() time.Time // nil is time.Now
 }
 
 // Ledger appends events. It may be used by several goroutines.
-type Ledger struct{ table table.Table }
+type Ledger struct {
+	table table.Table
+	now   func() time.Time
+}
 
 // New makes a ledger.
-func New(c Config) *Ledger { return &Ledger{table.Table{API: c.DynamoDB, Name: c.Table}} }
+func New(c Config) *Ledger {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Ledger{table.Table{API: c.DynamoDB, Name: c.Table}, c.Now}
+}
 
-// Append writes events; when it returns nil, the ledger has them all. An event whose id is there already
-// is left alone: appending again after a lost answer is right, and nobody overwrites what was reported.
-// Invalid events are refused before anything is written.
+// Append writes events; when it returns nil, the ledger has them all. An event that is there already is left alone:
+// appending again after a lost answer is right. When something else stands under an event's id, all others are written,
+// and the error is [audit.ErrTaken]. Invalid events are refused before anything is written.
 func (l *Ledger) Append(ctx context.Context, events ...audit.Event) error {
 	items := make([]table.Item, len(events))
 	for i, e := range events {
-		item, err := Item(e)
+		item, err := l.item(e)
 		if err != nil {
 			return err
 		}
 		items[i] = item
 	}
+	return l.create(ctx, items)
+}
+
+// create writes items that hold events.
+func (l *Ledger) create(ctx context.Context, items []table.Item) error {
+	var mu sync.Mutex
+	var taken error
 	var g errgroup.Group
 	g.SetLimit(8)
 	for _, item := range items {
 		g.Go(func() error {
 			err := l.table.Create(ctx, item)
-			if _, there := errors.AsType[*table.Conflict](err); there {
-				return nil
+			c, there := errors.AsType[*table.Conflict](err)
+			if !there {
+				return err
 			}
-			return err
+			if c.There.Text("event") != item.Text("event") {
+				mu.Lock()
+				defer mu.Unlock()
+				taken = errors.Join(taken, fmt.Errorf("writing event %s: %w", item.Text(names.SK), audit.ErrTaken))
+			}
+			return nil
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return taken
 }
 
 // Op is the operation that appends a valid event within a transaction.
 func (l *Ledger) Op(e audit.Event) (table.Op, error) {
-	item, err := Item(e)
+	item, err := l.item(e)
 	if err != nil {
 		return table.Op{}, err
 	}
@@ -75,8 +104,8 @@ func (l *Ledger) Op(e audit.Event) (table.Op, error) {
 // Table returns the ledger's table, for the transactions of code that writes more than events.
 func (l *Ledger) Table() table.Table { return l.table }
 
-// Item writes a valid event as an item.
-func Item(e audit.Event) (table.Item, error) {
+// item writes a valid event as an item.
+func (l *Ledger) item(e audit.Event) (table.Item, error) {
 	if err := e.Validate(); err != nil {
 		return nil, fmt.Errorf("writing event %s: %w", e.Type, err)
 	}
@@ -84,15 +113,32 @@ func Item(e audit.Event) (table.Item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing event %s: %w", e.Type, err)
 	}
-	return table.Item{
-		names.PK: table.String(Partition(e)), names.SK: table.String(e.ID), "event": table.String(string(b)),
-		"type": table.String(string(e.Type)), names.Expires: table.Int(e.Time.Add(keep).Unix()),
-	}, nil
+	return l.place(e, b), nil
 }
 
-// Partition returns where an event is: event#<day>#<shard>. The same event is always in the same place.
-func Partition(e audit.Event) string {
+// place returns the item of an event's bytes. When it was received is what the writer's clock says: the event's own time
+// is its sender's to choose, and decides neither where the event is nor how long it stays.
+func (l *Ledger) place(e audit.Event, b []byte) table.Item {
+	now := l.now()
+	return table.Item{
+		names.PK: table.String(Partition(e.Source, now, e.ID)), names.SK: table.String(e.ID), "event": table.String(string(b)),
+		"type": table.String(string(e.Type)), "received_ms": table.Int(now.UnixMilli()), names.Expires: table.Int(now.Add(keep).Unix()),
+	}
+}
+
+// Writer returns whose partitions the events of a source are in: each function's own, and one for all proxies and one
+// for all agents, since any proxy may bring what any agent says.
+func Writer(source string) string {
+	kind, _, _ := strings.Cut(source, "/")
+	if kind == names.WriterProxy || kind == names.WriterAgent {
+		return kind
+	}
+	return source
+}
+
+// Partition returns where an event is that was received from a source on a day: event#<writer>#<day>#<shard>.
+func Partition(source string, received time.Time, id string) string {
 	h := fnv.New32a()
-	h.Write([]byte(e.ID))
-	return fmt.Sprintf("%s#%s#%d", names.Event, e.Time.UTC().Format(time.DateOnly), h.Sum32()%Shards)
+	h.Write([]byte(id))
+	return fmt.Sprintf("%s#%s#%s#%d", names.Event, Writer(source), received.UTC().Format(time.DateOnly), h.Sum32()%Shards)
 }

@@ -37,14 +37,20 @@ func (m *memory) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func
 	if m.fail == 0 && !m.persisted {
 		return nil, errors.New("down")
 	}
-	if _, there := m.items[k]; there {
-		return nil, &types.ConditionalCheckFailedException{}
+	if old, there := m.items[k]; there && in.ConditionExpression != nil {
+		return nil, &types.ConditionalCheckFailedException{Item: old}
 	}
 	m.items[k] = item
 	if m.fail == 0 {
 		return nil, errors.New("the answer was lost")
 	}
 	return &dynamodb.PutItemOutput{}, nil
+}
+
+var received = time.Date(2026, 11, 25, 8, 0, 0, 0, time.UTC)
+
+func newLedger(m *memory) *ledger.Ledger {
+	return ledger.New(ledger.Config{DynamoDB: m, Table: "t", Now: func() time.Time { return received }})
 }
 
 func event(reason string) audit.Event {
@@ -56,7 +62,7 @@ func event(reason string) audit.Event {
 func TestAppendingAgainAfterAFailureHoldsEveryEventOnceAsItWasFirstSaid(t *testing.T) {
 	for _, persisted := range []bool{false, true} {
 		m := &memory{items: map[string]table.Item{}, fail: 3, persisted: persisted}
-		l := ledger.New(ledger.Config{DynamoDB: m, Table: "t"})
+		l := newLedger(m)
 		var events []audit.Event
 		for range 20 {
 			events = append(events, event("first"))
@@ -67,21 +73,16 @@ func TestAppendingAgainAfterAFailureHoldsEveryEventOnceAsItWasFirstSaid(t *testi
 		if err := l.Append(t.Context(), events...); err != nil {
 			t.Fatal(err)
 		}
-		again := events[0]
-		again.Reason = "second"
-		if err := l.Append(t.Context(), again); err != nil {
-			t.Fatal(err)
-		}
 		if len(m.items) != len(events) {
 			t.Errorf("%d items of %d events", len(m.items), len(events))
 		}
 		for _, e := range events {
-			item := m.items[ledger.Partition(e)+"|"+e.ID]
+			item := m.items[ledger.Partition(e.Source, received, e.ID)+"|"+e.ID]
 			var got audit.Event
 			if err := json.Unmarshal([]byte(item.Text("event")), &got); err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(e, got); d != "" || !strings.HasPrefix(item.Text("pk"), "event#2026-11-20#") {
+			if d := cmp.Diff(e, got); d != "" || !strings.HasPrefix(item.Text("pk"), "event#agent#2026-11-25#") {
 				t.Errorf("%s: %s", item.Text("pk"), d)
 			}
 		}
@@ -92,7 +93,55 @@ func TestAnInvalidEventKeepsTheWholeBatchOut(t *testing.T) {
 	m := &memory{items: map[string]table.Item{}}
 	bad := event("")
 	bad.Source = ""
-	if err := ledger.New(ledger.Config{DynamoDB: m, Table: "t"}).Append(t.Context(), event(""), bad); err == nil || len(m.items) != 0 {
+	if err := newLedger(m).Append(t.Context(), event(""), bad); err == nil || len(m.items) != 0 {
 		t.Errorf("%v, %d items", err, len(m.items))
+	}
+}
+
+// Whoever may write an event twice could change what was reported.
+func TestSec_S63_WhatStandsInTheLedgerIsNotReplacedAndThatIsSaid(t *testing.T) {
+	m := &memory{items: map[string]table.Item{}}
+	l := newLedger(m)
+	first, other := event("first"), event("other")
+	if err := l.Append(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	again := first
+	again.Reason = "second"
+	if err := l.Append(t.Context(), again, other); !errors.Is(err, audit.ErrTaken) || !strings.Contains(err.Error(), first.ID) {
+		t.Errorf("the second is lost in silence: %v", err)
+	}
+	if len(m.items) != 2 {
+		t.Errorf("%d items: one that is taken keeps others out", len(m.items))
+	}
+	if item := m.items[ledger.Partition(first.Source, received, first.ID)+"|"+first.ID]; !strings.Contains(item.Text("event"), "first") {
+		t.Errorf("it says now %s", item.Text("event"))
+	}
+}
+
+// An event's own time is its sender's to choose: it decides neither where an event is nor how long it stays.
+func TestSec_S63_AnEventStaysByWhenItWasReceived(t *testing.T) {
+	for _, at := range []time.Time{received.Add(-time.Hour * 24 * 365), received.Add(time.Hour * 24 * 365)} {
+		m, e := &memory{items: map[string]table.Item{}}, event("x")
+		e.Time = at
+		if err := newLedger(m).Append(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range m.items {
+			want := received.Add(30 * 24 * time.Hour).Unix()
+			if item.Int("expires") != want || !strings.HasPrefix(item.Text("pk"), "event#agent#2026-11-25#") {
+				t.Errorf("an event of %s is in %s until %d, not %d", at, item.Text("pk"), item.Int("expires"), want)
+			}
+		}
+	}
+}
+
+func TestEachFunctionHasPartitionsOfItsOwn(t *testing.T) {
+	for source, want := range map[string]string{
+		"function/admin": "event#function/admin#2026-11-25#", "proxy/prx_1": "event#proxy#2026-11-25#", "agent/agt_1": "event#agent#2026-11-25#",
+	} {
+		if got := ledger.Partition(source, received, "x"); !strings.HasPrefix(got, want) {
+			t.Errorf("%s writes into %s", source, got)
+		}
 	}
 }

@@ -60,7 +60,7 @@ const (
 	Nonce     = "nonce"      // pk nonce#<key id>#<nonce>, sk nonce: idempotency of writing API calls
 
 	// Table ledger.
-	Event    = "event"    // pk event#<YYYY-MM-DD>#<shard 0-7>, sk <ulid>
+	Event    = "event"    // pk event#<writer>#<YYYY-MM-DD>#<shard 0-7>, sk <ulid>
 	Issuance = "issuance" // pk issuance#<certificate id>, sk intent | signed#<kind>
 
 	// Table presence.
@@ -74,6 +74,13 @@ const (
 	PK      = "pk"
 	SK      = "sk"
 	Expires = "expires" // seconds since 1970: the tables' TTL attribute, never used to decide
+)
+
+// Writers of events, each with partitions of its own. A function may write into no other's; the proxies write into two.
+const (
+	WriterFunction = "function/" // + the function's name
+	WriterProxy    = "proxy"     // what proxies say
+	WriterAgent    = "agent"     // what agents say, through proxies
 )
 
 // KindNode is the kind of target that some places treat specially; package resource has the table of all kinds.

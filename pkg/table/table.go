@@ -30,8 +30,11 @@ type API interface {
 // ErrNotFound says that there is no item under the key.
 var ErrNotFound = errors.New("no such item")
 
-// Conflict says that a condition was not met; Op is the index of the operation that failed in a transaction.
-type Conflict struct{ Op int }
+// Conflict says that a condition was not met.
+type Conflict struct {
+	Op    int  // index of the operation that failed, in a transaction
+	There Item // what stands in the way of Create
+}
 
 func (c *Conflict) Error() string {
 	return fmt.Sprintf("the condition of operation %d was not met", c.Op)
@@ -116,9 +119,13 @@ func (t Table) Put(ctx context.Context, item Item) error {
 	return nil
 }
 
-// Create writes an item that must not be there yet; otherwise the error is a *Conflict.
+// Create writes an item that must not be there yet; otherwise the error is a *Conflict with the item that is there.
 func (t Table) Create(ctx context.Context, item Item) error {
-	return t.PutIf(ctx, item, "attribute_not_exists(pk)", nil)
+	_, err := t.API.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &t.Name, Item: item, ConditionExpression: aws.String("attribute_not_exists(pk)"),
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	return single(err, item.Text(names.PK), item.Text(names.SK))
 }
 
 // PutIf writes an item if the condition holds for what is there; otherwise the error is a *Conflict.
@@ -162,8 +169,8 @@ func single(err error, pk, sk string) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
-		return fmt.Errorf("writing %s/%s: %w", pk, sk, &Conflict{})
+	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return fmt.Errorf("writing %s/%s: %w", pk, sk, &Conflict{There: failed.Item})
 	}
 	return fmt.Errorf("writing %s/%s: %w", pk, sk, err)
 }

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -145,6 +146,10 @@ func (e *Events) Flush(ctx context.Context) error {
 		limited, cancel := context.WithTimeout(ctx, writeLimit*5)
 		err := e.Append(limited, batch...)
 		cancel()
+		if errors.Is(err, audit.ErrTaken) {
+			e.Log.ErrorContext(ctx, "Audit events lost: others stand under their ids", "error", err)
+			err = nil
+		}
 		if err != nil {
 			e.Log.WarnContext(ctx, "Audit events not yet in the ledger", "events", len(batch), "lost", lost, "error", err)
 			return err

@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -144,7 +145,12 @@ func (n *link) deliver(ctx context.Context, batch *frame.Events) error {
 		}
 		events = append(events, e)
 	}
-	return n.links.config.Append(ctx, events...)
+	err := n.links.config.Append(ctx, events...)
+	if errors.Is(err, audit.ErrTaken) {
+		n.log.ErrorContext(ctx, "Audit events of the agent lost: others stand under their ids", "error", err)
+		return nil
+	}
+	return err
 }
 
 // aboutTargets are the types of event that an agent reports about a target, which must be one of its own.
