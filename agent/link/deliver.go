@@ -2,15 +2,26 @@ package link
 
 import (
 	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
 const (
-	batchBytes    = 48 << 10 // of events in one frame
+	batchBytes    = 40 << 10 // of events in one frame, which has room for their signatures beside them
 	batchRetry    = time.Second
 	batchPatience = 15 * time.Second // for the ledger to hold a batch
 )
@@ -51,7 +62,7 @@ func (l *Links) send(ctx context.Context, batch uint64, events [][]byte) bool {
 	}
 	limit, cancel := context.WithTimeout(ctx, batchPatience)
 	defer cancel()
-	if err := k.hand(limit, &frame.Events{Batch: batch, Events: events}); err != nil {
+	if err := k.hand(limit, k.sign(batch, events)); err != nil {
 		if ctx.Err() == nil {
 			k.log.DebugContext(ctx, "Audit events not acknowledged", "error", err)
 		}
@@ -59,6 +70,54 @@ func (l *Links) send(ctx context.Context, batch uint64, events [][]byte) bool {
 	}
 	return true
 }
+
+// sign makes a batch of events, each signed by the key of the certificate that the tunnel was opened with. They are the
+// agent's as it is now, whatever it was called when they happened. One that can't be read can't be delivered, ever.
+func (k *link) sign(batch uint64, events [][]byte) *frame.Events {
+	m := &frame.Events{Batch: batch}
+	for _, line := range events {
+		e, err := audit.Parse(line)
+		if err != nil {
+			k.log.Error("Audit event in the spool not readable", "error", err)
+			continue
+		}
+		e.Source, e.Cluster, e.Scope = "agent/"+k.self.ID, k.self.Cluster, k.self.Scope
+		body, err := json.Marshal(e)
+		if err != nil {
+			k.log.Error("Audit event in the spool not readable", "error", err)
+			continue
+		}
+		signature, err := audit.Sign(rand.Reader, k.key, k.self.ID, body)
+		if err != nil {
+			k.log.Error("Audit event not signed", "error", err)
+			continue
+		}
+		m.Events, m.Signatures = append(m.Events, body), append(m.Signatures, signature)
+	}
+	return m
+}
+
+// own returns whose certificate this is, and its key. Whether it is in force is the proxy's to judge.
+func own(c *tls.Certificate, trust document.Trust) (identity.Host, crypto.Signer, error) {
+	if c == nil || len(c.Certificate) == 0 {
+		return identity.Host{}, nil, errNotJoined
+	}
+	leaf, err := x509.ParseCertificate(c.Certificate[0])
+	if err != nil {
+		return identity.Host{}, nil, fmt.Errorf("reading the agent's certificate: %w", err)
+	}
+	key, ok := c.PrivateKey.(crypto.Signer)
+	if !ok {
+		return identity.Host{}, nil, errNotJoined
+	}
+	host, err := certs.VerifyX509Host(c.Certificate[:1], trust.CA(names.KeyHostX509), leaf.NotBefore, identity.KindAgent)
+	if err != nil {
+		return identity.Host{}, nil, fmt.Errorf("reading the agent's certificate: %w", err)
+	}
+	return host, key, nil
+}
+
+var errNotJoined = fault.New(fault.Unauthenticated, "the agent has no certificate", "have it join the cluster")
 
 // hand writes a batch and reads until the proxy says that it is held. A stream on which that went wrong is given up.
 func (k *link) hand(limit context.Context, batch *frame.Events) (err error) {

@@ -116,7 +116,7 @@ func (l *line) newProxy() *proxy {
 	host, credential := l.cluster.Proxy()
 	p := &proxy{id: host.ID, holder: l.cluster.Holder(), routes: &route.Table{}}
 	me := func() identity.Host { return host }
-	p.links = proxylink.New(proxylink.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Append: l.append, Silence: l.silence, Dead: l.dead})
+	p.links = proxylink.New(proxylink.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Deliver: l.deliver, Silence: l.silence, Dead: l.dead})
 	connects := connect.New(connect.Config{
 		Documents: p.holder, Routes: p.routes, Proxy: me, Answer: 2 * time.Second,
 		Record: func(e audit.Event) { _ = l.append(context.Background(), e) },
@@ -141,6 +141,16 @@ func (l *line) newProxy() *proxy {
 	})
 	l.t.Cleanup(p.kill)
 	return p
+}
+
+func (l *line) deliver(ctx context.Context, d audit.Delivery) error {
+	for _, s := range d.Events {
+		if len(s.Signature) == 0 {
+			l.t.Errorf("an agent doesn't sign: %s", s.Body)
+		}
+		_ = l.append(ctx, s.Event)
+	}
+	return nil
 }
 
 func (l *line) append(_ context.Context, events ...audit.Event) error {

@@ -233,8 +233,13 @@ func (l *Links) open(ctx context.Context) error {
 	}
 	limit, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
+	certificate, trust := l.config.Certificate(), l.config.Trust()
+	self, key, err := own(certificate, trust)
+	if err != nil {
+		return err
+	}
 	session, proxy, err := tunnel.Dial(limit, tunnel.DialConfig{
-		Addr: addr, Certificate: l.config.Certificate(), Trust: l.config.Trust(), Now: l.config.Now, Dial: l.config.Dial,
+		Addr: addr, Certificate: certificate, Trust: trust, Now: l.config.Now, Dial: l.config.Dial,
 		Pays: []*tunnel.Account{l.memory},
 	})
 	if err != nil {
@@ -244,7 +249,7 @@ func (l *Links) open(ctx context.Context) error {
 		_ = session.Close()
 		return errHeld
 	}
-	k := &link{links: l, session: session, proxy: proxy.ID, log: l.config.Log.With("proxy", proxy.ID, "addr", addr)}
+	k := &link{links: l, session: session, proxy: proxy.ID, self: self, key: key, log: l.config.Log.With("proxy", proxy.ID, "addr", addr)}
 	return k.begin(ctx, limit)
 }
 

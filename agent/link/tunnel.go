@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -34,6 +35,8 @@ type link struct {
 	session tunnel.Session
 	control *tunnel.Control
 	proxy   string
+	self    identity.Host // as the certificate says that the tunnel was opened with
+	key     crypto.Signer // of that certificate
 	log     *slog.Logger
 
 	state  state // guarded by links.mu, as is active

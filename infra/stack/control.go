@@ -78,7 +78,7 @@ func newFleetRole(s awscdk.Stack) {
 		items(tableState, "ReadHead", reading, names.Head, names.Revoked),
 		items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
 		items(tablePresence, "WritePresence", slices.Concat(deleting, putting), names.Proxy, names.Tunnels),
-		items(tableLedger, "PutEvents", putting, events(names.WriterProxy), events(names.WriterAgent)),
+		items(tableLedger, "PutEvents", putting, events(names.WriterProxy), events(names.WriterAgent), names.Certificate),
 		objects("ReadDocuments", "s3:GetObject", ""),
 	})
 	export(s, exportFleetRole, role.AttrArn())

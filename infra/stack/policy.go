@@ -52,7 +52,7 @@ func (s statement) render() map[string]any {
 }
 
 // numbered are the entities whose partition key carries an id or a shard after the #.
-var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Issuance, names.Tunnels, names.Arrival, names.Target, names.Place}
+var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Certificate, names.Issuance, names.Tunnels, names.Arrival, names.Target, names.Place}
 
 // leading is the pattern of an entity's partition keys.
 func leading(entity string) string {

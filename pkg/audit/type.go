@@ -24,6 +24,8 @@ const (
 	TrustPublished     Type = "trust.published"
 	PolicyPublished    Type = "policy.published"
 	ListCoarsened      Type = "revocations.coarsened"
+	DocumentsStale     Type = "documents.stale"
+	DocumentsFresh     Type = "documents.fresh"
 	SessionStart       Type = "session.start"
 	SessionEnd         Type = "session.end"
 	SessionDenied      Type = "session.denied"
@@ -57,6 +59,8 @@ var Types = map[Type]Row{
 	PolicyPublished:    {"S5001I", "a policy document was published"},
 	DocumentRefused:    {"S5002W", "an older, unsigned or foreign document was refused"},
 	ListCoarsened:      {"S5003W", "there were too many revocations to keep them apart: a whole group was revoked"},
+	DocumentsStale:     {"S5004W", "an agent was brought no newer documents for minutes"},
+	DocumentsFresh:     {"S5005I", "an agent whose documents were stale has fresh ones again"},
 	SessionStart:       {"S6000I", "a session began"},
 	SessionEnd:         {"S6001I", "a session ended"},
 	SessionDenied:      {"S6002W", "a session was denied"},

@@ -766,11 +766,13 @@ func (x *Held) GetVersions() *Versions {
 	return nil
 }
 
-// Events is a batch of audit events, each the JSON of an audit.Event.
+// Events is a batch of audit events, each the JSON of an audit.Event, and the agent's signature of each, as in
+// package audit. Agents of earlier releases send no signatures.
 type Events struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Batch         uint64                 `protobuf:"varint,1,opt,name=batch,proto3" json:"batch,omitempty"`
 	Events        [][]byte               `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
+	Signatures    [][]byte               `protobuf:"bytes,3,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -815,6 +817,13 @@ func (x *Events) GetBatch() uint64 {
 func (x *Events) GetEvents() [][]byte {
 	if x != nil {
 		return x.Events
+	}
+	return nil
+}
+
+func (x *Events) GetSignatures() [][]byte {
+	if x != nil {
+		return x.Signatures
 	}
 	return nil
 }
@@ -1035,8 +1044,6 @@ type Control struct {
 	//	*Control_Registered
 	//	*Control_Chunk
 	//	*Control_Held
-	//	*Control_Events
-	//	*Control_EventsHeld
 	//	*Control_Proxies
 	//	*Control_GoAway
 	//	*Control_Ping
@@ -1120,24 +1127,6 @@ func (x *Control) GetHeld() *Held {
 	return nil
 }
 
-func (x *Control) GetEvents() *Events {
-	if x != nil {
-		if x, ok := x.Body.(*Control_Events); ok {
-			return x.Events
-		}
-	}
-	return nil
-}
-
-func (x *Control) GetEventsHeld() *EventsHeld {
-	if x != nil {
-		if x, ok := x.Body.(*Control_EventsHeld); ok {
-			return x.EventsHeld
-		}
-	}
-	return nil
-}
-
 func (x *Control) GetProxies() *Proxies {
 	if x != nil {
 		if x, ok := x.Body.(*Control_Proxies); ok {
@@ -1203,14 +1192,6 @@ type Control_Held struct {
 	Held *Held `protobuf:"bytes,4,opt,name=held,proto3,oneof"`
 }
 
-type Control_Events struct {
-	Events *Events `protobuf:"bytes,5,opt,name=events,proto3,oneof"`
-}
-
-type Control_EventsHeld struct {
-	EventsHeld *EventsHeld `protobuf:"bytes,6,opt,name=events_held,json=eventsHeld,proto3,oneof"`
-}
-
 type Control_Proxies struct {
 	Proxies *Proxies `protobuf:"bytes,7,opt,name=proxies,proto3,oneof"`
 }
@@ -1238,10 +1219,6 @@ func (*Control_Registered) isControl_Body() {}
 func (*Control_Chunk) isControl_Body() {}
 
 func (*Control_Held) isControl_Body() {}
-
-func (*Control_Events) isControl_Body() {}
-
-func (*Control_EventsHeld) isControl_Body() {}
 
 func (*Control_Proxies) isControl_Body() {}
 
@@ -1364,10 +1341,13 @@ const file_frame_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\"R\n" +
 	"\x04Held\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x124\n" +
-	"\bversions\x18\x02 \x01(\v2\x18.stile.frame.v1.VersionsR\bversions\"6\n" +
+	"\bversions\x18\x02 \x01(\v2\x18.stile.frame.v1.VersionsR\bversions\"V\n" +
 	"\x06Events\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x16\n" +
-	"\x06events\x18\x02 \x03(\fR\x06events\"\"\n" +
+	"\x06events\x18\x02 \x03(\fR\x06events\x12\x1e\n" +
+	"\n" +
+	"signatures\x18\x03 \x03(\fR\n" +
+	"signatures\"\"\n" +
 	"\n" +
 	"EventsHeld\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\"o\n" +
@@ -1379,24 +1359,21 @@ const file_frame_proto_rawDesc = "" +
 	"\x06GoAway\x12\x14\n" +
 	"\x05grace\x18\x01 \x01(\rR\x05grace\"\x06\n" +
 	"\x04Ping\"\x06\n" +
-	"\x04Pong\"\xc2\x04\n" +
+	"\x04Pong\"\xdd\x03\n" +
 	"\aControl\x126\n" +
 	"\bregister\x18\x01 \x01(\v2\x18.stile.frame.v1.RegisterH\x00R\bregister\x12<\n" +
 	"\n" +
 	"registered\x18\x02 \x01(\v2\x1a.stile.frame.v1.RegisteredH\x00R\n" +
 	"registered\x12-\n" +
 	"\x05chunk\x18\x03 \x01(\v2\x15.stile.frame.v1.ChunkH\x00R\x05chunk\x12*\n" +
-	"\x04held\x18\x04 \x01(\v2\x14.stile.frame.v1.HeldH\x00R\x04held\x120\n" +
-	"\x06events\x18\x05 \x01(\v2\x16.stile.frame.v1.EventsH\x00R\x06events\x12=\n" +
-	"\vevents_held\x18\x06 \x01(\v2\x1a.stile.frame.v1.EventsHeldH\x00R\n" +
-	"eventsHeld\x123\n" +
+	"\x04held\x18\x04 \x01(\v2\x14.stile.frame.v1.HeldH\x00R\x04held\x123\n" +
 	"\aproxies\x18\a \x01(\v2\x17.stile.frame.v1.ProxiesH\x00R\aproxies\x121\n" +
 	"\ago_away\x18\b \x01(\v2\x16.stile.frame.v1.GoAwayH\x00R\x06goAway\x12*\n" +
 	"\x04ping\x18\t \x01(\v2\x14.stile.frame.v1.PingH\x00R\x04ping\x12*\n" +
 	"\x04pong\x18\n" +
 	" \x01(\v2\x14.stile.frame.v1.PongH\x00R\x04pong\x12-\n" +
 	"\x05fault\x18\v \x01(\v2\x15.stile.frame.v1.FaultH\x00R\x05faultB\x06\n" +
-	"\x04bodyB&Z$github.com/stile-dev/stile/pkg/frameb\x06proto3"
+	"\x04bodyJ\x04\b\x05\x10\x06J\x04\b\x06\x10\aB&Z$github.com/stile-dev/stile/pkg/frameb\x06proto3"
 
 var (
 	file_frame_proto_rawDescOnce sync.Once
@@ -1448,18 +1425,16 @@ var file_frame_proto_depIdxs = []int32{
 	9,  // 10: stile.frame.v1.Control.registered:type_name -> stile.frame.v1.Registered
 	10, // 11: stile.frame.v1.Control.chunk:type_name -> stile.frame.v1.Chunk
 	11, // 12: stile.frame.v1.Control.held:type_name -> stile.frame.v1.Held
-	12, // 13: stile.frame.v1.Control.events:type_name -> stile.frame.v1.Events
-	13, // 14: stile.frame.v1.Control.events_held:type_name -> stile.frame.v1.EventsHeld
-	14, // 15: stile.frame.v1.Control.proxies:type_name -> stile.frame.v1.Proxies
-	15, // 16: stile.frame.v1.Control.go_away:type_name -> stile.frame.v1.GoAway
-	16, // 17: stile.frame.v1.Control.ping:type_name -> stile.frame.v1.Ping
-	17, // 18: stile.frame.v1.Control.pong:type_name -> stile.frame.v1.Pong
-	2,  // 19: stile.frame.v1.Control.fault:type_name -> stile.frame.v1.Fault
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	14, // 13: stile.frame.v1.Control.proxies:type_name -> stile.frame.v1.Proxies
+	15, // 14: stile.frame.v1.Control.go_away:type_name -> stile.frame.v1.GoAway
+	16, // 15: stile.frame.v1.Control.ping:type_name -> stile.frame.v1.Ping
+	17, // 16: stile.frame.v1.Control.pong:type_name -> stile.frame.v1.Pong
+	2,  // 17: stile.frame.v1.Control.fault:type_name -> stile.frame.v1.Fault
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_frame_proto_init() }
@@ -1472,8 +1447,6 @@ func file_frame_proto_init() {
 		(*Control_Registered)(nil),
 		(*Control_Chunk)(nil),
 		(*Control_Held)(nil),
-		(*Control_Events)(nil),
-		(*Control_EventsHeld)(nil),
 		(*Control_Proxies)(nil),
 		(*Control_GoAway)(nil),
 		(*Control_Ping)(nil),

@@ -7,18 +7,23 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
 )
@@ -40,14 +45,20 @@ type Config struct {
 type Ledger struct {
 	table table.Table
 	now   func() time.Time
+
+	certificates sync.Map // by digest: those that were written, so that each is written once and not with each delivery
+	known        atomic.Int64
 }
+
+// maxKnown is how many certificates are remembered.
+const maxKnown = 20_000
 
 // New makes a ledger.
 func New(c Config) *Ledger {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Ledger{table.Table{API: c.DynamoDB, Name: c.Table}, c.Now}
+	return &Ledger{table: table.Table{API: c.DynamoDB, Name: c.Table}, now: c.Now}
 }
 
 // Append writes events; when it returns nil, the ledger has them all. An event that is there already is left alone:
@@ -63,6 +74,60 @@ func (l *Ledger) Append(ctx context.Context, events ...audit.Event) error {
 		items[i] = item
 	}
 	return l.create(ctx, items)
+}
+
+// Deliver is Append for what an agent hands over: the bytes as the agent signed them, beside each event its signature and
+// the digest of the certificate, and once the certificate, by which readers verify all of that.
+func (l *Ledger) Deliver(ctx context.Context, d audit.Delivery) error {
+	sum := sha256.Sum256(d.Certificate)
+	certificate := hex.EncodeToString(sum[:])
+	var items []table.Item
+	for _, s := range d.Events {
+		if err := s.Event.Validate(); err != nil {
+			return fmt.Errorf("writing event %s: %w", s.Event.Type, err)
+		}
+		item := l.place(s.Event, s.Body)
+		if len(s.Signature) > 0 {
+			item["signature"], item["certificate"] = table.Bytes(s.Signature), table.String(certificate)
+		}
+		items = append(items, item)
+	}
+	if len(d.Certificate) == 0 || len(items) == 0 {
+		return l.create(ctx, items)
+	}
+	altered := l.certify(ctx, certificate, d.Certificate)
+	if altered != nil && !errors.Is(altered, audit.ErrTaken) {
+		return altered
+	}
+	if err := l.create(ctx, items); err != nil {
+		return err
+	}
+	return altered
+}
+
+// certify writes an agent's certificate under its digest, for longer than anything that it can have signed.
+func (l *Ledger) certify(ctx context.Context, digest string, der []byte) error {
+	if _, written := l.certificates.Load(digest); written {
+		return nil
+	}
+	err := l.table.Create(ctx, table.Item{
+		names.PK: table.String(names.Certificate + "#" + digest), names.SK: table.String(names.Certificate),
+		"certificate": table.Bytes(der), names.Expires: table.Int(l.now().Add(keep + 2*certs.MaxHostLife).Unix()),
+	})
+	if c, there := errors.AsType[*table.Conflict](err); there {
+		if !bytes.Equal(c.There.Bytes("certificate"), der) {
+			return fmt.Errorf("writing certificate %s: %w", digest, audit.ErrTaken)
+		}
+		err = nil
+	}
+	if err == nil {
+		if l.known.Add(1) > maxKnown {
+			l.certificates.Clear()
+			l.known.Store(0)
+		}
+		l.certificates.Store(digest, nil)
+	}
+	return err
 }
 
 // create writes items that hold events.

@@ -60,8 +60,9 @@ const (
 	Nonce     = "nonce"      // pk nonce#<key id>#<nonce>, sk nonce: idempotency of writing API calls
 
 	// Table ledger.
-	Event    = "event"    // pk event#<writer>#<YYYY-MM-DD>#<shard 0-7>, sk <ulid>
-	Issuance = "issuance" // pk issuance#<certificate id>, sk intent | signed#<kind>
+	Event       = "event"       // pk event#<writer>#<YYYY-MM-DD>#<shard 0-7>, sk <ulid>
+	Certificate = "certificate" // pk certificate#<hex SHA-256>, sk certificate: an agent's, which signed events
+	Issuance    = "issuance"    // pk issuance#<certificate id>, sk intent | signed#<kind>
 
 	// Table presence.
 	Proxy   = "proxy"   // sk proxy id: a lease

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,14 +26,14 @@ import (
 
 // link is one agent's tunnel.
 type link struct {
-	links   *Links
-	agent   identity.Host
-	session tunnel.Session
-	targets *counted // the session, as seen by those who open streams to targets
-	control *tunnel.Control
-	source  netip.AddrPort
-	expires time.Time // of the agent's certificate
-	log     *slog.Logger
+	links       *Links
+	agent       identity.Host
+	session     tunnel.Session
+	targets     *counted // the session, as seen by those who open streams to targets
+	control     *tunnel.Control
+	source      netip.AddrPort
+	certificate *x509.Certificate // the agent's
+	log         *slog.Logger
 
 	expired, ended bool // guarded by links.mu
 
@@ -57,7 +58,7 @@ type link struct {
 // run serves the control stream. At the end of the agent's certificate no more streams are opened; those that are
 // open go on, as the agent has come back with a renewed one by then.
 func (n *link) run(ctx context.Context) {
-	end := time.AfterFunc(n.expires.Sub(n.links.config.Now()), func() { n.links.expire(n) })
+	end := time.AfterFunc(n.certificate.NotAfter.Sub(n.links.config.Now()), func() { n.links.expire(n) })
 	defer end.Stop()
 	register := time.AfterFunc(registerLimit, func() {
 		if !n.isRegistered() {

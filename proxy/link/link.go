@@ -27,12 +27,12 @@ type Documents interface {
 	Documents() []document.Signed
 }
 
-// Config is what tunnels are served from. Documents, Routes, Proxy and Append are required.
+// Config is what tunnels are served from. Documents, Routes, Proxy and Deliver are required.
 type Config struct {
 	Documents Documents
 	Routes    *route.Table
 	Proxy     func() identity.Host                        // this proxy, as its certificate says
-	Append    func(context.Context, ...audit.Event) error // writes events into the ledger; a nil error means that they are stored
+	Deliver   func(context.Context, audit.Delivery) error // writes events into the ledger; a nil error means that they are stored
 	Limited   func(audit.Event)                           // records what a limit ended, seldom enough; nil drops
 	Memory    *tunnel.Account                             // for all streams to targets; nil is one of its own
 	Log       *slog.Logger                                // nil discards
@@ -104,7 +104,7 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 	budget, release := l.budgets.Hold("agent " + agent.ID)
 	defer release()
 	n.session, n.targets = session, &counted{Session: session, pays: []*tunnel.Account{budget, l.config.Memory}}
-	n.expires = c.ConnectionState().PeerCertificates[0].NotAfter
+	n.certificate = c.ConnectionState().PeerCertificates[0]
 	n.control = tunnel.NewControl(tunnel.ControlConfig{
 		Stream: stream, Idle: session.Idle, Silence: l.config.Silence, Dead: l.config.Dead,
 		Handle: func(m *frame.Control) error { return n.take(ctx, m, c) },

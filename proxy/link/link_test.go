@@ -40,6 +40,7 @@ type proxy struct {
 	mu     sync.Mutex
 	ledger []audit.Event
 	limits []audit.Event
+	last   audit.Delivery
 	broken error
 }
 
@@ -54,7 +55,7 @@ func newProxy(t *testing.T) *proxy {
 		p.limits = append(p.limits, e)
 	}
 	p.links = link.New(link.Config{
-		Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Append: p.append, Limited: limited,
+		Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Deliver: p.deliver, Limited: limited,
 		Silence: time.Hour, Dead: time.Hour, // a tunnel ends for a reason that the test gave
 	})
 	users := connect.New(connect.Config{Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Limited: limited})
@@ -74,13 +75,16 @@ func newProxy(t *testing.T) *proxy {
 	return p
 }
 
-func (p *proxy) append(_ context.Context, events ...audit.Event) error {
+func (p *proxy) deliver(_ context.Context, d audit.Delivery) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.broken != nil {
 		return p.broken
 	}
-	p.ledger = append(p.ledger, events...)
+	for _, s := range d.Events {
+		p.ledger = append(p.ledger, s.Event)
+	}
+	p.last = d
 	return nil
 }
 

@@ -2,11 +2,11 @@ package link
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,9 +14,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
-	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
@@ -136,46 +134,66 @@ func (n *link) serveEvents(ctx context.Context, s tunnel.Stream) {
 // deliver writes the events that the agent may report. Others are dropped and logged: sending them again would not
 // help.
 func (n *link) deliver(ctx context.Context, batch *frame.Events) error {
-	var events []audit.Event
-	for _, b := range batch.GetEvents() {
-		e, err := n.event(b)
+	d := audit.Delivery{}
+	signatures := batch.GetSignatures()
+	if len(signatures) > 0 {
+		if len(signatures) != len(batch.GetEvents()) {
+			return fmt.Errorf("%w: %d signatures of %d events", frame.ErrMalformed, len(signatures), len(batch.GetEvents()))
+		}
+		if !n.links.config.Now().Before(n.certificate.NotAfter) {
+			return errors.New("the agent's certificate has expired: what it signs now proves nothing")
+		}
+		d.Certificate = n.certificate.Raw
+	}
+	for i, b := range batch.GetEvents() {
+		s := audit.Signed{Body: b}
+		var err error
+		if len(signatures) > 0 {
+			s.Signature = signatures[i]
+			err = n.signed(&s)
+		} else {
+			err = n.unsigned(&s)
+		}
 		if err != nil {
 			n.log.WarnContext(ctx, "Audit event of the agent dropped", "error", err)
 			continue
 		}
-		events = append(events, e)
+		d.Events = append(d.Events, s)
 	}
-	err := n.links.config.Append(ctx, events...)
+	err := n.links.config.Deliver(ctx, d)
 	if errors.Is(err, audit.ErrTaken) {
-		n.log.ErrorContext(ctx, "Audit events of the agent lost: others stand under their ids", "error", err)
+		n.log.ErrorContext(ctx, "Audit events of the agent lost: something else stands in their place", "error", err)
 		return nil
 	}
 	return err
 }
 
-// aboutTargets are the types of event that an agent reports about a target, which must be one of its own.
-var aboutTargets = []audit.Type{audit.SessionStart, audit.SessionEnd, audit.SessionDenied}
+// signed checks what the agent signed, which must be about itself.
+func (n *link) signed(s *audit.Signed) (err error) {
+	if s.Event, err = audit.Parse(s.Body); err != nil {
+		return err
+	}
+	key, ok := n.certificate.PublicKey.(*ecdsa.PublicKey)
+	switch {
+	case len(s.Body) > audit.MaxSize:
+		return fmt.Errorf("it takes %d bytes", len(s.Body))
+	case !ok || !s.Verify(key, n.agent.ID):
+		return errors.New("its signature is not of the agent's key")
+	}
+	return audit.Report(s.Event, n.agent)
+}
 
-// event reads an agent's event and records who delivered it, in which the agent has no say.
-func (n *link) event(b []byte) (audit.Event, error) {
-	var e audit.Event
-	if err := json.Unmarshal(b, &e); err != nil {
-		return e, fmt.Errorf("reading an audit event: %w", err)
+// unsigned takes an event of an agent of an earlier release, and says who delivered it, in which the agent has no say.
+func (n *link) unsigned(s *audit.Signed) (err error) {
+	if s.Event, err = audit.Parse(s.Body); err != nil {
+		return err
 	}
-	e.Source, e.Cluster, e.Scope = "agent/"+n.agent.ID, n.agent.Cluster, n.agent.Scope
-	switch target := (identity.Target{Kind: e.TargetKind, Name: e.Target}); {
-	case slices.Contains(aboutTargets, e.Type):
-		if !resource.IsTargetKind(target.Kind) || !n.agent.Serves(target) {
-			return e, fmt.Errorf("the agent doesn't serve %s", clip(target.String()))
-		}
-	case e.Type == audit.DocumentRefused, e.Type == audit.SessionDenialsCounted:
-		if e.TargetKind != "" || e.Target != "" {
-			return e, fmt.Errorf("an event %s names no target, so not %s", e.Type, clip(target.String()))
-		}
-	default:
-		return e, fmt.Errorf("an agent may not report %q", clip(string(e.Type)))
+	s.Event.Source, s.Event.Cluster, s.Event.Scope = "agent/"+n.agent.ID, n.agent.Cluster, n.agent.Scope
+	if err := audit.Report(s.Event, n.agent); err != nil {
+		return err
 	}
-	return e, e.Validate()
+	s.Body, err = json.Marshal(s.Event)
+	return err
 }
 
 func clip(s string) string { return s[:min(len(s), 64)] }
