@@ -57,9 +57,11 @@ type line struct {
 	me      string
 	silence time.Duration
 	dead    time.Duration
+	look    time.Duration
 
 	mu     sync.Mutex
 	ledger []audit.Event
+	came   []audit.Delivery
 }
 
 type proxy struct {
@@ -113,10 +115,16 @@ func (l *line) tell(proxies ...*proxy) {
 
 func (l *line) newProxy() *proxy {
 	l.t.Helper()
+	return l.newProxyThat(l.deliver)
+}
+
+// newProxyThat starts a proxy that does something else with the events that it is given.
+func (l *line) newProxyThat(deliver func(context.Context, audit.Delivery) error) *proxy {
+	l.t.Helper()
 	host, credential := l.cluster.Proxy()
 	p := &proxy{id: host.ID, holder: l.cluster.Holder(), routes: &route.Table{}}
 	me := func() identity.Host { return host }
-	p.links = proxylink.New(proxylink.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Deliver: l.deliver, Silence: l.silence, Dead: l.dead})
+	p.links = proxylink.New(proxylink.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Deliver: deliver, Silence: l.silence, Dead: l.dead})
 	connects := connect.New(connect.Config{
 		Documents: p.holder, Routes: p.routes, Proxy: me, Answer: 2 * time.Second,
 		Record: func(e audit.Event) { _ = l.append(context.Background(), e) },
@@ -150,6 +158,9 @@ func (l *line) deliver(ctx context.Context, d audit.Delivery) error {
 		}
 		_ = l.append(ctx, s.Event)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.came = append(l.came, d)
 	return nil
 }
 
@@ -196,7 +207,7 @@ func (l *line) newAgent() {
 			return out
 		},
 		Certificate: func() *tls.Certificate { return credential.TLS },
-		Trust:       l.holder.Trust, Held: l.holder.Versions, Spool: l.spool, Software: "test", Silence: l.silence, Dead: l.dead,
+		Trust:       l.holder.Trust, Held: l.holder.Versions, Spool: l.spool, Software: "test", Silence: l.silence, Dead: l.dead, Look: l.look,
 		Accept: func(d []document.Signed) {
 			if err := l.holder.Accept(d...); err != nil {
 				l.t.Errorf("documents: %v", err)

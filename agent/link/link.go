@@ -12,8 +12,6 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -67,6 +65,7 @@ type Config struct {
 	Dial        tunnel.DialFunc
 	Silence     time.Duration // of control streams; 0 is the tunnel's default
 	Dead        time.Duration
+	Look        time.Duration // between two looks for proxies that no proxy tells of, at most; 0 is 10 minutes
 }
 
 // Links keeps the tunnels. It is safe for concurrent use.
@@ -77,11 +76,13 @@ type Links struct {
 
 	mu      sync.Mutex
 	held    map[*link]struct{}
-	wanted  int      // how many proxies to hold tunnels to
-	live    []string // addresses that a proxy told us
+	wanted  int  // how many proxies to hold tunnels to, as far as proxies told of so many
+	stale   bool // the tunnels bring no fresh documents: hold one more
+	listing int  // how many proxies the last list named
+	vain    int  // attempts in a row that led to no other proxy than those held
+	book    addresses
 	wake    chan struct{}
-	listed  chan struct{} // the list of live proxies changed: don't wait any longer
-	next    int           // of the addresses
+	listed  chan struct{} // a proxy told of others: don't wait any longer
 	refusal string        // the last one logged
 }
 
@@ -92,6 +93,9 @@ func New(c Config) *Links {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Look == 0 {
+		c.Look = lookMost
 	}
 	return &Links{config: c, memory: tunnel.NewAccount("the agent", tunnel.HostBudget), held: map[*link]struct{}{}, wanted: 1, wake: make(chan struct{}, 1), listed: make(chan struct{}, 1)}
 }
@@ -139,21 +143,17 @@ func (l *Links) Run(ctx context.Context) {
 		l.serving.Go(func() { l.deliver(ctx) })
 	}
 	wait := backoffFirst
+	look := time.NewTimer(l.lookAfter())
+	defer look.Stop()
 	for ctx.Err() == nil {
 		l.settle()
-		if l.enough() {
+		if l.enough() && !l.rest(ctx, look) {
 			wait = backoffFirst // all are up
-			select {            // an older list is no news
-			case <-l.listed:
-			default:
-			}
-			select {
-			case <-l.wake:
-			case <-ctx.Done():
-			}
 			continue
 		}
 		err := l.open(ctx)
+		look.Reset(l.lookAfter())
+		l.tried(err)
 		if err == nil {
 			wait = backoffFirst
 			continue
@@ -190,12 +190,6 @@ func (l *Links) failed(ctx context.Context, err error, wait time.Duration) (now,
 	return min(wait, backoffMost), backoffMost
 }
 
-func (l *Links) enough() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.up() >= l.wanted
-}
-
 // settle closes tunnels that were replaced and carry nothing any more.
 func (l *Links) settle() {
 	l.mu.Lock()
@@ -227,17 +221,19 @@ var (
 
 // open dials the next address and registers.
 func (l *Links) open(ctx context.Context) error {
-	addr, ok := l.address()
-	if !ok {
-		return errNoOne
-	}
-	limit, cancel := context.WithTimeout(ctx, dialLimit)
-	defer cancel()
 	certificate, trust := l.config.Certificate(), l.config.Trust()
 	self, key, err := own(certificate, trust)
 	if err != nil {
 		return err
 	}
+	addr, ok := l.address()
+	if !ok {
+		return errNoOne
+	}
+	reached := false
+	defer func() { l.answered(addr, reached) }()
+	limit, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
 	session, proxy, err := tunnel.Dial(limit, tunnel.DialConfig{
 		Addr: addr, Certificate: certificate, Trust: trust, Now: l.config.Now, Dial: l.config.Dial,
 		Pays: []*tunnel.Account{l.memory},
@@ -245,6 +241,7 @@ func (l *Links) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	reached = true
 	if l.holds(proxy.ID) {
 		_ = session.Close()
 		return errHeld
@@ -263,44 +260,6 @@ func (l *Links) holds(proxy string) bool {
 		}
 	}
 	return false
-}
-
-// address returns the addresses in turn: those that a proxy told, then those from the join or the configuration.
-func (l *Links) address() (string, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := slices.Clone(l.live)
-	for _, a := range l.config.Addrs() {
-		if !slices.Contains(all, a) {
-			all = append(all, a)
-		}
-	}
-	if len(all) == 0 {
-		return "", false
-	}
-	l.next++
-	return all[l.next%len(all)], true
-}
-
-// proxies takes the list of live proxies from one of them. Behind a balancer all have one address: how many tunnels
-// there should be goes by their ids.
-func (l *Links) proxies(p *frame.Proxies) {
-	l.mu.Lock()
-	l.live = nil
-	ids := map[string]bool{}
-	for _, one := range p.GetProxies() {
-		ids[one.GetId()] = true
-		if _, _, err := net.SplitHostPort(one.GetAddr()); err == nil && !slices.Contains(l.live, one.GetAddr()) {
-			l.live = append(l.live, one.GetAddr())
-		}
-	}
-	l.wanted = max(1, min(most, len(ids)))
-	l.mu.Unlock()
-	l.poke()
-	select {
-	case l.listed <- struct{}{}:
-	default:
-	}
 }
 
 // pause waits and says whether a new list of proxies cut it short.
