@@ -79,6 +79,7 @@ type agent struct {
 	services map[string]session.Service
 	links    *link.Links
 	refusals refusals
+	fresh    *freshness
 }
 
 // Run runs an agent until the context ends. It fails when its state can't be opened, or it is to serve what it has no
@@ -140,6 +141,10 @@ func (a *agent) open() error {
 		Addrs: a.addrs, Certificate: a.certificate, Trust: a.shelf.Trust,
 		Held: a.shelf.Versions, Accept: a.accept, Serve: switchboard{a.services, a.host}.serve, Spool: a.spool, Software: a.options.Software, Log: a.log,
 	})
+	a.fresh = &freshness{
+		newest: func() time.Time { return a.shelf.State().Revocations.IssuedAt }, tell: a.links.Stale,
+		record: a.spool.Record, self: func() string { return a.host().ID }, log: a.log,
+	}
 	return nil
 }
 
@@ -207,6 +212,7 @@ func (a *agent) run(ctx context.Context) error {
 		return err
 	}
 	parts.Go(func() { a.links.Run(ctx) })
+	parts.Go(func() { a.fresh.watch(ctx) })
 	select {
 	case <-ctx.Done():
 		a.log.Info("Agent is stopping", "users", a.sessions.Users())
@@ -293,7 +299,7 @@ func (a *agent) stamp() spool.Stamp {
 }
 
 func (a *agent) status() status.Status {
-	s := status.Status{Tunnels: a.links.Up(), Users: a.sessions.Users(), Versions: a.shelf.Versions(), Software: a.options.Software, Warnings: warnings(os.Geteuid())}
+	s := status.Status{Tunnels: a.links.Up(), Users: a.sessions.Users(), Versions: a.shelf.Versions(), Stale: a.fresh.stale(), Software: a.options.Software, Warnings: warnings(os.Geteuid())}
 	if c := a.keeper.Current(); c != nil {
 		s.ID, s.Targets, s.Expires = c.Host.ID, c.Host.Targets, &c.Until
 	}

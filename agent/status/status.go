@@ -24,7 +24,8 @@ type Status struct {
 	Tunnels  int               `json:"tunnels"` // that are up
 	Users    int               `json:"users"`   // connected
 	Expires  *time.Time        `json:"expires_at,omitempty"`
-	Versions identity.Versions `json:"versions"` // of the documents held
+	Versions identity.Versions `json:"versions"`              // of the documents held
+	Stale    *time.Time        `json:"stale_since,omitempty"` // when no newer documents had come for minutes
 	Software string            `json:"software"`
 	Warnings []string          `json:"warnings,omitempty"` // what is weaker than it could be on this machine
 }

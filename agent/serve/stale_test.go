@@ -1,0 +1,97 @@
+package serve
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+)
+
+// watched runs a freshness whose newest stamp is what the test says, and returns what it told and recorded.
+type watched struct {
+	*freshness
+	newest time.Time
+	told   []bool
+	events []audit.Type
+}
+
+func watch(t *testing.T, stamp time.Time) *watched {
+	t.Helper()
+	w := &watched{newest: stamp}
+	w.freshness = &freshness{
+		newest: func() time.Time { return w.newest }, tell: func(stale bool) { w.told = append(w.told, stale) },
+		record: func(e audit.Event) error {
+			e.Cluster, e.Source = "c", e.Actor
+			w.events = append(w.events, e.Type)
+			return e.Validate()
+		},
+		self: func() string { return "agt_1" }, log: slog.New(slog.DiscardHandler),
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	go func() { defer close(over); w.watch(ctx) }()
+	t.Cleanup(func() { cancel(); <-over })
+	return w
+}
+
+// pass lets time go by; synctest's clock stands still otherwise.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestSec_S63_DocumentsThatAProxyKeepsBackAreNoticedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, time.Now())
+		for range 10 {
+			pass(time.Minute)
+			w.newest = time.Now()
+		}
+		if w.stale() != nil || len(w.events) != 0 {
+			t.Fatalf("while documents come: %v, %v", w.stale(), w.events)
+		}
+		pass(time.Hour)
+		if w.stale() == nil || time.Since(*w.stale()) < 56*time.Minute || len(w.told) != 1 || !w.told[0] ||
+			len(w.events) != 1 || w.events[0] != audit.DocumentsStale {
+			t.Fatalf("after an hour without: since %v, told %v, events %v", w.stale(), w.told, w.events)
+		}
+		w.newest = w.newest.Add(time.Minute) // newer than what was held, and as stale
+		pass(time.Minute)
+		if w.stale() == nil || len(w.events) != 1 {
+			t.Fatalf("a stamp of an hour ago: %v, %v", w.stale(), w.events)
+		}
+		w.newest = time.Now()
+		pass(time.Minute)
+		if w.stale() != nil || len(w.told) != 2 || w.told[1] || len(w.events) != 2 || w.events[1] != audit.DocumentsFresh {
+			t.Fatalf("fresh again: %v, %v, %v", w.stale(), w.told, w.events)
+		}
+	})
+}
+
+// A node whose clock is an hour behind takes every stamp for one of the future.
+func TestSec_S63_AClockThatIsBehindHidesNoStaleDocuments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, time.Now().Add(time.Hour))
+		pass(10 * time.Minute)
+		if w.stale() == nil {
+			t.Error("nothing new for ten minutes, and nobody notices")
+		}
+	})
+}
+
+func TestAnAgentThatWasOffHasMinutesToCatchUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch(t, time.Now().Add(-24*time.Hour))
+		pass(2 * time.Minute)
+		if w.newest = time.Now(); w.stale() != nil {
+			t.Error("stale before a tunnel can have brought anything")
+		}
+		pass(2 * time.Minute)
+		if w.stale() != nil || len(w.events) != 0 {
+			t.Errorf("%v, %v", w.stale(), w.events)
+		}
+	})
+}
