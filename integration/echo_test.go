@@ -3,7 +3,6 @@ package integration_test
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
@@ -14,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -23,6 +20,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/ledger/reader"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/tunnel"
 )
@@ -96,35 +94,30 @@ func (p *person) reach(t *testing.T, target identity.Target) (*tls.Conn, error) 
 	return conn, err
 }
 
-// events lists what the ledger holds about a target, oldest first.
-func (v *vandal) events(t *testing.T, target string) []audit.Event {
+// events lists what the ledger holds about a target, oldest first. What agents say must be proven.
+func (s *system) events(t *testing.T, target string) []audit.Event {
 	t.Helper()
 	var all []audit.Event
-	pages := dynamodb.NewScanPaginator(v.db, &dynamodb.ScanInput{
-		TableName: aws.String(v.ledger), FilterExpression: aws.String("begins_with(pk, :event)"),
-		ExpressionAttributeValues: item{":event": &types.AttributeValueMemberS{Value: names.Event + "#"}},
-	})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(t.Context())
-		if err != nil {
-			t.Fatal(err)
+	for _, e := range s.ledger(t).Entries {
+		if e.Event.TargetKind+"/"+e.Event.Target != target {
+			continue
 		}
-		for _, i := range page.Items {
-			var e audit.Event
-			text, ok := i["event"].(*types.AttributeValueMemberS)
-			if !ok {
-				t.Fatalf("an item of the ledger holds no event: %v", i)
-			}
-			if err := json.Unmarshal([]byte(text.Value), &e); err != nil {
-				t.Fatal(err)
-			}
-			if e.TargetKind+"/"+e.Target == target {
-				all = append(all, e)
-			}
+		if e.Standing != reader.Proven && strings.HasPrefix(e.Event.Source, "agent/") {
+			t.Errorf("%s of %s is %s: %s", e.Event.Type, e.Event.Source, e.Standing, e.Why)
 		}
+		all = append(all, e.Event)
 	}
-	slices.SortFunc(all, func(a, b audit.Event) int { return strings.Compare(a.ID, b.ID) })
 	return all
+}
+
+// ledger reads all audit events.
+func (s *system) ledger(t *testing.T) reader.Report {
+	t.Helper()
+	r, err := s.Ledger(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // TestAServiceOfAnotherKindIsReachedAdmittedJournaledAndCut is what a second protocol gets without doing anything for
@@ -188,7 +181,7 @@ func TestAServiceOfAnotherKindIsReachedAdmittedJournaledAndCut(t *testing.T) {
 
 	eventually(t, 30*time.Second, func() string {
 		var kinds []string
-		for _, e := range v.events(t, "app/echo-1") {
+		for _, e := range shared.events(t, "app/echo-1") {
 			kinds = append(kinds, string(e.Type))
 			if e.Type == audit.SessionEnd && !strings.Contains(e.Reason, "locked: target app/echo-1") {
 				t.Errorf("the end gives no reason: %+v", e)
