@@ -45,13 +45,15 @@ func (s *system) asProxy(t *testing.T) *dynamodb.Client {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	var got struct{ AccessKeyId, SecretAccessKey, Token string } //nolint:revive // as ECS spells it
-	if err := json.NewDecoder(answer.Body).Decode(&got); err != nil || got.AccessKeyId == "" {
+	var got struct { // the names match in any case
+		AccessKeyID, SecretAccessKey, Token string
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&got); err != nil || got.AccessKeyID == "" {
 		t.Fatalf("the task's credentials: %s, %v", answer.Status, err)
 	}
 	return dynamodb.NewFromConfig(aws.Config{
 		Region: env["AWS_REGION"], BaseEndpoint: aws.String(env["AWS_ENDPOINT_URL"]),
-		Credentials: credentials.NewStaticCredentialsProvider(got.AccessKeyId, got.SecretAccessKey, got.Token),
+		Credentials: credentials.NewStaticCredentialsProvider(got.AccessKeyID, got.SecretAccessKey, got.Token),
 	})
 }
 

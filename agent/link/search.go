@@ -110,7 +110,7 @@ func (l *Links) answered(addr string, reached bool) {
 func (l *Links) proxies(p *frame.Proxies) {
 	l.mu.Lock()
 	ids := map[string]bool{}
-	news, more := false, false
+	news := false
 	for _, one := range p.GetProxies() {
 		ids[one.GetId()] = true
 		news = l.book.learn(one.GetAddr()) || news
@@ -118,7 +118,8 @@ func (l *Links) proxies(p *frame.Proxies) {
 	if wanted := min(most, len(ids)); wanted > l.wanted {
 		l.wanted, news = wanted, true
 	}
-	l.listing, more = len(ids), len(ids) > l.listing // one that was away is back
+	more := len(ids) > l.listing // one that was away is back
+	l.listing = len(ids)
 	if news || more {
 		l.vain = 0
 	}

@@ -167,7 +167,7 @@ func TestSec_S63_WhatAProxyForgesOfAnAgentIsFound(t *testing.T) {
 	event := b.signed(b.event(1))
 	b.deliver(event)
 	other := b.signed(b.event(2))
-	stranger, _ := b.cluster.Agent(nil, "web-2")
+	stranger, theirs := b.cluster.Agent(nil, "web-2")
 	for name, c := range map[string]struct {
 		how  func(table.Item)
 		want reader.Standing
@@ -200,6 +200,18 @@ func TestSec_S63_WhatAProxyForgesOfAnAgentIsFound(t *testing.T) {
 				t.Errorf("%s: %+v", got, r.Entries)
 			}
 		})
+	}
+
+	// A certificate is what it hashes to, wherever it stands.
+	for key, i := range b.items {
+		if strings.HasPrefix(key, "certificate#") {
+			own := i["certificate"]
+			i["certificate"] = table.Bytes(theirs.TLS.Certificate[0])
+			if r := b.read(); standings(r) != "unproven" {
+				t.Errorf("when its certificate was overwritten: %+v", r.Entries)
+			}
+			i["certificate"] = own
+		}
 	}
 
 	// An agent's own key, but what isn't its to say.
