@@ -117,7 +117,7 @@ func own(c *tls.Certificate, trust document.Trust) (identity.Host, crypto.Signer
 	return host, key, nil
 }
 
-var errNotJoined = fault.New(fault.Unauthenticated, "the agent has no certificate", "have it join the cluster")
+var errNotJoined = fault.New(fault.Unauthenticated, "the agent has no certificate", "check the agent's log for why it did not join")
 
 // hand writes a batch and reads until the proxy says that it is held. A stream on which that went wrong is given up.
 func (k *link) hand(limit context.Context, batch *frame.Events) (err error) {

@@ -58,6 +58,30 @@ func TestSec_S63_AProxyThatSaysItIsAloneDoesNotKeepAnAgentToItself(t *testing.T)
 	until(t, "a tunnel to the last proxy", second.hasRoute)
 }
 
+func TestSec_S63_AProxyThatSaysLaterThatItIsAloneIsNotBelieved(t *testing.T) {
+	l := newIdleLine(t)
+	liar := l.newLiar()
+	others := []*proxy{l.newProxy(), l.newProxy()}
+	l.proxies = []*proxy{others[0], liar, others[1]}
+	l.newAgent()
+	until(t, "a tunnel to the liar", liar.hasRoute)
+	liar.says(liar, others[0])
+	until(t, "a second tunnel", func() bool { return l.links.Up() == 2 })
+	liar.says(liar)
+	l.cluster.Lock(document.Lock{ID: identity.NewID("lck", rand.Reader, time.Now()), Target: "user", Value: "ada", Reason: "gone"})
+	if err := liar.holder.Accept(l.cluster.Documents()...); err != nil {
+		t.Fatal(err)
+	}
+	liar.links.Push()
+	until(t, "that the list was read, behind which the documents come", func() bool { return l.holder.Versions() == l.cluster.Versions() })
+	first, second := others[0], others[1]
+	if !first.hasRoute() {
+		first, second = second, first
+	}
+	first.kill()
+	until(t, "a tunnel to the last proxy", second.hasRoute)
+}
+
 func TestSec_S63_AnAgentWhoseDocumentsAreStaleTurnsToAnotherProxy(t *testing.T) {
 	l := newIdleLine(t)
 	liars := []*proxy{l.newLiar(), l.newLiar()}

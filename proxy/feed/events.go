@@ -147,7 +147,7 @@ func (e *Events) Flush(ctx context.Context) error {
 		err := e.Append(limited, batch...)
 		cancel()
 		if errors.Is(err, audit.ErrTaken) {
-			e.Log.ErrorContext(ctx, "Audit events lost: others stand under their ids", "error", err)
+			e.Log.ErrorContext(ctx, "Audit events lost: others have their ids", "error", err)
 			err = nil
 		}
 		if err != nil {

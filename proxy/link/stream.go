@@ -162,7 +162,7 @@ func (n *link) deliver(ctx context.Context, batch *frame.Events) error {
 	}
 	err := n.links.config.Deliver(ctx, d)
 	if errors.Is(err, audit.ErrTaken) {
-		n.log.ErrorContext(ctx, "Audit events of the agent lost: something else stands in their place", "error", err)
+		n.log.ErrorContext(ctx, "Audit events of the agent lost: something else is in their place", "error", err)
 		return nil
 	}
 	return err

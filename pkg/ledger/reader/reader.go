@@ -132,7 +132,7 @@ func (w witness) judge(i table.Item) found {
 // shard that follow from its receipt and its id.
 func placed(e audit.Event, i table.Item, received time.Time) error {
 	if want := ledger.Partition(e.Source, received, e.ID); i.Text(names.PK) != want || i.Text(names.SK) != e.ID {
-		return fmt.Errorf("the event %s of %s stands in %s under %s", e.ID, e.Source, i.Text(names.PK), i.Text(names.SK))
+		return fmt.Errorf("the event %s of %s is in %s under %s", e.ID, e.Source, i.Text(names.PK), i.Text(names.SK))
 	}
 	return nil
 }

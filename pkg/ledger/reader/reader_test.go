@@ -247,7 +247,7 @@ func TestSec_S63_AFunctionsEventStandsInItsOwnPartition(t *testing.T) {
 		b.change(e.ID, func(i table.Item) {
 			i["pk"] = table.String(strings.Replace(i.Text("pk"), "function/admin", place, 1))
 		})
-		if r := b.read(); standings(r) != "refused" || !strings.Contains(r.Entries[0].Why, "stands in event#"+place) {
+		if r := b.read(); standings(r) != "refused" || !strings.Contains(r.Entries[0].Why, "is in event#"+place) {
 			t.Errorf("in the partition of %s: %+v", place, r.Entries)
 		}
 	}
