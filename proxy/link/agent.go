@@ -42,11 +42,12 @@ type link struct {
 	remove     func() // from the routes
 	held       identity.Versions
 	batch      uint64
-	waiting    bool             // for an acknowledgement of batch
-	sent       identity.Version // of the revocations in batch
-	whole      bool             // the agent could make nothing of a change of the list: it gets the whole one
-	pushing    bool             // a goroutine is at work
-	again      bool             // it should look once more
+	waiting    bool              // for an acknowledgement of batch
+	offered    identity.Versions // in force when batch was made
+	sent       identity.Version  // of the revocations in batch
+	whole      bool              // the agent could make nothing of a change of the list: it gets the whole one
+	pushing    bool              // a goroutine is at work
+	again      bool              // it should look once more
 	told       *frame.Proxies
 	away       bool // it has been told to go
 	writing    sync.WaitGroup
@@ -192,6 +193,7 @@ func (n *link) documents() error {
 		return nil // the acknowledgement kicks again
 	}
 	n.links.note()
+	offered := n.links.config.Documents.State().Versions()
 	newer, revocations := n.newer(held)
 	if len(newer) == 0 {
 		return nil
@@ -202,7 +204,7 @@ func (n *link) documents() error {
 	}
 	n.mu.Lock()
 	n.batch++
-	n.waiting, n.sent = true, revocations
+	n.waiting, n.sent, n.offered = true, revocations, offered
 	batch := n.batch
 	n.mu.Unlock()
 	for _, c := range frame.Cut(batch, b) {
@@ -248,11 +250,12 @@ func (n *link) users(held, to identity.Version, whole revoked.Records) revoked.R
 }
 
 // acknowledged notes what the agent holds. One that refused what was sent isn't sent the same for ever: the next
-// change of documents tries again. Only when a change of the list of users was not enough, it gets the whole one.
+// change of documents tries again, or the one that came while the acknowledgement was on its way. Only when a change of the list of users was not enough, it gets the whole one.
 func (n *link) acknowledged(h *frame.Held) {
+	newest := n.links.config.Documents.State().Versions()
 	n.mu.Lock()
 	current, held := h.GetBatch() == n.batch, versions(h.GetVersions())
-	progress := n.held != held
+	progress := n.held != held || n.offered != newest
 	if current {
 		n.waiting, n.held = false, held
 		lacks := held.Revocations.Less(n.sent)
