@@ -72,7 +72,8 @@ func (l *Links) send(ctx context.Context, batch uint64, events [][]byte) bool {
 }
 
 // sign makes a batch of events, each signed by the key of the certificate that the tunnel was opened with. They are the
-// agent's as it is now, whatever it was called when they happened. One that can't be read can't be delivered, ever.
+// agent's as it is now; what happened when it had another id has no number, since those are counted for each id. One that
+// can't be read can't be delivered, ever.
 func (k *link) sign(batch uint64, events [][]byte) *frame.Events {
 	m := &frame.Events{Batch: batch}
 	for _, line := range events {
@@ -80,6 +81,9 @@ func (k *link) sign(batch uint64, events [][]byte) *frame.Events {
 		if err != nil {
 			k.log.Error("Audit event in the spool not readable", "error", err)
 			continue
+		}
+		if e.Source != "agent/"+k.self.ID {
+			e.SourceEpoch, e.Seq, e.SourceAfter = "", 0, ""
 		}
 		e.Source, e.Cluster, e.Scope = "agent/"+k.self.ID, k.self.Cluster, k.self.Scope
 		body, err := json.Marshal(e)

@@ -53,10 +53,10 @@ type Spool struct {
 	config Config
 
 	mu       sync.Mutex
-	segments []segment // oldest first; the last is appended to
-	file     *os.File  // the last segment
-	at       position  // of the first event not acknowledged
-	seq      uint64
+	segments []segment   // oldest first; the last is appended to
+	file     *os.File    // the last segment
+	at       position    // of the first event not acknowledged
+	last     number      // of the newest event, maybe of an earlier run
 	dirty    *time.Timer // nil when synced
 	ready    chan struct{}
 	closed   bool
@@ -136,6 +136,9 @@ func (s *Spool) mend(number uint64) (int64, error) {
 		return 0, err
 	}
 	whole := int64(bytes.LastIndexByte(b, '\n') + 1)
+	if n, ok := lastIn(b[:whole]); ok {
+		s.restore(n)
+	}
 	if whole < int64(len(b)) {
 		err = os.Truncate(s.path(number), whole)
 	}
@@ -148,6 +151,9 @@ func (s *Spool) cursor() position {
 	b, err := os.ReadFile(filepath.Join(s.config.Dir, cursorName))
 	if err != nil {
 		return first
+	}
+	if n := lastOf(string(b)); n.seq > 0 && (s.last.seq == 0 || n.epoch == s.last.epoch) {
+		s.restore(n) // what the segments say is newer, unless a crash took it from them
 	}
 	var p position
 	if _, err := fmt.Sscanf(string(b), "%d %d\n", &p.segment, &p.offset); err != nil || p.segment < first.segment {
@@ -198,7 +204,8 @@ func (s *Spool) record(e audit.Event, most int64) error {
 		return fmt.Errorf("recording %s: %w", e.Type, os.ErrClosed)
 	}
 	stamp := s.config.Stamp()
-	e.Cluster, e.Source, e.SourceEpoch, e.Seq = stamp.Cluster, stamp.Source, s.config.Epoch, s.seq+1
+	number, after := s.next(stamp.Source)
+	e.Cluster, e.Source, e.SourceEpoch, e.Seq, e.SourceAfter = stamp.Cluster, number.source, number.epoch, number.seq, after
 	if err := e.Validate(); err != nil {
 		return fmt.Errorf("recording %s: %w", e.Type, err)
 	}
@@ -216,7 +223,7 @@ func (s *Spool) record(e audit.Event, most int64) error {
 	if err != nil {
 		return s.noDisk(fmt.Errorf("recording %s: %w", e.Type, err))
 	}
-	s.seq++
+	s.last = number
 	s.wake()
 	return nil
 }
@@ -351,7 +358,7 @@ func (s *Spool) Acknowledge(p Position) error {
 		s.wake()
 	}
 	name := filepath.Join(s.config.Dir, cursorName)
-	if err := os.WriteFile(name+".new", fmt.Appendf(nil, "%d %d\n", s.at.segment, s.at.offset), 0o600); err != nil {
+	if err := os.WriteFile(name+".new", s.delivered(), 0o600); err != nil {
 		return fmt.Errorf("clearing the audit spool: %w", err)
 	}
 	if err := os.Rename(name+".new", name); err != nil {

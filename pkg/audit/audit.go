@@ -50,6 +50,7 @@ type Event struct {
 	Source      string            `json:"source"`                 // who delivered it: function/<name>, proxy/<id>, agent/<id>; set by whoever receives it, not by the sender
 	SourceEpoch string            `json:"source_epoch,omitempty"` // changes when the source starts
 	Seq         uint64            `json:"seq,omitempty"`          // counts the source's events from 1 in an epoch
+	SourceAfter string            `json:"source_after,omitempty"` // in an epoch's first event: <epoch>:<seq> of the source's last event before it
 	Data        map[string]string `json:"data,omitempty"`         // what only this type has; no secrets
 }
 

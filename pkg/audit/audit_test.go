@@ -35,6 +35,7 @@ func full() audit.Event {
 	e.SessionID, e.RequestID, e.DecisionID = "ses_01", "req-1", "dec_01"
 	e.Outcome, e.Reason, e.SourceIP = audit.Denied, "role noroot: denies login root", "192.0.2.1"
 	e.Source, e.SourceEpoch, e.Seq = "agent/agt_01", "1", 42
+	e.SourceAfter = "0:7"
 	e.Data = map[string]string{"login": "root", "kind": "exec"}
 	return e
 }

@@ -6,9 +6,12 @@
 package reader
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +44,7 @@ type Entry struct {
 }
 
 // Gap is events that an agent numbered and the ledger lacks, both ends included. An agent's numbers begin at 1 when it
-// starts. The last ones before it stopped are not missed, and those that expired look like ones that were lost.
+// starts, and the first event then says how many there were before. What expired looks like what was lost.
 type Gap struct {
 	Source, Epoch string
 	First, Last   uint64
@@ -170,15 +173,24 @@ func settle(all []found) []Entry {
 	return out
 }
 
-// gaps lists what is missing among the numbers of each agent's proven events. What isn't proven fills no gap.
+// epoch is one run of an agent.
+type epoch struct{ source, name string }
+
+// gaps lists what is missing among the numbers of each agent's proven events. What isn't proven fills no gap. How many an
+// epoch had is at least what the first event of the next one says.
 func gaps(entries []Entry) []Gap {
-	type run struct{ source, epoch string }
-	numbers := map[run][]uint64{}
+	numbers, ends := map[epoch][]uint64{}, map[epoch]uint64{}
 	for _, e := range entries {
 		if e.Standing == Proven && ledger.Writer(e.Event.Source) == names.WriterAgent {
-			r := run{e.Event.Source, e.Event.SourceEpoch}
+			r := epoch{e.Event.Source, e.Event.SourceEpoch}
 			numbers[r] = append(numbers[r], e.Event.Seq)
+			if before, n, ok := after(e.Event); ok {
+				ends[before] = n
+			}
 		}
+	}
+	for r, n := range ends {
+		numbers[r] = append(numbers[r], n+1)
 	}
 	var out []Gap
 	for r, seen := range numbers {
@@ -186,13 +198,20 @@ func gaps(entries []Entry) []Gap {
 		next := uint64(1)
 		for _, n := range seen {
 			if n > next {
-				out = append(out, Gap{r.source, r.epoch, next, n - 1})
+				out = append(out, Gap{r.source, r.name, next, n - 1})
 			}
 			next = max(next, n+1)
 		}
 	}
 	slices.SortFunc(out, func(a, b Gap) int {
-		return strings.Compare(fmt.Sprintf("%s %s %020d", a.Source, a.Epoch, a.First), fmt.Sprintf("%s %s %020d", b.Source, b.Epoch, b.First))
+		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.First, b.First))
 	})
 	return out
+}
+
+// after returns the epoch before the one that an event begins, and the number of its last event.
+func after(e audit.Event) (epoch, uint64, bool) {
+	name, text, ok := strings.Cut(e.SourceAfter, ":")
+	n, err := strconv.ParseUint(text, 10, 64)
+	return epoch{e.Source, name}, n, ok && err == nil && n < math.MaxUint64
 }

@@ -279,6 +279,21 @@ func TestSec_S63_WhatAProxyKeepsFromTheLedgerShowsAsAGap(t *testing.T) {
 	}
 }
 
+// The last events before an agent stopped have no successor in their epoch: the first of the next one tells of them.
+func TestSec_S63_TheEndOfAnEpochThatAProxyKeepsBackShowsAsAGap(t *testing.T) {
+	b := newBook(t)
+	b.deliver(b.signed(b.event(1)))
+	next := b.event(1)
+	next.SourceEpoch, next.SourceAfter = "e2", "e1:3"
+	last := b.event(1)
+	last.SourceEpoch, last.SourceAfter = "e3", "e2:1" // of which nothing is missing
+	b.deliver(b.signed(next), b.signed(last))
+	want := []reader.Gap{{Source: "agent/" + b.host.ID, Epoch: "e1", First: 2, Last: 3}}
+	if d := cmp.Diff(want, b.read().Gaps); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestSec_S63_TwoEventsOfOneIDAreFlagged(t *testing.T) {
 	b := newBook(t)
 	e := b.signed(b.event(1))
