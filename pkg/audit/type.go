@@ -12,6 +12,7 @@ const (
 	AgentJoin          Type = "agent.join"
 	AgentJoinRefused   Type = "agent.join_refused"
 	AgentQuarantined   Type = "agent.quarantined"
+	AgentCopied        Type = "agent.copied"
 	AgentRenew         Type = "agent.renew"
 	ProxyJoin          Type = "proxy.join"
 	CertificateIssued  Type = "certificate.issued"
@@ -50,6 +51,7 @@ var Types = map[Type]Row{
 	AgentQuarantined:   {"S2002W", "an agent claimed a name that another holds"},
 	AgentRenew:         {"S2003I", "an agent or proxy renewed its certificate"},
 	ProxyJoin:          {"S2004I", "a proxy joined"},
+	AgentCopied:        {"S2005W", "an agent's state directory is in use twice: a superseded certificate was renewed, or two instances were connected"},
 	CertificateIssued:  {"S3000I", "a certificate was signed"},
 	CertificateRefused: {"S3001W", "a certificate was not signed"},
 	ResourceCreated:    {"S4000I", "a role, user, mapping or token was created"},

@@ -26,6 +26,7 @@ type tables struct {
 	concluded []issue.Conclusion
 	events    []audit.Event
 	agents    map[string]issue.Admission
+	copied    map[string]bool                 // agents
 	targets   map[identity.Target]string      // → agent
 	secrets   map[string]int                  // hash → uses left, of the token called secret
 	held      map[identity.Target]string      // → quarantined agent
@@ -43,7 +44,7 @@ func newTables() *tables {
 	return &tables{
 		users: map[string]resource.User{}, tokens: map[string]resource.Token{}, used: map[string]bool{}, agents: map[string]issue.Admission{},
 		targets: map[identity.Target]string{}, secrets: map[string]int{}, held: map[identity.Target]string{}, lapses: map[string]time.Time{},
-		places: map[string]map[string]time.Time{}, joined: map[string]string{},
+		places: map[string]map[string]time.Time{}, joined: map[string]string{}, copied: map[string]bool{},
 	}
 }
 
@@ -148,8 +149,8 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 		if by := s.joined[a.Repeat]; by != "" && by != a.Stale {
 			return issue.ErrJoining
 		}
-		if was, there := s.agents[a.Host.ID]; there != a.Renewal || there && a.Same && was.Token != a.Token {
-			return issue.ErrRemoved
+		if was, there := s.agents[a.Host.ID]; there != a.Renewal || there && (a.Same && was.Token != a.Token || !s.record(a.Host.ID).Renews(a.Shown)) {
+			return issue.ErrRecord
 		}
 		for _, b := range a.Bounds {
 			_, own := s.places[b.Of][a.Host.ID]
@@ -192,6 +193,36 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 	})
 }
 
+func (s *tables) record(id string) issue.Record {
+	was, there := s.agents[id]
+	if !there {
+		return issue.Record{}
+	}
+	return issue.Record{ID: id, Token: was.Token, Certificate: was.Host.Certificate, Previous: was.Shown, Copied: s.copied[id]}
+}
+
+func (s *tables) Agent(_ context.Context, id string) (r issue.Record, err error) {
+	err = s.faulty("Agent", func() error { r = s.record(id); return nil })
+	return r, err
+}
+
+func (s *tables) Copied(_ context.Context, i issue.Intent, r issue.Record, e audit.Event) error {
+	return s.faulty("Copied", func() error {
+		if err := e.Validate(); err != nil {
+			return err
+		}
+		switch {
+		case s.used[i.Used]:
+			return issue.ErrUsed
+		case s.record(r.ID) != r:
+			return issue.ErrRecord
+		}
+		s.used[i.Used], s.copied[r.ID] = true, true
+		s.events = append(s.events, e)
+		return nil
+	})
+}
+
 func (s *tables) Quarantine(_ context.Context, a issue.Admission, taken identity.Target, e audit.Event) error {
 	return s.faulty("Quarantine", func() error {
 		if err := e.Validate(); err != nil {
@@ -217,5 +248,5 @@ func (s *tables) last() audit.Event {
 
 // contents is all that is kept, for a comparison.
 func (s *tables) contents() string {
-	return fmt.Sprint(s.used, s.intents, s.concluded, s.events, s.agents, s.targets, s.secrets, s.held, s.places, s.joined)
+	return fmt.Sprint(s.used, s.intents, s.concluded, s.events, s.agents, s.targets, s.secrets, s.held, s.places, s.joined, s.copied)
 }

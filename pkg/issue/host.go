@@ -32,7 +32,7 @@ type Bound struct {
 
 // Errors of a store when an admission's conditions aren't met.
 var (
-	ErrRemoved = errors.New("the agent's record is gone")
+	ErrRecord  = errors.New("the agent's record does not allow this renewal")
 	ErrSecret  = errors.New("no such secret with uses left")
 	ErrJoining = errors.New("the same keys have joined meanwhile")
 )
@@ -52,9 +52,14 @@ type HostStore interface {
 	// that was removed has left only its id.
 	Joined(ctx context.Context, key string, now time.Time) (Joined, error)
 	// Admit writes, in one transaction, intent and single use, the agent's record, its claims of targets and the
-	// use of a secret, and takes or keeps a place within each bound. ErrUsed, *TakenError, *FullError, ErrRemoved,
+	// use of a secret, and takes or keeps a place within each bound. ErrUsed, *TakenError, *FullError, ErrRecord,
 	// ErrSecret or ErrJoining when a condition is not met; then nothing is written.
 	Admit(context.Context, Admission) error
+	// Agent returns an agent's or a proxy's record; the zero value when it was removed.
+	Agent(ctx context.Context, id string) (Record, error)
+	// Copied writes, in one transaction, single use, that the agent whose record this is was copied, and the event.
+	// ErrUsed, or ErrRecord when the record is another by now; then nothing is written.
+	Copied(ctx context.Context, i Intent, r Record, e audit.Event) error
 	// Quarantine writes single use, the claim of a target that is taken, and its event in one transaction.
 	Quarantine(ctx context.Context, a Admission, taken identity.Target, e audit.Event) error
 	// Conclude writes signatures and event in one transaction.
@@ -81,7 +86,8 @@ type Joined struct {
 type Admission struct {
 	Intent  Intent
 	Host    identity.Host
-	Renewal bool              // the agent's record must be there already
+	Renewal bool              // the agent's record must be there already, and allow it, see [Record]
+	Shown   string            // for a renewal: the certificate that it is of
 	Dropped []identity.Target // for a renewal: what the agent held and no longer claims
 	Secret  string            // hex SHA-256 of the token's secret whose use is counted; "" for none
 	Expires time.Time         // of the certificate
@@ -228,7 +234,7 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	}
 	admission := Admission{
 		Intent: Intent{Certificate: a.host.Certificate, Subject: a.host.ID, Digest: d, At: a.now, Used: ck.UsedKey()},
-		Host:   a.host, Renewal: a.prior != nil, Dropped: a.dropped(), Expires: l.Until(),
+		Host:   a.host, Renewal: a.prior != nil, Shown: a.shown(), Dropped: a.dropped(), Expires: l.Until(),
 		Token: a.token.UID, Same: a.secret == "" || a.again, Bounds: a.bounds(), Places: a.now.Add(certs.MaxHostLife), InForce: a.prior != nil && !a.lapsed,
 	}
 	if !a.again {
@@ -251,8 +257,8 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 		f := fault.New(fault.Unavailable, "the same keys have joined a moment ago", "try again: they are let in as the same agent").Because(err)
 		f.RetryAfter = time.Second
 		return f
-	case errors.Is(err, ErrRemoved):
-		return fault.Newf(fault.Denied, "empty the agent's state directory and join again", "%s was removed by an administrator, or its join token was deleted", a.host.ID)
+	case errors.Is(err, ErrRecord):
+		return h.unrenewed(ctx, a, admission)
 	default:
 		return err
 	}

@@ -231,7 +231,7 @@ func TestSec_S62_ATokenIsTheSameUntilItIsDeleted(t *testing.T) {
 	a.Token = was
 	storetest.Must(t, s.Admit(t.Context(), a))
 	a = storetest.Admission(2, first, web)
-	a.Token, a.Renewal, a.Same = was, true, true
+	a.Token, a.Renewal, a.Same, a.Shown = was, true, true, storetest.ID("crt", 1)
 	storetest.Must(t, s.Admit(t.Context(), a))
 	write(storetest.Deleted("token", "nodes", 2))
 	third := write(storetest.Written("token", "nodes", 0, spec))
@@ -239,14 +239,14 @@ func TestSec_S62_ATokenIsTheSameUntilItIsDeleted(t *testing.T) {
 		t.Fatalf("%q again", third)
 	}
 	a = storetest.Admission(3, first, web)
-	a.Token, a.Renewal, a.Same = third, true, true
-	if err := s.Admit(t.Context(), a); !errors.Is(err, issue.ErrRemoved) {
+	a.Token, a.Renewal, a.Same, a.Shown = third, true, true, storetest.ID("crt", 2)
+	if err := s.Admit(t.Context(), a); !errors.Is(err, issue.ErrRecord) {
 		t.Errorf("an agent of the old one: %v", err)
 	}
 	a.Same = false // with a new secret
 	storetest.Must(t, s.Admit(t.Context(), a))
 	a = storetest.Admission(4, first, web)
-	a.Token, a.Renewal, a.Same = third, true, true
+	a.Token, a.Renewal, a.Same, a.Shown = third, true, true, storetest.ID("crt", 3)
 	storetest.Must(t, s.Admit(t.Context(), a))
 }
 

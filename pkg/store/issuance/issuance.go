@@ -123,7 +123,7 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 	if err != nil {
 		return err
 	}
-	agent, err := agentItem(a, "active")
+	agent, err := agentItem(a, active)
 	if err != nil {
 		return err
 	}
@@ -131,13 +131,9 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 	if a.Repeat != "" {
 		add(s.joined(a), issue.ErrJoining)
 	}
-	switch {
-	case a.Renewal && a.Same && a.Token != "":
-		same := table.Item{":uid": table.String(a.Token)}
-		add(s.State.PutOp(agent, "attribute_exists(pk) AND "+store.TokenUID+" = :uid", same), issue.ErrRemoved)
-	case a.Renewal:
-		add(s.State.PutOp(agent, "attribute_exists(pk)", nil), issue.ErrRemoved)
-	default:
+	if a.Renewal {
+		add(s.renew(agent, a), issue.ErrRecord)
+	} else {
 		add(s.State.CreateOp(agent), nil)
 	}
 	for _, t := range a.Host.Targets {
@@ -184,11 +180,14 @@ func agentItem(a issue.Admission, state string) (table.Item, error) {
 		return nil, fmt.Errorf("writing the record of %s: %w", a.Host.ID, err)
 	}
 	item := table.Item{
-		names.PK: table.String(names.Agent), names.SK: table.String(a.Host.ID), "standing": table.String(state),
+		names.PK: table.String(names.Agent), names.SK: table.String(a.Host.ID), standing: table.String(state), certificate: table.String(a.Host.Certificate),
 		"identity": table.String(string(host)), "updated_ms": table.Int(a.Intent.At.UnixMilli()), "expires_ms": table.Int(a.Expires.UnixMilli()),
 	}
 	if a.Token != "" {
 		item[store.TokenUID] = table.String(a.Token)
+	}
+	if a.Shown != "" {
+		item[previous] = table.String(a.Shown)
 	}
 	return item, nil
 }

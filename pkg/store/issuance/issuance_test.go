@@ -54,7 +54,7 @@ func TestAnAdmissionThatIsRefusedWritesNothing(t *testing.T) {
 		a     issue.Admission
 		want  error
 	}{
-		"an agent that is gone":            {storetest.Token(1, hour), storetest.Renewal(9, other, nil, orders), issue.ErrRemoved},
+		"an agent that is gone":            {storetest.Token(1, hour), storetest.Renewal(9, 8, other, nil, orders), issue.ErrRecord},
 		"a secret that is not there":       {storetest.Token(1, hour), by(9, "guess", "nodes"), issue.ErrSecret},
 		"another token's secret":           {storetest.Token(1, hour), by(9, "hash", "others"), issue.ErrSecret},
 		"a secret that is used up":         {storetest.Token(0, hour), by(9, "hash", "nodes"), issue.ErrSecret},
@@ -116,9 +116,9 @@ func TestANameBelongsToOneAgentUntilItIsDropped(t *testing.T) {
 		}
 	}
 	taken(2)
-	storetest.Must(t, s.Admit(t.Context(), storetest.Renewal(3, first, nil, web, orders))) // its own names are no obstacle
+	storetest.Must(t, s.Admit(t.Context(), storetest.Renewal(3, 1, first, nil, web, orders))) // its own names are no obstacle
 	taken(4)
-	storetest.Must(t, s.Admit(t.Context(), storetest.Renewal(5, first, []identity.Target{orders}, web)))
+	storetest.Must(t, s.Admit(t.Context(), storetest.Renewal(5, 3, first, []identity.Target{orders}, web)))
 	storetest.Must(t, s.Admit(t.Context(), storetest.Admission(6, other, orders)))
 	for target, want := range map[identity.Target]string{web: first, orders: other} {
 		if got := storetest.Holder(t, s, target); got != want {
@@ -139,7 +139,7 @@ func TestARenewalLeavesWhatItDropsAndAnotherHoldsByNow(t *testing.T) {
 	storetest.Must(t, s.Admit(t.Context(), storetest.Admission(1, first, web)))
 	storetest.Must(t, s.Admit(t.Context(), storetest.Admission(2, other, orders)))
 	dropped := []identity.Target{orders, {Kind: "db", Name: "free"}, web}
-	storetest.Must(t, s.Admit(t.Context(), storetest.Renewal(3, first, dropped, identity.Target{Kind: "node", Name: "web-2"})))
+	storetest.Must(t, s.Admit(t.Context(), storetest.Renewal(3, 1, first, dropped, identity.Target{Kind: "node", Name: "web-2"})))
 	for target, want := range map[identity.Target]string{web: "", orders: other} {
 		if got := storetest.Holder(t, s, target); got != want {
 			t.Errorf("%s is held by %q, want %q", target, got, want)
@@ -164,7 +164,7 @@ func TestAQuarantineIsANoteAndGoesWithTheNameItIsAbout(t *testing.T) {
 	if got := storetest.Holder(t, s, web); got != first {
 		t.Errorf("held by %q", got)
 	}
-	if err := db.Unchanged(t, func() error { return s.Admit(t.Context(), storetest.Renewal(8, storetest.ID("agt", 4), nil, web)) }); !errors.Is(err, issue.ErrRemoved) {
+	if err := db.Unchanged(t, func() error { return s.Admit(t.Context(), storetest.Renewal(8, 4, storetest.ID("agt", 4), nil, web)) }); !errors.Is(err, issue.ErrRecord) {
 		t.Errorf("somebody in quarantine renews: %v", err)
 	}
 	gone := storetest.Deleted("node", "web-1", storetest.Now.UnixMilli())
@@ -174,7 +174,7 @@ func TestAQuarantineIsANoteAndGoesWithTheNameItIsAbout(t *testing.T) {
 		t.Errorf("records %v, held by %q and %q", got, storetest.Holder(t, s, web), storetest.Holder(t, s, orders))
 	}
 	storetest.Must(t, s.Admit(t.Context(), storetest.Admission(9, storetest.ID("agt", 4), web)))
-	if err := db.Unchanged(t, func() error { return s.Admit(t.Context(), storetest.Renewal(10, first, nil, orders)) }); !errors.Is(err, issue.ErrRemoved) {
+	if err := db.Unchanged(t, func() error { return s.Admit(t.Context(), storetest.Renewal(10, 5, first, nil, orders)) }); !errors.Is(err, issue.ErrRecord) {
 		t.Errorf("the agent that was removed renews: %v", err)
 	}
 }

@@ -27,6 +27,19 @@ func within(n, agent int, at time.Time, bounds ...issue.Bound) issue.Admission {
 	return a
 }
 
+// inForce is the certificate of an agent that its record names, "" when there is none.
+func inForce(t interface {
+	Context() context.Context
+	Fatal(...any)
+}, s storetest.Store, agent int,
+) string {
+	r, err := s.Agent(t.Context(), storetest.ID("agt", agent))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Certificate
+}
+
 func full(err error) bool {
 	_, is := errors.AsType[*issue.FullError](err)
 	return is
@@ -121,7 +134,7 @@ func TestARenewalKeepsItsPlaceAndOneInForceNeedsNone(t *testing.T) {
 	renewed := storetest.Now.Add(16 * time.Hour)
 	for n, agent := range []int{1, 2, 1, 3} {
 		a := within(10+n, agent, renewed, issue.Bound{Of: "nodes#", Most: 1})
-		a.Renewal, a.InForce = true, true
+		a.Renewal, a.InForce, a.Shown = true, true, inForce(t, s, agent)
 		storetest.Must(t, s.Admit(t.Context(), a))
 	}
 	held := map[string]int{}
@@ -137,7 +150,7 @@ func TestARenewalKeepsItsPlaceAndOneInForceNeedsNone(t *testing.T) {
 		t.Errorf("places %v", held)
 	}
 	lapsed := within(20, 2, renewed, bound)
-	lapsed.Renewal = true
+	lapsed.Renewal, lapsed.Shown = true, inForce(t, s, 2)
 	if err := db.Unchanged(t, func() error { return s.Admit(t.Context(), lapsed) }); !full(err) {
 		t.Errorf("one that comes back: %v", err)
 	}
@@ -170,7 +183,7 @@ func TestTheBoundHoldsForEveryStory(t *testing.T) {
 				delete(known, agent)
 			default:
 				a := within(n, agent, now, bound)
-				a.Renewal, a.InForce = known[agent], until[agent].After(now)
+				a.Renewal, a.InForce, a.Shown = known[agent], until[agent].After(now), inForce(r, s, agent)
 				there := 0
 				for other, end := range until {
 					if other != agent && end.After(now) {

@@ -177,13 +177,11 @@ func holds(condition string, i, values table.Item) bool {
 }
 
 func is(term string, i, values table.Item) bool {
-	switch term {
-	case "attribute_exists(pk)":
-		return i != nil
-	case "attribute_not_exists(pk)":
-		return i == nil
-	case "attribute_not_exists(n)":
-		return i["n"] == nil
+	if name, ok := strings.CutPrefix(term, "attribute_exists("); ok {
+		return i[strings.TrimSuffix(name, ")")] != nil
+	}
+	if name, ok := strings.CutPrefix(term, "attribute_not_exists("); ok {
+		return i[strings.TrimSuffix(name, ")")] == nil
 	}
 	part := strings.Fields(term)
 	have, want := i[part[0]], values[part[2]]
@@ -217,10 +215,10 @@ func Admission(n int, agent string, targets ...identity.Target) issue.Admission 
 	}
 }
 
-// Renewal returns one that the tables accept.
-func Renewal(n int, agent string, dropped []identity.Target, targets ...identity.Target) issue.Admission {
+// Renewal returns one that the tables accept, of the certificate whose number is shown.
+func Renewal(n, shown int, agent string, dropped []identity.Target, targets ...identity.Target) issue.Admission {
 	a := Admission(n, agent, targets...)
-	a.Renewal, a.Dropped = true, dropped
+	a.Renewal, a.Shown, a.Dropped = true, ID("crt", shown), dropped
 	return a
 }
 
