@@ -105,6 +105,9 @@ func show(ctx context.Context, dir string, out io.Writer) error {
 	if err := json.NewEncoder(out).Encode(s); err != nil {
 		return err
 	}
+	if s.Tunnels == 0 && len(s.Refusals) > 0 {
+		return fault.Newf(fault.Unreachable, s.Refusals[0].Hint, "the agent has no tunnel: %s", s.Refusals[0].Reason)
+	}
 	if s.Tunnels == 0 {
 		return fault.New(fault.Unreachable, "the agent has no tunnel", "check its log for the reason")
 	}

@@ -97,9 +97,15 @@ func (p *person) reach(t *testing.T, target identity.Target) (*tls.Conn, error) 
 // events lists what the ledger holds about a target, oldest first. What agents say must be proven.
 func (s *system) events(t *testing.T, target string) []audit.Event {
 	t.Helper()
+	return s.recorded(t, func(e audit.Event) bool { return e.TargetKind+"/"+e.Target == target })
+}
+
+// recorded lists what the ledger holds of some sort, oldest first.
+func (s *system) recorded(t *testing.T, of func(audit.Event) bool) []audit.Event {
+	t.Helper()
 	var all []audit.Event
 	for _, e := range s.ledger(t).Entries {
-		if e.Event.TargetKind+"/"+e.Event.Target != target {
+		if !of(e.Event) {
 			continue
 		}
 		if e.Standing != reader.Proven && strings.HasPrefix(e.Event.Source, "agent/") {

@@ -59,6 +59,9 @@ type line struct {
 	dead    time.Duration
 	look    time.Duration
 
+	together time.Duration // for which the proxies let two instances of an agent answer
+	config   link.Config   // the agent's
+
 	mu     sync.Mutex
 	ledger []audit.Event
 	came   []audit.Delivery
@@ -124,7 +127,10 @@ func (l *line) newProxyThat(deliver func(context.Context, audit.Delivery) error)
 	host, credential := l.cluster.Proxy()
 	p := &proxy{id: host.ID, holder: l.cluster.Holder(), routes: &route.Table{}}
 	me := func() identity.Host { return host }
-	p.links = proxylink.New(proxylink.Config{Documents: p.holder, Routes: p.routes, Proxy: me, Deliver: deliver, Silence: l.silence, Dead: l.dead})
+	p.links = proxylink.New(proxylink.Config{
+		Documents: p.holder, Routes: p.routes, Proxy: me, Deliver: deliver, Silence: l.silence, Dead: l.dead,
+		Together: l.together, Record: func(e audit.Event) { _ = l.append(context.Background(), e) },
+	})
 	connects := connect.New(connect.Config{
 		Documents: p.holder, Routes: p.routes, Proxy: me, Answer: 2 * time.Second,
 		Record: func(e audit.Event) { _ = l.append(context.Background(), e) },
@@ -198,7 +204,7 @@ func (l *line) newAgent() {
 	}
 	sessions := session.New(session.Config{Gate: decide.New(decide.Config{Documents: l.holder, Host: me}), Journal: l.spool, Host: me})
 	l.server = sshd.New(sshd.Config{HostKey: credential.Signer, Documents: l.holder, Sessions: sessions})
-	l.links = link.New(link.Config{
+	l.config = link.Config{
 		Addrs: func() []string {
 			var out []string
 			for _, p := range l.proxies {
@@ -222,7 +228,8 @@ func (l *line) newAgent() {
 			l.server.Serve(ctx, s, session.Hint{Target: identity.Target{Kind: "node", Name: open.GetTarget().GetName()}, Source: source, TraceID: open.GetTraceId(), Proxy: open.GetProxy()})
 		},
 		Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)),
-	})
+	}
+	l.links = link.New(l.config)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { defer close(l.stopped); l.links.Run(ctx) }()
 	l.stop = func() { cancel(); <-l.stopped; _ = l.spool.Close() }

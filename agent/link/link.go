@@ -7,11 +7,12 @@ package link
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -75,6 +76,8 @@ type Links struct {
 	memory  *tunnel.Account // of all windows
 	serving sync.WaitGroup
 
+	instance [16]byte // tells this process from another with the same state directory
+
 	mu      sync.Mutex
 	held    map[*link]struct{}
 	wanted  int  // how many proxies to hold tunnels to, as far as proxies told of so many
@@ -84,7 +87,7 @@ type Links struct {
 	book    addresses
 	wake    chan struct{}
 	listed  chan struct{} // a proxy told of others: don't wait any longer
-	refusal string        // the last one logged
+	refusal *fault.Fault  // why the last attempt failed, nil once there is a tunnel
 }
 
 // New makes links; Run opens them.
@@ -98,7 +101,19 @@ func New(c Config) *Links {
 	if c.Look == 0 {
 		c.Look = lookMost
 	}
-	return &Links{config: c, memory: tunnel.NewAccount("the agent", tunnel.HostBudget), held: map[*link]struct{}{}, wanted: 1, wake: make(chan struct{}, 1), listed: make(chan struct{}, 1)}
+	l := &Links{config: c, memory: tunnel.NewAccount("the agent", tunnel.HostBudget), held: map[*link]struct{}{}, wanted: 1, wake: make(chan struct{}, 1), listed: make(chan struct{}, 1)}
+	_, _ = rand.Read(l.instance[:]) // never fails
+	return l
+}
+
+// Refusal says why a tunnel is missing, nil when none is.
+func (l *Links) Refusal() *fault.Fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.up() >= l.wanted {
+		return nil
+	}
+	return l.refusal
 }
 
 // Up is how many tunnels are registered with proxies that stay.
@@ -164,7 +179,7 @@ func (l *Links) Run(ctx context.Context) {
 		}
 		var most time.Duration
 		wait, most = l.failed(ctx, err, wait)
-		if l.pause(ctx, rand.N(wait)) {
+		if l.pause(ctx, mathrand.N(wait)) {
 			wait = backoffFirst
 			continue
 		}
@@ -179,8 +194,8 @@ func (l *Links) failed(ctx context.Context, err error, wait time.Duration) (now,
 		return min(wait, seekMost), seekMost
 	}
 	l.mu.Lock()
-	seen := l.refusal == f.Message
-	l.refusal = f.Message
+	seen := l.refusal != nil && l.refusal.Message == f.Message
+	l.refusal = f
 	l.mu.Unlock()
 	if !seen {
 		l.config.Log.WarnContext(ctx, "No tunnel", "reason", f.Message, "hint", f.Hint, "cause", f.Unwrap())

@@ -62,7 +62,7 @@ func (k *link) begin(ctx, limit context.Context) error {
 	over := make(chan error, 1)
 	k.links.serving.Go(func() { over <- k.run(ctx) })
 	err = k.control.Send(&frame.Control{Body: &frame.Control_Register{Register: &frame.Register{
-		Version: frame.Protocol, Software: k.links.config.Software, Held: versions(k.links.config.Held()),
+		Version: frame.Protocol, Software: k.links.config.Software, Held: versions(k.links.config.Held()), Instance: k.links.instance[:],
 	}}})
 	if err == nil {
 		select {
@@ -115,7 +115,7 @@ func (k *link) take(m *frame.Control) error {
 func (k *link) up() {
 	k.links.mu.Lock()
 	k.links.held[k] = struct{}{}
-	k.links.refusal = ""
+	k.links.refusal = nil
 	k.links.mu.Unlock()
 	k.log.Info("Tunnel up")
 	close(k.registered)

@@ -303,5 +303,10 @@ func (a *agent) status() status.Status {
 	if c := a.keeper.Current(); c != nil {
 		s.ID, s.Targets, s.Expires = c.Host.ID, c.Host.Targets, &c.Until
 	}
+	for _, f := range []*fault.Fault{a.links.Refusal(), a.keeper.Refusal()} {
+		if f != nil {
+			s.Refusals = append(s.Refusals, status.Refusal{Code: string(f.Code), Reason: f.Message, Hint: f.Hint})
+		}
+	}
 	return s
 }

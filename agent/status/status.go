@@ -28,6 +28,14 @@ type Status struct {
 	Stale    *time.Time        `json:"stale_since,omitempty"` // when no newer documents had come for minutes
 	Software string            `json:"software"`
 	Warnings []string          `json:"warnings,omitempty"` // what is weaker than it could be on this machine
+	Refusals []Refusal         `json:"refusals,omitempty"` // why a tunnel or a renewed credential is missing
+}
+
+// Refusal is why the agent didn't get something, and what to do.
+type Refusal struct {
+	Code   string `json:"code"`
+	Reason string `json:"reason"`
+	Hint   string `json:"hint,omitempty"`
 }
 
 const (

@@ -544,6 +544,7 @@ type Register struct {
 	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"` // 1
 	Software      string                 `protobuf:"bytes,2,opt,name=software,proto3" json:"software,omitempty"`
 	Held          *Versions              `protobuf:"bytes,3,opt,name=held,proto3" json:"held,omitempty"`
+	Instance      []byte                 `protobuf:"bytes,4,opt,name=instance,proto3" json:"instance,omitempty"` // 16 random bytes, drawn at each start of the agent; agents of the first release send none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -595,6 +596,13 @@ func (x *Register) GetSoftware() string {
 func (x *Register) GetHeld() *Versions {
 	if x != nil {
 		return x.Held
+	}
+	return nil
+}
+
+func (x *Register) GetInstance() []byte {
+	if x != nil {
+		return x.Instance
 	}
 	return nil
 }
@@ -1326,11 +1334,12 @@ const file_frame_proto_rawDesc = "" +
 	"\bVersions\x12-\n" +
 	"\x05trust\x18\x01 \x01(\v2\x17.stile.frame.v1.VersionR\x05trust\x12/\n" +
 	"\x06policy\x18\x02 \x01(\v2\x17.stile.frame.v1.VersionR\x06policy\x129\n" +
-	"\vrevocations\x18\x03 \x01(\v2\x17.stile.frame.v1.VersionR\vrevocations\"n\n" +
+	"\vrevocations\x18\x03 \x01(\v2\x17.stile.frame.v1.VersionR\vrevocations\"\x8a\x01\n" +
 	"\bRegister\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1a\n" +
 	"\bsoftware\x18\x02 \x01(\tR\bsoftware\x12,\n" +
-	"\x04held\x18\x03 \x01(\v2\x18.stile.frame.v1.VersionsR\x04held\"\"\n" +
+	"\x04held\x18\x03 \x01(\v2\x18.stile.frame.v1.VersionsR\x04held\x12\x1a\n" +
+	"\binstance\x18\x04 \x01(\fR\binstance\"\"\n" +
 	"\n" +
 	"Registered\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\"[\n" +

@@ -241,12 +241,18 @@ func TestAFailedRenewalLeavesTheCredentialInForce(t *testing.T) {
 		if r.Current() != first || !r.Live() || len(a.asked()) < 3 {
 			t.Errorf("after failures: %d attempts", len(a.asked()))
 		}
+		if f := r.Refusal(); f == nil || f.Message != "throttled" {
+			t.Errorf("refused for %v", f)
+		}
 		a.mu.Lock()
 		a.refusal = nil
 		a.mu.Unlock()
 		pass(2 * time.Minute)
 		if r.Current() == first {
 			t.Error("not renewed once the API was back")
+		}
+		if f := r.Refusal(); f != nil {
+			t.Errorf("refused for %v, and renewed", f)
 		}
 		cancel()
 		<-over

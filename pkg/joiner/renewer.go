@@ -41,6 +41,7 @@ type Config struct {
 type Renewer struct {
 	config  Config
 	current atomic.Pointer[Credential]
+	refusal atomic.Pointer[fault.Fault]
 }
 
 // NewRenewer returns a renewer; a stored credential that the documents held verify is in force
@@ -78,6 +79,9 @@ func NewRenewer(c Config) (*Renewer, error) {
 // Current returns the credential, which may have expired; nil before the first join.
 func (r *Renewer) Current() *Credential { return r.current.Load() }
 
+// Refusal says why the last attempt to join or to renew failed, nil when it didn't.
+func (r *Renewer) Refusal() *fault.Fault { return r.refusal.Load() }
+
 // Live reports whether there is a credential that has not expired.
 func (r *Renewer) Live() bool {
 	c := r.Current()
@@ -99,12 +103,14 @@ func (r *Renewer) Run(ctx context.Context) {
 		err := r.Renew(ctx)
 		if err == nil {
 			wait, said = retryFirst, ""
+			r.refusal.Store(nil)
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		f := fault.From(err)
+		r.refusal.Store(f)
 		if said != f.Message {
 			said = f.Message
 			r.config.Log.WarnContext(ctx, "No new credential", "code", string(f.Code), "reason", f.Message, "hint", f.Hint, "error", err, "cause", f.Unwrap())

@@ -105,6 +105,12 @@ func (c *Control) idle() (heard, said time.Duration) {
 	return min(heard, h), said
 }
 
+// Heard returns how long ago the other side gave a sign of life.
+func (c *Control) Heard() time.Duration {
+	heard, _ := c.idle()
+	return heard
+}
+
 // look runs when the other side may have been silent long enough for a ping, or for giving up.
 func (c *Control) look(watch *time.Timer) {
 	heard, said := c.idle()

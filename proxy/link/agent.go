@@ -35,7 +35,9 @@ type link struct {
 	certificate *x509.Certificate // the agent's
 	log         *slog.Logger
 
-	expired, ended bool // guarded by links.mu
+	instance       string    // of the agent's process; "" for agents of the first release
+	since          time.Time // when it registered
+	expired, ended bool      // guarded by links.mu
 
 	mu         sync.Mutex
 	registered bool
@@ -114,9 +116,8 @@ func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) er
 	if n.isRegistered() {
 		return fmt.Errorf("%w: registered twice", frame.ErrMalformed)
 	}
-	if r.GetVersion() != frame.Protocol {
-		f := fault.Newf(fault.BadInput, "update the agent or the cluster, whichever is older", "protocol version %d is not supported here", r.GetVersion())
-		return errors.Join(f, n.control.Send(&frame.Control{Body: &frame.Control_Fault{Fault: frame.FromFault(f)}}))
+	if err := n.welcome(r); err != nil {
+		return errors.Join(err, n.control.Send(&frame.Control{Body: &frame.Control_Fault{Fault: frame.FromFault(fault.From(err))}}))
 	}
 	c.Admit()
 	registered := &frame.Control{Body: &frame.Control_Registered{Registered: &frame.Registered{Proxy: n.links.config.Proxy().ID}}}
@@ -127,11 +128,22 @@ func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) er
 	n.mu.Lock()
 	n.registered, n.held, n.remove = true, versions(r.GetHeld()), remove
 	n.mu.Unlock()
-	n.links.enter(n)
 	n.writing.Go(func() { n.accept(ctx) })
 	n.log.InfoContext(ctx, "Tunnel registered", "source", n.source.String(), "software", clip(r.GetSoftware()))
 	n.judge() // documents may have come since the handshake, when Push didn't know of this agent yet
 	return nil
+}
+
+// welcome enters the tunnel among the agent's, if it may register.
+func (n *link) welcome(r *frame.Register) error {
+	if r.GetVersion() != frame.Protocol {
+		return fault.Newf(fault.BadInput, "update the agent or the cluster, whichever is older", "protocol version %d is not supported here", r.GetVersion())
+	}
+	if size := len(r.GetInstance()); size != 0 && size != instanceSize {
+		return fault.Newf(fault.BadInput, "update the agent or the cluster, whichever is older", "an instance id has %d bytes, not %d", instanceSize, size)
+	}
+	n.instance = string(r.GetInstance())
+	return n.links.enter(n)
 }
 
 // kick has the agent sent what it lacks, by one goroutine at a time, so that a slow agent doesn't hold up others.

@@ -34,11 +34,14 @@ type Config struct {
 	Proxy     func() identity.Host                        // this proxy, as its certificate says
 	Deliver   func(context.Context, audit.Delivery) error // writes events into the ledger; a nil error means that they are stored
 	Limited   func(audit.Event)                           // records what a limit ended, seldom enough; nil drops
+	Record    func(audit.Event)                           // records that an agent was copied; nil drops
 	Memory    *tunnel.Account                             // for all streams to targets; nil is one of its own
 	Log       *slog.Logger                                // nil discards
 	Now       func() time.Time                            // nil is time.Now
 	Silence   time.Duration                               // of the control stream; 0 is the tunnel's default
 	Dead      time.Duration                               //
+	Together  time.Duration                               // for which two instances of an agent may both answer; 0 is ten seconds
+	Alone     time.Duration                               // for which one must come alone after that to be let in; 0 is five minutes
 }
 
 // Links serves ALPN stile-tunnel/2. It is safe for concurrent use.
@@ -54,6 +57,9 @@ type Links struct {
 	proxies  []*frame.Proxies_Proxy
 	draining uint32 // seconds of grace, when draining
 	away     bool
+
+	suspected map[string]bool     // agents that are to be compared
+	copies    map[string]*callers // agents that were copied
 }
 
 // New makes a set of links.
@@ -67,10 +73,25 @@ func New(c Config) *Links {
 	if c.Limited == nil {
 		c.Limited = func(audit.Event) {}
 	}
+	if c.Record == nil {
+		c.Record = func(audit.Event) {}
+	}
+	if c.Silence == 0 {
+		c.Silence = tunnel.DefaultSilence
+	}
+	if c.Together == 0 {
+		c.Together = together
+	}
+	if c.Alone == 0 {
+		c.Alone = alone
+	}
 	if c.Memory == nil {
 		c.Memory = tunnel.NewAccount("the proxy", tunnel.ProxyBudget)
 	}
-	return &Links{config: c, budgets: tunnel.NewAccounts(tunnel.AgentBudget), live: map[*link]struct{}{}, agents: map[string][]*link{}}
+	return &Links{
+		config: c, budgets: tunnel.NewAccounts(tunnel.AgentBudget), live: map[*link]struct{}{}, agents: map[string][]*link{},
+		suspected: map[string]bool{}, copies: map[string]*callers{},
+	}
 }
 
 // registerLimit is how long an agent may take from its handshake to its first frame.

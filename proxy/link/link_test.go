@@ -41,10 +41,11 @@ type proxy struct {
 	ledger []audit.Event
 	limits []audit.Event
 	last   audit.Delivery
+	copies []audit.Event
 	broken error
 }
 
-func newProxy(t *testing.T) *proxy {
+func newProxy(t *testing.T, changes ...func(*link.Config)) *proxy {
 	t.Helper()
 	p := &proxy{t: t, cluster: tunneltest.New(t), routes: &route.Table{}}
 	p.holder = p.cluster.Holder()
@@ -54,10 +55,14 @@ func newProxy(t *testing.T) *proxy {
 		defer p.mu.Unlock()
 		p.limits = append(p.limits, e)
 	}
-	p.links = link.New(link.Config{
+	config := link.Config{
 		Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Deliver: p.deliver, Limited: limited,
 		Silence: time.Hour, Dead: time.Hour, // a tunnel ends for a reason that the test gave
-	})
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	p.links = link.New(config)
 	users := connect.New(connect.Config{Documents: p.holder, Routes: p.routes, Proxy: func() identity.Host { return self }, Limited: limited})
 	e := edge.New(edge.Config{
 		TLS:      tunnel.ServerTLS(func() *tls.Certificate { return credential.TLS }, names.ALPNTunnel, names.ALPNConnect),
@@ -130,11 +135,17 @@ func (p *proxy) connect(host identity.Host, c tunneltest.Credential) (*agent, er
 // dial opens a tunnel and registers; the error is what the proxy said to that.
 func (p *proxy) dial(host identity.Host, c tunneltest.Credential) (*agent, error) {
 	p.t.Helper()
+	return p.dialAs(nil, host, c)
+}
+
+// dialAs is dial as an instance of the agent.
+func (p *proxy) dialAs(instance []byte, host identity.Host, c tunneltest.Credential) (*agent, error) {
+	p.t.Helper()
 	a, err := p.connect(host, c)
 	if err != nil {
 		return nil, err
 	}
-	err = frame.Write(a.control, &frame.Control{Body: &frame.Control_Register{Register: &frame.Register{Version: frame.Protocol, Software: "test"}}})
+	err = frame.Write(a.control, &frame.Control{Body: &frame.Control_Register{Register: &frame.Register{Version: frame.Protocol, Software: "test", Instance: instance}}})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package link
 import (
 	"crypto/rand"
 	"slices"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
 )
@@ -21,14 +22,21 @@ func (l *Links) retired(n *link) bool {
 	return n.expired || l.away || slices.ContainsFunc(l.agents[n.agent.ID], func(o *link) bool { return o.agent.IssuedAt.After(n.agent.IssuedAt) })
 }
 
-// enter adds a tunnel that has registered and ends those that are too many then.
-func (l *Links) enter(n *link) {
+// enter adds a tunnel that registers and ends those that are too many then, unless its agent was copied.
+func (l *Links) enter(n *link) error {
 	l.mu.Lock()
+	n.since = time.Now()
+	if f := l.barred(n); f != nil {
+		l.mu.Unlock()
+		return f
+	}
 	l.live[n] = struct{}{}
 	l.agents[n.agent.ID] = append(l.agents[n.agent.ID], n)
 	tooMany := l.tooMany(n.agent.ID)
+	l.suspect(n.agent.ID)
 	l.mu.Unlock()
 	end(tooMany)
+	return nil
 }
 
 // leave forgets a tunnel.

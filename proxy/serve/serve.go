@@ -102,7 +102,7 @@ func (p *proxy) open(ctx context.Context) error {
 	p.events = &feed.Events{Append: books.Append, Source: func() (string, string) { return p.config.Cluster, p.id() }, Log: p.log}
 	p.routes = &route.Table{}
 	p.links = link.New(link.Config{
-		Documents: p.holder, Routes: p.routes, Proxy: p.host, Deliver: books.Deliver, Limited: p.events.Limited, Log: p.log,
+		Documents: p.holder, Routes: p.routes, Proxy: p.host, Deliver: books.Deliver, Limited: p.events.Limited, Record: p.events.Record, Log: p.log,
 	})
 	p.head = &feed.Head{
 		Store: head.New(head.Config{

@@ -1,0 +1,9 @@
+package link
+
+import "time"
+
+// Came is callers.came of a copied agent that was cut at a time.
+func Came(cut time.Time) func(instance string, now time.Time) time.Time {
+	c := &callers{last: "a", at: cut, other: cut}
+	return c.came
+}
