@@ -54,7 +54,7 @@ var functions = []function{
 		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place, names.Input, names.Head, names.Revoked),
+				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place, names.Input, names.Order, names.Head, names.Revoked),
 				items(tableState, "PutState", putting, names.Role, names.User, names.Mapping, names.Token, names.Order),
 				items(tableState, "CountInputs", updating, names.Input),
 				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place),

@@ -147,8 +147,9 @@ func (d *Desk) delete(ctx context.Context, input int64, c Caller, kind, name str
 		change.ForgetTargets, err = d.beside(ctx, spec.Agent, kind, name)
 		d.revoke(c, set, &change, identity.Ref{Target: "agent", Value: spec.Agent}, identity.Ref{Target: "token", Value: spec.Token})
 	case *resource.UserSpec, *resource.MappingSpec:
-		who, group, _ := holders(was)
-		d.revoke(c, set, &change, who, group)
+		if who, group, are := holders(was); are {
+			d.revoke(c, set, &change, who, group)
+		}
 	case *resource.RoleSpec:
 		err = d.unheld(ctx, name)
 	}
@@ -193,11 +194,30 @@ func (d *Desk) again(ctx context.Context, c Caller, kind string, change func(inp
 		if err != nil {
 			return Outcome{}, err
 		}
+		if err := d.standing(ctx, c); err != nil {
+			return Outcome{}, err
+		}
 		if out, err = change(input); !errors.Is(err, ErrRaced) {
 			return out, err
 		}
 	}
 	return Outcome{}, fault.New(fault.Conflict, "others are changing resources at the same time", "try again in a few seconds").Because(ErrRaced)
+}
+
+// standing refuses a caller whom an order revokes that isn't in the documents yet: what somebody was doing when they were
+// revoked, or tries again because of it, is not done.
+func (d *Desk) standing(ctx context.Context, c Caller) error {
+	orders, err := d.config.Store.Orders(ctx, c.Orders)
+	if err != nil {
+		return err
+	}
+	refs := c.User.Refs()
+	for _, o := range orders {
+		if slices.Contains(refs, o.Ref) {
+			return fault.Newf(fault.Unauthenticated, c.User.Again(), "the certificate was revoked: %s %s was changed or deleted since it was issued", o.Ref.Target, o.Ref.Value)
+		}
+	}
+	return nil
 }
 
 // judge refuses a change that would give what its writer lacks.

@@ -39,6 +39,8 @@ type Store interface {
 	Page(ctx context.Context, kind, after string, limit int) (all []resource.Resource, more bool, err error)
 	// Input returns the counter that every change adds to.
 	Input(context.Context) (int64, error)
+	// Orders returns the orders to revoke after the one of a number.
+	Orders(ctx context.Context, after int64) ([]revoked.Order, error)
 	// Secret returns the hash of a token's secret, "" for a token without one.
 	Secret(ctx context.Context, token string) (string, error)
 	// Targets returns what an agent holds; none for one that is unknown.
@@ -88,6 +90,7 @@ type Secret struct {
 type Caller struct {
 	User      identity.User
 	State     document.State // in force
+	Orders    int64          // the last order to revoke that State has taken in
 	Nonce     string         // of the call; needed for changes
 	RequestID string
 	SourceIP  string

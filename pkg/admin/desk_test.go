@@ -18,6 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -43,6 +44,7 @@ type shelf struct {
 	races     int             // how often something else changes before a commit
 	counted   []string        // who came to be paced
 	pace      int             // how many may; 0 is all
+	orders    []revoked.Order // to revoke
 }
 
 func (s *shelf) fails(call string) error {
@@ -80,6 +82,15 @@ func (s *shelf) Page(ctx context.Context, kind, after string, limit int) (page [
 }
 
 func (s *shelf) Input(context.Context) (int64, error) { return s.input, s.fails("Input") }
+
+func (s *shelf) Orders(_ context.Context, after int64) (all []revoked.Order, err error) {
+	for _, o := range s.orders {
+		if o.Seq > after {
+			all = append(all, o)
+		}
+	}
+	return all, s.fails("Orders")
+}
 
 // Count lets everybody through unless the test says how many.
 func (s *shelf) Count(_ context.Context, uid string, _ time.Time) error {

@@ -3,7 +3,9 @@ package admin_test
 import (
 	"testing"
 
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
@@ -52,6 +54,36 @@ func TestSec_S59_AnAdministratorOutlastsAFlood(t *testing.T) {
 		err := o.verb(t.Context(), "delete", o.as(t, role), mine)
 		if outlasts && err != nil || !outlasts && !fault.Is(err, fault.Conflict) {
 			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
+
+// What somebody was doing when they were revoked is not done, though the documents don't say so yet.
+func TestSec_S58_WhoWasRevokedMeanwhileChangesNothing(t *testing.T) {
+	mine := of("role", "mine", "/team", &resource.RoleSpec{})
+	for name, k := range map[string]struct {
+		ref    identity.Ref
+		seq    int64
+		denied bool
+	}{
+		"their mapping":                  {identity.Ref{Target: "mapping", Value: "engineers"}, 8, true},
+		"their record":                   {identity.Record("engineers", "ada"), 8, true},
+		"another mapping":                {identity.Ref{Target: "mapping", Value: "others"}, 8, false},
+		"before what the documents have": {identity.Ref{Target: "mapping", Value: "engineers"}, 7, false},
+	} {
+		o := newOffice(t)
+		o.orders = []revoked.Order{{Seq: k.seq, Ref: k.ref}}
+		c := o.as(t, "team")
+		c.User.Mapping, c.User.Record, c.Orders = "engineers", "/team", 7
+		for _, verb := range []string{"create", "update", "delete"} {
+			o.changes = nil
+			if delete(o.resources, "role/mine"); verb != "create" {
+				o.keep(mine)
+			}
+			err := o.verb(t.Context(), verb, c, fresh(mine))
+			if k.denied != fault.Is(err, fault.Unauthenticated) || k.denied != (len(o.changes) == 0) {
+				t.Errorf("%s, %s: %v, %d changes", name, verb, err, len(o.changes))
+			}
 		}
 	}
 }

@@ -57,12 +57,13 @@ func room(c Caller, r resource.Resource) error {
 	return nil
 }
 
-// holders returns whose certificates have what a mapping or a record gives, and the group that they belong to; false for
-// other kinds.
+// holders returns whose certificates have what a mapping or a record gives, and the group that they belong to; false when
+// nobody's do. The group of a record is those of its scope, so that nobody pays for the records that others write.
 func holders(r resource.Resource) (who, group identity.Ref, are bool) {
 	switch spec := r.Spec.(type) {
 	case *resource.UserSpec:
-		return identity.Record(spec.Mapping, r.Metadata.Name), identity.Ref{Target: "mapping", Value: spec.Mapping}, true
+		gives := len(spec.Roles)+len(spec.Traits) > 0
+		return identity.Record(spec.Mapping, r.Metadata.Name), identity.Records(r.Metadata.Scope), gives
 	case *resource.MappingSpec:
 		return identity.Ref{Target: "mapping", Value: r.Metadata.Name}, identity.Ref{}, true
 	}

@@ -87,19 +87,19 @@ func TestARevocationOutlivesWhateverWasIssued(t *testing.T) {
 // what is revoked when too much is, and only who administers everything uses the room that is kept for them.
 func TestARevocationNamesWhomTheChangeTakesFromAndNobodyElse(t *testing.T) {
 	held := of("node", "web-1", "/team", &resource.TargetSpec{Agent: agent, Token: "nodes"})
-	record := of("user", "bob", "/team", &resource.UserSpec{Mapping: "engineers"})
+	record := of("user", "bob", "/team", &resource.UserSpec{Mapping: "engineers", Roles: []string{"mine"}})
 	mapping := of("iam_mapping", "engineers", "/team", engineers().Spec)
 	for kind, c := range map[string]struct {
 		r          resource.Resource
 		ref, group identity.Ref
 	}{
 		"node":        {held, identity.Ref{Target: "agent", Value: agent}, identity.Ref{Target: "token", Value: "nodes"}},
-		"user":        {record, identity.Record("engineers", "bob"), identity.Ref{Target: "mapping", Value: "engineers"}},
+		"user":        {record, identity.Record("engineers", "bob"), identity.Records("/team")},
 		"iam_mapping": {mapping, identity.Ref{Target: "mapping", Value: "engineers"}, identity.Ref{}},
 	} {
 		for role, reserve := range map[string]bool{"editor": true, "team": false} {
 			o := newOffice(t)
-			o.keep(c.r)
+			o.keep(c.r, of("role", "mine", "/team", &resource.RoleSpec{}))
 			if _, err := o.desk.Delete(t.Context(), o.as(t, role), kind, c.r.Metadata.Name); err != nil {
 				t.Fatal(err)
 			}
@@ -109,6 +109,16 @@ func TestARevocationNamesWhomTheChangeTakesFromAndNobodyElse(t *testing.T) {
 				t.Errorf("%s by %s: %+v", kind, role, got)
 			}
 		}
+	}
+}
+
+// A record that gives nothing is in nobody's certificate: whoever may write one for somebody else's mapping can't log its
+// people out by deleting it.
+func TestSec_S58_ARecordThatGaveNothingRevokesNobody(t *testing.T) {
+	o := newOffice(t)
+	o.keep(of("user", "bob", "/team", &resource.UserSpec{Mapping: "engineers"}))
+	if _, err := o.desk.Delete(t.Context(), o.as(t, "team"), "user", "bob"); err != nil || o.changes[0].Revoke != nil {
+		t.Errorf("%v, revoked %+v", err, o.changes[0].Revoke)
 	}
 }
 

@@ -48,7 +48,7 @@ func after(s revoked.Set, at uint64, refs ...identity.Ref) revoked.Set {
 }
 
 func eve(issued uint64) identity.User {
-	return identity.User{Name: "eve", Mapping: "m", Versions: identity.Versions{Revocations: v(issued)}}
+	return identity.User{Name: "eve", Mapping: "m", Record: "/", Versions: identity.Versions{Revocations: v(issued)}}
 }
 
 // A document counts with its lists or not at all: whoever holds one back, or puts another in its place, must not make it

@@ -269,7 +269,7 @@ func TestAClockThatIsBehindLiftsNoLock(t *testing.T) {
 
 func TestARevocationEndsWhatWasIssuedBefore(t *testing.T) {
 	w := judging(t)
-	alice := identity.User{Name: "alice", UID: "usr_1", Mapping: "engineers", Certificate: "crt_1", Versions: identity.Versions{Revocations: v(5)}}
+	alice := identity.User{Name: "alice", UID: "usr_1", Mapping: "engineers", Record: "/team", Certificate: "crt_1", Versions: identity.Versions{Revocations: v(5)}}
 	host := identity.Host{ID: "agt_1", Certificate: "crt_2", Token: "nodes", Versions: identity.Versions{Revocations: v(5)}}
 	for _, c := range []struct {
 		target, value string
@@ -284,6 +284,8 @@ func TestARevocationEndsWhatWasIssuedBefore(t *testing.T) {
 		{"record", "engineers/alice", v(6), true, false},
 		{"record", "others/alice", v(6), false, false}, // somebody else, whom another mapping calls so
 		{"record", "engineers/bob", v(6), false, false},
+		{"records", "/team", v(6), true, false},
+		{"records", "/", v(6), false, false},
 		{"certificate", "crt_1", v(6), true, false},
 		{"agent", "agt_1", v(6), false, true},
 		{"agent", "agt_1", v(5), false, false},

@@ -54,6 +54,7 @@ type User struct {
 	Certificate   string              `json:"certificate"`              // crt_<ulid>, the same in the SSH and the X.509 certificate
 	Name          string              `json:"name"`                     // unique name of the user
 	Mapping       string              `json:"mapping,omitempty"`        // iam_mapping that admitted the user
+	Record        string              `json:"record,omitempty"`         // scope of the user's record, when it added something
 	UID           string              `json:"uid"`                      // immutable: usr_<hex>, survives renames
 	Roles         []string            `json:"roles"`                    // sorted; permanent
 	Traits        map[string][]string `json:"traits,omitempty"`         //

@@ -367,11 +367,17 @@ func TestAGrantCoversItsResourcesUntilItsEnd(t *testing.T) {
 
 func TestRefsAreAllThatALockCanName(t *testing.T) {
 	u := alice()
-	u.Mapping = "engineers"
+	u.Mapping, u.Record = "engineers", "/team"
+	plain := u
+	plain.Record = ""
 	for name, c := range map[string]struct{ want, got []identity.Ref }{
 		"a user, whose grants are not named by their requests and roles": {
-			[]identity.Ref{{Target: "user", Value: u.Name}, {Target: "uid", Value: "usr_0a"}, {Target: "certificate", Value: u.Certificate}, identity.Everybody(identity.Users), {Target: "mapping", Value: "engineers"}, identity.Record("engineers", u.Name), {Target: "role", Value: "access"}},
+			[]identity.Ref{{Target: "user", Value: u.Name}, {Target: "uid", Value: "usr_0a"}, {Target: "certificate", Value: u.Certificate}, identity.Everybody(identity.Users), {Target: "mapping", Value: "engineers"}, identity.Record("engineers", u.Name), identity.Records("/team"), {Target: "role", Value: "access"}},
 			u.Refs(),
+		},
+		"a user to whom no record added": {
+			[]identity.Ref{{Target: "user", Value: u.Name}, {Target: "uid", Value: "usr_0a"}, {Target: "certificate", Value: u.Certificate}, identity.Everybody(identity.Users), {Target: "mapping", Value: "engineers"}, {Target: "role", Value: "access"}},
+			plain.Refs(),
 		},
 		"a grant": {[]identity.Ref{{Target: "request", Value: request}, {Target: "role", Value: "dba"}, {Target: "role", Value: "oncall"}}, u.Grants[0].Refs()},
 		"a host, whose targets are locked without it": {

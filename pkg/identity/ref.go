@@ -2,7 +2,7 @@ package identity
 
 // Ref is something that a lock or a revocation can name.
 type Ref struct {
-	Target string // user | uid | mapping | record | role | login | agent | token | target | certificate | request | session | everybody
+	Target string // user | uid | mapping | record | records | role | login | agent | token | target | certificate | request | session | everybody
 	Value  string
 }
 
@@ -21,12 +21,18 @@ func Everybody(population string) Ref { return Ref{RefEverybody, population} }
 // Record names what a user's record adds to those of the name whom a mapping admits, and to nobody else.
 func Record(mapping, user string) Ref { return Ref{"record", mapping + "/" + user} }
 
+// Records names what all records of a scope add.
+func Records(scope string) Ref { return Ref{"records", scope} }
+
 // Refs lists what a lock on this user can name: the name, the uid, the mapping, each of its own roles, the certificate. What
 // names a grant's request or roles ends that grant alone, see [Grant.Refs].
 func (u User) Refs() []Ref {
 	refs := []Ref{{"user", u.Name}, {"uid", u.UID}, {"certificate", u.Certificate}, Everybody(Users)}
 	if u.Mapping != "" {
-		refs = append(refs, Ref{"mapping", u.Mapping}, Record(u.Mapping, u.Name))
+		refs = append(refs, Ref{"mapping", u.Mapping})
+	}
+	if u.Record != "" {
+		refs = append(refs, Record(u.Mapping, u.Name), Records(u.Record))
 	}
 	for _, r := range u.Roles {
 		refs = append(refs, Ref{"role", r})

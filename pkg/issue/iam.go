@@ -35,6 +35,9 @@ func (i IAM) Authenticate(ctx context.Context, e Evidence) (Principal, Witness, 
 		return Principal{}, w, err
 	}
 	w = Witness{Proven: true, Actor: outsider(caller), Data: map[string]string{"aws": proof.Name(caller)}}
+	if err := e.Proven(ctx); err != nil {
+		return Principal{}, w, err
+	}
 	mappings, err := i.Mappings(ctx)
 	if err != nil {
 		return Principal{}, w, err

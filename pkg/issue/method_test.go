@@ -28,13 +28,18 @@ type badges struct {
 	asked   []issue.Evidence
 }
 
-func (b *badges) Authenticate(_ context.Context, e issue.Evidence) (issue.Principal, issue.Witness, error) {
+func (b *badges) Authenticate(ctx context.Context, e issue.Evidence) (issue.Principal, issue.Witness, error) {
+	proven := e.Proven
+	e.Proven = nil
 	b.asked = append(b.asked, e)
 	var badge string
 	if err := json.Unmarshal(e.Raw, &badge); err != nil {
 		return issue.Principal{}, issue.Witness{}, fault.New(fault.BadInput, "this is no badge", "show your badge").Because(err)
 	}
 	w := issue.Witness{Proven: true, Actor: "badge/" + badge, Data: map[string]string{"badge": badge}}
+	if err := proven(ctx); err != nil {
+		return issue.Principal{}, w, err
+	}
 	p, ok := b.holders[badge]
 	if !ok {
 		return issue.Principal{}, w, fault.New(fault.Denied, "the badge is not known", "get a badge")

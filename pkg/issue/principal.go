@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/proof"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -20,6 +21,9 @@ type Evidence struct {
 	Raw     json.RawMessage // the method's own
 	Binding proof.Binding   // what it must be for: challenge, purpose, cluster, keys
 	Now     time.Time
+	// Proven is called once the evidence holds, before anything is looked up: it reads the documents whose versions the
+	// certificate will carry. What is revoked after that has a higher version, whatever was still read of it.
+	Proven func(context.Context) error
 }
 
 // Authenticator turns one kind of evidence into a principal. It believes only what it verified itself.
@@ -75,6 +79,10 @@ func (u *Users) authenticate(ctx context.Context, a *attempt) (err error) {
 	}
 	a.principal, a.witness, err = method.Authenticate(ctx, Evidence{
 		Raw: a.request.Evidence, Now: a.now, Binding: a.checked.Binding(a.request.Challenge, a.terms),
+		Proven: func(ctx context.Context) (err error) { a.view, err = u.config.Documents.Fresh(ctx); return err },
 	})
+	if err == nil && a.view.Head == (document.Head{}) {
+		return fmt.Errorf("logging in by %s: it looked somebody up before the documents were read", a.request.Method)
+	}
 	return err
 }

@@ -60,6 +60,7 @@ type attempt struct {
 	now       time.Time
 	terms     proof.Terms
 	checked   proof.Checked
+	view      document.View // read before anything is looked up
 	witness   Witness
 	principal Principal
 	identity  identity.User
@@ -92,10 +93,7 @@ func (u *Users) judged(ctx context.Context, a *attempt) (wire.UserCredential, er
 	if err := u.authenticate(ctx, a); err != nil {
 		return wire.UserCredential{}, err
 	}
-	view, err := u.config.Documents.Fresh(ctx)
-	if err != nil {
-		return wire.UserCredential{}, err
-	}
+	view := a.view
 	if err := u.identify(ctx, a, view); err != nil {
 		return wire.UserCredential{}, err
 	}
@@ -130,11 +128,15 @@ func (u *Users) identify(ctx context.Context, a *attempt, view document.View) er
 	if err != nil {
 		return err
 	}
+	scope := ""
 	if found && record.Spec.Mapping == a.principal.Mapping {
 		a.principal.add(record.Spec)
+		if len(record.Spec.Roles)+len(record.Spec.Traits) > 0 {
+			scope = record.Metadata.Scope
+		}
 	}
 	a.identity = identity.User{
-		Cluster: u.config.Cluster, Certificate: identity.NewID("crt", u.entropy, a.now), Name: a.principal.Name, Mapping: a.principal.Mapping,
+		Cluster: u.config.Cluster, Certificate: identity.NewID("crt", u.entropy, a.now), Name: a.principal.Name, Mapping: a.principal.Mapping, Record: scope,
 		UID: a.principal.uid(u.config.Cluster), Roles: sortedUnique(a.principal.Roles), Traits: a.principal.Traits,
 		Versions: view.Head.Versions(), IssuedAt: a.now.UTC().Truncate(time.Second),
 	}

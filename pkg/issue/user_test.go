@@ -1,6 +1,7 @@
 package issue_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -398,5 +399,31 @@ func TestARefusalStandsEvenWhenItsEventCannotBeWritten(t *testing.T) {
 	wantFault(t, err, fault.Denied, "no iam_mapping")
 	if !identity.ValidID("dec", fault.From(err).DecisionID) {
 		t.Errorf("decision id %q", fault.From(err).DecisionID)
+	}
+}
+
+// Whatever is revoked once a login has begun to look somebody up has a higher version than the certificate, although the
+// mapping was still read.
+func TestSec_S59_ALoginThatOverlapsARevocationIsRevokedByIt(t *testing.T) {
+	p := newPeople(t)
+	overlapping := issue.IAM{STS: p.sts, Mappings: func(ctx context.Context) ([]resource.Mapping, error) {
+		all, err := p.store.Mappings(ctx)
+		p.Bar(identity.Ref{Target: "mapping", Value: "engineers"}) // deleted and published just after it was read
+		return all, err
+	}}
+	p.users = issue.NewUsers(issue.UserConfig{
+		Cluster: p.ID, Documents: p.Cluster, MAC: p.Cluster, Store: p.store, SSH: p.Authority(names.KeyUserSSH), X509: p.Authority(names.KeyUserX509), Now: p.Clock,
+		Methods: map[string]issue.Authenticator{resource.MethodIAM: overlapping},
+	})
+	cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	if err != nil {
+		return // refused at once is as good
+	}
+	view, err := p.Fresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := view.State.Standing(p.user(t, cred), document.Use{Now: p.Now}); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("it stands: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/revoked"
@@ -198,7 +198,7 @@ func (s *Store) Stored(ctx context.Context, list string) (document.Stored, error
 	out := document.Stored{Base: item.Text("base")}
 	if out.Base != "" {
 		body, err := s.object(ctx, listKey(out.Base))
-		if _, lost := errors.AsType[*s3types.NoSuchKey](err); lost {
+		if lost(err) {
 			return document.Stored{}, fmt.Errorf("%w: its base is lost: %w", revoked.ErrMalformed, err)
 		}
 		if err != nil {
@@ -212,6 +212,13 @@ func (s *Store) Stored(ctx context.Context, list string) (document.Stored, error
 		return document.Stored{}, fmt.Errorf("reading the revocations of %s: %w", list, err)
 	}
 	return out, nil
+}
+
+// lost reports whether an object isn't there. S3 says that access is denied to who may read objects and not list them, as
+// nobody here may.
+func lost(err error) bool {
+	api, is := errors.AsType[smithy.APIError](err)
+	return is && (api.ErrorCode() == "NoSuchKey" || api.ErrorCode() == "AccessDenied")
 }
 
 // Lists puts beside a revocations document the lists that a holder lacks to accept it. A document that the holder refuses is

@@ -36,7 +36,7 @@ func (p *place) order(o revoked.Order) {
 
 // standing judges a user of the mapping m, with a certificate that was issued under a version of the revocations.
 func standing(state document.State, user string, counter uint64) error {
-	u := identity.User{Name: user, Mapping: "m", Versions: identity.Versions{Revocations: identity.Version{Epoch: 1, Counter: counter}}}
+	u := identity.User{Name: user, Mapping: "m", Record: "/", Versions: identity.Versions{Revocations: identity.Version{Epoch: 1, Counter: counter}}}
 	return state.Standing(u, document.Use{Now: state.ClockFloor()})
 }
 

@@ -49,7 +49,7 @@ type Key [keySize]byte
 
 // kinds numbers what can be revoked. Numbers are never used again for something else.
 var kinds = map[string]byte{
-	identity.RefEverybody: 1, "mapping": 2, "record": 3, "user": 4, "uid": 5, "certificate": 6, "request": 7, "agent": 8, "token": 9,
+	identity.RefEverybody: 1, "mapping": 2, "record": 3, "user": 4, "uid": 5, "certificate": 6, "request": 7, "agent": 8, "token": 9, "records": 10,
 }
 
 // KeyOf returns the key of what can be revoked, and false for what can't.

@@ -6,8 +6,11 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
-// trailEntries is how many entries of changes a trail keeps.
-const trailEntries = 1 << 13
+// How many entries a trail keeps, and in how many changes, which are put together for whoever asks.
+const (
+	trailEntries = 1 << 13
+	trailSteps   = 128
+)
 
 // Trail remembers how a list changed lately, so that those who hold an earlier one are sent the change alone. Its zero
 // value is ready, and it may be used by several goroutines.
@@ -41,7 +44,7 @@ func (t *Trail) Note(v identity.Version, s Set) {
 		t.size += len(change) / Size
 	}
 	t.last, t.set = v, s
-	for t.size > trailEntries {
+	for t.size > trailEntries || len(t.steps) > trailSteps {
 		t.from, t.size = t.steps[0].to, t.size-len(t.steps[0].change)/Size
 		t.steps = t.steps[1:]
 	}

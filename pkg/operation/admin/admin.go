@@ -78,7 +78,7 @@ func told(out admin.Outcome, err error) (any, error) {
 
 func caller(c api.Call) admin.Caller {
 	return admin.Caller{
-		User: c.User, State: c.View.State, Nonce: c.Nonce,
+		User: c.User, State: c.View.State, Orders: c.View.Head.Orders, Nonce: c.Nonce,
 		RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now,
 	}
 }
