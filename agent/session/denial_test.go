@@ -177,7 +177,7 @@ func TestSec_S65_ShortSessionsLeaveOthersRoom(t *testing.T) {
 		t.Errorf("while room is scarce, session %d: %v", n, err)
 	}
 	q := ada(nil)
-	q.User.Name = "grace"
+	q.User.UID = "usr_2" // whom another mapping calls the same
 	other, err := w.Register.Admit(t.Context(), q)
 	if err != nil {
 		t.Fatal(err)

@@ -159,14 +159,14 @@ const (
 
 // room fails with a fault when a user may begin no session, because its events could not be kept or would take the room
 // of other users' sessions.
-func (r *Register) room(user string) error {
+func (r *Register) room(uid string) error {
 	if err := r.config.Journal.Room(); err != nil {
 		return err
 	}
 	if !r.config.Journal.Scarce() {
 		return nil
 	}
-	if _, ok := r.scarce.Take(user, time.Now()); !ok {
+	if _, ok := r.scarce.Take(uid, time.Now()); !ok {
 		return fault.New(fault.RateLimited, "too many sessions for a node whose audit spool is filling up",
 			"try again in some seconds; restore the agent's connection to a proxy, and the proxy's to the control plane")
 	}

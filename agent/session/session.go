@@ -83,7 +83,7 @@ func (s *Session) Start(data map[string]string) error {
 	if s.reason != nil {
 		return s.reason
 	}
-	if err := r.room(s.access.request.User.Name); err != nil {
+	if err := r.room(s.access.request.User.UID); err != nil {
 		return err
 	}
 	if err := r.config.Journal.Record(fit(e, audit.MaxSize)); err != nil {

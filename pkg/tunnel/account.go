@@ -81,7 +81,7 @@ func takeAll(accounts []*Account, n int64, priority uint8) error {
 	return nil
 }
 
-// Accounts holds one account for each name that is in use.
+// Accounts holds one account for each key that is in use.
 type Accounts struct {
 	limit int64
 	mu    sync.Mutex
@@ -96,21 +96,22 @@ type shared struct {
 // NewAccounts makes a set of accounts that have the same limit.
 func NewAccounts(limit int64) *Accounts { return &Accounts{limit: limit, held: map[string]*shared{}} }
 
-// Hold returns the account of that name; the last to let go of it forgets it, when its streams have ended.
-func (s *Accounts) Hold(name string) (a *Account, release func()) {
+// Hold returns the account of that key, whose owner errors call by a name; the last to let go of it forgets it, when its
+// streams have ended.
+func (s *Accounts) Hold(key, name string) (a *Account, release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	one := s.held[name]
+	one := s.held[key]
 	if one == nil {
 		one = &shared{Account: NewAccount(name, s.limit)}
-		s.held[name] = one
+		s.held[key] = one
 	}
 	one.holders++
 	return one.Account, sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if one.holders--; one.holders == 0 {
-			delete(s.held, name)
+			delete(s.held, key)
 		}
 	})
 }

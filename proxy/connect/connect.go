@@ -98,7 +98,7 @@ func (h *Handler) Serve(ctx context.Context, c *edge.Conn) {
 	}
 	c.Admit()
 	target := identity.Target{Kind: request.GetTarget().GetKind(), Name: request.GetTarget().GetName()}
-	budget, release := h.users.Hold("user " + user.Name)
+	budget, release := h.users.Hold(user.UID, "user "+user.Name)
 	defer release()
 	stream, err := h.open(ctx, c, user, target, &request, budget)
 	if err != nil {
@@ -148,7 +148,7 @@ const maxSources = 1024
 
 // denied gives the denial of a known user its id and records it, with the number of those before that weren't.
 func (h *Handler) denied(c *edge.Conn, user identity.User, target identity.Target, f *fault.Fault) error {
-	left, ok := h.denials.Take(user.Name, h.config.Now())
+	left, ok := h.denials.Take(user.UID, h.config.Now())
 	if !ok {
 		return f
 	}

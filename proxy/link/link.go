@@ -122,7 +122,7 @@ func (l *Links) Serve(ctx context.Context, c *edge.Conn) {
 		l.refuse(ctx, stream, c, err)
 		return
 	}
-	budget, release := l.budgets.Hold("agent " + agent.ID)
+	budget, release := l.budgets.Hold(agent.ID, "agent "+agent.ID)
 	defer release()
 	n.session, n.targets = session, &counted{Session: session, pays: []*tunnel.Account{budget, l.config.Memory}}
 	n.certificate = c.ConnectionState().PeerCertificates[0]

@@ -9,8 +9,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"testing"
 	"time"
 
@@ -170,7 +172,7 @@ func (c *Cluster) User(u User) Credential {
 	id := &u.Identity
 	def(&id.Cluster, c.ID)
 	def(&id.Name, "ada")
-	def(&id.UID, "usr_0123456789abcdef")
+	def(&id.UID, fmt.Sprintf("usr_%x", sha256.Sum256([]byte(id.Name)))[:20]) // each their own
 	def(&id.Certificate, identity.NewID("crt", rand.Reader, now))
 	id.IssuedAt = now.UTC()
 	if id.Versions == (identity.Versions{}) {
