@@ -26,14 +26,20 @@ import (
 )
 
 // agent answers each stream by saying what it was opened for.
-type agent struct{ silent bool }
+type agent struct {
+	silent bool
+	pays   chan []*tunnel.Account // gets the accounts of each stream; nil when nobody asks
+}
 
 type stream struct{ net.Conn }
 
 func (s stream) CloseWrite() error { return s.Close() }
 func (s stream) Reset() error      { return s.Close() }
 
-func (a agent) Open(context.Context, ...*tunnel.Account) (tunnel.Stream, error) {
+func (a agent) Open(_ context.Context, pays ...*tunnel.Account) (tunnel.Stream, error) {
+	if a.pays != nil {
+		a.pays <- pays
+	}
 	ours, theirs := net.Pipe()
 	go func() {
 		defer theirs.Close()
@@ -125,6 +131,25 @@ func (p *proxy) denials() []audit.Event {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.events
+}
+
+// Two connections of a user count towards one account, and nobody else's towards it, whatever they are called.
+func TestSec_S60_AConnectionCountsTowardsItsUser(t *testing.T) {
+	a := agent{pays: make(chan []*tunnel.Account, 1)}
+	p := newProxy(t, a)
+	ada := p.cluster.User(tunneltest.User{})
+	namesake := p.cluster.User(tunneltest.User{Identity: identity.User{UID: "usr_2"}})
+	seen := map[*tunnel.Account]bool{}
+	for _, who := range []tunneltest.Credential{ada, namesake} {
+		if got, err := p.reach(who, "node", "web-1"); err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+		pays := <-a.pays
+		if len(pays) != 1 || seen[pays[0]] {
+			t.Fatalf("%d accounts, or another's", len(pays))
+		}
+		seen[pays[0]] = true
+	}
 }
 
 func TestAUserReachesTheTargetAndNoOther(t *testing.T) {
