@@ -3,6 +3,8 @@ package serve
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,17 +15,35 @@ import (
 // watched runs a freshness whose newest stamp is what the test says, and returns what it told and recorded.
 type watched struct {
 	*freshness
+	mu     sync.Mutex // guards what follows
 	newest time.Time
 	told   []bool
 	events []audit.Type
+}
+
+// bring has the tunnels bring a stamp.
+func (w *watched) bring(stamp time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.newest = stamp
+}
+
+// seen returns what was told and recorded so far.
+func (w *watched) seen() (told []bool, events []audit.Type) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.told), slices.Clone(w.events)
 }
 
 func watch(t *testing.T, stamp time.Time) *watched {
 	t.Helper()
 	w := &watched{newest: stamp}
 	w.freshness = &freshness{
-		newest: func() time.Time { return w.newest }, tell: func(stale bool) { w.told = append(w.told, stale) },
+		newest: func() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.newest },
+		tell:   func(stale bool) { w.mu.Lock(); defer w.mu.Unlock(); w.told = append(w.told, stale) },
 		record: func(e audit.Event) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
 			e.Cluster, e.Source = "c", e.Actor
 			w.events = append(w.events, e.Type)
 			return e.Validate()
@@ -48,25 +68,27 @@ func TestSec_S63_DocumentsThatAProxyKeepsBackAreNoticedOnce(t *testing.T) {
 		w := watch(t, time.Now())
 		for range 10 {
 			pass(time.Minute)
-			w.newest = time.Now()
+			w.bring(time.Now())
 		}
-		if w.stale() != nil || len(w.events) != 0 {
-			t.Fatalf("while documents come: %v, %v", w.stale(), w.events)
+		last := time.Now()
+		if _, events := w.seen(); w.stale() != nil || len(events) != 0 {
+			t.Fatalf("while documents come: %v, %v", w.stale(), events)
 		}
 		pass(time.Hour)
-		if w.stale() == nil || time.Since(*w.stale()) < 56*time.Minute || len(w.told) != 1 || !w.told[0] ||
-			len(w.events) != 1 || w.events[0] != audit.DocumentsStale {
-			t.Fatalf("after an hour without: since %v, told %v, events %v", w.stale(), w.told, w.events)
+		told, events := w.seen()
+		if w.stale() == nil || time.Since(*w.stale()) < 56*time.Minute || !slices.Equal(told, []bool{true}) || !slices.Equal(events, []audit.Type{audit.DocumentsStale}) {
+			t.Fatalf("after an hour without: since %v, told %v, events %v", w.stale(), told, events)
 		}
-		w.newest = w.newest.Add(time.Minute) // newer than what was held, and as stale
+		w.bring(last.Add(time.Minute)) // newer than what was held, and as stale
 		pass(time.Minute)
-		if w.stale() == nil || len(w.events) != 1 {
-			t.Fatalf("a stamp of an hour ago: %v, %v", w.stale(), w.events)
+		if _, events := w.seen(); w.stale() == nil || len(events) != 1 {
+			t.Fatalf("a stamp of an hour ago: %v, %v", w.stale(), events)
 		}
-		w.newest = time.Now()
+		w.bring(time.Now())
 		pass(time.Minute)
-		if w.stale() != nil || len(w.told) != 2 || w.told[1] || len(w.events) != 2 || w.events[1] != audit.DocumentsFresh {
-			t.Fatalf("fresh again: %v, %v, %v", w.stale(), w.told, w.events)
+		told, events = w.seen()
+		if w.stale() != nil || !slices.Equal(told, []bool{true, false}) || !slices.Equal(events, []audit.Type{audit.DocumentsStale, audit.DocumentsFresh}) {
+			t.Fatalf("fresh again: %v, %v, %v", w.stale(), told, events)
 		}
 	})
 }
@@ -86,12 +108,12 @@ func TestAnAgentThatWasOffHasMinutesToCatchUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := watch(t, time.Now().Add(-24*time.Hour))
 		pass(2 * time.Minute)
-		if w.newest = time.Now(); w.stale() != nil {
+		if w.bring(time.Now()); w.stale() != nil {
 			t.Error("stale before a tunnel can have brought anything")
 		}
 		pass(2 * time.Minute)
-		if w.stale() != nil || len(w.events) != 0 {
-			t.Errorf("%v, %v", w.stale(), w.events)
+		if _, events := w.seen(); w.stale() != nil || len(events) != 0 {
+			t.Errorf("%v, %v", w.stale(), events)
 		}
 	})
 }
