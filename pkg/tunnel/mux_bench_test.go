@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -212,38 +213,42 @@ type packet struct {
 }
 
 func late(c net.Conn, delay time.Duration) net.Conn {
-	l := &delayed{lateConn: lateConn{Conn: c, queue: make(chan packet, 1<<16)}, delay: delay}
+	l := &delayed{lateConn: lateConn{Conn: c, queue: make(chan packet, 1<<16)}, delay: delay, closed: make(chan struct{})}
 	go l.run()
 	return l
 }
 
 type delayed struct {
 	lateConn
-	delay time.Duration
+	delay  time.Duration
+	once   sync.Once
+	closed chan struct{}
 }
 
-func (d *delayed) Write(p []byte) (n int, err error) {
-	defer func() {
-		if recover() != nil { // closed meanwhile
-			n, err = 0, net.ErrClosed
-		}
-	}()
-	d.queue <- packet{time.Now().Add(d.delay), append([]byte(nil), p...)}
-	return len(p), nil
+func (d *delayed) Write(p []byte) (int, error) {
+	select {
+	case <-d.closed:
+		return 0, net.ErrClosed
+	case d.queue <- packet{time.Now().Add(d.delay), append([]byte(nil), p...)}:
+		return len(p), nil
+	}
 }
 
 func (d *delayed) run() {
-	for p := range d.queue {
-		<-time.After(time.Until(p.due))
-		if _, err := d.Conn.Write(p.data); err != nil {
+	for {
+		select {
+		case <-d.closed:
 			return
+		case p := <-d.queue:
+			<-time.After(time.Until(p.due))
+			if _, err := d.Conn.Write(p.data); err != nil {
+				return
+			}
 		}
 	}
 }
 
 func (d *delayed) Close() error {
-	defer func() { _ = recover() }() // the second close
-	err := d.Conn.Close()
-	close(d.queue)
-	return err
+	d.once.Do(func() { close(d.closed) })
+	return d.Conn.Close()
 }
