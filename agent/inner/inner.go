@@ -11,7 +11,6 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/stile-dev/stile/agent/session"
@@ -53,11 +52,8 @@ type Config struct {
 // Service serves one kind of target. It is safe for concurrent use.
 type Service struct {
 	config Config
-	lines  *ration.Ration[netip.Addr] // of the log, by address
+	lines  ration.Lines // of the log, by address
 }
-
-// maxSources is of how many addresses at once refusals are logged apart, one a minute with the number of those between.
-const maxSources = 1024
 
 // New makes a service.
 func New(c Config) *Service {
@@ -70,7 +66,7 @@ func New(c Config) *Service {
 	if c.AuthTime == 0 {
 		c.AuthTime = authTime
 	}
-	return &Service{config: c, lines: ration.New[netip.Addr](time.Minute, 1, maxSources)}
+	return &Service{config: c, lines: ration.NewLines()}
 }
 
 var _ session.Service = (*Service)(nil)
@@ -87,7 +83,7 @@ func (s *Service) Serve(ctx context.Context, stream net.Conn, hint session.Hint)
 	state := s.config.Documents.State()
 	conn, user, cert, err := tunnel.AcceptInner(limit, stream, s.config.Certificate, state, state.Now(s.config.Now()))
 	if conn == nil {
-		if between, ok := s.lines.Take(ration.Network(hint.Source.Addr()), time.Now()); ok {
+		if between, ok := s.lines.Take(hint.Source.Addr(), time.Now()); ok {
 			s.config.Log.InfoContext(ctx, "Connection ended before its user was known", "error", err, "source_hint", hint.Source.String(),
 				"trace_id", hint.TraceID, "not_logged_before", between)
 		}

@@ -11,10 +11,7 @@ import (
 )
 
 const (
-	// Of one user so many denials are recorded at once, and one more each time that denialEvery has passed.
-	denialBurst = 10
-	denialEvery = 30 * time.Second
-	// maxUsers is of how many users at once the denials are rationed and counted apart from others'.
+	// maxUsers is of how many users at once denials are counted, and sessions rationed, apart from others'.
 	maxUsers = 256
 	// denialSize is how many bytes the event of a denial may take.
 	denialSize = 4 << 10

@@ -89,7 +89,7 @@ func New(c Config) *Register {
 	}
 	return &Register{
 		config: c, live: map[*Access]struct{}{},
-		denied: denials{ration: ration.New[string](denialEvery, denialBurst, maxUsers), left: map[string]*count{}},
+		denied: denials{ration: ration.NewDenials(), left: map[string]*count{}},
 		scarce: ration.New[string](scarceEvery, scarceBurst, maxUsers),
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/ration"
 )
 
 // Limits on what a client may ask for before its command runs.
@@ -179,7 +178,7 @@ func (s *channel) start(kind, command string) (bool, func()) {
 // refuse shows why nothing was started.
 func (s *channel) refuse(f *fault.Fault) {
 	server := s.connection.server
-	if between, ok := server.lines.Take(ration.Network(s.connection.hint.Source.Addr()), time.Now()); ok {
+	if between, ok := server.lines.Take(s.connection.hint.Source.Addr(), time.Now()); ok {
 		server.config.Log.Warn("Session not started", "session_id", s.session.ID(), "login", s.connection.login, "reason", f.Message, "cause", f.Unwrap(), "not_logged_before", between)
 	}
 	s.say(sentence(f))

@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -48,7 +47,7 @@ type Config struct {
 type Server struct {
 	config Config
 	told   sync.Once // that sessions' processes get no login user
-	lines  *ration.Ration[netip.Addr]
+	lines  ration.Lines
 }
 
 // New makes a server.
@@ -65,11 +64,8 @@ func New(c Config) *Server {
 	if c.euid == nil {
 		c.euid = os.Geteuid
 	}
-	return &Server{config: c, lines: ration.New[netip.Addr](time.Minute, 1, maxSources)}
+	return &Server{config: c, lines: ration.NewLines()}
 }
-
-// maxSources is of how many addresses at once refusals are logged apart, one a minute with the number of those between.
-const maxSources = 1024
 
 // unmarked logs once why the kernel's audit trail won't tell who began a process.
 func (s *Server) unmarked(err error) {
@@ -86,7 +82,7 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, hint session.Hint) {
 	defer conn.Close()
 	c, err := s.handshake(ctx, conn, hint)
 	if err != nil {
-		if between, ok := s.lines.Take(ration.Network(hint.Source.Addr()), time.Now()); ok && !errors.Is(err, io.EOF) {
+		if between, ok := s.lines.Take(hint.Source.Addr(), time.Now()); ok && !errors.Is(err, io.EOF) {
 			s.config.Log.InfoContext(ctx, "SSH connection ended before login", "error", err, "source_hint", hint.Source.String(), "trace_id", hint.TraceID, "not_logged_before", between)
 		}
 		return

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/ration"
 	"github.com/stile-dev/stile/pkg/table"
 )
 
@@ -113,15 +114,14 @@ func (l *Limiter) wait(d time.Duration) error {
 	return f
 }
 
-// network is what counts as one address.
+// network is what counts as one address, as it is written in the key.
 func network(source string) (string, error) {
 	a, err := netip.ParseAddr(source)
 	if err != nil {
 		return "", err
 	}
-	if a = a.Unmap(); a.Is4() {
+	if a = ration.Network(a); a.Is4() {
 		return a.String(), nil
 	}
-	p, err := a.WithZone("").Prefix(64)
-	return p.String(), err
+	return netip.PrefixFrom(a, 64).String(), nil
 }

@@ -1,11 +1,10 @@
 // Package ration limits how often somebody may have something done that costs others: a token bucket for each of a
 // bounded number of parties, and one that all others share, with a count of what was refused.
 //
-// It doesn't know what is rationed and reads no clock. Its entry point is [New].
+// It doesn't know what is rationed and reads no clock. Its entry points are [New], and [NewLines] for lines of a log.
 package ration
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 
@@ -80,16 +79,13 @@ func (r *Ration[K]) sweep(now time.Time) {
 	}
 }
 
-// Network makes one party of an IPv6 /64, as a single customer commonly has that much. An IPv4 address is one however it is
-// written.
-func Network(a netip.Addr) netip.Addr {
-	a = a.Unmap()
-	if !a.Is6() {
-		return a
-	}
-	p, err := a.WithZone("").Prefix(64)
-	if err != nil {
-		return a
-	}
-	return p.Addr()
-}
+// Of one user so many denials are recorded at once, and one more each time that denialEvery has passed; for so many users
+// apart.
+const (
+	denialBurst = 10
+	denialEvery = 30 * time.Second
+	denialUsers = 256
+)
+
+// NewDenials makes a ration of the events that say that a user was denied something, by user.
+func NewDenials() *Ration[string] { return New[string](denialEvery, denialBurst, denialUsers) }

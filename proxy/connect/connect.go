@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -55,8 +54,8 @@ type Config struct {
 type Handler struct {
 	config  Config
 	users   *tunnel.Accounts
-	denials *ration.Ration[string]     // by user
-	lines   *ration.Ration[netip.Addr] // of the log, by address
+	denials *ration.Ration[string] // by user
+	lines   ration.Lines           // of the log, by address
 }
 
 // New makes a handler.
@@ -77,8 +76,8 @@ func New(c Config) *Handler {
 		c.Answer = answerLimit
 	}
 	return &Handler{
-		config: c, users: tunnel.NewAccounts(tunnel.UserBudget), denials: ration.New[string](denialEvery, denialBurst, maxUsers),
-		lines: ration.New[netip.Addr](time.Minute, 1, maxSources),
+		config: c, users: tunnel.NewAccounts(tunnel.UserBudget), denials: ration.NewDenials(),
+		lines: ration.NewLines(),
 	}
 }
 
@@ -135,18 +134,8 @@ func (h *Handler) standing(ctx context.Context, c *edge.Conn, user identity.User
 	return h.denied(c, user, target, fault.From(err))
 }
 
-// Of one user so many denials are recorded at once, and one more each time that denialEvery has passed: each is a write
-// to the ledger. They are rationed for so many users apart.
-const (
-	denialBurst = 10
-	denialEvery = 30 * time.Second
-	maxUsers    = 256
-)
-
-// maxSources is of how many addresses at once refusals are logged apart, one a minute with the number of those between.
-const maxSources = 1024
-
-// denied gives the denial of a known user its id and records it, with the number of those before that weren't.
+// denied gives the denial of a known user its id and records it, as far as the ration goes, since each is a write to the
+// ledger: with the number of those before that weren't.
 func (h *Handler) denied(c *edge.Conn, user identity.User, target identity.Target, f *fault.Fault) error {
 	left, ok := h.denials.Take(user.UID, h.config.Now())
 	if !ok {
@@ -226,7 +215,7 @@ const lastWords = 2 * time.Second
 // answer away from it.
 func (h *Handler) refuse(ctx context.Context, c *edge.Conn, err error) {
 	f := fault.From(err)
-	if between, ok := h.lines.Take(ration.Network(c.Source.Addr()), time.Now()); ok {
+	if between, ok := h.lines.Take(c.Source.Addr(), time.Now()); ok {
 		h.config.Log.InfoContext(ctx, "Connection refused", "source", c.Source.String(), "code", string(f.Code), "reason", f.Message,
 			"cause", f.Unwrap(), "not_logged_before", between)
 	}

@@ -11,10 +11,14 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/ration"
 )
 
 // maxWaiting is how many of the proxy's own events wait for the ledger; a proxy has no disk that would outlive it.
 const maxWaiting = 10_000
+
+// mostSeen is of how many things at once it is known apart when they were recorded last.
+const mostSeen = 1000
 
 // Events are the proxy's own audit events on their way into the ledger.
 type Events struct {
@@ -27,14 +31,15 @@ type Events struct {
 	lost    int
 	seq     uint64
 	epoch   string
-	seen    map[string]*said
+	seen    *ration.Ration[string] // what is recorded once a minute
 	wake    chan struct{}
 	once    sync.Once
 }
 
 func (e *Events) init() {
 	e.once.Do(func() {
-		e.wake, e.epoch, e.seen = make(chan struct{}, 1), strings.ToLower(rand.Text()[:13]), map[string]*said{}
+		e.wake, e.epoch = make(chan struct{}, 1), strings.ToLower(rand.Text()[:13])
+		e.seen = ration.New[string](time.Minute, 1, mostSeen)
 	})
 }
 
@@ -65,7 +70,7 @@ func (e *Events) Record(event audit.Event) {
 func (e *Events) Refused(err error) {
 	e.init()
 	now := time.Now()
-	if again, _ := e.repeats(err.Error(), now); again {
+	if _, ok := e.seen.Take(err.Error(), now); !ok {
 		return
 	}
 	e.Log.Warn("Document refused", "error", err)
@@ -79,8 +84,8 @@ func (e *Events) Refused(err error) {
 // say how often it happened in between.
 func (e *Events) Limited(event audit.Event) {
 	e.init()
-	again, left := e.repeats(event.Actor+" "+event.Reason, event.Time)
-	if again {
+	left, ok := e.seen.Take(event.Actor+" "+event.Reason, event.Time)
+	if !ok {
 		return
 	}
 	e.Log.Warn("Limit reached", "actor", event.Actor, "reason", event.Reason, "unrecorded", left)
@@ -88,33 +93,6 @@ func (e *Events) Limited(event audit.Event) {
 		event.Data = map[string]string{"unrecorded": strconv.Itoa(left)}
 	}
 	e.Record(event)
-}
-
-// said is when something was recorded last, and how often it happened since.
-type said struct {
-	at   time.Time
-	left int
-}
-
-// mostSaid is how many things are remembered. Beyond, who has much to say is heard again sooner.
-const mostSaid = 1000
-
-// repeats reports whether something was recorded less than a minute ago, and otherwise how often it happened in between.
-func (e *Events) repeats(what string, now time.Time) (again bool, left int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	last := e.seen[what]
-	if last != nil && now.Sub(last.at) < time.Minute {
-		last.left++
-		return true, 0
-	}
-	if last != nil {
-		left = last.left
-	} else if len(e.seen) >= mostSaid {
-		clear(e.seen)
-	}
-	e.seen[what] = &said{at: now}
-	return false, left
 }
 
 // Run writes events until the context ends.

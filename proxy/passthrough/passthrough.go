@@ -9,7 +9,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/ration"
@@ -34,20 +33,17 @@ type Handler struct {
 	addr   string // host:port of the API
 	log    *slog.Logger
 	places *edge.Places
-	lines  *ration.Ration[netip.Addr] // of the log, by address
+	lines  ration.Lines // of the log, by address
 }
 
 // New makes a handler that leads to addr.
 func New(addr string, log *slog.Logger) *Handler {
-	return &Handler{addr: addr, log: log, places: edge.NewPlaces(each, all), lines: ration.New[netip.Addr](time.Minute, 1, maxSources)}
+	return &Handler{addr: addr, log: log, places: edge.NewPlaces(each, all), lines: ration.NewLines()}
 }
-
-// maxSources is of how many addresses at once refusals are logged apart, one a minute with the number of those between.
-const maxSources = 1024
 
 // logs returns the log for what went wrong with a connection, which discards when its address had its line.
 func (h *Handler) logs(c *edge.Conn) *slog.Logger {
-	between, ok := h.lines.Take(ration.Network(c.Source.Addr()), time.Now())
+	between, ok := h.lines.Take(c.Source.Addr(), time.Now())
 	if !ok {
 		return slog.New(slog.DiscardHandler)
 	}
