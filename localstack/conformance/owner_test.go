@@ -31,12 +31,18 @@ func TestCleaningDeletesWhatARunLeftAndNothingElse(t *testing.T) {
 	if err := run.Run(); err == nil || !strings.Contains(out.String(), "1 stacks of prefix "+mine+" are there already") {
 		t.Errorf("a run on a prefix that is taken: %v: %s", err, out)
 	}
-	run, out = suite(t, f, "-endpoint", "aws", "-prefix", mine, "-clean")
-	if err := run.Run(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
+	clean(t, f)
 	if diff := cmp.Diff([]string{mine + "-by-hand", another + "-store"}, f.standing()); diff != "" {
 		t.Errorf("stacks that stay: %s", diff)
+	}
+}
+
+// clean deletes what a run with our prefix left.
+func clean(t *testing.T, f *fake) {
+	t.Helper()
+	run, out := suite(t, f, "-endpoint", "aws", "-prefix", mine, "-clean")
+	if err := run.Run(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
@@ -54,10 +60,7 @@ func TestCleaningDeletesTheTablesThatHaveTheRunsTag(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	run, out := suite(t, f, "-endpoint", "aws", "-prefix", mine, "-clean")
-	if err := run.Run(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
+	clean(t, f)
 	listed, err := client.ListTables(t.Context(), &dynamodb.ListTablesInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -88,10 +91,7 @@ func TestCleaningDeletesTheAliasesOfKeysThatHaveTheRunsTag(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	run, out := suite(t, f, "-endpoint", "aws", "-prefix", mine, "-clean")
-	if err := run.Run(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
+	clean(t, f)
 	var names []string
 	listed, err := client.ListAliases(t.Context(), &kms.ListAliasesInput{})
 	if err != nil {
