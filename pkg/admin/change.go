@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
@@ -214,7 +215,7 @@ func (d *Desk) standing(ctx context.Context, c Caller) error {
 	refs := c.User.Refs()
 	for _, o := range orders {
 		if slices.Contains(refs, o.Ref) {
-			return fault.Newf(fault.Unauthenticated, c.User.Again(), "the certificate was revoked: %s %s was changed or deleted since it was issued", o.Ref.Target, o.Ref.Value)
+			return document.Revoked(c.User, o.Ref)
 		}
 	}
 	return nil

@@ -137,8 +137,13 @@ func (h *Holder) accept(s Signed) error {
 	return fmt.Errorf("accepting a document: %w: its kind %q is unknown", ErrMalformed, s.Kind)
 }
 
+// holds reports whether a policy or revocations document is the one in force, which was verified.
+func (h *Holder) holds(s Signed) bool {
+	return len(s.Body) > 0 && bytes.Equal(h.held[s.Kind].Body, s.Body)
+}
+
 func (h *Holder) acceptPolicy(s Signed) error {
-	if bytes.Equal(h.held[KindPolicy].Body, s.Body) && len(s.Body) > 0 {
+	if h.holds(s) {
 		return nil
 	}
 	p, err := h.state.Trust.OpenPolicy(s)
@@ -153,7 +158,7 @@ func (h *Holder) acceptPolicy(s Signed) error {
 }
 
 func (h *Holder) acceptRevocations(s Signed) error {
-	if bytes.Equal(h.held[KindRevocations].Body, s.Body) && len(s.Body) > 0 {
+	if h.holds(s) {
 		return nil
 	}
 	r, err := h.state.Trust.OpenRevocations(s)
@@ -194,10 +199,14 @@ func (h *Holder) settle(r Revocations, s Signed) (map[string]revoked.Set, error)
 	return lists, nil
 }
 
-// Lacks returns the lists that have to come with a revocations document, which it verifies, for it to be accepted.
+// Lacks returns the lists that have to come with a revocations document, which it verifies unless it is the one in force,
+// for it to be accepted.
 func (h *Holder) Lacks(s Signed) ([]string, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	if h.holds(s) && bytes.Equal(h.held[s.Kind].Signature, s.Signature) {
+		return nil, nil
+	}
 	r, err := h.state.Trust.OpenRevocations(s)
 	if err != nil {
 		return nil, err

@@ -72,12 +72,7 @@ func (s State) Standing(who Subject, u Use) error {
 	}
 	list, kept := s.lists[who.Population()]
 	if by, is := revokedBy(list, who.Refs(), who.IssuedWith()); is {
-		f := fault.Newf(fault.Unauthenticated, who.Again(), "the certificate was revoked: %s %s was changed or deleted since it was issued", by.Target, by.Value)
-		if by.Target == identity.RefEverybody {
-			f.Message = "the certificate was revoked, as are all that were issued before: there were too many revocations to keep them apart"
-		}
-		f.RetryAfter = onlyPeople
-		return f
+		return Revoked(who, by)
 	}
 	if err := s.judge(u.Now, who.IssuedWith(), u.Fresh); err != nil || kept {
 		return err
@@ -163,6 +158,16 @@ func (s State) locked(refs []identity.Ref, now time.Time) (Lock, bool) {
 		}
 	}
 	return Lock{}, false
+}
+
+// Revoked is the refusal of a subject whose certificate was revoked by what it names.
+func Revoked(who Subject, by identity.Ref) *fault.Fault {
+	f := fault.Newf(fault.Unauthenticated, who.Again(), "the certificate was revoked: %s %s was changed or deleted since it was issued", by.Target, by.Value)
+	if by.Target == identity.RefEverybody {
+		f.Message = "the certificate was revoked, as are all that were issued before: there were too many revocations to keep them apart"
+	}
+	f.RetryAfter = onlyPeople
+	return f
 }
 
 // revokedBy returns what refuses, by a list, what was issued to one of refs with these versions.
