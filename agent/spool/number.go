@@ -15,8 +15,8 @@ type number struct {
 	seq           uint64
 }
 
-// next numbers an event. The first of an epoch says which was the last before it, so that the end of an epoch can't be
-// lost without a trace. An agent that has joined under another id begins anew: what it said before is another's.
+// next numbers an event. The first event of an epoch also holds the last number of the epoch before, so that a reader notices
+// when the end of that one is missing. An agent that joined again under another id starts at 1 and refers to no earlier epoch.
 func (s *Spool) next(source string) (n number, after string) {
 	n = number{source, s.config.Epoch, 1}
 	switch last := s.last; {

@@ -59,7 +59,8 @@ func (r *remote) Deploy(ctx context.Context, name string, parameters map[string]
 	return outputs, err
 }
 
-// rooted gives the suite's role a path, which the templates' roles lack, so that whatever hides it is noticed.
+// rooted puts the suite's role under a path, as real roles often are. The templates' roles have none, so without this
+// nobody would notice code that ignores a path.
 func (r *remote) rooted(template string) string {
 	const name = `"RoleName": {`
 	if r.config.BaseEndpoint != nil {

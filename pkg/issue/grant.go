@@ -83,8 +83,8 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 		return badPrior("its key did not sign this challenge and these keys", nil)
 	}
 	a.proven = true
-	// With a new secret the agent comes in anew, and the old credential only says which one it is: that its token was
-	// deleted since, to be created again with that secret, is no reason against it. What is issued is judged as well.
+	// A new secret admits the agent by itself, and the old credential only says which agent it is. So it doesn't matter if
+	// its token was deleted and created again with that secret. What is issued is judged as well.
 	if a.secret == "" || !a.lapsed {
 		if err := view.State.Standing(host, document.Use{Now: a.now}); err != nil {
 			return err

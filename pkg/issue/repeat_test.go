@@ -191,7 +191,7 @@ func TestSec_S66_ARepetitionIsJudgedAsARenewalIs(t *testing.T) {
 			t.Errorf("%s: %s, %v", name, again.ID, err)
 		}
 	}
-	// An agent that was removed joins anew by its role, and may lose that answer as well.
+	// An agent that was removed joins again by its role, and may lose that answer as well.
 	m, k := once(t), newKeyed(t)
 	first, err := m.hosts.Issue(t.Context(), k.ask(t, m, keyNode, nil))
 	if err != nil {

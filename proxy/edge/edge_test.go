@@ -364,8 +364,8 @@ func TestSec_S16_OneAddressHasABoundedNumber(t *testing.T) {
 	}
 }
 
-// TestSec_S16_ANetworkOfIPv6IsOneAddress: whoever has an IPv6 address usually has its /64, and doesn't get limits anew
-// for each address in it.
+// TestSec_S16_ANetworkOfIPv6IsOneAddress: whoever has an IPv6 address usually has its /64, so all addresses in it share
+// one limit.
 func TestSec_S16_ANetworkOfIPv6IsOneAddress(t *testing.T) {
 	p := newPort(t, edge.Limits{Unknown: 1, Time: time.Hour}, loopback)
 	serve := func(source string) bool {
