@@ -346,7 +346,7 @@ func TestAnAgentsOwnStreamsAreBoundedAndTheControlStreamGoesOn(t *testing.T) {
 			t.Fatalf("an unknown purpose: %v", err)
 		}
 		_ = s.Close()
-		until(t, "the stream to be over", func() bool { return a.session.Streams() == 1 })
+		until(t, "the stream to be over on both sides", func() bool { return a.session.Streams() == 1 && p.links.Own() == 0 })
 	}
 	for range most { // each without a word about what it is for
 		if _, err := a.session.Open(t.Context()); err != nil {
