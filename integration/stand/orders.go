@@ -3,7 +3,6 @@ package stand
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,12 +23,11 @@ func (p *Person) Revoke(ctx context.Context, many int) error {
 	if err != nil {
 		return err
 	}
-	state := table.Table{API: db}
-	for _, name := range tables.TableNames {
-		if strings.Contains(strings.ToLower(name), "state") {
-			state.Name = name
-		}
+	name, err := named(tables.TableNames, "state")
+	if err != nil {
+		return err
 	}
+	state := table.Table{API: db, Name: name}
 	counter, err := state.Get(ctx, store.KeyInput)
 	if err != nil {
 		return fmt.Errorf("reading the input counter, which is there after the first change: %w", err)
