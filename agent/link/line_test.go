@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/netip"
 	"os/user"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -206,6 +205,8 @@ func (l *line) newAgent() {
 	l.server = sshd.New(sshd.Config{HostKey: credential.Signer, Documents: l.holder, Sessions: sessions})
 	l.config = link.Config{
 		Addrs: func() []string {
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			var out []string
 			for _, p := range l.proxies {
 				out = append(out, p.addr)
@@ -234,6 +235,13 @@ func (l *line) newAgent() {
 	go func() { defer close(l.stopped); l.links.Run(ctx) }()
 	l.stop = func() { cancel(); <-l.stopped; _ = l.spool.Close() }
 	l.t.Cleanup(l.stop)
+}
+
+// knows changes which proxies a running agent knows from its configuration.
+func (l *line) knows(proxies ...*proxy) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.proxies = proxies
 }
 
 // until waits for a condition that must come about.
@@ -429,7 +437,7 @@ func TestAnAgentHoldsTunnelsToTwoProxiesAndOutlivesOne(t *testing.T) {
 	}
 	l.proxies[0].kill()
 	until(t, "one tunnel", func() bool { return l.links.Up() == 1 })
-	l.proxies = slices.Delete(l.proxies, 0, 1)
+	l.knows(l.proxies[1])
 	s := open(t, l.login())
 	if err := s.Run("true"); err != nil {
 		t.Error(err)
