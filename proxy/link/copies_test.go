@@ -158,7 +158,8 @@ func TestOneInstanceMayHaveSeveralTunnels(t *testing.T) {
 	for _, a := range []*agent{first, again, nameless, another} {
 		a.lives(t)
 	}
-	if all := p.copied(); len(all) != 1 {
+	until(t, "the event", func() bool { return len(p.copied()) > 0 })
+	if all := p.copied(); len(all) != 1 || all[0].Actor != "agent/"+pair.ID {
 		t.Errorf("recorded is %+v", all)
 	}
 }
