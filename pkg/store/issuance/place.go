@@ -42,20 +42,23 @@ func (s *Store) places(ctx context.Context, a issue.Admission) ([]table.Key, err
 	return all, nil
 }
 
-// pick returns the number of the agent's place, or of one that is free: any of them, so that those who pick at the same time
-// don't all pick the same.
+// pick returns the number of the place that the agent holds, or of one that is free. Where the bound was lowered, agents in places beyond it
+// count as well: as many of the free ones are kept free, always the last, so that however many pick at the same time, they
+// get no more than there is room for. Within that it is any of them, so that they don't all pick the same.
 func pick(items []table.Item, agent string, most int, now time.Time) (n string, found bool) {
-	held := map[string]bool{}
+	held, room := map[string]bool{}, most
 	for _, i := range items {
-		if i.Text("held_by") == agent {
+		switch {
+		case i.Int("until_ms") <= now.UnixMilli():
+		case i.Text("held_by") == agent:
 			return i.Text(names.SK), true
-		}
-		if i.Int("until_ms") > now.UnixMilli() {
+		default:
 			held[i.Text(names.SK)] = true
+			room--
 		}
 	}
 	var free []string
-	for i := range most {
+	for i := 0; i < most && len(free) < room; i++ {
 		if n := strconv.Itoa(i); !held[n] {
 			free = append(free, n)
 		}

@@ -99,6 +99,30 @@ func TestSec_S62_ManyAtOnceNeverGetMorePlacesThanThereAre(t *testing.T) {
 	}
 }
 
+func TestSec_S62_ALoweredBoundCountsThoseBeyondIt(t *testing.T) {
+	const many = 40
+	db, _ := storetest.New()
+	at := &together{Tables: db}
+	s := issuance.New(store.Config{DynamoDB: at, State: "state", Secrets: "secrets", Ledger: "ledger"})
+	for n := range 6 {
+		storetest.Must(t, s.Admit(t.Context(), within(n, n, storetest.Now, issue.Bound{Of: "nodes#", Most: 1000})))
+	}
+	at.reading.Add(many)
+	at.early.Store(many)
+	var wg sync.WaitGroup
+	for n := range many {
+		wg.Go(func() {
+			if err := s.Admit(t.Context(), within(6+n, 6+n, storetest.Now, issue.Bound{Of: "nodes#", Most: 8})); err != nil && !full(err) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(db.Of("place#nodes#")); n != 8 {
+		t.Errorf("%d places are taken", n)
+	}
+}
+
 func TestSec_S62_APlaceIsFreeWhenItsNodeIsRemovedOrGone(t *testing.T) {
 	bound := issue.Bound{Of: "nodes#", Most: 1}
 	db, s := storetest.New()
@@ -156,17 +180,20 @@ func TestARenewalKeepsItsPlaceAndOneInForceNeedsNone(t *testing.T) {
 	}
 }
 
-// Whatever happens in whatever order, no more agents that may have a certificate in force have a place than there are.
+// Whatever happens in whatever order, and however the bound is changed, an agent is admitted exactly when its certificate may
+// still be in force or fewer others may have one than the bound allows.
 func TestTheBoundHoldsForEveryStory(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		_, s := storetest.New()
 		most := rapid.IntRange(1, 4).Draw(r, "most")
-		bound, now, input := issue.Bound{Of: "nodes#", Most: most}, storetest.Now, int64(0)
+		now, input := storetest.Now, int64(0)
 		until := map[int]time.Time{} // by agent that is there
 		known := map[int]bool{}
 		for n := range 40 {
 			agent := rapid.IntRange(1, 8).Draw(r, "agent")
-			switch rapid.SampledFrom([]string{"come", "come", "remove", "wait"}).Draw(r, "what") {
+			switch rapid.SampledFrom([]string{"come", "come", "come", "remove", "wait", "bound"}).Draw(r, "what") {
+			case "bound":
+				most = rapid.IntRange(1, 6).Draw(r, "most")
 			case "wait":
 				now = now.Add(time.Duration(rapid.IntRange(1, 30).Draw(r, "hours")) * time.Hour)
 			case "remove":
@@ -182,7 +209,7 @@ func TestTheBoundHoldsForEveryStory(t *testing.T) {
 				delete(until, agent)
 				delete(known, agent)
 			default:
-				a := within(n, agent, now, bound)
+				a := within(n, agent, now, issue.Bound{Of: "nodes#", Most: most})
 				a.Renewal, a.InForce, a.Shown = known[agent], until[agent].After(now), inForce(r, s, agent)
 				there := 0
 				for other, end := range until {
@@ -191,7 +218,7 @@ func TestTheBoundHoldsForEveryStory(t *testing.T) {
 					}
 				}
 				err := s.Admit(r.Context(), a)
-				if want := there < most; (err == nil) != want || err != nil && !full(err) {
+				if want := until[agent].After(now) || there < most; (err == nil) != want || err != nil && !full(err) {
 					r.Fatalf("%d of %d are there, and another: %v", there, most, err)
 				}
 				if err == nil {
