@@ -30,8 +30,14 @@ const (
 // passes a dead proxy by, and the client asks another one when the first has no tunnel to the node.
 const restored = 10 * time.Second
 
-// several starts a system of its own with several of each. It is stopped and removed when the test ends.
+// several starts a system of its own with several of each.
 func several(t *testing.T) *system {
+	t.Helper()
+	return apart(t, "-proxies", severalProxies, "-agents", fmt.Sprint(severalAgents))
+}
+
+// apart starts a system for one test. It is stopped and removed when the test ends.
+func apart(t *testing.T, args ...string) *system {
 	t.Helper()
 	s, err := newSystem(t.TempDir())
 	if err != nil {
@@ -48,7 +54,7 @@ func several(t *testing.T) *system {
 			t.Errorf("after down there still run %v", left)
 		}
 	})
-	out, err := s.Localstack(t.Context(), "up", "-proxies", severalProxies, "-agents", fmt.Sprint(severalAgents))
+	out, err := s.Localstack(t.Context(), "up", args...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

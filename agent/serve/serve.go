@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -37,7 +36,6 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/tunnel"
 )
 
 // Parts are what services are made of. They are ready when an agent asks for its services, and live as long as it.
@@ -157,12 +155,11 @@ func (a *agent) offer() error {
 }
 
 // transport reaches the API directly, or through a proxy's port; TLS to the API is verified either way.
-func transport(proxy string) *http.Transport {
+func transport(proxy string) http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.IdleConnTimeout = 5 * time.Second // calls are a day apart
 	if proxy != "" {
-		t.Proxy = nil
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return tunnel.DialAPI(ctx, nil, proxy) }
+		return newWay(proxy, t)
 	}
 	return t
 }

@@ -36,6 +36,7 @@ type Call struct {
 	Body      []byte
 	RequestID string
 	SourceIP  string // as API Gateway saw it
+	Via       string // what the caller shows of where it came from before a proxy; not verified, "" if nothing or ambiguous
 	Now       time.Time
 
 	// In a user's or admin's call User is the caller, in a host's Host; the rest applies to both, and is zero in an

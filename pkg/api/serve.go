@@ -12,6 +12,7 @@ import (
 	"github.com/awslabs/aws-lambda-go-api-proxy/core"
 
 	"github.com/stile-dev/stile/pkg/answer"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -85,6 +86,9 @@ func (s *Server) answer(r *http.Request, x *exchange, route wire.Route) (answer 
 	}()
 	c := &x.call
 	c.Route, c.Body = route, x.body
+	if via := x.header.Values(names.HeaderVia); len(via) == 1 {
+		c.Via = via[0]
+	}
 	if c.Params, err = params(r, route); err != nil {
 		return nil, err
 	}

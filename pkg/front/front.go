@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/vouch"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -21,14 +22,17 @@ type MAC interface {
 	Generate(ctx context.Context, message []byte) ([]byte, error)
 }
 
-// Proxies returns the public addresses of the proxies that are live at a time.
+// Proxies returns the public addresses of the proxies that are live at a time, and the key by which one vouches for
+// callers, nil for one that doesn't.
 type Proxies interface {
 	Addrs(ctx context.Context, now time.Time) ([]string, error)
+	Key(ctx context.Context, proxy string, now time.Time) ([]byte, error)
 }
 
-// Rate bounds how often one address arrives. A refusal is a fault that says how long to wait.
+// Rate bounds how often one address arrives, by itself or, if one is named, through a proxy. A refusal is a fault that says
+// how long to wait.
 type Rate interface {
-	Arrive(ctx context.Context, source string, now time.Time) error
+	Arrive(ctx context.Context, proxy, source string, now time.Time) error
 }
 
 // Config is what a front needs, with the signer's request and the credential that it answers.
@@ -45,6 +49,7 @@ type Config[Request, Credential any] struct {
 type Call struct {
 	RequestID string
 	SourceIP  string
+	Via       string // what a proxy said of the caller, as the caller tells it
 	Now       time.Time
 }
 
@@ -67,10 +72,27 @@ func (f *front[_, _]) Challenge(ctx context.Context, c Call, r wire.ChallengeReq
 	if err != nil {
 		return wire.Challenge{}, err
 	}
-	if err := f.config.Rate.Arrive(ctx, c.SourceIP, c.Now); err != nil {
+	if err := f.arrive(ctx, c); err != nil {
 		return wire.Challenge{}, err
 	}
 	return ch.Seal(func(message []byte) ([]byte, error) { return f.config.MAC.Generate(ctx, message) })
+}
+
+// arrive counts the caller by the address that a live proxy vouches for, or else by that from which the request came: what
+// proves nothing is worth no more than nothing.
+func (f *front[_, _]) arrive(ctx context.Context, c Call) error {
+	v, err := vouch.Parse(c.Via)
+	if err != nil || !v.Current(c.Now) {
+		return f.config.Rate.Arrive(ctx, "", c.SourceIP, c.Now)
+	}
+	key, err := f.config.Proxies.Key(ctx, v.Proxy, c.Now)
+	if err != nil {
+		return err
+	}
+	if !v.Verify(key, f.config.Cluster) {
+		return f.config.Rate.Arrive(ctx, "", c.SourceIP, c.Now)
+	}
+	return f.config.Rate.Arrive(ctx, v.Proxy, v.Source.String(), c.Now)
 }
 
 // sign checks the claim, and the signed request where there is one, before the first call. It returns what the signer
@@ -89,7 +111,7 @@ func (f *front[Request, Credential]) sign(
 		}
 	}
 	// The first call of all: whoever comes too often costs no other.
-	if err := f.config.Rate.Arrive(ctx, c.SourceIP, c.Now); err != nil {
+	if err := f.arrive(ctx, c); err != nil {
 		return cred, nil, err
 	}
 	// Asked for first: a signed credential must not be lost because this fails.

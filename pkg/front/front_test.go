@@ -30,6 +30,7 @@ type outside struct {
 	user    proof.UserRequest // what the signers were asked
 	host    proof.HostRequest
 	fail    map[string]error
+	keys    map[string][]byte // of proxies
 }
 
 func (o *outside) call(name string) error {
@@ -44,9 +45,13 @@ func (o *outside) Generate(ctx context.Context, message []byte) ([]byte, error) 
 	return o.mac.Generate(ctx, message)
 }
 
-func (o *outside) Arrive(_ context.Context, source string, _ time.Time) error {
-	o.sources = append(o.sources, source)
+func (o *outside) Arrive(_ context.Context, proxy, source string, _ time.Time) error {
+	o.sources = append(o.sources, strings.TrimPrefix(proxy+"#"+source, "#"))
 	return o.call("rate")
+}
+
+func (o *outside) Key(_ context.Context, proxy string, _ time.Time) ([]byte, error) {
+	return o.keys[proxy], o.call("key of " + proxy)
 }
 
 func (o *outside) Addrs(context.Context, time.Time) ([]string, error) {

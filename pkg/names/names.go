@@ -93,7 +93,8 @@ const (
 	ALPNConnect = "stile-connect/1"
 	ALPNTarget  = "stile-target/1" // inside a connection, between client and agent alone
 	ALPNPeer    = "stile-peer/1"
-	ALPNAPI     = "stile-api/1"
+	ALPNAPI     = "stile-api/2" // begins with what the proxy says of the caller
+	ALPNAPI1    = "stile-api/1" // of the first release: begins with nothing
 )
 
 // StreamEvents is the purpose of the stream that an agent opens to a proxy for its audit events, beside its control stream.
@@ -102,6 +103,7 @@ const StreamEvents = "events" // audit events
 // HTTP headers.
 const (
 	HeaderCertificate = "Stile-Certificate" // base64 (standard) DER of the caller's X.509 certificate
+	HeaderVia         = "Stile-Via"         // a proxy's word for where the call came from, see package vouch
 	HeaderChallenge   = "X-Stile-Challenge" // signed headers of the STS request that is login and join evidence
 	HeaderPurpose     = "X-Stile-Purpose"   // login | join
 	HeaderCluster     = "X-Stile-Cluster"   // cluster id

@@ -74,7 +74,9 @@ func newSite(t *testing.T, roles ...resource.Role) *site {
 
 type proxies struct{}
 
-func (proxies) Arrive(context.Context, string, time.Time) error { return nil }
+func (proxies) Arrive(context.Context, string, string, time.Time) error { return nil }
+
+func (proxies) Key(context.Context, string, time.Time) ([]byte, error) { return nil, nil }
 
 func (proxies) Addrs(context.Context, time.Time) ([]string, error) { return []string{"proxy:443"}, nil }
 

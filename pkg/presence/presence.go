@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/identity"
@@ -38,10 +39,16 @@ type Config struct {
 }
 
 // Store reads and writes presence. It may be used by several goroutines.
-type Store struct{ table table.Table }
+type Store struct {
+	table table.Table
+
+	mu   sync.Mutex
+	keys map[string]string // of the live proxies, by proxy
+	read time.Time         // when they were
+}
 
 // New makes a store.
-func New(c Config) *Store { return &Store{table.Table{API: c.DynamoDB, Name: c.Table}} }
+func New(c Config) *Store { return &Store{table: table.Table{API: c.DynamoDB, Name: c.Table}} }
 
 // Lease is a proxy's sign of life.
 type Lease struct {
@@ -49,6 +56,7 @@ type Lease struct {
 	Addr    string    // host:port where clients and agents reach it
 	Zone    string    // availability zone, "" if unknown
 	Started time.Time //
+	Key     string    // SPKI DER of the key by which it vouches for callers; "" for proxies of the first release
 	Expires time.Time // after it the proxy counts as gone, with all its tunnels
 }
 
@@ -63,7 +71,7 @@ type Tunnel struct {
 func (s *Store) PutLease(ctx context.Context, l Lease) error {
 	return s.table.Put(ctx, table.Item{
 		names.PK: table.String(names.Proxy), names.SK: table.String(l.Proxy), "addr": table.String(l.Addr),
-		"zone": table.String(l.Zone), "started_ms": table.Int(l.Started.UnixMilli()),
+		"zone": table.String(l.Zone), "key": table.Bytes([]byte(l.Key)), "started_ms": table.Int(l.Started.UnixMilli()),
 		"expires_ms": table.Int(l.Expires.UnixMilli()), names.Expires: table.Int(l.Expires.Add(time.Hour).Unix()),
 	})
 }
@@ -95,7 +103,7 @@ func (s *Store) Leases(ctx context.Context, now time.Time) ([]Lease, error) {
 	var live []Lease
 	for _, i := range items {
 		l := Lease{
-			Proxy: i.Text(names.SK), Addr: i.Text("addr"), Zone: i.Text("zone"),
+			Proxy: i.Text(names.SK), Addr: i.Text("addr"), Zone: i.Text("zone"), Key: string(i.Bytes("key")),
 			Started: time.UnixMilli(i.Int("started_ms")), Expires: time.UnixMilli(i.Int("expires_ms")),
 		}
 		if l.Expires.After(now) {
@@ -106,6 +114,27 @@ func (s *Store) Leases(ctx context.Context, now time.Time) ([]Lease, error) {
 		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Proxy, b.Proxy))
 	})
 	return live, nil
+}
+
+// keysFor is how long the keys of proxies are kept: so often a stranger can have them read.
+const keysFor = time.Second
+
+// Key returns the key (SPKI DER) by which a live proxy vouches for callers, nil for one that isn't live or doesn't. A proxy
+// that has come or gone within the last second may not be noticed yet.
+func (s *Store) Key(ctx context.Context, proxy string, now time.Time) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if age := now.Sub(s.read); s.keys == nil || age < 0 || age >= keysFor {
+		leases, err := s.Leases(ctx, now)
+		if err != nil {
+			return nil, err
+		}
+		s.keys, s.read = map[string]string{}, now
+		for _, l := range leases {
+			s.keys[l.Proxy] = l.Key
+		}
+	}
+	return []byte(s.keys[proxy]), nil
 }
 
 // Addrs returns the public addresses of the live proxies, each once.

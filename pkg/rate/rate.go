@@ -17,7 +17,7 @@ import (
 )
 
 // What one address may do at one door: Burst calls at once, and one more in each Every after that. A login or join is two
-// calls. Many people or agents may share the address of a NAT or proxy, hence the generous burst.
+// calls. Many people or agents may share the address of a NAT, hence the generous burst.
 const (
 	Burst = 600
 	Every = 100 * time.Millisecond
@@ -71,10 +71,16 @@ func New(c Config) *Limiter {
 // When the table can't be reached nobody gets in, and neither does who comes from an unknown place: a flood that
 // overwhelmed the table would else open the door that it is held back from, and without the table there are no addresses of
 // proxies to answer anyway.
-func (l *Limiter) Arrive(ctx context.Context, source string, now time.Time) error {
+//
+// Who comes through a proxy is counted by the address before it. The proxy's name is a part of the key: one that lies can
+// neither use up what is an address's own nor what it has at other proxies.
+func (l *Limiter) Arrive(ctx context.Context, proxy, source string, now time.Time) error {
 	from, err := network(source)
 	if err != nil {
 		return fault.New(fault.Unavailable, "where the request came from is not known here", "tell an administrator: the API did not say where the request came from").Because(err)
+	}
+	if proxy != "" {
+		from = proxy + "#" + from
 	}
 	return l.Count(ctx, from, now)
 }

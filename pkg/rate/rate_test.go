@@ -66,21 +66,21 @@ func TestSec_S61_AnAddressComesOnlySoOften(t *testing.T) {
 	c := newCounts()
 	instances := []*rate.Limiter{c.door(names.PurposeJoin), c.door(names.PurposeJoin)}
 	for i := range rate.Burst {
-		if err := instances[i%2].Arrive(t.Context(), "192.0.2.7", start); err != nil {
+		if err := instances[i%2].Arrive(t.Context(), "", "192.0.2.7", start); err != nil {
 			t.Fatalf("arrival %d: %v", i, err)
 		}
 	}
-	err := instances[0].Arrive(t.Context(), "192.0.2.7", start)
+	err := instances[0].Arrive(t.Context(), "", "192.0.2.7", start)
 	f := fault.From(err)
 	if !fault.Is(err, fault.RateLimited) || f.RetryAfter < rate.Every || f.RetryAfter > time.Minute || f.Hint == "" {
 		t.Fatalf("one too many: %v, %+v", err, f)
 	}
 	for who, door := range map[string]string{"192.0.2.8": names.PurposeJoin, "192.0.2.7": names.PurposeLogin} {
-		if err := c.door(door).Arrive(t.Context(), who, start); err != nil {
+		if err := c.door(door).Arrive(t.Context(), "", who, start); err != nil {
 			t.Errorf("%s at %s pays for another: %v", who, door, err)
 		}
 	}
-	if err := instances[1].Arrive(t.Context(), "192.0.2.7", start.Add(f.RetryAfter)); err != nil {
+	if err := instances[1].Arrive(t.Context(), "", "192.0.2.7", start.Add(f.RetryAfter)); err != nil {
 		t.Errorf("after waiting as told: %v", err)
 	}
 	if len(c.items) != 3 {
@@ -126,7 +126,7 @@ func TestSec_S61_AnIPv6NetworkIsOneAddress(t *testing.T) {
 	} {
 		counted := newCounts()
 		for _, s := range c.sources {
-			if err := counted.door(names.PurposeLogin).Arrive(t.Context(), s, start); err != nil {
+			if err := counted.door(names.PurposeLogin).Arrive(t.Context(), "", s, start); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -139,12 +139,12 @@ func TestSec_S61_AnIPv6NetworkIsOneAddress(t *testing.T) {
 func TestSec_S61_WhoCannotBeCountedDoesNotGetIn(t *testing.T) {
 	c := newCounts()
 	for _, source := range []string{"", "somewhere", "192.0.2.7:443", "192.0.2.0/24"} {
-		if err := c.door(names.PurposeJoin).Arrive(t.Context(), source, start); !fault.Is(err, fault.Unavailable) || c.calls != 0 {
+		if err := c.door(names.PurposeJoin).Arrive(t.Context(), "", source, start); !fault.Is(err, fault.Unavailable) || c.calls != 0 {
 			t.Errorf("%q: %v", source, err)
 		}
 	}
 	c.fail = errors.New("the table is down")
-	if err := c.door(names.PurposeJoin).Arrive(t.Context(), "192.0.2.7", start); !errors.Is(err, c.fail) {
+	if err := c.door(names.PurposeJoin).Arrive(t.Context(), "", "192.0.2.7", start); !errors.Is(err, c.fail) {
 		t.Errorf("without the table: %v", err)
 	}
 }
@@ -160,7 +160,7 @@ func TestTheBurstAndTheRateHoldForEveryPattern(t *testing.T) {
 			now = now.Add(time.Duration(rapid.IntRange(0, 90_000).Draw(r, "gap")) * time.Millisecond)
 			for range rapid.IntRange(1, 800).Draw(r, "arrivals") {
 				calls := c.calls
-				err := door.Arrive(t.Context(), "192.0.2.7", now)
+				err := door.Arrive(t.Context(), "", "192.0.2.7", now)
 				if c.calls-calls > 2 {
 					r.Fatalf("%d writes for an arrival", c.calls-calls)
 				}
@@ -178,7 +178,7 @@ func TestTheBurstAndTheRateHoldForEveryPattern(t *testing.T) {
 		}
 		for range 50 {
 			now = now.Add(rate.Burst * rate.Every)
-			if err := door.Arrive(t.Context(), "192.0.2.7", now); err != nil {
+			if err := door.Arrive(t.Context(), "", "192.0.2.7", now); err != nil {
 				r.Fatalf("below the rate: %v", err)
 			}
 		}
@@ -193,7 +193,7 @@ func TestArrivalsAtOnceAreCountedOnceEach(t *testing.T) {
 	for i := range 3 * rate.Burst {
 		wg.Go(func() {
 			who := fmt.Sprintf("192.0.2.%d", i%2)
-			if c.door(names.PurposeJoin).Arrive(t.Context(), who, start) == nil {
+			if c.door(names.PurposeJoin).Arrive(t.Context(), "", who, start) == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				admitted[who]++
@@ -205,5 +205,31 @@ func TestArrivalsAtOnceAreCountedOnceEach(t *testing.T) {
 		if n != rate.Burst {
 			t.Errorf("%d of %s got in", n, who)
 		}
+	}
+}
+
+// TestSec_S68_AStrangerBehindAProxyUsesUpOnlyItsOwn: neither another address behind the same proxy pays for it, nor the
+// proxy's own address, nor the same address when it comes by itself or through another proxy.
+func TestSec_S68_AStrangerBehindAProxyUsesUpOnlyItsOwn(t *testing.T) {
+	c := newCounts()
+	door := c.door(names.PurposeJoin)
+	for i := range rate.Burst {
+		if err := door.Arrive(t.Context(), "prx_1", "192.0.2.7", start); err != nil {
+			t.Fatalf("arrival %d: %v", i, err)
+		}
+	}
+	if err := door.Arrive(t.Context(), "prx_1", "192.0.2.7", start); !fault.Is(err, fault.RateLimited) {
+		t.Errorf("one too many: %v", err)
+	}
+	for _, other := range [][2]string{{"prx_1", "192.0.2.8"}, {"", "203.0.113.1"}, {"", "192.0.2.7"}, {"prx_2", "192.0.2.7"}} {
+		if err := door.Arrive(t.Context(), other[0], other[1], start); err != nil {
+			t.Errorf("%v pays for another: %v", other, err)
+		}
+	}
+	if err := door.Arrive(t.Context(), "prx_1", "2001:db8::1", start); err != nil {
+		t.Error(err)
+	}
+	if _, ok := c.items["arrival#prx_1#2001:db8::/64|join"]; !ok {
+		t.Errorf("an IPv6 network behind a proxy is not one address: %v", slices.Sorted(maps.Keys(c.items)))
 	}
 }

@@ -48,7 +48,7 @@ func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {
 
 // dial returns a connection to the first proxy that answers.
 func (c ConnectConfig) dial(ctx context.Context) (*tls.Conn, error) {
-	config := clientTLS(names.ALPNConnect, c.Certificate, verifyProxy(c.Trust, c.Now, func(identity.Host) {}))
+	config := clientTLS([]string{names.ALPNConnect}, c.Certificate, verifyProxy(c.Trust, c.Now, func(identity.Host) {}))
 	var last error = fault.New(fault.Unreachable, "no proxy is known", "ask your administrator whether the cluster's proxies are running")
 	for _, addr := range c.Addrs {
 		conn, err := handshake(ctx, c.Dial, addr, config)

@@ -32,7 +32,7 @@ type DialConfig struct {
 func Dial(ctx context.Context, c DialConfig) (Session, identity.Host, error) {
 	var proxy identity.Host
 	verify := verifyProxy(c.Trust, c.Now, func(h identity.Host) { proxy = h })
-	conn, err := handshake(ctx, c.Dial, c.Addr, clientTLS(names.ALPNTunnel, c.Certificate, verify))
+	conn, err := handshake(ctx, c.Dial, c.Addr, clientTLS([]string{names.ALPNTunnel}, c.Certificate, verify))
 	if err != nil {
 		return nil, proxy, err
 	}
@@ -44,10 +44,25 @@ func Dial(ctx context.Context, c DialConfig) (Session, identity.Host, error) {
 	return s, proxy, nil
 }
 
-// DialAPI opens the agent's single way out: bytes that a proxy at addr hands on to the API of its cluster.
-// The outer TLS proves nothing and need not: whoever dials speaks TLS to the API inside and verifies that.
-func DialAPI(ctx context.Context, dial DialFunc, addr string) (net.Conn, error) {
-	return handshake(ctx, dial, addr, clientTLS(names.ALPNAPI, nil, func(tls.ConnectionState) error { return nil }))
+// DialAPI opens the agent's single way out: bytes that a proxy at addr hands on to the API of its cluster. With it comes
+// what the proxy says of where the call came from, to be shown to the API, which can tell whether it is true; "" if the
+// proxy says nothing. The outer TLS proves nothing and need not: whoever dials speaks TLS to the API inside and verifies that.
+func DialAPI(ctx context.Context, dial DialFunc, addr string) (c net.Conn, voucher string, err error) {
+	protocols := []string{names.ALPNAPI, names.ALPNAPI1}
+	conn, err := handshake(ctx, dial, addr, clientTLS(protocols, nil, func(tls.ConnectionState) error { return nil }))
+	if err != nil {
+		return nil, "", err
+	}
+	if conn.ConnectionState().NegotiatedProtocol == names.ALPNAPI1 {
+		return conn, "", nil
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
+	defer stop()
+	if voucher, err = readVoucher(conn); err != nil {
+		_ = conn.Close()
+		return nil, "", fault.Newf(fault.Unreachable, "try again; if it keeps happening, look at the proxy's log", "proxy %s does not lead to the API", addr).Because(err)
+	}
+	return conn, voucher, nil
 }
 
 func verifyProxy(trust document.Trust, now func() time.Time, report asProxy) func(tls.ConnectionState) error {

@@ -37,7 +37,7 @@ func Inner(ctx context.Context, conn net.Conn, c InnerConfig) (*tls.Conn, error)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	inner := tls.Client(conn, clientTLS(names.ALPNTarget, c.Certificate, c.verify))
+	inner := tls.Client(conn, clientTLS([]string{names.ALPNTarget}, c.Certificate, c.verify))
 	err := inner.HandshakeContext(ctx)
 	if err == nil {
 		err = frame.Write(inner, &frame.Use{Use: c.Use, TraceId: c.TraceID})

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"crypto/tls"
 	"errors"
+	"slices"
 
 	"github.com/stile-dev/stile/pkg/identity"
 )
@@ -26,17 +27,17 @@ func ServerTLS(certificate func() *tls.Certificate, protocols ...string) *tls.Co
 	}
 }
 
-// clientTLS speaks one protocol with one certificate; verify judges the other side's chain in place of
+// clientTLS speaks one of some protocols, the first that the other side has, with one certificate; verify judges the other side's chain in place of
 // names and roots, which a cluster's certificates don't have.
-func clientTLS(protocol string, certificate *tls.Certificate, verify func(tls.ConnectionState) error) *tls.Config {
+func clientTLS(protocols []string, certificate *tls.Certificate, verify func(tls.ConnectionState) error) *tls.Config {
 	config := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{protocol},
+		NextProtos:             protocols,
 		SessionTicketsDisabled: true,
 		InsecureSkipVerify:     true, // verify does it
 		VerifyConnection: func(s tls.ConnectionState) error {
-			if s.NegotiatedProtocol != protocol {
-				return errors.New("the other side does not speak " + protocol)
+			if !slices.Contains(protocols, s.NegotiatedProtocol) {
+				return errors.New("the other side does not speak " + protocols[0])
 			}
 			return verify(s)
 		},

@@ -71,7 +71,7 @@ func Read(lookup func(string) (string, bool)) (Config, error) {
 	return c, f
 }
 
-// APIHost returns the one place that stile-api/1 leads to, host:port.
+// APIHost returns the one place that stile-api/2 leads to, host:port.
 func (c Config) APIHost() string {
 	u, err := url.Parse(c.API)
 	if err != nil {

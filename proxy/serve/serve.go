@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -78,7 +79,7 @@ func (p *proxy) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the AWS configuration: %w", err)
 	}
-	api, err := client.New(client.Config{URL: p.config.API})
+	api, err := client.New(client.Config{URL: p.config.API, HTTP: &http.Client{Transport: own{p, http.DefaultTransport}}})
 	if err != nil {
 		return err
 	}
@@ -137,10 +138,11 @@ func (p *proxy) newEdge() *edge.Edge {
 	connects := connect.New(connect.Config{
 		Documents: p.holder, Routes: p.routes, Proxy: p.host, Record: p.events.Record, Limited: p.events.Limited, Log: p.log,
 	})
+	exit := passthrough.New(passthrough.Config{Addr: p.config.APIHost(), Vouch: p.vouch, Log: p.log})
 	return edge.New(edge.Config{
-		TLS: tunnel.ServerTLS(p.certificate, names.ALPNTunnel, names.ALPNConnect, names.ALPNAPI),
+		TLS: tunnel.ServerTLS(p.certificate, names.ALPNTunnel, names.ALPNConnect, names.ALPNAPI, names.ALPNAPI1),
 		Handlers: map[string]edge.Handler{
-			names.ALPNTunnel: p.links.Serve, names.ALPNConnect: connects.Serve, names.ALPNAPI: passthrough.New(p.config.APIHost(), p.log).Serve,
+			names.ALPNTunnel: p.links.Serve, names.ALPNConnect: connects.Serve, names.ALPNAPI: exit.Serve, names.ALPNAPI1: exit.Serve,
 		},
 		Proxied: p.config.Proxied, Log: p.log,
 	})
@@ -163,7 +165,7 @@ func (p *proxy) host() identity.Host {
 func (p *proxy) id() string { return p.host().ID }
 
 func (p *proxy) lease() presence.Lease {
-	return presence.Lease{Proxy: p.id(), Addr: p.config.PublicAddr, Started: p.started}
+	return presence.Lease{Proxy: p.id(), Addr: p.config.PublicAddr, Started: p.started, Key: p.vouchKey()}
 }
 
 // tunnels returns what presence says about the routes: each agent once.

@@ -14,7 +14,7 @@ var rowOf = map[string]int{}
 func init() {
 	for row, list := range []string{
 		"names fault",
-		"wire frame identity resource policy certs document audit signature strict proof ration",
+		"wire frame identity resource policy certs document audit signature strict proof ration vouch",
 		"issue front inventory admin document/publication",
 		"table store kms sts answer invoke trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner",
 		"app",

@@ -14,7 +14,7 @@ import (
 // Operations are the operations of tag join.
 func Operations(f *front.Joins) map[string]api.Handler {
 	call := func(c api.Call) front.Call {
-		return front.Call{RequestID: c.RequestID, SourceIP: c.SourceIP, Now: c.Now}
+		return front.Call{RequestID: c.RequestID, SourceIP: c.SourceIP, Via: c.Via, Now: c.Now}
 	}
 	return map[string]api.Handler{
 		"joinChallenge": api.JSON(func(ctx context.Context, c api.Call, r wire.ChallengeRequest) (any, error) {
