@@ -42,14 +42,9 @@ type link struct {
 	mu         sync.Mutex
 	registered bool
 	remove     func() // from the routes
-	held       identity.Versions
-	batch      uint64
-	waiting    bool              // for an acknowledgement of batch
-	offered    identity.Versions // in force when batch was made
-	sent       identity.Version  // of the revocations in batch
-	whole      bool              // the agent could make nothing of a change of the list: it gets the whole one
-	pushing    bool              // a goroutine is at work
-	again      bool              // it should look once more
+	progress   progress
+	pushing    bool // a goroutine is at work
+	again      bool // it should look once more
 	told       *frame.Proxies
 	away       bool // it has been told to go
 	writing    sync.WaitGroup
@@ -126,7 +121,7 @@ func (n *link) register(ctx context.Context, r *frame.Register, c *edge.Conn) er
 	}
 	remove := n.links.config.Routes.Add(&route.Tunnel{Agent: n.agent, Session: n.targets, Since: n.links.config.Now()})
 	n.mu.Lock()
-	n.registered, n.held, n.remove = true, versions(r.GetHeld()), remove
+	n.registered, n.progress.held, n.remove = true, versions(r.GetHeld()), remove
 	n.mu.Unlock()
 	n.writing.Go(func() { n.accept(ctx) })
 	n.log.InfoContext(ctx, "Tunnel registered", "source", n.source.String(), "software", clip(r.GetSoftware()))
@@ -199,14 +194,14 @@ func (n *link) send() error {
 // documents sends what is newer than what the agent holds, one batch at a time.
 func (n *link) documents() error {
 	n.mu.Lock()
-	held, waiting := n.held, n.waiting
+	held, waiting := n.progress.held, n.progress.waiting
 	n.mu.Unlock()
 	if waiting {
 		return nil // the acknowledgement kicks again
 	}
 	n.links.note()
 	offered := n.links.config.Documents.State().Versions()
-	newer, revocations := n.newer(held)
+	newer, sent := n.newer(held)
 	if len(newer) == 0 {
 		return nil
 	}
@@ -215,9 +210,7 @@ func (n *link) documents() error {
 		return fmt.Errorf("encoding documents: %w", err)
 	}
 	n.mu.Lock()
-	n.batch++
-	n.waiting, n.sent, n.offered = true, revocations, offered
-	batch := n.batch
+	batch := n.progress.begin(sent, offered)
 	n.mu.Unlock()
 	for _, c := range frame.Cut(batch, b) {
 		if err := n.control.Send(&frame.Control{Body: &frame.Control_Chunk{Chunk: c}}); err != nil {
@@ -227,9 +220,9 @@ func (n *link) documents() error {
 	return nil
 }
 
-// newer returns the documents whose versions are above those held, and the version of the revocations among them. Agents
+// newer returns the documents whose versions are above those held, and these versions. Agents
 // judge users alone, so of the lists of what was revoked they get that one: what changed in it since theirs.
-func (n *link) newer(held identity.Versions) (newer []document.Signed, revocations identity.Version) {
+func (n *link) newer(held identity.Versions) (newer []document.Signed, sent identity.Versions) {
 	have := map[document.Kind]identity.Version{
 		document.KindTrust: held.Trust, document.KindPolicy: held.Policy, document.KindRevocations: held.Revocations,
 	}
@@ -240,19 +233,24 @@ func (n *link) newer(held identity.Versions) (newer []document.Signed, revocatio
 		if json.Unmarshal(s.Body, &body) == nil && !have[s.Kind].Less(body.Version) {
 			continue
 		}
-		if s.Kind == document.KindRevocations {
-			revocations = body.Version
-			s.Lists = map[string]revoked.Records{revoked.Users: n.users(held.Revocations, revocations, s.Lists[revoked.Users])}
+		switch s.Kind {
+		case document.KindTrust:
+			sent.Trust = body.Version
+		case document.KindPolicy:
+			sent.Policy = body.Version
+		case document.KindRevocations:
+			sent.Revocations = body.Version
+			s.Lists = map[string]revoked.Records{revoked.Users: n.users(held.Revocations, body.Version, s.Lists[revoked.Users])}
 		}
 		newer = append(newer, s)
 	}
-	return newer, revocations
+	return newer, sent
 }
 
 // users returns what leads from the list of users that an agent holds to another: the change, or else the whole list.
 func (n *link) users(held, to identity.Version, whole revoked.Records) revoked.Records {
 	n.mu.Lock()
-	insist := n.whole
+	insist := n.progress.whole
 	n.mu.Unlock()
 	change, known := n.links.trail.Since(held, to)
 	if insist || !known {
@@ -261,20 +259,14 @@ func (n *link) users(held, to identity.Version, whole revoked.Records) revoked.R
 	return change
 }
 
-// acknowledged notes what the agent holds. One that refused what was sent isn't sent the same for ever: the next
-// change of documents tries again, or the one that came while the acknowledgement was on its way. Only when a change of the list of users was not enough, it gets the whole one.
+// acknowledged notes what the agent holds, and sends it what it still lacks if that can help. One that refused what was sent
+// isn't sent the same for ever: the next change of documents tries again.
 func (n *link) acknowledged(h *frame.Held) {
 	newest := n.links.config.Documents.State().Versions()
 	n.mu.Lock()
-	current, held := h.GetBatch() == n.batch, versions(h.GetVersions())
-	progress := n.held != held || n.offered != newest
-	if current {
-		n.waiting, n.held = false, held
-		lacks := held.Revocations.Less(n.sent)
-		progress, n.whole = progress || lacks && !n.whole, lacks
-	}
+	more := n.progress.acknowledge(h.GetBatch(), versions(h.GetVersions()), newest)
 	n.mu.Unlock()
-	if current && progress {
+	if more {
 		n.kick()
 	}
 }

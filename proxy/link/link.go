@@ -228,7 +228,7 @@ func (l *Links) Agents() map[string]identity.Versions {
 	out := map[string]identity.Versions{}
 	for _, n := range l.all() {
 		n.mu.Lock()
-		out[n.agent.ID] = n.held
+		out[n.agent.ID] = n.progress.held
 		n.mu.Unlock()
 	}
 	return out
