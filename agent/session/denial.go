@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/ration"
 )
 
@@ -19,55 +20,57 @@ const (
 	countEvery = 5 * time.Minute
 )
 
-// others stands for the users who aren't counted apart. No user has this name.
+// others stands for the users who aren't counted apart. No user has this uid.
 const others = ""
 
 // denials keeps users who are refused again and again from filling the journal, in which the sessions of others need
 // room, and counts what it leaves out.
 type denials struct {
-	ration *ration.Ration[string] // by user, as proven by a certificate
+	ration *ration.Ration[string] // by uid: what a user is called is the user's choice at some mappings
 
 	mu     sync.Mutex
-	left   map[string]*count // out of the journal, by user
+	left   map[string]*count // out of the journal, by uid
 	timer  *time.Timer       // nil when nothing is to be counted
 	closed bool
 }
 
 type count struct {
+	name  string // of the user, when counting began
 	since time.Time
 	n     int
 }
 
 // deny records the denial of a user, or counts it. It reports whether there is an event.
-func (r *Register) deny(user string, e audit.Event) bool {
-	if _, ok := r.denied.ration.Take(user, time.Now()); ok {
+func (r *Register) deny(user identity.User, e audit.Event) bool {
+	if _, ok := r.denied.ration.Take(user.UID, time.Now()); ok {
 		err := r.config.Journal.Note(fit(e, denialSize))
 		if err == nil {
 			return true
 		}
-		r.config.Log.Warn("Denial not recorded, only counted", "user", user, "error", err)
+		r.config.Log.Warn("Denial not recorded, only counted", "user", user.Name, "uid", user.UID, "error", err)
 	}
 	r.leaveOut(user)
 	return false
 }
 
 // leaveOut counts a denial that isn't recorded.
-func (r *Register) leaveOut(user string) {
+func (r *Register) leaveOut(user identity.User) {
 	d := &r.denied
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		r.config.Log.Warn("Denial neither recorded nor counted, as the agent is stopping", "user", user)
+		r.config.Log.Warn("Denial neither recorded nor counted, as the agent is stopping", "user", user.Name, "uid", user.UID)
 		return
 	}
-	c := d.left[user]
+	uid := user.UID
+	c := d.left[uid]
 	if c == nil && len(d.left) >= maxUsers {
-		user = others
+		uid = others
 		c = d.left[others]
 	}
 	if c == nil {
-		c = &count{since: r.config.Gate.Now()}
-		d.left[user] = c
+		c = &count{name: user.Name, since: r.config.Gate.Now()}
+		d.left[uid] = c
 	}
 	c.n++
 	if d.timer == nil {
@@ -84,12 +87,12 @@ func (r *Register) count() {
 	if d.closed {
 		return
 	}
-	for name, c := range d.left {
-		if err := r.config.Journal.Note(r.counted(name, *c)); err != nil {
-			r.config.Log.Warn("Number of unrecorded denials not recorded yet", "user", name, "denials", c.n, "error", err)
+	for uid, c := range d.left {
+		if err := r.config.Journal.Note(r.counted(uid, *c)); err != nil {
+			r.config.Log.Warn("Number of unrecorded denials not recorded yet", "uid", uid, "denials", c.n, "error", err)
 			continue
 		}
-		delete(d.left, name)
+		delete(d.left, uid)
 	}
 	if len(d.left) > 0 {
 		d.timer = time.AfterFunc(countEvery, r.count)
@@ -97,15 +100,18 @@ func (r *Register) count() {
 }
 
 // counted is the event that says how many denials of a user weren't recorded.
-func (r *Register) counted(name string, c count) audit.Event {
+func (r *Register) counted(uid string, c count) audit.Event {
 	e := audit.New(audit.SessionDenialsCounted, r.config.Entropy, r.config.Gate.Now())
 	whom := "other users"
 	e.Actor = "agent/" + r.config.Host().ID
-	if name != others {
-		whom, e.Actor = "user "+name, "user/"+name
+	if uid != others {
+		whom, e.Actor = "user "+c.name, "user/"+c.name
 	}
 	e.Outcome, e.Reason = audit.Denied, fmt.Sprintf("%d refusals of %s were not written one by one", c.n, whom)
 	e.Data = map[string]string{"denials": strconv.Itoa(c.n), "since": c.since.UTC().Format(time.RFC3339)}
+	if uid != others {
+		e.Data["uid"] = uid
+	}
 	return e
 }
 
@@ -118,8 +124,8 @@ func (r *Register) Close() {
 		d.timer.Stop()
 	}
 	d.closed = true
-	for name, c := range d.left {
-		r.record(r.counted(name, *c))
+	for uid, c := range d.left {
+		r.record(r.counted(uid, *c))
 	}
 	clear(d.left)
 }

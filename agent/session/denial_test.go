@@ -16,7 +16,7 @@ import (
 func deny(t *testing.T, w *world, user string) (recorded bool) {
 	t.Helper()
 	q := ada(nil)
-	q.User.Name = user
+	q.User.Name, q.User.UID = user, "usr_"+user
 	f := w.Refuse(q, fault.New(fault.Denied, "access denied: no role", "ask"))
 	if f.DecisionID == "" {
 		return false
@@ -108,6 +108,30 @@ func TestSec_S65_DenialsOfManyUsersCostBoundedMemoryAndAreCounted(t *testing.T) 
 			t.Error("a new register records nothing")
 		}
 	})
+}
+
+// TestSec_S65_AnotherNameIsNoOtherUser: a mapping names people by what they choose, such as the name of a role session. One
+// who goes by many names has one ration; and one who goes by another's name doesn't use up the other's.
+func TestSec_S65_AnotherNameIsNoOtherUser(t *testing.T) {
+	w := newWorld()
+	refuse := func(name, uid string) bool {
+		q := ada(nil)
+		q.User.Name, q.User.UID = name, uid
+		return w.Refuse(q, fault.New(fault.Denied, "access denied: no role", "ask")).DecisionID != ""
+	}
+	for i := range 100 {
+		if recorded := refuse(fmt.Sprintf("name-%d", i), "usr_1"); recorded != (i < 10) {
+			t.Fatalf("denial %d: recorded %v", i, recorded)
+		}
+	}
+	if !refuse("name-0", "usr_2") {
+		t.Error("somebody else of the same name pays for it")
+	}
+	w.Close()
+	counted := w.of(audit.SessionDenialsCounted)
+	if len(counted) != 1 || counted[0].Data["denials"] != "90" || counted[0].Data["uid"] != "usr_1" || counted[0].Actor != "user/name-10" {
+		t.Errorf("%+v", counted)
+	}
 }
 
 // TestSec_S65_WhatFindsNoRoomIsCountedUntilItDoes: the journal takes no denial, and later not even their number.

@@ -142,7 +142,7 @@ func (r *Register) Refuse(q Request, cause error) *fault.Fault {
 	e.DecisionID, e.Outcome, e.Reason = f.DecisionID, audit.Denied, f.Message
 	describe(&e, r.config.Host(), q.User, policy.Decision{})
 	details(&e, cause)
-	if !r.deny(q.User.Name, e) {
+	if !r.deny(q.User, e) {
 		f.DecisionID = "" // there is no event by that name
 		return f.Because(cause)
 	}

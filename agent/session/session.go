@@ -213,7 +213,7 @@ func (s *Session) Deny(cause error) *fault.Fault {
 	f := *fault.From(cause)
 	e := r.event(audit.SessionDenied, s.access.request)
 	e.SessionID, e.Outcome, e.Reason, e.DecisionID = s.id, audit.Denied, f.Message, f.DecisionID
-	if !r.deny(s.access.request.User.Name, e) {
+	if !r.deny(s.access.request.User, e) {
 		f.DecisionID = "" // there is no event by that name
 	}
 	return f.Because(cause)

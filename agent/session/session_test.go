@@ -151,7 +151,7 @@ func newWorld() *world {
 func ada(cut func(*fault.Fault)) session.Request {
 	return session.Request{
 		User: identity.User{
-			Name: "ada", Roles: []string{"dba"}, Traits: map[string][]string{"team": {"db"}}, Certificate: "crt_1",
+			Name: "ada", UID: "usr_ada", Roles: []string{"dba"}, Traits: map[string][]string{"team": {"db"}}, Certificate: "crt_1",
 			Versions: identity.Versions{Policy: identity.Version{Epoch: 1, Counter: 7}},
 		},
 		Expires: time.Now().Add(time.Hour), Hint: session.Hint{Target: identity.Target{Kind: "db", Name: host.ID}},

@@ -87,5 +87,5 @@ const (
 	denialUsers = 256
 )
 
-// NewDenials makes a ration of the events that say that a user was denied something, by user.
+// NewDenials makes a ration of the events that say that a user was denied something, by uid, which nobody can choose.
 func NewDenials() *Ration[string] { return New[string](denialEvery, denialBurst, denialUsers) }
