@@ -36,6 +36,8 @@ type published struct {
 	away      error
 	looks     int
 	fetched   int
+	log       said
+	torn      bool // the lists are not those that the document names
 }
 
 func (p *published) set(c *tunneltest.Cluster) {
@@ -77,7 +79,18 @@ func (p *published) Revocations(context.Context) (document.Signed, error) {
 }
 
 func (p *published) Lists(_ context.Context, _ head.Lacking, s document.Signed) (document.Signed, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.torn {
+		s.Lists = nil
+	}
 	return s, nil // a cluster's document comes with its lists
+}
+
+func (p *published) tear(torn bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.torn = torn
 }
 
 // following runs a head feed in a bubble of time for the length of do.
@@ -90,7 +103,7 @@ func following(t *testing.T, do func(t *testing.T, c *tunneltest.Cluster, p *pub
 		var refused []error
 		changed := 0
 		h := &feed.Head{
-			Store: p, Documents: holder, Log: quiet, Changed: func() { changed++ }, Refused: func(err error) { refused = append(refused, err) },
+			Store: p, Documents: holder, Log: slog.New(slog.NewTextHandler(&p.log, nil)), Changed: func() { changed++ }, Refused: func(err error) { refused = append(refused, err) },
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan struct{})

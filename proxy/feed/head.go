@@ -53,24 +53,28 @@ func (h *Head) Run(ctx context.Context) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	away := false
+	away, lists := complaint{}, complaint{after: lackFor}
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		err := h.look(ctx)
-		switch {
-		case ctx.Err() != nil:
+		lacking, err := h.look(ctx)
+		if ctx.Err() != nil {
 			return
-		case err != nil && !away:
-			h.Log.WarnContext(ctx, "Head not read; continuing with the documents held", "error", err)
-		case err == nil && away:
+		}
+		now := time.Now()
+		switch wrong, well := away.note(err, now); {
+		case wrong:
+			h.Log.WarnContext(ctx, "Head not read; continuing with the documents held", "error", err, "since", away.since)
+		case well:
 			h.Log.InfoContext(ctx, "Head read again")
 		}
-		away = err != nil
-		if away {
+		if err == nil || lacking != nil { // else it isn't known
+			h.complain(ctx, &lists, lacking, now)
+		}
+		if err != nil || lists.persists(now) {
 			pause(ctx, 3*every) // once a second: questions don't help a service that is down
 		}
 	}
@@ -79,36 +83,52 @@ func (h *Head) Run(ctx context.Context) {
 // lookLimit bounds one look, so that a hanging call doesn't stop the feed.
 const lookLimit = 5 * time.Second
 
-// look fetches what is newer than what is held.
-func (h *Head) look(ctx context.Context) error {
+// complain says that a list is missing, or no longer is.
+func (h *Head) complain(ctx context.Context, lists *complaint, lacking error, now time.Time) {
+	switch wrong, well := lists.note(lacking, now); {
+	case wrong:
+		h.Log.WarnContext(ctx, "A list of revocations is missing in the document store, or is not the one that the document names; continuing with the revocations held",
+			"error", lacking, "since", lists.since)
+	case well:
+		h.Log.InfoContext(ctx, "Lists of revocations are complete again")
+	}
+}
+
+// lackFor is how long a list may be missing before that is a complaint: one that was written after its document was read
+// is there at the next look, which reads both.
+const lackFor = 5 * time.Second
+
+// look fetches what is newer than what is held. It returns apart that the revocations lack one of their lists.
+func (h *Head) look(ctx context.Context) (lacking, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	newest, err := h.Store.Glance(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	want, held := newest.Versions(), h.Documents.Versions()
 	if !held.Trust.Less(want.Trust) && !held.Policy.Less(want.Policy) && !held.Revocations.Less(want.Revocations) {
-		return h.older(want, held)
+		return nil, h.older(want, held)
 	}
 	var refusals error
 	for _, fetch := range []func(context.Context, head.Head, identity.Versions) ([]document.Signed, error){h.trust, h.policy, h.revocations} {
 		documents, err := fetch(ctx, newest, held)
 		if err != nil {
-			return errors.Join(refusals, err)
+			return nil, errors.Join(refusals, err)
 		}
-		refusals = errors.Join(refusals, h.Documents.Accept(documents...))
+		if err = h.Documents.Accept(documents...); errors.Is(err, document.ErrLists) {
+			lacking = err
+		} else {
+			refusals = errors.Join(refusals, err)
+		}
 	}
 	if h.Documents.Versions() != held {
 		h.Changed()
 	}
-	if errors.Is(refusals, document.ErrLists) {
-		return nil // a list was written after the document was read: the next look reads both
-	}
 	if refusals != nil {
 		h.Refused(refusals)
 	}
-	return refusals
+	return lacking, refusals
 }
 
 func (h *Head) trust(ctx context.Context, newest head.Head, held identity.Versions) ([]document.Signed, error) {

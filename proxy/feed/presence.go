@@ -46,7 +46,6 @@ type Presence struct {
 	dirty [presence.Shards]bool
 	wake  chan struct{}
 	once  sync.Once
-	away  bool
 }
 
 func (p *Presence) init() {
@@ -110,8 +109,18 @@ func (p *Presence) Run(ctx context.Context) {
 func (p *Presence) lease(ctx context.Context) {
 	tick := time.NewTicker(presence.LeaseEvery)
 	defer tick.Stop()
+	var away complaint
 	for {
-		p.renew(ctx)
+		err := p.renew(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		switch wrong, well := away.note(err, p.Now()); {
+		case wrong:
+			p.Log.WarnContext(ctx, "Lease not renewed", "error", err, "since", away.since)
+		case well:
+			p.Log.InfoContext(ctx, "Lease renewed again")
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -120,23 +129,21 @@ func (p *Presence) lease(ctx context.Context) {
 	}
 }
 
-func (p *Presence) renew(ctx context.Context) {
+func (p *Presence) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
 	l := p.Lease()
 	l.Expires = p.Now().Add(presence.LeaseFor)
-	err := p.Table.PutLease(ctx, l)
-	if err == nil {
-		var live []presence.Lease
-		if live, err = p.Table.Leases(ctx, p.Now()); err == nil {
-			slices.SortFunc(live, func(a, b presence.Lease) int { return cmp.Compare(a.Proxy, b.Proxy) })
-			p.Proxies(live)
-		}
+	if err := p.Table.PutLease(ctx, l); err != nil {
+		return err
 	}
-	if err != nil && !p.away && ctx.Err() == nil {
-		p.Log.WarnContext(ctx, "Lease not renewed", "error", err)
+	live, err := p.Table.Leases(ctx, p.Now())
+	if err != nil {
+		return err
 	}
-	p.away = err != nil
+	slices.SortFunc(live, func(a, b presence.Lease) int { return cmp.Compare(a.Proxy, b.Proxy) })
+	p.Proxies(live)
+	return nil
 }
 
 // write writes the dirty shards and reports whether all are written.
