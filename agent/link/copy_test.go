@@ -35,14 +35,14 @@ func TestSec_S66_TwoAgentsOfOneStateDirectoryAreTurnedAway(t *testing.T) {
 	l.stop()
 	restarted, _ := l.again()
 	until(t, "the one that was started again", func() bool { return restarted.Up() == 1 })
-	if f := restarted.Refusal(); f != nil {
+	if f, _ := restarted.Refusal(); f != nil {
 		t.Errorf("refused: %v", f)
 	}
 	copied, _ := l.again()
 	for _, one := range []*link.Links{restarted, copied} {
 		until(t, "both to be turned away", func() bool {
-			f := one.Refusal()
-			return one.Up() == 0 && f != nil && f.Code == fault.Quarantined && f.Hint != ""
+			f, next := one.Refusal()
+			return one.Up() == 0 && f != nil && f.Code == fault.Quarantined && f.Hint != "" && !next.IsZero()
 		})
 	}
 	if n := len(l.proxies[0].routes.All()); n != 0 {

@@ -88,6 +88,7 @@ type Links struct {
 	wake    chan struct{}
 	listed  chan struct{} // a proxy told of others: don't wait any longer
 	refusal *fault.Fault  // why the last attempt failed, nil once there is a tunnel
+	next    time.Time     // when the next attempt is
 }
 
 // New makes links; Run opens them.
@@ -106,14 +107,14 @@ func New(c Config) *Links {
 	return l
 }
 
-// Refusal says why a tunnel is missing, nil when none is.
-func (l *Links) Refusal() *fault.Fault {
+// Refusal says why a tunnel is missing, nil when none is, and when the next proxy is tried.
+func (l *Links) Refusal() (f *fault.Fault, next time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.up() >= l.wanted {
-		return nil
+		return nil, time.Time{}
 	}
-	return l.refusal
+	return l.refusal, l.next
 }
 
 // Up is how many tunnels are registered with proxies that stay.
@@ -178,8 +179,10 @@ func (l *Links) Run(ctx context.Context) {
 			return
 		}
 		var most time.Duration
-		wait, most = l.failed(ctx, err, wait)
-		if l.pause(ctx, mathrand.N(wait)) {
+		wait, most = l.failed(err, wait)
+		in := mathrand.N(wait)
+		l.refused(ctx, err, in)
+		if l.pause(ctx, in) {
 			wait = backoffFirst
 			continue
 		}
@@ -187,18 +190,27 @@ func (l *Links) Run(ctx context.Context) {
 	}
 }
 
-// failed logs an attempt, the same reason once, and says how long to wait now and at most.
-func (l *Links) failed(ctx context.Context, err error, wait time.Duration) (now, most time.Duration) {
+// refused keeps why an attempt was in vain, and when the next one is. It logs the same reason once.
+func (l *Links) refused(ctx context.Context, err error, in time.Duration) {
+	if errors.Is(err, errHeld) {
+		return
+	}
+	f := fault.From(err)
+	l.mu.Lock()
+	seen := l.refusal != nil && l.refusal.Message == f.Message
+	l.refusal, l.next = f, time.Now().Add(in)
+	l.mu.Unlock()
+	if !seen {
+		l.config.Log.WarnContext(ctx, "No tunnel; trying the next proxy address that is known, or the same one if there is no other",
+			"reason", f.Message, "hint", f.Hint, "retry_in", in.Round(100*time.Millisecond).String(), "cause", f.Unwrap())
+	}
+}
+
+// failed says how long to wait after an attempt in vain, now and at most.
+func (l *Links) failed(err error, wait time.Duration) (now, most time.Duration) {
 	f := fault.From(err)
 	if errors.Is(err, errHeld) {
 		return min(wait, seekMost), seekMost
-	}
-	l.mu.Lock()
-	seen := l.refusal != nil && l.refusal.Message == f.Message
-	l.refusal = f
-	l.mu.Unlock()
-	if !seen {
-		l.config.Log.WarnContext(ctx, "No tunnel", "reason", f.Message, "hint", f.Hint, "cause", f.Unwrap())
 	}
 	if f.Code == fault.Denied || f.RetryAfter >= denied {
 		return denied, denied

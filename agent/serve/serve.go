@@ -294,16 +294,3 @@ func (a *agent) stamp() spool.Stamp {
 	h := a.host()
 	return spool.Stamp{Cluster: h.Cluster, Source: "agent/" + h.ID}
 }
-
-func (a *agent) status() status.Status {
-	s := status.Status{Tunnels: a.links.Up(), Users: a.sessions.Users(), Versions: a.shelf.Versions(), Stale: a.fresh.stale(), Software: a.options.Software, Warnings: warnings(os.Geteuid())}
-	if c := a.keeper.Current(); c != nil {
-		s.ID, s.Targets, s.Expires = c.Host.ID, c.Host.Targets, &c.Until
-	}
-	for _, f := range []*fault.Fault{a.links.Refusal(), a.keeper.Refusal()} {
-		if f != nil {
-			s.Refusals = append(s.Refusals, status.Refusal{Code: string(f.Code), Reason: f.Message, Hint: f.Hint})
-		}
-	}
-	return s
-}

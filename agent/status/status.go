@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -36,6 +37,9 @@ type Refusal struct {
 	Code   string `json:"code"`
 	Reason string `json:"reason"`
 	Hint   string `json:"hint,omitempty"`
+
+	Next    string    `json:"next"`     // what the agent does by itself
+	RetryAt time.Time `json:"retry_at"` // and when, or earlier if a proxy tells it of others
 }
 
 const (
@@ -116,6 +120,10 @@ func Ask(ctx context.Context, dir string) (Status, error) {
 }
 
 func silent(dir string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fault.Newf(fault.Denied, "run: sudo stile-agent status --state "+dir,
+			"the agent in %s answers only root and the user it runs as, and you are neither", dir).Because(err)
+	}
 	return fault.Newf(fault.Unreachable, "start it with stile-agent run, or name its state directory with --state",
 		"no agent is answering in %s", dir).Because(err)
 }

@@ -2,9 +2,11 @@ package status_test
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,4 +83,17 @@ func TestASocketThatWasLeftIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	serve(t, dir, func() status.Status { return status.Status{ID: "agt_2"} })()
+}
+
+// Whoever may not look into the state directory can't know whether an agent runs there, and is told how to ask.
+func TestWhoMayNotAskIsToldSo(t *testing.T) {
+	for name, err := range map[string]error{
+		"a directory of root's": &os.PathError{Op: "open", Path: "/var/lib/stile-agent", Err: syscall.EACCES},
+		"a socket of root's":    &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)},
+	} {
+		f := fault.From(status.Silent("/var/lib/stile-agent", err))
+		if f.Code != fault.Denied || f.Hint != "run: sudo stile-agent status --state /var/lib/stile-agent" || strings.Contains(f.Message, "no agent") {
+			t.Errorf("%s: %s, %s (%s)", name, f.Code, f.Message, f.Hint)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -241,8 +242,18 @@ func TestAFailedRenewalLeavesTheCredentialInForce(t *testing.T) {
 		if r.Current() != first || !r.Live() || len(a.asked()) < 3 {
 			t.Errorf("after failures: %d attempts", len(a.asked()))
 		}
-		if f := r.Refusal(); f == nil || f.Message != "throttled" {
-			t.Errorf("refused for %v", f)
+		f, next := r.Refusal()
+		if in := time.Until(next); f == nil || f.Message != "throttled" || in < 0 || in > 2*time.Minute || !strings.HasPrefix(r.Next(), "renew again") {
+			t.Errorf("refused for %v, and next in %s: %s", f, in, r.Next())
+		}
+		before := len(a.asked())
+		pass(time.Until(next) - time.Millisecond)
+		if n := len(a.asked()); n != before {
+			t.Errorf("it came %d times before it said it would", n-before)
+		}
+		pass(2 * time.Millisecond)
+		if n := len(a.asked()); n == before {
+			t.Error("it did not come when it said it would")
 		}
 		a.mu.Lock()
 		a.refusal = nil
@@ -251,7 +262,7 @@ func TestAFailedRenewalLeavesTheCredentialInForce(t *testing.T) {
 		if r.Current() == first {
 			t.Error("not renewed once the API was back")
 		}
-		if f := r.Refusal(); f != nil {
+		if f, _ := r.Refusal(); f != nil {
 			t.Errorf("refused for %v, and renewed", f)
 		}
 		cancel()

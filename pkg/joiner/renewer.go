@@ -41,7 +41,13 @@ type Config struct {
 type Renewer struct {
 	config  Config
 	current atomic.Pointer[Credential]
-	refusal atomic.Pointer[fault.Fault]
+	refusal atomic.Pointer[refusal]
+}
+
+// refusal is why an attempt failed, and when the next one is.
+type refusal struct {
+	why  *fault.Fault
+	next time.Time
 }
 
 // NewRenewer returns a renewer; a stored credential that the documents held verify is in force
@@ -79,8 +85,24 @@ func NewRenewer(c Config) (*Renewer, error) {
 // Current returns the credential, which may have expired; nil before the first join.
 func (r *Renewer) Current() *Credential { return r.current.Load() }
 
-// Refusal says why the last attempt to join or to renew failed, nil when it didn't.
-func (r *Renewer) Refusal() *fault.Fault { return r.refusal.Load() }
+// Refusal says why the last attempt to join or to renew failed, nil when it didn't, and when the next one is.
+func (r *Renewer) Refusal() (f *fault.Fault, next time.Time) {
+	if last := r.refusal.Load(); last != nil {
+		return last.why, last.next
+	}
+	return nil, time.Time{}
+}
+
+// Next says what the next attempt is: to join, or to renew, with what is true until then.
+func (r *Renewer) Next() string {
+	switch {
+	case r.Current() == nil:
+		return "join again"
+	case r.Live():
+		return "renew again; the certificate in force is good until it expires"
+	}
+	return "renew the expired certificate again"
+}
 
 // Live reports whether there is a credential that has not expired.
 func (r *Renewer) Live() bool {
@@ -110,16 +132,18 @@ func (r *Renewer) Run(ctx context.Context) {
 			return
 		}
 		f := fault.From(err)
-		r.refusal.Store(f)
-		if said != f.Message {
-			said = f.Message
-			r.config.Log.WarnContext(ctx, "No new credential", "code", string(f.Code), "reason", f.Message, "hint", f.Hint, "error", err, "cause", f.Unwrap())
-		}
 		most := retryMost
 		if f.Code == fault.Denied || f.Code == fault.Quarantined || f.Code == fault.Conflict {
 			wait, most = retryDenied, retryDenied
 		}
-		pause(ctx, max(f.RetryAfter, retryFirst/2)+rand.N(wait))
+		in := max(f.RetryAfter, retryFirst/2) + rand.N(wait)
+		r.refusal.Store(&refusal{f, r.config.Now().Add(in)})
+		if said != f.Message {
+			said = f.Message
+			r.config.Log.WarnContext(ctx, "No new credential", "code", string(f.Code), "reason", f.Message, "hint", f.Hint,
+				"next", r.Next(), "retry_in", in.Round(100*time.Millisecond).String(), "error", err, "cause", f.Unwrap())
+		}
+		pause(ctx, in)
 		wait = min(2*wait, most)
 	}
 }
