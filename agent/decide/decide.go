@@ -47,6 +47,9 @@ func New(c Config) *Decider {
 // Now is this machine's time, no earlier than what the documents say.
 func (d *Decider) Now() time.Time { return d.config.Documents.State().Now(d.config.Clock()) }
 
+// Unseen is since when it isn't known whether certificates that had expired were revoked; zero when it is.
+func (d *Decider) Unseen() time.Time { return d.config.Documents.State().Unseen }
+
 // Admit decides whether a user, whose certificate was verified, may use a target: documents new enough, no lock, and
 // roles that allow it. A refusal is a [Denial] with a decision id.
 func (d *Decider) Admit(ctx context.Context, user identity.User, target identity.Target, use policy.Use) (policy.Decision, error) {

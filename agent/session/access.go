@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
@@ -82,6 +83,10 @@ func (a *Access) recheck() {
 	d, err := gate.Again(q.User, q.Hint.Target, q.Use, "")
 	if err == nil && !d.Options.OutliveCertificate && !gate.Now().Before(q.Expires) {
 		err = fault.New(fault.Expired, "the certificate expired", "log in again with: stile login --iam")
+	}
+	if err == nil && !q.Expires.After(gate.Unseen()) {
+		err = fault.Newf(fault.Expired, "log in again with: stile login --iam",
+			"the certificate expired, and whether it was revoked is not known here: nothing had been heard from the control plane for more than %d hours", document.SurelyKept/time.Hour)
 	}
 	if err != nil {
 		a.end(fault.From(err))

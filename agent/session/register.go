@@ -45,6 +45,8 @@ type Gate interface {
 	Again(u identity.User, t identity.Target, use policy.Use, session string) (policy.Decision, error)
 	// Now is this machine's time, corrected by the documents.
 	Now() time.Time
+	// Unseen is a time: whether a certificate that had expired by then was revoked isn't known. Zero is none.
+	Unseen() time.Time
 }
 
 // Journal keeps audit events until they are delivered. The sequence, source and cluster are its to fill.

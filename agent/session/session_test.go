@@ -32,6 +32,7 @@ type world struct {
 	broken   error
 	scarce   bool
 	crowded  error // of what is no session's
+	unseen   time.Time
 	cages    []*cage
 	uncaged  error
 }
@@ -94,6 +95,8 @@ func (w *world) Again(_ identity.User, _ identity.Target, _ policy.Use, id strin
 }
 
 func (w *world) Now() time.Time { return time.Now() }
+
+func (w *world) Unseen() time.Time { w.mu.Lock(); defer w.mu.Unlock(); return w.unseen }
 
 func (w *world) Room() error { w.mu.Lock(); defer w.mu.Unlock(); return w.full }
 

@@ -19,6 +19,9 @@ import (
 // being issued while the change was written.
 const slack = time.Hour
 
+// Agents rely on it: what is kept for less than this may come and end unseen by one that heard nothing for so long.
+const _ = uint64(certs.MaxUserLife - document.SurelyKept)
+
 // revoke has what was issued to somebody or something before the change end with it. The group is what may be revoked
 // as a whole when too much is revoked one by one.
 func (d *Desk) revoke(c Caller, set *policy.Set, change *Change, ref, group identity.Ref) {

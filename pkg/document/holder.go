@@ -11,6 +11,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Holder keeps the newest accepted document of each kind. It is safe for concurrent use; what it hands out
@@ -33,9 +34,17 @@ type State struct {
 	Policy      Policy
 	Revocations Revocations
 
+	// Unseen is when revocations were issued that were taken so long after those before them that one may have come and
+	// ended in between. Whether a certificate that had expired by then was revoked isn't known. Zero: there was no such gap.
+	Unseen time.Time
+
 	roles *policy.Set            // Policy's, compiled once
 	lists map[string]revoked.Set // those that are kept, as Revocations names them
 }
+
+// SurelyKept is how long every revocation of a user is kept: as long as any certificate lives. It is kept an hour longer,
+// for clocks that differ.
+const SurelyKept = resource.MaxSessionTTL
 
 // NewHolder makes a holder. Cluster is the id that every document must name; "" takes that of the first
 // trust document. Pin is the [KeyID] of the root to start from; "" trusts the first trust document that is
@@ -173,6 +182,9 @@ func (h *Holder) acceptRevocations(s Signed) error {
 		return fmt.Errorf("accepting the revocations document: %w", err)
 	}
 	s.Lists = nil
+	if last := h.state.Revocations.IssuedAt; !last.IsZero() && r.IssuedAt.Sub(last) > SurelyKept {
+		h.state.Unseen = r.IssuedAt
+	}
 	h.state.Revocations, h.state.lists, h.held[KindRevocations] = r, lists, s
 	return nil
 }
