@@ -37,6 +37,9 @@ func TestSecurityCasesAndTheirTestsAgree(t *testing.T) {
 			out.WriteString(line)
 			continue
 		}
+		if rows[m[1]] {
+			t.Errorf("docs/security.md -> %s: it has two rows", m[1])
+		}
 		rows[m[1]] = true
 		if len(tests[m[1]]) == 0 {
 			t.Errorf("docs/security.md -> %s: no test of this case", m[1])
