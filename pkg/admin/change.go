@@ -52,7 +52,7 @@ func (d *Desk) create(ctx context.Context, input int64, c Caller, r resource.Res
 	if r.Metadata.Revision != 0 {
 		return Outcome{}, fault.Newf(fault.Conflict, "remove the revision to create it", "there is no %s %s of revision %d", k.Name, r.Metadata.Name, r.Metadata.Revision)
 	}
-	if err := room(c, r); err != nil {
+	if err := d.room(ctx, c, nil, r); err != nil {
 		return Outcome{}, err
 	}
 	if err := d.judge(ctx, c, set, nil, &r); err != nil {
@@ -99,7 +99,7 @@ func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Res
 	if r.Metadata.Revision != 0 && r.Metadata.Revision != was.Metadata.Revision {
 		return Outcome{}, moved(r)
 	}
-	if err := room(c, r); err != nil {
+	if err := d.room(ctx, c, &was, r); err != nil {
 		return Outcome{}, err
 	}
 	if err := d.judge(ctx, c, set, &was, &r); err != nil {

@@ -34,6 +34,9 @@ var (
 type Store interface {
 	Get(ctx context.Context, kind, name string) (r resource.Resource, found bool, err error)
 	List(ctx context.Context, kind string) ([]resource.Resource, error)
+	// Roles and Mappings return all that are stored, those that can't be read as well.
+	Roles(context.Context) ([]resource.Role, error)
+	Mappings(context.Context) ([]resource.Mapping, error)
 	// Page returns those after a name, sorted by name and at most limit, or all with a limit of 0; more says whether others
 	// may follow.
 	Page(ctx context.Context, kind, after string, limit int) (all []resource.Resource, more bool, err error)

@@ -1,15 +1,11 @@
 package admin
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/certs"
-	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/revoked"
-	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -34,30 +30,6 @@ func (d *Desk) revoke(c Caller, set *policy.Set, change *Change, ref, group iden
 	o.Reserve = set.May(subject(c), change.Resource.Kind, "delete", "/").Allowed
 	change.Revoke = &o
 	change.Event.Data["revoked"] = ref.Target + " " + ref.Value
-}
-
-// maxRoles is how large the policy in force and an added role may be together, in bytes. The rest is for what is
-// being written at the same time: if it were too much, no role could be published any more.
-const maxRoles = document.MaxPolicy * 15 / 16
-
-// room refuses a role for which the policy has no room.
-func room(c Caller, r resource.Resource) error {
-	if _, ok := r.Role(); !ok {
-		return nil
-	}
-	held, err := json.Marshal(c.State.Policy)
-	if err != nil {
-		return fmt.Errorf("measuring the policy: %w", err)
-	}
-	more, err := r.SpecJSON()
-	if err != nil {
-		return err
-	}
-	if len(held)+len(more) > maxRoles {
-		return fault.Newf(fault.TooLarge, "delete roles that are not needed, or shorten them: stile get roles",
-			"all roles together take %d KiB, and there is no room for %d more; %d KiB are allowed", len(held)>>10, len(more)>>10, maxRoles>>10)
-	}
-	return nil
 }
 
 // holders returns whose certificates have what a mapping or a record gives, and the group that they belong to; false when

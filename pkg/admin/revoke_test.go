@@ -8,7 +8,6 @@ import (
 
 	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/certs"
-	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -131,28 +130,6 @@ func TestARecordForAnotherMappingRevokesUnderTheFormer(t *testing.T) {
 	}
 	if got := o.changes[0].Revoke; got == nil || got.Ref != identity.Record(bob.Spec.(*resource.UserSpec).Mapping, "bob") {
 		t.Errorf("%+v", got)
-	}
-}
-
-func TestARoleForWhichThePolicyHasNoRoomIsRefusedAndOthersAreNot(t *testing.T) {
-	o := newOffice(t)
-	role := func(name string, bytes int) resource.Role {
-		return resource.Role{Metadata: resource.Metadata{Name: name, Scope: "/"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{strings.Repeat("x", bytes)}}}}
-	}
-	o.Cluster.Publish(role("large", document.MaxPolicy*15/16-50<<10))
-	more := role("more", 60<<10)
-	for _, verb := range []string{"create", "update"} {
-		o.keep(dev)
-		wantFault(t, o.verb(t.Context(), verb, o.as(t, "editor"), fresh(of("role", "dev", "/", &more.Spec))), fault.TooLarge, "no room")
-	}
-	if len(o.changes) != 0 {
-		t.Errorf("%d changes", len(o.changes))
-	}
-	if err := o.verb(t.Context(), "update", o.as(t, "editor"), dev); err != nil {
-		t.Errorf("a small one: %v", err)
-	}
-	if err := o.verb(t.Context(), "create", o.as(t, "editor"), fresh(bob)); err != nil {
-		t.Errorf("a user: %v", err)
 	}
 }
 

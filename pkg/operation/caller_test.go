@@ -131,6 +131,23 @@ func (s *shelf) List(_ context.Context, kind string) (all []resource.Resource, _
 	return all, nil
 }
 
+func (s *shelf) Roles(ctx context.Context) (roles []resource.Role, _ error) {
+	all, err := s.List(ctx, "role")
+	for _, r := range all {
+		role, _ := r.Role()
+		roles = append(roles, role)
+	}
+	return roles, err
+}
+
+func (s *shelf) Mappings(ctx context.Context) (mappings []resource.Mapping, _ error) {
+	all, err := s.List(ctx, "iam_mapping")
+	for _, r := range all {
+		mappings = append(mappings, resource.Mapping{Metadata: r.Metadata, Spec: *r.Spec.(*resource.MappingSpec)})
+	}
+	return mappings, err
+}
+
 func (s *shelf) Page(ctx context.Context, kind, after string, limit int) (page []resource.Resource, more bool, _ error) {
 	all, _ := s.List(ctx, kind)
 	slices.SortFunc(all, func(a, b resource.Resource) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })

@@ -89,13 +89,12 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 // Too many roles would stop the publication of roles: the last one is refused where it is written.
 func TestARoleForWhichThePolicyHasNoRoomIsRefused(t *testing.T) {
 	s := newSite(t)
-	many := make([]resource.Role, 129)
-	for i := range many {
-		many[i] = resource.Role{Metadata: resource.Metadata{Name: fmt.Sprintf("large-%d", i), Scope: "/"}, Spec: resource.RoleSpec{
-			Allow: resource.RoleBlock{NodeLabels: resource.Labels{"env": slices.Repeat([]string{strings.Repeat("x", 250)}, 240)}},
+	for i := range 126 {
+		r := resource.Resource{Kind: "role", Metadata: resource.Metadata{Name: fmt.Sprintf("large-%d", i), Scope: "/"}, Spec: &resource.RoleSpec{
+			Allow: resource.RoleBlock{NodeLabels: resource.Labels{"env": slices.Repeat([]string{strings.Repeat("x", 250)}, 245)}},
 		}}
+		s.store.resources["role/"+r.Metadata.Name] = r
 	}
-	s.Publish(many...)
 	admin := s.user("ada", "editor")
 	const path = "/v1/admin/resources/role/dev"
 	large := `{"kind":"role","metadata":{"name":"dev"},"spec":{"allow":{"node_labels":{"env":["` + strings.Repeat(strings.Repeat("x", 250)+`","`, 230) + `x"]}}}}`
