@@ -230,7 +230,7 @@ func TestSec_S62_ATokenAdmitsSoManyAgentsAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	refusedAs(t, join("few-2"), fault.Denied)
-	if err := join("few-2"); err == nil || !strings.Contains(err.Error(), "allows 1 agents of one AWS role at once") {
+	if err := join("few-2"); err == nil || !strings.Contains(err.Error(), "allows 1 agent of one AWS role at once") {
 		t.Errorf("a second one: %v", err)
 	}
 	boss.must(t, "rm", "node/few-1")

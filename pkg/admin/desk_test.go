@@ -334,6 +334,12 @@ func TestAListShowsOnlyWhatItsReaderMayListAndNothingIsNoDenial(t *testing.T) {
 			t.Errorf("behind %q: %+v, then behind %q: %v", after, page, next, err)
 		}
 	}
+	for _, role := range []string{"editor", "team"} { // who may list some scope's, of which there are none
+		all, _, err := o.desk.List(t.Context(), o.as(t, role), "node", "", 0)
+		if err != nil || all == nil || len(all) != 0 || len(o.recorded) != 0 {
+			t.Errorf("%s: of nothing: %v, %v, %d denials", role, all, err, len(o.recorded))
+		}
+	}
 	if all, _, err := o.desk.List(t.Context(), o.as(t, "editor"), "user", "", 0); err != nil || all == nil || len(all) != 0 {
 		t.Errorf("of nothing: %v, %v", all, err)
 	}

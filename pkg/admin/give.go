@@ -56,7 +56,7 @@ func (t *turn) deny(ctx context.Context, d policy.Decision, what string) error {
 	case t.was != nil:
 		verb = "update"
 	}
-	return t.desk.denied(ctx, t.c, *r, "ask an administrator of what it would give",
+	return t.desk.denied(ctx, t.c, *r, "ask somebody to make this change who has the right that is missing, such as an administrator of /",
 		t.c.User.Name+" may not "+verb+" "+r.Kind+" "+t.name+": "+what+d.Reason)
 }
 

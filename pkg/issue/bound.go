@@ -1,8 +1,11 @@
 package issue
 
 import (
+	"fmt"
+
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // bounds says within which bounds an agent needs a place: that of its token, and that of its AWS role where the token allows
@@ -23,10 +26,22 @@ func (a *arrival) bounds() []Bound {
 
 // full refuses an agent for which there is no place.
 func (a *arrival) full(b Bound) error {
-	if spec := a.token.Spec; b != a.bounds()[0] {
+	spec := a.token.Spec
+	if b != a.bounds()[0] {
 		return fault.Newf(fault.Denied, "remove nodes that are gone with stile rm node/NAME, or ask an administrator to raise the token's max_nodes_per_identity",
-			"join token %s allows %d agents of one AWS role at once, and the role %s has as many", a.token.Metadata.Name, spec.MostPerIdentity(), a.caller.Role)
+			"join token %s allows %s of one AWS role at once, and the role %s has no place left", a.token.Metadata.Name, agents(spec.MostPerIdentity()), a.caller.Role)
+	}
+	if spec.Method == resource.MethodToken { // which nobody can change
+		return fault.Newf(fault.Denied, "ask an administrator to create another token (stile rm token/"+a.token.Metadata.Name+" would take down the agents of this one), and to run stile rm node/NAME first if the name to join under is taken",
+			"join token %s allows %s at once, and no place is left", a.token.Metadata.Name, agents(b.Most))
 	}
 	return fault.Newf(fault.Denied, "remove nodes that are gone with stile rm node/NAME, or ask an administrator to raise the token's max_nodes",
-		"join token %s allows %d agents at once, and there are as many", a.token.Metadata.Name, b.Most)
+		"join token %s allows %s at once, and no place is left", a.token.Metadata.Name, agents(b.Most))
+}
+
+func agents(n int) string {
+	if n == 1 {
+		return "1 agent"
+	}
+	return fmt.Sprintf("%d agents", n)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,9 +46,9 @@ func TestSec_S62_ATokenAdmitsSoManyAgentsAndNoMore(t *testing.T) {
 	first := &machine{}
 	m.join(t, first, keyNode, named(1))
 	m.join(t, &machine{}, keyNode, named(2))
-	m.refused(t, &machine{}, keyNode, fault.Denied, "join token nodes allows 2 agents of one AWS role at once, and the role demo-node has as many", named(3))
+	m.refused(t, &machine{}, keyNode, fault.Denied, "join token nodes allows 2 agents of one AWS role at once, and the role demo-node has no place left", named(3))
 	m.join(t, &machine{}, keyOther, named(3))
-	m.refused(t, &machine{}, keyOther, fault.Denied, "join token nodes allows 3 agents at once, and there are as many", named(4))
+	m.refused(t, &machine{}, keyOther, fault.Denied, "join token nodes allows 3 agents at once, and no place is left", named(4))
 	if len(m.store.targets) != 3 {
 		t.Errorf("names %v", m.store.targets)
 	}
@@ -58,7 +59,21 @@ func TestSec_S62_ATokenAdmitsSoManyAgentsAndNoMore(t *testing.T) {
 	m.store.places = map[string]map[string]time.Time{"nodes#": {"agt_other": m.Now.Add(time.Hour)}}
 	m.Now = m.Now.Add(25 * time.Hour)
 	m.Publish()
-	m.refused(t, first, keyNode, fault.Denied, "allows 1 agents at once", named(1))
+	m.refused(t, first, keyNode, fault.Denied, "allows 1 agent at once", named(1))
+}
+
+// Nobody can change a token that has a secret, and deleting it takes down the agents that it has.
+func TestWhereASecretHasNoPlaceLeftAnotherTokenIsAdvised(t *testing.T) {
+	m := newMachines(t)
+	m.store.secrets[resource.HashSecret(secret())] = 2
+	m.join(t, &machine{}, "", bySecret)
+	_, err := m.hosts.Issue(t.Context(), m.ask(t, &machine{}, "", func(r *proof.HostRequest) { bySecret(r); r.Join.Targets = []string{"node/web-2"} }))
+	wantFault(t, err, fault.Denied, "join token secret allows 1 agent at once")
+	for _, says := range []string{"create another token", "stile rm token/secret would take down", "stile rm node/NAME"} {
+		if hint := fault.From(err).Hint; !strings.Contains(hint, says) {
+			t.Errorf("the hint doesn't say %q: %s", says, hint)
+		}
+	}
 }
 
 // Places follow from the token; what an agent asks for has no part in it.

@@ -229,6 +229,27 @@ func TestMay(t *testing.T) {
 	}
 }
 
+func TestMaySomewhere(t *testing.T) {
+	set := roles(t, map[string]string{
+		"pay":    `/payments|{allow: {rules: [{resources: [token], verbs: [list]}]}}`,
+		"never":  `{deny: {rules: [{resources: [token], verbs: [list]}]}}`,
+		"notpay": `/payments|{deny: {rules: [{resources: [token], verbs: [list]}]}}`,
+		"below":  `/payments/eu|{deny: {rules: [{resources: [token], verbs: [list]}]}}`,
+		"all":    `{allow: {rules: [{resources: [token], verbs: [list]}]}}`,
+	})
+	for held, want := range map[string]bool{
+		"": false, "access": false, "nobody": false, "pay": true, "pay,never": false, "pay,notpay": false, "pay,below": true, "all,notpay": true,
+	} {
+		sub := policy.Subject{Roles: strings.Split(held, ",")}
+		if got := set.MaySomewhere(sub, "token", "list"); got != want {
+			t.Errorf("%q: %v", held, got)
+		}
+		if set.MaySomewhere(sub, "token", "read") || set.MaySomewhere(sub, "role", "list") {
+			t.Errorf("%q: more than it says", held)
+		}
+	}
+}
+
 func TestTTLIsTheShortest(t *testing.T) {
 	set := roles(t, map[string]string{"short": `{options: {max_session_ttl: 1h}}`, "long": `{options: {max_session_ttl: 10h}}`, "none": `{}`})
 	for _, c := range []struct {

@@ -16,6 +16,14 @@ func (s *Set) May(sub Subject, kind, verb, scope string) Decision {
 	return d
 }
 
+// MaySomewhere reports whether [Set.May] allows it at some scope.
+func (s *Set) MaySomewhere(sub Subject, kind, verb string) bool {
+	return slices.ContainsFunc(sub.held(nil), func(h held) bool {
+		r := s.roles[h.name]
+		return r != nil && s.May(sub, kind, verb, r.scope).Allowed
+	})
+}
+
 func (r *role) may(kind, verb, scope string) Step {
 	step := Step{Role: r.name, Effect: Silent, Value: verb + " " + kind}
 	switch {
