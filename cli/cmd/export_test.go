@@ -3,9 +3,23 @@ package cmd
 import (
 	"context"
 
+	"github.com/spf13/cobra"
+
 	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/client"
 )
+
+// ParseSSH reads the arguments of ssh.
+func ParseSSH(args ...string) (login, node string, err error) {
+	c := &cobra.Command{}
+	read := sshFlags(c)
+	if err := c.ParseFlags(args); err != nil {
+		return "", "", err
+	}
+	o, err := read()
+	login, node = split(c.Flags().Arg(0), o.user)
+	return login, node, err
+}
 
 // Lookup is what ssh asks of an API that the test serves.
 type Lookup struct {

@@ -22,6 +22,17 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
+// selfSigned is a certificate for a key, in DER.
+func selfSigned(t *testing.T, key *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
 // lookup is a login at an API that answers with list, and the API itself.
 func lookup(t *testing.T, list wire.TargetList) (cmd.Lookup, *httptest.Server) {
 	t.Helper()
@@ -35,12 +46,7 @@ func lookup(t *testing.T, list wire.TargetList) (cmd.Lookup, *httptest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cl, err := client.New(client.Config{URL: s.URL, HTTP: s.Client(), Key: key, Certificate: der})
+	cl, err := client.New(client.Config{URL: s.URL, HTTP: s.Client(), Key: key, Certificate: selfSigned(t, key)})
 	if err != nil {
 		t.Fatal(err)
 	}

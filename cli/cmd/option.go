@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -25,6 +27,9 @@ type option func(o *options, value string) string
 // that is silently dropped, such as a port forwarding, is worse than none.
 var known = map[string]option{
 	"User": func(o *options, v string) string {
+		if v == "" {
+			return "takes a login"
+		}
 		o.user = v
 		return ""
 	},
@@ -62,6 +67,46 @@ var known = map[string]option{
 		}
 		return ""
 	},
+}
+
+// optionFlag is a flag that adds to the options, so that the first of two counts, whichever way they are written.
+type optionFlag struct {
+	list   *[]string
+	before string // of its value
+}
+
+// Set implements pflag.Value.
+func (f optionFlag) Set(v string) error {
+	*f.list = append(*f.list, f.before+v)
+	return nil
+}
+
+// String implements pflag.Value.
+func (f optionFlag) String() string { return "" }
+
+// Type implements pflag.Value.
+func (f optionFlag) Type() string { return "string" }
+
+// sshFlags adds the flags of ssh and returns a function that reads them.
+func sshFlags(c *cobra.Command) func() (options, error) {
+	var tty int
+	var noTTY bool
+	var opts []string
+	c.Flags().SetInterspersed(false)
+	c.Flags().CountVarP(&tty, "tty", "t", "give the command a terminal; repeat it (-tt) to do so even without a local one")
+	c.Flags().BoolVarP(&noTTY, "no-tty", "T", false, "don't give the command a terminal")
+	c.Flags().VarP(optionFlag{&opts, ""}, "option", "o", "an OpenSSH option, such as ConnectTimeout=5")
+	c.Flags().VarP(optionFlag{&opts, "User="}, "login", "l", "the login on the node")
+	return func() (options, error) {
+		o, err := parseOptions(opts)
+		if tty > 0 {
+			o.tty = tty
+		}
+		if noTTY {
+			o.tty = -1
+		}
+		return o, err
+	}
 }
 
 func optionNames() []string {

@@ -16,34 +16,23 @@ import (
 )
 
 func (a *app) ssh() *cobra.Command {
-	var tty int
-	var noTTY bool
-	var opts []string
 	c := &cobra.Command{
 		Use:   "ssh [LOGIN@]NODE [-- COMMAND...]",
 		Short: "Open a shell on a node, or run a command there",
 		Long: "Open a shell on a node, or run a command there. The exit status is the command's; 255 when the session itself failed.\n" +
 			"LOGIN defaults to the only one that you may use there, or else to your local user name.\n" +
+			"A login given with -l or -o User counts before LOGIN, as with OpenSSH.\n" +
 			"-o takes these OpenSSH options: " + strings.Join(optionNames(), ", ") + ".",
 		Example: "  stile ssh web-1\n  stile ssh ubuntu@web-1 -- uptime\n  tar c . | stile ssh web-1 -- tar x -C /tmp",
 		Args:    atLeast(1, "stile ssh [LOGIN@]NODE [-- COMMAND...]"),
 
 		ValidArgsFunction: a.completeNodes,
 	}
-	c.Flags().SetInterspersed(false)
-	c.Flags().CountVarP(&tty, "tty", "t", "give the command a terminal; repeat it (-tt) to do so even without a local one")
-	c.Flags().BoolVarP(&noTTY, "no-tty", "T", false, "don't give the command a terminal")
-	c.Flags().StringArrayVarP(&opts, "option", "o", nil, "an OpenSSH option, such as ConnectTimeout=5")
+	read := sshFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		o, err := parseOptions(opts)
+		o, err := read()
 		if err != nil {
 			return err
-		}
-		if tty > 0 {
-			o.tty = tty
-		}
-		if noTTY {
-			o.tty = -1
 		}
 		if o.tty == 1 && !shell.IsTerminal(a.In) {
 			a.warn("there is no local terminal, so the command gets none; use -tt to force one")
@@ -68,6 +57,9 @@ func (a *app) runSSH(ctx context.Context, target, command string, o options) err
 	s, err := a.session()
 	if err != nil {
 		return err
+	}
+	if len(s.credential.Logins) == 0 {
+		return loginless(s.credential.Roles)
 	}
 	if login == "" {
 		if login, err = a.defaultLogin(ctx, s, node); err != nil {
@@ -103,12 +95,21 @@ func (a *app) runSSH(ctx context.Context, target, command string, o options) err
 	return silence(err)
 }
 
-// split divides LOGIN@NODE at the last @, since a login may contain one.
-func split(target, user string) (login, node string) {
-	if i := strings.LastIndexByte(target, '@'); i >= 0 {
-		return target[:i], target[i+1:]
+// loginless says why there is no SSH certificate: it would name the logins.
+func loginless(roles []string) error {
+	held := "you have no role"
+	if len(roles) > 0 {
+		held = "none of your roles (" + strings.Join(roles, ", ") + ") gives you one"
 	}
-	return user, target
+	return fault.Newf(fault.Denied, "ask an administrator for a role with logins and node_labels, or for the trait that its logins are made from; then log in again: stile login --iam",
+		"you may use no login on any node: %s", held)
+}
+
+// split divides LOGIN@NODE at the last @, since a login may contain one. As with OpenSSH, a login given by an option counts
+// before that one.
+func split(target, user string) (login, node string) {
+	i := strings.LastIndexByte(target, '@')
+	return cmp.Or(user, target[:max(i, 0)]), target[i+1:]
 }
 
 // wantsTTY follows OpenSSH: a shell gets a terminal when there is one here, a command when asked for with -t.
