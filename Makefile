@@ -95,8 +95,8 @@ functions:
 	@$(GOBUILD) -tags lambda.norpc -o bin/functions/ $(addprefix ./functions/,$(FUNCTIONS))
 
 clean: down ## stop everything, and remove what was built and the local state
-	@if [ -e "$$STILE_STATE" ] && ! [ -f "$$STILE_STATE/run/ports.json" ]; then \
-		echo "$$STILE_STATE has no run/ports.json, so it is no state directory: remove it yourself, or correct STILE_STATE" >&2; exit 1; fi
+	@if [ -e "$$STILE_STATE" ] && ! [ -f "$$STILE_STATE/run/lock" ]; then \
+		echo "$$STILE_STATE has no run/lock, so it is no state directory: remove it yourself, or correct STILE_STATE" >&2; exit 1; fi
 	rm -rf bin .cache/integration "$$STILE_STATE"
 
 need:

@@ -84,13 +84,15 @@ func (p place) build(s scale) (string, error) {
 // those of tasks by name.
 type ports struct {
 	path  string
+	kept  bool           // the file has them
 	AWS   int            `json:"aws"`
 	API   int            `json:"api"`
 	Proxy int            `json:"proxy"`
 	Tasks map[string]int `json:"tasks"`
 }
 
-// loadPorts reads the remembered ports, or chooses them: the fixed ones, or free ones if auto is set.
+// loadPorts reads the remembered ports, or chooses them: the fixed ones, or free ones if auto is set. Those are remembered by
+// save, once it is known that they can be had.
 func (p place) loadPorts(auto bool) (*ports, error) {
 	o, err := p.readPorts()
 	if err != nil || o.AWS != 0 {
@@ -104,7 +106,7 @@ func (p place) loadPorts(auto bool) (*ports, error) {
 			}
 		}
 	}
-	return o, o.save()
+	return o, nil
 }
 
 // readPorts returns the remembered ports, or zeros if nothing was started yet.
@@ -120,6 +122,7 @@ func (p place) readPorts() (*ports, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading ports: %w", err)
 	}
+	o.kept = true
 	return o, nil
 }
 
@@ -167,6 +170,7 @@ func (o *ports) save() error {
 	if err != nil {
 		return fmt.Errorf("remembering ports: %w", err)
 	}
+	o.kept = true
 	return nil
 }
 
@@ -174,12 +178,17 @@ func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.It
 
 func (o *ports) endpoint() string { return "http://" + loopback(o.AWS) }
 
-// check says which of the given ports another program has, and what to do.
+// check says which of the given ports another program has, and what to run. What a state directory holds names its ports, so
+// they stay as they are there.
 func (o *ports) check(wanted ...int) error {
 	for _, port := range wanted {
 		l, err := net.Listen("tcp", loopback(port))
 		if err != nil {
-			return fmt.Errorf("port %d is in use by another program: end it (ss -ltnp 'sport = :%d' names it), or take free ports: STILE_PORTS=auto make up with another STILE_STATE", port, port)
+			other := "STILE_PORTS=auto make up"
+			if o.kept {
+				other = "STILE_PORTS=auto STILE_STATE=.stile-2 make up && . .stile-2/env"
+			}
+			return fmt.Errorf("port %d is in use by another program: end it (ss -ltnp 'sport = :%d' names it), or take free ports: %s", port, port, other)
 		}
 		_ = l.Close()
 	}

@@ -56,6 +56,9 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 	if err != nil {
 		return err
 	}
+	if err := o.save(); err != nil {
+		return err
+	}
 	counts, err := p.loadScale()
 	if err != nil {
 		return err

@@ -128,6 +128,9 @@ func (u *upping) serve(ctx context.Context) (fresh bool, err error) {
 	if err := u.checkPorts(); err != nil {
 		return false, err
 	}
+	if err := u.ports.save(); err != nil {
+		return false, err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return false, fmt.Errorf("finding this program: %w", err)

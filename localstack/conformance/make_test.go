@@ -59,7 +59,7 @@ func TestMakeCleanRemovesTheStateDirectoryAndNothingElse(t *testing.T) {
 		_, err := os.Stat(filepath.Join(dir, path))
 		return err == nil
 	}
-	file("my state/run/ports.json")
+	file("my state/run/lock")
 	file("my/thesis")
 	file("state/poem")
 	file("home/run/other")
