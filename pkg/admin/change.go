@@ -96,8 +96,8 @@ func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Res
 			return Outcome{}, fault.New(fault.BadInput, "a token that has a secret can't be changed, and neither can any token's method", "delete the token and create it again")
 		}
 	}
-	if r.Metadata.Revision != 0 && r.Metadata.Revision != was.Metadata.Revision {
-		return Outcome{}, moved(r)
+	if err := placed(was, r); err != nil {
+		return Outcome{}, err
 	}
 	if err := d.room(ctx, c, &was, r); err != nil {
 		return Outcome{}, err
@@ -111,6 +111,20 @@ func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Res
 		d.revoke(c, set, &change, who, group)
 	}
 	return d.commit(ctx, change, "", moved(r))
+}
+
+// placed refuses a resource that isn't as it was read, or that its writer may not know to be in another scope.
+func placed(was, now resource.Resource) error {
+	switch {
+	case now.Metadata.Revision == was.Metadata.Revision:
+		return nil
+	case now.Metadata.Revision != 0:
+		return moved(now)
+	case now.Metadata.Scope != was.Metadata.Scope:
+		return fault.Newf(fault.Conflict, "choose another name; or move it, by writing the revision that stile get "+now.Kind+"/"+now.Metadata.Name+" shows into its metadata",
+			"%s %s exists at scope %s, and replacing it would move it to %s", now.Kind, now.Metadata.Name, was.Metadata.Scope, now.Metadata.Scope)
+	}
+	return nil
 }
 
 // Delete removes a resource and returns what it was. For a target it frees the name, and what else its agent

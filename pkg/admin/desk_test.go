@@ -320,6 +320,25 @@ func TestAResourceCanNotBeMovedToAScopeThatTheCallerHasNoRuleFor(t *testing.T) {
 	}
 }
 
+// A file that is meant for another scope, where somebody happens to have used the name, moves nothing by accident.
+func TestOnlyAWriterWhoSaysTheRevisionMovesAResource(t *testing.T) {
+	o := newOffice(t)
+	o.keep(of("role", "dev", "/team", &resource.RoleSpec{}))
+	to := of("role", "dev", "/team/b", &resource.RoleSpec{})
+	_, err := o.desk.Update(t.Context(), o.as(t, "team"), fresh(to))
+	f := wantFault(t, err, fault.Conflict, "role dev exists at scope /team, and replacing it would move it to /team/b")
+	if !strings.Contains(f.Hint, "stile get role/dev") || len(o.changes) != 0 {
+		t.Errorf("hint %q, %d changes", f.Hint, len(o.changes))
+	}
+	if _, err := o.desk.Update(t.Context(), o.as(t, "team"), fresh(of("role", "dev", "/team", &resource.RoleSpec{}))); err != nil {
+		t.Errorf("where it is: %v", err)
+	}
+	o.keep(of("role", "dev", "/team", &resource.RoleSpec{}))
+	if _, err := o.desk.Update(t.Context(), o.as(t, "team"), to); err != nil || o.resources["role/dev"].Metadata.Scope != "/team/b" {
+		t.Errorf("by its revision: %v, %+v", err, o.resources["role/dev"].Metadata)
+	}
+}
+
 func TestAListShowsOnlyWhatItsReaderMayListAndNothingIsNoDenial(t *testing.T) {
 	o := newOffice(t)
 	o.keep(of("role", "below", "/team/a", &resource.RoleSpec{}), dev)
