@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,7 +33,7 @@ func (a *app) create() *cobra.Command {
 		Args:    exactly(0, "stile create -f FILE"),
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "the file, or - for the standard input")
-	c.Flags().BoolVar(&replace, "replace", false, "replace resources that exist; one that states a revision, only if it is still current")
+	c.Flags().BoolVar(&replace, "replace", false, "replace resources that exist; one that states a revision, only if it is still current; built-in ones may be in the file as they are")
 	format := formatFlag(c, output.Table, output.Formats...)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		f, err := format()
@@ -40,18 +41,33 @@ func (a *app) create() *cobra.Command {
 			return err
 		}
 		list, err := a.read(file)
+		if err == nil {
+			err = creatable(list, replace)
+		}
 		if err != nil {
-			return err
+			return fmt.Errorf("reading %s: %w", file, err)
 		}
 		s, err := a.session()
 		if err != nil {
 			return err
 		}
+		if err := unaltered(c.Context(), s, list); err != nil {
+			return silence(err)
+		}
 		made := []wire.Created{}
-		for _, r := range list {
-			created, err := write(c.Context(), s, r, replace)
+		for _, e := range list {
+			if e.builtin() {
+				if f == output.Table {
+					err = a.say(e.Kind, e.Metadata.Name, "unchanged, it is built in")
+				}
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			created, err := write(c.Context(), s, e.wire, replace)
 			if err != nil {
-				return silence(a.partly(made, r, err))
+				return silence(a.partly(made, e.wire, e.Locate(err)))
 			}
 			made = append(made, created)
 			if f == output.Table {
@@ -69,7 +85,7 @@ func (a *app) create() *cobra.Command {
 }
 
 // read decodes a file of resources as strictly as the API does, with line and column of what is wrong.
-func (a *app) read(file string) ([]wire.Resource, error) {
+func (a *app) read(file string) ([]entry, error) {
 	var text []byte
 	var err error
 	switch file {
@@ -88,34 +104,67 @@ func (a *app) read(file string) ([]wire.Resource, error) {
 	}
 	decoded, err := resource.DecodeAll(text)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", file, err)
+		return nil, err
 	}
-	if err := creatable(decoded); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", file, err)
-	}
-	list := make([]wire.Resource, len(decoded))
+	list := make([]entry, len(decoded))
 	for i, r := range decoded {
-		if list[i], err = toWire(r); err != nil {
+		list[i].Written = r
+		if list[i].wire, err = toWire(r.Resource); err != nil {
 			return nil, err
 		}
 	}
 	return list, nil
 }
 
+// entry is a resource of the file, and as the API takes it.
+type entry struct {
+	resource.Written
+	wire wire.Resource
+}
+
+func (e entry) name() string { return e.Kind + "/" + e.Metadata.Name }
+
+func (e entry) builtin() bool {
+	k, _ := resource.KindOf(e.Kind)
+	return k.Reserved(e.Metadata.Name)
+}
+
+const fixed = "it is built in and can't be changed; create your own under another name"
+
 // creatable refuses what could only fail halfway: two resources of one name, and names that are built in.
-func creatable(list []resource.Resource) error {
+func creatable(list []entry, replace bool) error {
 	var faults []fault.Field
 	seen := map[string]bool{}
-	for _, r := range list {
-		k, _ := resource.KindOf(r.Kind)
-		name := r.Kind + "/" + r.Metadata.Name
+	for _, e := range list {
+		name := e.name()
 		switch {
-		case k.Reserved(r.Metadata.Name):
-			faults = append(faults, fault.Field{Path: name, Reason: "it is built in and can't be changed; create your own under another name"})
+		case e.builtin() && !replace:
+			faults = append(faults, fault.Field{Path: name, Reason: fixed})
 		case seen[name]:
 			faults = append(faults, fault.Field{Path: name, Reason: "it appears twice in the file; remove one"})
 		}
 		seen[name] = true
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return strict.Refuse(faults)
+}
+
+// unaltered refuses what is built in and stands in the file in another way than stile get prints it.
+func unaltered(ctx context.Context, s session, list []entry) error {
+	var faults []fault.Field
+	for _, e := range list {
+		if !e.builtin() {
+			continue
+		}
+		have, err := s.client.GetResource(ctx, e.Kind, e.Metadata.Name)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+		if err != nil || have.Metadata.Scope != e.wire.Metadata.Scope || !reflect.DeepEqual(have.Spec, e.wire.Spec) {
+			faults = append(faults, fault.Field{Path: e.name(), Reason: fixed})
+		}
 	}
 	if len(faults) == 0 {
 		return nil

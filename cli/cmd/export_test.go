@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,19 @@ func ParseSSH(args ...string) (login, node string, err error) {
 type Lookup struct {
 	Client  *client.Client
 	Profile *profile.Profile
+}
+
+// Unaltered says whether what is built in stands in a file as the API has it.
+func (l Lookup) Unaltered(ctx context.Context, file string) error {
+	a := &app{Process: Process{In: strings.NewReader(file)}}
+	list, err := a.read("-")
+	if err == nil {
+		err = creatable(list, true)
+	}
+	if err != nil {
+		return err
+	}
+	return unaltered(ctx, session{profile: l.Profile, client: l.Client}, list)
 }
 
 // Missing explains why no proxy leads to a node.

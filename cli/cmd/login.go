@@ -10,6 +10,7 @@ import (
 
 	"github.com/stile-dev/stile/cli/login"
 	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/fault"
 )
@@ -32,6 +33,9 @@ func (a *app) login() *cobra.Command {
 		}
 		if c.Flags().Changed("ttl") && ttl < time.Second {
 			return fault.Newf(fault.BadInput, "use --ttl with a duration such as 30m or 8h", "%s is too short for a login", ttl)
+		}
+		if ttl > certs.MaxUserLife {
+			return fault.Newf(fault.BadInput, "use --ttl with at most 12h", "%s is too long for a login", ttl)
 		}
 		return a.runLogin(c, ttl)
 	}

@@ -42,6 +42,12 @@ func lookup(t *testing.T, list wire.TargetList) (cmd.Lookup, *httptest.Server) {
 		}
 	}))
 	t.Cleanup(s.Close)
+	return lookupAt(t, s), s
+}
+
+// lookupAt is a login at an API.
+func lookupAt(t *testing.T, s *httptest.Server) cmd.Lookup {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +60,7 @@ func lookup(t *testing.T, list wire.TargetList) (cmd.Lookup, *httptest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cmd.Lookup{Client: cl, Profile: p}, s
+	return cmd.Lookup{Client: cl, Profile: p}
 }
 
 func TestAnUnknownNodeAndAnOfflineOneAreTwoCases(t *testing.T) {

@@ -132,7 +132,7 @@ func sum(b []byte) string { s := sha256.Sum256(b); return hex.EncodeToString(s[:
 func lifetime(seconds int64, normal, most time.Duration) (time.Duration, error) {
 	switch {
 	case seconds < 0:
-		return 0, fault.New(fault.BadInput, "ttl_seconds is negative", "ask for at least one second").With("ttl_seconds", "negative")
+		return 0, fault.New(fault.BadInput, "a certificate can't be valid for less than a second", "ask for at least one second").With("ttl_seconds", "negative")
 	case seconds == 0:
 		return min(normal, most), nil
 	case seconds > int64(most/time.Second):

@@ -43,9 +43,30 @@ func (r Resource) SpecJSON() ([]byte, error) {
 	return spec, nil
 }
 
+// Written is a resource of a file.
+type Written struct {
+	Resource
+	node *strict.Node
+}
+
+// Locate adds line and column of the file to the fields that a fault names, such as one of the API, which knows only paths.
+func (w Written) Locate(err error) error {
+	f := fault.From(err)
+	if len(f.Fields) == 0 || !strings.HasPrefix(f.Message, strict.Refuse(f.Fields[:1]).Message) {
+		return err
+	}
+	fields := slices.Clone(f.Fields)
+	for i := range fields {
+		fields[i].Path = w.node.Place(fields[i].Path)
+	}
+	out := *f
+	out.Message, out.Fields = strict.Refuse(fields).Message, fields
+	return &out
+}
+
 // DecodeAll reads all resources of a YAML file: documents separated by ---, each one resource or a list of them. There
 // must be at least one. All are validated; faults are [fault.BadInput], all at once, each with line, column and path.
-func DecodeAll(yaml []byte) ([]Resource, error) {
+func DecodeAll(yaml []byte) ([]Written, error) {
 	documents, err := strict.ParseYAML(yaml, strict.MaxSize)
 	if err != nil {
 		return nil, err
@@ -53,7 +74,7 @@ func DecodeAll(yaml []byte) ([]Resource, error) {
 	if len(documents) == 0 {
 		return nil, fault.New(fault.BadInput, "there is no resource in the file", "write kind, metadata and spec")
 	}
-	var all []Resource
+	var all []Written
 	var faults []fault.Field
 	var single []*strict.Node
 	for _, d := range documents {
@@ -69,7 +90,7 @@ func DecodeAll(yaml []byte) ([]Resource, error) {
 			faults = append(faults, fault.From(err).Fields...)
 			continue
 		}
-		all = append(all, r)
+		all = append(all, Written{r, d})
 	}
 	if len(faults) > 0 {
 		return nil, strict.Refuse(faults)

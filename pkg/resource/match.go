@@ -170,8 +170,8 @@ func (s *TokenSpec) checkBounds(c *checker) {
 	case s.MaxNodesPerIdentity == 0:
 	case s.Method == MethodToken:
 		c.add("spec.max_nodes_per_identity", "only method iam knows who joins; leave it out")
-	case s.MaxNodesPerIdentity < 0 || s.MaxNodesPerIdentity > most:
-		c.add("spec.max_nodes_per_identity", "%d is out of range; write 1 to %d, which is max_nodes", s.MaxNodesPerIdentity, most)
+	case s.MaxNodesPerIdentity < 0 || s.MaxNodesPerIdentity > min(most, maxNodes):
+		c.add("spec.max_nodes_per_identity", "%d is out of range; write 1 to max_nodes, which is %d", s.MaxNodesPerIdentity, min(max(most, 1), maxNodes))
 	}
 }
 

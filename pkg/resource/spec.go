@@ -125,15 +125,15 @@ type Token struct {
 
 // TokenSpec is the body of a token. An agent's names and labels come from here, never from the agent alone.
 type TokenSpec struct {
-	Method      string              `json:"method"`                 // iam | token
-	Allow       []IAMMatch          `json:"allow,omitempty"`        // method iam: any of them
-	Resources   []string            `json:"resources"`              // kinds of targets that it may serve, such as node; with names, their product is granted
-	Names       []string            `json:"names"`                  // names that it may claim: literals or globs
-	Labels      map[string]string   `json:"labels,omitempty"`       // pinned labels that it gets
-	LabelChoice map[string][]string `json:"label_choice,omitempty"` // labels that it may claim, with the values allowed (literals or globs)
-	Uses        int                 `json:"uses,omitempty"`         // method token: how often, 1 by default
-	Expires     *time.Time          `json:"expires,omitempty"`      // method token: at most 7 days ahead, 1 h by default
+	Method      string              `json:"method"`                           // iam | token
+	Allow       []IAMMatch          `json:"allow,omitempty"`                  // method iam: any of them
+	Resources   []string            `json:"resources"`                        // kinds of targets that it may serve, such as node; with names, their product is granted
+	Names       []string            `json:"names"`                            // names that it may claim: literals or globs
+	Labels      map[string]string   `json:"labels,omitempty"`                 // pinned labels that it gets
+	LabelChoice map[string][]string `json:"label_choice,omitempty"`           // labels that it may claim, with the values allowed (literals or globs)
+	Uses        int                 `json:"uses,omitempty" range:"1 to 1000"` // method token: how often, 1 by default
+	Expires     *time.Time          `json:"expires,omitempty"`                // method token: at most 7 days ahead, 1 h by default
 	// How many agents there may be by this token at once, and by one AWS role among them: see [TokenSpec.MostNodes].
-	MaxNodes            int `json:"max_nodes,omitempty"`
-	MaxNodesPerIdentity int `json:"max_nodes_per_identity,omitempty"` // method iam
+	MaxNodes            int `json:"max_nodes,omitempty" range:"1 to 10000"`
+	MaxNodesPerIdentity int `json:"max_nodes_per_identity,omitempty" range:"1 to max_nodes"` // method iam
 }

@@ -2,6 +2,7 @@ package resource_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/strict"
 )
 
 const backend = `kind: role
@@ -47,7 +49,7 @@ func read(yaml []byte) (resource.Resource, error) {
 	if len(all) != 1 {
 		return resource.Resource{}, fmt.Errorf("there are %d resources", len(all))
 	}
-	return all[0], nil
+	return all[0].Resource, nil
 }
 
 func TestARoleIsReadAsItIsWritten(t *testing.T) {
@@ -151,6 +153,25 @@ spec: {method: token, resources: [node], names: [lab-1], uses: 1, expires: 2026-
 	}
 }
 
+// The API knows no lines: what it says of a field is found again in the file.
+func TestAFaultOfTheAPIGetsItsPlaceInTheFile(t *testing.T) {
+	all, err := resource.DecodeAll([]byte(role("  {}\n") + "---\nkind: token\nmetadata: {name: t}\nspec:\n  method: token\n  resources: [node]\n  names: [a]\n  expires: 2020-01-01T00:00:00Z\n"))
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%v, %d", err, len(all))
+	}
+	said := strict.Refuse([]fault.Field{{Path: "spec.expires", Reason: "it is past"}, {Path: "spec.uses", Reason: "they are none"}})
+	f := fault.From(all[1].Locate(said))
+	if f.Message != "line 12, column 3: spec.expires: it is past (and 1 more)" || f.Hint != said.Hint || f.Code != said.Code || f.Fields[1].Path != "line 8, column 1: spec.uses" || said.Fields[0].Path != "spec.expires" {
+		t.Errorf("%+v", f)
+	}
+	other := fault.New(fault.Denied, "no", "ask").With("ttl_seconds", "too large")
+	for _, err := range []error{other, errors.New("down")} {
+		if got := all[1].Locate(err); !errors.Is(got, err) {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+}
+
 // role wraps the spec of a role, which begins at line 3.
 func role(spec string) string { return "kind: role\nmetadata: {name: r}\nspec:\n" + spec }
 
@@ -229,10 +250,20 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 			"spec.allow: list the AWS identities", "spec.uses: only method token counts uses", "spec.expires: only method token expires", "spec.resources[0]: \"proxy\" is not a kind of target; the kinds are node, db, app, kube", "spec.names: list the names",
 		}},
 		"more of one role than of all": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, allow: [{account: '123456789012', role: a}], resources: [node], names: ['*'], max_nodes: 10001, max_nodes_per_identity: 10002}\n", []string{
-			"spec.max_nodes: 10001 is out of range; write 1 to 10000", "spec.max_nodes_per_identity: 10002 is out of range; write 1 to 10001, which is max_nodes",
+			"spec.max_nodes: 10001 is out of range; write 1 to 10000", "spec.max_nodes_per_identity: 10002 is out of range; write 1 to max_nodes, which is 10000",
 		}},
 		"more of one role than by default": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, allow: [{account: '123456789012', role: a}], resources: [node], names: ['*'], max_nodes_per_identity: 101}\n", []string{
-			"spec.max_nodes_per_identity: 101 is out of range; write 1 to 100, which is max_nodes",
+			"spec.max_nodes_per_identity: 101 is out of range; write 1 to max_nodes, which is 100",
+		}},
+		"a number of no kind": {"kind: token\nmetadata: {name: a}\nspec: {method: token, resources: [node], names: ['*'], max_nodes: many, uses: 0, max_nodes_per_identity: 1.5}\n", []string{
+			"spec.max_nodes: this is a string; write a whole number from 1 to 10000", "spec.uses: 0 is not allowed; write 1 to 1000, or leave uses out",
+			"spec.max_nodes_per_identity: this is a number; write a whole number from 1 to max_nodes",
+		}},
+		"a number that is too long": {"kind: token\nmetadata: {name: a}\nspec: {method: token, resources: [node], names: ['*'], max_nodes: 99999999999999999999}\n", []string{
+			"spec.max_nodes: 99999999999999999999 is out of range; write a whole number from 1 to 10000",
+		}},
+		"one more than there may be": {"kind: token\nmetadata: {name: a}\nspec: {method: token, resources: [node], names: ['*'], max_nodes: 10001, uses: 1001}\n", []string{
+			"spec.uses: 1001 is out of range; write 1 to 1000", "spec.max_nodes: 10001 is out of range; write 1 to 10000",
 		}},
 		"fewer than none": {"kind: token\nmetadata: {name: a}\nspec: {method: iam, allow: [{account: '123456789012', role: a}], resources: [node], names: ['*'], max_nodes: -1, max_nodes_per_identity: -1}\n", []string{
 			"spec.max_nodes: -1 is out of range", "spec.max_nodes_per_identity: -1 is out of range",
@@ -493,7 +524,7 @@ func TestWhatSaysNothingIsRefusedByNameAndPlace(t *testing.T) {
 		f := fault.From(err)
 		if f == nil {
 			t.Errorf("%s: taken as %+v", field, r.Spec)
-		} else if len(f.Fields) != 1 || !strings.HasSuffix(f.Fields[0].Path, ": "+field) || !strings.Contains(f.Fields[0].Reason, "; write a value, or leave "+field[strings.LastIndexByte(field, '.')+1:]+" out") {
+		} else if len(f.Fields) != 1 || !strings.HasSuffix(f.Fields[0].Path, ": "+field) || !strings.Contains(f.Fields[0].Reason, "; write ") || !strings.HasSuffix(f.Fields[0].Reason, ", or leave "+field[strings.LastIndexByte(field, '.')+1:]+" out") {
 			t.Errorf("%s: %q", field, f.Fields)
 		}
 	}

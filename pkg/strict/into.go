@@ -1,9 +1,11 @@
 package strict
 
 import (
+	"cmp"
 	"encoding"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -93,6 +95,7 @@ func (n *Node) step(path string, line, col int) (*Node, int, int, string) {
 
 type decoder struct {
 	options Options
+	span    string // what the number may be that comes next, such as 1 to 10
 	fields  []fault.Field
 }
 
@@ -102,6 +105,18 @@ func (d *decoder) fault(line, col int, path, reason string) {
 
 func (d *decoder) want(n *Node, path, what string) {
 	d.fault(n.Line, n.Col, path, fmt.Sprintf("this is %s; write %s", n.Type, what))
+}
+
+// number refuses what could not be read as a number of the field's range.
+func (d *decoder) number(n *Node, path string, err error, span string) {
+	if d.span != "" {
+		span = "from " + d.span
+	}
+	if errors.Is(err, strconv.ErrRange) { // which YAML takes as a string, with too many digits
+		d.fault(n.Line, n.Col, path, n.Text+" is out of range; write a whole number "+span)
+		return
+	}
+	d.want(n, path, "a whole number "+span)
 }
 
 func (d *decoder) value(n *Node, v reflect.Value, path string) {
@@ -190,14 +205,14 @@ func (d *decoder) scalar(n *Node, v reflect.Value, path string) {
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		i, err := strconv.ParseInt(n.Text, 10, v.Type().Bits())
 		if n.Type != Number || err != nil {
-			d.want(n, path, "a whole number in range")
+			d.number(n, path, err, "in range")
 			return
 		}
 		v.SetInt(i)
 	case reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		i, err := strconv.ParseUint(n.Text, 10, v.Type().Bits())
 		if n.Type != Number || err != nil {
-			d.want(n, path, "a whole number of at least 0, in range")
+			d.number(n, path, err, "of at least 0, in range")
 			return
 		}
 		v.SetUint(i)
@@ -270,9 +285,10 @@ func (d *decoder) structure(n *Node, v reflect.Value, path string) {
 		}
 		item, into, at := n.items[i], v.FieldByIndex(f.index), child(path, key)
 		before := len(d.fields)
+		d.span = f.span
 		d.value(item, into, at)
 		if d.options.Written && len(d.fields) == before && (item.Type == Null || f.optional && empty(into)) {
-			d.fault(item.Line, item.Col, at, nothing(item)+"; write a value, or leave "+key+" out")
+			d.fault(item.Line, item.Col, at, nothing(item)+"; write "+cmp.Or(f.span, "a value")+", or leave "+key+" out")
 		}
 	}
 }
@@ -310,6 +326,7 @@ func known(fields map[string]field) string {
 type field struct {
 	index    []int
 	optional bool // it is left out when empty
+	span     string
 }
 
 // fieldsOf maps JSON names to fields, exactly as spelt: encoding/json would fold case.
@@ -321,7 +338,7 @@ func fieldsOf(t reflect.Type) map[string]field {
 	for _, f := range reflect.VisibleFields(t) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.IsExported() && name != "" && name != "-" {
-			fields[name] = field{f.Index, strings.Contains(options, "omit")}
+			fields[name] = field{f.Index, strings.Contains(options, "omit"), f.Tag.Get("range")}
 		}
 	}
 	fieldCache.Store(t, fields)
