@@ -107,7 +107,7 @@ var operations = map[string]map[string]caller{
 	"dynamodb": {
 		"BatchGetItem": bySuite, "CreateTable": bySuite, "DeleteItem": byProduct, "DeleteTable": bySuite,
 		"DescribeTable": bySuite, "GetItem": byProduct, "ListTables": byTests, "PutItem": byProduct, "Query": byProduct,
-		"Scan": byTests, "TransactGetItems": bySuite, "TransactWriteItems": byProduct, "UpdateItem": byProduct,
+		"Scan": byTests, "TransactGetItems": byProduct, "TransactWriteItems": byProduct, "UpdateItem": byProduct,
 		"DescribeStream": bySuite, "GetRecords": bySuite, "GetShardIterator": bySuite,
 	},
 	"events": {"PutEvents": bySuite},
@@ -133,7 +133,8 @@ var spelt = map[string]string{
 // permissions are the actions that an operation needs where their name isn't the operation's; asking who one is needs
 // none.
 var permissions = map[string]string{
-	"dynamodb:TransactWriteItems": "dynamodb:ConditionCheckItem", "lambda:Invoke": "lambda:InvokeFunction",
+	"dynamodb:TransactGetItems": "dynamodb:GetItem", "dynamodb:TransactWriteItems": "dynamodb:ConditionCheckItem",
+	"lambda:Invoke":         "lambda:InvokeFunction",
 	"sts:GetCallerIdentity": "",
 }
 

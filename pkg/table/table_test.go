@@ -3,6 +3,8 @@ package table_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -183,5 +185,84 @@ func TestAnUpdateThatIsRefusedTellsWhatIsThere(t *testing.T) {
 	in := api.updates[0]
 	if *in.UpdateExpression != "SET n = :n" || *in.ConditionExpression != "n < :n" || table.Item(in.Key).Text("sk") != "b" || in.ReturnValuesOnConditionCheckFailure != types.ReturnValuesOnConditionCheckFailureAllOld {
 		t.Errorf("asked for %+v", in)
+	}
+}
+
+// reading answers each transaction that reads with the codes of one of its refusals; without any, with an item for each key.
+type reading struct {
+	table.API
+	refusals []error
+	asked    [][]string // the sort keys of each transaction
+}
+
+func (r *reading) TransactGetItems(_ context.Context, in *dynamodb.TransactGetItemsInput, _ ...func(*dynamodb.Options)) (*dynamodb.TransactGetItemsOutput, error) {
+	var out dynamodb.TransactGetItemsOutput
+	var asked []string
+	for _, i := range in.TransactItems {
+		sk := table.Item(i.Get.Key).Text("sk")
+		asked = append(asked, sk)
+		item := table.Item{"sk": table.String(sk)}
+		if sk == "none" {
+			item = nil
+		}
+		out.Responses = append(out.Responses, types.ItemResponse{Item: item})
+	}
+	r.asked = append(r.asked, asked)
+	if len(r.refusals) == 0 {
+		return &out, nil
+	}
+	err := r.refusals[0]
+	r.refusals = r.refusals[1:]
+	return nil, err
+}
+
+func keys(sks ...string) (all []table.Key) {
+	for _, sk := range sks {
+		all = append(all, table.Key{PK: "order", SK: sk})
+	}
+	return all
+}
+
+// What another transaction is writing is waited for, and then left out without a word about whether it is there.
+func TestSettledItemsAreThoseThatNoTransactionIsWriting(t *testing.T) {
+	b := cancelled("None", "TransactionConflict", "None")
+	for name, c := range map[string]struct {
+		refusals    []error
+		items, busy []table.Key
+	}{
+		"at once":                   {nil, keys("a", "b"), nil},
+		"after a moment":            {[]error{b, b, b, b}, keys("a", "b"), nil},
+		"one that is written still": {[]error{b, b, b, b, b}, keys("a"), keys("b")},
+		"others later":              {[]error{b, b, b, b, b, cancelled("TransactionConflict", "None")}, keys("a"), keys("b")},
+	} {
+		api := &reading{refusals: c.refusals}
+		items, busy, err := table.Table{API: api, Name: "t"}.Settled(t.Context(), keys("a", "b", "none"))
+		if err != nil || len(items) != len(c.items) || !slices.Equal(busy, c.busy) {
+			t.Errorf("%s: %v, %v, %v", name, items, busy, err)
+		}
+		for _, k := range c.items {
+			if items[k].Text("sk") != k.SK {
+				t.Errorf("%s: %v under %v", name, items[k], k)
+			}
+		}
+	}
+	down := errors.New("down")
+	for _, err := range []error{down, cancelled("ThrottlingError", "None", "None")} {
+		api := &reading{refusals: []error{err}}
+		if _, _, got := (table.Table{API: api, Name: "t"}).Settled(t.Context(), keys("a", "b", "none")); !errors.Is(got, err) || len(api.asked) != 1 {
+			t.Errorf("%v after %d calls", got, len(api.asked))
+		}
+	}
+}
+
+func TestSettledItemsAreReadByTheHundred(t *testing.T) {
+	var many []string
+	for i := range 250 {
+		many = append(many, strconv.Itoa(i))
+	}
+	api := &reading{}
+	items, busy, err := table.Table{API: api, Name: "t"}.Settled(t.Context(), keys(many...))
+	if err != nil || len(items) != 250 || busy != nil || len(api.asked) != 3 || len(api.asked[0]) != 100 || len(api.asked[2]) != 50 {
+		t.Errorf("%d items, %v, %v of %d transactions", len(items), busy, err, len(api.asked))
 	}
 }

@@ -43,7 +43,12 @@ type Tables struct {
 	table.API
 	Items map[string]table.Item
 	Fail  error // of the next call
-	mu    sync.Mutex
+
+	// Late are items, by table and keys, that a transaction is still writing though others of it can be read: no Query
+	// and no GetItem shows them yet, and a transaction can't read them.
+	Late map[string]bool
+
+	mu sync.Mutex
 }
 
 // Store is all that is done to the tables.
@@ -79,7 +84,32 @@ func at(tableName *string, i table.Item) string {
 func (db *Tables) GetItem(_ context.Context, in *dynamodb.GetItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return &dynamodb.GetItemOutput{Item: db.Items[at(in.TableName, in.Key)]}, db.failing()
+	out := &dynamodb.GetItemOutput{}
+	if key := at(in.TableName, in.Key); !db.Late[key] {
+		out.Item = db.Items[key]
+	}
+	return out, db.failing()
+}
+
+// TransactGetItems implements table.API.
+func (db *Tables) TransactGetItems(_ context.Context, in *dynamodb.TransactGetItemsInput, _ ...func(*dynamodb.Options)) (*dynamodb.TransactGetItemsOutput, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	var out dynamodb.TransactGetItemsOutput
+	refused := &types.TransactionCanceledException{}
+	late := false
+	for _, i := range in.TransactItems {
+		key, code := at(i.Get.TableName, i.Get.Key), "None"
+		if db.Late[key] {
+			code, late = "TransactionConflict", true
+		}
+		refused.CancellationReasons = append(refused.CancellationReasons, types.CancellationReason{Code: &code})
+		out.Responses = append(out.Responses, types.ItemResponse{Item: db.Items[key]})
+	}
+	if late {
+		return nil, cmp.Or[error](db.failing(), refused)
+	}
+	return &out, db.failing()
 }
 
 // PutItem implements table.API; it judges no condition.
@@ -101,7 +131,7 @@ func (db *Tables) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*d
 		after = at(in.TableName, in.ExclusiveStartKey)
 	}
 	for _, k := range slices.Sorted(maps.Keys(db.Items)) {
-		if !strings.HasPrefix(k, prefix) || k <= after {
+		if !strings.HasPrefix(k, prefix) || k <= after || db.Late[k] {
 			continue
 		}
 		if in.Limit != nil && len(out.Items) == int(*in.Limit) {
