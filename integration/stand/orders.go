@@ -15,8 +15,8 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Revoke has so many users revoked who never were, one order each as changes would have written, numbered by the input
-// counter, which counts on. Nothing else may be changed meanwhile. The person is the reader.
+// Revoke has so many users revoked who never were, one order each as changes would have written, numbered by the
+// counter of orders, which counts on. Nothing else may be changed meanwhile. The person is the reader.
 func (p *Person) Revoke(ctx context.Context, many int) error {
 	db := dynamodb.NewFromConfig(p.AWS())
 	tables, err := db.ListTables(ctx, &dynamodb.ListTablesInput{})
@@ -32,7 +32,7 @@ func (p *Person) Revoke(ctx context.Context, many int) error {
 	if err != nil {
 		return fmt.Errorf("reading the input counter, which is there after the first change: %w", err)
 	}
-	first, until := counter.Int("n")+1, time.Now().Add(12*time.Hour)
+	first, until := counter.Int("orders")+1, time.Now().Add(12*time.Hour)
 	group, writing := errgroup.WithContext(ctx)
 	group.SetLimit(8)
 	for i := range int64(many) {
@@ -45,7 +45,7 @@ func (p *Person) Revoke(ctx context.Context, many int) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	counter["n"] = table.Int(first + int64(many) - 1)
+	counter["n"], counter["orders"] = table.Int(counter.Int("n")+int64(many)), table.Int(first+int64(many)-1)
 	_, err = db.PutItem(ctx, &dynamodb.PutItemInput{TableName: aws.String(state.Name), Item: counter})
 	return err
 }

@@ -3,6 +3,8 @@ package conformance_test
 import (
 	"crypto/rand"
 	"errors"
+	"maps"
+	"strconv"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -152,4 +154,68 @@ func number(image map[string]shapes.AttributeValue) string {
 		return " " + n.Value
 	}
 	return " -"
+}
+
+func TestDynamoDBReadsATransactionWholeInATransaction(t *testing.T) {
+	holds(t, "dynamodb/transaction/snapshot")
+	c, name := tableMade(t)
+	keys := []attributes{at("a", "1"), at("b", "2")}
+	write := func(n string) error {
+		var items []types.TransactWriteItem
+		for _, k := range keys {
+			item := maps.Clone(k)
+			item["n"] = digits(n)
+			items = append(items, types.TransactWriteItem{Put: &types.Put{TableName: &name, Item: item}})
+		}
+		_, err := c.TransactWriteItems(t.Context(), &dynamodb.TransactWriteItemsInput{TransactItems: items})
+		return err
+	}
+	const writes = 30
+	done := make(chan error, 1)
+	go func() {
+		var all []error
+		for n := range writes {
+			err := write(strconv.Itoa(n + 1))
+			if len(conflicts(err)) > 0 {
+				err = nil // a read was in its way
+			}
+			all = append(all, err)
+		}
+		done <- errors.Join(all...)
+	}()
+	for reading := true; reading; {
+		select {
+		case err := <-done:
+			if reading = false; err != nil {
+				t.Error(err)
+			}
+		default:
+		}
+		got, err := c.TransactGetItems(t.Context(), &dynamodb.TransactGetItemsInput{TransactItems: []types.TransactGetItem{
+			{Get: &types.Get{TableName: &name, Key: keys[0]}}, {Get: &types.Get{TableName: &name, Key: keys[1]}},
+		}})
+		if len(conflicts(err)) > 0 {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(got.Responses[0].Item["n"], got.Responses[1].Item["n"], plain); diff != "" {
+			t.Fatalf("a part of a transaction: %s", diff)
+		}
+	}
+}
+
+// conflicts lists the items for which a transaction was cancelled because another one was at them.
+func conflicts(err error) (items []int) {
+	cancelled, _ := errors.AsType[*types.TransactionCanceledException](err)
+	if cancelled == nil {
+		return nil
+	}
+	for i, r := range cancelled.CancellationReasons {
+		if aws.ToString(r.Code) == "TransactionConflict" {
+			items = append(items, i)
+		}
+	}
+	return items
 }

@@ -63,6 +63,7 @@ var table = []behaviour{
 	{"dynamodb/query/pages", "A query goes in order of the sort key, either way, by pages.", "Query", ""},
 	{"dynamodb/stream/images", "A stream tells old and new images, and nothing of a write that changes nothing.", "Streams", ""},
 	{"dynamodb/transaction/reasons", "A transaction happens whole or not at all, and says why by item.", "TransactWriteItems", ""},
+	{"dynamodb/transaction/snapshot", "A transaction that reads sees all of one that writes, or nothing of it.", "transactions", ""},
 	{"dynamodb/transaction/token", "The same token with the same transaction changes nothing more, with another it is refused.", "TransactWriteItems", ""},
 	{"dynamodb/write/conditional", "A failed condition can return the old item, an update the new attributes.", "PutItem", ""},
 
@@ -171,6 +172,7 @@ var pages = map[string]string{
 	"requests of custom resources":       "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requesttypes.html",
 	"reserved concurrency":               "https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html",
 	"resource-based policies of targets": "https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html",
+	"transactions":                       "https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html",
 	"signatures in queries":              "https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html",
 	"signed requests":                    "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html",
 	"stream errors":                      "https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html",

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
@@ -35,10 +36,10 @@ type Outcome struct {
 
 // Create stores a resource that must not exist.
 func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.paced(ctx, c, r.Kind, func(input int64) (Outcome, error) { return d.create(ctx, input, c, r) })
+	return d.paced(ctx, c, r.Kind, func(count document.Counters) (Outcome, error) { return d.create(ctx, count, c, r) })
 }
 
-func (d *Desk) create(ctx context.Context, input int64, c Caller, r resource.Resource) (Outcome, error) {
+func (d *Desk) create(ctx context.Context, count document.Counters, c Caller, r resource.Resource) (Outcome, error) {
 	k, set, err := d.writable(c, r)
 	if err != nil {
 		return Outcome{}, err
@@ -59,7 +60,7 @@ func (d *Desk) create(ctx context.Context, input int64, c Caller, r resource.Res
 		return Outcome{}, err
 	}
 	r.Metadata.Revision = 1
-	change := Change{Resource: r, Input: input, Nonce: c.Nonce, Event: d.event(c, audit.ResourceCreated, r)}
+	change := Change{Resource: r, Counters: count, Nonce: c.Nonce, Event: d.event(c, audit.ResourceCreated, r)}
 	secret, err := d.addSecret(&change, c.Now)
 	if err != nil {
 		return Outcome{}, err
@@ -69,10 +70,10 @@ func (d *Desk) create(ctx context.Context, input int64, c Caller, r resource.Res
 
 // Update replaces a resource; with a revision only if that is still current.
 func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.paced(ctx, c, r.Kind, func(input int64) (Outcome, error) { return d.update(ctx, input, c, r) })
+	return d.paced(ctx, c, r.Kind, func(count document.Counters) (Outcome, error) { return d.update(ctx, count, c, r) })
 }
 
-func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Resource) (Outcome, error) {
+func (d *Desk) update(ctx context.Context, count document.Counters, c Caller, r resource.Resource) (Outcome, error) {
 	k, set, err := d.writable(c, r)
 	if err != nil {
 		return Outcome{}, err
@@ -106,7 +107,7 @@ func (d *Desk) update(ctx context.Context, input int64, c Caller, r resource.Res
 		return Outcome{}, err
 	}
 	r.Metadata.Revision = was.Metadata.Revision + 1
-	change := Change{Resource: r, Was: was.Metadata.Revision, Input: input, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
+	change := Change{Resource: r, Was: was.Metadata.Revision, Counters: count, Nonce: c.Nonce, Event: d.event(c, audit.ResourceUpdated, r)}
 	if who, group, are := holders(was); are && downgrades(was.Spec, r.Spec) {
 		d.revoke(c, set, &change, who, group)
 	}
@@ -131,10 +132,10 @@ func placed(was, now resource.Resource) error {
 // holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record, mapping or token gave ends with it.
 // A role that a mapping or a user's record names is not deleted: their users could no longer log in.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
-	return d.again(ctx, c, kind, func(input int64) (Outcome, error) { return d.delete(ctx, input, c, kind, name) })
+	return d.again(ctx, c, kind, func(count document.Counters) (Outcome, error) { return d.delete(ctx, count, c, kind, name) })
 }
 
-func (d *Desk) delete(ctx context.Context, input int64, c Caller, kind, name string) (Outcome, error) {
+func (d *Desk) delete(ctx context.Context, count document.Counters, c Caller, kind, name string) (Outcome, error) {
 	k, set, err := d.open(c, kind)
 	if err != nil {
 		return Outcome{}, err
@@ -152,7 +153,7 @@ func (d *Desk) delete(ctx context.Context, input int64, c Caller, kind, name str
 	if err := d.judge(ctx, c, set, &was, nil); err != nil {
 		return Outcome{}, err
 	}
-	change := Change{Resource: was, Was: was.Metadata.Revision, Input: input, Delete: true, Nonce: c.Nonce, Event: d.event(c, audit.ResourceDeleted, was)}
+	change := Change{Resource: was, Was: was.Metadata.Revision, Counters: count, Delete: true, Nonce: c.Nonce, Event: d.event(c, audit.ResourceDeleted, was)}
 	switch spec := was.Spec.(type) {
 	case *resource.TokenSpec:
 		change.ForgetSecret, err = d.config.Store.Secret(ctx, name)
@@ -181,7 +182,7 @@ func everywhere(c Caller, kind string) bool {
 
 // paced is again, as often as one may who doesn't administer everything. Deleting needs no pace: it can't go on for longer
 // than creating did.
-func (d *Desk) paced(ctx context.Context, c Caller, kind string, change func(input int64) (Outcome, error)) (Outcome, error) {
+func (d *Desk) paced(ctx context.Context, c Caller, kind string, change func(document.Counters) (Outcome, error)) (Outcome, error) {
 	if !everywhere(c, kind) {
 		if err := d.config.Pace.Count(ctx, c.User.UID, c.Now); err != nil {
 			return Outcome{}, err
@@ -197,22 +198,22 @@ const (
 	patientTries = 400
 )
 
-// again makes a change, and repeats it if it was judged by what is no longer so. The input counter that the change gets is
+// again makes a change, and repeats it if it was judged by what is no longer so. The counters that the change gets are
 // read before all that it is judged by: it is only made while nothing else changed.
-func (d *Desk) again(ctx context.Context, c Caller, kind string, change func(input int64) (Outcome, error)) (out Outcome, err error) {
+func (d *Desk) again(ctx context.Context, c Caller, kind string, change func(document.Counters) (Outcome, error)) (out Outcome, err error) {
 	most := tries
 	if everywhere(c, kind) {
 		most = patientTries
 	}
 	for range most {
-		input, err := d.config.Store.Input(ctx)
+		count, err := d.config.Store.Counters(ctx)
 		if err != nil {
 			return Outcome{}, err
 		}
-		if err := d.standing(ctx, c); err != nil {
+		if err := d.standing(ctx, c, count); err != nil {
 			return Outcome{}, err
 		}
-		if out, err = change(input); !errors.Is(err, ErrRaced) {
+		if out, err = change(count); !errors.Is(err, ErrRaced) {
 			return out, err
 		}
 	}
@@ -220,17 +221,20 @@ func (d *Desk) again(ctx context.Context, c Caller, kind string, change func(inp
 }
 
 // standing refuses a caller whom an order revokes that isn't in the documents yet: what somebody was doing when they were
-// revoked, or tries again because of it, is not done.
-func (d *Desk) standing(ctx context.Context, c Caller) error {
-	orders, err := d.config.Store.Orders(ctx, c.Orders)
+// revoked, or tries again because of it, is not done. An order that can't be read may be about anybody.
+func (d *Desk) standing(ctx context.Context, c Caller, count document.Counters) error {
+	run, err := d.config.Store.Orders(ctx, min(c.Orders, count.Orders), count.Orders)
 	if err != nil {
 		return err
 	}
 	refs := c.User.Refs()
-	for _, o := range orders {
+	for _, o := range run.Orders {
 		if slices.Contains(refs, o.Ref) {
 			return document.Revoked(c.User, o.Ref)
 		}
+	}
+	if len(run.Pending) > 0 || len(run.Gone) > 0 && revoked.Lost(c.State.Revocations.IssuedAt, c.Now) {
+		return fault.New(fault.Unavailable, "somebody is being revoked, and it can't be told yet whether it is you", "try again in a few seconds")
 	}
 	return nil
 }
@@ -335,7 +339,7 @@ func (d *Desk) warnings(ctx context.Context, change Change) string {
 
 func (d *Desk) publish(ctx context.Context) string {
 	const later = "the change is stored, but not in force yet: publishing it will be tried again within a minute"
-	counter, err := d.config.Store.Input(ctx)
+	count, err := d.config.Store.Counters(ctx)
 	if err != nil {
 		return later
 	}
@@ -344,7 +348,7 @@ func (d *Desk) publish(ctx context.Context) string {
 		f := fault.From(err)
 		return "the change is stored, but not in force: " + f.Message + "; " + f.Hint
 	}
-	if err != nil || input < counter {
+	if err != nil || input < count.Input {
 		return later
 	}
 	return ""

@@ -40,15 +40,15 @@ type Store interface {
 	// Page returns those after a name, sorted by name and at most limit, or all with a limit of 0; more says whether others
 	// may follow.
 	Page(ctx context.Context, kind, after string, limit int) (all []resource.Resource, more bool, err error)
-	// Input returns the counter that every change adds to.
-	Input(context.Context) (int64, error)
-	// Orders returns the orders to revoke after the one of a number.
-	Orders(ctx context.Context, after int64) ([]revoked.Order, error)
+	// Counters returns the counters that changes add to.
+	Counters(context.Context) (document.Counters, error)
+	// Orders returns the orders to revoke after one number, up to another, and accounts for each of them.
+	Orders(ctx context.Context, after, upto int64) (revoked.Run, error)
 	// Secret returns the hash of a token's secret, "" for a token without one.
 	Secret(ctx context.Context, token string) (string, error)
 	// Targets returns what an agent holds; none for one that is unknown.
 	Targets(ctx context.Context, agent string) ([]identity.Target, error)
-	// Commit writes a change, the input counter, the nonce and the event in one transaction; ErrReplayed, ErrMoved or
+	// Commit writes a change, the counters, the nonce and the event in one transaction; ErrReplayed, ErrMoved or
 	// ErrRaced when a condition is not met, and then nothing is written.
 	Commit(context.Context, Change) error
 	// Record writes an event alone.
@@ -69,7 +69,7 @@ type Publisher interface {
 type Change struct {
 	Resource resource.Resource // as it will be; for a deletion, as it was
 	Was      int64             // the revision that it must have; 0: it must not be there
-	Input    int64             // the input counter as it was when the change was judged, and must be still
+	Counters document.Counters // the counters as they were when the change was judged, and must be still
 	Delete   bool
 	Nonce    string // of the call
 	Event    audit.Event
@@ -79,7 +79,7 @@ type Change struct {
 	ForgetAgent   string            // id of the agent that held a deleted target
 	ForgetTargets []identity.Target // what else that agent holds
 
-	Revoke *revoked.Order // names those whose certificates from before this change end with it; nil for none. Its number is Input's next
+	Revoke *revoked.Order // names those whose certificates from before this change end with it; nil for none. Its number is the next
 }
 
 // Secret is what is stored about a token's secret.

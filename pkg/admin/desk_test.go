@@ -18,6 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -44,7 +45,8 @@ type shelf struct {
 	races     int             // how often something else changes before a commit
 	counted   []string        // who came to be paced
 	pace      int             // how many may; 0 is all
-	orders    []revoked.Order // to revoke
+	given     int64           // orders to revoke
+	run       revoked.Run     // of them
 }
 
 func (s *shelf) fails(call string) error {
@@ -98,15 +100,18 @@ func (s *shelf) Page(ctx context.Context, kind, after string, limit int) (page [
 	return page, false, err
 }
 
-func (s *shelf) Input(context.Context) (int64, error) { return s.input, s.fails("Input") }
+func (s *shelf) Counters(context.Context) (document.Counters, error) {
+	return document.Counters{Input: s.input, Orders: s.given}, s.fails("Counters")
+}
 
-func (s *shelf) Orders(_ context.Context, after int64) (all []revoked.Order, err error) {
-	for _, o := range s.orders {
-		if o.Seq > after {
-			all = append(all, o)
+func (s *shelf) Orders(_ context.Context, after, upto int64) (run revoked.Run, err error) {
+	for _, o := range s.run.Orders {
+		if o.Seq > after && o.Seq <= upto {
+			run.Orders = append(run.Orders, o)
 		}
 	}
-	return all, s.fails("Orders")
+	run.Pending, run.Gone = s.run.Pending, s.run.Gone
+	return run, s.fails("Orders")
 }
 
 // Count lets everybody through unless the test says how many.
@@ -140,7 +145,7 @@ func (s *shelf) Commit(_ context.Context, c admin.Change) error {
 		s.races--
 		s.input++
 	}
-	if s.strict && c.Input != s.input {
+	if s.strict && c.Counters.Input != s.input {
 		return admin.ErrRaced
 	}
 	s.changes = append(s.changes, c)

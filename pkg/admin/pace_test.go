@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -72,7 +73,7 @@ func TestSec_S58_WhoWasRevokedMeanwhileChangesNothing(t *testing.T) {
 		"before what the documents have": {identity.Ref{Target: "mapping", Value: "engineers"}, 7, false},
 	} {
 		o := newOffice(t)
-		o.orders = []revoked.Order{{Seq: k.seq, Ref: k.ref}}
+		o.given, o.run.Orders = 8, []revoked.Order{{Seq: k.seq, Ref: k.ref}}
 		c := o.as(t, "team")
 		c.User.Mapping, c.User.Record, c.Orders = "engineers", "/team", 7
 		for _, verb := range []string{"create", "update", "delete"} {
@@ -84,6 +85,31 @@ func TestSec_S58_WhoWasRevokedMeanwhileChangesNothing(t *testing.T) {
 			if k.denied != fault.Is(err, fault.Unauthenticated) || k.denied != (len(o.changes) == 0) {
 				t.Errorf("%s, %s: %v, %d changes", name, verb, err, len(o.changes))
 			}
+		}
+	}
+}
+
+// An order that can't be read, because it is still being written or is lost, may be about the caller. One that is gone
+// since it is over is about nobody.
+func TestSec_S71_NobodyChangesAnythingWhileItIsUnknownWhomAnOrderIsAbout(t *testing.T) {
+	mine := of("role", "mine", "/team", &resource.RoleSpec{})
+	for name, k := range map[string]struct {
+		run    revoked.Run
+		stamp  time.Duration // age of the documents
+		denied bool
+	}{
+		"all are known":            {revoked.Run{}, 0, false},
+		"one is being written":     {revoked.Run{Pending: []int64{8}}, 0, true},
+		"one is lost":              {revoked.Run{Gone: []int64{8}}, 0, true},
+		"one may be over and gone": {revoked.Run{Gone: []int64{8}}, 14 * time.Hour, false},
+	} {
+		o := newOffice(t)
+		o.given, o.run = 8, k.run
+		c := o.as(t, "team")
+		c.Orders, c.Now = 7, c.Now.Add(k.stamp)
+		err := o.verb(t.Context(), "create", c, fresh(mine))
+		if k.denied != fault.Is(err, fault.Unavailable) || k.denied != (len(o.changes) == 0) {
+			t.Errorf("%s: %v, %d changes", name, err, len(o.changes))
 		}
 	}
 }

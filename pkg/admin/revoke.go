@@ -2,31 +2,18 @@ package admin
 
 import (
 	"slices"
-	"time"
 
-	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
-// slack is how much longer a revocation is kept than any certificate lives: for clocks that differ, and for what was
-// being issued while the change was written.
-const slack = time.Hour
-
-// Agents rely on it: what is kept for less than this may come and end unseen by one that heard nothing for so long.
-const _ = uint64(certs.MaxUserLife - document.SurelyKept)
-
 // revoke has what was issued to somebody or something before the change end with it. The group is what may be revoked
 // as a whole when too much is revoked one by one.
 func (d *Desk) revoke(c Caller, set *policy.Set, change *Change, ref, group identity.Ref) {
 	o := revoked.Order{Ref: ref, Group: group}
-	life := certs.MaxUserLife
-	if o.List() == revoked.Agents {
-		life = certs.MaxHostLife
-	}
-	o.Until = change.Event.Time.Add(life + slack)
+	o.Until = change.Event.Time.Add(revoked.Life(o.List()))
 	o.Reserve = set.May(subject(c), change.Resource.Kind, "delete", "/").Allowed
 	change.Revoke = &o
 	change.Event.Data["revoked"] = ref.Target + " " + ref.Value

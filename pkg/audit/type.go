@@ -60,7 +60,7 @@ var Types = map[Type]Row{
 	TrustPublished:     {"S5000I", "a trust document was published"},
 	PolicyPublished:    {"S5001I", "a policy document was published"},
 	DocumentRefused:    {"S5002W", "an older, unsigned or foreign document was refused"},
-	ListCoarsened:      {"S5003W", "there were too many revocations to keep them apart: a whole group was revoked"},
+	ListCoarsened:      {"S5003W", "revocations could not be kept apart: more was revoked than was asked for"},
 	DocumentsStale:     {"S5004W", "an agent was brought no newer documents for minutes"},
 	DocumentsFresh:     {"S5005I", "an agent whose documents were stale has fresh ones again"},
 	SessionStart:       {"S6000I", "a session began"},

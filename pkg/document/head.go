@@ -15,7 +15,13 @@ type Head struct {
 	Revocations  identity.Version // zero before the first publication
 	PolicySHA256 string           // hex, of the policy document's stored bytes: its place
 	Input        int64            // the input counter that the policy was compiled from
-	Orders       int64            // the input counter up to which orders to revoke are in the lists
+	Orders       int64            // the number up to which orders to revoke are in the lists
+}
+
+// Counters are the counters that changes add to. They stand in one item, so that they are read and written together.
+type Counters struct {
+	Input  int64 // of all changes
+	Orders int64 // of those that revoke: the number of the last order
 }
 
 // Versions are the three versions as a certificate carries them.

@@ -11,7 +11,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
-	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/certs"
 )
 
 // Holder keeps the newest accepted document of each kind. It is safe for concurrent use; what it hands out
@@ -44,7 +44,7 @@ type State struct {
 
 // SurelyKept is how long every revocation of a user is kept: as long as any certificate lives. It is kept an hour longer,
 // for clocks that differ.
-const SurelyKept = resource.MaxSessionTTL
+const SurelyKept = certs.MaxUserLife
 
 // NewHolder makes a holder. Cluster is the id that every document must name; "" takes that of the first
 // trust document. Pin is the [KeyID] of the root to start from; "" trusts the first trust document that is

@@ -164,7 +164,7 @@ func (s State) locked(refs []identity.Ref, now time.Time) (Lock, bool) {
 func Revoked(who Subject, by identity.Ref) *fault.Fault {
 	f := fault.Newf(fault.Unauthenticated, who.Again(), "the certificate was revoked: %s %s was changed or deleted since it was issued", by.Target, by.Value)
 	if by.Target == identity.RefEverybody {
-		f.Message = "the certificate was revoked, as are all that were issued before: there were too many revocations to keep them apart"
+		f.Message = "the certificate was revoked, as are all that were issued before: there was no way to revoke fewer"
 	}
 	f.RetryAfter = onlyPeople
 	return f

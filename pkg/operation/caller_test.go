@@ -23,6 +23,7 @@ import (
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/front"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -105,7 +106,7 @@ type shelf struct {
 	persisted bool  // which is written all the same
 }
 
-func (s *shelf) Orders(context.Context, int64) ([]revoked.Order, error) { return nil, nil }
+func (s *shelf) Orders(context.Context, int64, int64) (revoked.Run, error) { return revoked.Run{}, nil }
 
 func (s *shelf) Count(context.Context, string, time.Time) error { return nil }
 
@@ -163,7 +164,9 @@ func (s *shelf) Page(ctx context.Context, kind, after string, limit int) (page [
 	return page, false, nil
 }
 
-func (s *shelf) Input(context.Context) (int64, error) { return s.input, nil }
+func (s *shelf) Counters(context.Context) (document.Counters, error) {
+	return document.Counters{Input: s.input}, nil
+}
 
 func (s *shelf) Secret(_ context.Context, token string) (string, error) { return s.hashes[token], nil }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
@@ -197,16 +198,16 @@ func (s *Store) Page(ctx context.Context, kind, after string, limit int) (all []
 	return all, more && err == nil, err
 }
 
-// KeyInput is the counter that every change adds to.
+// KeyInput is the item with the counters that changes add to: n of all changes, orders of those that revoke.
 var KeyInput = table.Key{PK: names.Input, SK: "policy"}
 
-// Input returns the current value of the counter that every change adds to; 0 before the first.
-func (s *Store) Input(ctx context.Context) (int64, error) {
+// Counters returns the counters that changes add to; 0 before the first.
+func (s *Store) Counters(ctx context.Context) (document.Counters, error) {
 	item, err := s.State.Get(ctx, KeyInput)
 	if errors.Is(err, table.ErrNotFound) {
-		return 0, nil
+		return document.Counters{}, nil
 	}
-	return item.Int("n"), err
+	return document.Counters{Input: item.Int("n"), Orders: item.Int("orders")}, err
 }
 
 // Conditions turns the conflict of the n-th operation into the n-th error.

@@ -44,6 +44,8 @@ type place struct {
 	roles       []resource.Role
 	locks       []document.Lock
 	orders      []revoked.Order
+	given       int64         // how many orders
+	written     map[int64]int // how often an order is found to be still being written; -1: always
 	lists       map[string]document.Stored
 	bases       int
 	events      []audit.Event
@@ -161,8 +163,11 @@ func (p *place) AdvanceTrust(_ context.Context, from, to document.Head) error {
 	})
 }
 
-func (p *place) Input(context.Context) (n int64, err error) {
-	err = p.faulty("Input", func() error { n = p.input; return nil })
+func (p *place) Counters(context.Context) (n document.Counters, err error) {
+	err = p.faulty("Counters", func() error {
+		n = document.Counters{Input: p.input, Orders: p.given}
+		return nil
+	})
 	return n, err
 }
 
@@ -181,9 +186,33 @@ func (p *place) Locks(context.Context) (locks []document.Lock, err error) {
 	return locks, err
 }
 
-func (p *place) Orders(_ context.Context, after int64) (all []revoked.Order, err error) {
+func (p *place) Orders(_ context.Context, after, upto int64) (run revoked.Run, err error) {
 	err = p.faulty("Orders", func() error {
-		all = slices.DeleteFunc(slices.Clone(p.orders), func(o revoked.Order) bool { return o.Seq <= after })
+		there := map[int64]bool{}
+		for _, o := range p.orders {
+			switch there[o.Seq] = true; {
+			case o.Seq <= after || o.Seq > upto:
+			case p.written[o.Seq] != 0:
+				if run.Pending = append(run.Pending, o.Seq); p.written[o.Seq] > 0 {
+					p.written[o.Seq]--
+				}
+			default:
+				run.Orders = append(run.Orders, o)
+			}
+		}
+		for seq := after + 1; seq <= upto; seq++ {
+			if !there[seq] {
+				run.Gone = append(run.Gone, seq)
+			}
+		}
+		return nil
+	})
+	return run, err
+}
+
+func (p *place) AllOrders(context.Context) (all []revoked.Order, err error) {
+	err = p.faulty("AllOrders", func() error {
+		all = slices.DeleteFunc(slices.Clone(p.orders), func(o revoked.Order) bool { return p.written[o.Seq] != 0 })
 		return nil
 	})
 	return all, err
@@ -209,7 +238,7 @@ type site struct {
 }
 
 func newSite(t *testing.T) *site {
-	s := &site{Cluster: clustertest.New(t), place: &place{objects: map[string]document.Signed{}, chains: map[identity.Version][]document.Signed{}, lists: map[string]document.Stored{}}}
+	s := &site{Cluster: clustertest.New(t), place: &place{objects: map[string]document.Signed{}, chains: map[identity.Version][]document.Signed{}, lists: map[string]document.Stored{}, written: map[int64]int{}}}
 	key := func(purpose string) func(context.Context) (crypto.Signer, error) {
 		return func(context.Context) (crypto.Signer, error) { return s.Keys[purpose], nil }
 	}
@@ -321,7 +350,7 @@ func TestAnInputThatChangesWhileItSignsIsTakenIn(t *testing.T) {
 }
 
 func TestAFailureAnywhereLeavesAHeadThatAgentsAccept(t *testing.T) {
-	for _, call := range []string{"Read", "Trust", "Policy", "Revocations", "Stored", "Lease", "Release", "PutPolicy", "Advance", "Input", "Roles", "Locks", "Orders", "Record"} {
+	for _, call := range []string{"Read", "Trust", "Policy", "Revocations", "Stored", "Lease", "Release", "PutPolicy", "Advance", "Counters", "Roles", "Locks", "Orders", "Record"} {
 		for _, persisted := range []bool{false, true} {
 			s := newSite(t)
 			s.rotate(t)

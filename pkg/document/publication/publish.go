@@ -33,13 +33,15 @@ const tries = 4
 
 // Inputs is what the documents are made from.
 type Inputs interface {
-	// Input returns the counter that every change adds to; it is read before and after the rest.
-	Input(context.Context) (int64, error)
+	// Counters returns the counters that changes add to; it is read before and after the rest.
+	Counters(context.Context) (document.Counters, error)
 	Roles(context.Context) ([]resource.Role, error)
 	Locks(context.Context) ([]document.Lock, error)
-	// Orders returns the orders to revoke that have a number above the given one: what was issued before the publication
-	// that first takes them in is good no more.
-	Orders(ctx context.Context, after int64) ([]revoked.Order, error)
+	// Orders returns the orders to revoke after one number, up to another, and accounts for each: what was issued before the
+	// publication that first takes them in is good no more.
+	Orders(ctx context.Context, after, upto int64) (revoked.Run, error)
+	// AllOrders returns the orders to revoke that are there.
+	AllOrders(context.Context) ([]revoked.Order, error)
 	Record(context.Context, audit.Event) error
 }
 
@@ -157,6 +159,11 @@ type draft struct {
 	revocations document.Signed
 	changed     bool  // the policy
 	held        error // why the policy could not be made, though it changed
+
+	count  document.Counters // read before all else
+	issued time.Time         // of the revocations in force; zero when they can't be read
+	late   error             // not all orders could be read
+	lost   []int64           // orders for which everybody is revoked instead
 }
 
 func (p *Publisher) once(ctx context.Context, last bool) (h document.Head, again bool, err error) {
@@ -165,16 +172,22 @@ func (p *Publisher) once(ctx context.Context, last bool) (h document.Head, again
 		return document.Head{}, false, err
 	}
 	d.to = d.from
-	for _, step := range []func(context.Context, *draft) error{p.keys, p.compile, p.revoke, p.seal} {
+	for _, step := range []func(context.Context, *draft) error{p.keys, p.compile, p.revoke} {
 		if err := step(ctx, &d); err != nil {
 			return document.Head{}, false, err
 		}
 	}
-	after, err := p.config.Inputs.Input(ctx)
+	if d.late != nil && !last {
+		return document.Head{}, true, p.config.Wait(ctx, waitStep)
+	}
+	if err := p.seal(ctx, &d); err != nil {
+		return document.Head{}, false, err
+	}
+	after, err := p.config.Inputs.Counters(ctx)
 	if err != nil {
 		return document.Head{}, false, err
 	}
-	if after != d.policy.Input {
+	if after.Input != d.policy.Input {
 		if !last {
 			return document.Head{}, true, nil
 		}
@@ -192,10 +205,7 @@ func (p *Publisher) once(ctx context.Context, last bool) (h document.Head, again
 	if err != nil {
 		return document.Head{}, false, err
 	}
-	if err := p.tellCoarse(ctx, d); err != nil || d.held != nil {
-		return d.to, false, errors.Join(d.held, err)
-	}
-	return d.to, false, p.tell(ctx, d)
+	return d.to, false, errors.Join(d.held, d.late, p.tellCoarse(ctx, d), p.tell(ctx, d))
 }
 
 // keys opens the trust document and takes the policy key, which must be active there.
@@ -223,11 +233,11 @@ func (p *Publisher) keys(ctx context.Context, d *draft) error {
 	return nil
 }
 
-// compile reads the inputs, counter first. A role that can't be enforced is published as it is and denies its holders everything
+// compile reads the inputs, counters first. A role that can't be enforced is published as it is and denies its holders everything
 // wherever it is read: leaving it out might leave out a deny, and refusing it would let one role stop publication.
 func (p *Publisher) compile(ctx context.Context, d *draft) error {
-	counter, err := p.config.Inputs.Input(ctx)
-	if err != nil {
+	var err error
+	if d.count, err = p.config.Inputs.Counters(ctx); err != nil {
 		return err
 	}
 	stored, err := p.config.Inputs.Roles(ctx)
@@ -244,7 +254,7 @@ func (p *Publisher) compile(ctx context.Context, d *draft) error {
 	}
 	slices.SortFunc(roles, func(a, b resource.Role) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
 	d.policy = document.Policy{
-		Cluster: p.config.Cluster, Input: counter, Roles: roles, MaxPolicyAge: resource.Duration(document.DefaultMaxPolicyAge),
+		Cluster: p.config.Cluster, Input: d.count.Input, Roles: roles, MaxPolicyAge: resource.Duration(document.DefaultMaxPolicyAge),
 	}
 	return nil
 }
@@ -269,7 +279,7 @@ func (p *Publisher) withhold(d *draft, why error) error {
 	if d.from.Policy == (identity.Version{}) {
 		return why // there is none to keep
 	}
-	d.held = why
+	d.held, d.changed = why, false
 	d.to.Policy, d.to.Input, d.to.PolicySHA256 = d.from.Policy, d.from.Input, d.from.PolicySHA256
 	return p.sealRevocations(d)
 }

@@ -36,17 +36,9 @@ func (p *Publisher) revoke(ctx context.Context, d *draft) error {
 	if err != nil {
 		return err
 	}
-	after := d.from.Orders
-	if !sound {
-		after = 0
-	}
-	orders, err := p.config.Inputs.Orders(ctx, after)
+	orders, err := p.orders(ctx, d, sound)
 	if err != nil {
 		return err
-	}
-	d.to.Orders = max(d.from.Orders, d.policy.Input)
-	if n := len(orders); n > 0 {
-		d.to.Orders = max(d.to.Orders, orders[n-1].Seq)
 	}
 	d.lists, d.stored = map[string]revoked.Set{}, map[string]document.Stored{}
 	for _, list := range both {
@@ -62,8 +54,41 @@ func (p *Publisher) revoke(ctx context.Context, d *draft) error {
 	return nil
 }
 
+// orders returns the orders to take in: those after the last one that is in the lists, up to the last one that was given; all
+// that are there, when the lists are not sound or the counter is behind them, as in a table that was restored. Each
+// number was given to an order, so none is passed over:
+//
+//   - One that is still being written is in force with a later publication. The lists count as being without it and what
+//     came after, which is then taken in again, and the run tells that it isn't done. What can be published is.
+//   - One that is gone, and should not be, may have revoked anybody: everybody is revoked. Making the lists again from all
+//     orders would not help, as it is missing there as well; and to wait for it would let somebody stay for as long.
+//   - One that is gone since it is over has nothing left to end.
+func (p *Publisher) orders(ctx context.Context, d *draft, sound bool) (all []revoked.Order, err error) {
+	after := min(d.from.Orders, d.count.Orders)
+	if !sound || after < d.from.Orders {
+		if all, err = p.config.Inputs.AllOrders(ctx); err != nil {
+			return nil, err
+		}
+	}
+	run, err := p.config.Inputs.Orders(ctx, after, d.count.Orders)
+	if err != nil {
+		return nil, err
+	}
+	if d.to.Orders = d.count.Orders; len(run.Pending) > 0 {
+		d.to.Orders = slices.Min(run.Pending) - 1
+		d.late = fault.New(fault.Unavailable, "a revocation is still being written to the table, and not in force yet", "try again in a few seconds")
+	}
+	gone := slices.DeleteFunc(run.Gone, func(seq int64) bool { return seq > d.to.Orders })
+	all = append(all, run.Orders...)
+	if now := p.config.Now(); len(gone) > 0 && revoked.Lost(d.issued, now) {
+		d.lost = gone
+		all = append(all, revoked.Everybody(now)...)
+	}
+	return all, nil
+}
+
 // lists returns the lists in force. They are not sound when one of them is lost, or not what the signed document
-// says: then they are made again, from all orders, and revoke more than before but never less.
+// says, or that document is not the head's, which says what orders are in the lists: then they are made again, from all orders, and revoke more than before but never less.
 func (p *Publisher) lists(ctx context.Context, d *draft) (was map[string]document.Stored, sound bool, err error) {
 	was = map[string]document.Stored{}
 	if d.from.Revocations == (identity.Version{}) {
@@ -74,9 +99,10 @@ func (p *Publisher) lists(ctx context.Context, d *draft) (was map[string]documen
 		return nil, false, err
 	}
 	have, err := d.trust.OpenRevocations(doc)
-	if err != nil {
+	if err != nil || have.Version != d.from.Revocations {
 		return was, false, nil //nolint:nilerr // as said above
 	}
+	d.issued = have.IssuedAt
 	for _, list := range both {
 		stored, err := p.config.Place.Stored(ctx, list)
 		if errors.Is(err, revoked.ErrMalformed) || err == nil && !stored.Set.Is(have.Sum(list)) {
@@ -113,19 +139,27 @@ func (p *Publisher) sealRevocations(d *draft) (err error) {
 	return err
 }
 
-// tellCoarse records that there was no room to revoke one by one.
+// tellCoarse records that more was revoked than was asked for.
 func (p *Publisher) tellCoarse(ctx context.Context, d draft) error {
 	for _, list := range both {
 		c := d.coarse[list]
-		if c == (revoked.Coarse{}) {
+		if c == (revoked.Coarse{}) && len(d.lost) == 0 {
 			continue
 		}
 		e := p.event(audit.ListCoarsened)
 		e.TargetKind, e.Target, e.Outcome = "document", "revocations", audit.Denied
-		e.Reason = fmt.Sprintf("the list of %s had no room: %d entries were replaced by coarser ones", list, c.Entries)
-		if e.Data = map[string]string{"list": list, "groups": fmt.Sprint(c.Groups), "entries": fmt.Sprint(c.Entries)}; c.Everybody {
+		e.Data = map[string]string{"list": list, "groups": fmt.Sprint(c.Groups), "entries": fmt.Sprint(c.Entries)}
+		if c != (revoked.Coarse{}) {
+			e.Reason = fmt.Sprintf("the list of %s had no room: %d entries were replaced by coarser ones", list, c.Entries)
+		}
+		if c.Everybody {
 			e.Data["everybody"] = "true"
 			e.Reason += ", at last by one for all of them"
+		}
+		if len(d.lost) > 0 {
+			e.Data["everybody"], e.Data["lost"] = "true", fmt.Sprint(len(d.lost))
+			e.Reason = fmt.Sprintf("%d orders to revoke, the first of them number %d, are no longer in the table though they were never in force: all %s are revoked in their place",
+				len(d.lost), d.lost[0], list)
 		}
 		if err := p.config.Inputs.Record(ctx, e); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 // until is when the orders of these tests are over.
@@ -30,7 +31,8 @@ func (p *place) order(o revoked.Order) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.input++
-	o.Seq, o.Until = p.input, until
+	p.given++
+	o.Seq, o.Until = p.given, until
 	p.orders = append(p.orders, o)
 }
 
@@ -256,4 +258,157 @@ func TestLocksThatDoNotFitAreAFaultThatSaysSo(t *testing.T) {
 	if _, err := s.publisher.Publish(t.Context()); !fault.Is(err, fault.TooLarge) || s.head != h {
 		t.Errorf("%v, head %+v", err, s.head)
 	}
+}
+
+// in is how many entries the lists of the newest publication have for users and for agents.
+func (s *site) in() [2]int {
+	return [2]int{s.lists[revoked.Users].Set.Len(), s.lists[revoked.Agents].Set.Len()}
+}
+
+// The counter can show a change whose order can't be read yet. It is waited for a little.
+func TestSec_S71_AnOrderThatIsBeingWrittenIsWaitedFor(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	was := s.publish(t)
+	s.revoke("eve")
+	s.written[1] = 3
+	h := s.publish(t)
+	if state := s.accept(t, document.NewHolder(s.ID, "")); !barred(state, was.Revocations.Counter) || h.Orders != 1 || len(s.heads) != 2 {
+		t.Errorf("%+v under %+v, %d heads", state.Revocations.Users, h, len(s.heads))
+	}
+}
+
+// If it takes longer, what can be published is, the run says that something isn't in force, and a later one takes it in.
+func TestSec_S71_AnOrderThatTakesLongIsNotPassedOver(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	was := s.publish(t)
+	s.revoke("ada")
+	s.revoke("eve")
+	s.revoke("bob")
+	s.change(role("dev"))
+	s.written[2] = -1
+	for range 2 {
+		h, err := s.publisher.Publish(t.Context())
+		if last := s.events[len(s.events)-1]; !fault.Is(err, fault.Unavailable) || h.Orders != 1 || h.Input != 4 || last.Type != audit.PolicyPublished {
+			t.Fatalf("%v, head %+v, %+v", err, h, last)
+		}
+		state := s.accept(t, document.NewHolder(s.ID, ""))
+		for who, barred := range map[string]bool{"ada": true, "eve": false, "bob": true} {
+			if err := standing(state, who, was.Revocations.Counter); barred != fault.Is(err, fault.Unauthenticated) {
+				t.Errorf("%s: %v", who, err)
+			}
+		}
+	}
+	before := s.head.Revocations.Counter
+	delete(s.written, 2)
+	h := s.publish(t)
+	if state := s.accept(t, document.NewHolder(s.ID, "")); !barred(state, before) || barred(state, h.Revocations.Counter) || h.Orders != 3 {
+		t.Errorf("%+v under %+v", state.Revocations.Users, h)
+	}
+}
+
+// An order that was given, is not there and should be may have been about anybody.
+func TestSec_S71_AnOrderThatIsLostRevokesEverybody(t *testing.T) {
+	for name, c := range map[string]struct {
+		later     time.Duration
+		everybody bool
+	}{
+		"since a moment":                    {time.Minute, true},
+		"since it can just not be over yet": {revoked.Life(revoked.Users) - time.Minute, true},
+		"as it is over":                     {revoked.Life(revoked.Users) + time.Minute, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.rotate(t)
+			was := s.publish(t)
+			s.revoke("eve")
+			s.revoke("bob")
+			s.orders = s.orders[1:]
+			s.Now = s.Now.Add(c.later)
+			s.orders[0].Until = s.Now.Add(time.Hour)
+			h := s.publish(t)
+			want, events := [2]int{1, 0}, 0
+			if c.everybody {
+				want, events = [2]int{1 + 1, 1}, 2
+			}
+			state := s.accept(t, document.NewHolder(s.ID, ""))
+			if who := standing(state, "ada", was.Revocations.Counter); s.in() != want || c.everybody != (who != nil) || h.Orders != 2 {
+				t.Errorf("%v entries, head %+v, ada: %v", s.in(), h, who)
+			}
+			if err := standing(state, "ada", h.Revocations.Counter); err != nil {
+				t.Errorf("who logged in again: %v", err)
+			}
+			again := s.publish(t)
+			if state = s.accept(t, document.NewHolder(s.ID, "")); standing(state, "ada", h.Revocations.Counter) != nil || again.Orders != 2 {
+				t.Errorf("once more: %+v", state.Revocations.Users)
+			}
+			told := 0
+			for _, e := range s.events {
+				if e.Type == audit.ListCoarsened {
+					if told++; e.Data["everybody"] != "true" || e.Data["lost"] != "1" || !strings.Contains(e.Reason, "number 1") {
+						t.Errorf("%+v", e)
+					}
+				}
+			}
+			if told != events {
+				t.Errorf("%d events", told)
+			}
+		})
+	}
+}
+
+// While an order is waited for, one after it that is gone is not judged yet: it would be again in each publication.
+func TestAnOrderThatIsGoneBehindOneThatIsBeingWrittenIsJudgedOnce(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	s.publish(t)
+	s.revoke("eve")
+	s.revoke("bob")
+	s.orders, s.written[1] = s.orders[:1], -1
+	if _, err := s.publisher.Publish(t.Context()); !fault.Is(err, fault.Unavailable) || s.in() != [2]int{} {
+		t.Errorf("%v, %v", err, s.in())
+	}
+	delete(s.written, 1)
+	if s.publish(t); s.in() != [2]int{2, 1} {
+		t.Errorf("%v", s.in())
+	}
+}
+
+// A restored counter is behind what was published, and a restored head behind its documents, or before them. Then all orders
+// that there are count again.
+func TestSec_S71_WhatARestoreTearsApartLosesNoOrder(t *testing.T) {
+	for name, tear := range map[string]func(*site, document.Head){
+		"the counter is behind": func(s *site, _ document.Head) { s.given = 1 },
+		"the head is ahead":     func(s *site, _ document.Head) { s.head.Revocations.Counter++ },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.rotate(t)
+			s.revoke("bob")
+			s.revoke("eve")
+			h := s.publish(t)
+			s.lists[revoked.Users] = document.Stored{} // as if the list were of before
+			s.revocations = s.stamp(t, h)
+			tear(s, h)
+			next := s.publish(t)
+			state := s.accept(t, document.NewHolder(s.ID, ""))
+			if !barred(state, h.Revocations.Counter) || barred(state, next.Revocations.Counter) || next.Orders != s.given {
+				t.Errorf("%+v under %+v", state.Revocations.Users, next)
+			}
+		})
+	}
+}
+
+// stamp signs revocations that name empty lists.
+func (s *site) stamp(t *testing.T, h document.Head) document.Signed {
+	t.Helper()
+	doc, err := document.Seal(document.KindRevocations, document.Revocations{
+		Cluster: s.ID, Version: h.Revocations, IssuedAt: s.Now, Trust: h.Trust, Policy: h.Policy,
+		Users: revoked.Set{}.Sum(), Agents: revoked.Set{}.Sum(),
+	}, s.Keys[names.KeyPolicy])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
 }

@@ -12,7 +12,7 @@ import (
 
 // Order asks that what was issued to somebody or something before it be good no more.
 type Order struct {
-	Seq     int64        // counts up: the input counter after the change that gave it
+	Seq     int64        // its number: one more than that of the order before
 	Ref     identity.Ref // mapping | record | agent | token
 	Group   identity.Ref // what may be revoked in its place when the list is full: the mapping, the token; zero for nothing
 	Reserve bool         // it may use the last tenth of the room, which is kept for administrators of everything
@@ -21,7 +21,10 @@ type Order struct {
 
 // List returns the list that the order is for.
 func (o Order) List() string {
-	if o.Ref.Target == "agent" || o.Ref.Target == "token" {
+	switch o.Ref.Target {
+	case identity.RefEverybody:
+		return o.Ref.Value
+	case "agent", "token":
 		return Agents
 	}
 	return Users

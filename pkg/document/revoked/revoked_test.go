@@ -313,3 +313,36 @@ func BenchmarkAPublicationSettlesAnOrder(b *testing.B) {
 		})
 	}
 }
+
+// Whoever was in a list, alone or by a group, is revoked with everybody, also when there is no room, and nobody after that.
+func TestEverybodyIsEverybodyOfBothLists(t *testing.T) {
+	both := revoked.Everybody(now)
+	for _, list := range []string{revoked.Users, revoked.Agents} {
+		full, _ := revoked.Set{}.Settle(list, fill(revoked.Room, "m", true), v(3), now)
+		for _, was := range []revoked.Set{{}, full} {
+			s, _ := was.Settle(list, both, v(9), now)
+			k, _ := revoked.KeyOf(identity.Everybody(list))
+			if got := s.Before(k); got != v(9) || s.Len() > revoked.Room {
+				t.Errorf("%s after %d entries: %+v of %d", list, was.Len(), got, s.Len())
+			}
+			if over, _ := s.Settle(list, nil, v(10), now.Add(revoked.Life(list))); over.Len() != 0 {
+				t.Errorf("%s: %d entries stay", list, over.Len())
+			}
+		}
+	}
+	if len(both) != 2 || both[0].List() != revoked.Users || both[1].List() != revoked.Agents {
+		t.Errorf("%+v", both)
+	}
+}
+
+// What can have left the table since it is over isn't lost. A user's order leaves first.
+func TestAnOrderThatIsOverIsNotLost(t *testing.T) {
+	for since, lost := range map[time.Duration]bool{0: true, 13*time.Hour - 1: true, 13 * time.Hour: false, 26 * time.Hour: false} {
+		if got := revoked.Lost(now.Add(-since), now); got != lost {
+			t.Errorf("published %s ago: %v", since, got)
+		}
+	}
+	if !revoked.Lost(time.Time{}, now) {
+		t.Error("nobody knows when it was published")
+	}
+}

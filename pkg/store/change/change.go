@@ -25,7 +25,7 @@ func New(c store.Config) *Store { return &Store{store.New(c)} }
 // nonceFor is how long a call's nonce is kept: the call itself is valid for at most two minutes.
 const nonceFor = time.Hour
 
-// Commit writes a change, the input counter, the call's nonce and the event in one transaction.
+// Commit writes a change, the counters, the call's nonce and the event in one transaction.
 func (s *Store) Commit(ctx context.Context, c admin.Change) error {
 	ops := []table.Op{
 		s.Secrets.CreateOp(table.Item{
@@ -41,7 +41,7 @@ func (s *Store) Commit(ctx context.Context, c admin.Change) error {
 	if err != nil {
 		return err
 	}
-	ops = append(ops, change, event, s.count(c.Input))
+	ops = append(ops, change, event, s.count(c))
 	ops = append(ops, s.beside(c)...)
 	vacated, err := s.vacate(ctx, c.ForgetAgent)
 	if err != nil {
@@ -55,12 +55,17 @@ func (s *Store) Commit(ctx context.Context, c admin.Change) error {
 	return err
 }
 
-// count adds to the input counter, on condition that nothing was changed since the change was judged.
-func (s *Store) count(judged int64) table.Op {
-	if judged == 0 {
-		return s.State.UpdateOp(store.KeyInput, "ADD n :one", "attribute_not_exists(n)", table.Item{":one": table.Int(1)})
+// count adds to the counters, on condition that nothing was changed since the change was judged. The number of orders was
+// read with the counter of changes, and no change leaves that one as it is: if it still holds, both do.
+func (s *Store) count(c admin.Change) table.Op {
+	update := "ADD n :one"
+	if c.Revoke != nil {
+		update += ", orders :one"
 	}
-	return s.State.UpdateOp(store.KeyInput, "ADD n :one", "n = :judged", table.Item{":one": table.Int(1), ":judged": table.Int(judged)})
+	if c.Counters.Input == 0 {
+		return s.State.UpdateOp(store.KeyInput, update, "attribute_not_exists(n)", table.Item{":one": table.Int(1)})
+	}
+	return s.State.UpdateOp(store.KeyInput, update, "n = :judged", table.Item{":one": table.Int(1), ":judged": table.Int(c.Counters.Input)})
 }
 
 // change returns the operation on the resource itself, on condition that it is still as it was read.
@@ -158,8 +163,9 @@ func (s *Store) beside(c admin.Change) []table.Op {
 	}
 	if c.Revoke != nil {
 		order := *c.Revoke
-		order.Seq = c.Input + 1
-		ops = append(ops, s.State.CreateOp(store.OrderItem(order)))
+		order.Seq = c.Counters.Orders + 1
+		// The number is this order's alone. What a restored table may have under it is of a change that it doesn't have.
+		ops = append(ops, s.State.PutOp(store.OrderItem(order), "", nil))
 	}
 	return ops
 }

@@ -2,19 +2,23 @@ package change_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/stile-dev/stile/pkg/admin"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/store/storetest"
+	"github.com/stile-dev/stile/pkg/table"
 )
 
 var (
@@ -29,11 +33,11 @@ var (
 // commit writes a change that was judged a moment ago.
 func commit(t *testing.T, s storetest.Store, c admin.Change) error {
 	t.Helper()
-	input, err := s.Input(t.Context())
+	counters, err := s.Counters(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Input = input
+	c.Counters = counters
 	return s.Commit(t.Context(), c)
 }
 
@@ -42,7 +46,7 @@ func TestAChangeThatWasJudgedByWhatIsNoLongerSoIsNotMade(t *testing.T) {
 	raced := func(judged int64) {
 		t.Helper()
 		c := storetest.Written("role", "late", 0, &resource.RoleSpec{})
-		c.Input = judged
+		c.Counters.Input = judged
 		if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), c) }); !errors.Is(err, admin.ErrRaced) {
 			t.Errorf("judged at %d: %v", judged, err)
 		}
@@ -104,8 +108,8 @@ func TestWhatIsWrittenIsReadAgain(t *testing.T) {
 func TestAChangeIsMadeOnlyOfWhatWasReadAndThenCounts(t *testing.T) {
 	db, s := storetest.New()
 	spec := &resource.RoleSpec{}
-	if n, err := s.Input(t.Context()); n != 0 || err != nil {
-		t.Errorf("before the first change: %d, %v", n, err)
+	if n, err := s.Counters(t.Context()); n != (document.Counters{}) || err != nil {
+		t.Errorf("before the first change: %+v, %v", n, err)
 	}
 	moved := func(c admin.Change) {
 		t.Helper()
@@ -124,8 +128,8 @@ func TestAChangeIsMadeOnlyOfWhatWasReadAndThenCounts(t *testing.T) {
 	if _, found, err := s.Get(t.Context(), "role", "dev"); found || err != nil {
 		t.Errorf("%v, %v", found, err)
 	}
-	if n, err := s.Input(t.Context()); n != 3 || err != nil {
-		t.Errorf("after three changes: %d, %v", n, err)
+	if n, err := s.Counters(t.Context()); n != (document.Counters{Input: 3}) || err != nil {
+		t.Errorf("after three changes: %+v, %v", n, err)
 	}
 	events := 0
 	for key := range db.Items {
@@ -188,26 +192,74 @@ func TestWhatAnotherAgentHoldsIsNotFreedByADeletion(t *testing.T) {
 	}
 }
 
-func TestARevocationIsWrittenWithItsChangeAndReadInTheirOrder(t *testing.T) {
+// asOrdered makes changes that revoke somebody, and others between them that don't; it returns the orders.
+func asOrdered(t *testing.T, s storetest.Store, users ...string) (all []revoked.Order) {
+	t.Helper()
+	for _, user := range users {
+		storetest.Must(t, commit(t, s, storetest.Written("role", user, 0, &resource.RoleSpec{})))
+		c := storetest.Written("user", user, 0, &resource.UserSpec{Mapping: "m"})
+		o := revoked.Order{Ref: identity.Record("m", user), Group: identity.Ref{Target: "mapping", Value: "m"}, Reserve: user == "bob", Until: storetest.Now.Add(time.Hour)}
+		c.Revoke = &o
+		storetest.Must(t, commit(t, s, c))
+		o.Seq = int64(len(all) + 1)
+		all = append(all, o)
+	}
+	return all
+}
+
+func TestARevocationIsWrittenWithItsChangeAndHasTheNextNumber(t *testing.T) {
 	db, s := storetest.New()
-	until := storetest.Now.Add(time.Hour)
-	c := storetest.Written("user", "bob", 0, &resource.UserSpec{Mapping: "m"})
-	first := revoked.Order{Ref: identity.Record("m", "bob"), Group: identity.Ref{Target: "mapping", Value: "m"}, Reserve: true, Until: until}
-	c.Revoke = &first
-	storetest.Must(t, commit(t, s, c))
-	again := storetest.Written("user", "bob", 1, &resource.UserSpec{Mapping: "m"})
-	second := revoked.Order{Ref: identity.Ref{Target: "agent", Value: "agt_1"}, Until: until}
-	again.Revoke = &second
-	storetest.Must(t, commit(t, s, again))
-	first.Seq, second.Seq = 1, 2 // the input counter after each
-	for after, want := range [][]revoked.Order{{first, second}, {second}, nil} {
-		orders, err := s.Orders(t.Context(), int64(after))
-		if d := cmp.Diff(want, orders); d != "" || err != nil {
-			t.Errorf("after %d: %v: %s", after, err, d)
+	all := asOrdered(t, s, "bob", "eve", "mallory")
+	if got, err := s.Counters(t.Context()); got != (document.Counters{Input: 6, Orders: 3}) || err != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for after := range 4 {
+		for upto := range 4 {
+			run, err := s.Orders(t.Context(), int64(after), int64(upto))
+			want := revoked.Run{Orders: slices.Clone(all[min(after, upto):upto])}
+			if d := cmp.Diff(want, run, cmpopts.EquateEmpty()); d != "" || err != nil {
+				t.Errorf("after %d, up to %d: %v: %s", after, upto, err, d)
+			}
 		}
 	}
-	if d := cmp.Diff([]string{"0000000000000001", "0000000000000002"}, db.Of(names.Order)); d != "" {
+	got, err := s.AllOrders(t.Context())
+	if d := cmp.Diff(all, got); d != "" || err != nil {
+		t.Errorf("%v: %s", err, d)
+	}
+	if d := cmp.Diff([]string{"0000000000000001", "0000000000000002", "0000000000000003"}, db.Of(names.Order)); d != "" {
 		t.Error(d)
+	}
+}
+
+// Of two changes that revoke at once, one has the number, and the other is judged again and has the next.
+func TestSec_S71_TwoOrdersNeverShareANumber(t *testing.T) {
+	db, s := storetest.New()
+	judged, err := s.Counters(t.Context())
+	storetest.Must(t, err)
+	change := func(user string) admin.Change {
+		c := storetest.Written("user", user, 0, &resource.UserSpec{Mapping: "m"})
+		c.Counters, c.Revoke = judged, &revoked.Order{Ref: identity.Record("m", user), Until: storetest.Now}
+		return c
+	}
+	storetest.Must(t, s.Commit(t.Context(), change("bob")))
+	if err := db.Unchanged(t, func() error { return s.Commit(t.Context(), change("eve")) }); !errors.Is(err, admin.ErrRaced) {
+		t.Errorf("the second: %v", err)
+	}
+	storetest.Must(t, commit(t, s, change("eve")))
+	if run, err := s.Orders(t.Context(), 0, 2); len(run.Orders) != 2 || run.Orders[1].Ref != identity.Record("m", "eve") || err != nil {
+		t.Errorf("%+v, %v", run, err)
+	}
+}
+
+// A restored table may have an order of a change that it doesn't have. It keeps nobody from revoking.
+func TestSec_S71_AnOrderThatARestoreLeftIsInNobodysWay(t *testing.T) {
+	db, s := storetest.New()
+	asOrdered(t, s, "bob")
+	db.Put(names.Order, "0000000000000002", table.Item{"target": table.String("user"), "value": table.String("torn")})
+	all := asOrdered(t, s, "eve")
+	all[0].Seq = 2
+	if run, err := s.Orders(t.Context(), 1, 2); err != nil || !cmp.Equal(run.Orders, all) {
+		t.Errorf("%+v, %v", run, err)
 	}
 }
 

@@ -84,7 +84,7 @@ func TestASecretIsCountedDownAndGoesWithItsToken(t *testing.T) {
 		t.Errorf("%d uses are left", left)
 	}
 	gone := storetest.Deleted("token", "nodes", 1)
-	gone.ForgetSecret, gone.Input = "hash", 1
+	gone.ForgetSecret, gone.Counters.Input = "hash", 1
 	storetest.Must(t, s.Commit(t.Context(), gone))
 	if err := db.Unchanged(t, func() error { return s.Admit(t.Context(), by(4, "hash", "nodes")) }); !errors.Is(err, issue.ErrSecret) {
 		t.Errorf("after the token: %v", err)

@@ -142,7 +142,7 @@ func TestSec_S62_APlaceIsFreeWhenItsNodeIsRemovedOrGone(t *testing.T) {
 	storetest.Must(t, s.Admit(t.Context(), within(5, 5, later.Add(time.Millisecond), bound)))
 	// The node that was gone is removed: its place is another's by now, and stays.
 	gone = storetest.Deleted("node", "web-3", storetest.Now.UnixMilli())
-	gone.ForgetAgent, gone.Input = storetest.ID("agt", 3), 1
+	gone.ForgetAgent, gone.Counters.Input = storetest.ID("agt", 3), 1
 	storetest.Must(t, s.Commit(t.Context(), gone))
 	if err := s.Admit(t.Context(), within(6, 6, later, bound)); !full(err) {
 		t.Errorf("after another's node was removed: %v", err)
@@ -201,7 +201,7 @@ func TestTheBoundHoldsForEveryStory(t *testing.T) {
 					continue
 				}
 				gone := storetest.Deleted("node", fmt.Sprint("web-", agent), 0)
-				gone.Was, gone.ForgetAgent, gone.Input = revision(r, s, agent), storetest.ID("agt", agent), input
+				gone.Was, gone.ForgetAgent, gone.Counters.Input = revision(r, s, agent), storetest.ID("agt", agent), input
 				if err := s.Commit(r.Context(), gone); err != nil {
 					r.Fatal(err)
 				}

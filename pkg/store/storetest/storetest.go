@@ -47,6 +47,8 @@ type Tables struct {
 	// Late are items, by table and keys, that a transaction is still writing though others of it can be read: no Query
 	// and no GetItem shows them yet, and a transaction can't read them.
 	Late map[string]bool
+	// Hidden are items that a Query doesn't show, as it read their place before a transaction had written them.
+	Hidden map[string]bool
 
 	mu sync.Mutex
 }
@@ -131,7 +133,7 @@ func (db *Tables) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*d
 		after = at(in.TableName, in.ExclusiveStartKey)
 	}
 	for _, k := range slices.Sorted(maps.Keys(db.Items)) {
-		if !strings.HasPrefix(k, prefix) || k <= after || db.Late[k] {
+		if !strings.HasPrefix(k, prefix) || k <= after || db.Late[k] || db.Hidden[k] {
 			continue
 		}
 		if in.Limit != nil && len(out.Items) == int(*in.Limit) {
@@ -189,12 +191,14 @@ func operation(i types.TransactWriteItem) (key, condition string, values table.I
 		if item == nil {
 			item = maps.Clone(u.Key)
 		}
-		m := regexp.MustCompile(`^(?:SET (\w+) = \w+ -|ADD (\w+)) (:\w+)$`).FindStringSubmatch(*u.UpdateExpression)
-		by, name := table.Item(u.ExpressionAttributeValues).Int(m[3]), m[1]+m[2]
-		if m[1] != "" {
-			by = -by
+		for part := range strings.SplitSeq(strings.TrimPrefix(*u.UpdateExpression, "ADD "), ", ") {
+			m := regexp.MustCompile(`^(?:SET (\w+) = \w+ -|(\w+)) (:\w+)$`).FindStringSubmatch(part)
+			by, name := table.Item(u.ExpressionAttributeValues).Int(m[3]), m[1]+m[2]
+			if m[1] != "" {
+				by = -by
+			}
+			item[name] = table.Int(item.Int(name) + by)
 		}
-		item[name] = table.Int(item.Int(name) + by)
 		return item
 	}
 }
