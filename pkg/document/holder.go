@@ -212,8 +212,8 @@ func (h *Holder) settle(r Revocations, s Signed) (map[string]revoked.Set, error)
 }
 
 // Lacks returns the lists that have to come with a revocations document, which it verifies unless it is the one in force,
-// for it to be accepted.
-func (h *Holder) Lacks(s Signed) ([]string, error) {
+// for it to be accepted, and what the document says of them.
+func (h *Holder) Lacks(s Signed) (map[string]revoked.Sum, error) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if h.holds(s) && bytes.Equal(h.held[s.Kind].Signature, s.Signature) {
@@ -223,10 +223,10 @@ func (h *Holder) Lacks(s Signed) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lacks []string
+	lacks := map[string]revoked.Sum{}
 	for _, list := range h.judges {
-		if !h.state.lists[list].Is(r.Sum(list)) {
-			lacks = append(lacks, list)
+		if sum := r.Sum(list); !h.state.lists[list].Is(sum) {
+			lacks[list] = sum
 		}
 	}
 	return lacks, nil

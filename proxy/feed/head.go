@@ -13,6 +13,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/head"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 )
 
@@ -31,7 +32,7 @@ type Store interface {
 // Documents are those held so far.
 type Documents interface {
 	Accept(...document.Signed) error
-	Lacks(document.Signed) ([]string, error)
+	Lacks(document.Signed) (map[string]revoked.Sum, error)
 	Versions() identity.Versions
 }
 

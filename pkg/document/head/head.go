@@ -222,17 +222,21 @@ func lost(err error) bool {
 }
 
 // Lists puts beside a revocations document the lists that a holder lacks to accept it. A document that the holder refuses is
-// returned as it is.
+// returned as it is. A list that isn't the one that the document names is left out: one that was written since the document was
+// read is no forgery, and the holder says [document.ErrLists].
 func (s *Store) Lists(ctx context.Context, h Lacking, doc document.Signed) (document.Signed, error) {
 	lacks, err := h.Lacks(doc)
 	if err != nil || len(lacks) == 0 {
 		return doc, nil //nolint:nilerr // accepting it says why it is refused
 	}
 	doc.Lists = map[string]revoked.Records{}
-	for _, list := range lacks {
+	for list, sum := range lacks {
 		stored, err := s.Stored(ctx, list)
 		if err != nil {
 			return document.Signed{}, err
+		}
+		if !stored.Set.Is(sum) {
+			continue
 		}
 		doc.Lists[list] = revoked.Records{Whole: true, Entries: stored.Set.Bytes()}
 	}
@@ -241,7 +245,7 @@ func (s *Store) Lists(ctx context.Context, h Lacking, doc document.Signed) (docu
 
 // Lacking is a [document.Holder], as far as lists are concerned.
 type Lacking interface {
-	Lacks(document.Signed) ([]string, error)
+	Lacks(document.Signed) (map[string]revoked.Sum, error)
 }
 
 func digest(b []byte) string { d := sha256.Sum256(b); return hex.EncodeToString(d[:]) }

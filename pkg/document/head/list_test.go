@@ -83,7 +83,15 @@ func TestADocumentGetsTheListsThatItsHolderLacks(t *testing.T) {
 	if err := h.Accept(view.Trust...); err != nil {
 		t.Fatal(err)
 	}
+	was := table.Item{"base": table.String(""), "change": table.Bytes(nil)}
+	list := db.Items["state|"+names.Revoked+"|"+revoked.Users]
+	db.Put(names.Revoked, revoked.Users, was)
 	doc, err := s.Lists(t.Context(), h, view.Revocations)
+	if err != nil || len(doc.Lists) != 0 || !errors.Is(h.Accept(doc), document.ErrLists) {
+		t.Errorf("a list of another publication: %+v, %v", doc.Lists, err)
+	}
+	db.Put(names.Revoked, revoked.Users, list)
+	doc, err = s.Lists(t.Context(), h, view.Revocations)
 	if err != nil || len(doc.Lists) != 1 || h.Accept(doc) != nil {
 		t.Fatalf("%+v, %v", doc.Lists, err)
 	}
