@@ -16,7 +16,6 @@ import (
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
-	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/strict"
 )
@@ -36,7 +35,7 @@ type Outcome struct {
 
 // Create stores a resource that must not exist.
 func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.paced(ctx, c, r.Kind, func(count document.Counters) (Outcome, error) { return d.create(ctx, count, c, r) })
+	return d.paced(ctx, c, r.Kind, func(c Caller, count document.Counters) (Outcome, error) { return d.create(ctx, count, c, r) })
 }
 
 func (d *Desk) create(ctx context.Context, count document.Counters, c Caller, r resource.Resource) (Outcome, error) {
@@ -70,7 +69,7 @@ func (d *Desk) create(ctx context.Context, count document.Counters, c Caller, r 
 
 // Update replaces a resource; with a revision only if that is still current.
 func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.paced(ctx, c, r.Kind, func(count document.Counters) (Outcome, error) { return d.update(ctx, count, c, r) })
+	return d.paced(ctx, c, r.Kind, func(c Caller, count document.Counters) (Outcome, error) { return d.update(ctx, count, c, r) })
 }
 
 func (d *Desk) update(ctx context.Context, count document.Counters, c Caller, r resource.Resource) (Outcome, error) {
@@ -132,7 +131,7 @@ func placed(was, now resource.Resource) error {
 // holds: the agent is revoked, and whoever the token admits next gets the names. What a deleted user's record, mapping or token gave ends with it.
 // A role that a mapping or a user's record names is not deleted: their users could no longer log in.
 func (d *Desk) Delete(ctx context.Context, c Caller, kind, name string) (Outcome, error) {
-	return d.again(ctx, c, kind, func(count document.Counters) (Outcome, error) { return d.delete(ctx, count, c, kind, name) })
+	return d.again(ctx, c, kind, func(c Caller, count document.Counters) (Outcome, error) { return d.delete(ctx, count, c, kind, name) })
 }
 
 func (d *Desk) delete(ctx context.Context, count document.Counters, c Caller, kind, name string) (Outcome, error) {
@@ -182,7 +181,7 @@ func everywhere(c Caller, kind string) bool {
 
 // paced is again, as often as one may who doesn't administer everything. Deleting needs no pace: it can't go on for longer
 // than creating did.
-func (d *Desk) paced(ctx context.Context, c Caller, kind string, change func(document.Counters) (Outcome, error)) (Outcome, error) {
+func (d *Desk) paced(ctx context.Context, c Caller, kind string, change func(Caller, document.Counters) (Outcome, error)) (Outcome, error) {
 	if !everywhere(c, kind) {
 		if err := d.config.Pace.Count(ctx, c.User.UID, c.Now); err != nil {
 			return Outcome{}, err
@@ -200,7 +199,7 @@ const (
 
 // again makes a change, and repeats it if it was judged by what is no longer so. The counters that the change gets are
 // read before all that it is judged by: it is only made while nothing else changed.
-func (d *Desk) again(ctx context.Context, c Caller, kind string, change func(document.Counters) (Outcome, error)) (out Outcome, err error) {
+func (d *Desk) again(ctx context.Context, c Caller, kind string, change func(Caller, document.Counters) (Outcome, error)) (out Outcome, err error) {
 	most := tries
 	if everywhere(c, kind) {
 		most = patientTries
@@ -213,7 +212,14 @@ func (d *Desk) again(ctx context.Context, c Caller, kind string, change func(doc
 		if err := d.standing(ctx, c, count); err != nil {
 			return Outcome{}, err
 		}
-		if out, err = change(count); !errors.Is(err, ErrRaced) {
+		bound, err := d.bind(ctx, c)
+		if errors.Is(err, ErrRaced) {
+			continue
+		}
+		if err != nil {
+			return Outcome{}, err
+		}
+		if out, err = change(bound, count); !errors.Is(err, ErrRaced) {
 			return out, err
 		}
 	}
@@ -240,7 +246,7 @@ func (d *Desk) standing(ctx context.Context, c Caller, count document.Counters) 
 }
 
 // judge refuses a change that would give what its writer lacks.
-func (d *Desk) judge(ctx context.Context, c Caller, set *policy.Set, was, now *resource.Resource) error {
+func (d *Desk) judge(ctx context.Context, c Caller, set law, was, now *resource.Resource) error {
 	r := now
 	if r == nil {
 		r = was
@@ -263,7 +269,7 @@ func (d *Desk) beside(ctx context.Context, agent, kind, name string) ([]identity
 }
 
 // writable checks what is about to be written.
-func (d *Desk) writable(c Caller, r resource.Resource) (resource.Kind, *policy.Set, error) {
+func (d *Desk) writable(c Caller, r resource.Resource) (resource.Kind, law, error) {
 	k, set, err := d.open(c, r.Kind)
 	if err != nil {
 		return resource.Kind{}, nil, err

@@ -44,6 +44,9 @@ type Store interface {
 	Counters(context.Context) (document.Counters, error)
 	// Orders returns the orders to revoke after one number, up to another, and accounts for each of them.
 	Orders(ctx context.Context, after, upto int64) (revoked.Run, error)
+	// Held returns those of some roles that are stored, as they are after each change that Counters counted before; ErrRaced
+	// while one of them is being written.
+	Held(ctx context.Context, roles []string) ([]resource.Role, error)
 	// Secret returns the hash of a token's secret, "" for a token without one.
 	Secret(ctx context.Context, token string) (string, error)
 	// Targets returns what an agent holds; none for one that is unknown.
@@ -98,6 +101,8 @@ type Caller struct {
 	RequestID string
 	SourceIP  string
 	Now       time.Time
+
+	stored *policy.Set // the caller's own roles as they are stored; nil to judge by State alone
 }
 
 // Config is what the use case needs.
@@ -166,12 +171,12 @@ func (d *Desk) List(ctx context.Context, c Caller, kind, after string, limit int
 	return may, next, nil
 }
 
-func (d *Desk) open(c Caller, kind string) (resource.Kind, *policy.Set, error) {
+func (d *Desk) open(c Caller, kind string) (resource.Kind, law, error) {
 	k, ok := resource.KindOf(kind)
 	if !ok || k.Name != kind {
 		return resource.Kind{}, nil, fault.Newf(fault.NotFound, "use one of: "+strings.Join(resource.KindNames(), ", "), "there is no kind %.63q", kind)
 	}
-	return k, c.State.Roles(), nil
+	return k, c.law(), nil
 }
 
 // find looks among the built-in resources and then the stored ones.
@@ -206,7 +211,7 @@ func builtin(kind string, bootstrap resource.IAMMatch) []resource.Resource {
 
 // ask is one question to the policy.
 type ask struct {
-	set         *policy.Set
+	set         law
 	kind, name  string
 	verb, scope string
 }

@@ -47,6 +47,11 @@ type shelf struct {
 	pace      int             // how many may; 0 is all
 	given     int64           // orders to revoke
 	run       revoked.Run     // of them
+
+	roles func() []resource.Role // that are stored, as they are published
+	gone  string                 // a role that isn't stored any more
+	busy  int                    // how often a role is still being written
+	asked []string               // the roles that were asked for last
 }
 
 func (s *shelf) fails(call string) error {
@@ -102,6 +107,26 @@ func (s *shelf) Page(ctx context.Context, kind, after string, limit int) (page [
 
 func (s *shelf) Counters(context.Context) (document.Counters, error) {
 	return document.Counters{Input: s.input, Orders: s.given}, s.fails("Counters")
+}
+
+func (s *shelf) Held(_ context.Context, roles []string) (all []resource.Role, err error) {
+	if s.asked = roles; s.busy > 0 {
+		s.busy--
+		return nil, admin.ErrRaced
+	}
+	for _, name := range roles {
+		stored := s.resources["role/"+name]
+		role, is := stored.Role()
+		published := s.roles()
+		i := slices.IndexFunc(published, func(r resource.Role) bool { return r.Metadata.Name == name })
+		if !is && i >= 0 {
+			role, is = published[i], true
+		}
+		if is && name != s.gone {
+			all = append(all, role)
+		}
+	}
+	return all, s.fails("Held")
 }
 
 func (s *shelf) Orders(_ context.Context, after, upto int64) (run revoked.Run, err error) {
@@ -181,6 +206,13 @@ func newOffice(t *testing.T) *office {
 	o := &office{
 		Cluster: clustertest.New(t, rules("reader", "/", []string{"role"}, []string{"read", "list"}), rules("team", "/team", []string{"*"}, []string{"*"})),
 		shelf:   &shelf{resources: map[string]resource.Resource{}, hashes: map[string]string{}, targets: map[string][]identity.Target{}, down: map[string]bool{}},
+	}
+	o.shelf.roles = func() []resource.Role {
+		view, err := o.Fresh(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		return view.State.Policy.Roles
 	}
 	o.desk = admin.New(admin.Config{
 		Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Pace: o.shelf, Bootstrap: resource.IAMMatch{Account: "111122223333", Role: "PlatformAdmin"},

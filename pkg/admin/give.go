@@ -22,7 +22,7 @@ import (
 type turn struct {
 	desk *Desk
 	c    Caller
-	set  *policy.Set
+	set  law
 
 	name     string
 	was, now *resource.Resource

@@ -5,13 +5,12 @@ import (
 
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
-	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // revoke has what was issued to somebody or something before the change end with it. The group is what may be revoked
 // as a whole when too much is revoked one by one.
-func (d *Desk) revoke(c Caller, set *policy.Set, change *Change, ref, group identity.Ref) {
+func (d *Desk) revoke(c Caller, set law, change *Change, ref, group identity.Ref) {
 	o := revoked.Order{Ref: ref, Group: group}
 	o.Until = change.Event.Time.Add(revoked.Life(o.List()))
 	o.Reserve = set.May(subject(c), change.Resource.Kind, "delete", "/").Allowed

@@ -58,6 +58,13 @@ func newSite(t *testing.T, roles ...resource.Role) *site {
 		Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Rate: proxies{}, Sign: signer[proof.HostRequest, wire.HostCredential](&s.signed),
 	})
 	targets := inventory.New(inventory.Config{Targets: s.store, Watch: s.store})
+	s.store.roles = func() []resource.Role {
+		view, err := s.Fresh(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		return slices.Clone(view.State.Policy.Roles)
+	}
 	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store, Pace: s.store})
 	for function, handlers := range map[string]map[string]api.Handler{
 		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets), "admin": adminoperation.Operations(desk),
@@ -104,9 +111,15 @@ type shelf struct {
 	behind    int64 // by how much publishing misses the newest change
 	fail      error // of the next commit
 	persisted bool  // which is written all the same
+	roles     func() []resource.Role
 }
 
 func (s *shelf) Orders(context.Context, int64, int64) (revoked.Run, error) { return revoked.Run{}, nil }
+
+// Held returns the roles as they are published.
+func (s *shelf) Held(_ context.Context, roles []string) ([]resource.Role, error) {
+	return slices.DeleteFunc(s.roles(), func(r resource.Role) bool { return !slices.Contains(roles, r.Metadata.Name) }), nil
+}
 
 func (s *shelf) Count(context.Context, string, time.Time) error { return nil }
 

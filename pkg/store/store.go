@@ -116,14 +116,19 @@ func (s *Store) Roles(ctx context.Context) ([]resource.Role, error) {
 	}
 	all := make([]resource.Role, len(items))
 	for i, item := range items {
-		r, err := decode(names.Role, item)
-		role, ok := r.Role()
-		if err != nil || !ok {
-			role = resource.Unreadable(metadata(item))
-		}
-		all[i] = role
+		all[i] = RoleOf(item)
 	}
 	return all, nil
+}
+
+// RoleOf reads a role; one that can't be read denies its holders everything.
+func RoleOf(item table.Item) resource.Role {
+	r, err := decode(names.Role, item)
+	role, ok := r.Role()
+	if err != nil || !ok {
+		return resource.Unreadable(metadata(item))
+	}
+	return role
 }
 
 // User returns a user's record, if there is one.

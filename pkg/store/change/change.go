@@ -12,6 +12,7 @@ import (
 	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/store"
 	"github.com/stile-dev/stile/pkg/table"
 )
@@ -168,6 +169,28 @@ func (s *Store) beside(c admin.Change) []table.Op {
 		ops = append(ops, s.State.PutOp(store.OrderItem(order), "", nil))
 	}
 	return ops
+}
+
+// Held returns those of some roles that are stored, with each change that the counters counted when they were read before;
+// [admin.ErrRaced] while one of them is being written.
+func (s *Store) Held(ctx context.Context, roles []string) (all []resource.Role, err error) {
+	keys := make([]table.Key, len(roles))
+	for i, name := range roles {
+		keys[i] = table.Key{PK: store.Partition(names.Role), SK: name}
+	}
+	items, busy, err := s.State.Settled(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	if len(busy) > 0 {
+		return nil, admin.ErrRaced
+	}
+	for _, k := range keys {
+		if item, there := items[k]; there {
+			all = append(all, store.RoleOf(item))
+		}
+	}
+	return all, nil
 }
 
 // Secret returns the hash of a token's secret, "" for a token without one.

@@ -2,6 +2,7 @@ package change_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -334,5 +335,32 @@ func TestSec_S62_ARemovedAgentLeavesItsPlacesAndNobodyElses(t *testing.T) {
 	storetest.Must(t, commit(t, s, gone))
 	if left := held(); len(left) != 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// Roles are read with what is being written to them, or not at all.
+func TestSec_S72_HeldRolesAreAsTheyAreWritten(t *testing.T) {
+	db, s := storetest.New()
+	spec := &resource.RoleSpec{Allow: resource.RoleBlock{Logins: []string{"ubuntu"}}}
+	for _, name := range []string{"dev", "ops", "other"} {
+		storetest.Must(t, commit(t, s, storetest.Written("role", name, 0, spec)))
+	}
+	db.Put(names.Role, "later", table.Item{"spec": table.String("{")})
+	got, err := s.Held(t.Context(), []string{"dev", "later", "none", "ops"})
+	var held []string
+	for _, r := range got {
+		_, unknown := r.Unknown()
+		held = append(held, fmt.Sprint(r.Metadata.Name, " ", unknown, " ", r.Spec.Allow.Logins))
+	}
+	if d := cmp.Diff([]string{"dev false [ubuntu]", "later true []", "ops false [ubuntu]"}, held); d != "" || err != nil {
+		t.Errorf("%v: %s", err, d)
+	}
+	db.Late = map[string]bool{"state|" + names.Role + "|ops": true}
+	if got, err := s.Held(t.Context(), []string{"dev", "ops"}); !errors.Is(err, admin.ErrRaced) || got != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+	db.Fail = errDown
+	if _, err := s.Held(t.Context(), []string{"dev"}); !errors.Is(err, errDown) {
+		t.Error(err)
 	}
 }
