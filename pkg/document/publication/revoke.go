@@ -88,7 +88,8 @@ func (p *Publisher) orders(ctx context.Context, d *draft, sound bool) (all []rev
 }
 
 // lists returns the lists in force. They are not sound when one of them is lost, or not what the signed document
-// says, or that document is not the head's, which says what orders are in the lists: then they are made again, from all orders, and revoke more than before but never less.
+// says, or when that document is not the head's, which says what orders are in the lists: then they are made again, from all
+// orders, and revoke more than before but never less.
 func (p *Publisher) lists(ctx context.Context, d *draft) (was map[string]document.Stored, sound bool, err error) {
 	was = map[string]document.Stored{}
 	if d.from.Revocations == (identity.Version{}) {
