@@ -138,6 +138,10 @@ func (calm) Count(context.Context, string, time.Time) error { return nil }
 func TestSec_S59_ManyAtOnceNeverAddMoreMappingsThanThereIsRoomFor(t *testing.T) {
 	_, s := storetest.New()
 	o := newOffice(t)
+	team := rules("team", "/team", []string{"*"}, []string{"*"})
+	stored := storetest.Written("role", "team", 0, &team.Spec)
+	stored.Resource.Metadata.Scope = team.Metadata.Scope
+	storetest.Must(t, s.Commit(t.Context(), stored))
 	desk := admin.New(admin.Config{Cluster: o.ID, Store: s, Publisher: o.shelf, Pace: calm{}})
 	delegate := o.as(t, "team")
 	create := func(i int) error {

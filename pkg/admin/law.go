@@ -27,6 +27,10 @@ func (l law) May(sub policy.Subject, kind, verb, scope string) policy.Decision {
 	return l.all(func(s *policy.Set) policy.Decision { return s.May(sub, kind, verb, scope) })
 }
 
+func (l law) MaySomewhere(sub policy.Subject, kind, verb string) bool {
+	return !slices.ContainsFunc(l, func(s *policy.Set) bool { return !s.MaySomewhere(sub, kind, verb) })
+}
+
 func (l law) Administers(sub policy.Subject, r resource.Role) policy.Decision {
 	return l.all(func(s *policy.Set) policy.Decision { return s.Administers(sub, r) })
 }

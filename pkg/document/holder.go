@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
-	"github.com/stile-dev/stile/pkg/certs"
 )
 
 // Holder keeps the newest accepted document of each kind. It is safe for concurrent use; what it hands out
