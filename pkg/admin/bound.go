@@ -15,8 +15,9 @@ import (
 
 // Every login reads all mappings and all roles, and every agent gets all roles, so there is only so much of both. Who
 // doesn't administer a kind everywhere leaves the last tenth of it to those who do. The bounds hold however many write at
-// once: what is counted here is read after the input counter, and a change is made only while that stays as it was. Bounds
-// are for what is added: what was there before them is read, made smaller and deleted as ever.
+// once: what is counted here is read after the input counter, and a change is made only while that stays as it was. Only what
+// DynamoDB doesn't show yet of a transaction whose counter it shows isn't counted: a bound can be passed by the few changes
+// that are just being made. Bounds are for what is added: what was there before them is read, made smaller and deleted as ever.
 const (
 	// maxMappings is how many mappings there may be.
 	maxMappings = 1000
