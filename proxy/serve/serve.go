@@ -79,7 +79,7 @@ func (p *proxy) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the AWS configuration: %w", err)
 	}
-	api, err := client.New(client.Config{URL: p.config.API, HTTP: &http.Client{Transport: own{p, http.DefaultTransport}}})
+	api, err := client.New(client.Config{URL: p.config.API, HTTP: &http.Client{Transport: own{func() bool { return p.certificate() != nil }, p.vouch, http.DefaultTransport}}})
 	if err != nil {
 		return err
 	}

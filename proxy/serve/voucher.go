@@ -40,16 +40,17 @@ func (p *proxy) vouchKey() string {
 
 // own is the proxy's own way to the API: its calls aren't counted with those of strangers who came through it.
 type own struct {
-	proxy *proxy
-	to    http.RoundTripper
+	joined func() bool
+	vouch  func(netip.Addr) (string, error)
+	to     http.RoundTripper
 }
 
 // RoundTrip shows a voucher for the proxy itself once it has joined.
 func (o own) RoundTrip(r *http.Request) (*http.Response, error) {
-	if o.proxy.certificate() == nil {
+	if !o.joined() {
 		return o.to.RoundTrip(r)
 	}
-	voucher, err := o.proxy.vouch(vouch.Own)
+	voucher, err := o.vouch(vouch.Own)
 	if err != nil {
 		return nil, err
 	}
