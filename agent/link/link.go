@@ -80,10 +80,10 @@ type Links struct {
 
 	mu      sync.Mutex
 	held    map[*link]struct{}
-	wanted  int  // how many proxies to hold tunnels to, as far as proxies told of so many
-	stale   bool // the tunnels bring no fresh documents: hold one more
-	listing int  // how many proxies the last list named
-	vain    int  // attempts in a row that led to no other proxy than those held
+	wanted  int             // how many proxies to hold tunnels to, as far as proxies told of so many
+	stale   bool            // the tunnels bring no fresh documents: hold one more
+	listing map[string]bool // ids of the proxies that the last list named
+	vain    int             // attempts in a row that led to no other proxy than those held
 	book    addresses
 	wake    chan struct{}
 	listed  chan struct{} // a proxy told of others: don't wait any longer

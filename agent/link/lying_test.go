@@ -198,3 +198,12 @@ func TestSec_S63_AddressesThatProxiesTellAreFewAndCrowdNobodyOut(t *testing.T) {
 		}
 	}
 }
+
+// A proxy that is replaced leaves a list as long as before.
+func TestAnAgentThatGaveUpLooksAgainForAProxyThatIsNew(t *testing.T) {
+	got := link.Looks([]string{"a"}, []string{"a", "b"}, []string{"b", "a"}, []string{"a"}, []string{"a", "b"}, []string{"a", "c"}, []string{"a", "c"})
+	want := []bool{false, true, false, false, true, true, false}
+	if !slices.Equal(got, want) {
+		t.Errorf("looks again: %v, want %v", got, want)
+	}
+}

@@ -110,16 +110,16 @@ func (l *Links) answered(addr string, reached bool) {
 func (l *Links) proxies(p *frame.Proxies) {
 	l.mu.Lock()
 	ids := map[string]bool{}
-	news := false
+	news, more := false, false // more: one that the last list didn't name, be it in the place of another
 	for _, one := range p.GetProxies() {
 		ids[one.GetId()] = true
+		more = more || !l.listing[one.GetId()]
 		news = l.book.learn(one.GetAddr()) || news
 	}
 	if wanted := min(most, len(ids)); wanted > l.wanted {
 		l.wanted, news = wanted, true
 	}
-	more := len(ids) > l.listing // one that was away is back
-	l.listing = len(ids)
+	l.listing = ids
 	if news || more {
 		l.vain = 0
 	}
