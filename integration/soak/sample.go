@@ -12,6 +12,7 @@ import (
 
 	"github.com/stile-dev/stile/integration/proc"
 	"github.com/stile-dev/stile/integration/soak/rule"
+	"github.com/stile-dev/stile/pkg/document/revoked"
 )
 
 // By how much a process may hold more in the end than at first. Memory is anonymous memory in MiB, which Go gives
@@ -21,13 +22,19 @@ var (
 	filesMargin  = rule.Margin{Fixed: 6, Fraction: 0.1}
 )
 
+// lists is how many lists of those who are revoked a process holds at times that it doesn't hold at first: each publication
+// makes a new one of the one in force, and Go's collector lets the heap double.
+const lists = 4
+
 // margins are those of a part. The local AWS keeps tables in memory, which the ledger fills with each session, and
 // has files open for each function instance that a busy moment adds.
-func margins(name string, sessions int64) (memory, files rule.Margin) {
+func margins(name string, sessions int64, users int) (memory, files rule.Margin) {
 	if name == "localstack" {
 		return rule.Margin{Fixed: memoryMargin.Fixed + float64(sessions)/20, Fraction: memoryMargin.Fraction}, rule.Margin{Fixed: 80}
 	}
-	return memoryMargin, filesMargin
+	memory, files = memoryMargin, filesMargin
+	memory.Fixed += lists * float64(users*revoked.Size) / (1 << 20)
+	return memory, files
 }
 
 // life is one process: a part of the system from a start to an end.
@@ -131,7 +138,7 @@ func (r *run) judgeLeaks() {
 	defer r.sampler.mu.Unlock()
 	for _, l := range r.sampler.order {
 		h := r.sampler.lives[l]
-		memory, files := margins(l.name, h.asked())
+		memory, files := margins(l.name, h.asked(), r.revoked)
 		for _, one := range []struct {
 			what    string
 			samples []float64
