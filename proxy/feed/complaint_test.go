@@ -54,13 +54,13 @@ func TestAListThatStaysMissingIsSaidOnceAMinuteAndWhenItIsThere(t *testing.T) {
 		if n := p.log.lines("list"); n != 0 {
 			t.Errorf("what may be there at the next look is a complaint: %d lines", n)
 		}
-		looks := p.looks
+		looks := p.looked()
 		pass(3*time.Minute - 4*time.Second)
 		if n := p.log.lines("A list of revocations is missing", "level=WARN", "error="); n != 3 {
 			t.Errorf("%d lines in three minutes", n)
 		}
-		if p.looks-looks > 270 {
-			t.Errorf("%d looks in three minutes at what does not get better", p.looks-looks)
+		if looks = p.looked() - looks; looks > 270 {
+			t.Errorf("%d looks in three minutes at what does not get better", looks)
 		}
 		p.tear(false)
 		pass(2 * time.Second)

@@ -52,6 +52,13 @@ func (p *published) fail(err error) {
 	p.away = err
 }
 
+// looked is how often it was looked at the head.
+func (p *published) looked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.looks
+}
+
 func (p *published) Glance(context.Context) (head.Head, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,8 +134,8 @@ func TestNewerDocumentsArriveWithinAThirdOfASecond(t *testing.T) {
 		before := p.fetched
 		p.mu.Unlock()
 		pass(10 * time.Second)
-		if p.fetched != before || p.looks < 40 {
-			t.Errorf("%d documents fetched without a change, %d looks", p.fetched-before, p.looks)
+		if p.fetched != before || p.looked() < 40 {
+			t.Errorf("%d documents fetched without a change, %d looks", p.fetched-before, p.looked())
 		}
 	})
 }
@@ -137,8 +144,8 @@ func TestTheFeedGoesOnWithWhatItHoldsAndComesBack(t *testing.T) {
 	following(t, func(t *testing.T, c *tunneltest.Cluster, p *published, holder *document.Holder, refused *[]error, _ *int) {
 		p.fail(errors.New("throttled"))
 		pass(time.Minute)
-		if p.looks > 90 {
-			t.Errorf("%d looks in a minute at a store that is away", p.looks)
+		if p.looked() > 90 {
+			t.Errorf("%d looks in a minute at a store that is away", p.looked())
 		}
 		c.Lock()
 		p.set(c)
