@@ -93,7 +93,7 @@ func reference(text string) (kind, name string, one bool, err error) {
 func (a *app) rm() *cobra.Command {
 	return &cobra.Command{
 		Use:     "rm KIND/NAME...",
-		Short:   "Delete resources; what nodes and users were issued is revoked at once",
+		Short:   "Delete resources; what was issued by them is revoked at once",
 		Example: "  stile rm role/developer",
 		Args:    atLeast(1, "stile rm role/developer"),
 

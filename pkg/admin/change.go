@@ -16,6 +16,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/strict"
 )
@@ -161,10 +162,16 @@ func (d *Desk) delete(ctx context.Context, count document.Counters, c Caller, ki
 		change.ForgetAgent = spec.Agent
 		change.ForgetTargets, err = d.beside(ctx, spec.Agent, kind, name)
 		d.revoke(c, set, &change, identity.Ref{Target: "agent", Value: spec.Agent}, identity.Ref{Target: "token", Value: spec.Token})
-	case *resource.UserSpec, *resource.MappingSpec:
-		if who, group, are := holders(was); are {
+	case *resource.UserSpec:
+		// Whoever may change every mapping means the person, however they came in. Others take away what the record added.
+		if set.May(subject(c), names.Mapping, "update", "/").Allowed {
+			d.revoke(c, set, &change, identity.Ref{Target: "user", Value: name}, identity.Ref{})
+		} else if who, group, are := holders(was); are {
 			d.revoke(c, set, &change, who, group)
 		}
+	case *resource.MappingSpec:
+		who, group, _ := holders(was)
+		d.revoke(c, set, &change, who, group)
 	case *resource.RoleSpec:
 		err = d.unheld(ctx, name)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document/revoked"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/resource"
 )
@@ -225,7 +226,11 @@ func (d *Desk) settle(ctx context.Context, c Caller, a ask, found bool) error {
 		return err
 	}
 	if !found {
-		return fault.Newf(fault.NotFound, fmt.Sprintf("list what there is: stile get %s", a.kind), "there is no %s %.63q", a.kind, a.name)
+		hint := "list what there is: stile get " + a.kind
+		if a.kind == names.User && a.verb == "delete" {
+			hint += "; people need no record: to put one out, create an empty record that names their mapping, and delete it"
+		}
+		return fault.Newf(fault.NotFound, hint, "there is no %s %.63q", a.kind, a.name)
 	}
 	return nil
 }

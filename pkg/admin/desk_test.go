@@ -599,7 +599,7 @@ func TestADeletionTakesWithItWhatHangsOnTheResource(t *testing.T) {
 	}{
 		"a token, with its secret":  {secret, admin.Change{ForgetSecret: "hash"}, "token secret"},
 		"an agent and what it held": {node, admin.Change{ForgetAgent: agent, ForgetTargets: []identity.Target{other, third}}, "agent " + agent},
-		"what a record gave":        {bob, admin.Change{}, "record engineers/bob"},
+		"what a record gave":        {bob, admin.Change{}, "user bob"},
 		"what a mapping gave":       {engineers("access"), admin.Change{}, "mapping engineers"},
 		"nothing of a role":         {dev, admin.Change{}, ""},
 	} {

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +105,11 @@ func TestARevocationNamesWhomTheChangeTakesFromAndNobodyElse(t *testing.T) {
 			}
 			got := *o.changes[0].Revoke
 			got.Until = time.Time{}
-			if want := (revoked.Order{Ref: c.ref, Group: c.group, Reserve: reserve}); got != want {
+			want := revoked.Order{Ref: c.ref, Group: c.group, Reserve: reserve}
+			if kind == "user" && role == "editor" { // who may change every mapping means the person
+				want.Ref, want.Group = identity.Ref{Target: "user", Value: "bob"}, identity.Ref{}
+			}
+			if got != want {
 				t.Errorf("%s by %s: %+v", kind, role, got)
 			}
 		}
@@ -118,6 +123,21 @@ func TestSec_S58_ARecordThatGaveNothingRevokesNobody(t *testing.T) {
 	o.keep(of("user", "bob", "/team", &resource.UserSpec{Mapping: "engineers"}))
 	if _, err := o.desk.Delete(t.Context(), o.as(t, "team"), "user", "bob"); err != nil || o.changes[0].Revoke != nil {
 		t.Errorf("%v, revoked %+v", err, o.changes[0].Revoke)
+	}
+}
+
+// Whoever may change how everybody is admitted puts somebody out, whatever the record gave.
+func TestAnAdministratorWhoDeletesARecordPutsThePersonOut(t *testing.T) {
+	for name, spec := range map[string]*resource.UserSpec{"gives": {Mapping: "engineers", Roles: []string{"dev"}}, "gives nothing": {Mapping: "engineers"}} {
+		o := newOffice(t)
+		o.keep(of("user", "bob", "/team", spec))
+		if _, err := o.desk.Delete(t.Context(), o.as(t, "editor"), "user", "bob"); err != nil {
+			t.Fatal(err)
+		}
+		through := identity.User{Name: "bob", Mapping: "contractors"}
+		if got := o.changes[0].Revoke; got == nil || !slices.Contains(through.Refs(), got.Ref) {
+			t.Errorf("%s: revoked %+v", name, got)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func TestWhatIsTakenAwayIsRevokedInTheSameChange(t *testing.T) {
 		target, value      string // "" for no revocation
 		life               time.Duration
 	}{
-		"a user's record is deleted":  {http.MethodDelete, path, "", "record", "engineers/eve", certs.MaxUserLife},
+		"a user's record is deleted":  {http.MethodDelete, path, "", "user", "eve", certs.MaxUserLife},
 		"a role is taken away":        {http.MethodPut, path, user(`,"dba"`, ""), "record", "engineers/eve", certs.MaxUserLife},
 		"one role replaces another":   {http.MethodPut, path, user(`"dba"`, `"dbb"`), "record", "engineers/eve", certs.MaxUserLife},
 		"all roles are taken away":    {http.MethodPut, path, user(`"roles":["dev","dba"],`, ""), "record", "engineers/eve", certs.MaxUserLife},

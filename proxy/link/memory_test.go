@@ -62,9 +62,7 @@ func settled(t *testing.T, n *atomic.Int64) {
 	t.Helper()
 	for last := int64(-1); last != n.Load(); {
 		last = n.Load()
-		for since := time.Now(); n.Load() == last && time.Since(since) < time.Second; {
-			time.Sleep(2 * time.Millisecond)
-		}
+		<-time.After(time.Second)
 	}
 }
 
