@@ -2,7 +2,10 @@ package admin_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/store/storetest"
 )
@@ -91,40 +95,129 @@ func TestSec_S59_WhatStandsBeyondTheBoundsIsChangedAndDeleted(t *testing.T) {
 	}
 }
 
-// What has no room in a certificate is of no use, and every login would read it.
-func TestSec_S59_WhatAMappingOrARecordGivesIsAsLargeAsACertificateTakes(t *testing.T) {
-	traits := func(bytes int) map[string][]string { return map[string][]string{"x": {strings.Repeat("x", bytes)}} }
-	for name, of := range map[string]func(bytes int) resource.Resource{
-		"a mapping": func(bytes int) resource.Resource {
-			m := mappingAt("m", "/team")
-			m.Spec.(*resource.MappingSpec).Traits = traits(bytes)
-			return m
-		},
-		"a record": func(bytes int) resource.Resource {
-			return of("user", "bob", "/team", &resource.UserSpec{Mapping: "engineers", Traits: traits(bytes)})
-		},
-	} {
-		empty, err := of(0).SpecJSON()
-		if err != nil {
-			t.Fatal(err)
-		}
-		largest := 4096 - len(empty)
+// heavy are a mapping and a record whose bodies take so many bytes of JSON.
+var heavy = map[string]struct {
+	most int
+	of   func(t *testing.T, bytes int) resource.Resource
+}{
+	"a mapping": {1792, func(t *testing.T, bytes int) resource.Resource {
+		m := mappingAt("m", "/team")
+		m.Spec.(*resource.MappingSpec).Traits = filled(t, m.Spec, func(traits map[string][]string) { m.Spec.(*resource.MappingSpec).Traits = traits }, bytes)
+		return m
+	}},
+	"a record": {1024, func(t *testing.T, bytes int) resource.Resource {
+		spec := &resource.UserSpec{Mapping: "engineers"}
+		spec.Traits = filled(t, spec, func(traits map[string][]string) { spec.Traits = traits }, bytes)
+		return of("user", "bob", "/team", spec)
+	}},
+}
+
+// filled are traits that make a body as large as is said.
+func filled(t *testing.T, spec resource.Spec, set func(map[string][]string), bytes int) map[string][]string {
+	t.Helper()
+	traits := func(n int) map[string][]string { return map[string][]string{"x": {strings.Repeat("x", n)}} }
+	set(traits(1))
+	b, err := json.Marshal(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return traits(1 + bytes - len(b))
+}
+
+// Every login reads all mappings, and what has no room in a certificate is of no use.
+func TestSec_S59_AMappingAndARecordHaveTheirSize(t *testing.T) {
+	for name, h := range heavy {
+		sized := func(bytes int) resource.Resource { return h.of(t, bytes) }
 		o := newOffice(t)
-		wantFault(t, o.verb(t.Context(), "create", o.as(t, "editor"), fresh(of(largest+1))), fault.TooLarge, "takes 4097 bytes")
-		if err := o.verb(t.Context(), "create", o.as(t, "editor"), fresh(of(largest))); err != nil {
+		wantFault(t, o.verb(t.Context(), "create", o.as(t, "editor"), fresh(sized(h.most+1))), fault.TooLarge, fmt.Sprintf("takes %d bytes, but %d are allowed", h.most+1, h.most))
+		if err := o.verb(t.Context(), "create", o.as(t, "editor"), fresh(sized(h.most))); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		o.keep(of(largest + 1000)) // from before the bound
-		wantFault(t, o.verb(t.Context(), "update", o.as(t, "editor"), fresh(of(largest+1000))), fault.TooLarge, "takes 5096 bytes")
-		for _, smaller := range []int{largest + 999, largest, 1} {
-			o.keep(of(largest + 1000))
-			if err := o.verb(t.Context(), "update", o.as(t, "editor"), fresh(of(smaller))); err != nil {
+		o.keep(sized(h.most + 1000)) // from before the bound
+		wantFault(t, o.verb(t.Context(), "update", o.as(t, "editor"), fresh(sized(h.most+1000))), fault.TooLarge, fmt.Sprintf("takes %d bytes", h.most+1000))
+		for _, smaller := range []int{h.most + 999, h.most, 200} {
+			o.keep(sized(h.most + 1000))
+			if err := o.verb(t.Context(), "update", o.as(t, "editor"), fresh(sized(smaller))); err != nil {
 				t.Errorf("%s is made smaller: %v", name, err)
 			}
 		}
-		o.keep(of(largest + 1000))
-		if err := o.verb(t.Context(), "delete", o.as(t, "editor"), of(0)); err != nil {
+		o.keep(sized(h.most + 1000))
+		if err := o.verb(t.Context(), "delete", o.as(t, "editor"), sized(200)); err != nil {
 			t.Errorf("%s is deleted: %v", name, err)
+		}
+	}
+}
+
+// The largest of both, with the longest names, have room in an identity: nobody is kept out by what another may write.
+func TestSec_S59_NobodyMakesAnIdentityTooLargeForAnother(t *testing.T) {
+	m := heavy["a mapping"].of(t, 1792).Spec.(*resource.MappingSpec)
+	r := heavy["a record"].of(t, 1024).Spec.(*resource.UserSpec)
+	long, version := strings.Repeat("n", 63), identity.Version{Epoch: math.MaxUint32, Counter: math.MaxUint32}
+	u := identity.User{
+		Cluster: "0b4f3c52-6f6a-4c0e-9a53-0d6f3c1f7a11", Certificate: "crt_01hv0000000000000000000000", Name: strings.Repeat("u", 64), Mapping: long,
+		Record: strings.Repeat("/"+long, 8), UID: "usr_" + strings.Repeat("0", 32), Roles: append(m.Roles, r.Roles...),
+		Traits:        map[string][]string{"x": append(m.Traits["x"], r.Traits["x"]...)},
+		SourceAddress: "2001:db8:1111:2222:3333:4444:5555:6666", Versions: identity.Versions{Trust: version, Policy: version, Revocations: version},
+		IssuedAt: time.Date(2026, 11, 20, 12, 0, 0, 999999999, time.UTC),
+	}
+	if b, err := u.Marshal(); err != nil {
+		t.Errorf("%d bytes: %v", len(b), err)
+	}
+}
+
+// A change of a mapping judges the records of its users: a delegate adds only so many, and a thousand roles in each don't
+// make it slow.
+func TestSec_S58_RecordsOfADelegateDoNotKeepAMappingFromBeingChanged(t *testing.T) {
+	o := newOffice(t)
+	var names []string
+	for i := range 50 {
+		names = append(names, fmt.Sprint("r", i))
+		o.keep(of("role", names[i], "/team", &resource.RoleSpec{}))
+	}
+	o.keep(of("iam_mapping", "engineers", "/", &resource.MappingSpec{Match: engineers().Spec.(*resource.MappingSpec).Match, User: "u", Roles: []string{"r0"}}))
+	record := func(i int) resource.Resource {
+		return of("user", fmt.Sprint("u", i), []string{"/team", "/team/a"}[i%2], &resource.UserSpec{Mapping: "engineers", Roles: names})
+	}
+	for i := range 999 {
+		o.keep(record(i))
+	}
+	if err := o.verb(t.Context(), "create", o.as(t, "team"), fresh(record(999))); err != nil {
+		t.Errorf("the last one: %v", err)
+	}
+	o.keep(record(999))
+	wantFault(t, o.verb(t.Context(), "create", o.as(t, "team"), fresh(record(1000))), fault.TooLarge, "1000 users at /team and below")
+	if err := o.verb(t.Context(), "update", o.as(t, "team"), fresh(record(1))); err != nil {
+		t.Errorf("one that is there: %v", err)
+	}
+	if err := o.verb(t.Context(), "create", o.as(t, "editor"), fresh(record(1001))); err != nil {
+		t.Errorf("an administrator's: %v", err)
+	}
+	o.reads = 0
+	changed := of("iam_mapping", "engineers", "/", &resource.MappingSpec{Match: resource.IAMMatch{Account: "111122223333", Role: "Other"}, User: "u", Roles: []string{"r1"}})
+	if err := o.verb(t.Context(), "update", o.as(t, "editor"), fresh(changed)); err != nil {
+		t.Fatal(err)
+	}
+	if o.reads > 20 {
+		t.Errorf("one change read %d times", o.reads)
+	}
+}
+
+// Who may write mappings at a scope can come as many people: all of them share a pace.
+func TestSec_S59_EveryoneInABranchSharesAPace(t *testing.T) {
+	o := newOffice(t)
+	for who, c := range map[string]struct {
+		role, scope string
+		want        []string
+	}{
+		"a delegate":       {"team", "/team/a/b", []string{"usr_ada", "/team"}},
+		"an administrator": {"editor", "/team", nil},
+	} {
+		o.counted = nil
+		if err := o.verb(t.Context(), "create", o.as(t, c.role), fresh(of("role", "new", c.scope, &resource.RoleSpec{}))); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(o.counted, c.want) {
+			t.Errorf("%s counts %v", who, o.counted)
 		}
 	}
 }
@@ -206,6 +299,28 @@ func TestSec_S59_RolesThatThePolicyHasNoRoomForAreRefused(t *testing.T) {
 			}
 			if c.refused {
 				wantFault(t, err, fault.TooLarge, "no room")
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		held, scope, role string
+		refused           bool
+	}{
+		"a delegate, where the branch is full":           {"/team/a", "/team/b", "team", true},
+		"a delegate, beside a branch that is full":       {"/teammate", "/team", "team", false},
+		"an administrator, in a branch that is full":     {"/team", "/team", "editor", false},
+		"a delegate, where / alone holds as much as one": {"/", "/team", "team", false},
+	} {
+		o := newOffice(t)
+		o.keep(sized("large", c.held, 470<<10))
+		err := o.verb(t.Context(), "create", o.as(t, c.role), fresh(sized("mine", c.scope, 50<<10)))
+		if !c.refused && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.refused {
+			wantFault(t, err, fault.TooLarge, "the roles at /team and below")
+			if err := o.verb(t.Context(), "create", o.as(t, c.role), fresh(sized("mine", c.scope, 40<<10))); err != nil {
+				t.Errorf("%s, a smaller one: %v", name, err)
 			}
 		}
 	}

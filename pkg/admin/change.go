@@ -36,7 +36,7 @@ type Outcome struct {
 
 // Create stores a resource that must not exist.
 func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.paced(ctx, c, r.Kind, func(c Caller, count document.Counters) (Outcome, error) { return d.create(ctx, count, c, r) })
+	return d.paced(ctx, c, r, func(c Caller, count document.Counters) (Outcome, error) { return d.create(ctx, count, c, r) })
 }
 
 func (d *Desk) create(ctx context.Context, count document.Counters, c Caller, r resource.Resource) (Outcome, error) {
@@ -70,7 +70,7 @@ func (d *Desk) create(ctx context.Context, count document.Counters, c Caller, r 
 
 // Update replaces a resource; with a revision only if that is still current.
 func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.paced(ctx, c, r.Kind, func(c Caller, count document.Counters) (Outcome, error) { return d.update(ctx, count, c, r) })
+	return d.paced(ctx, c, r, func(c Caller, count document.Counters) (Outcome, error) { return d.update(ctx, count, c, r) })
 }
 
 func (d *Desk) update(ctx context.Context, count document.Counters, c Caller, r resource.Resource) (Outcome, error) {
@@ -186,15 +186,18 @@ func everywhere(c Caller, kind string) bool {
 	return c.State.Roles().May(subject(c), kind, "update", "/").Allowed
 }
 
-// paced is again, as often as one may who doesn't administer everything. Deleting needs no pace: it can't go on for longer
-// than creating did.
-func (d *Desk) paced(ctx context.Context, c Caller, kind string, change func(Caller, document.Counters) (Outcome, error)) (Outcome, error) {
-	if !everywhere(c, kind) {
-		if err := d.config.Pace.Count(ctx, c.User.UID, c.Now); err != nil {
-			return Outcome{}, err
+// paced is again, as often as one may who doesn't administer everything. All who change what is in one branch share a pace
+// beside their own: who may write mappings there can come as any number of people. Deleting needs no pace: it can't go on for
+// longer than creating did.
+func (d *Desk) paced(ctx context.Context, c Caller, r resource.Resource, change func(Caller, document.Counters) (Outcome, error)) (Outcome, error) {
+	if !everywhere(c, r.Kind) {
+		for _, who := range []string{c.User.UID, branch(r.Metadata.Scope)} {
+			if err := d.config.Pace.Count(ctx, who, c.Now); err != nil {
+				return Outcome{}, err
+			}
 		}
 	}
-	return d.again(ctx, c, kind, change)
+	return d.again(ctx, c, r.Kind, change)
 }
 
 // How often a change is judged and made while others get in between: each time one of them was made. Who administers
@@ -266,7 +269,7 @@ func (d *Desk) judge(ctx context.Context, c Caller, set law, was, now *resource.
 	if !known {
 		return fmt.Errorf("writing a %s: nothing says what it gives to others", r.Kind)
 	}
-	return judge(&turn{d, c, set, r.Metadata.Name, was, now}, ctx)
+	return judge(&turn{d, c, set, r.Metadata.Name, was, now, roles{desk: d}}, ctx)
 }
 
 // beside lists what else the agent of a target holds, which goes with the agent.

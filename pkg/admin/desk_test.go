@@ -52,6 +52,7 @@ type shelf struct {
 	gone  string                 // a role that isn't stored any more
 	busy  int                    // how often a role is still being written
 	asked []string               // the roles that were asked for last
+	reads int                    // of one resource, or of all of a kind
 }
 
 func (s *shelf) fails(call string) error {
@@ -62,11 +63,13 @@ func (s *shelf) fails(call string) error {
 }
 
 func (s *shelf) Get(_ context.Context, kind, name string) (resource.Resource, bool, error) {
+	s.reads++
 	r, found := s.resources[kind+"/"+name]
 	return r, found, s.fails("Get")
 }
 
 func (s *shelf) List(_ context.Context, kind string) (all []resource.Resource, _ error) {
+	s.reads++
 	for _, key := range slices.Sorted(maps.Keys(s.resources)) {
 		if strings.HasPrefix(key, kind+"/") {
 			all = append(all, s.resources[key])

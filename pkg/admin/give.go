@@ -26,6 +26,7 @@ type turn struct {
 
 	name     string
 	was, now *resource.Resource
+	roles    roles
 }
 
 // gives says of each kind that people write what a change of it gives to others: nil, a denial's fault, or that it can't
@@ -104,7 +105,7 @@ func (t *turn) move(ctx context.Context, from, to hold, limit func() policy.Deci
 		return nil
 	}
 	for _, name := range to.roles {
-		r, found, err := t.find(ctx, name)
+		r, found, err := t.roles.find(ctx, name)
 		had := from.admitted && slices.Contains(from.roles, name)
 		switch {
 		case err != nil:
@@ -144,7 +145,7 @@ func (t *turn) free(ctx context.Context, from, to hold) error {
 		if slices.Contains(to.roles, name) {
 			continue
 		}
-		r, found, err := t.find(ctx, name)
+		r, found, err := t.roles.find(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -160,16 +161,6 @@ func (t *turn) free(ctx context.Context, from, to hold) error {
 		}
 	}
 	return nil
-}
-
-func (t *turn) find(ctx context.Context, name string) (resource.Role, bool, error) {
-	k, _ := resource.KindOf(names.Role)
-	r, found, err := t.desk.find(ctx, k, name)
-	if err != nil || !found {
-		return resource.Role{}, false, err
-	}
-	role, ok := r.Role()
-	return role, ok, nil
 }
 
 // mappingOf finds a mapping, with its scope; nil when there is none.

@@ -47,12 +47,9 @@ func (d *Desk) unheld(ctx context.Context, role string) error {
 // up just now is not warned of.
 func (d *Desk) unknownRoles(ctx context.Context, s resource.Spec) string {
 	var missing []string
+	stored := roles{desk: d}
 	for _, role := range rolesOf(s) {
-		if slices.ContainsFunc(builtin("role", d.config.Bootstrap), func(r resource.Resource) bool { return r.Metadata.Name == role }) {
-			continue
-		}
-		_, found, err := d.config.Store.Get(ctx, "role", role)
-		if err == nil && !found {
+		if _, found, err := stored.find(ctx, role); err == nil && !found {
 			missing = append(missing, role)
 		}
 	}

@@ -172,7 +172,7 @@ func TestARoleThatIsGivenIsNotDeletedAndOneThatIsMissingIsWarnedOf(t *testing.T)
 	if status != http.StatusConflict || !strings.Contains(p.Detail, "iam_mapping/engineers") || p.Hint == "" {
 		t.Errorf("a role that is given was deleted: %d %+v", status, p)
 	}
-	status, _, body = s.call(admin, http.MethodPut, mapping, give("access"))
+	status, _, body = s.call(admin, http.MethodPut, mapping, give("auditor"))
 	if status != http.StatusOK || strings.Contains(body, "warning") {
 		t.Errorf("a mapping with a preset role: %d %s", status, body)
 	}

@@ -202,16 +202,26 @@ func (s *UserSpec) check(c *checker) {
 }
 
 func checkGrants(c *checker, roles []string, traits map[string][]string) {
+	given := map[string]bool{}
 	for i, r := range roles {
 		if !validName(r) {
 			c.add(fmt.Sprintf("spec.roles[%d]", i), "%q can't be the name of a role", r)
 		}
+		if given[r] {
+			c.add(fmt.Sprintf("spec.roles[%d]", i), "role %.63q is listed twice", r)
+		}
+		given[r] = true
 	}
 	for _, key := range slices.Sorted(maps.Keys(traits)) {
 		if !traitKey.MatchString(key) {
 			c.add("spec.traits."+key, "%q can't be the name of a trait: letters, digits, _ and - are allowed", key)
 		}
+		given := map[string]bool{}
 		for i, v := range traits[key] {
+			if given[v] {
+				c.add(fmt.Sprintf("spec.traits.%s[%d]", key, i), "the value is listed twice")
+			}
+			given[v] = true
 			if reason := badLabelValue(v); reason != "" {
 				c.add(fmt.Sprintf("spec.traits.%s[%d]", key, i), "a trait's value has 1–256 printable bytes and no leading or trailing space")
 			}

@@ -238,6 +238,12 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		"a user": {"kind: user\nmetadata: {name: a}\nspec: {roles: [A], traits: {'a.b': [c], d: ['']}}\n", []string{
 			"spec.mapping: name the iam_mapping", "spec.roles[0]: \"A\" can't be the name of a role", "spec.traits.a.b: \"a.b\" can't be the name of a trait", "spec.traits.d[0]: a trait's value",
 		}},
+		"what a record gives twice": {"kind: user\nmetadata: {name: a}\nspec: {mapping: m, roles: [a, b, a], traits: {x: ['1', '2', '2']}}\n", []string{
+			"spec.roles[2]: role \"a\" is listed twice", "spec.traits.x[2]: the value is listed twice",
+		}},
+		"what a mapping gives twice": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {match: {account: '123456789012', role: ci}, user: a, roles: [a, a], traits: {x: ['1', '1']}}\n", []string{
+			"spec.roles[1]: role \"a\" is listed twice", "spec.traits.x[1]: the value is listed twice",
+		}},
 		"a session name that proves nothing": {"kind: iam_mapping\nmetadata: {name: a}\nspec: {match: {account: '123456789012', role: ci, session: alice}}\n", []string{
 			"spec.match.session: session is accepted only with the full name", "spec.user: write the user's name; only a role of IAM Identity Center",
 		}},
