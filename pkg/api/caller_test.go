@@ -444,7 +444,7 @@ func TestTheRevokedAndTheLockedAreToldApartWhoeverTheyAre(t *testing.T) {
 		hint       string
 	}{
 		"a user is revoked":  {document.Revocations{}, []identity.Ref{{Target: "user", Value: ada}}, fault.Unauthenticated, "", "stile login"},
-		"an agent is":        {document.Revocations{}, []identity.Ref{{Target: "agent", Value: agent}}, "", fault.Unauthenticated, "joins again"},
+		"an agent is":        {document.Revocations{}, []identity.Ref{{Target: "agent", Value: agent}}, "", fault.Unauthenticated, "empty the agent's state directory"},
 		"a user is locked":   {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "user", Value: ada}}}, nil, fault.Denied, "", "lck_1"},
 		"an agent is locked": {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "agent", Value: agent}}}, nil, "", fault.Denied, "lck_1"},
 		"a token is locked":  {document.Revocations{Locks: []document.Lock{{ID: "lck_1", Target: "token", Value: "nodes"}}}, nil, "", fault.Denied, "lck_1"},

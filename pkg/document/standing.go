@@ -22,8 +22,8 @@ const (
 type Subject interface {
 	Refs() []identity.Ref
 	IssuedWith() identity.Versions
-	Population() string // the list of revocations that it is judged by
-	Again() string      // how the subject gets another certificate, for a hint
+	Population() string           // the list of revocations that it is judged by
+	Again(by identity.Ref) string // how the subject gets another certificate when by ended its own, for a hint
 }
 
 // Revoked returns a list of what was revoked; empty when it isn't kept.
@@ -162,9 +162,14 @@ func (s State) locked(refs []identity.Ref, now time.Time) (Lock, bool) {
 
 // Revoked is the refusal of a subject whose certificate was revoked by what it names.
 func Revoked(who Subject, by identity.Ref) *fault.Fault {
-	f := fault.Newf(fault.Unauthenticated, who.Again(), "the certificate was revoked: %s %s was changed or deleted since it was issued", by.Target, by.Value)
-	if by.Target == identity.RefEverybody {
+	f := fault.Newf(fault.Unauthenticated, who.Again(by), "the certificate was revoked: %s %s was changed or deleted since it was issued", by.Target, by.Value)
+	switch by.Target {
+	case identity.RefEverybody:
 		f.Message = "the certificate was revoked, as are all that were issued before: there was no way to revoke fewer"
+	case "agent":
+		f.Message = "the certificate was revoked: agent " + by.Value + " was removed since it was issued"
+	case "token": // which is also revoked in place of its agents, when their list is full
+		f.Message = "the certificate was revoked: token " + by.Value + " was deleted since it was issued, or too many of its agents were removed to list each"
 	}
 	f.RetryAfter = onlyPeople
 	return f

@@ -303,7 +303,7 @@ func TestARevocationEndsWhatWasIssuedBefore(t *testing.T) {
 				continue
 			}
 			wantFault(t, err, fault.Unauthenticated, "the certificate was revoked: "+c.target+" "+c.value)
-			if f := fault.From(err); f != nil && f.Hint != who.Again() {
+			if f := fault.From(err); f != nil && f.Hint != who.Again(identity.Ref{Target: c.target, Value: c.value}) {
 				t.Errorf("the hint is %q, want how to get another certificate", f.Hint)
 			}
 		}

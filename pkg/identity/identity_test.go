@@ -393,7 +393,39 @@ func TestRefsAreAllThatALockCanName(t *testing.T) {
 			}
 		})
 	}
-	if !strings.Contains(u.Again(), "stile login") || !strings.Contains(node().Again(), "joins again") {
-		t.Errorf("%q, %q", u.Again(), node().Again())
+	if got := u.Again(identity.Ref{Target: "role", Value: "a"}); !strings.Contains(got, "stile login") {
+		t.Error(got)
+	}
+}
+
+// A used-up secret, a token that is gone and names that the old agent holds each keep an agent out that only starts again.
+func TestHowAHostJoinsAgainDependsOnHowItJoinedAndOnWhatEndedIt(t *testing.T) {
+	const empty, token, free = "empty the agent's state directory", "another token (stile create)", "stile rm node/lab-3"
+	for name, c := range map[string]struct {
+		kind, method, by string
+		says, not        []string
+	}{
+		"by iam, removed":                {"agent", "iam", "agent", []string{empty, "if its token still admits it"}, []string{token, free}},
+		"by iam, its token deleted":      {"agent", "iam", "token", []string{empty, "create the token again", free}, []string{token, "secret"}},
+		"by iam, all revoked":            {"agent", "iam", "everybody", []string{empty, free}, []string{token, "create"}},
+		"by a secret, removed":           {"agent", "token", "agent", []string{empty, token, "unless the secret has uses left"}, []string{free}},
+		"by a secret, its token deleted": {"agent", "token", "token", []string{empty, token, free, "secret_file"}, []string{"uses left"}},
+		"by a secret, all revoked":       {"agent", "token", "everybody", []string{empty, token, free}, []string{"uses left"}},
+		"a proxy":                        {"proxy", "iam", "agent", []string{"start the proxy again"}, []string{empty, token, free}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := identity.Host{Kind: c.kind, Method: c.method, Targets: []identity.Target{{Kind: "node", Name: "lab-3"}, {Kind: "db", Name: "b"}}}
+			got := h.Again(identity.Ref{Target: c.by, Value: "x"})
+			for _, s := range c.says {
+				if !strings.Contains(got, s) {
+					t.Errorf("it doesn't say %q: %s", s, got)
+				}
+			}
+			for _, s := range c.not {
+				if strings.Contains(got, s) {
+					t.Errorf("it says %q: %s", s, got)
+				}
+			}
+		})
 	}
 }

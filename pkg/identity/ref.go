@@ -65,12 +65,38 @@ func (User) Population() string { return Users }
 // Population is the list of revocations that a host is judged by.
 func (Host) Population() string { return Agents }
 
-// Again says how a user gets another certificate.
-func (User) Again() string { return "log in again with: stile login --iam" }
+// Again says how a user gets another certificate, whatever ended the one before.
+func (User) Again(Ref) string { return "log in again with: stile login --iam" }
 
-// Again says how a host gets another certificate.
-func (Host) Again() string {
-	return "empty the agent's state directory and start it again: then it joins again"
+// Again says how a host gets another certificate when by ended its own; the zero Ref is for what isn't known to have freed
+// its names. An agent that was removed holds none any more, and any other's are its own until it is. A secret has its uses,
+// and none is left of a token that was deleted.
+func (h Host) Again(by Ref) string {
+	const join = "empty the agent's state directory and start it again"
+	switch removed := by.Target == "agent"; {
+	case h.Kind == KindProxy:
+		return "start the proxy again without its old credential"
+	case removed && h.Method == methodIAM:
+		return join + ": it then joins as a new agent, if its token still admits it"
+	case removed:
+		return "ask an administrator for another token (stile create) unless the secret has uses left, set token and secret_file, then " + join
+	case h.Method != methodIAM:
+		return "ask an administrator for another token (stile create)" + h.free(" and to run ") + ", set token and secret_file, then " + join
+	case by.Target == "token":
+		return "ask an administrator to create the token again if it is gone" + h.free(", and to run ") + ", then " + join
+	}
+	return "ask an administrator to remove the agent" + h.free(" with ") + ", then " + join
+}
+
+// methodIAM is the [Host.Method] of those that join without a secret.
+const methodIAM = "iam"
+
+// free is the command that frees all names of an agent.
+func (h Host) free(before string) string {
+	if len(h.Targets) == 0 {
+		return ""
+	}
+	return before + "stile rm " + h.Targets[0].String()
 }
 
 // Refs lists what a lock on this target can name.

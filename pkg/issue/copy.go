@@ -8,6 +8,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Who holds an agent's keys can renew its certificate, and so can a copy of its state directory. But each renewal goes on from
@@ -45,8 +46,11 @@ func (h *Hosts) unrenewed(ctx context.Context, a *arrival, admission Admission) 
 	switch {
 	case err != nil:
 		return err
-	case r.ID == "", admission.Same && r.Token != admission.Token:
-		return fault.Newf(fault.Denied, "empty the agent's state directory and join again", "%s was removed by an administrator, or its join token was deleted", a.host.ID)
+	case r.ID == "":
+		return fault.Newf(fault.Denied, a.prior.Again(identity.Ref{Target: "agent", Value: a.host.ID}), "%s was removed by an administrator", a.host.ID)
+	case admission.Same && r.Token != admission.Token:
+		return fault.Newf(fault.Denied, a.prior.Again(identity.Ref{Target: "token", Value: a.host.Token}),
+			"the join token that %s joined by was deleted, and created again", a.host.ID)
 	case r.Copied:
 		return copied(a.host)
 	case r.Renews(admission.Shown):
@@ -72,7 +76,11 @@ func copied(host identity.Host) *fault.Fault {
 	if host.Kind == identity.KindProxy || len(host.Targets) == 0 {
 		return fault.Newf(fault.Quarantined, "start it again without its old credential", "somebody renewed %s by a superseded certificate: it was copied", host.ID)
 	}
-	return fault.Newf(fault.Quarantined, "ask an administrator to run stile rm "+host.Targets[0].String()+", then empty the state directory on each machine that has a copy of it, and join again",
+	by := ""
+	if host.Method == resource.MethodToken {
+		by = ", by a secret that has uses left"
+	}
+	return fault.Newf(fault.Quarantined, "ask an administrator to run stile rm "+host.Targets[0].String()+", then empty the state directory on each machine that has a copy of it, and join again"+by,
 		"somebody renewed %s by a superseded certificate: its state directory was copied, or restored from a copy", host.ID)
 }
 

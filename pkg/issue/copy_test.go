@@ -42,6 +42,10 @@ func TestSec_S66_ASupersededCertificateQuarantinesItsAgent(t *testing.T) {
 			if len(m.store.events) != before+1 || e.Type != audit.AgentCopied || e.Actor != "agent/"+was.ID || e.Data["shown"] != was.CertificateID || e.Reason == "" {
 				t.Errorf("%d events, the last %+v", len(m.store.events)-before, e)
 			}
+			_, err := m.hosts.Issue(t.Context(), m.ask(t, &machine{own.tls, own.cert}, way.key, way.renew))
+			if bySecret := way.key == ""; strings.Contains(fault.From(err).Hint, "by a secret that has uses left") != bySecret {
+				t.Errorf("by a secret %t, and told to %s", bySecret, fault.From(err).Hint)
+			}
 			tried := *own
 			m.refused(t, &tried, way.key, fault.Quarantined, "its state directory was copied", way.renew)
 			if e := m.store.last(); e.Type != audit.AgentJoinRefused || e.DecisionID == "" {

@@ -67,7 +67,7 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 	}
 	cert, err := x509.ParseCertificate(prior.Certificate)
 	if err != nil {
-		return badPrior("it can't be read", err)
+		return a.badPrior("it can't be read", err)
 	}
 	at, now := a.now, view.State.Now(a.now)
 	if a.lapsed = !now.Before(cert.NotAfter); a.lapsed {
@@ -75,12 +75,12 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 	}
 	host, err := certs.VerifyX509Host([][]byte{prior.Certificate}, view.State.Trust.CA(names.KeyHostX509), at, a.kind())
 	if err != nil {
-		return badPrior("this cluster did not issue it for this kind of host", err)
+		return a.badPrior("this cluster did not issue it for this kind of host", err)
 	}
 	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
 	digest := certs.RenewDigest(a.request.Join.Challenge, ck.Keys)
 	if !ok || !ecdsa.VerifyASN1(key, digest[:], prior.Signature) {
-		return badPrior("its key did not sign this challenge and these keys", nil)
+		return a.badPrior("its key did not sign this challenge and these keys", nil)
 	}
 	a.proven = true
 	// A new secret admits the agent by itself, and the old credential only says which agent it is. So it doesn't matter if
@@ -91,17 +91,30 @@ func (a *arrival) provePrior(ck proof.Checked, view document.View) error {
 		}
 	}
 	if host.Token != a.request.Join.Token {
-		return badPrior("it came from another join token", nil)
+		f := a.badPrior("it came from another join token", nil)
+		f.Hint = "set token to " + host.Token + " again, or " + a.afresh(host.Targets)
+		return f
 	}
 	if a.again && a.prior.ID != host.ID {
-		return badPrior("its agent is not the one that joined by this secret and these keys", nil)
+		return a.badPrior("its agent is not the one that joined by this secret and these keys", nil)
 	}
 	a.prior = &host
 	return nil
 }
 
-func badPrior(why string, err error) error {
-	return fault.New(fault.Unauthenticated, "the previous credential is not accepted: "+why, "empty the agent's state directory and join again").Because(err)
+func (a *arrival) badPrior(why string, err error) *fault.Fault {
+	var claimed []identity.Target
+	for _, c := range a.request.Join.Targets {
+		if t, err := identity.ParseTarget(c); err == nil {
+			claimed = append(claimed, t)
+		}
+	}
+	return fault.New(fault.Unauthenticated, "the previous credential is not accepted: "+why, a.afresh(claimed)).Because(err)
+}
+
+// afresh says how to join as another agent in the way that was tried, under names that the present one may still hold.
+func (a *arrival) afresh(held []identity.Target) string {
+	return identity.Host{Kind: a.kind(), Method: a.method(), Targets: held}.Again(identity.Ref{})
 }
 
 func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checked, view document.View) error {
@@ -171,7 +184,7 @@ func (h *Hosts) authenticateSecret(ctx context.Context, a *arrival, ck proof.Che
 		return err
 	}
 	if a.secret == "" && a.lapsed {
-		return fault.New(fault.Expired, "the previous credential has expired", "ask an administrator for a new join token and set its secret_file")
+		return fault.New(fault.Expired, "the previous credential has expired", a.afresh(a.prior.Targets))
 	}
 	return nil
 }

@@ -227,6 +227,7 @@ func TestASecondHolderOfANameIsQuarantinedUntilItIsFreed(t *testing.T) {
 	delete(m.store.targets, identity.Target{Kind: "node", Name: "node-1"}) // stile rm node/node-1
 	delete(m.store.agents, held.ID)
 	m.join(t, &machine{}, keyNode, nil)
+	m.hinted(t, first, keyNode, []string{"empty the agent's state directory and start it again: it then joins as a new agent"}, nil)
 	m.refused(t, first, keyNode, fault.Denied, "removed by an administrator", nil)
 }
 
@@ -273,11 +274,38 @@ func TestASecretIsGoodForItsUsesAndTheCredentialAfterThat(t *testing.T) {
 		old := *mc
 		m.Now = m.Now.Add(25 * time.Hour)
 		m.Publish()
+		m.hinted(t, &old, "", []string{"another token (stile create)", "stile rm node/web-1", "empty the agent's state directory"}, renew)
 		m.refused(t, &old, "", fault.Expired, "has expired", renew)
 		m.Now = m.Now.Add(-25 * time.Hour)
 	})
 	delete(m.store.tokens, "secret")
 	m.refused(t, mc, "", fault.Denied, "no join token", renew)
+}
+
+// hinted asserts what the hint of a refusal says.
+func (m *machines) hinted(t *testing.T, mc *machine, key string, says []string, change func(*proof.HostRequest)) {
+	t.Helper()
+	same := *mc
+	_, err := m.hosts.Issue(t.Context(), m.ask(t, &same, key, change))
+	f := fault.From(err)
+	if f == nil {
+		t.Fatal("not refused")
+	}
+	for _, s := range says {
+		if !strings.Contains(f.Hint, s) {
+			t.Errorf("%s: the hint doesn't say %q: %s", f.Message, s, f.Hint)
+		}
+	}
+}
+
+// The name of an agent that comes by another token is the old agent's until that is removed.
+func TestAnAgentThatComesByAnotherTokenIsToldHowToStartAgain(t *testing.T) {
+	m := newMachines(t)
+	mc := &machine{}
+	m.join(t, mc, keyNode, nil)
+	m.store.secrets[resource.HashSecret(secret())] = 1
+	m.hinted(t, mc, "", []string{"set token to nodes again, or ", "stile rm node/node-1", "another token"}, bySecret)
+	m.hinted(t, &machine{tls: mc.tls, cert: []byte("none")}, "", []string{"stile rm node/web-1", "another token"}, bySecret)
 }
 
 func TestWrongSecretsAreAllRefusedAlike(t *testing.T) {

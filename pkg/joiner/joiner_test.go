@@ -255,10 +255,22 @@ func TestAFailedRenewalLeavesTheCredentialInForce(t *testing.T) {
 		if n := len(a.asked()); n == before {
 			t.Error("it did not come when it said it would")
 		}
+		for code, revocable := range map[fault.Code]bool{
+			fault.Unauthenticated: true, fault.Denied: true, fault.Unavailable: false, fault.Quarantined: false,
+		} {
+			a.mu.Lock()
+			a.refusal = fault.New(code, string(code), "do something")
+			a.mu.Unlock()
+			_, next = r.Refusal()
+			pass(time.Until(next) + time.Millisecond)
+			if f, _ := r.Refusal(); f.Code != code || strings.Contains(r.Next(), "unless it was revoked") != revocable {
+				t.Errorf("refused as %s, it says: %s", f.Code, r.Next())
+			}
+		}
 		a.mu.Lock()
 		a.refusal = nil
 		a.mu.Unlock()
-		pass(2 * time.Minute)
+		pass(6 * time.Minute)
 		if r.Current() == first {
 			t.Error("not renewed once the API was back")
 		}

@@ -93,11 +93,15 @@ func (r *Renewer) Refusal() (f *fault.Fault, next time.Time) {
 	return nil, time.Time{}
 }
 
-// Next says what the next attempt is: to join, or to renew, with what is true until then.
+// Next says what the next attempt is: to join, or to renew, with what is true until then. A refusal of the credential, or
+// of whom it names, may be a revocation, which ends the certificate in force as well.
 func (r *Renewer) Next() string {
+	f, _ := r.Refusal()
 	switch {
 	case r.Current() == nil:
 		return "join again"
+	case r.Live() && f != nil && (f.Code == fault.Unauthenticated || f.Code == fault.Denied):
+		return "renew again, in vain until the hint is followed; the certificate in force is good until it expires, unless it was revoked"
 	case r.Live():
 		return "renew again; the certificate in force is good until it expires"
 	}
