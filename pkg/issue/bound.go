@@ -5,7 +5,6 @@ import (
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
-	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // bounds says within which bounds an agent needs a place: that of its token, and that of its AWS role where the token allows
@@ -31,8 +30,8 @@ func (a *arrival) full(b Bound) error {
 		return fault.Newf(fault.Denied, "remove nodes that are gone with stile rm node/NAME, or ask an administrator to raise the token's max_nodes_per_identity",
 			"join token %s allows %s of one AWS role at once, and the role %s has no place left", a.token.Metadata.Name, agents(spec.MostPerIdentity()), a.caller.Role)
 	}
-	if spec.Method == resource.MethodToken { // which nobody can change
-		return fault.Newf(fault.Denied, "ask an administrator to create another token (stile rm token/"+a.token.Metadata.Name+" would take down the agents of this one), and to run stile rm node/NAME first if the name to join under is taken",
+	if !spec.Changes() {
+		return fault.Newf(fault.Denied, "remove nodes that are gone with stile rm node/NAME, which frees a place and the name, or ask an administrator to create another token (stile rm token/"+a.token.Metadata.Name+" would take down the agents of this one)",
 			"join token %s allows %s at once, and no place is left", a.token.Metadata.Name, agents(b.Most))
 	}
 	return fault.Newf(fault.Denied, "remove nodes that are gone with stile rm node/NAME, or ask an administrator to raise the token's max_nodes",

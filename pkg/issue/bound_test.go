@@ -69,7 +69,7 @@ func TestWhereASecretHasNoPlaceLeftAnotherTokenIsAdvised(t *testing.T) {
 	m.join(t, &machine{}, "", bySecret)
 	_, err := m.hosts.Issue(t.Context(), m.ask(t, &machine{}, "", func(r *proof.HostRequest) { bySecret(r); r.Join.Targets = []string{"node/web-2"} }))
 	wantFault(t, err, fault.Denied, "join token secret allows 1 agent at once")
-	for _, says := range []string{"create another token", "stile rm token/secret would take down", "stile rm node/NAME"} {
+	for _, says := range []string{"create another token", "stile rm token/secret would take down", "remove nodes that are gone with stile rm node/NAME, which frees a place"} {
 		if hint := fault.From(err).Hint; !strings.Contains(hint, says) {
 			t.Errorf("the hint doesn't say %q: %s", says, hint)
 		}

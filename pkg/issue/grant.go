@@ -144,8 +144,12 @@ func (h *Hosts) authenticateIAM(ctx context.Context, a *arrival, ck proof.Checke
 
 func (a *arrival) allowed() error {
 	if !slices.ContainsFunc(a.token.Spec.Allow, func(m resource.IAMMatch) bool { return m.Matches(a.caller) }) {
-		return fault.Newf(fault.Denied, "ask an administrator to add the role to the token's spec.allow",
+		f := fault.Newf(fault.Denied, "ask an administrator to add the role to the token's spec.allow",
 			"join token %s does not allow the role %s of account %s", a.token.Metadata.Name, a.caller.Role, a.caller.Account)
+		if a.kind() == identity.KindProxy { // its token is the deployment's, and no resource
+			f.Hint = "start the proxy with the task role of the fleet's stack"
+		}
+		return f
 	}
 	return nil
 }
@@ -305,8 +309,15 @@ func scope(s string) string {
 }
 
 func outside(a *arrival, claim, granted string) error {
-	return fault.Newf(fault.Denied, "claim what the token grants, or ask an administrator to change the token",
+	f := fault.Newf(fault.Denied, "claim what the token grants, or ask an administrator to change the token",
 		"join token %s does not grant %s; it grants %s", a.token.Metadata.Name, claim, granted)
+	switch {
+	case a.kind() == identity.KindProxy:
+		f.Hint = "start the proxy without it: proxies serve no target"
+	case !a.token.Spec.Changes():
+		f.Hint = "claim what the token grants, or ask an administrator to create another token with what is missing"
+	}
+	return f
 }
 
 func list(s []string) string {

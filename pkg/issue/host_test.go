@@ -189,6 +189,22 @@ func TestAClaimThatTheTokenDoesNotGrantIsRefusedByName(t *testing.T) {
 	}
 }
 
+// Nobody can change a token that has a secret.
+func TestWhatASecretDoesNotGrantNeedsAnotherToken(t *testing.T) {
+	m := newMachines(t)
+	m.store.secrets[resource.HashSecret(secret())] = 1
+	for name, claim := range map[string]func(*proof.HostRequest){
+		"a name":  func(r *proof.HostRequest) { bySecret(r); r.Join.Targets = []string{"node/db-1"} },
+		"a label": func(r *proof.HostRequest) { bySecret(r); r.Join.Labels = map[string]string{"team": "x"} },
+	} {
+		t.Run(name, func(t *testing.T) { m.hinted(t, &machine{}, "", []string{"create another token"}, claim) })
+	}
+	m.hinted(t, &machine{}, keyNode, []string{"to change the token"}, func(r *proof.HostRequest) { r.Join.Targets = []string{"node/db-1"} })
+	m.hinted(t, &machine{}, keyNode, []string{"to the token's label_choice"}, func(r *proof.HostRequest) { r.Join.Labels = map[string]string{"team": "x"} })
+	m.hinted(t, &machine{}, keyNode, []string{"task role of the fleet"}, func(r *proof.HostRequest) { r.Join.Token, r.Join.Targets = resource.FleetToken, nil })
+	m.hinted(t, &machine{}, keyFleet, []string{"proxies serve no target"}, func(r *proof.HostRequest) { r.Join.Token = resource.FleetToken })
+}
+
 func TestSec_S21_AnAgentOfTheSameRoleNameInAnotherAccountIsRefused(t *testing.T) {
 	m := newMachines(t)
 	m.join(t, &machine{}, keyNode, nil)

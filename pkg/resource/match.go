@@ -224,6 +224,9 @@ func Glob(pattern, s string) bool {
 	return strings.HasSuffix(s, parts[len(parts)-1])
 }
 
+// Changes reports whether a token can be changed: one with a secret is replaced by another.
+func (s TokenSpec) Changes() bool { return s.Method != MethodToken }
+
 // GrantLabels returns the labels of an agent that claims some: those pinned, and those claimed that may be
 // chosen. A claim that is not granted is a [fault.Denied] that names the label; claiming a pinned label
 // with its pinned value is granted.
@@ -239,8 +242,12 @@ func (s TokenSpec) GrantLabels(claimed map[string]string) (map[string]string, er
 		}
 		_, pinned := s.Labels[key]
 		if pinned || badLabelValue(value) != "" || !slices.ContainsFunc(s.LabelChoice[key], func(p string) bool { return Glob(p, value) }) {
-			return nil, fault.Newf(fault.Denied, "claim only labels that the token grants, or ask an administrator to add it to the token's label_choice",
+			f := fault.Newf(fault.Denied, "claim only labels that the token grants, or ask an administrator to add it to the token's label_choice",
 				"the token doesn't grant the label %s=%s", key, value)
+			if !s.Changes() {
+				f.Hint = "claim only labels that the token grants, or ask an administrator to create another token with it in label_choice"
+			}
+			return nil, f
 		}
 		granted[key] = value
 	}

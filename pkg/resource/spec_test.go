@@ -623,8 +623,14 @@ func TestATokenGrantsOnlyWhatItNames(t *testing.T) {
 		t.Errorf("%v %v", got, err)
 	}
 	for _, claim := range []map[string]string{{"env": "dev"}, {"tier": "other"}, {"team": "x"}, {"any": ""}, {"any": "a\nb"}} {
-		if got, err := s.GrantLabels(claim); !fault.Is(err, fault.Denied) {
+		got, err := s.GrantLabels(claim)
+		if !fault.Is(err, fault.Denied) || !strings.Contains(fault.From(err).Hint, "to the token's label_choice") {
 			t.Errorf("%v granted %v: %v", claim, got, err)
+		}
+		fixed := s
+		fixed.Method = resource.MethodToken
+		if _, err := fixed.GrantLabels(claim); err == nil || !strings.Contains(fault.From(err).Hint, "create another token") {
+			t.Errorf("%v of a token that can't be changed: %v", claim, err)
 		}
 	}
 	if len(s.Labels) != 1 {
