@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -58,8 +57,12 @@ func DialAPI(ctx context.Context, dial DialFunc, addr string) (c net.Conn, vouch
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.NetConn().Close() })
 	defer stop()
+	began := time.Now()
 	if voucher, err = readVoucher(conn); err != nil {
 		_ = conn.Close()
+		if late(ctx, err) {
+			return nil, "", silent(addr, began).Because(err)
+		}
 		return nil, "", fault.Newf(fault.Unreachable, "try again; if it keeps happening, look at the proxy's log", "proxy %s does not lead to the API", addr).Because(err)
 	}
 	return conn, voucher, nil
@@ -77,27 +80,4 @@ func verifyProxy(trust document.Trust, now func() time.Time, report asProxy) fun
 		report(h)
 		return nil
 	}
-}
-
-// handshake dials and finishes TLS, and turns what can go wrong into faults.
-func handshake(ctx context.Context, dial DialFunc, addr string, config *tls.Config) (*tls.Conn, error) {
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	raw, err := dial(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fault.Newf(fault.Unreachable, "check the network between here and the proxy", "proxy %s does not answer", addr).Because(err)
-	}
-	conn := tls.Client(raw, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close()
-		if f, ok := errors.AsType[*fault.Fault](err); ok {
-			return nil, fault.Newf(fault.Unauthenticated,
-				"log in or join again if the cluster's keys were rotated; otherwise something else is answering at that address",
-				"proxy %s could not prove that it belongs to the cluster: %s", addr, f.Message).Because(err)
-		}
-		return nil, fault.Newf(fault.Unreachable, "try again; if it keeps happening, something between here and the proxy breaks TLS",
-			"no secure connection to proxy %s", addr).Because(err)
-	}
-	return conn, nil
 }
