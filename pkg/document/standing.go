@@ -123,8 +123,9 @@ func (s State) judge(now time.Time, versions identity.Versions, fresh bool) erro
 	}
 	age, limit := s.Now(now).Sub(s.Revocations.IssuedAt), s.maxAge(fresh)
 	if age > limit {
-		return unavailable("nothing has been heard from the control plane for %s; new sessions are refused after %s",
-			age.Truncate(time.Second), limit)
+		// The stamp is renewed once a minute, so it takes so long at most to be heard again.
+		return fault.Newf(fault.Unavailable, "try again within a minute; if it keeps happening, tell an administrator that the agent or proxy is cut off from the control plane",
+			"nothing has been heard from the control plane for %s; new sessions are refused after %s", age.Truncate(time.Second), limit)
 	}
 	return nil
 }
