@@ -141,6 +141,7 @@ func (d *deployment) listen() (stop func(), err error) {
 
 // bring deploys the stacks and starts everything.
 func (d *deployment) bring(ctx context.Context) error {
+	before := process.List(d.place.run())
 	if err := d.people(); err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (d *deployment) bring(ctx context.Context) error {
 		return err
 	}
 	d.phase("starting the proxies")
-	if err := d.fleet(ctx); err != nil {
+	if err := d.fleet(ctx, before); err != nil {
 		return err
 	}
 	ranBefore := func(name string) bool { _, known := process.Load(d.place.run(), name); return known }
@@ -202,8 +203,8 @@ func together[T any](list []T, do func(T) error) error {
 	return errors.Join(faults...)
 }
 
-// fleet starts the load balancer and waits until a proxy can be reached through it.
-func (d *deployment) fleet(ctx context.Context) error {
+// fleet starts the load balancer and waits until a proxy can be reached through it. Before is what ran already.
+func (d *deployment) fleet(ctx context.Context, before []process.Record) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
@@ -217,12 +218,31 @@ func (d *deployment) fleet(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	if err := d.cloud.ECS.Ready(ctx); err != nil {
-		return fmt.Errorf("the proxy does not listen: %w; its log is below %s", err, d.place.log())
+		return errors.Join(fmt.Errorf("the proxy does not listen: %w; its log is below %s", err, d.place.log()), d.draining(before))
 	}
 	if err := ecs.Reachable(ctx, loopback(d.ports.Proxy)); err != nil {
 		return fmt.Errorf("the load balancer does not listen: %w; see %s", err, d.place.logOf(balancerName))
 	}
 	return nil
+}
+
+// draining says which tasks of before still run, but listen no more, and what to do. Such a task was told to end, and waits
+// for its sessions; until it has gone, none takes its place.
+func (d *deployment) draining(before []process.Record) error {
+	var faults []error
+	for _, r := range before {
+		port, task := d.ports.Tasks[r.Name]
+		if !task || !r.Alive() {
+			continue
+		}
+		if c, err := net.Dial("tcp", loopback(port)); err == nil {
+			_ = c.Close()
+			continue
+		}
+		faults = append(faults, fmt.Errorf("%s of an earlier make up (process %d) still runs, but listens no more: it is ending and waits for its sessions, for %s at most; "+
+			"run make up again once it has ended, or end it with its sessions now: kill -9 %d && make up", r.Name, r.PID, r.StopTimeout, r.PID))
+	}
+	return errors.Join(faults...)
 }
 
 // status is what serve tells up, in run/status.json.
