@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -146,6 +147,7 @@ func (c Config) Validate() error {
 		need(err == nil, fmt.Sprintf("targets[%d]", i), "must be kind/name, such as node/web-1")
 	}
 	need(filepath.IsAbs(c.State), "state", "must be an absolute path")
+	need(c.CAPin == "" || document.IsKeyID(c.CAPin), "ca_pin", "must be the key id of the cluster's root key: 43 letters, digits, - and _")
 	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log", "must be debug, info, warn or error")
 	ttl, err := time.ParseDuration(c.TTL)
 	need(c.TTL == "" || err == nil && ttl >= time.Second && ttl <= certs.MaxHostLife, "ttl", "must be a duration from 1s to 24h, such as 12h")

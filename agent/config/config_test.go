@@ -20,7 +20,7 @@ name: web-1
 targets: [db/orders]
 labels: {role: shell}
 state: /var/lib/stile
-ca_pin: abc
+ca_pin: wFmzsHVQ6l2Y2cM3g0v8s1y5x7t9r4q6p8n0k2j4h6E
 region: eu-central-1
 ttl: 12h
 log: debug
@@ -34,7 +34,7 @@ func TestAWholeFileIsRead(t *testing.T) {
 	want := config.Config{
 		API: "https://api.example.com/prod", Proxy: "proxy.example.com:443", Method: "token", Token: "demo-nodes",
 		SecretFile: "/etc/stile/secret", Name: "web-1", Targets: []string{"db/orders"}, Labels: map[string]string{"role": "shell"},
-		State: "/var/lib/stile", CAPin: "abc", Region: "eu-central-1", TTL: "12h", Log: "debug",
+		State: "/var/lib/stile", CAPin: "wFmzsHVQ6l2Y2cM3g0v8s1y5x7t9r4q6p8n0k2j4h6E", Region: "eu-central-1", TTL: "12h", Log: "debug",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -65,13 +65,13 @@ func TestWhatTheParserStumblesOverIsRefused(t *testing.T) {
 }
 
 func TestFaultsOfMeaningAreReportedTogether(t *testing.T) {
-	_, err := config.Parse([]byte("api: http://api\nproxy: nowhere\nmethod: magic\nname: UP\ntargets: [db]\nstate: here\nlog: loud\nttl: soon\n"))
+	_, err := config.Parse([]byte("api: http://api\nproxy: nowhere\nmethod: magic\nname: UP\ntargets: [db]\nstate: here\nca_pin: abc\nlog: loud\nttl: soon\n"))
 	f := fault.From(err)
 	var paths []string
 	for _, field := range f.Fields {
 		paths = append(paths, field.Path)
 	}
-	if d := cmp.Diff([]string{"api", "proxy", "method", "token", "name", "targets[0]", "state", "log", "ttl"}, paths); d != "" {
+	if d := cmp.Diff([]string{"api", "proxy", "method", "token", "name", "targets[0]", "state", "ca_pin", "log", "ttl"}, paths); d != "" {
 		t.Error(d)
 	}
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // Parts are what services are made of. They are ready when an agent asks for its services, and live as long as it.
@@ -81,7 +82,7 @@ type agent struct {
 }
 
 // Run runs an agent until the context ends. It fails when its state can't be opened, or it is to serve what it has no
-// service for; what fails later is retried.
+// service for, or has neither a credential nor the secret that it joins by; what fails later is retried.
 func Run(ctx context.Context, c config.Config, o Options) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -121,6 +122,11 @@ func (a *agent) open() error {
 	})
 	if err != nil {
 		return err
+	}
+	if a.config.Method == resource.MethodToken && a.keeper.Current() == nil { // it can't join otherwise, and not without a person
+		if _, err := secret(a.config.SecretFile); err != nil {
+			return err
+		}
 	}
 	a.spool, err = spool.Open(spool.Config{
 		Dir: a.dir.Path(state.Spool), Epoch: strings.ToLower(rand.Text()[:13]), Stamp: a.stamp,
@@ -185,7 +191,12 @@ func secret(path string) (string, error) {
 	if err != nil {
 		return "", fault.Newf(fault.BadInput, "put the join token's secret there", "the secret file %s can't be read", path).Because(err)
 	}
-	return strings.TrimSpace(string(b)), nil
+	s := strings.TrimSpace(string(b))
+	if !resource.IsSecret(s) {
+		return "", fault.Newf(fault.BadInput, "put the join token's secret there as stile create printed it: "+resource.SecretPrefix+" and 43 characters",
+			"the secret file %s does not hold a join token's secret", path)
+	}
+	return s, nil
 }
 
 // run waits for a credential, then keeps tunnels until the context ends.

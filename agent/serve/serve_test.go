@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/frame"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // pipe is a stream of a test's.
@@ -77,6 +80,42 @@ func TestAnAgentIsNotStartedForWhatItCannotServe(t *testing.T) {
 	f := fault.From(err)
 	if f.Code != fault.BadInput || !strings.Contains(f.Message, "db/orders") || !strings.Contains(f.Hint, "node") {
 		t.Errorf("%+v", f)
+	}
+}
+
+// A file that isn't there, or holds something else, is said at once, and not in a log line a minute later.
+func TestAnAgentIsNotStartedWithoutTheSecretThatItJoinsBy(t *testing.T) {
+	good := resource.SecretPrefix + strings.Repeat("A", 43)
+	for name, c := range map[string]struct{ text, says string }{
+		"no file":          {"", "can't be read"},
+		"an empty file":    {"\n", "does not hold a join token's secret"},
+		"a part of one":    {good[:40], "does not hold a join token's secret"},
+		"something longer": {good + "A", "does not hold a join token's secret"},
+		"no prefix":        {good[4:], "does not hold a join token's secret"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "secret")
+			if c.text != "" {
+				if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ended, end := context.WithCancel(t.Context())
+			end() // if it starts, it ends at once
+			err := Run(ended, config.Config{
+				API: "https://api.example.com", State: t.TempDir(), Method: resource.MethodToken, SecretFile: file, Name: "web-1",
+			}, Options{})
+			if f := fault.From(err); f == nil || f.Code != fault.BadInput || !strings.Contains(f.Message, c.says) || !strings.Contains(f.Message, file) {
+				t.Errorf("%+v", f)
+			}
+		})
+	}
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(good+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := secret(file); err != nil || got != good {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

@@ -595,3 +595,19 @@ func FuzzDocument(f *testing.F) {
 		state.Roles().May(state.Subject(identity.User{Name: "alice", Roles: []string{"access"}}, now), "role", "read", "/")
 	})
 }
+
+func TestWhatAKeyIDLooksLike(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := document.KeyID(&key.PublicKey)
+	if !document.IsKeyID(id) {
+		t.Errorf("%s is none", id)
+	}
+	for _, s := range []string{"", "abc", id[1:], id + "A", id + "=", id[:20] + "\n" + id[20:], id[:42] + "+", "sha256:" + id} {
+		if document.IsKeyID(s) {
+			t.Errorf("%q is one", s)
+		}
+	}
+}

@@ -43,6 +43,12 @@ func KeyID(pub crypto.PublicKey) string {
 	return idOf(spki)
 }
 
+// IsKeyID reports whether s has the form of a [KeyID].
+func IsKeyID(s string) bool {
+	sum, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(sum) == sha256.Size && base64.RawURLEncoding.EncodeToString(sum) == s
+}
+
 func idOf(spki []byte) string {
 	sum := sha256.Sum256(spki)
 	return base64.RawURLEncoding.EncodeToString(sum[:])

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -198,8 +197,7 @@ func (h *Hosts) authenticateSecret(ctx context.Context, a *arrival, ck proof.Che
 // random bytes, and a token's name is compared only with that of a secret that was right.
 // Keys that are proved beside it cost one read more, also whatever there is.
 func (h *Hosts) proveSecret(ctx context.Context, a *arrival, ck proof.Checked) error {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(a.request.Secret, resource.SecretPrefix))
-	if err != nil || !strings.HasPrefix(a.request.Secret, resource.SecretPrefix) || len(raw) != 32 {
+	if !resource.IsSecret(a.request.Secret) {
 		return badSecret("it has not the form of one")
 	}
 	hash := resource.HashSecret(a.request.Secret)

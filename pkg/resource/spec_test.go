@@ -895,3 +895,15 @@ func TestHowManyAgentsThereMayBeByAToken(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatASecretLooksLike(t *testing.T) {
+	secret := resource.SecretPrefix + strings.Repeat("A", 43)
+	if !resource.IsSecret(secret) {
+		t.Errorf("%s is none", secret)
+	}
+	for _, s := range []string{"", resource.SecretPrefix, secret[4:], secret[:46], secret + "A", secret + "=", secret[:46] + "B", secret[:46] + "+", " " + secret} {
+		if resource.IsSecret(s) {
+			t.Errorf("%q is one", s)
+		}
+	}
+}
