@@ -43,11 +43,11 @@ func TestAProxyThatStillDrainsIsNamedWithWhatToRun(t *testing.T) {
 	d := &deployment{place: p, ports: &ports{Tasks: map[string]int{
 		"proxy-0": closed.Addr().(*net.TCPAddr).Port, "proxy-1": listens.Addr().(*net.TCPAddr).Port,
 	}}}
-	if err := d.draining(nil); err != nil {
+	if err := d.draining(t.Context(), nil); err != nil {
 		t.Errorf("nothing ran before: %v", err)
 	}
 	before := process.List(p.run())
-	err = d.draining(before)
+	err = d.draining(t.Context(), before)
 	if err == nil {
 		t.Fatal("proxy-0 is not named")
 	}
@@ -65,7 +65,7 @@ func TestAProxyThatStillDrainsIsNamedWithWhatToRun(t *testing.T) {
 	if err := records["proxy-0"].Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.draining(before); err != nil {
+	if err := d.draining(t.Context(), before); err != nil {
 		t.Errorf("it has ended: %v", err)
 	}
 }

@@ -215,12 +215,12 @@ func (d *deployment) fleet(ctx context.Context, before []process.Record) error {
 	}); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if err := d.cloud.ECS.Ready(ctx); err != nil {
-		return errors.Join(fmt.Errorf("the proxy does not listen: %w; its log is below %s", err, d.place.log()), d.draining(before))
+	if err := d.cloud.ECS.Ready(limited); err != nil {
+		return errors.Join(fmt.Errorf("the proxy does not listen: %w; its log is below %s", err, d.place.log()), d.draining(ctx, before))
 	}
-	if err := ecs.Reachable(ctx, loopback(d.ports.Proxy)); err != nil {
+	if err := ecs.Reachable(limited, loopback(d.ports.Proxy)); err != nil {
 		return fmt.Errorf("the load balancer does not listen: %w; see %s", err, d.place.logOf(balancerName))
 	}
 	return nil
@@ -228,14 +228,14 @@ func (d *deployment) fleet(ctx context.Context, before []process.Record) error {
 
 // draining says which tasks of before still run, but listen no more, and what to do. Such a task was told to end, and waits
 // for its sessions; until it has gone, none takes its place.
-func (d *deployment) draining(before []process.Record) error {
+func (d *deployment) draining(ctx context.Context, before []process.Record) error {
 	var faults []error
 	for _, r := range before {
 		port, task := d.ports.Tasks[r.Name]
 		if !task || !r.Alive() {
 			continue
 		}
-		if c, err := net.Dial("tcp", loopback(port)); err == nil {
+		if c, err := new(net.Dialer).DialContext(ctx, "tcp", loopback(port)); err == nil {
 			_ = c.Close()
 			continue
 		}
