@@ -11,15 +11,14 @@ import (
 )
 
 // ParseSSH reads the arguments of ssh.
-func ParseSSH(args ...string) (login, node string, err error) {
+func ParseSSH(args ...string) (login, node, command string, err error) {
 	c := &cobra.Command{}
-	read := sshFlags(c)
+	flags := sshFlags(c)
 	if err := c.ParseFlags(args); err != nil {
-		return "", "", err
+		return "", "", "", err
 	}
-	o, err := read()
-	login, node = split(c.Flags().Arg(0), o.user)
-	return login, node, err
+	l, err := flags.read(c, c.Flags().Args())
+	return l.options.user, l.node, l.command, err
 }
 
 // Lookup is what ssh asks of an API that the test serves.

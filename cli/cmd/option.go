@@ -87,26 +87,65 @@ func (f optionFlag) String() string { return "" }
 // Type implements pflag.Value.
 func (f optionFlag) Type() string { return "string" }
 
-// sshFlags adds the flags of ssh and returns a function that reads them.
-func sshFlags(c *cobra.Command) func() (options, error) {
-	var tty int
-	var noTTY bool
-	var opts []string
+// line is what was typed for ssh.
+type line struct {
+	options options
+	node    string
+	command string // "" for a shell
+	help    bool   // is asked for; the rest was not read
+}
+
+// flagsOfSSH are the flags of ssh as they were given.
+type flagsOfSSH struct {
+	tty   int
+	noTTY bool
+	opts  []string
+}
+
+// sshFlags adds the flags of ssh, which are known once [flagsOfSSH.read] was called.
+func sshFlags(c *cobra.Command) *flagsOfSSH {
+	f := &flagsOfSSH{}
 	c.Flags().SetInterspersed(false)
-	c.Flags().CountVarP(&tty, "tty", "t", "give the command a terminal; repeat it (-tt) to do so even without a local one")
-	c.Flags().BoolVarP(&noTTY, "no-tty", "T", false, "don't give the command a terminal")
-	c.Flags().VarP(optionFlag{&opts, ""}, "option", "o", "an OpenSSH option, such as ConnectTimeout=5")
-	c.Flags().VarP(optionFlag{&opts, "User="}, "login", "l", "the login on the node")
-	return func() (options, error) {
-		o, err := parseOptions(opts)
-		if tty > 0 {
-			o.tty = tty
-		}
-		if noTTY {
-			o.tty = -1
-		}
-		return o, err
+	c.Flags().CountVarP(&f.tty, "tty", "t", "give the command a terminal; repeat it (-tt) to do so even without a local one")
+	c.Flags().BoolVarP(&f.noTTY, "no-tty", "T", false, "don't give the command a terminal")
+	c.Flags().VarP(optionFlag{&f.opts, ""}, "option", "o", "an OpenSSH option, such as ConnectTimeout=5")
+	c.Flags().VarP(optionFlag{&f.opts, "User="}, "login", "l", "the login on the node")
+	return f
+}
+
+// read takes the words that are left once the flags before the node were read: [LOGIN@]NODE, and flags behind it as far
+// as the first word that is none. As with OpenSSH a -- ends the flags, before the node too, and the first login counts.
+func (f *flagsOfSSH) read(c *cobra.Command, args []string) (line, error) {
+	login, node := split(args[0])
+	if login != "" {
+		f.opts = append(f.opts, "User="+login)
 	}
+	l, command := line{node: node}, args[1:]
+	if c.Flags().ArgsLenAtDash() < 0 {
+		if err := c.ParseFlags(command); err != nil {
+			return l, c.FlagErrorFunc()(c, err)
+		}
+		if l.help, _ = c.Flags().GetBool("help"); l.help { // it fails where there is no such flag
+			return l, nil
+		}
+		command = c.Flags().Args()
+	}
+	l.command = strings.Join(command, " ")
+	var err error
+	l.options, err = parseOptions(f.opts)
+	if f.tty > 0 {
+		l.options.tty = f.tty
+	}
+	if f.noTTY {
+		l.options.tty = -1
+	}
+	return l, err
+}
+
+// split divides LOGIN@NODE at the last @, since a login may contain one.
+func split(target string) (login, node string) {
+	i := strings.LastIndexByte(target, '@')
+	return target[:max(i, 0)], target[i+1:]
 }
 
 func optionNames() []string {
@@ -124,13 +163,13 @@ func parseOptions(list []string) (options, error) {
 	var o options
 	seen := map[string]bool{}
 	for _, text := range list {
-		name, value, _ := strings.Cut(strings.Replace(text, " ", "=", 1), "=")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		i := slices.IndexFunc(optionNames(), func(n string) bool { return strings.EqualFold(n, name) })
-		if i < 0 {
+		i := strings.IndexAny(text+"=", "= ")
+		name, value := strings.TrimSpace(text[:i]), strings.TrimSpace(text[min(i+1, len(text)):])
+		n := slices.IndexFunc(optionNames(), func(known string) bool { return strings.EqualFold(known, name) })
+		if n < 0 {
 			return o, fault.Newf(fault.BadInput, "use one of: "+strings.Join(optionNames(), ", "), "the SSH option %q is not supported", name)
 		}
-		name = optionNames()[i]
+		name = optionNames()[n]
 		if seen[name] && name != "SetEnv" && name != "SendEnv" {
 			continue
 		}

@@ -17,39 +17,39 @@ import (
 
 func (a *app) ssh() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "ssh [LOGIN@]NODE [-- COMMAND...]",
+		Use:   "ssh [OPTIONS] [LOGIN@]NODE [OPTIONS] [--] [COMMAND...]",
 		Short: "Open a shell on a node, or run a command there",
 		Long: "Open a shell on a node, or run a command there. The exit status is the command's; 255 when the session itself failed.\n" +
 			"LOGIN defaults to the only one that you may use there, or else to your local user name.\n" +
-			"A login given with -l or -o User counts before LOGIN, as with OpenSSH.\n" +
+			"As with OpenSSH, options are read before NODE and behind it. COMMAND begins at the first word that isn't an option, or\n" +
+			"behind --, and everything from there on is the command's. Of several logins (-l, -o User, LOGIN@) the first counts.\n" +
 			"-o takes these OpenSSH options: " + strings.Join(optionNames(), ", ") + ".",
 		Example: "  stile ssh web-1\n  stile ssh ubuntu@web-1 -- uptime\n  tar c . | stile ssh web-1 -- tar x -C /tmp",
 		Args:    atLeast(1, "stile ssh [LOGIN@]NODE [-- COMMAND...]"),
 
 		ValidArgsFunction: a.completeNodes,
 	}
-	read := sshFlags(c)
+	flags := sshFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		o, err := read()
+		l, err := flags.read(c, args)
 		if err != nil {
 			return err
 		}
-		if o.tty == 1 && !shell.IsTerminal(a.In) {
+		if l.help {
+			return c.Help()
+		}
+		if l.options.tty == 1 && !shell.IsTerminal(a.In) {
 			a.warn("there is no local terminal, so the command gets none; use -tt to force one")
 		}
-		command := args[1:]
-		if len(command) > 0 && command[0] == "--" {
-			command = command[1:]
-		}
-		return a.runSSH(c.Context(), args[0], strings.Join(command, " "), o)
+		return a.runSSH(c.Context(), l)
 	}
 	return c
 }
 
-func (a *app) runSSH(ctx context.Context, target, command string, o options) error {
-	login, node := split(target, o.user)
+func (a *app) runSSH(ctx context.Context, l line) error {
+	login, node := l.options.user, l.node
 	if node == "" {
-		return fault.Newf(fault.BadInput, "type: stile ssh [LOGIN@]NODE", "%q doesn't name a node", target)
+		return fault.New(fault.BadInput, "no node was named", "type: stile ssh [LOGIN@]NODE")
 	}
 	if !identity.ValidTargetName(node) {
 		return fault.Newf(fault.BadInput, "run stile ls to see the nodes", "%q can't be a node's name: 1–63 lower-case letters, digits, dots and hyphens", node)
@@ -78,7 +78,7 @@ func (a *app) runSSH(ctx context.Context, target, command string, o options) err
 		Node: node, Login: login,
 		SSHKey: s.credential.Keys.SSH, SSHCertificate: s.credential.SSHCertificate,
 		TLSKey: s.credential.Keys.TLS, TLSCertificate: s.credential.TLSCertificate,
-		Trust: trust, Proxies: proxies, Timeout: o.timeout, Now: a.Now, Banner: a.Err, Warn: a.warn,
+		Trust: trust, Proxies: proxies, Timeout: l.options.timeout, Now: a.Now, Banner: a.Err, Warn: a.warn,
 	})
 	if fault.Is(err, fault.NoTunnel) || fault.Is(err, fault.NotFound) {
 		err = s.missing(ctx, node, err)
@@ -87,9 +87,9 @@ func (a *app) runSSH(ctx context.Context, target, command string, o options) err
 		return silence(err)
 	}
 	defer func() { _ = client.Close() }()
-	tty := a.wantsTTY(o.tty, command)
+	tty := a.wantsTTY(l.options.tty, l.command)
 	a.status, err = shell.Run(ctx, client, shell.Request{
-		Command: command, TTY: tty, Escapes: tty && shell.IsTerminal(a.In), Term: a.Getenv("TERM"), Env: o.environment(a.Getenv),
+		Command: l.command, TTY: tty, Escapes: tty && shell.IsTerminal(a.In), Term: a.Getenv("TERM"), Env: l.options.environment(a.Getenv),
 		In: a.In, Out: a.Out, Err: a.Err,
 	})
 	return silence(err)
@@ -103,13 +103,6 @@ func loginless(roles []string) error {
 	}
 	return fault.Newf(fault.Denied, "ask an administrator for a role with logins and node_labels, or for the trait that its logins are made from; then log in again: stile login --iam",
 		"you may use no login on any node: %s", held)
-}
-
-// split divides LOGIN@NODE at the last @, since a login may contain one. As with OpenSSH, a login given by an option counts
-// before that one.
-func split(target, user string) (login, node string) {
-	i := strings.LastIndexByte(target, '@')
-	return cmp.Or(user, target[:max(i, 0)]), target[i+1:]
 }
 
 // wantsTTY follows OpenSSH: a shell gets a terminal when there is one here, a command when asked for with -t.

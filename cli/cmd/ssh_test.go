@@ -24,14 +24,45 @@ func TestTheFirstLoginCountsAsWithOpenSSH(t *testing.T) {
 		"-l a -o User=c h":     "a",
 		"-o User=c -l a b@h":   "c",
 		"-o BatchMode=yes b@h": "b",
-		"-l a h -l b":          "a", // what follows is the command's
+		"-l a h -l b":          "a",
 	} {
-		if login, node, err := cmd.ParseSSH(strings.Fields(args)...); login != want || node != "h" || err != nil {
+		if login, node, _, err := cmd.ParseSSH(strings.Fields(args)...); login != want || node != "h" || err != nil {
 			t.Errorf("%s: %q at %q, %v", args, login, node, err)
 		}
 	}
-	if _, _, err := cmd.ParseSSH("-l", "", "h"); err == nil {
+	if _, _, _, err := cmd.ParseSSH("-l", "", "h"); err == nil {
 		t.Error("no login is a login")
+	}
+}
+
+// As ssh does with the same arguments. What stood behind the node was sent there as it was, and the shell there printed its usage.
+func TestOptionsMayStandBehindTheNode(t *testing.T) {
+	for args, want := range map[string][2]string{
+		"h -l a":                  {"a", ""},
+		"h -l a -- id":            {"a", "id"},
+		"h -l a id":               {"a", "id"},
+		"h -l a cmd -x":           {"a", "cmd -x"},
+		"b@h -l a cmd":            {"b", "cmd"},
+		"b@h -o User=a":           {"b", ""},
+		"h -o User=a cmd":         {"a", "cmd"},
+		"-l a h -l b cmd -l c":    {"a", "cmd -l c"},
+		"h cmd -l a -- -x":        {"", "cmd -l a -- -x"},
+		"h cmd --help":            {"", "cmd --help"},
+		"h -- -l a":               {"", "-l a"},
+		"h -- --help":             {"", "--help"},
+		"h -- -- x":               {"", "-- x"},
+		"-- h -l a":               {"", "-l a"},
+		"-l b -- h -l a":          {"b", "-l a"},
+		"h -t -o BatchMode=yes x": {"", "x"},
+		"h - x":                   {"", "- x"},
+	} {
+		login, node, command, err := cmd.ParseSSH(strings.Fields(args)...)
+		if got := [2]string{login, command}; got != want || node != "h" || err != nil {
+			t.Errorf("%s: %q at %q, %v", args, got, node, err)
+		}
+	}
+	if _, _, _, err := cmd.ParseSSH("h", "--nonsense", "x"); err == nil {
+		t.Error("an unknown option behind the node is taken for a command")
 	}
 }
 
