@@ -27,13 +27,14 @@ func (a *app) create() *cobra.Command {
 		Use:   "create -f FILE",
 		Short: "Create resources from YAML",
 		Long: "Create the resources of a YAML file: documents separated by ---, or a list as stile get prints it.\n" +
-			"The whole file is checked before anything is created. What only the API can tell, such as whether a resource already exists, is checked one by one.\n" +
+			"The whole file is checked before anything is created. What only the API can tell, such as whether a resource already exists, is checked one by one:\n" +
+			"the first that is refused ends the command, which then says what was written and what wasn't tried.\n" +
 			"A join token's secret is printed once, here.",
 		Example: "  stile create -f developer.yaml\n  stile get role/developer | sed s/8h/4h/ | stile create -f - --replace",
 		Args:    exactly(0, "stile create -f FILE"),
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "the file, or - for the standard input")
-	c.Flags().BoolVar(&replace, "replace", false, "replace resources that exist; one that states a revision, only if it is still current; built-in ones may be in the file as they are")
+	c.Flags().BoolVar(&replace, "replace", false, "replace resources that exist; one that states a revision, only if it is still current; built-in ones and tokens with a secret may be in the file as they are")
 	format := formatFlag(c, output.Table, output.Formats...)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		f, err := format()
@@ -51,35 +52,10 @@ func (a *app) create() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := unaltered(c.Context(), s, list); err != nil {
+		if err := unaltered(c.Context(), s, list, replace); err != nil {
 			return silence(err)
 		}
-		made := []wire.Created{}
-		for _, e := range list {
-			if e.builtin() {
-				if f == output.Table {
-					err = a.say(e.Kind, e.Metadata.Name, "unchanged, it is built in")
-				}
-				if err != nil {
-					return err
-				}
-				continue
-			}
-			created, err := write(c.Context(), s, e.wire, replace)
-			if err != nil {
-				return silence(a.partly(made, e.wire, e.Locate(err)))
-			}
-			made = append(made, created)
-			if f == output.Table {
-				if err := a.report(created, written(created, replace)); err != nil {
-					return err
-				}
-			}
-		}
-		if f == output.Table {
-			return nil
-		}
-		return output.Print(a.Out, f, made, output.Rows{})
+		return a.writeAll(c.Context(), s, list, replace, f)
 	}
 	return c
 }
@@ -120,6 +96,7 @@ func (a *app) read(file string) ([]entry, error) {
 type entry struct {
 	resource.Written
 	wire wire.Resource
+	same string // why it stays as it is, though it is in the file
 }
 
 func (e entry) name() string { return e.Kind + "/" + e.Metadata.Name }
@@ -151,25 +128,46 @@ func creatable(list []entry, replace bool) error {
 	return strict.Refuse(faults)
 }
 
-// unaltered refuses what is built in and stands in the file in another way than stile get prints it.
-func unaltered(ctx context.Context, s session, list []entry) error {
+// secret reports whether it is a token with a secret: one that exists can't be changed.
+func (e entry) secret() bool {
+	t, ok := e.Spec.(*resource.TokenSpec)
+	return ok && t.Method == resource.MethodToken
+}
+
+// unaltered marks what can't be changed and stands in the file as stile get prints it, and refuses it otherwise. A token
+// that can't be read is left to the API, which creates it or says why not.
+func unaltered(ctx context.Context, s session, list []entry, replace bool) error {
 	var faults []fault.Field
-	for _, e := range list {
-		if !e.builtin() {
+	for i, e := range list {
+		why, wrong := "it is built in", fixed
+		if e.secret() && replace {
+			why, wrong = "it has a secret", "a token that has a secret can't be changed; delete it and create it again"
+		} else if !e.builtin() {
 			continue
 		}
 		have, err := s.client.GetResource(ctx, e.Kind, e.Metadata.Name)
-		if err != nil && !fault.Is(err, fault.NotFound) {
+		absent := fault.Is(err, fault.NotFound)
+		switch {
+		case e.secret() && (absent || fault.Is(err, fault.Denied)):
+		case err != nil && !absent:
 			return err
-		}
-		if err != nil || have.Metadata.Scope != e.wire.Metadata.Scope || !reflect.DeepEqual(have.Spec, e.wire.Spec) {
-			faults = append(faults, fault.Field{Path: e.name(), Reason: fixed})
+		case err == nil && e.as(have):
+			list[i].same = why
+		default:
+			faults = append(faults, fault.Field{Path: e.name(), Reason: wrong})
 		}
 	}
 	if len(faults) == 0 {
 		return nil
 	}
 	return strict.Refuse(faults)
+}
+
+// as reports whether writing the entry would change nothing of what there is. Without a revision it is of any.
+func (e entry) as(have wire.Resource) bool {
+	is := e.wire.Metadata
+	return (is.Revision == 0 || is.Revision == have.Metadata.Revision) &&
+		have.Metadata.Scope == is.Scope && reflect.DeepEqual(have.Spec, e.wire.Spec)
 }
 
 func readFile(name string) ([]byte, error) {
@@ -194,66 +192,6 @@ func toWire(r resource.Resource) (wire.Resource, error) {
 		return wire.Resource{}, fmt.Errorf("writing %s %q: %w", r.Kind, r.Metadata.Name, err)
 	}
 	return w, nil
-}
-
-// write creates one resource or, with replace, replaces the one that may be there.
-func write(ctx context.Context, s session, r wire.Resource, replace bool) (wire.Created, error) {
-	if replace {
-		created, err := s.client.UpdateResource(ctx, r)
-		if fault.Is(err, fault.NotFound) && r.Metadata.Revision != 0 {
-			return created, fault.Newf(fault.Conflict, "remove the revision to create it again", "there is no %s %s of revision %d", r.Kind, r.Metadata.Name, r.Metadata.Revision).Because(err)
-		}
-		if !fault.Is(err, fault.NotFound) {
-			return created, err
-		}
-	}
-	return s.client.CreateResource(ctx, r)
-}
-
-// written says what a write did: one that replaces may have found nothing to replace.
-func written(c wire.Created, replace bool) string {
-	if replace && c.Resource.Metadata.Revision > 1 {
-		return "replaced"
-	}
-	return "created"
-}
-
-// report says what was done; a secret goes to standard output, a warning to standard error.
-func (a *app) report(c wire.Created, verb string) error {
-	if err := a.say(c.Resource.Kind, c.Resource.Metadata.Name, verb); err != nil {
-		return err
-	}
-	if c.Warning != "" {
-		a.warn(c.Warning)
-	}
-	if c.Secret == "" {
-		return nil
-	}
-	_, err := fmt.Fprintf(a.Out, "secret of token/%s (shown once): %s\n", output.Escape(c.Resource.Metadata.Name), output.Escape(c.Secret))
-	return err
-}
-
-// partly adds how many resources were written when a later one in the file is refused.
-func (a *app) partly(made []wire.Created, failed wire.Resource, err error) error {
-	f := fault.From(err)
-	if len(made) == 0 {
-		return err
-	}
-	out := *f
-	out.Message = fmt.Sprintf("%s/%s: %s (%s before it)", failed.Kind, failed.Metadata.Name, f.Message, count(len(made)))
-	return &out
-}
-
-func count(made int) string {
-	if made == 1 {
-		return "one was written"
-	}
-	return fmt.Sprintf("%d were written", made)
-}
-
-func (a *app) say(kind, name, verb string) error {
-	_, err := fmt.Fprintf(a.Out, "%s/%s %s\n", output.Escape(kind), output.Escape(name), verb)
-	return err
 }
 
 // kindOf finds a kind by the word that people type.

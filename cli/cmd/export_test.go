@@ -2,10 +2,12 @@ package cmd
 
 import (
 	"context"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/client"
 )
@@ -27,17 +29,44 @@ type Lookup struct {
 	Profile *profile.Profile
 }
 
-// Unaltered says whether what is built in stands in a file as the API has it.
+// Unaltered says whether what can't be changed stands in a file as the API has it.
 func (l Lookup) Unaltered(ctx context.Context, file string) error {
-	a := &app{Process: Process{In: strings.NewReader(file)}}
+	_, err := l.checked(ctx, &app{Process: Process{In: strings.NewReader(file)}})
+	return err
+}
+
+func (l Lookup) checked(ctx context.Context, a *app) ([]entry, error) {
 	list, err := a.read("-")
 	if err == nil {
 		err = creatable(list, true)
 	}
+	if err == nil {
+		err = unaltered(ctx, session{profile: l.Profile, client: l.Client}, list, true)
+	}
+	return list, err
+}
+
+// Replace writes a file, and what is said of it.
+func (l Lookup) Replace(ctx context.Context, file, format string, out io.Writer) error {
+	a := &app{Process: Process{In: strings.NewReader(file), Out: out, Err: io.Discard}}
+	list, err := l.checked(ctx, a)
 	if err != nil {
 		return err
 	}
-	return unaltered(ctx, session{profile: l.Profile, client: l.Client}, list)
+	return a.writeAll(ctx, session{profile: l.Profile, client: l.Client}, list, true, output.Format(format))
+}
+
+// Remove deletes what is named, and says how that went.
+func (l Lookup) Remove(ctx context.Context, out, errs io.Writer, args ...string) error {
+	a := &app{Process: Process{Out: out, Err: errs}}
+	list, err := removals(args)
+	if err == nil {
+		err = a.removeAll(ctx, session{profile: l.Profile, client: l.Client}, list)
+	}
+	if err != nil {
+		a.tell(&cobra.Command{}, err)
+	}
+	return err
 }
 
 // Missing explains why no proxy leads to a node.

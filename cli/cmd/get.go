@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"math"
 	"strconv"
 	"strings"
 
@@ -88,43 +87,4 @@ func reference(text string) (kind, name string, one bool, err error) {
 		err = fault.Newf(fault.BadInput, "write it like "+kind+"/NAME", "%q doesn't name a %s", text, kind)
 	}
 	return kind, name, one, err
-}
-
-func (a *app) rm() *cobra.Command {
-	return &cobra.Command{
-		Use:     "rm KIND/NAME...",
-		Short:   "Delete resources; what was issued by them is revoked at once",
-		Example: "  stile rm role/developer",
-		Args:    atLeast(1, "stile rm role/developer"),
-
-		ValidArgsFunction: completeKinds("/", math.MaxInt),
-		RunE: func(c *cobra.Command, args []string) error {
-			type target struct{ kind, name string }
-			var targets []target
-			for _, arg := range args {
-				kind, name, one, err := reference(arg)
-				if err != nil {
-					return err
-				}
-				if !one {
-					return fault.Newf(fault.BadInput, "write it like "+kind+"/NAME", "%q names a kind, not a resource", arg)
-				}
-				targets = append(targets, target{kind, name})
-			}
-			s, err := a.session()
-			if err != nil {
-				return err
-			}
-			for _, t := range targets {
-				was, err := s.client.DeleteResource(c.Context(), t.kind, t.name)
-				if err != nil {
-					return silence(err)
-				}
-				if err := a.report(was, "deleted"); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
 }

@@ -43,11 +43,22 @@ func Run(ctx context.Context, p Process) int {
 	if err == nil {
 		return a.status
 	}
-	output.Fault(p.Err, a.again(root, err))
+	a.tell(root, err)
 	if ran != nil && ran.Name() == "ssh" {
 		return shell.OwnFailure
 	}
 	return fault.From(err).Code.Exit()
+}
+
+// tell prints an error, or each of those that were joined; the first of them decides the status.
+func (a *app) tell(root *cobra.Command, err error) {
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
+	}
+	for _, e := range all {
+		output.Fault(a.Err, a.again(root, e))
+	}
 }
 
 // again has a hint that names a command of ours say --api where it was given, so that it leads to the same API.
