@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/cli/shell"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -59,7 +60,7 @@ func (a *app) runSSH(ctx context.Context, l line) error {
 		return err
 	}
 	if len(s.credential.Logins) == 0 {
-		return loginless(s.credential.Roles)
+		return loginless(s.credential)
 	}
 	if login == "" {
 		if login, err = a.defaultLogin(ctx, s, node); err != nil {
@@ -96,7 +97,12 @@ func (a *app) runSSH(ctx context.Context, l line) error {
 }
 
 // loginless says why there is no SSH certificate: it would name the logins.
-func loginless(roles []string) error {
+func loginless(c profile.Credential) error {
+	roles := c.Roles
+	if by := strings.Join(c.DeniedBy, ", "); by != "" {
+		return fault.Newf(fault.Denied, "ask an administrator whether you should have "+by+"; once that is changed, log in again: stile login --iam",
+			"you may use no login on any node: those that your roles (%s) give you are denied by %s", strings.Join(roles, ", "), by)
+	}
 	held := "you have no role"
 	if len(roles) > 0 {
 		held = "none of your roles (" + strings.Join(roles, ", ") + ") gives you one"

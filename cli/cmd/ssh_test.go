@@ -69,9 +69,10 @@ func TestOptionsMayStandBehindTheNode(t *testing.T) {
 // A certificate without logins was said to be damaged, and logging in again gave the same.
 func TestWhoHasNoLoginIsToldWhichRolesGiveNone(t *testing.T) {
 	const api = "https://api.example.com/prod"
-	for want, roles := range map[string][]string{
-		"none of your roles (auditor, dev) gives you one": {"auditor", "dev"},
-		"you have no role": nil,
+	for want, has := range map[string]struct{ roles, deniedBy []string }{
+		"none of your roles (auditor, dev) gives you one; ask an administrator for a role":                                       {roles: []string{"auditor", "dev"}},
+		"you have no role; ask an administrator for a role":                                                                      {},
+		"those that your roles (access, block) give you are denied by block; ask an administrator whether you should have block": {[]string{"access", "block"}, []string{"block"}},
 	} {
 		home := t.TempDir()
 		p, err := profile.Open(home, api)
@@ -82,7 +83,7 @@ func TestWhoHasNoLoginIsToldWhichRolesGiveNone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := profile.Credential{API: api, User: "ada", Roles: roles, ExpiresAt: time.Now().Add(time.Hour), Keys: keys, TLSCertificate: selfSigned(t, keys.TLS)}
+		c := profile.Credential{API: api, User: "ada", Roles: has.roles, DeniedBy: has.deniedBy, ExpiresAt: time.Now().Add(time.Hour), Keys: keys, TLSCertificate: selfSigned(t, keys.TLS)}
 		if err := p.Save(c); err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +93,7 @@ func TestWhoHasNoLoginIsToldWhichRolesGiveNone(t *testing.T) {
 				Args: []string{"ssh", target, "--", "true"}, In: strings.NewReader(""), Out: &out, Err: &errs,
 				Getenv: func(name string) string { return map[string]string{"STILE_HOME": home, "STILE_API": api}[name] },
 			})
-			if said := errs.String(); status != 255 || !strings.Contains(said, want) || !strings.Contains(said, "ask an administrator for a role") || strings.Contains(said, "damaged") {
+			if said := strings.ReplaceAll(errs.String(), "\nstile: hint: ", "; "); status != 255 || !strings.Contains(said, want) || strings.Contains(said, "damaged") {
 				t.Errorf("%s: status %d, %s", target, status, said)
 			}
 		}

@@ -65,7 +65,7 @@ func (c Config) iam(ctx context.Context) (profile.Credential, error) {
 		return profile.Credential{}, err
 	}
 	cred := profile.Credential{
-		API: c.Profile.API(), Cluster: answer.Cluster, User: answer.User, Roles: answer.Roles, Logins: answer.Logins,
+		API: c.Profile.API(), Cluster: answer.Cluster, User: answer.User, Roles: answer.Roles, Logins: answer.Logins, DeniedBy: answer.DeniedBy,
 		CertificateID: answer.CertificateID, ExpiresAt: answer.ExpiresAt,
 		SSHCertificate: answer.SSHCertificate, TLSCertificate: answer.TLSCertificate, Keys: keys,
 	}

@@ -53,7 +53,8 @@ type Credential struct {
 	Cluster        string    `json:"cluster"`
 	User           string    `json:"user"`
 	Roles          []string  `json:"roles"`
-	Logins         []string  `json:"logins"` // principals of the SSH certificate
+	Logins         []string  `json:"logins"`              // principals of the SSH certificate
+	DeniedBy       []string  `json:"denied_by,omitempty"` // roles that deny the logins which others give, if there are none
 	CertificateID  string    `json:"certificate_id"`
 	ExpiresAt      time.Time `json:"expires_at"`
 	SSHCertificate []byte    `json:"ssh_certificate"` // wire format

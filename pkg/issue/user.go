@@ -65,6 +65,7 @@ type attempt struct {
 	principal Principal
 	identity  identity.User
 	logins    []string
+	deniedBy  []string // if there is no login
 }
 
 // Issue judges a login and returns the credential, without the proxies' addresses. Refusals are faults; those of evidence
@@ -116,7 +117,7 @@ func (u *Users) judged(ctx context.Context, a *attempt) (wire.UserCredential, er
 		return wire.UserCredential{}, err
 	}
 	return wire.UserCredential{
-		Cluster: u.config.Cluster, User: a.identity.Name, Roles: a.identity.Roles, Logins: a.logins,
+		Cluster: u.config.Cluster, User: a.identity.Name, Roles: a.identity.Roles, Logins: a.logins, DeniedBy: a.deniedBy,
 		CertificateID: a.identity.Certificate, SSHCertificate: p.ssh, TLSCertificate: p.x509, ExpiresAt: linted.Until(),
 		Trust: documents(view.Trust), Proxies: []string{},
 	}, nil
@@ -182,6 +183,9 @@ func (u *Users) decide(ctx context.Context, a *attempt, view document.View) (tim
 	a.logins = set.Principals(sub)
 	if a.logins == nil {
 		a.logins = []string{}
+	}
+	if len(a.logins) == 0 {
+		a.deniedBy = set.Deniers(sub)
 	}
 	return a.identity.IssuedAt.Add(set.TTL(sub, life)), nil
 }

@@ -304,6 +304,27 @@ func TestAUserRecordAddsOnlyToItsOwnMapping(t *testing.T) {
 	}
 }
 
+func TestWhoIsDeniedEveryLoginIsToldByWhichRoles(t *testing.T) {
+	for name, c := range map[string]struct {
+		roles  []string
+		denied resource.RoleBlock
+		want   []string
+	}{
+		"all of them":        {[]string{"access", "block"}, resource.RoleBlock{Logins: []string{"*"}}, []string{"block"}},
+		"none":               {[]string{"access", "block"}, resource.RoleBlock{Logins: []string{"root"}}, nil},
+		"none are given":     {[]string{"block"}, resource.RoleBlock{Logins: []string{"*"}}, nil},
+		"on some nodes only": {[]string{"access", "block"}, resource.RoleBlock{Logins: []string{"*"}, NodeLabels: resource.Labels{"env": {"prod"}}}, nil},
+	} {
+		p := newPeople(t)
+		p.store.roles = []resource.Role{{Metadata: resource.Metadata{Name: "block", Scope: "/"}, Spec: resource.RoleSpec{Deny: c.denied}}}
+		p.store.mappings[0].Spec.Roles = c.roles
+		cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+		if err != nil || !cmp.Equal(cred.DeniedBy, c.want) || c.want != nil && (len(cred.Logins) > 0 || len(cred.SSHCertificate) > 0) {
+			t.Errorf("%s: denied by %v, logins %v, %v", name, cred.DeniedBy, cred.Logins, err)
+		}
+	}
+}
+
 func TestARoleThatDoesNotExistLocksOutInsteadOfDroppingItsDenials(t *testing.T) {
 	p := newPeople(t)
 	p.store.mappings[0].Spec.Roles = []string{"access", "gone"}

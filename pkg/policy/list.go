@@ -84,9 +84,29 @@ func (s *side) product(uses int, traits map[string][]string) iter.Seq[[resource.
 // Principals lists every login that the subject's roles may let it use on some node, sorted, without those that a
 // role denies everywhere: the principals of its certificate. What it may use on a node is decided there.
 func (s *Set) Principals(sub Subject) []string {
-	k := resource.TargetKindIndex(names.KindNode)
+	k, mine := resource.TargetKindIndex(names.KindNode), sub.held(nil)
+	return slices.DeleteFunc(s.named(sub, k, mine), func(login string) bool {
+		return slices.ContainsFunc(mine, func(h held) bool { return h.grant == nil && s.deniesEverywhere(h.name, k, sub, login) })
+	})
+}
+
+// Deniers lists the roles, sorted, that keep from [Set.Principals] what other roles of the subject give.
+func (s *Set) Deniers(sub Subject) []string {
+	k, mine := resource.TargetKindIndex(names.KindNode), sub.held(nil)
 	var all []string
-	mine := sub.held(nil)
+	for _, login := range s.named(sub, k, mine) {
+		for _, h := range mine {
+			if h.grant == nil && s.deniesEverywhere(h.name, k, sub, login) {
+				all = append(all, h.name)
+			}
+		}
+	}
+	return sortedUnique(all)
+}
+
+// named are the logins that the roles give on some node, sorted, before anything is denied.
+func (s *Set) named(sub Subject, k int, mine []held) []string {
+	var all []string
 	for _, h := range mine {
 		r := s.roles[h.name]
 		if r == nil || r.barred != "" || r.allow.kinds[k].labels.empty() {
@@ -96,10 +116,7 @@ func (s *Set) Principals(sub Subject) []string {
 		all = append(all, have...)
 	}
 	slices.Sort(all)
-	all = slices.Compact(all)
-	return slices.DeleteFunc(all, func(login string) bool {
-		return slices.ContainsFunc(mine, func(h held) bool { return h.grant == nil && s.deniesEverywhere(h.name, k, sub, login) })
-	})
+	return slices.Compact(all)
 }
 
 // deniesEverywhere: a deny at / that names the login and no labels.

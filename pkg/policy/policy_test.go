@@ -286,6 +286,17 @@ func TestPrincipalsAreWhatSomeNodeMightAllow(t *testing.T) {
 	if d := cmp.Diff([]string{"alice", "ubuntu"}, set.Principals(sub)); d != "" {
 		t.Error(d)
 	}
+	if d := cmp.Diff([]string{"noroot"}, set.Deniers(sub)); d != "" {
+		t.Error(d)
+	}
+	sub.Roles = []string{"dev", "nowhere", "notthere", "nopay"}
+	if got := set.Deniers(sub); len(got) > 0 {
+		t.Errorf("nothing is denied everywhere, but by %v", got)
+	}
+	sub.Roles = []string{"nowhere", "noroot"}
+	if got := set.Deniers(sub); len(got) > 0 {
+		t.Errorf("nothing is given, but denied by %v", got)
+	}
 	if got := set.Principals(policy.Subject{Roles: []string{"editor"}}); len(got) > 0 {
 		t.Errorf("an editor has principals: %v", got)
 	}

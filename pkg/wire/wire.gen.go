@@ -276,10 +276,13 @@ type TargetList struct {
 
 // UserCredential defines model for UserCredential.
 type UserCredential struct {
-	CertificateID string    `json:"certificate_id"`
-	Cluster       string    `json:"cluster"`
-	ExpiresAt     time.Time `json:"expires_at"`
-	Logins        []string  `json:"logins"`
+	CertificateID string `json:"certificate_id"`
+	Cluster       string `json:"cluster"`
+
+	// DeniedBy when logins is empty: those of the roles that deny the logins which others give
+	DeniedBy  []string  `json:"denied_by,omitempty,omitzero"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Logins    []string  `json:"logins"`
 
 	// Proxies host:port of live proxies
 	Proxies []string `json:"proxies"`
