@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,7 +27,7 @@ func (a *app) login() *cobra.Command {
 		Args:    exactly(0, "stile login --iam"),
 	}
 	c.Flags().BoolVar(&iam, "iam", false, "log in with an AWS identity")
-	c.Flags().DurationVar(&ttl, "ttl", 0, "how long to stay logged in, 1s to 12h; your roles may allow less (default 8h)")
+	c.Flags().Var((*life)(&ttl), "ttl", "how long to stay logged in, 1s to 12h; your roles may allow less (default 8h)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if !iam {
 			return fault.New(fault.BadInput, "no way to log in was given", "run: stile login --iam")
@@ -41,6 +42,25 @@ func (a *app) login() *cobra.Command {
 	}
 	return c
 }
+
+// life is a flag for a duration, which says how to write one.
+type life time.Duration
+
+// Set implements pflag.Value.
+func (l *life) Set(v string) error {
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return errors.New("write a duration such as 30m, 8h or 1h30m")
+	}
+	*l = life(d)
+	return nil
+}
+
+// String implements pflag.Value.
+func (l *life) String() string { return "" }
+
+// Type implements pflag.Value.
+func (l *life) Type() string { return "duration" }
 
 func (a *app) runLogin(c *cobra.Command, ttl time.Duration) error {
 	p, err := a.profile()

@@ -186,7 +186,7 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 			[]string{"line 6, column 5: spec.allow.db_label: unknown key; known here: app_labels, db_labels, db_names, db_users, kubernetes_groups, kubernetes_labels, logins, node_labels, rules"},
 		},
 		"wrong types": {role("  options: {max_session_ttl: 8, forward_agent: 'yes'}\n  allow:\n    logins: {a: b}\n    node_labels: [env]\n"), []string{
-			"line 4, column 30: spec.options.max_session_ttl: this is a number; write a string",
+			`line 4, column 30: spec.options.max_session_ttl: "8" is not a duration; write 30m, 8h or 1h30m`,
 			"line 4, column 48: spec.options.forward_agent: this is a string; write true or false",
 			"line 6, column 14: spec.allow.logins: this is a mapping of keys to values; write a list",
 			"line 7, column 18: spec.allow.node_labels: this is a list; write a mapping",
@@ -195,6 +195,14 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		"a duration that is none": {
 			role("  options: {max_session_ttl: 8 hours}\n"),
 			[]string{`line 4, column 30: spec.options.max_session_ttl: "8 hours" is not a duration; write 30m`},
+		},
+		"a number for no time at all": {
+			role("  options: {max_session_ttl: 0}\n"),
+			[]string{`line 4, column 30: spec.options.max_session_ttl: "0" is not a duration; write 30m`},
+		},
+		"a number for a time": {
+			"kind: token\nmetadata: {name: a}\nspec: {method: token, resources: [node], names: [a], expires: 8}\n",
+			[]string{`spec.expires: "8" is not a time; write it as 2006-01-02T15:04:05Z`},
 		},
 		"values out of range": {role("  options: {max_session_ttl: 13h, record: always}\n"), []string{
 			"line 4, column 13: spec.options.max_session_ttl: 13h0m0s is out of range",

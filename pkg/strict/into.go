@@ -168,17 +168,25 @@ func (d *decoder) special(n *Node, v reflect.Value, path string) bool {
 		}
 		*p = b
 	case encoding.TextUnmarshaler:
-		if n.Type != String {
-			d.want(n, path, "a string, in quotes if need be")
-			return true
-		}
-		if err := p.UnmarshalText([]byte(n.Text)); err != nil {
-			d.fault(n.Line, n.Col, path, textReason(v, n.Text, err))
-		}
+		d.text(n, v, path, p)
 	default:
 		return false
 	}
 	return true
+}
+
+// text says of a number that it isn't what the type takes, such as 8h, if that is what's wrong: quotes wouldn't help.
+func (d *decoder) text(n *Node, v reflect.Value, path string, p encoding.TextUnmarshaler) {
+	if n.Type != String && n.Type != Number {
+		d.want(n, path, "a string, in quotes if need be")
+		return
+	}
+	switch err := p.UnmarshalText([]byte(n.Text)); {
+	case err != nil:
+		d.fault(n.Line, n.Col, path, textReason(v, n.Text, err))
+	case n.Type != String:
+		d.want(n, path, "a string, in quotes if need be")
+	}
 }
 
 func textReason(v reflect.Value, text string, err error) string {

@@ -141,6 +141,18 @@ func TestScalarsStandForListsOnlyWhenAsked(t *testing.T) {
 	}
 }
 
+func TestANumberWhereATimeBelongsIsToldItsForm(t *testing.T) {
+	var got outer
+	for text, want := range map[string]string{
+		"time: 8\n":    `"8" is not a time; write it as 2006-01-02T15:04:05Z`,
+		"time: true\n": "write a string, in quotes if need be",
+	} {
+		if err := readYAML([]byte(text), strict.MaxSize, &got, strict.Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestEveryFaultIsReportedWithItsPlace(t *testing.T) {
 	var got outer
 	err := readYAML([]byte("name: [a]\nconut: 3\ninner:\n  logins:\n  - 7\n  on: maybe\n  pinned: {a: }\ncount: 1.5\ntime: today\n"),
