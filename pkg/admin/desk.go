@@ -217,13 +217,18 @@ type ask struct {
 	verb, scope string
 }
 
-// settle decides about a resource that was looked for. A caller who may not ask is denied, whether it exists or not.
+// settle decides about a resource that was looked for. A caller who may not ask is denied, whether it exists or not, and in
+// the same words if they may not see it; the event says what the policy had to say.
 func (d *Desk) settle(ctx context.Context, c Caller, a ask, found bool) error {
 	if !found {
 		a.scope = "/"
 	}
-	if err := d.may(ctx, c, a); err != nil {
-		return err
+	if decision := a.set.May(subject(c), a.kind, a.verb, a.scope); !decision.Allowed {
+		if found && (a.allowed(c, "read") || a.allowed(c, "list")) {
+			return d.may(ctx, c, a)
+		}
+		message := fmt.Sprintf("%s may not %s %s %.63q: there is none, or it is where their roles don't allow that", c.User.Name, a.verb, a.kind, a.name)
+		return d.record(ctx, c, a.about(), fault.New(fault.Denied, message, a.hint()), message+" ("+decision.Reason+")")
 	}
 	if !found {
 		hint := "list what there is: stile get " + a.kind
@@ -241,20 +246,36 @@ func (d *Desk) may(ctx context.Context, c Caller, a ask) error {
 	if decision.Allowed {
 		return nil
 	}
-	r := resource.Resource{Kind: a.kind, Metadata: resource.Metadata{Name: a.name, Scope: a.scope}}
-	return d.denied(ctx, c, r, fmt.Sprintf("ask an administrator for a role whose rules allow %s on %s", a.verb, a.kind), fmt.Sprintf("%s may not %s %s: %s", c.User.Name, a.verb, a.kind, decision.Reason))
+	return d.denied(ctx, c, a.about(), a.hint(), fmt.Sprintf("%s may not %s %s: %s", c.User.Name, a.verb, a.kind, decision.Reason))
+}
+
+func (a ask) about() resource.Resource {
+	return resource.Resource{Kind: a.kind, Metadata: resource.Metadata{Name: a.name, Scope: a.scope}}
+}
+
+func (a ask) hint() string {
+	return fmt.Sprintf("ask an administrator for a role whose rules allow %s on %s", a.verb, a.kind)
+}
+
+// allowed reports whether the caller may do something else to the resource.
+func (a ask) allowed(c Caller, verb string) bool {
+	return a.set.May(subject(c), a.kind, verb, a.scope).Allowed
 }
 
 // denied makes the fault of a denial about a resource, with a decision id, and records the event of that id. Whoever is
 // denied all the time is told to wait, and doesn't fill the ledger.
 func (d *Desk) denied(ctx context.Context, c Caller, r resource.Resource, hint, message string) error {
+	return d.record(ctx, c, r, fault.New(fault.Denied, message, hint), message)
+}
+
+// record is denied with a reason in the event that the caller isn't told.
+func (d *Desk) record(ctx context.Context, c Caller, r resource.Resource, f *fault.Fault, reason string) error {
 	if err := d.config.Pace.Count(ctx, c.User.UID, c.Now); err != nil {
 		return err
 	}
-	f := fault.New(fault.Denied, message, hint)
 	f.DecisionID = identity.NewID("dec", d.config.Entropy, c.Now)
 	e := d.event(c, audit.RequestRefused, r)
-	e.Outcome, e.Reason, e.DecisionID = audit.Denied, f.Message, f.DecisionID
+	e.Outcome, e.Reason, e.DecisionID = audit.Denied, reason, f.DecisionID
 	if err := d.config.Store.Record(ctx, e); err != nil {
 		f = f.Because(fmt.Errorf("recording the denial: %w", err))
 	}

@@ -324,8 +324,33 @@ func TestWhoHasNoRuleForAVerbIsDeniedWhetherOrNotTheResourceIsThere(t *testing.T
 				t.Fatalf("%q, %s %s: %d changes, %d events", c.role, verb, c.r.Metadata.Name, len(o.changes), len(o.recorded))
 			}
 			e := o.recorded[0]
-			if e.Type != audit.RequestRefused || e.Outcome != audit.Denied || e.Actor != "user/ada" || e.DecisionID == "" || e.DecisionID != f.DecisionID || e.Reason != f.Message || e.SourceIP != "192.0.2.7" || e.RequestID != "req-1" {
+			if e.Type != audit.RequestRefused || e.Outcome != audit.Denied || e.Actor != "user/ada" || e.DecisionID == "" || e.DecisionID != f.DecisionID || !strings.HasPrefix(e.Reason, f.Message) || e.SourceIP != "192.0.2.7" || e.RequestID != "req-1" {
 				t.Errorf("the event says %+v and the fault %+v", e, f)
+			}
+		}
+	}
+}
+
+// A delegate learned from a denial whether a name is taken elsewhere, and of an absent one that it is at /.
+func TestSec_S67_ADenialTellsNothingOfWhatIsInAnotherScope(t *testing.T) {
+	for _, verb := range []string{"read", "update", "delete"} {
+		for _, who := range []string{"team", "ghost", "reader"} {
+			said := map[string]bool{}
+			for _, scope := range []string{"", "/", "/other"} {
+				o := newOffice(t)
+				there := of("token", "hidden", scope, nodes.Spec)
+				if scope != "" {
+					o.keep(there)
+				}
+				there.Metadata.Scope = "/team"
+				f := wantFault(t, o.verb(t.Context(), verb, o.as(t, who), fresh(there)), fault.Denied, "there is none, or it is where")
+				said[f.Message+f.Hint] = true
+				if len(o.recorded) != 1 || !strings.HasPrefix(o.recorded[0].Reason, f.Message+" (") {
+					t.Errorf("recorded %+v", o.recorded)
+				}
+			}
+			if len(said) != 1 {
+				t.Errorf("%s, %s: %v", who, verb, said)
 			}
 		}
 	}
