@@ -91,7 +91,8 @@ func (d *deployment) environment(person account.Person) (map[string]string, erro
 	}
 	return map[string]string{
 		"STILE_API": d.apiURL(), "STILE_HOME": home, "SSL_CERT_FILE": d.place.trust(),
-		"AWS_REGION": d.account.Region, "AWS_ENDPOINT_URL": d.ports.endpoint(),
+		"AWS_REGION": d.account.Region, "AWS_DEFAULT_REGION": d.account.Region, // the aws command reads the second alone
+		"AWS_ENDPOINT_URL":  d.ports.endpoint(),
 		"AWS_ACCESS_KEY_ID": minted.AccessKeyID, "AWS_SECRET_ACCESS_KEY": minted.SecretAccessKey, "AWS_SESSION_TOKEN": minted.SessionToken,
 	}, nil
 }
