@@ -294,6 +294,7 @@ func TestSec_OnlyTheTokenOpensTheControl(t *testing.T) {
 }
 
 func TestATakenPortIsNamed(t *testing.T) {
+	t.Setenv("STILE_PORTS", "")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
