@@ -17,6 +17,7 @@ func (a *app) rm() *cobra.Command {
 		Use:   "rm KIND/NAME...",
 		Short: "Delete resources; what was issued by them is revoked at once",
 		Long: "Delete resources; what was issued by them is revoked at once.\n" +
+			"Deleting a user's record puts that person out, if you may change every iam_mapping; else it takes away what the record added.\n" +
 			"Each is tried, also after one that can't be deleted. The exit status is that of the first that couldn't.",
 		Example: "  stile rm role/developer\n  stile rm role/keeper user/bob",
 		Args:    atLeast(1, "stile rm role/developer"),

@@ -60,14 +60,14 @@ func (d *Desk) room(ctx context.Context, c Caller, was *resource.Resource, now r
 	return nil
 }
 
-// fits refuses a body that is too large, unless it is smaller than the one that it replaces.
+// fits refuses a body that is too large, unless it is no larger than the one that it replaces.
 func fits(was *resource.Resource, now resource.Resource, most int) error {
 	body, err := json.Marshal(now.Spec) // as in an identity, where < takes six bytes
 	if err != nil || len(body) <= most {
 		return err
 	}
 	if was != nil {
-		if had, err := json.Marshal(was.Spec); err != nil || len(body) < len(had) {
+		if had, err := json.Marshal(was.Spec); err != nil || len(body) <= len(had) {
 			return err
 		}
 	}

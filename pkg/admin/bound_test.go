@@ -134,11 +134,11 @@ func TestSec_S59_AMappingAndARecordHaveTheirSize(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		o.keep(sized(h.most + 1000)) // from before the bound
-		wantFault(t, o.verb(t.Context(), "update", o.as(t, "editor"), fresh(sized(h.most+1000))), fault.TooLarge, fmt.Sprintf("takes %d bytes", h.most+1000))
-		for _, smaller := range []int{h.most + 999, h.most, 200} {
+		wantFault(t, o.verb(t.Context(), "update", o.as(t, "editor"), fresh(sized(h.most+1001))), fault.TooLarge, fmt.Sprintf("takes %d bytes", h.most+1001))
+		for _, smaller := range []int{h.most + 1000, h.most, 200} {
 			o.keep(sized(h.most + 1000))
 			if err := o.verb(t.Context(), "update", o.as(t, "editor"), fresh(sized(smaller))); err != nil {
-				t.Errorf("%s is made smaller: %v", name, err)
+				t.Errorf("%s is made no larger: %v", name, err)
 			}
 		}
 		o.keep(sized(h.most + 1000))
@@ -208,13 +208,15 @@ func TestSec_S59_EveryoneInABranchSharesAPace(t *testing.T) {
 	for who, c := range map[string]struct {
 		role, scope string
 		want        []string
+		denied      bool
 	}{
-		"a delegate":       {"team", "/team/a/b", []string{"usr_ada", "/team"}},
-		"an administrator": {"editor", "/team", nil},
+		"a delegate": {"team", "/team/a/b", []string{"usr_ada", "/team"}, false},
+		"somebody who may not, twice for being denied": {"reader", "/team", []string{"usr_ada", "usr_ada"}, true},
+		"an administrator": {"editor", "/team", nil, false},
 	} {
 		o.counted = nil
-		if err := o.verb(t.Context(), "create", o.as(t, c.role), fresh(of("role", "new", c.scope, &resource.RoleSpec{}))); err != nil {
-			t.Fatal(err)
+		if err := o.verb(t.Context(), "create", o.as(t, c.role), fresh(of("role", "new", c.scope, &resource.RoleSpec{}))); fault.Is(err, fault.Denied) != c.denied || err != nil && !c.denied {
+			t.Fatal(who, err)
 		}
 		if !slices.Equal(o.counted, c.want) {
 			t.Errorf("%s counts %v", who, o.counted)

@@ -36,7 +36,7 @@ type Outcome struct {
 
 // Create stores a resource that must not exist.
 func (d *Desk) Create(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.paced(ctx, c, r, func(c Caller, count document.Counters) (Outcome, error) { return d.create(ctx, count, c, r) })
+	return d.paced(ctx, c, "create", r, func(c Caller, count document.Counters) (Outcome, error) { return d.create(ctx, count, c, r) })
 }
 
 func (d *Desk) create(ctx context.Context, count document.Counters, c Caller, r resource.Resource) (Outcome, error) {
@@ -70,7 +70,7 @@ func (d *Desk) create(ctx context.Context, count document.Counters, c Caller, r 
 
 // Update replaces a resource; with a revision only if that is still current.
 func (d *Desk) Update(ctx context.Context, c Caller, r resource.Resource) (Outcome, error) {
-	return d.paced(ctx, c, r, func(c Caller, count document.Counters) (Outcome, error) { return d.update(ctx, count, c, r) })
+	return d.paced(ctx, c, "update", r, func(c Caller, count document.Counters) (Outcome, error) { return d.update(ctx, count, c, r) })
 }
 
 func (d *Desk) update(ctx context.Context, count document.Counters, c Caller, r resource.Resource) (Outcome, error) {
@@ -183,16 +183,19 @@ func (d *Desk) delete(ctx context.Context, count document.Counters, c Caller, ki
 
 // everywhere reports whether the caller administers a kind everywhere.
 func everywhere(c Caller, kind string) bool {
-	return c.State.Roles().May(subject(c), kind, "update", "/").Allowed
+	return c.law().May(subject(c), kind, "update", "/").Allowed
 }
 
-// paced is again, as often as one may who doesn't administer everything. All who change what is in one branch share a pace
-// beside their own: who may write mappings there can come as any number of people. Deleting needs no pace: it can't go on for
-// longer than creating did.
-func (d *Desk) paced(ctx context.Context, c Caller, r resource.Resource, change func(Caller, document.Counters) (Outcome, error)) (Outcome, error) {
+// paced is again, as often as one may who doesn't administer everything. All who may change what is in one branch share a pace
+// beside their own: who may write mappings there can come as any number of people. Whoever may not has no part in it, and will
+// be denied. Deleting needs no pace: it can't go on for longer than creating did.
+func (d *Desk) paced(ctx context.Context, c Caller, verb string, r resource.Resource, change func(Caller, document.Counters) (Outcome, error)) (Outcome, error) {
 	if !everywhere(c, r.Kind) {
-		for _, who := range []string{c.User.UID, branch(r.Metadata.Scope)} {
-			if err := d.config.Pace.Count(ctx, who, c.Now); err != nil {
+		if err := d.config.Pace.Count(ctx, c.User.UID, c.Now); err != nil {
+			return Outcome{}, err
+		}
+		if c.law().May(subject(c), r.Kind, verb, r.Metadata.Scope).Allowed {
+			if err := d.config.Pace.Count(ctx, branch(r.Metadata.Scope), c.Now); err != nil {
 				return Outcome{}, err
 			}
 		}
@@ -348,6 +351,9 @@ func (d *Desk) warnings(ctx context.Context, change Change) string {
 	var all []string
 	if !change.Delete {
 		all = append(all, d.unknownRoles(ctx, change.Resource.Spec), d.idle(ctx, change.Resource))
+	}
+	if change.Revoke != nil && change.Revoke.Ref.Target == "user" {
+		all = append(all, fmt.Sprintf("whatever was issued to %s, through any iam_mapping, is revoked", change.Revoke.Ref.Value))
 	}
 	all = append(all, d.publish(ctx))
 	return strings.Join(slices.DeleteFunc(all, func(s string) bool { return s == "" }), "; ")

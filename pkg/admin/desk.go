@@ -228,11 +228,15 @@ func (d *Desk) settle(ctx context.Context, c Caller, a ask, found bool) error {
 			return d.may(ctx, c, a)
 		}
 		message := fmt.Sprintf("%s may not %s %s %.63q: there is none, or it is where their roles don't allow that", c.User.Name, a.verb, a.kind, a.name)
-		return d.record(ctx, c, a.about(), fault.New(fault.Denied, message, a.hint()), message+" ("+decision.Reason+")")
+		hint := a.hint()
+		if a.verb == "update" {
+			hint += "; or, if there is none, create it without --replace"
+		}
+		return d.record(ctx, c, a.about(), fault.New(fault.Denied, message, hint), message+" ("+decision.Reason+")")
 	}
 	if !found {
 		hint := "list what there is: stile get " + a.kind
-		if a.kind == names.User && a.verb == "delete" {
+		if a.kind == names.User && a.verb == "delete" && a.set.May(subject(c), names.Mapping, "update", "/").Allowed {
 			hint += "; people need no record: to put one out, create an empty record that names their mapping, and delete it"
 		}
 		return fault.Newf(fault.NotFound, hint, "there is no %s %.63q", a.kind, a.name)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
@@ -85,7 +86,7 @@ func (l *Limiter) Arrive(ctx context.Context, proxy, source string, now time.Tim
 	return l.Count(ctx, from, now)
 }
 
-// Count counts an arrival of somebody whose name can't be chosen freely, as Arrive does.
+// Count counts an arrival of somebody whose name can't be chosen freely, or of all at a scope together, as Arrive does.
 func (l *Limiter) Count(ctx context.Context, who string, now time.Time) error {
 	key := table.Key{PK: names.Arrival + "#" + who, SK: l.door}
 	expires := table.Int(now.Add(time.Duration(l.burst)*l.every + keptFor).Unix())
@@ -105,7 +106,11 @@ func (l *Limiter) Count(ctx context.Context, who string, now time.Time) error {
 			return err
 		}
 	}
-	return l.wait(time.Duration(was.Int("until_ms")-full) * time.Millisecond)
+	beyond := l.beyond
+	if strings.HasPrefix(who, "/") {
+		beyond = "too many changes were made at " + who + " and below, by you or by others"
+	}
+	return wait(beyond, time.Duration(was.Int("until_ms")-full)*time.Millisecond)
 }
 
 func refused(err error) bool {
@@ -113,9 +118,9 @@ func refused(err error) bool {
 	return conflict
 }
 
-func (l *Limiter) wait(d time.Duration) error {
+func wait(beyond string, d time.Duration) error {
 	d = max((d + time.Second - 1).Truncate(time.Second), time.Second)
-	f := fault.Newf(fault.RateLimited, "wait "+d.String()+" and try again", "%s", l.beyond)
+	f := fault.Newf(fault.RateLimited, "wait "+d.String()+" and try again", "%s", beyond)
 	f.RetryAfter = d
 	return f
 }

@@ -24,7 +24,6 @@ func handshake(ctx context.Context, dial DialFunc, addr string, config *tls.Conf
 		return nil, undialled(ctx, addr, began, err).Because(err)
 	}
 	conn := tls.Client(raw, config)
-	began = time.Now()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, unshaken(ctx, addr, began, err).Because(err)
@@ -90,9 +89,5 @@ func cancelled(addr string) *fault.Fault {
 }
 
 func waited(since time.Time) time.Duration {
-	d := time.Since(since)
-	if d < time.Second {
-		return d.Round(time.Millisecond)
-	}
-	return d.Round(time.Second)
+	return max(time.Since(since).Round(time.Second), time.Second) // the same each time, so that it is logged once
 }

@@ -13,8 +13,8 @@ import (
 // Order asks that what was issued to somebody or something before it be good no more.
 type Order struct {
 	Seq     int64        // its number: one more than that of the order before
-	Ref     identity.Ref // mapping | record | agent | token
-	Group   identity.Ref // what may be revoked in its place when the list is full: the mapping, the token; zero for nothing
+	Ref     identity.Ref // mapping | record | user | agent | token | everybody
+	Group   identity.Ref // what may be revoked in its place when the list is full: the records of a scope, the token; zero for nothing
 	Reserve bool         // it may use the last tenth of the room, which is kept for administrators of everything
 	Until   time.Time    // nothing that it ends can be alive then
 }

@@ -49,6 +49,8 @@ type Tables struct {
 	Late map[string]bool
 	// Hidden are items that a Query doesn't show, as it read their place before a transaction had written them.
 	Hidden map[string]bool
+	// Old are items as a Query still shows them, since it read their place before a transaction had replaced them.
+	Old map[string]table.Item
 
 	mu sync.Mutex
 }
@@ -140,7 +142,11 @@ func (db *Tables) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*d
 			out.LastEvaluatedKey = in.ExpressionAttributeValues // there is more; callers go on from the last item that they got
 			break
 		}
-		out.Items = append(out.Items, db.Items[k])
+		item, old := db.Old[k]
+		if !old {
+			item = db.Items[k]
+		}
+		out.Items = append(out.Items, item)
 	}
 	return &out, db.failing()
 }
