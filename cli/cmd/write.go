@@ -9,9 +9,9 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// writeAll writes the resources of a file in its order, and prints what was written whether or not it gets to the end: a
-// secret is shown only here. It stops at the first that is refused, since what follows may rely on it: a mapping gives a
-// role that was to deny something.
+// writeAll writes the resources of a file in its order. What was written is printed even if a later one fails, because a
+// token's secret can't be had again. It stops at the first that is refused, because later ones may rely on it, such as a
+// mapping on a role that denies something.
 func (a *app) writeAll(ctx context.Context, s session, list []entry, replace bool, f output.Format) error {
 	made := []wire.Created{}
 	var failed error

@@ -222,6 +222,8 @@ func TestSec_S59_EveryoneInABranchSharesAPace(t *testing.T) {
 			t.Errorf("%s counts %v", who, o.counted)
 		}
 	}
+	o.counted, o.pace = nil, 1 // the delegate's own is left, the branch's is not
+	wantFault(t, o.verb(t.Context(), "create", o.as(t, "team"), fresh(of("role", "new", "/team", &resource.RoleSpec{}))), fault.RateLimited, "at /team and below")
 }
 
 // calm lets everybody through.

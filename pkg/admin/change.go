@@ -195,12 +195,23 @@ func (d *Desk) paced(ctx context.Context, c Caller, verb string, r resource.Reso
 			return Outcome{}, err
 		}
 		if c.law().May(subject(c), r.Kind, verb, r.Metadata.Scope).Allowed {
-			if err := d.config.Pace.Count(ctx, branch(r.Metadata.Scope), c.Now); err != nil {
+			if err := d.shared(ctx, branch(r.Metadata.Scope), c.Now); err != nil {
 				return Outcome{}, err
 			}
 		}
 	}
 	return d.again(ctx, c, r.Kind, change)
+}
+
+// shared counts a change towards the pace of a branch. It may be others who used that up, which is said.
+func (d *Desk) shared(ctx context.Context, top string, now time.Time) error {
+	err := d.config.Pace.Count(ctx, top, now)
+	if !fault.Is(err, fault.RateLimited) {
+		return err
+	}
+	f := *fault.From(err)
+	f.Message = "too many changes were made at " + top + " and below, by you or by others"
+	return &f
 }
 
 // How often a change is judged and made while others get in between: each time one of them was made. Who administers

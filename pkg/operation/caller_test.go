@@ -145,21 +145,14 @@ func (s *shelf) List(_ context.Context, kind string) (all []resource.Resource, _
 	return all, nil
 }
 
-func (s *shelf) Roles(ctx context.Context) (roles []resource.Role, _ error) {
+func (s *shelf) Roles(ctx context.Context) ([]resource.Role, error) {
 	all, err := s.List(ctx, "role")
-	for _, r := range all {
-		role, _ := r.Role()
-		roles = append(roles, role)
-	}
-	return roles, err
+	return clustertest.Roles(all), err
 }
 
-func (s *shelf) Mappings(ctx context.Context) (mappings []resource.Mapping, _ error) {
+func (s *shelf) Mappings(ctx context.Context) ([]resource.Mapping, error) {
 	all, err := s.List(ctx, "iam_mapping")
-	for _, r := range all {
-		mappings = append(mappings, resource.Mapping{Metadata: r.Metadata, Spec: *r.Spec.(*resource.MappingSpec)})
-	}
-	return mappings, err
+	return clustertest.Mappings(all), err
 }
 
 func (s *shelf) Page(ctx context.Context, kind, after string, limit int) (page []resource.Resource, more bool, _ error) {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
@@ -106,11 +105,7 @@ func (l *Limiter) Count(ctx context.Context, who string, now time.Time) error {
 			return err
 		}
 	}
-	beyond := l.beyond
-	if strings.HasPrefix(who, "/") {
-		beyond = "too many changes were made at " + who + " and below, by you or by others"
-	}
-	return wait(beyond, time.Duration(was.Int("until_ms")-full)*time.Millisecond)
+	return l.wait(time.Duration(was.Int("until_ms")-full) * time.Millisecond)
 }
 
 func refused(err error) bool {
@@ -118,9 +113,9 @@ func refused(err error) bool {
 	return conflict
 }
 
-func wait(beyond string, d time.Duration) error {
+func (l *Limiter) wait(d time.Duration) error {
 	d = max((d + time.Second - 1).Truncate(time.Second), time.Second)
-	f := fault.Newf(fault.RateLimited, "wait "+d.String()+" and try again", "%s", beyond)
+	f := fault.Newf(fault.RateLimited, "wait "+d.String()+" and try again", "%s", l.beyond)
 	f.RetryAfter = d
 	return f
 }

@@ -134,8 +134,8 @@ func (h *Handler) standing(ctx context.Context, c *edge.Conn, user identity.User
 	return h.denied(c, user, target, fault.From(err))
 }
 
-// denied gives the denial of a known user its id and records it, as far as the ration goes, since each is a write to the
-// ledger: with the number of those before that weren't.
+// denied gives the denial of a known user an id and records it. Each record is a write to the ledger, so they are rationed,
+// and each says how many before it were left out.
 func (h *Handler) denied(c *edge.Conn, user identity.User, target identity.Target, f *fault.Fault) error {
 	left, ok := h.denials.Take(user.UID, h.config.Now())
 	if !ok {

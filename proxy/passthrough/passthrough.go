@@ -1,7 +1,7 @@
-// Package passthrough serves ALPN stile-api/2: it tells the caller a voucher of where the caller came from, and splices a connection to the API of the cluster and to nothing
-// else, so that an agent needs only one way out. Whoever connects proves nothing to the proxy and gains
-// nothing from it: the bytes are TLS to the API, which asks for its own proof. stile-api/1, of the first release, is the same
-// without the voucher.
+// Package passthrough serves ALPN stile-api/2: it splices a connection to the API of the cluster and to nothing else, so that
+// an agent needs only one way out. Whoever connects proves nothing to the proxy and gains nothing from it: the bytes are TLS
+// to the API, which asks for its own proof. Before them comes a voucher of where the caller came from, for the API to count
+// it by. stile-api/1, of the first release, is the same without the voucher.
 //
 // The other side has no say in where it leads. Its entry point is [Handler.Serve].
 package passthrough
