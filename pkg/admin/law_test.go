@@ -37,7 +37,7 @@ func TestSec_S72_ARoleThatWasNarrowedCountsAtOnce(t *testing.T) {
 		"a rule for deleting":          {[]string{"lead"}, "delete", user("zoe"), allow(rule("create", "user"))},
 		"the whole role":               {[]string{"lead"}, "create", user("zoe"), nil},
 		"a rule of what may be given":  {[]string{"roler"}, "create", user("zoe", "no-root"), allow(rule("*", "user"))},
-		"a denial that was added":     {[]string{"lead", "tokens"}, "create", user("zoe", "tokens"), &resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{rule("*", "user")}}, Deny: resource.RoleBlock{Logins: []string{"root"}}}},
+		"a denial that was added":      {[]string{"lead", "tokens"}, "create", user("zoe", "tokens"), &resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{rule("*", "user")}}, Deny: resource.RoleBlock{Logins: []string{"root"}}}},
 		"a rule of what may be freed":  {[]string{"roler"}, "update", user("carol", "lead"), allow(rule("*", "user"))},
 		"a right that is written":      {[]string{"roler"}, "create", of("role", "new", "/payments", allow(rule("create", "user"))), allow(rule("*", "role"))},
 		"a right that somebody denies": {[]string{"roler"}, "update", of("role", "no-tokens", "/payments", allow()), allow(rule("update", "role"))},
