@@ -114,7 +114,7 @@ func (s *site) pinned(to string) credential {
 // edge returns an unsigned event of API Gateway: the path that is routed, and the one that the client asked for.
 func edge(path, asked string) events.APIGatewayProxyRequest {
 	return events.APIGatewayProxyRequest{
-		HTTPMethod: http.MethodGet, Path: path, MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
+		HTTPMethod: http.MethodGet, Resource: path, Path: path, MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
 		RequestContext: events.APIGatewayProxyRequestContext{DomainName: "api.example.com", Path: asked, Stage: "prod", RequestID: "req-1"},
 	}
 }
@@ -226,24 +226,46 @@ func TestAUserCallsWhatIsForUsers(t *testing.T) {
 	}
 }
 
-// API Gateway passes the path twice, with the stage and without. Only the path that was signed may be routed.
-func TestAPathThatWasNotSignedIsNotRouted(t *testing.T) {
+// API Gateway passes the path twice, and each differs with the name that the API was called by. What was signed is
+// routed, whatever stands in front of it and whatever the other one says.
+func TestThePathThatWasSignedIsRoutedUnderEveryName(t *testing.T) {
 	s := newSite(t)
 	ada := s.user("ada")
-	for name, paths := range map[string][2]string{
-		"another one behind the stage": {userStatus, "/prod" + userList},
-		"another stage":                {userStatus, "/test" + userStatus},
-		"more than a stage in front":   {userStatus, "/prod/prod" + userStatus},
-		"a stage without its slash":    {userStatus, "prod" + userStatus},
+	for name, c := range map[string]struct{ path, asked string }{
+		"API Gateway's own name":          {userStatus, "/prod" + userStatus},
+		"a domain name":                   {userStatus, userStatus},
+		"a domain name and a base path":   {"/access" + userStatus, "/access" + userStatus},
+		"a base path of several segments": {"/a/b" + userStatus, "/a/b" + userStatus},
+		"a mapping without a stage":       {"/access/prod" + userStatus, "/access/prod" + userStatus},
+		"a path that was decoded":         {"/v1/nodes/ö", "/prod" + userStatus},
+		"another path":                    {userList, "/prod" + userStatus},
 	} {
+		e := edge(c.path, c.asked)
+		e.Resource = userStatus
 		before := len(s.calls)
-		if status, p := s.send(ada, paths[0], paths[1]); status != http.StatusBadRequest || !strings.Contains(p.Detail, "not the one that was signed") || len(s.calls) != before {
+		if status, p := s.serve(s.sign(ada, e)); status != http.StatusOK || len(s.calls) != before+1 || s.calls[before].Route.Pattern != userStatus {
 			t.Errorf("%s: %d %+v", name, status, p)
 		}
 	}
-	// A domain of its own has no stage in front.
-	if status, p := s.send(ada, userStatus, userStatus); status != http.StatusOK {
-		t.Errorf("without a stage: %d %+v", status, p)
+	for name, c := range map[string]struct{ resource, asked string }{
+		"no resource":                  {"", "/prod" + userStatus},
+		"a resource of any length":     {"/v1/{proxy+}", "/prod" + userStatus},
+		"a longer resource":            {"/v1/targets/{kind}/{name}", userStatus},
+		"no path":                      {userStatus, ""},
+		"no slash in front":            {userStatus, "prod" + userStatus},
+		"a way back in the base path":  {userStatus, "/a/.." + userStatus},
+		"a query in the base path":     {userStatus, "/a?b=" + userStatus},
+		"two slashes before the route": {userStatus, "/prod/" + userStatus},
+	} {
+		e := edge(userStatus, c.asked)
+		e.Resource = c.resource
+		before := len(s.calls)
+		if c.asked != "" {
+			e = s.sign(ada, e)
+		}
+		if status, p := s.serve(e); status != http.StatusNotFound || p.Hint == "" || len(s.calls) != before {
+			t.Errorf("%s: %d %+v", name, status, p)
+		}
 	}
 }
 

@@ -34,8 +34,8 @@ func JSON[In any](use func(context.Context, Call, In) (any, error)) Handler {
 // request is a parsed event; a repeated header stays repeated.
 type request struct {
 	method string
-	path   string // without stage: what is routed
-	signed string // with stage: what the client asked for and signed
+	path   string // without stage and base path: what is routed
+	signed string // as the client asked for it, and signed it
 	domain string // by which API Gateway found this API
 	query  map[string]string
 	raw    string // the query as it is signed, see signature.Query
@@ -48,7 +48,7 @@ const adapters = "X-Golambdaproxy-"
 
 // parse parses an event and refuses what no adapter should have to turn into a request.
 func parse(e events.APIGatewayProxyRequest) (request, error) {
-	r := request{method: e.HTTPMethod, path: e.Path, signed: e.RequestContext.Path, domain: e.RequestContext.DomainName, header: http.Header{}}
+	r := request{method: e.HTTPMethod, path: routed(e.Resource, e.RequestContext.Path), signed: e.RequestContext.Path, domain: e.RequestContext.DomainName, header: http.Header{}}
 	for name, values := range e.MultiValueHeaders {
 		if strings.HasPrefix(http.CanonicalHeaderKey(name), adapters) {
 			return request{}, fault.Newf(fault.BadInput, "leave the header out", "the header %.80q is not accepted here", name)
@@ -57,14 +57,7 @@ func parse(e events.APIGatewayProxyRequest) (request, error) {
 			r.header.Add(name, v)
 		}
 	}
-	if r.signed == "" {
-		r.signed = r.path
-	}
-	// One path is checked and routed: the signed path may only have the stage in front of it.
-	if prefix, ok := strings.CutSuffix(r.signed, r.path); !ok || (prefix != "" && prefix != "/"+e.RequestContext.Stage) {
-		return request{}, fault.New(fault.BadInput, "the request's path is not the one that was signed", "call the API by its own URL")
-	}
-	if _, err := url.Parse("https://api" + r.path); err != nil || path.Clean(r.path) != r.path || r.path[0] != '/' || strings.ContainsAny(r.path, "?#") {
+	if !bare(r.signed) || !bare(r.path) {
 		return request{}, nowhere()
 	}
 	if !methods.MatchString(r.method) {
@@ -76,6 +69,28 @@ func parse(e events.APIGatewayProxyRequest) (request, error) {
 	var err error
 	r.body, err = body(e)
 	return r, err
+}
+
+// routed is a request's path without what stands in front of the operation's: the stage where the API has API Gateway's
+// own name, a base path, the stage or nothing under a domain name. It has as many segments as the operation's resource,
+// and is empty where that can't be: API Gateway names a resource in each event, and none here takes any number of
+// segments.
+//
+// The path comes from requestContext, which has it as the client sent and signed it. The event's own path is another
+// under each of those names.
+func routed(resource, asked string) string {
+	n := strings.Count(resource, "/")
+	segments := strings.Split(asked, "/")
+	if n == 0 || n >= len(segments) || strings.Contains(resource, "+}") {
+		return ""
+	}
+	return "/" + strings.Join(segments[len(segments)-n:], "/")
+}
+
+// bare reports whether a path is absolute, in its shortest form, and nothing but a path.
+func bare(p string) bool {
+	_, err := url.Parse("https://api" + p)
+	return err == nil && strings.HasPrefix(p, "/") && path.Clean(p) == p && !strings.ContainsAny(p, "?#")
 }
 
 var methods = regexp.MustCompile(`^[A-Z]{1,16}$`)

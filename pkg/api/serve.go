@@ -35,6 +35,7 @@ func (s *Server) Serve(ctx context.Context, e events.APIGatewayProxyRequest) (ev
 
 func (s *Server) exchange(ctx context.Context, x *exchange, e events.APIGatewayProxyRequest) events.APIGatewayProxyResponse {
 	if x.request, x.err = parse(e); x.err == nil {
+		e.Path = x.path // the adapter makes its request of it
 		resp, err := s.adapter.ProxyWithContext(context.WithValue(ctx, exchangeKey{}, x), e)
 		if err == nil {
 			return resp

@@ -275,7 +275,7 @@ func (s *site) user(name string, roles ...string) credential {
 func (s *site) request(c credential, method, path, body string) events.APIGatewayProxyRequest {
 	s.t.Helper()
 	e := events.APIGatewayProxyRequest{
-		HTTPMethod: method, Path: path, Body: body,
+		HTTPMethod: method, Resource: path, Path: path, Body: body,
 		MultiValueHeaders: map[string][]string{"Host": {"api.example.com"}},
 		RequestContext:    events.APIGatewayProxyRequestContext{DomainName: "api.example.com", Path: "/prod" + path, Stage: "prod", RequestID: "req-1", Identity: events.APIGatewayRequestIdentity{SourceIP: "192.0.2.7"}},
 	}
