@@ -171,10 +171,9 @@ func (a *Account) role(r Resource) Role {
 	for _, p := range policies {
 		role.May = append(role.May, a.statements(r, ".Policy", p.(map[string]any)["PolicyDocument"])...)
 	}
-	for _, foreign := range []string{"ManagedPolicyArns", "PermissionsBoundary"} {
-		if r.Properties[foreign] != nil {
-			role.May = append(role.May, Statement{Where: r.Stack + "." + r.ID, Unread: "the property " + foreign})
-		}
+	// A permissions boundary only takes away from what is said here.
+	if r.Properties["ManagedPolicyArns"] != nil {
+		role.May = append(role.May, Statement{Where: r.Stack + "." + r.ID, Unread: "the property ManagedPolicyArns"})
 	}
 	return role
 }

@@ -258,3 +258,13 @@ func TestSec_S63_EachWriterWritesItsOwnEventsAlone(t *testing.T) {
 		t.Errorf("only %d patterns of events were found: the test looks in the wrong place", found)
 	}
 }
+
+// An organisation that demands a boundary refuses a role without it, and one forgotten role fails a whole deployment.
+func TestEveryRoleTakesTheBoundaryThatIsAskedFor(t *testing.T) {
+	want := map[string]any{"Fn::If": []any{"HasBoundary", map[string]any{"Ref": "PermissionsBoundary"}, map[string]any{"Ref": "AWS::NoValue"}}}
+	for _, r := range account(t).Resources("AWS::IAM::Role") {
+		if diff := cmp.Diff(any(want), r.Properties["PermissionsBoundary"]); diff != "" {
+			t.Errorf("%s.%s (-want +got):\n%s", r.Stack, r.ID, diff)
+		}
+	}
+}

@@ -19,7 +19,7 @@ func deputies(a *review.Account) []string {
 				switch {
 				case p == "*" && !limited(s, "aws:PrincipalArn"):
 					found = append(found, s.Where+" is open to everybody")
-				case kind == "Service" && !limited(s, "aws:SourceAccount") && !limited(s, "aws:SourceArn"):
+				case kind == "Service" && !limited(s, "aws:SourceAccount") && !limited(s, "aws:SourceArn") && !passed(s, p):
 					found = append(found, s.Where+" lets "+p+" come on anybody's behalf")
 				case kind == "AWS" && p != "*" && !strings.Contains(p, ":<account>:") && !limited(s, "sts:ExternalId"):
 					found = append(found, s.Where+" lets another account in without an external id")
@@ -38,6 +38,14 @@ func limited(s review.Statement, key string) bool {
 	})
 }
 
+// passed reports whether a service gets this role only from somebody who may pass it, and is limited as far as it says
+// for whom it acts. Lambda takes a role of its own account alone, from whoever has iam:PassRole on it.
+func passed(s review.Statement, service string) bool {
+	return service == "lambda.amazonaws.com" && slices.Contains(s.Actions, "sts:AssumeRole") && slices.ContainsFunc(s.Condition, func(c review.Clause) bool {
+		return c.Key == "aws:SourceAccount" && c.Operator == "StringEqualsIfExists" && slices.Equal(c.Values, []string{"<account>"})
+	})
+}
+
 func TestSec_S26_NobodyActsOnBehalfOfSomebodyElse(t *testing.T) {
 	for _, found := range deputies(account(t)) {
 		t.Error(found)
@@ -50,6 +58,8 @@ func TestSec_S26_TheSearchFindsWhatItLooksFor(t *testing.T) {
 		"everybody with a pattern":       `{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole","Condition":{"ArnLike":{"aws:PrincipalArn":"*"}}}`,
 		"everybody but one":              `{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole","Condition":{"ArnNotEquals":{"aws:PrincipalArn":"arn:aws:iam::1:role/a"}}}`,
 		"a service without a source":     `{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}`,
+		"another service, if it says":    `{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sts:AssumeRole","Condition":{"StringEqualsIfExists":{"aws:SourceAccount":"<account>"}}}`,
+		"another account, if it says":    `{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole","Condition":{"StringEqualsIfExists":{"aws:SourceAccount":"999999999999"}}}`,
 		"an account without external id": `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::999999999999:root"},"Action":"sts:AssumeRole"}`,
 	} {
 		t.Run(name, func(t *testing.T) {

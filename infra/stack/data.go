@@ -72,7 +72,8 @@ func newTable(s awscdk.Stack, id string, stream bool) {
 	}
 }
 
-// newBucket declares a private bucket that only TLS reaches.
+// newBucket declares a private bucket that only TLS reaches. In one with versions each key is written once and nothing is
+// deleted.
 func newBucket(s awscdk.Stack, id string, versioned bool) {
 	props := &awss3.CfnBucketProps{
 		PublicAccessBlockConfiguration: &awss3.CfnBucket_PublicAccessBlockConfigurationProperty{
@@ -92,15 +93,30 @@ func newBucket(s awscdk.Stack, id string, versioned bool) {
 	}
 	bucket := awss3.NewCfnBucket(s, &id, props)
 	keep(bucket)
-	policy := awss3.NewCfnBucketPolicy(s, new(id+"Policy"), &awss3.CfnBucketPolicyProps{
-		Bucket: bucket.Ref(),
-		PolicyDocument: document(statement{
-			Sid: "TLSOnly", Effect: "Deny", Principal: everyone, Actions: []string{"s3:*"},
-			Resources: []any{bucket.AttrArn(), sub("${" + id + ".Arn}/*")},
-			Condition: condition{"Bool": {"aws:SecureTransport": "false"}},
-		}),
-	})
+	rules := []statement{{
+		Sid: "TLSOnly", Effect: "Deny", Principal: everyone, Actions: []string{"s3:*"},
+		Resources: []any{bucket.AttrArn(), sub("${" + id + ".Arn}/*")},
+		Condition: condition{"Bool": {"aws:SecureTransport": "false"}},
+	}}
+	if versioned {
+		rules = append(rules, writtenOnce(id)...)
+	}
+	policy := awss3.NewCfnBucketPolicy(s, new(id+"Policy"), &awss3.CfnBucketPolicyProps{Bucket: bucket.Ref(), PolicyDocument: document(rules...)})
 	keep(policy)
 	export(s, id+"Name", bucket.Ref())
 	export(s, id+"Arn", bucket.AttrArn())
+}
+
+// writtenOnce demands of every write that there is no object of this name, and lets nobody delete one: S3 takes a name
+// whose newest version is a delete marker for free, even where versions are locked. The parts of a large upload need no
+// such header; its completion does.
+func writtenOnce(bucket string) []statement {
+	objects := []any{sub("${" + bucket + ".Arn}/*")}
+	return []statement{
+		{
+			Sid: "WriteOnce", Effect: "Deny", Principal: everyone, Actions: []string{"s3:PutObject"}, Resources: objects,
+			Condition: condition{"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}},
+		},
+		{Sid: "DeleteNothing", Effect: "Deny", Principal: everyone, Actions: []string{"s3:DeleteObject", "s3:DeleteObjectVersion"}, Resources: objects},
+	}
 }

@@ -15,9 +15,10 @@ type ports struct{ public, container, count *float64 }
 func newFleet(app awscdk.App) awscdk.Stack {
 	s := newStack(app, Fleet, "Stile: the proxies and their load balancer")
 	p := fleetParameters(s)
+	boundary(s)
 	net := newNetwork(s, p.public, p.container)
 	balancer := newBalancer(s, net, p)
-	task := newTask(s, p)
+	task := newTask(s, net, p)
 	newService(s, net, task, p).AddResourceDependency(balancer, nil)
 	export(s, "PublicAddr", publicAddr())
 	return s
@@ -32,28 +33,26 @@ func fleetParameters(s awscdk.Stack) ports {
 	awscdk.NewCfnParameter(s, new("ProxyImage"), &awscdk.CfnParameterProps{
 		Description: new("The proxy's image for arm64, preferably by digest: <registry>/<repository>@sha256:<digest>"), MinLength: new(1.0),
 	})
-	awscdk.NewCfnParameter(s, new("ProxyProtocolSources"), &awscdk.CfnParameterProps{
-		Description: new("The load balancer's CIDRs, separated by commas: connections from them begin with a PROXY v2 header"),
-		Default:     vpcCIDR,
-	})
 	return ports{
 		public:    number("PublicPort", "The port on which clients and agents reach the proxies", 443, 1, 65535),
 		container: number("ContainerPort", "The port that a proxy listens on", 8443, 1024, 65535),
-		count:     number("DesiredCount", "How many proxies run; two or more survive the loss of a zone", 2, 0, 100),
+		// An agent has tunnels to two proxies, and proxies don't relay: a client that comes to one without a tunnel asks
+		// again, and two copies of an agent are noticed where their tunnels meet. Both need a fleet of three at most.
+		count: number("DesiredCount", "How many proxies run; two or more survive the loss of a zone", 2, 0, 3),
 	}
 }
 
 // newBalancer declares a load balancer that passes TCP through: TLS ends at the proxy, or behind it.
 func newBalancer(s awscdk.Stack, net network, p ports) awscdk.CfnResource {
 	balancer := awselasticloadbalancingv2.NewCfnLoadBalancer(s, new("Balancer"), &awselasticloadbalancingv2.CfnLoadBalancerProps{
-		Type: new("network"), Scheme: new("internet-facing"), IpAddressType: new("ipv4"),
-		Subnets: anyList(net.subnets...), SecurityGroups: anyList(net.balancer.AttrGroupId()),
+		Type: new("network"), Scheme: ref(paramScheme), IpAddressType: new("ipv4"),
+		Subnets: anyList((*net.front)...), SecurityGroups: anyList(net.balancer.AttrGroupId()),
 		LoadBalancerAttributes: &[]any{balancerAttribute("load_balancing.cross_zone.enabled", "true")},
 	})
-	balancer.AddResourceDependency(net.internet, nil)
+	acknowledge(balancer, "E1154")
 	target := awselasticloadbalancingv2.NewCfnTargetGroup(s, new("Targets"), &awselasticloadbalancingv2.CfnTargetGroupProps{
-		VpcId: net.vpc.Ref(), TargetType: new("ip"), Protocol: new("TCP"), Port: p.container,
-		HealthCheckEnabled: new(true), HealthCheckProtocol: new("TCP"), HealthCheckIntervalSeconds: new(10.0),
+		VpcId: net.vpc, TargetType: new("ip"), Protocol: new("TCP"), Port: p.container,
+		HealthCheckEnabled: new(true), HealthCheckProtocol: new("TCP"), HealthCheckIntervalSeconds: new(10.0), HealthCheckTimeoutSeconds: new(5.0),
 		HealthyThresholdCount: new(2.0), UnhealthyThresholdCount: new(2.0),
 		TargetGroupAttributes: &[]any{
 			// With IP targets the client's address is lost otherwise.
@@ -66,6 +65,7 @@ func newBalancer(s awscdk.Stack, net network, p ports) awscdk.CfnResource {
 			targetAttribute("target_health_state.unhealthy.connection_termination.enabled", "false"),
 		},
 	})
+	acknowledge(target, "E1151")
 	return awselasticloadbalancingv2.NewCfnListener(s, new("Listener"), &awselasticloadbalancingv2.CfnListenerProps{
 		LoadBalancerArn: balancer.Ref(), Port: p.public, Protocol: new("TCP"),
 		DefaultActions: &[]any{&awselasticloadbalancingv2.CfnListener_ActionProperty{Type: new("forward"), TargetGroupArn: target.Ref()}},
@@ -86,7 +86,7 @@ func publicAddr() *string {
 
 // newTask declares the proxy's task. Its root filesystem is read-only; the documents that it keeps while it
 // lives go to a volume that dies with it.
-func newTask(s awscdk.Stack, p ports) awsecs.CfnTaskDefinition {
+func newTask(s awscdk.Stack, net network, p ports) awsecs.CfnTaskDefinition {
 	log := awslogs.NewCfnLogGroup(s, new("Log"), &awslogs.CfnLogGroupProps{LogGroupName: new("/stile/proxy"), RetentionInDays: new(90.0)})
 	execution := newRole(s, "fleet-execution", service("ecs-tasks"), ecsTasks(), []statement{
 		{Sid: "LogInToRegistry", Actions: []string{"ecr:GetAuthorizationToken"}, Resources: []any{"*"}},
@@ -112,7 +112,7 @@ func newTask(s awscdk.Stack, p ports) awsecs.CfnTaskDefinition {
 				Capabilities: &awsecs.CfnTaskDefinition_KernelCapabilitiesProperty{Drop: list("ALL")}, InitProcessEnabled: new(false),
 			},
 			Ulimits:     &[]any{&awsecs.CfnTaskDefinition_UlimitProperty{Name: new("nofile"), SoftLimit: new(65536.0), HardLimit: new(65536.0)}},
-			Environment: environment(proxyEnvironment()),
+			Environment: environment(proxyEnvironment(net)),
 			LogConfiguration: &awsecs.CfnTaskDefinition_LogConfigurationProperty{
 				LogDriver: new("awslogs"),
 				Options:   &map[string]*string{"awslogs-group": log.Ref(), "awslogs-region": awscdk.Aws_REGION(), "awslogs-stream-prefix": new("proxy")},
@@ -126,13 +126,13 @@ func newTask(s awscdk.Stack, p ports) awsecs.CfnTaskDefinition {
 // container is the name of the task's one container.
 const container = "proxy"
 
-func proxyEnvironment() map[string]*string {
+func proxyEnvironment(net network) map[string]*string {
 	return map[string]*string{
 		names.EnvCluster:         imported(Data, "ClusterId"),
 		names.EnvAPI:             imported(Control, exportAPI),
 		names.EnvPublicAddr:      publicAddr(),
 		names.EnvListen:          sub(":${ContainerPort}"),
-		names.EnvProxyProtocol:   ref("ProxyProtocolSources"),
+		names.EnvProxyProtocol:   net.sources,
 		names.EnvTableState:      imported(Data, tableState+"Name"),
 		names.EnvTablePresence:   imported(Data, tablePresence+"Name"),
 		names.EnvTableLedger:     imported(Data, tableLedger+"Name"),
@@ -152,20 +152,22 @@ func environment(env map[string]*string) *[]any {
 // rolls back by itself when the new ones don't stay up.
 func newService(s awscdk.Stack, net network, task awsecs.CfnTaskDefinition, p ports) awscdk.CfnResource {
 	cluster := awsecs.NewCfnCluster(s, new("Cluster"), &awsecs.CfnClusterProps{ClusterName: new("stile")})
-	return awsecs.NewCfnService(s, new("Service"), &awsecs.CfnServiceProps{
-		Cluster: cluster.Ref(), ServiceName: new("stile-proxy"), TaskDefinition: task.Ref(), LaunchType: new("FARGATE"),
-		DesiredCount: p.count, HealthCheckGracePeriodSeconds: new(30.0),
+	service := awsecs.NewCfnService(s, new("Service"), &awsecs.CfnServiceProps{
+		Cluster: cluster.Ref(), ServiceName: new("stile-proxy"), TaskDefinition: task.Ref(), LaunchType: new("FARGATE"), PropagateTags: new("SERVICE"),
+		DesiredCount: p.count, HealthCheckGracePeriodSeconds: new(240.0), // a new target waits up to three minutes for its first check to count
 		DeploymentConfiguration: &awsecs.CfnService_DeploymentConfigurationProperty{
 			MinimumHealthyPercent: new(100.0), MaximumPercent: new(200.0),
 			DeploymentCircuitBreaker: &awsecs.CfnService_DeploymentCircuitBreakerProperty{Enable: new(true), Rollback: new(true)},
 		},
 		NetworkConfiguration: &awsecs.CfnService_NetworkConfigurationProperty{
 			AwsvpcConfiguration: &awsecs.CfnService_AwsVpcConfigurationProperty{
-				Subnets: &net.subnets, SecurityGroups: &[]*string{net.task.AttrGroupId()}, AssignPublicIp: new("ENABLED"),
+				Subnets: net.tasks, SecurityGroups: &[]*string{net.task.AttrGroupId()}, AssignPublicIp: ref(paramAddresses),
 			},
 		},
 		LoadBalancers: &[]any{&awsecs.CfnService_LoadBalancerProperty{
 			ContainerName: new(container), ContainerPort: p.container, TargetGroupArn: ref("Targets"),
 		}},
 	})
+	acknowledge(service, "E1154")
+	return service
 }

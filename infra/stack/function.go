@@ -201,23 +201,39 @@ func newFunction(s awscdk.Stack, f function, code *awslambda.CfnFunction_CodePro
 	may := append(f.may(), statement{
 		Sid: "WriteLog", Actions: []string{"logs:CreateLogStream", "logs:PutLogEvents"}, Resources: []any{log.AttrArn()},
 	})
-	role := newRole(s, f.name, service("lambda"), condition{"StringEquals": {"aws:SourceAccount": awscdk.Aws_ACCOUNT_ID()}}, may)
+	role := newRole(s, f.name, service("lambda"), lambdas(), may)
 	made := awslambda.NewCfnFunction(s, new(functionID(f.name)), &awslambda.CfnFunctionProps{
 		FunctionName: functionName(f.name)(),
 		Description:  new("Stile: " + f.does),
 		Runtime:      new("provided.al2023"), Handler: new("bootstrap"), Architectures: list("arm64"),
-		Code:          code,
-		Role:          role.AttrArn(),
-		MemorySize:    &f.memory,
-		Timeout:       &f.timeout,
-		Environment:   &awslambda.CfnFunction_EnvironmentProperty{Variables: f.environment()},
-		LoggingConfig: &awslambda.CfnFunction_LoggingConfigProperty{LogGroup: log.Ref(), LogFormat: new("Text")},
+		Code:       code,
+		Role:       role.AttrArn(),
+		MemorySize: &f.memory,
+		Timeout:    &f.timeout,
+
+		ReservedConcurrentExecutions: f.reserved(),
+		Environment:                  &awslambda.CfnFunction_EnvironmentProperty{Variables: f.environment()},
+		LoggingConfig:                &awslambda.CfnFunction_LoggingConfigProperty{LogGroup: log.Ref(), LogFormat: new("Text")},
 	})
 	made.AddMetadata(new(binary), "functions/"+f.name)
 }
 
+// lambdas limits a trust in Lambda to this account's functions where Lambda says whose they are. AWS promises that
+// nowhere, least of all for the reader of a stream, so a trust that demanded it might never be given.
+func lambdas() condition {
+	return condition{"StringEqualsIfExists": {"aws:SourceAccount": awscdk.Aws_ACCOUNT_ID()}}
+}
+
 // binary is the metadata that names what a resource runs, relative to bin/.
 const binary = "stile:binary"
+
+// reserved is how many executions are kept free for the function, where any are asked for.
+func (f function) reserved() *float64 {
+	if !slices.Contains([]string{fnAdmin, fnPublish, fnSignHost, fnSignUser}, f.name) {
+		return nil
+	}
+	return awscdk.Token_AsNumber(awscdk.Fn_ConditionIf(new("HasReserved"), ref(paramReserved), awscdk.Aws_NO_VALUE()))
+}
 
 func functionID(name string) string { return "Fn" + camel(name) }
 

@@ -99,7 +99,7 @@ var table = []behaviour{
 	{"lambda/invoke/too-large", "A request above 6 MB is refused.", "Invoke", ""},
 	{"lambda/invoke/unknown", "An unknown function is ResourceNotFoundException.", "Invoke", ""},
 	{"lambda/invoke/unknown-and-denied", "Who may not call doesn't learn that a function is none.", "", ""},
-	{"lambda/role/source-account", "Lambda says aws:SourceAccount when it becomes a function's role.", "", ""},
+	{"lambda/role/source-account", "Lambda says aws:SourceAccount when it becomes a function's role.", "", "it says neither aws:SourceAccount nor aws:SourceArn, so that a trust that needs one fails here"},
 	{"lambda/throttle/reserved", "A function with a reserved concurrency of 0 is throttled.", "reserved concurrency", "up to four instances run and 256 requests wait; a reserved concurrency is refused"},
 
 	{"nlb/half-close", "The end of the client's stream reaches the server, whose answer still comes back.", "", ""},
@@ -126,7 +126,7 @@ var table = []behaviour{
 	{"streams/mapping/filter", "Records that no filter matches don't reach the function.", "event filtering", ""},
 	{"streams/mapping/order", "Changes below one partition key come in their order.", "", ""},
 	{"streams/mapping/retries", "A bad record alone is tried again before it is given up.", "stream errors", ""},
-	{"streams/role/source-account", "Lambda says aws:SourceAccount when it reads a stream with a function's role, too.", "", ""},
+	{"streams/role/source-account", "Lambda says aws:SourceAccount when it reads a stream with a function's role, too.", "", "as above"},
 
 	{"sts/caller-identity/json", "GetCallerIdentity answers JSON to a signed Accept, at the Region's host.", "", ""},
 	{"sts/caller-identity/names", "The ARN names role and session and hides the role's path; the user id is AROA…:session.", "", ""},

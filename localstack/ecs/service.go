@@ -54,6 +54,7 @@ type serviceSpec struct {
 	TaskDefinition string
 	DesiredCount   *property.Int
 	LaunchType     string
+	PropagateTags  string // nothing here has tags
 	LoadBalancers  []struct {
 		ContainerName  string
 		ContainerPort  property.Int
@@ -142,11 +143,11 @@ func (h *Host) putBalancer(r resource.Resource) (resource.Outcome, error) {
 
 func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
 	var spec struct {
-		Protocol, TargetType, VpcID, HealthCheckProtocol                           string
-		Port                                                                       property.Int
-		TargetGroupAttributes                                                      []attribute
-		HealthCheckEnabled                                                         property.Bool
-		HealthCheckIntervalSeconds, HealthyThresholdCount, UnhealthyThresholdCount property.Int
+		Protocol, TargetType, VpcID, HealthCheckProtocol                                                      string
+		Port                                                                                                  property.Int
+		TargetGroupAttributes                                                                                 []attribute
+		HealthCheckEnabled                                                                                    property.Bool
+		HealthCheckIntervalSeconds, HealthCheckTimeoutSeconds, HealthyThresholdCount, UnhealthyThresholdCount property.Int
 	}
 	if err := property.Decode(r.Properties, &spec); err != nil {
 		return resource.Outcome{}, err

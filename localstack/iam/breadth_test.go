@@ -23,7 +23,7 @@ var asked = map[string]string{
 	"aws:securetransport": byTemplates, "aws:sourceaccount": byTemplates, "aws:sourcearn": byTemplates,
 	"aws:username": byCases, "dynamodb:leadingkeys": byTemplates, "kms:macalgorithm": byTemplates,
 	"kms:messagetype": byTemplates, "kms:requestalias": bySuite, "kms:resourcealiases": bySuite,
-	"kms:signingalgorithm": byTemplates, "s3:if-none-match": bySuite, "sts:externalid": byCases,
+	"kms:signingalgorithm": byTemplates, "s3:if-none-match": byTemplates, "s3:objectcreationoperation": byTemplates, "sts:externalid": byCases,
 
 	"ArnEquals": byTemplates, "ArnLike": byTemplates, "ArnNotEquals": byTemplates, "ArnNotLike": byCases,
 	"Bool": byTemplates, "Null": byTemplates, "StringEquals": byTemplates, "StringLike": byTemplates,

@@ -9,19 +9,20 @@ import (
 // for another one is refused where it is read: to the reader that key would be absent from every call, which negated
 // operators, Null, IfExists and ForAllValues would all take as fulfilled.
 var keys = map[string]string{
-	"aws:principalarn":     "the principal: of a session, its role's",
-	"aws:username":         "the principal, if it is a user",
-	"aws:securetransport":  "every call",
-	"aws:sourceaccount":    "a call on behalf of another resource",
-	"aws:sourcearn":        "a call on behalf of another resource",
-	"dynamodb:leadingkeys": "dynamodb",
-	"kms:macalgorithm":     "kms",
-	"kms:messagetype":      "kms",
-	"kms:requestalias":     "kms",
-	"kms:resourcealiases":  "kms",
-	"kms:signingalgorithm": "kms",
-	"s3:if-none-match":     "s3",
-	"sts:externalid":       "sts",
+	"aws:principalarn":           "the principal: of a session, its role's",
+	"aws:username":               "the principal, if it is a user",
+	"aws:securetransport":        "every call",
+	"aws:sourceaccount":          "a call on behalf of another resource",
+	"aws:sourcearn":              "a call on behalf of another resource",
+	"dynamodb:leadingkeys":       "dynamodb",
+	"kms:macalgorithm":           "kms",
+	"kms:messagetype":            "kms",
+	"kms:requestalias":           "kms",
+	"kms:resourcealiases":        "kms",
+	"kms:signingalgorithm":       "kms",
+	"s3:if-none-match":           "s3",
+	"s3:objectcreationoperation": "s3",
+	"sts:externalid":             "sts",
 }
 
 // principalARN is the key by which a statement for everybody can say who is meant.

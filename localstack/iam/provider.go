@@ -36,6 +36,9 @@ func (p *Provider) Provision(r resource.Resource) (resource.Outcome, error) {
 		Name: cmp.Or(in.String("RoleName"), r.Name(64)), Trust: document(in, "AssumeRolePolicyDocument"),
 		Inline: map[string]Inline{},
 	}
+	if in.String("PermissionsBoundary") != "" {
+		in.Add(errors.New("property PermissionsBoundary: there are no managed policies here"))
+	}
 	for i, o := range in.Objects("Policies") {
 		one := resource.ReadObject(fmt.Sprintf("%s.Policies[%d]", r.LogicalID, i), o)
 		want.Inline[one.Required("PolicyName")] = Inline{Document: document(one, "PolicyDocument")}

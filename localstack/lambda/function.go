@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -21,6 +22,7 @@ type settings struct {
 	Memory  int // MB, told to the function; not enforced
 	Timeout time.Duration
 	Env     map[string]string
+	Most    int // instances at once; 0 means Config.Instances
 }
 
 // function is one function: a bounded queue, and up to Config.Instances processes that take from it.
@@ -83,7 +85,7 @@ func (f *function) invoke(ctx context.Context, id string, payload []byte) (Resul
 func (f *function) staff() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.ctx.Err() != nil || len(f.queue) <= f.free || f.instances >= f.host.Instances {
+	if f.ctx.Err() != nil || len(f.queue) <= f.free || f.instances >= cmp.Or(min(f.Most, f.host.Instances), f.host.Instances) {
 		return
 	}
 	f.start(nil)

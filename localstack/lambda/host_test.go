@@ -182,8 +182,23 @@ func TestFailuresHaveLambdasShape(t *testing.T) {
 }
 
 func TestAnInstanceTakesOneRequestAtATimeAndAtMostFourStand(t *testing.T) {
+	for name, c := range map[string]struct {
+		more map[string]any
+		most int
+	}{
+		"none reserved": {nil, 4},
+		"two reserved":  {map[string]any{"ReservedConcurrentExecutions": "2"}, 2},
+		"more reserved": {map[string]any{"ReservedConcurrentExecutions": 9}, 4},
+	} {
+		t.Run(name, func(t *testing.T) { atMost(t, c.more, c.most) })
+	}
+}
+
+// atMost wants so many instances of a function to stand, however many requests wait.
+func atMost(t *testing.T, more map[string]any, most int) {
+	t.Helper()
 	w := newWorld(t, nil)
-	w.put(t, "fn", nil)
+	w.put(t, "fn", more)
 	gate := filepath.Join(t.TempDir(), "gate")
 	const requests = 9
 	var group sync.WaitGroup
@@ -212,7 +227,7 @@ func TestAnInstanceTakesOneRequestAtATimeAndAtMostFourStand(t *testing.T) {
 		}
 		return strings.Count(string(raw), "started")
 	}
-	eventually(t, "four instances", func() bool { return started() == 4 })
+	eventually(t, "the instances", func() bool { return started() == most })
 	if err := os.WriteFile(gate, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +237,7 @@ func TestAnInstanceTakesOneRequestAtATimeAndAtMostFourStand(t *testing.T) {
 	for pid := range pids {
 		seen[pid]++
 	}
-	if len(seen) != 4 || started() != 4 {
+	if len(seen) != most || started() != most {
 		t.Errorf("%d processes answered, %d were started: %v", len(seen), started(), seen)
 	}
 }
@@ -296,6 +311,7 @@ func TestProvisionRefuses(t *testing.T) {
 		"a binary outside the directory": {func(r *resource.Resource) { r.Metadata = map[string]any{"stile:binary": "../../bin/sh"} }, "not a path below"},
 		"another runtime":                {func(r *resource.Resource) { r.Properties["Runtime"] = "python3.13" }, "only provided"},
 		"an unknown property":            {func(r *resource.Resource) { r.Properties["VpcConfig"] = map[string]any{} }, `"VpcConfig"`},
+		"no execution at all":            {func(r *resource.Resource) { r.Properties["ReservedConcurrentExecutions"] = 0 }, "ReservedConcurrentExecutions"},
 		"a role that does not exist":     {func(r *resource.Resource) { r.Properties["Role"] = role + "x" }, "cannot be assumed by Lambda"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -126,11 +126,11 @@ func openLog(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }
 
-// session asks the role's trust policy whether Lambda may act for it, then mints a session.
+// session asks the role's trust policy whether Lambda may act for it, then mints a session. It says neither aws:SourceArn nor
+// aws:SourceAccount: AWS promises nowhere that Lambda does, so a trust that can't do without them fails here.
 func (h *Host) session(f *function) (iam.Credentials, error) {
 	if _, _, err := h.Authority.Assume(iam.AssumeRequest{
 		Caller: iam.ServicePrincipal("lambda.amazonaws.com"), RoleARN: f.Role, Session: sessionName(f.Name), Duration: 15 * time.Minute,
-		Context: map[string][]string{"aws:SourceArn": {f.arn}, "aws:SourceAccount": {h.Authority.Account()}},
 	}); err != nil {
 		return iam.Credentials{}, fmt.Errorf("the role of function %s cannot be assumed by Lambda: %w", f.Name, err)
 	}

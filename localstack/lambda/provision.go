@@ -48,6 +48,8 @@ type declared struct {
 	Code          json.RawMessage // the zip is not read: the binary built for this machine runs
 	Environment   struct{ Variables map[string]property.Text }
 	LoggingConfig json.RawMessage
+
+	ReservedConcurrentExecutions *property.Int
 }
 
 func (h *Host) putFunction(r resource.Resource) (resource.Outcome, error) {
@@ -60,6 +62,9 @@ func (h *Host) putFunction(r resource.Resource) (resource.Outcome, error) {
 		return resource.Outcome{}, err
 	}
 	s := settings{Name: d.FunctionName, Binary: binary, Path: filepath.Join(h.BinDir, filepath.FromSlash(binary)), Role: d.Role, Handler: d.Handler, Memory: int(d.MemorySize), Timeout: time.Duration(d.Timeout) * time.Second, Env: map[string]string{}}
+	if d.ReservedConcurrentExecutions != nil {
+		s.Most = int(*d.ReservedConcurrentExecutions)
+	}
 	if s.Name == "" {
 		s.Name = physicalName(r)
 	}
@@ -97,6 +102,8 @@ func (d declared) check(binary string) error {
 		return fmt.Errorf("property Runtime: %q is not supported, only provided.… is", d.Runtime)
 	case d.Role == "":
 		return errors.New("property Role is missing")
+	case d.ReservedConcurrentExecutions != nil && *d.ReservedConcurrentExecutions < 1:
+		return errors.New("property ReservedConcurrentExecutions: none at all is not supported, only 1 or more")
 	case d.Timeout > 900:
 		return fmt.Errorf("property Timeout: %d is more than 900 seconds", d.Timeout)
 	}

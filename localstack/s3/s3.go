@@ -156,16 +156,20 @@ func (s *Service) authorize(c *gate.Call, op operation, info bucketInfo) error {
 		policies = append(policies, p)
 	}
 	return c.Authorize(iam.Query{
-		Action: op.action, Resource: op.resource(s.config.Authority.Partition()), Context: contextOf(c), ResourcePolicies: policies,
+		Action: op.action, Resource: op.resource(s.config.Authority.Partition()), Context: contextOf(c, op), ResourcePolicies: policies,
 	})
 }
 
-// contextOf returns the condition keys that S3 adds.
-func contextOf(c *gate.Call) map[string][]string {
+// contextOf returns the condition keys that S3 adds. Every write here makes an object: there are no parts of one.
+func contextOf(c *gate.Call, op operation) map[string][]string {
+	context := map[string][]string{}
 	if v := c.HTTP.Header.Get("If-None-Match"); v != "" {
-		return map[string][]string{"s3:if-none-match": {v}}
+		context["s3:if-none-match"] = []string{v}
 	}
-	return nil
+	if op.action == "s3:PutObject" {
+		context["s3:objectcreationoperation"] = []string{"true"}
+	}
+	return context
 }
 
 // checkHeaders refuses features that would be silently ignored.

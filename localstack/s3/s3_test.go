@@ -153,6 +153,12 @@ func TestABucketPolicyGivesAndTakes(t *testing.T) {
 		"Bucket": bucket, "PolicyDocument": map[string]any{"Version": "2012-10-17", "Statement": []any{
 			map[string]any{"Effect": "Allow", "Principal": role("none"), "Action": "s3:GetObject", "Resource": arn + "/shared/*"},
 			map[string]any{"Effect": "Deny", "Principal": role("all"), "Action": "s3:PutObject", "Resource": arn + "/closed/*"},
+			map[string]any{"Effect": "Deny", "Principal": map[string]any{"AWS": "*"}, "Action": "s3:PutObject", "Resource": arn + "/once/*", "Condition": map[string]any{
+				"Null": map[string]any{"s3:if-none-match": "true"}, "Bool": map[string]any{"s3:ObjectCreationOperation": "true"},
+			}},
+			map[string]any{"Effect": "Deny", "Principal": map[string]any{"AWS": "*"}, "Action": "s3:PutObject", "Resource": arn + "/parts/*", "Condition": map[string]any{
+				"Bool": map[string]any{"s3:ObjectCreationOperation": "false"},
+			}},
 			map[string]any{"Effect": "Deny", "Principal": map[string]any{"AWS": "*"}, "Action": "s3:*", "Resource": []any{arn, arn + "/*"}, "Condition": map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}}},
 		}},
 	}})
@@ -171,6 +177,8 @@ func TestABucketPolicyGivesAndTakes(t *testing.T) {
 		{"none", "GET", "shared/missing", 403},
 		{"all", "GET", "shared/missing", 404},
 		{"all", "PUT", "closed/a", 403},
+		{"all", "PUT", "once/a", 403},
+		{"all", "PUT", "parts/a", 200},
 		{"all", "DELETE", "shared/a", 501},
 		{"all", "GET", "shared/a?acl", 501},
 		{"all", "PUT", "shared/a?tagging", 501},

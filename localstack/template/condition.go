@@ -1,6 +1,7 @@
 package template
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -19,6 +20,31 @@ func (s *Scope) evaluateConditions(section map[string]any) error {
 		s.conditions[name] = value
 	}
 	return nil
+}
+
+// checkRules evaluates the whole Rules section; every assertion that does not hold is told.
+func (s *Scope) checkRules(section map[string]Rule) error {
+	var faults []error
+	for _, name := range sortedKeys(section) {
+		rule := section[name]
+		applies, err := true, error(nil)
+		if rule.RuleCondition != nil {
+			applies, err = s.truth(rule.RuleCondition)
+		}
+		if err != nil {
+			return fmt.Errorf("rule %s: %w", name, err)
+		}
+		for _, a := range rule.Assertions {
+			holds, err := s.truth(a.Assert)
+			if err != nil {
+				return fmt.Errorf("rule %s: %w", name, err)
+			}
+			if applies && !holds {
+				faults = append(faults, fmt.Errorf("rule %s: %s", name, a.AssertDescription))
+			}
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // truth evaluates one condition expression.

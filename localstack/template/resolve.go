@@ -27,6 +27,9 @@ func init() {
 	}
 }
 
+// noValue is what Ref returns for AWS::NoValue: the property or the item of a list that has it is left out.
+type noValue struct{}
+
 // Resolve returns v with every intrinsic function in it replaced by its value. An unknown function, a
 // reference to something undeclared, or a dynamic reference ({{resolve:…}}) is an error.
 func (s *Scope) Resolve(v any) (any, error) {
@@ -40,7 +43,9 @@ func (s *Scope) Resolve(v any) (any, error) {
 			if err != nil {
 				return nil, fmt.Errorf("[%d]: %w", i, err)
 			}
-			list = append(list, value)
+			if value != any(noValue{}) {
+				list = append(list, value)
+			}
 		}
 		return list, nil
 	case string:
@@ -72,7 +77,9 @@ func (s *Scope) resolveMap(m map[string]any) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		out[key] = value
+		if value != any(noValue{}) {
+			out[key] = value
+		}
 	}
 	return out, nil
 }

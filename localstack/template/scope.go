@@ -21,7 +21,7 @@ type Scope struct {
 	conditions map[string]bool
 }
 
-// NewScope checks the given parameter values against the template's declarations and evaluates its
+// NewScope checks the given parameter values against the template's declarations and rules, and evaluates its
 // conditions. A parameter without value and default, or a value for an undeclared one, is an error.
 func NewScope(t *Template, pseudo map[string]any, given map[string]string) (*Scope, error) {
 	s := &Scope{Pseudo: pseudo, Parameters: map[string]any{}, Resources: map[string]resource.Outcome{}, conditions: map[string]bool{}}
@@ -40,6 +40,9 @@ func NewScope(t *Template, pseudo map[string]any, given map[string]string) (*Sco
 		s.Parameters[name] = value
 	}
 	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	if err := s.checkRules(t.Rules); err != nil {
 		return nil, err
 	}
 	return s, s.evaluateConditions(t.Conditions)

@@ -63,7 +63,7 @@ var table = []Row{
 	{"AWS::ECS::Cluster", Runs, "ecs", []string{"ClusterName"}},
 	{"AWS::ECS::Service", Runs, "ecs", []string{
 		"Cluster", "DeploymentConfiguration", "DesiredCount", "HealthCheckGracePeriodSeconds", "LaunchType",
-		"LoadBalancers", "NetworkConfiguration", "ServiceName", "TaskDefinition",
+		"LoadBalancers", "NetworkConfiguration", "PropagateTags", "ServiceName", "TaskDefinition",
 	}},
 	{"AWS::ECS::TaskDefinition", Runs, "ecs", []string{
 		"ContainerDefinitions", "Cpu", "ExecutionRoleArn", "Family", "Memory", "NetworkMode",
@@ -76,7 +76,7 @@ var table = []Row{
 		"IpAddressType", "LoadBalancerAttributes", "Scheme", "SecurityGroups", "Subnets", "Type",
 	}},
 	{"AWS::ElasticLoadBalancingV2::TargetGroup", Runs, "ecs", []string{
-		"HealthCheckEnabled", "HealthCheckIntervalSeconds", "HealthCheckProtocol", "HealthyThresholdCount",
+		"HealthCheckEnabled", "HealthCheckIntervalSeconds", "HealthCheckProtocol", "HealthCheckTimeoutSeconds", "HealthyThresholdCount",
 		"Port", "Protocol", "TargetGroupAttributes", "TargetType", "UnhealthyThresholdCount", "VpcId",
 	}},
 	{"AWS::Events::EventBus", Runs, "events", []string{"Name"}},
@@ -84,7 +84,7 @@ var table = []Row{
 		"Description", "EventPattern", "ScheduleExpression", "State", "Targets",
 	}},
 	{"AWS::IAM::Role", Runs, "iam", []string{
-		"AssumeRolePolicyDocument", "Description", "Policies", "RoleName",
+		"AssumeRolePolicyDocument", "Description", "PermissionsBoundary", "Policies", "RoleName",
 	}},
 	{"AWS::KMS::Alias", Runs, "kms", []string{"AliasName", "TargetKeyId"}},
 	{"AWS::KMS::Key", Runs, "kms", []string{
@@ -97,7 +97,7 @@ var table = []Row{
 	}},
 	{"AWS::Lambda::Function", Runs, "lambda", []string{
 		"Architectures", "Code", "Description", "Environment", "FunctionName", "Handler", "LoggingConfig",
-		"MemorySize", "Role", "Runtime", "Timeout",
+		"MemorySize", "ReservedConcurrentExecutions", "Role", "Runtime", "Timeout",
 	}},
 	{"AWS::Lambda::Permission", Runs, "lambda", []string{"Action", "FunctionName", "Principal", "SourceArn"}},
 	{"AWS::Logs::LogGroup", Recorded, "logs are files under log/", []string{"LogGroupName", "RetentionInDays"}},

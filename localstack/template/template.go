@@ -18,6 +18,7 @@ type Template struct {
 	Description string
 	Parameters  map[string]Parameter
 	Conditions  map[string]any
+	Rules       map[string]Rule
 	Resources   map[string]Declaration
 	Outputs     map[string]Output
 }
@@ -32,6 +33,15 @@ type Parameter struct {
 	ConstraintDescription string
 	MinLength             any
 	MinValue, MaxValue    any
+}
+
+// Rule is one entry of the Rules section: what must hold of the parameters before anything is made.
+type Rule struct {
+	RuleCondition any // nil: it always takes effect
+	Assertions    []struct {
+		Assert            any
+		AssertDescription string
+	}
 }
 
 // Declaration is one entry of the Resources section.

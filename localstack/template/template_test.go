@@ -158,6 +158,8 @@ func TestDeployRefuses(t *testing.T) {
 		"an unknown branch":            {wrap(`{"Fn::If": ["C", 1, 2]}`), nil, "condition C is not declared"},
 		"an unknown condition":         {`{"Conditions": {"C": {"Fn::And": [true, true]}}, "Resources": {"A": {"Type": "AWS::EC2::VPC"}}}`, nil, "condition C: Fn::And with 2 operands is not a condition function"},
 		"a list as a parameter":        {`{"Parameters": {"P": {"Type": "CommaDelimitedList", "Default": "a"}}, "Resources": {"A": {"Type": "AWS::EC2::VPC"}}}`, nil, "the type CommaDelimitedList is not known"},
+		"a rule that is broken":        {ruled, map[string]string{"P": "a"}, "rule R: P needs Q"},
+		"a rule of unknown functions":  {`{"Rules": {"R": {"Assertions": [{"Assert": {"Fn::Contains": [[], "a"]}}]}}, "Resources": {"A": {"Type": "AWS::EC2::VPC"}}}`, nil, "rule R: Fn::Contains"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := deployer(t, t.TempDir(), template.Custom{}, &recorder{types: []string{"AWS::DynamoDB::Table"}})
@@ -169,8 +171,23 @@ func TestDeployRefuses(t *testing.T) {
 	}
 }
 
+// ruled is a template in which P needs Q.
+const ruled = `{"Parameters": {"P": {"Type": "String", "Default": ""}, "Q": {"Type": "String", "Default": ""}},
+	"Rules": {"R": {"RuleCondition": {"Fn::Not": [{"Fn::Equals": [{"Ref": "P"}, ""]}]},
+		"Assertions": [{"Assert": {"Fn::Not": [{"Fn::Equals": [{"Ref": "Q"}, ""]}]}, "AssertDescription": "P needs Q"}]}},
+	"Resources": {"A": {"Type": "AWS::EC2::VPC"}}}`
+
+func TestARuleThatHoldsOrDoesNotApplyLetsADeploymentPass(t *testing.T) {
+	for _, given := range []map[string]string{nil, {"Q": "b"}, {"P": "a", "Q": "b"}} {
+		d := deployer(t, t.TempDir(), template.Custom{}, &recorder{types: []string{"AWS::DynamoDB::Table"}})
+		if _, err := d.Deploy(t.Context(), template.Stack{Name: "S", Template: parse(t, ruled), Parameters: given}); err != nil {
+			t.Errorf("%v: %v", given, err)
+		}
+	}
+}
+
 func TestParseRefusesWhatItDoesNotKnow(t *testing.T) {
-	for _, text := range []string{`{`, `{"Resources": {}}`, `{"Resources": {"A": {"Type": "T"}}, "Transform": "x"}`, `{"Resources": {"A": {"Type": "T", "Colour": 1}}}`, `{"Rules": {"Mine": {}}, "Resources": {"A": {"Type": "T"}}}`} {
+	for _, text := range []string{`{`, `{"Resources": {}}`, `{"Resources": {"A": {"Type": "T"}}, "Transform": "x"}`, `{"Resources": {"A": {"Type": "T", "Colour": 1}}}`, `{"Mappings": {"Mine": {}}, "Resources": {"A": {"Type": "T"}}}`} {
 		if _, err := template.Parse([]byte(text)); err == nil {
 			t.Errorf("%s was read", text)
 		}

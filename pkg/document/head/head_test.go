@@ -30,6 +30,7 @@ type memory struct {
 	objects map[string][]byte
 	gets    int
 	views   [][]map[string]types.AttributeValue
+	refusal string // of each write
 }
 
 func (m *memory) Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
@@ -50,7 +51,13 @@ func (m *memory) GetObject(_ context.Context, in *s3.GetObjectInput, _ ...func(*
 }
 
 func (m *memory) PutObject(_ context.Context, in *s3.PutObjectInput, _ ...func(*s3.Options)) (*s3.PutObjectOutput, error) {
-	if _, there := m.objects[*in.Key]; there && in.IfNoneMatch != nil {
+	if in.IfNoneMatch == nil || *in.IfNoneMatch != "*" { // as the bucket's policy has it
+		return nil, &smithy.GenericAPIError{Code: "AccessDenied"}
+	}
+	if m.refusal != "" {
+		return nil, &smithy.GenericAPIError{Code: m.refusal}
+	}
+	if _, there := m.objects[*in.Key]; there {
 		return nil, &smithy.GenericAPIError{Code: "PreconditionFailed"}
 	}
 	b, err := io.ReadAll(in.Body)
@@ -187,5 +194,31 @@ func TestBeforeTheFirstDeploymentThereIsAFaultThatSaysSo(t *testing.T) {
 	m.views = [][]map[string]types.AttributeValue{nil}
 	if _, err := head.NewVerifier(s, "c").Fresh(t.Context()); fault.From(err).Code != fault.Unavailable {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The bucket lets nobody write over an object. What is named by its hash is stored then; somebody who is just writing it
+// may still fail, so that can't be said of theirs.
+func TestWhatIsStoredAlreadyIsStored(t *testing.T) {
+	m, s := newMemory()
+	v, err := clustertest.New(t).Fresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := s.PutPolicy(t.Context(), v.Policy); err != nil {
+			t.Error(err)
+		}
+	}
+	m.refusal = "ConditionalRequestConflict"
+	if _, err := s.PutPolicy(t.Context(), v.Policy); err == nil || errors.Is(err, document.ErrTaken) {
+		t.Errorf("stored by somebody who may fail: %v", err)
+	}
+	if err := s.PutTrust(t.Context(), v.Head.Trust, v.Trust); !errors.Is(err, document.ErrTaken) {
+		t.Errorf("a version that somebody is just writing: %v", err)
+	}
+	m.refusal = "SlowDown"
+	if err := s.PutTrust(t.Context(), v.Head.Trust, v.Trust); err == nil || errors.Is(err, document.ErrTaken) {
+		t.Errorf("no write at all: %v", err)
 	}
 }

@@ -52,13 +52,13 @@ func (s *Store) PutPolicy(ctx context.Context, doc document.Signed) (string, err
 		return "", fmt.Errorf("writing policy: %w", err)
 	}
 	sha := digest(body)
-	return sha, s.put(ctx, policyKey(sha), body)
+	return sha, s.putHashed(ctx, policyKey(sha), body)
 }
 
 // PutList stores a list of what was revoked under the hash of its bytes and returns that hash.
 func (s *Store) PutList(ctx context.Context, set revoked.Set) (string, error) {
 	sha := digest(set.Bytes())
-	return sha, s.put(ctx, listKey(sha), set.Bytes())
+	return sha, s.putHashed(ctx, listKey(sha), set.Bytes())
 }
 
 // PutTrust stores a chain of trust documents under the version of its last. A version that is stored already is
@@ -68,19 +68,34 @@ func (s *Store) PutTrust(ctx context.Context, v identity.Version, chain []docume
 	if err != nil {
 		return fmt.Errorf("writing trust: %w", err)
 	}
-	err = s.put(ctx, trustKey(v), body, func(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") })
-	if api, ok := errors.AsType[smithy.APIError](err); ok && (api.ErrorCode() == "PreconditionFailed" || api.ErrorCode() == "ConditionalRequestConflict") {
+	if err = s.put(ctx, trustKey(v), body); errors.Is(err, errConflict) {
 		return document.ErrTaken
 	}
 	return err
 }
 
-func (s *Store) put(ctx context.Context, key string, body []byte, more ...func(*s3.PutObjectInput)) error {
-	in := &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: bytes.NewReader(body), ContentType: aws.String("application/json")}
-	for _, m := range more {
-		m(in)
+// putHashed stores what is named by its hash: whatever has that name already are the same bytes, which every reader checks.
+func (s *Store) putHashed(ctx context.Context, key string, body []byte) error {
+	if err := s.put(ctx, key, body); !errors.Is(err, document.ErrTaken) {
+		return err
 	}
-	_, err := s.s3.PutObject(ctx, in)
+	return nil
+}
+
+// errConflict says that somebody was writing the same key just then, and may have failed.
+var errConflict = errors.New("somebody else was storing it")
+
+// put stores an object under a key that has none yet, the only way in which the bucket's policy lets anybody write. A key
+// that is taken is [document.ErrTaken].
+func (s *Store) put(ctx context.Context, key string, body []byte) error {
+	_, err := s.s3.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &s.bucket, Key: &key, Body: bytes.NewReader(body), ContentType: aws.String("application/json"), IfNoneMatch: aws.String("*"),
+	})
+	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "PreconditionFailed" {
+		return document.ErrTaken
+	} else if ok && api.ErrorCode() == "ConditionalRequestConflict" {
+		err = errConflict
+	}
 	if err != nil {
 		return fmt.Errorf("storing document %s: %w", key, err)
 	}
