@@ -13,8 +13,8 @@ import (
 	"github.com/aws/aws-lambda-go/cfn"
 
 	"github.com/stile-dev/stile/pkg/answer"
+	"github.com/stile-dev/stile/pkg/custom"
 	"github.com/stile-dev/stile/pkg/document"
-	"github.com/stile-dev/stile/pkg/fault"
 )
 
 // Published is what a run answers to whoever invoked it directly.
@@ -41,6 +41,11 @@ type Direct struct {
 
 // Handle makes a Lambda handler from a run that takes only the way to answer from its event.
 func Handle(log *slog.Logger, run func(context.Context) (document.Head, error)) func(context.Context, json.RawMessage) (any, error) {
+	forCloudFormation := custom.Handle(log, func(ctx context.Context, _ cfn.Event) (map[string]any, error) {
+		h, err := run(ctx)
+		p := published(h)
+		return map[string]any{"Trust": p.Trust, "Policy": p.Policy, "Revocations": p.Revocations}, err
+	})
 	return func(ctx context.Context, payload json.RawMessage) (any, error) {
 		var event struct {
 			Direct
@@ -52,7 +57,7 @@ func Handle(log *slog.Logger, run func(context.Context) (document.Head, error)) 
 		}
 		switch {
 		case event.RequestType != "" && event.ResponseURL != "":
-			return custom(ctx, log, payload, run)
+			return forCloudFormation(ctx, payload)
 		case event.Direct.Direct:
 			return answer.Handle(log, func(ctx context.Context, _ Direct) (Published, error) {
 				h, err := run(ctx)
@@ -73,28 +78,4 @@ func Handle(log *slog.Logger, run func(context.Context) (document.Head, error)) 
 func failed(ctx context.Context, log *slog.Logger, err error) {
 	_, reason := answer.Logged(err)
 	log.LogAttrs(ctx, slog.LevelError, "Run ended", reason...)
-}
-
-// custom answers CloudFormation by the URL in its event. Deleting the resource deletes nothing: documents are
-// retained with the tables.
-func custom(ctx context.Context, log *slog.Logger, payload json.RawMessage, run func(context.Context) (document.Head, error)) (any, error) {
-	var event cfn.Event
-	if err := json.Unmarshal(payload, &event); err != nil {
-		return nil, fmt.Errorf("reading CloudFormation's event: %w", err)
-	}
-	return cfn.LambdaWrap(func(ctx context.Context, e cfn.Event) (string, map[string]any, error) {
-		id := "stile-" + e.LogicalResourceID
-		if e.RequestType == cfn.RequestDelete {
-			return e.PhysicalResourceID, nil, nil
-		}
-		h, err := run(ctx)
-		if err != nil {
-			failed(ctx, log, err)
-			f := fault.From(err)
-			return id, nil, fmt.Errorf("%s; %s", f.Message, f.Hint)
-		}
-		p := published(h)
-		log.LogAttrs(ctx, slog.LevelInfo, "Run ended", slog.Any("published", p))
-		return id, map[string]any{"Trust": p.Trust, "Policy": p.Policy, "Revocations": p.Revocations}, nil
-	})(ctx, event)
 }

@@ -16,7 +16,7 @@ func init() {
 		"names fault",
 		"wire frame identity resource policy certs document audit signature strict proof ration vouch",
 		"issue front inventory admin document/publication",
-		"table store kms sts answer invoke trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner",
+		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner",
 		"app",
 	} {
 		for name := range strings.FieldsSeq(list) {
@@ -115,7 +115,7 @@ func (t *Tree) pure(p *Package) []Violation {
 // control are the packages inside the control plane; what runs elsewhere must not even contain their code.
 var control = []string{
 	"pkg/issue", "pkg/front", "pkg/admin", "pkg/document/publication", "pkg/inventory",
-	"pkg/store", "pkg/rate", "pkg/kms", "pkg/sts", "pkg/answer", "pkg/invoke", "pkg/trigger", "pkg/api", "pkg/operation", "pkg/app",
+	"pkg/store", "pkg/rate", "pkg/kms", "pkg/sts", "pkg/answer", "pkg/invoke", "pkg/custom", "pkg/trigger", "pkg/api", "pkg/operation", "pkg/app",
 }
 
 // storage are the adapters of tables and buckets; among the programs only the proxy uses them.

@@ -11,7 +11,7 @@ import (
 
 // verbs are the words that hints begin with: a hint says what to do.
 var verbs = strings.Fields(`
-	ask assume call check choose claim close compare connect correct delete empty end free give join keep leave list log make
+	ask assume call check choose claim close compare connect correct delete deploy empty end free give join keep leave list log make
 	name put read remove replace restore run see send set shorten split start stop tell try type update use wait write`)
 
 // said are the hints that begin otherwise.
