@@ -37,8 +37,9 @@ func assemble(ctx context.Context) (*api.Server, error) {
 		return nil, err
 	}
 	db := dynamodb.NewFromConfig(f.AWS)
+	first, wrong := f.Administrator()
 	desk := admin.New(admin.Config{
-		Cluster: f.Cluster, Bootstrap: f.Match(names.EnvBootstrapAdmin),
+		Cluster: f.Cluster, Bootstrap: first,
 		Store: change.New(store.Config{
 			DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
 		}),
@@ -48,8 +49,12 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	documents := head.New(head.Config{
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 	})
+	handlers := operation.Operations(desk)
+	if wrong != nil {
+		handlers = api.Refusing(handlers, wrong)
+	}
 	server, err := api.New(api.Config{
-		Function: "admin", Handlers: operation.Operations(desk), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log,
+		Function: "admin", Handlers: handlers, Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log,
 	})
 	return server, errors.Join(f.Err(), err)
 }

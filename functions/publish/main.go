@@ -17,6 +17,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document/publication"
 	"github.com/stile-dev/stile/pkg/kms/signer"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/store"
 	"github.com/stile-dev/stile/pkg/trigger"
 )
@@ -44,5 +45,5 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 		}),
 		Key: func(ctx context.Context) (crypto.Signer, error) { return key.Signer(ctx) },
 	})
-	return trigger.Handle(f.Log, p.Publish), f.Err()
+	return trigger.Handle(f.Log, p.Publish, trigger.Property("BootstrapAdmin", resource.ParseAdministrator)), f.Err()
 }

@@ -48,10 +48,11 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	documents := head.New(head.Config{
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 	})
+	admin, wrong := f.Administrator()
 	users := issue.NewUsers(issue.UserConfig{
 		Cluster: f.Cluster, Store: kept, Documents: head.NewVerifier(documents, f.Cluster), MAC: mac.New(keys, f.Key(names.KeyChallenge)),
 		Methods: map[string]issue.Authenticator{
-			resource.MethodIAM: issue.IAM{STS: caller, Mappings: kept.Mappings, Bootstrap: f.Match(names.EnvBootstrapAdmin)},
+			resource.MethodIAM: issue.IAM{STS: caller, Mappings: kept.Mappings, Bootstrap: admin, Refuse: wrong},
 		},
 		SSH:  func(ctx context.Context) (issue.Signer, error) { return ssh.Signer(ctx) },
 		X509: func(ctx context.Context) (issue.Signer, error) { return x509.Signer(ctx) },

@@ -30,6 +30,7 @@ type Resource struct {
 	Stack, ID           string `json:"-"`
 	Type                string
 	Properties          map[string]any
+	DependsOn           any // an id, several, or nil
 	Metadata            map[string]any
 	DeletionPolicy      string
 	UpdateReplacePolicy string

@@ -39,12 +39,13 @@ func newControl(app awscdk.App, cfg Config) awscdk.Stack {
 	boundary(s)
 	newFleetRole(s)
 	code := map[string]*awslambda.CfnFunction_CodeProperty{}
+	made := map[string]awslambda.CfnFunction{}
 	for _, f := range functions {
 		code[f.name] = cfg.Code(s, f.name)
-		newFunction(s, f, code[f.name])
+		made[f.name] = newFunction(s, f, code[f.name])
 	}
 	newAPI(s, cfg.API)
-	newPublishing(s, code)
+	newPublishing(s, code, made)
 	newAlarm(s)
 	return s
 }

@@ -194,7 +194,7 @@ func functionARN(name string) *string {
 }
 
 // newFunction declares a function with its log and role.
-func newFunction(s awscdk.Stack, f function, code *awslambda.CfnFunction_CodeProperty) {
+func newFunction(s awscdk.Stack, f function, code *awslambda.CfnFunction_CodeProperty) awslambda.CfnFunction {
 	log := awslogs.NewCfnLogGroup(s, new("Log"+camel(f.name)), &awslogs.CfnLogGroupProps{
 		LogGroupName: new("/stile/" + f.name), RetentionInDays: new(90.0),
 	})
@@ -216,6 +216,7 @@ func newFunction(s awscdk.Stack, f function, code *awslambda.CfnFunction_CodePro
 		LoggingConfig:                &awslambda.CfnFunction_LoggingConfigProperty{LogGroup: log.Ref(), LogFormat: new("Text")},
 	})
 	made.AddMetadata(new(binary), "functions/"+f.name)
+	return made
 }
 
 // lambdas limits a trust in Lambda to this account's functions where Lambda says whose they are. AWS promises that

@@ -16,10 +16,17 @@ var policyInputs = []string{names.Role, names.Lock, names.Order}
 // newPublishing declares what makes documents: the two custom resources that make the first ones when the
 // stack is deployed, the minute's schedule that renews the stamp, and the stream of table state, which catches
 // a change whose writer died before it could invoke publish.
-func newPublishing(s awscdk.Stack, code map[string]*awslambda.CfnFunction_CodeProperty) {
+func newPublishing(s awscdk.Stack, code map[string]*awslambda.CfnFunction_CodeProperty, made map[string]awslambda.CfnFunction) {
 	trust := custom(s, "Trust", fnRotate, code[fnRotate].S3Key)
 	publication := custom(s, "Publication", fnPublish, code[fnPublish].S3Key)
 	publication.AddResourceDependency(trust, nil)
+	// The function refuses a value that names nobody, and those that are given it wait for that: a wrong one reaches neither.
+	publication.AddPropertyOverride(new("BootstrapAdmin"), bootstrapAdmin())
+	for _, f := range functions {
+		if _, given := f.env[names.EnvBootstrapAdmin]; given {
+			made[f.name].AddResourceDependency(publication, nil)
+		}
+	}
 
 	rule := awsevents.NewCfnRule(s, new("EveryMinute"), &awsevents.CfnRuleProps{
 		Description:        new("Stile: renew the stamp of the revocations document"),

@@ -65,6 +65,16 @@ type Config struct {
 	Now       func() time.Time // nil: time.Now
 }
 
+// Refusing returns handlers for the same operations that answer with err alone: of a function that starts only to say why it
+// can't do anything.
+func Refusing(handlers map[string]Handler, err error) map[string]Handler {
+	out := make(map[string]Handler, len(handlers))
+	for operation := range handlers {
+		out[operation] = func(context.Context, Call) (any, error) { return nil, err }
+	}
+	return out
+}
+
 // Validate reports every operation of the function without handler, every handler without operation, and what
 // is missing.
 func (c Config) Validate() error {

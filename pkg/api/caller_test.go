@@ -524,6 +524,24 @@ func TestDocumentsThatAreOlderThanTheCertificateJudgeNobody(t *testing.T) {
 	}
 }
 
+// TestSec_S84_AFunctionThatCannotDecideSaysWhy: no handler is reached, and the answer is the fault instead of a dead function.
+func TestSec_S84_AFunctionThatCannotDecideSaysWhy(t *testing.T) {
+	s := newSite(t)
+	never := func(context.Context, api.Call) (any, error) { t.Error("a call got through"); return struct{}{}, nil }
+	handlers := map[string]api.Handler{"status": never, "hostStatus": never, "listTargets": never}
+	var err error
+	s.server, err = api.New(api.Config{
+		Function: "api", Handlers: api.Refusing(handlers, fault.New(fault.Internal, "the deployment is wrong", "deploy again")),
+		Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(&s.log, nil)), Now: s.Clock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, p := s.get(s.user("ada"), userStatus); status != http.StatusInternalServerError || p.Detail != "the deployment is wrong" || p.Hint != "deploy again" {
+		t.Errorf("%d %+v", status, p)
+	}
+}
+
 // TestSec_S67_ASignatureIsForThisAPIsHost: what was signed for another host is not taken, whatever the Host header says;
 // nor is anything when API Gateway names no domain.
 func TestSec_S67_ASignatureIsForThisAPIsHost(t *testing.T) {

@@ -1,11 +1,11 @@
 package app
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 )
@@ -42,16 +42,26 @@ func (e *Environment) Match(name string) resource.IAMMatch {
 	if v == "" {
 		return resource.IAMMatch{}
 	}
-	var m resource.IAMMatch
-	if err := json.Unmarshal([]byte(v), &m); err != nil {
-		e.faults = append(e.faults, fmt.Errorf("%s is not the JSON of an AWS identity: %w", name, err))
-		return resource.IAMMatch{}
-	}
-	if err := m.Validate(); err != nil {
+	m, err := resource.ParseMatch(v)
+	if err != nil {
 		e.faults = append(e.faults, fmt.Errorf("%s: %w", name, err))
-		return resource.IAMMatch{}
 	}
 	return m
+}
+
+// Administrator returns the first administrator; the zero value if none is set. What is wrong with it is not collected but
+// returned, as a fault for whoever calls the function: it starts all the same, to say why it does nothing.
+func (e *Environment) Administrator() (resource.IAMMatch, error) {
+	v := e.lookup(names.EnvBootstrapAdmin)
+	if v == "" {
+		return resource.IAMMatch{}, nil
+	}
+	m, err := resource.ParseAdministrator(v)
+	if err != nil {
+		return resource.IAMMatch{}, fault.New(fault.Internal, "the cluster isn't told who its first administrator is, and admits nobody until it is",
+			"ask an administrator of the AWS account to deploy StileControl again with a valid BootstrapAdmin; the function's log says what is wrong").Because(err)
+	}
+	return m, nil
 }
 
 // Err returns all that is wrong, or nil.

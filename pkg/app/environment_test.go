@@ -1,11 +1,15 @@
 package app_test
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 func TestAllThatIsMissingIsReportedAtOnce(t *testing.T) {
@@ -14,7 +18,7 @@ func TestAllThatIsMissingIsReportedAtOnce(t *testing.T) {
 	env.Need(names.EnvCluster)
 	env.Need(names.EnvTableState)
 	env.Key(names.KeyUserSSH)
-	env.Match(names.EnvBootstrapAdmin)
+	env.Match(names.EnvBootstrapAdmin) // read as any other identity
 	env.Match(names.EnvFleetRole)
 	err := env.Err()
 	if err == nil {
@@ -27,5 +31,21 @@ func TestAllThatIsMissingIsReportedAtOnce(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), names.EnvCluster) {
 		t.Errorf("%q names what is set", err)
+	}
+}
+
+func TestAWrongAdministratorIsAnsweredAndNotCollected(t *testing.T) {
+	for raw, code := range map[string]fault.Code{"": "", `{"account":"111122223333","role":"R"}`: "", `{"account":"111122223333","role":"R","x":1}`: fault.Internal} {
+		env := app.NewEnvironment(func(string) string { return raw })
+		m, err := env.Administrator()
+		if env.Err() != nil || (err == nil) != (code == "") || err != nil && (!fault.Is(err, code) || m != (resource.IAMMatch{})) {
+			t.Errorf("%s: %+v, %v; collected %v", raw, m, err, env.Err())
+		}
+		if err != nil && strings.Contains(fault.From(err).Message+fault.From(err).Hint, "111122223333") {
+			t.Errorf("%s: a stranger is told %q", raw, err)
+		}
+		if err != nil && !strings.Contains(fmt.Sprint(errors.Unwrap(err)), "BootstrapAdmin") {
+			t.Errorf("%s: the log isn't told why: %v", raw, errors.Unwrap(err))
+		}
 	}
 }

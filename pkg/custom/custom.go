@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/cfn"
+	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/answer"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -30,6 +31,8 @@ type Run func(ctx context.Context, e cfn.Event) (data map[string]any, err error)
 const (
 	margin = 10 * time.Second // kept for the answer, before the deadline
 	grace  = time.Second      // of the margin, in which a run that was cut short may say what it waited for
+	settle = 30 * time.Second // how long a denial may be IAM's delay
+	again  = 3 * time.Second  // between two runs in that time
 )
 
 // Handle makes a Lambda handler that answers CloudFormation's events by their URL. It returns an error only if no answer
@@ -101,7 +104,7 @@ func within(ctx context.Context, log *slog.Logger, e cfn.Event, run Run) (map[st
 			}
 			ended <- r
 		}()
-		r.data, r.err = run(ctx, e)
+		r.data, r.err = settled(ctx, log, e, run)
 	}()
 	started := time.Now()
 	select {
@@ -119,6 +122,30 @@ func within(ctx context.Context, log *slog.Logger, e cfn.Event, run Run) (map[st
 	case <-time.After(grace):
 		return nil, late(waited, context.Cause(ctx))
 	}
+}
+
+// settled runs again for a while when AWS denies something: IAM may take that long to apply the policies of a role that
+// was made a moment ago.
+func settled(ctx context.Context, log *slog.Logger, e cfn.Event, run Run) (map[string]any, error) {
+	until := time.Now().Add(settle)
+	for {
+		data, err := run(ctx, e)
+		if err == nil || !denied(err) || time.Now().After(until) {
+			return data, err
+		}
+		log.LogAttrs(ctx, slog.LevelInfo, "Custom resource waits for its permissions", slog.String("cause", err.Error()))
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(again):
+		}
+	}
+}
+
+// denied reports whether it is AWS that denied something.
+func denied(err error) bool {
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && (api.ErrorCode() == "AccessDenied" || api.ErrorCode() == "AccessDeniedException")
 }
 
 func late(waited time.Duration, err error) *fault.Fault {

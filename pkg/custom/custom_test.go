@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/aws/aws-lambda-go/cfn"
+	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/custom"
@@ -215,6 +217,42 @@ func TestAnAnswerComesBeforeEveryDeadline(t *testing.T) {
 				t.Errorf("%s: %+v after %v, %v", name, r, took, err)
 			}
 			<-time.After(time.Hour) // what was left behind ends
+		})
+	}
+}
+
+// IAM applies the policies of a role some time after it was made.
+func TestWhatIsDeniedIsTriedAgainForAWhile(t *testing.T) {
+	denial := fault.New(fault.Unavailable, "no key", "wait").Because(fmt.Errorf("signing: %w", &smithy.GenericAPIError{Code: "AccessDeniedException"}))
+	for name, k := range map[string]struct {
+		lambda time.Duration
+		denied int
+		err    error
+		ran    int
+		took   time.Duration
+		want   string
+	}{
+		"until it is allowed":            {time.Minute, 3, denial, 4, 9 * time.Second, "SUCCESS"},
+		"and then refused":               {time.Minute, 100, denial, 12, 33 * time.Second, "FAILED"},
+		"within the deadline":            {20 * time.Second, 100, denial, 4, 10 * time.Second, "FAILED"},
+		"but nothing else":               {time.Minute, 100, &smithy.GenericAPIError{Code: "ValidationException"}, 1, 0, "FAILED"},
+		"nor what Stile itself denies":   {time.Minute, 100, fault.New(fault.Denied, "no", "ask"), 1, 0, "FAILED"},
+		"S3 says it in another word too": {time.Minute, 1, &smithy.GenericAPIError{Code: "AccessDenied"}, 2, 3 * time.Second, "SUCCESS"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := new(mailbox).open(t)
+			ctx, cancel := context.WithTimeout(t.Context(), k.lambda)
+			defer cancel()
+			started, ran := time.Now(), 0
+			_, err := send(ctx, t, nil, func(context.Context, cfn.Event) (map[string]any, error) {
+				if ran++; ran > k.denied {
+					return nil, nil
+				}
+				return nil, k.err
+			})
+			if r, took := m.reply(t), time.Since(started); err != nil || r.Status != k.want || ran != k.ran || took != k.took {
+				t.Errorf("%s: %d runs in %v, %+v, %v", name, ran, took, r, err)
+			}
 		})
 	}
 }

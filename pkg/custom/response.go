@@ -45,7 +45,9 @@ func reason(err error) (what, hint string) {
 	var b strings.Builder
 	b.WriteString(f.Message)
 	for _, field := range f.Fields {
-		b.WriteString("; " + field.Path + ": " + field.Reason)
+		if said := field.Path + ": " + field.Reason; !strings.Contains(f.Message, said) {
+			b.WriteString("; " + said)
+		}
 	}
 	return b.String(), f.Hint
 }

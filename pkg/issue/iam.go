@@ -2,6 +2,7 @@ package issue
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -21,11 +22,15 @@ type IAM struct {
 	STS       STS
 	Mappings  func(context.Context) ([]resource.Mapping, error) // with strong consistency
 	Bootstrap resource.IAMMatch                                 // the first administrator; zero for none
+	Refuse    error                                             // answered to everybody, if the deployment is wrong
 }
 
 // Authenticate implements [Authenticator]; the evidence is a wire.STSRequest.
 func (i IAM) Authenticate(ctx context.Context, e Evidence) (Principal, Witness, error) {
 	w := Witness{Actor: outsider(resource.IAMIdentity{})}
+	if i.Refuse != nil {
+		return Principal{}, w, i.Refuse
+	}
 	var sent wire.STSRequest
 	if err := strict.JSON(e.Raw, maxSTS, &sent); err != nil {
 		return Principal{}, w, err
@@ -88,6 +93,9 @@ func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mappi
 		}
 		return found[0], nil
 	case 0:
+		if err := remade(mappings, c); err != nil {
+			return resource.Mapping{}, err
+		}
 		return resource.Mapping{}, fault.Newf(fault.Denied, "ask an administrator for an iam_mapping of this role",
 			"no iam_mapping admits the role %s of account %s", c.Role, c.Account)
 	}
@@ -97,6 +105,22 @@ func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mappi
 	}
 	return resource.Mapping{}, fault.Newf(fault.Denied, "ask an administrator to change or delete iam_mappings until only one matches",
 		"more than one iam_mapping matches this identity: %s", strings.Join(both, ", "))
+}
+
+// remade refuses somebody whose role was admitted before AWS gave it another suffix. The evidence proves the same permission
+// set in the same account, so that no stranger learns of the mapping.
+func remade(mappings []resource.Mapping, c resource.IAMIdentity) error {
+	i := slices.IndexFunc(mappings, func(m resource.Mapping) bool { return m.Spec.Match.Remade(c) })
+	if i < 0 {
+		return nil
+	}
+	m := mappings[i]
+	hint := fmt.Sprintf("ask an administrator to put %s into spec.match.role of iam_mapping %s", c.Role, m.Metadata.Name)
+	if m.Metadata.Name == resource.BootstrapMapping {
+		hint = fmt.Sprintf("deploy StileControl again with the role %s in BootstrapAdmin, or ask an administrator of the AWS account to do so", c.Role)
+	}
+	return fault.Newf(fault.Denied, hint, "the role %s of account %s differs only in its suffix from the one that iam_mapping %s admits: its permission set was assigned again in IAM Identity Center",
+		c.Role, c.Account, m.Metadata.Name)
 }
 
 // named makes the principal. Without a user's name in the mapping it takes the session's, where that proves something.

@@ -286,6 +286,41 @@ func TestSec_S58_TheFirstAdministratorComesInWhateverElseMatches(t *testing.T) {
 	}
 }
 
+// A permission set that is assigned again has a new role, and everybody who was mapped by the old one is told why they are
+// not admitted, and whom it concerns: the bootstrap mapping is in the deployment, every other in the cluster.
+func TestWhoseRoleHasANewSuffixIsToldWhatToChange(t *testing.T) {
+	for name, k := range map[string]struct {
+		mapping, session, says, hint string
+	}{
+		"an engineer":             {"engineers", "", "differs only in its suffix from the one that iam_mapping engineers admits", "into spec.match.role of iam_mapping engineers"},
+		"the first administrator": {resource.BootstrapMapping, "", "differs only in its suffix", "deploy StileControl again with the role "},
+		"somebody else":           {"engineers", "nobody-else", "no iam_mapping admits", "ask an administrator for an iam_mapping"},
+	} {
+		p := newPeople(t)
+		m := &p.store.mappings[0]
+		role := m.Spec.Match.Role
+		m.Metadata.Name, m.Spec.Match.Role = k.mapping, role[:len(role)-16]+"ffffffffffffffff"
+		if k.session != "" {
+			m.Spec.Match.Session = k.session
+		}
+		_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+		wantFault(t, err, fault.Denied, k.says)
+		if f := fault.From(err); !strings.Contains(f.Hint, k.hint) || strings.Contains(f.Message+f.Hint, "ffffffffffffffff") {
+			t.Errorf("%s: %s; %s", name, f.Message, f.Hint)
+		}
+	}
+}
+
+// A deployment that doesn't say who its first administrator is admits nobody, whatever else is mapped.
+func TestSec_S84_NobodyIsAdmittedByAWrongDeployment(t *testing.T) {
+	p := newPeople(t)
+	wrong := fault.New(fault.Internal, "the deployment is wrong", "deploy again")
+	_, w, err := issue.IAM{STS: p.sts, Mappings: p.store.Mappings, Refuse: wrong}.Authenticate(t.Context(), issue.Evidence{})
+	if !errors.Is(err, wrong) || w.Proven {
+		t.Errorf("%+v, %v", w, err)
+	}
+}
+
 func TestAUserRecordAddsOnlyToItsOwnMapping(t *testing.T) {
 	p := newPeople(t)
 	record := resource.User{Metadata: resource.Metadata{Name: "alice"}, Spec: resource.UserSpec{Mapping: "engineers", Roles: []string{"auditor"}, Traits: map[string][]string{"logins": {"postgres"}}}}

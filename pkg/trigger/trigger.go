@@ -15,6 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/answer"
 	"github.com/stile-dev/stile/pkg/custom"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/fault"
 )
 
 // Published is what a run answers to whoever invoked it directly.
@@ -39,9 +40,35 @@ type Direct struct {
 	Direct bool `json:"direct"`
 }
 
-// Handle makes a Lambda handler from a run that takes only the way to answer from its event.
-func Handle(log *slog.Logger, run func(context.Context) (document.Head, error)) func(context.Context, json.RawMessage) (any, error) {
-	forCloudFormation := custom.Handle(log, func(ctx context.Context, _ cfn.Event) (map[string]any, error) {
+// Check judges the properties of a custom resource. It must let pass a template of the revision before, which may not have
+// the property that it is about: a rollback comes with it.
+type Check func(properties map[string]any) error
+
+// Property checks the value of one property, where the template has it.
+func Property[T any](name string, parse func(string) (T, error)) Check {
+	return func(properties map[string]any) error {
+		v, given := properties[name]
+		if !given {
+			return nil
+		}
+		text, ok := v.(string)
+		if !ok {
+			return fault.Newf(fault.BadInput, "deploy the template as it was synthesised", "the property %s is not a text", name)
+		}
+		_, err := parse(text)
+		return err
+	}
+}
+
+// Handle makes a Lambda handler from a run that takes only the way to answer from its event. CloudFormation's properties are
+// checked before it.
+func Handle(log *slog.Logger, run func(context.Context) (document.Head, error), checks ...Check) func(context.Context, json.RawMessage) (any, error) {
+	forCloudFormation := custom.Handle(log, func(ctx context.Context, e cfn.Event) (map[string]any, error) {
+		for _, check := range checks {
+			if err := check(e.ResourceProperties); err != nil {
+				return nil, err
+			}
+		}
 		h, err := run(ctx)
 		p := published(h)
 		return map[string]any{"Trust": p.Trust, "Policy": p.Policy, "Revocations": p.Revocations}, err

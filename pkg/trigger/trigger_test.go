@@ -114,3 +114,32 @@ func TestCloudFormationIsAnsweredWhateverHappens(t *testing.T) {
 		}
 	}
 }
+
+// A wrong property ends the deployment before anything is published; a template that doesn't have it yet is run, since a
+// rollback may come with one.
+func TestAPropertyIsCheckedBeforeTheRun(t *testing.T) {
+	check := trigger.Property("Colour", func(v string) (int, error) {
+		if v != "red" {
+			return 0, fault.Newf(fault.BadInput, "correct it", "%s is no colour", v)
+		}
+		return 1, nil
+	})
+	for properties, want := range map[string]string{
+		`{"Colour":"red"}`: "", `{}`: "", `{"Colour":"loud"}`: "loud is no colour; correct it",
+		`{"Colour":{"red":"1"}}`: "the property Colour is not a text; deploy the template as it was synthesised",
+	} {
+		var got struct{ Status, Reason string }
+		cloudFormation := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+				t.Error(err)
+			}
+		}))
+		ran := 0
+		_, err := trigger.Handle(slog.New(slog.DiscardHandler), func(context.Context) (document.Head, error) { ran++; return made, nil }, check)(t.Context(),
+			json.RawMessage(`{"RequestType":"Update","ResponseURL":"`+cloudFormation.URL+`","ResourceProperties":`+properties+`}`))
+		cloudFormation.Close()
+		if failed := want != ""; err != nil || got.Reason != want || (ran == 0) != failed || (got.Status == "FAILED") != failed {
+			t.Errorf("%s: %+v after %d runs, %v", properties, got, ran, err)
+		}
+	}
+}

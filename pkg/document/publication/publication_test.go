@@ -506,6 +506,32 @@ func TestAReplacedKeyRetiresAndWhatItSignedStaysGood(t *testing.T) {
 	}
 }
 
+// A rollback brings the former keys back: the document that says so is a newer one, and whatever was signed in between stays
+// good.
+func TestKeysThatARollbackBringsBackArePublishedForward(t *testing.T) {
+	s := newSite(t)
+	first := s.rotate(t)
+	agent := document.NewHolder(s.ID, document.KeyID(s.Keys[names.KeyRoot].Public()))
+	former, between := s.Keys[names.KeyUserSSH], clustertest.Key(t)
+	s.Keys[names.KeyUserSSH] = between
+	second := s.rotate(t)
+	s.Keys[names.KeyUserSSH] = former
+	third := s.rotate(t)
+	if first.Trust.Counter >= second.Trust.Counter || second.Trust.Counter >= third.Trust.Counter || first.Trust.Epoch != third.Trust.Epoch {
+		t.Errorf("%v, %v, %v", first.Trust, second.Trust, third.Trust)
+	}
+	for _, h := range []document.Head{first, second, third} {
+		if err := agent.Accept(s.chains[h.Trust]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for state, want := range map[string]string{document.StateActive: document.KeyID(former.Public()), document.StateRetiring: document.KeyID(between.Public())} {
+		if got := agent.Trust().KeysFor(names.KeyUserSSH, state); len(got) != 1 || got[0].ID != want {
+			t.Errorf("%s: %+v, want %s", state, got, want)
+		}
+	}
+}
+
 func TestAnotherRootIsNotSlippedIn(t *testing.T) {
 	s := newSite(t)
 	s.rotate(t)
