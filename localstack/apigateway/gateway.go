@@ -43,9 +43,12 @@ type Gateway struct {
 	Config
 
 	mu     sync.RWMutex
-	apis   map[string]*api   // by id
-	stages map[string]string // API's id by stage name
+	apis   map[string]*api  // by id
+	stages map[string]stage // by name
 }
+
+// stage is one AWS::ApiGateway::Stage.
+type stage struct{ api, deployment string }
 
 // api is one AWS::ApiGateway::RestApi.
 type api struct {
@@ -64,7 +67,7 @@ func New(c Config) *Gateway {
 	if c.Timeout == 0 {
 		c.Timeout = 29 * time.Second
 	}
-	return &Gateway{Config: c, apis: map[string]*api{}, stages: map[string]string{}}
+	return &Gateway{Config: c, apis: map[string]*api{}, stages: map[string]stage{}}
 }
 
 // find strips the stage from a request's path and finds the route. The path stays escaped, as REST APIs hand
@@ -74,7 +77,7 @@ func (g *Gateway) find(r *http.Request) (a *api, stage, path string, found match
 	path = "/" + rest
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	a = g.apis[g.stages[stage]]
+	a = g.apis[g.stages[stage].api]
 	if a == nil {
 		return nil, "", "", match{}, false
 	}

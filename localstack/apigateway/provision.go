@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 
@@ -192,18 +193,44 @@ func (g *Gateway) putStage(r resource.Resource) (resource.Outcome, error) {
 	if err := g.known(spec.RestApiId); err != nil {
 		return resource.Outcome{}, err
 	}
-	return resource.Outcome{Ref: spec.StageName}, g.open(spec.StageName, spec.RestApiId)
+	return resource.Outcome{Ref: spec.StageName}, g.open(spec.StageName, stage{spec.RestApiId, spec.DeploymentId}, r.New())
 }
 
 // open serves a stage. All APIs share one address here, so a stage's name must be unique.
-func (g *Gateway) open(stage, id string) error {
-	if stage == "" {
+func (g *Gateway) open(name string, s stage, isNew bool) error {
+	if name == "" {
 		return errors.New("property StageName is missing")
 	}
-	if other := g.stages[stage]; other != "" && other != id {
-		return fmt.Errorf("property StageName: API %s already has a stage %s, and APIs are told apart by their stages here", other, stage)
+	other, taken := g.stages[name]
+	if taken && other.api != s.api {
+		return fmt.Errorf("property StageName: API %s already has a stage %s, and APIs are told apart by their stages here", other.api, name)
 	}
-	g.stages[stage] = id
+	if taken && isNew {
+		return fmt.Errorf("property StageName: stage %s: %w", name, resource.ErrExists)
+	}
+	g.stages[name] = s
+	return nil
+}
+
+// Remove deletes what Provision made. A deployment that a stage points to stays.
+func (g *Gateway) Remove(r resource.Resource) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch r.Type {
+	case "AWS::ApiGateway::RestApi":
+		delete(g.apis, r.PhysicalID)
+		maps.DeleteFunc(g.stages, func(_ string, s stage) bool { return s.api == r.PhysicalID })
+	case "AWS::ApiGateway::Deployment":
+		for name, s := range g.stages {
+			if s.deployment == r.PhysicalID {
+				return fmt.Errorf("active stages pointing to this deployment must be moved or deleted: %s", name)
+			}
+		}
+	case "AWS::ApiGateway::Stage":
+		if g.stages[r.PhysicalID].api == r.Properties["RestApiId"] {
+			delete(g.stages, r.PhysicalID)
+		}
+	}
 	return nil
 }
 

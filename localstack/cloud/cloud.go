@@ -92,7 +92,7 @@ func (s *Cloud) openStores(c Config) (err error) {
 		return err
 	}
 	s.closers = append(s.closers, s.S3.Close)
-	s.Events, err = events.Open(events.Config{Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule})
+	s.Events, err = events.Open(events.Config{Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule, OnGone: func(arn string) { s.Lambda.Stop(arn) }})
 	if err == nil {
 		s.closers = append(s.closers, s.Events.Close)
 	}

@@ -48,7 +48,11 @@ func (s *Server) provision(r resource.Resource) (resource.Outcome, error) {
 	var meta store.Table
 	err = s.store.Update(context.Background(), func(tx *store.Tx) error {
 		var exists bool
-		if meta, exists = tx.Table(d.name); !exists {
+		meta, exists = tx.Table(d.name)
+		if exists && r.New() {
+			return fmt.Errorf("table %s: %w", d.name, resource.ErrExists)
+		}
+		if !exists {
 			meta = s.newTable(d.name, schema)
 		}
 		if meta.Schema != schema {
@@ -61,6 +65,16 @@ func (s *Server) provision(r resource.Resource) (resource.Outcome, error) {
 		return resource.Outcome{}, err
 	}
 	return outcomeOf(meta), nil
+}
+
+// Remove deletes the table, unless it is protected.
+func (s *Server) Remove(r resource.Resource) error {
+	return s.store.Update(context.Background(), func(tx *store.Tx) error {
+		if meta, ok := tx.Table(r.PhysicalID); ok {
+			return drop(tx, meta)
+		}
+		return nil
+	})
 }
 
 // apply brings a table to what is declared; nothing is written when nothing differs.
@@ -132,6 +146,6 @@ func (s *Server) declared(r resource.Resource) (declaration, error) {
 
 // generatedName is stable for a stack's resource: <stack>-<logical id>-<12 characters>.
 func generatedName(r resource.Resource) string {
-	sum := sha256.Sum256([]byte(r.StackID + "/" + r.LogicalID))
+	sum := sha256.Sum256([]byte(r.StackID + "/" + r.Label()))
 	return fmt.Sprintf("%s-%s-%s", r.Stack, r.LogicalID, base32.StdEncoding.EncodeToString(sum[:])[:12])
 }

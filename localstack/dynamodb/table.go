@@ -167,16 +167,21 @@ func deleteTable(s *Server, c *gate.Call, r *tableRequest) (any, error) {
 		if meta, ok = tx.Table(name); !ok {
 			return notFound(name)
 		}
-		if meta.Protected {
-			return item.Invalid("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
-		}
-		tx.DropTable(name)
-		return nil
+		return drop(tx, meta)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return map[string]any{"TableDescription": describe(meta, 0, 0, "DELETING")}, nil
+}
+
+// drop deletes a table that isn't protected.
+func drop(tx *store.Tx, meta store.Table) error {
+	if meta.Protected {
+		return item.Invalid("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.")
+	}
+	tx.DropTable(meta.Name)
+	return nil
 }
 
 func describeTable(s *Server, c *gate.Call, r *tableRequest) (any, error) {

@@ -47,6 +47,7 @@ type Host struct {
 	groups    map[string]targetGroup    // by ARN
 	listeners map[string]listener       // by ARN
 	targets   map[string][]string       // addresses, by target group
+	services  map[string]bool           // by name
 }
 
 // New makes a host without services.
@@ -57,7 +58,7 @@ func New(c Config) (*Host, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
-	return &Host{Config: c, tasks: map[string]taskDefinition{}, groups: map[string]targetGroup{}, listeners: map[string]listener{}, targets: map[string][]string{}}, nil
+	return &Host{Config: c, tasks: map[string]taskDefinition{}, groups: map[string]targetGroup{}, listeners: map[string]listener{}, targets: map[string][]string{}, services: map[string]bool{}}, nil
 }
 
 func (h *Host) arn(service, rest string) string {

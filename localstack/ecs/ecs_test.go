@@ -113,7 +113,7 @@ func freePort(string) (int, error) {
 
 func (w world) put(t *testing.T, typ string, properties map[string]any) resource.Outcome {
 	t.Helper()
-	out, err := w.Provision(resource.Resource{Stack: "S", StackID: "id", LogicalID: "L", Type: typ, Properties: properties, Metadata: map[string]any{"stile:binary": "task"}})
+	out, err := w.Provision(resource.Resource{Stack: "S", StackID: "id", LogicalID: "L", Begun: true, Type: typ, Properties: properties, Metadata: map[string]any{"stile:binary": "task"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,6 +81,9 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 		count = max(0, min(int(*spec.DesiredCount), MaxTasks))
 	}
 	name := spec.ServiceName
+	if h.services[name] && r.New() {
+		return resource.Outcome{}, fmt.Errorf("service %s: %w", name, resource.ErrExists)
+	}
 	var addresses []string
 	for n := range count {
 		address, err := h.start(context.Background(), name, n, task)
@@ -98,6 +101,7 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 	if err := h.retire(name, count); err != nil {
 		return resource.Outcome{}, err
 	}
+	h.services[name] = true
 	arn := h.arn("ecs", "service/"+spec.Cluster[strings.LastIndexByte(spec.Cluster, '/')+1:]+"/"+name)
 	return resource.Outcome{Ref: arn, Attributes: map[string]any{"Name": name, "ServiceArn": arn}}, nil
 }
@@ -137,7 +141,7 @@ func (h *Host) putBalancer(r resource.Resource) (resource.Outcome, error) {
 	if spec.Type != "network" {
 		return resource.Outcome{}, fmt.Errorf("property Type: only network is supported, not %q", spec.Type)
 	}
-	arn := h.arn("elasticloadbalancing", "loadbalancer/net/"+r.LogicalID+"/0000000000000000")
+	arn := h.arn("elasticloadbalancing", fmt.Sprintf("loadbalancer/net/%s/%016x", r.LogicalID, r.Generation))
 	return resource.Outcome{Ref: arn, Attributes: map[string]any{"DNSName": "127.0.0.1"}}, nil
 }
 
@@ -155,7 +159,7 @@ func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
 	if spec.Protocol != "TCP" || (spec.HealthCheckProtocol != "" && spec.HealthCheckProtocol != "TCP") {
 		return resource.Outcome{}, errors.New("properties Protocol and HealthCheckProtocol: only TCP is supported")
 	}
-	arn := h.arn("elasticloadbalancing", "targetgroup/"+r.LogicalID+"/0000000000000000")
+	arn := h.arn("elasticloadbalancing", fmt.Sprintf("targetgroup/%s/%016x", r.LogicalID, r.Generation))
 	group := targetGroup{}
 	for _, a := range spec.TargetGroupAttributes {
 		group.proxyProtocol = group.proxyProtocol || a.Key == "proxy_protocol_v2.enabled" && a.Value == "true"
@@ -185,17 +189,22 @@ func (h *Host) putListener(r resource.Resource) (resource.Outcome, error) {
 	return resource.Outcome{Ref: arn}, h.publish()
 }
 
-// publish writes the load balancer's configuration; h.mu is held. A listener without targets is left out
-// until its service is up.
+// publish writes the load balancer's configuration; h.mu is held. Nothing is written until a service is up: a
+// balancer that an earlier local AWS left goes on with what it has.
 func (h *Host) publish() error {
-	var layout balance.Layout
+	layout := h.layout()
+	if len(layout.Listeners) == 0 {
+		return nil
+	}
+	return layout.Write(h.Balancer)
+}
+
+// layout is the load balancer's configuration, without the listeners that have no targets; h.mu is held.
+func (h *Host) layout() (layout balance.Layout) {
 	for _, l := range h.listeners {
 		if targets := h.targets[l.group]; len(targets) > 0 {
 			layout.Listeners = append(layout.Listeners, balance.Listener{Listen: fmt.Sprintf("127.0.0.1:%d", l.port), Targets: targets, ProxyProtocol: h.groups[l.group].proxyProtocol})
 		}
 	}
-	if len(layout.Listeners) == 0 {
-		return nil
-	}
-	return layout.Write(h.Balancer)
+	return layout
 }

@@ -71,7 +71,7 @@ func (h *Host) putTask(r resource.Resource) (resource.Outcome, error) {
 	if err != nil {
 		return resource.Outcome{}, err
 	}
-	arn := h.arn("ecs", "task-definition/"+spec.Family+":1")
+	arn := h.arn("ecs", fmt.Sprintf("task-definition/%s:%d", spec.Family, r.Generation+1))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.tasks[arn] = taskDefinition{role: spec.TaskRoleArn, path: path, container: spec.ContainerDefinitions[0]}

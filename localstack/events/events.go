@@ -28,6 +28,7 @@ type Config struct {
 	Authority *iam.Authority
 	Now       func() time.Time // default time.Now
 	OnRule    func(Rule) error // told of every provisioned rule; nil records only
+	OnGone    func(arn string) // told of every rule that was removed; may be nil
 }
 
 // Service is the local EventBridge. It is safe for concurrent use.

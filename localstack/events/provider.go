@@ -40,7 +40,12 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 	if err := in.Done(); err != nil {
 		return resource.Outcome{}, err
 	}
-	err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(busBucket).Put([]byte(name), []byte("{}")) })
+	err := s.db.Update(func(tx *bbolt.Tx) error {
+		if r.New() && tx.Bucket(busBucket).Get([]byte(name)) != nil {
+			return fmt.Errorf("event bus %s: %w", name, resource.ErrExists)
+		}
+		return tx.Bucket(busBucket).Put([]byte(name), []byte("{}"))
+	})
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: storing the bus: %w", r.LogicalID, err)
 	}
@@ -97,4 +102,16 @@ func (s *Service) keepRule(r resource.Resource, rule Rule) (resource.Outcome, er
 		}
 	}
 	return resource.Outcome{Ref: rule.Name, Attributes: map[string]any{"Arn": rule.ARN}}, nil
+}
+
+// Remove deletes a bus or rule.
+func (s *Service) Remove(r resource.Resource) error {
+	bucket := busBucket
+	if r.Type == "AWS::Events::Rule" {
+		bucket = ruleBucket
+		if s.config.OnGone != nil {
+			s.config.OnGone(s.arn("rule/" + r.PhysicalID))
+		}
+	}
+	return s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Delete([]byte(r.PhysicalID)) })
 }

@@ -237,8 +237,12 @@ func TestTemplatesMakeRolesAndReplaceTheirPolicies(t *testing.T) {
 		return out
 	}
 	role := provision(cfnRole(nil))
-	if again := provision(cfnRole(nil)); cmp.Diff(role, again) != "" {
+	known := func(r resource.Resource) resource.Resource { r.PhysicalID = role.Ref; return r }
+	if again := provision(known(cfnRole(nil))); cmp.Diff(role, again) != "" {
 		t.Errorf("the same role again: %s", cmp.Diff(role, again))
+	}
+	if _, err := p.Provision(cfnRole(nil)); !errors.Is(err, resource.ErrExists) {
+		t.Errorf("another resource took over the role: %v", err)
 	}
 	c, err := a.Mint(role.Attributes["Arn"].(string), "fn", time.Hour)
 	if err != nil {
@@ -254,14 +258,19 @@ func TestTemplatesMakeRolesAndReplaceTheirPolicies(t *testing.T) {
 	if !may("kms:Sign") {
 		t.Error("the role lost its policy when it was provisioned again")
 	}
-	if provision(cfnRole(map[string]any{"Policies": cfnPolicies("kms:Verify")})); may("kms:Sign") || !may("kms:Verify") {
+	if provision(known(cfnRole(map[string]any{"Policies": cfnPolicies("kms:Verify")}))); may("kms:Sign") || !may("kms:Verify") {
 		t.Error("the policy was not replaced")
 	}
-	renamed := cfnRole(map[string]any{"RoleName": "another"})
-	renamed.PhysicalID = role.Ref
-	provision(renamed)
-	if _, err := a.Role("signer"); err == nil {
-		t.Error("a role was left behind under its old name")
+	if _, err := p.Provision(known(cfnRole(map[string]any{"RoleName": "another"}))); err == nil || !strings.Contains(err.Error(), "cannot be renamed") {
+		t.Errorf("renaming a role: %v", err)
+	}
+	for range 2 { // the second time it is gone
+		if err := p.Remove(known(cfnRole(nil))); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := a.Role("signer"); !errors.Is(err, iam.ErrNotFound) {
+		t.Errorf("a role that was removed: %v", err)
 	}
 }
 

@@ -54,14 +54,23 @@ func (p *Provider) Provision(r resource.Resource) (resource.Outcome, error) {
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s.AssumeRolePolicyDocument: %w", r.LogicalID, err)
 	}
+	if r.PhysicalID != "" && r.PhysicalID != want.Name {
+		return resource.Outcome{}, fmt.Errorf("%s.RoleName: role %s cannot be renamed to %s", r.LogicalID, r.PhysicalID, want.Name)
+	}
+	if _, err := p.authority.Role(want.Name); err == nil && r.New() {
+		return resource.Outcome{}, fmt.Errorf("%s: role %s: %w", r.LogicalID, want.Name, resource.ErrExists)
+	}
 	made, err := p.authority.PutRole(want)
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 	}
-	if r.PhysicalID != "" && r.PhysicalID != made.Name {
-		if err := p.authority.DeleteRole(r.PhysicalID); err != nil && !errors.Is(err, ErrNotFound) {
-			return resource.Outcome{}, err
-		}
-	}
 	return resource.Outcome{Ref: made.Name, Attributes: map[string]any{"Arn": made.ARN, "RoleId": made.ID}}, nil
+}
+
+// Remove deletes the role.
+func (p *Provider) Remove(r resource.Resource) error {
+	if err := p.authority.DeleteRole(r.PhysicalID); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
 }

@@ -3,7 +3,9 @@ package kms
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stile-dev/stile/localstack/resource"
 )
@@ -17,7 +19,7 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 		return s.provisionAlias(r)
 	}
 	in := resource.Read(r)
-	in.Accept("PendingWindowInDays")
+	_ = pendingWindow(in)
 	spec, usage := in.Required("KeySpec"), in.String("KeyUsage")
 	policy, err := json.Marshal(in.Object("KeyPolicy"))
 	if err != nil {
@@ -81,16 +83,42 @@ func (s *Service) provisionAlias(r resource.Resource) (resource.Outcome, error) 
 	if !ok {
 		return resource.Outcome{}, fmt.Errorf("%s.TargetKeyId: no such key: %s", r.LogicalID, target)
 	}
+	if r.PhysicalID != "" && r.PhysicalID != name {
+		return resource.Outcome{}, fmt.Errorf("%s.AliasName: %s cannot be renamed to %s", r.LogicalID, r.PhysicalID, name)
+	}
 	old, there := s.keys.alias(name)
+	if there && r.New() {
+		return resource.Outcome{}, fmt.Errorf("%s: %s: %w", r.LogicalID, name, resource.ErrExists)
+	}
 	if !there || old != k.ID {
 		if err := s.setAlias(name, k, !there); err != nil {
 			return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 		}
 	}
-	if r.PhysicalID != "" && r.PhysicalID != name {
-		if err := s.keys.dropAlias(r.PhysicalID); err != nil {
-			return resource.Outcome{}, err
+	return resource.Outcome{Ref: name}, nil
+}
+
+// pendingWindow reads how long a key that was removed can still be had back.
+func pendingWindow(in *resource.Reader) time.Duration {
+	days := 30
+	if in.Has("PendingWindowInDays") {
+		var err error
+		if days, err = strconv.Atoi(in.String("PendingWindowInDays")); err != nil || days < 7 || days > 30 {
+			in.Fail("PendingWindowInDays", "must be 7 to 30")
 		}
 	}
-	return resource.Outcome{Ref: name}, nil
+	return time.Duration(days) * 24 * time.Hour
+}
+
+// Remove schedules the deletion of a key, or deletes an alias.
+func (s *Service) Remove(r resource.Resource) error {
+	if r.Type == "AWS::KMS::Alias" {
+		return s.keys.dropAlias(r.PhysicalID)
+	}
+	if k, ok := s.keys.get(r.PhysicalID, s.config.Now()); !ok || k.State == pending {
+		return nil
+	}
+	window := pendingWindow(resource.Read(r))
+	_, err := s.keys.change(r.PhysicalID, func(k *key) { k.State, k.Deletion = pending, s.config.Now().UTC().Add(window) })
+	return err
 }

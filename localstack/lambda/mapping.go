@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,6 +77,16 @@ func (h *Host) putMapping(r resource.Resource) (resource.Outcome, error) {
 	return resource.Outcome{Ref: m.id, Attributes: map[string]any{"Id": m.id, "EventSourceMappingArn": arn}}, nil
 }
 
+// dropMapping ends a mapping and forgets how far it was.
+func (h *Host) dropMapping(id string) error {
+	h.Stop(id)
+	m := mapping{host: h, id: id}
+	if err := os.Remove(m.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("deleting a mapping: %w", err)
+	}
+	return nil
+}
+
 func (m *mapping) check() error {
 	if m.host.Streams == nil || !strings.Contains(m.EventSourceArn, ":dynamodb:") {
 		return fmt.Errorf("property EventSourceArn: %q is not a stream of the local DynamoDB", m.EventSourceArn)
@@ -124,6 +136,16 @@ func (h *Host) loop(id string, work func(context.Context)) {
 	h.running[id] = cancel
 	if h.ctx.Err() == nil {
 		h.loops.Go(func() { work(ctx) })
+	}
+}
+
+// Stop ends a mapping's or a rule's work.
+func (h *Host) Stop(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if cancel := h.running[id]; cancel != nil {
+		cancel()
+		delete(h.running, id)
 	}
 }
 
@@ -295,5 +317,5 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // physicalName is what CloudFormation would call a resource that its template doesn't name.
 func physicalName(r resource.Resource) string {
-	return template.PhysicalName(r.StackID, r.Stack, r.LogicalID)
+	return template.PhysicalName(r)
 }

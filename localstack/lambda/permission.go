@@ -39,8 +39,21 @@ func (h *Host) grant(r resource.Resource) (resource.Outcome, error) {
 	if h.grants[name] == nil {
 		h.grants[name] = map[string]statement{}
 	}
-	h.grants[name][r.Stack+"/"+r.LogicalID] = s
-	return resource.Outcome{Ref: r.Stack + "-" + r.LogicalID, Attributes: map[string]any{"Id": r.Stack + "-" + r.LogicalID}}, nil
+	id := r.Stack + "-" + r.Label()
+	h.grants[name][id] = s
+	return resource.Outcome{Ref: id, Attributes: map[string]any{"Id": id}}, nil
+}
+
+// revoke takes a permission back.
+func (h *Host) revoke(r resource.Resource) error {
+	var p permission
+	if err := property.Decode(r.Properties, &p); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.grants[functionName(p.FunctionName)], r.PhysicalID)
+	return nil
 }
 
 func (p permission) statement(sid, arn string) statement {

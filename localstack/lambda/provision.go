@@ -35,6 +35,29 @@ func (h *Host) Provision(r resource.Resource) (resource.Outcome, error) {
 	return resource.Outcome{}, fmt.Errorf("the lambda host does not provide %s", r.Type)
 }
 
+// Remove deletes what Provision made: a function ends with its instances and its permissions.
+func (h *Host) Remove(r resource.Resource) error {
+	switch r.Type {
+	case "AWS::Lambda::Function":
+		h.mu.Lock()
+		f := h.functions[r.PhysicalID]
+		delete(h.functions, r.PhysicalID)
+		delete(h.grants, r.PhysicalID)
+		h.mu.Unlock()
+		if f != nil {
+			f.close()
+		}
+		return nil
+	case "AWS::Lambda::Permission":
+		return h.revoke(r)
+	case "AWS::Lambda::EventSourceMapping":
+		return h.dropMapping(r.PhysicalID)
+	case "AWS::SQS::Queue":
+		return h.dropQueue(r)
+	}
+	return fmt.Errorf("the lambda host does not provide %s", r.Type)
+}
+
 // declared is AWS::Lambda::Function. What is raw JSON has no effect here.
 type declared struct {
 	FunctionName  string
@@ -76,6 +99,12 @@ func (h *Host) putFunction(r resource.Resource) (resource.Outcome, error) {
 	}
 	for name, value := range d.Environment.Variables {
 		s.Env[name] = string(value)
+	}
+	if r.PhysicalID != "" && r.PhysicalID != s.Name {
+		return resource.Outcome{}, fmt.Errorf("property FunctionName: function %s cannot be renamed to %s", r.PhysicalID, s.Name)
+	}
+	if _, err := h.function(s.Name); err == nil && r.New() {
+		return resource.Outcome{}, fmt.Errorf("function %s: %w", s.Name, resource.ErrExists)
 	}
 	hash, err := process.FileHash(s.Path)
 	if errors.Is(err, os.ErrNotExist) {

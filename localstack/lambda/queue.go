@@ -2,7 +2,9 @@ package lambda
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,12 +26,30 @@ func (h *Host) putQueue(r resource.Resource) (resource.Outcome, error) {
 	}
 	name := physicalName(r)
 	a := h.Authority
-	arn := fmt.Sprintf("arn:%s:sqs:%s:%s:%s", a.Partition(), a.Region(), a.Account(), name)
+	arn := h.queueARN(name)
 	url := fmt.Sprintf("https://sqs.%s.amazonaws.com/%s/%s", a.Region(), a.Account(), name)
 	h.mu.Lock()
 	h.queues[arn] = filepath.Join(h.StateDir, "queue-"+name+".ndjson")
 	h.mu.Unlock()
 	return resource.Outcome{Ref: url, Attributes: map[string]any{"Arn": arn}}, nil
+}
+
+// dropQueue deletes a queue with what it holds.
+func (h *Host) dropQueue(r resource.Resource) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	arn := h.queueARN(physicalName(r))
+	path := h.queues[arn]
+	delete(h.queues, arn)
+	if err := os.Remove(path); path != "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("deleting a queue: %w", err)
+	}
+	return nil
+}
+
+func (h *Host) queueARN(name string) string {
+	a := h.Authority
+	return fmt.Sprintf("arn:%s:sqs:%s:%s:%s", a.Partition(), a.Region(), a.Account(), name)
 }
 
 // bury appends a failed batch to the file of its destination.

@@ -176,16 +176,24 @@ func (r *Reader) Done() error {
 }
 
 // Name is the physical name of a resource that its template doesn't name: the previous one, or else
-// <stack>-<logical id>-<12 characters>, always the same for one stack and logical id.
+// <stack>-<logical id>-<12 characters>, always the same for one stack, logical id and generation.
 func (r Resource) Name(limit int) string {
 	if r.PhysicalID != "" {
 		return r.PhysicalID
 	}
-	sum := sha256.Sum256([]byte(r.StackID + "\n" + r.Stack + "\n" + r.LogicalID))
+	sum := sha256.Sum256([]byte(r.StackID + "\n" + r.Stack + "\n" + r.Label()))
 	suffix := base32.StdEncoding.EncodeToString(sum[:])[:12]
 	head := r.Stack + "-" + r.LogicalID
 	if most := limit - len(suffix) - 1; len(head) > most {
 		head = strings.TrimRight(head[:most], "-")
 	}
 	return head + "-" + suffix
+}
+
+// Label tells the resource apart from those of the same logical id that the stack made before.
+func (r Resource) Label() string {
+	if r.Generation == 0 {
+		return r.LogicalID
+	}
+	return r.LogicalID + "-" + strconv.Itoa(r.Generation)
 }

@@ -4,6 +4,8 @@
 // It knows neither templates nor services. Its entry point is [Provider].
 package resource
 
+import "errors"
+
 // Resource is one resource of a template, with every intrinsic function in Properties resolved.
 type Resource struct {
 	Stack      string         // the stack's name
@@ -13,7 +15,15 @@ type Resource struct {
 	Properties map[string]any // as encoding/json decodes them; numbers are json.Number or strings
 	Metadata   map[string]any // the resource's Metadata, resolved
 	PhysicalID string         // Outcome.Ref of the deployment before; "" the first time
+	Generation int            // how many resources of this logical id the stack has made before this one
+	Begun      bool           // a deployment that was making it was interrupted, so that it may be there already
 }
+
+// New reports whether the resource has to be made, so that one of the same name stands in its way.
+func (r Resource) New() bool { return r.PhysicalID == "" && !r.Begun }
+
+// ErrExists means that a resource of that name is already there, in or outside a stack.
+var ErrExists = errors.New("already exists")
 
 // Outcome is what a template may ask about a provisioned resource.
 type Outcome struct {
@@ -23,8 +33,11 @@ type Outcome struct {
 
 // Provider creates or updates resources of the types that it names. Provision is idempotent: the same
 // resource again changes nothing, and a changed property is either applied or refused with an error that
-// names the property. Properties that a provider doesn't know are an error, never ignored.
+// names the property. Properties that a provider doesn't know are an error, never ignored. A new resource whose
+// name is taken is refused with [ErrExists]; a Provision that fails leaves nothing new behind.
 type Provider interface {
 	Types() []string
 	Provision(Resource) (Outcome, error)
+	// Remove deletes what Provision made for this resource, as its service would; nil when it is gone already.
+	Remove(Resource) error
 }

@@ -98,6 +98,20 @@ func (b *backend) describe(name string, edit func(*bucketInfo)) error {
 	})
 }
 
+// remove deletes a bucket that is empty; nil when there is none.
+func (b *backend) remove(name string) error {
+	return b.db.Update(func(tx *bbolt.Tx) error {
+		held := tx.Bucket(objectTable).Bucket([]byte(name))
+		if held == nil {
+			return nil
+		}
+		if key, _ := held.Cursor().First(); key != nil {
+			return fmt.Errorf("bucket %s: the bucket you tried to delete is not empty", name)
+		}
+		return errors.Join(tx.Bucket(objectTable).DeleteBucket([]byte(name)), tx.Bucket(bucketTable).Delete([]byte(name)))
+	})
+}
+
 func (b *backend) objects(tx *bbolt.Tx, name string) (*bbolt.Bucket, error) {
 	t := tx.Bucket(objectTable).Bucket([]byte(name))
 	if t == nil {

@@ -33,7 +33,13 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 	if err := in.Done(); err != nil {
 		return resource.Outcome{}, err
 	}
-	err := s.store.describe(name, func(b *bucketInfo) { b.Properties = r.Properties })
+	_, there, err := s.store.info(name)
+	if err == nil && there && r.New() {
+		err = fmt.Errorf("bucket %s: %w", name, resource.ErrExists)
+	}
+	if err == nil {
+		err = s.store.describe(name, func(b *bucketInfo) { b.Properties = r.Properties })
+	}
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 	}
@@ -64,11 +70,26 @@ func (s *Service) provisionPolicy(r resource.Resource) (resource.Outcome, error)
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 	}
-	if _, there, err := s.store.info(bucket); err != nil || !there {
+	info, there, err := s.store.info(bucket)
+	if err != nil || !there {
 		return resource.Outcome{}, fmt.Errorf("%s.Bucket: no such bucket: %s", r.LogicalID, bucket)
+	}
+	if len(info.Policy) > 0 && r.New() {
+		return resource.Outcome{}, fmt.Errorf("%s: the policy of bucket %s: %w", r.LogicalID, bucket, resource.ErrExists)
 	}
 	if err := s.store.describe(bucket, func(b *bucketInfo) { b.Policy = raw }); err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 	}
 	return resource.Outcome{Ref: bucket}, nil
+}
+
+// Remove deletes a bucket that is empty, or a bucket's policy.
+func (s *Service) Remove(r resource.Resource) error {
+	if r.Type == "AWS::S3::Bucket" {
+		return s.store.remove(r.PhysicalID)
+	}
+	if _, there, err := s.store.info(r.PhysicalID); err != nil || !there {
+		return err
+	}
+	return s.store.describe(r.PhysicalID, func(b *bucketInfo) { b.Policy = nil })
 }

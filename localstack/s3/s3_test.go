@@ -77,7 +77,7 @@ func (s *shelf) close(t *testing.T) {
 
 func (s *shelf) bucket(t *testing.T, id string, properties map[string]any) string {
 	t.Helper()
-	out, err := s.s3.Provision(resource.Resource{Stack: "Data", LogicalID: id, Type: "AWS::S3::Bucket", Properties: properties})
+	out, err := s.s3.Provision(resource.Resource{Stack: "Data", LogicalID: id, Begun: true, Type: "AWS::S3::Bucket", Properties: properties})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"strconv"
 	"time"
-
-	"github.com/stile-dev/stile/localstack/resource"
 )
 
 // Custom is what custom resources need from the rest of the local AWS.
@@ -53,8 +50,8 @@ type customAnswer struct {
 // custom sends Create the first time, Update when the properties or the function's build changed, and
 // nothing otherwise. AWS sends no Update for a new build alone: it can't see inside the function, and the
 // CDK app changes a property for it. Here the build is seen, so that one `up` after a change re-runs it.
-func (r *deployment) custom(ctx context.Context, res resource.Resource, before *ResourceState) (*ResourceState, error) {
-	token, _ := res.Properties["ServiceToken"].(string)
+func (r *deployment) custom(ctx context.Context, id string, want, before *ResourceState) (*ResourceState, error) {
+	token, _ := want.Properties["ServiceToken"].(string)
 	if token == "" {
 		return nil, errors.New("property ServiceToken is missing")
 	}
@@ -62,26 +59,45 @@ func (r *deployment) custom(ctx context.Context, res resource.Resource, before *
 	if err != nil {
 		return nil, fmt.Errorf("property ServiceToken: %w", err)
 	}
-	properties := stringified(res.Properties).(map[string]any)
-	if before != nil && before.CodeHash == hash && reflect.DeepEqual(before.Properties, properties) {
-		return before, nil
+	made := *want
+	made.CodeHash, made.Begun = hash, false
+	create := before == nil || before.Begun
+	if !create && before.CodeHash == hash && same(before.Properties, want.Properties) {
+		made.Ref, made.Attributes = before.Ref, before.Attributes
+		return &made, nil
 	}
-	event := customEvent{RequestType: "Create", ServiceToken: token, LogicalResourceID: res.LogicalID, ResourceType: res.Type, ResourceProperties: properties}
-	if before != nil {
+	r.changed = true
+	event := customEvent{RequestType: "Create", ServiceToken: token, LogicalResourceID: id, ResourceType: want.Type, ResourceProperties: want.Properties}
+	if !create {
 		event.RequestType, event.PhysicalResourceID, event.OldResourceProperties = "Update", before.Ref, before.Properties
+		asked := *want // until it is answered it is neither what it was nor what it is to be
+		asked.Ref, asked.Attributes, asked.CodeHash = before.Ref, before.Attributes, ""
+		r.State.note(func() { r.state.Resources[id] = &asked })
 	}
 	answer, err := r.ask(ctx, event)
+	if answer != nil && answer.PhysicalResourceID != "" {
+		made.Ref, made.Attributes = answer.PhysicalResourceID, answer.Data
+	}
 	if err != nil {
+		if create && made.Ref != "" {
+			made.Begun = true
+			r.State.note(func() { r.state.Resources[id] = &made })
+		}
 		return nil, err
 	}
-	return &ResourceState{Type: res.Type, Ref: answer.PhysicalResourceID, Attributes: answer.Data, Properties: properties, CodeHash: hash}, nil
+	return &made, r.State.update(func() { r.state.Resources[id] = &made })
 }
 
-func (r *deployment) deleteCustom(ctx context.Context, id string, gone *ResourceState) error {
-	token, _ := gone.Properties["ServiceToken"].(string)
+// deleteCustom sends Delete. One whose creation failed without a physical id has one that CloudFormation makes up.
+func (r *deployment) deleteCustom(ctx context.Context, l Leaving) error {
+	token, _ := l.Properties["ServiceToken"].(string)
+	id := l.Ref
+	if id == "" {
+		id = PhysicalName(r.resource(l.LogicalID, l.ResourceState))
+	}
 	_, err := r.ask(ctx, customEvent{
-		RequestType: "Delete", ServiceToken: token, LogicalResourceID: id, PhysicalResourceID: gone.Ref,
-		ResourceType: gone.Type, ResourceProperties: gone.Properties,
+		RequestType: "Delete", ServiceToken: token, LogicalResourceID: l.LogicalID, PhysicalResourceID: id,
+		ResourceType: l.Type, ResourceProperties: l.Properties,
 	})
 	return err
 }
@@ -108,7 +124,7 @@ func (r *deployment) ask(ctx context.Context, event customEvent) (*customAnswer,
 	if err != nil {
 		return nil, fmt.Errorf("writing the event of a custom resource: %w", err)
 	}
-	r.Log.Info("Calling a custom resource", "stack", r.stack.Name, "resource", event.LogicalResourceID, "request_type", event.RequestType)
+	r.Log.Info("Calling a custom resource", "stack", r.name, "resource", event.LogicalResourceID, "request_type", event.RequestType)
 	finished := make(chan error, 1)
 	go func() { finished <- r.Custom.Invoke(ctx, event.ServiceToken, payload) }()
 	return r.await(ctx, event, fetch, finished)
@@ -154,7 +170,7 @@ func judge(event customEvent, raw []byte) (*customAnswer, error) {
 		}
 		return &answer, nil
 	case "FAILED":
-		return nil, fmt.Errorf("the function answered FAILED on %s: %s", event.RequestType, answer.Reason)
+		return &answer, fmt.Errorf("the function answered FAILED on %s: %s", event.RequestType, answer.Reason)
 	}
 	return nil, fmt.Errorf("the function answered with status %q, which is neither SUCCESS nor FAILED", answer.Status)
 }

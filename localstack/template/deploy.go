@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/stile-dev/stile/localstack/resource"
@@ -30,6 +32,9 @@ type Stack struct {
 	Name       string
 	Template   *Template
 	Parameters map[string]string
+	// Protect says whether the stack has termination protection from now on. The CDK's command line sets it before
+	// it changes anything, so that it outlives a creation that fails.
+	Protect bool
 }
 
 // New checks that no two providers claim a type and that every type that runs has one.
@@ -44,10 +49,16 @@ func New(c Config) (*Deployer, error) {
 			if d.providers[typ] != nil {
 				faults = append(faults, fmt.Errorf("two providers claim %s", typ))
 			}
-			if row, err := Lookup(typ); err != nil || row.Treatment != Runs {
-				faults = append(faults, fmt.Errorf("a provider claims %s, which the table does not list as %q", typ, Runs))
+			if _, err := Lookup(typ); err != nil {
+				faults = append(faults, fmt.Errorf("a provider claims a type that is not in the table: %w", err))
 			}
 			d.providers[typ] = p
+		}
+	}
+	records := NewRecorded(c)
+	for _, typ := range records.Types() {
+		if d.providers[typ] == nil {
+			d.providers[typ] = records
 		}
 	}
 	return d, errors.Join(faults...)
@@ -64,10 +75,23 @@ func (d *Deployer) Orphans() []string {
 	return missing
 }
 
-// Deploy provisions every resource of a stack in order, then records outputs and exports. What a previous
-// deployment made is handed to its provider again, which changes nothing if nothing changed; a resource
-// that left the template is forgotten, and a custom one gets its Delete first.
+// Deploy does what `cdk deploy` has CloudFormation do: it creates the stack, or updates it, and rolls back what it did
+// when a resource fails. A stack whose creation failed is deleted first. What a previous deployment made is handed to
+// its provider again even if nothing changed, because some providers keep what they have in memory.
+//
+// When ctx ends, or the process does, nothing is rolled back: the next Deploy goes on where this one stopped.
 func (d *Deployer) Deploy(ctx context.Context, stack Stack) (map[string]string, error) {
+	for _, id := range sortedKeys(stack.Template.Resources) {
+		if err := stack.Template.Resources[id].check(); err != nil {
+			return nil, fmt.Errorf("deploying %s: %s: %w", stack.Name, id, err)
+		}
+	}
+	if d.State.Status(stack.Name).creationFailed() {
+		d.Log.Info("Deleting a stack that was not created, before it is created again", "stack", stack.Name)
+		if _, err := d.Delete(ctx, stack.Name); err != nil {
+			return nil, fmt.Errorf("deploying %s: deleting what an earlier deployment could not create: %w", stack.Name, err)
+		}
+	}
 	outputs, err := d.deploy(ctx, stack)
 	if err != nil {
 		return nil, fmt.Errorf("deploying %s: %w", stack.Name, err)
@@ -76,32 +100,38 @@ func (d *Deployer) Deploy(ctx context.Context, stack Stack) (map[string]string, 
 }
 
 func (d *Deployer) deploy(ctx context.Context, stack Stack) (map[string]string, error) {
-	for _, id := range sortedKeys(stack.Template.Resources) {
-		if err := stack.Template.Resources[id].check(); err != nil {
-			return nil, fmt.Errorf("%s: %w", id, err)
+	run := d.open(stack.Name)
+	if len(run.state.Gone) > 0 { // an interrupted deployment was about to delete it
+		run.logged(run.clean(ctx))
+	}
+	if run.state.Status.rollingBack() {
+		if err := run.rollBack(ctx); err != nil {
+			return nil, fmt.Errorf("rolling back an earlier update: %w", err)
 		}
 	}
-	state := d.State.stack(stack.Name, fmt.Sprintf("arn:%s:cloudformation:%s:%s:stack/", d.Partition, d.Region, d.Account))
-	scope, err := NewScope(stack.Template, d.pseudo(state.ID), stack.Parameters)
+	var err error
+	if run.scope, err = NewScope(stack.Template, d.pseudo(run.state.ID), stack.Parameters); err != nil {
+		return nil, err
+	}
+	run.template = stack.Template
+	run.scope.Import = run.imported
+	run.scope.Zones = []string{d.Region + "a", d.Region + "b", d.Region + "c"}
+	order, err := stack.Template.Order(run.scope)
 	if err != nil {
 		return nil, err
 	}
-	scope.Import = d.State.Export
-	scope.Zones = []string{d.Region + "a", d.Region + "b", d.Region + "c"}
-	order, err := stack.Template.Order(scope)
-	if err != nil {
+	prior := run.state.Status
+	if err := run.begin(stack.Protect); err != nil {
 		return nil, err
 	}
-	run := &deployment{Deployer: d, stack: stack, state: state, scope: scope}
-	for _, id := range order {
-		if err := run.provision(ctx, id); err != nil {
-			return nil, fmt.Errorf("%s (%s): %w", id, stack.Template.Resources[id].Type, err)
-		}
+	outputs, err := run.forward(ctx, order)
+	switch {
+	case err == nil:
+		return outputs, run.finish(ctx, prior)
+	case ctx.Err() != nil:
+		return nil, errors.Join(err, d.State.update(func() {}))
 	}
-	if err := run.forget(ctx, order); err != nil {
-		return nil, err
-	}
-	return run.outputs()
+	return nil, run.fail(ctx, err)
 }
 
 func (d *Deployer) pseudo(id string) map[string]any {
@@ -118,125 +148,153 @@ func (d *Deployer) pseudo(id string) map[string]any {
 // deployment is one run over one stack.
 type deployment struct {
 	*Deployer
-	stack Stack
-	state *StackState
-	scope *Scope
+	name     string
+	state    *StackState
+	template *Template // nil when the stack is deleted
+	scope    *Scope
+	imports  []string
+	changed  bool // whether anything differs from what the stack had
 }
 
-func (r *deployment) provision(ctx context.Context, id string) error {
-	declaration := r.stack.Template.Resources[id]
-	properties, err := r.scope.Resolve(orEmpty(declaration.Properties))
-	if err != nil {
-		return fmt.Errorf("properties: %w", err)
-	}
-	metadata, err := r.scope.Resolve(orEmpty(declaration.Metadata))
-	if err != nil {
-		return fmt.Errorf("metadata: %w", err)
-	}
-	res := resource.Resource{
-		Stack: r.stack.Name, StackID: r.state.ID, LogicalID: id, Type: declaration.Type,
-		Properties: properties.(map[string]any), Metadata: metadata.(map[string]any),
-	}
-	before := r.state.Resources[id]
-	if before != nil && before.Type != res.Type {
-		return fmt.Errorf("it was a %s before; give the new one another name", before.Type)
-	}
-	if before != nil {
-		res.PhysicalID = before.Ref
-	}
-	after, err := r.make(ctx, res, before)
-	if err != nil {
-		return err
-	}
-	r.scope.Resources[id] = after.outcome()
-	return r.State.update(func() { r.state.Resources[id] = after })
+func (d *Deployer) open(name string) *deployment {
+	prefix := fmt.Sprintf("arn:%s:cloudformation:%s:%s:stack/", d.Partition, d.Region, d.Account)
+	return &deployment{Deployer: d, name: name, state: d.State.stack(name, prefix)}
 }
 
-func (r *deployment) make(ctx context.Context, res resource.Resource, before *ResourceState) (*ResourceState, error) {
-	if IsCustom(res.Type) {
-		return r.custom(ctx, res, before)
+// imported resolves an import, and remembers it: what is imported can't change.
+func (r *deployment) imported(name string) (any, error) {
+	value, err := r.State.Export(name)
+	if err == nil && !slices.Contains(r.imports, name) {
+		r.imports = append(r.imports, name)
 	}
-	row, err := Lookup(res.Type)
-	if err != nil {
-		return nil, err
-	}
-	var outcome resource.Outcome
-	switch provider := r.providers[res.Type]; {
-	case row.Treatment == Recorded:
-		outcome = recorded{r.scope.Pseudo}.provision(res)
-	case provider == nil:
-		return nil, errors.New("no provider runs this type")
-	default:
-		outcome, err = provider.Provision(res)
-	}
-	if err != nil {
-		return nil, err
-	}
-	r.Log.Debug("Provisioned a resource", "stack", res.Stack, "resource", res.LogicalID, "type", res.Type, "id", outcome.Ref)
-	return &ResourceState{Type: res.Type, Ref: outcome.Ref, Attributes: outcome.Attributes}, nil
+	return value, err
 }
 
-// forget drops what the template no longer declares.
-func (r *deployment) forget(ctx context.Context, order []string) error {
-	kept := map[string]bool{}
-	for _, id := range order {
-		kept[id] = true
-	}
-	for _, id := range sortedKeys(r.state.Resources) {
-		gone := r.state.Resources[id]
-		if kept[id] {
-			continue
+// begin notes that the stack is being created or updated, and what it had before.
+func (r *deployment) begin(protect bool) error {
+	return r.State.update(func() {
+		s := r.state
+		s.Protected = protect
+		switch {
+		case s.Status.creating():
+			s.Status = CreateInProgress
+		case s.Status != UpdateInProgress:
+			s.Status, s.Before = UpdateInProgress, maps.Clone(s.Resources)
 		}
-		if IsCustom(gone.Type) {
-			if err := r.deleteCustom(ctx, id, gone); err != nil {
-				return fmt.Errorf("%s (%s): %w", id, gone.Type, err)
+	})
+}
+
+// forward provisions every resource in order, then resolves the outputs.
+func (r *deployment) forward(ctx context.Context, order []string) (map[string]string, error) {
+	for _, id := range order {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := r.provision(ctx, id); err != nil {
+			return nil, fmt.Errorf("%s (%s): %w", id, r.template.Resources[id].Type, err)
+		}
+	}
+	r.leave(order)
+	return r.outputs()
+}
+
+// leave notes what the template no longer declares, and what was replaced.
+func (r *deployment) leave(order []string) {
+	r.State.note(func() {
+		for _, id := range sortedKeys(r.state.Resources) {
+			if !slices.Contains(order, id) {
+				r.discard(id)
+				delete(r.state.Resources, id)
+				r.changed = true
 			}
 		}
-		r.Log.Info("Forgot a resource that left its template", "stack", r.stack.Name, "resource", id, "id", gone.Ref)
-		if err := r.State.update(func() { delete(r.state.Resources, id) }); err != nil {
-			return err
-		}
+	})
+}
+
+// discard has a resource deleted at the end that the stack had neither before nor is to have now: an interrupted
+// deployment made it. The state's lock is held.
+func (r *deployment) discard(id string) {
+	current := r.state.Resources[id]
+	if old := r.state.Before[id]; old == nil || !identical(old, current) {
+		r.state.Gone = append(r.state.Gone, Leaving{LogicalID: id, ResourceState: current})
 	}
+}
+
+// identical reports whether two states are of the same physical resource.
+func identical(a, b *ResourceState) bool { return a.Ref == b.Ref && a.Generation == b.Generation }
+
+// finish deletes what the new template no longer needs. What can't be deleted is left behind, as CloudFormation does.
+func (r *deployment) finish(ctx context.Context, prior Status) error {
+	status := UpdateComplete
+	switch {
+	case prior.creating():
+		status = CreateComplete
+	case !r.changed && prior != UpdateInProgress:
+		status = prior
+	}
+	if err := r.State.update(func() {
+		r.state.Gone = append(r.state.Gone, superseded(r.state.Before, r.state.Resources)...)
+		r.state.Before, r.state.Status = nil, status
+	}); err != nil {
+		return err
+	}
+	r.logged(r.clean(ctx))
 	return nil
 }
 
-func (r *deployment) outputs() (map[string]string, error) {
-	outputs, exports := map[string]string{}, map[string]string{}
-	for _, name := range sortedKeys(r.stack.Template.Outputs) {
-		output := r.stack.Template.Outputs[name]
-		exists, err := r.scope.holds(output.Condition)
-		if err != nil {
-			return nil, fmt.Errorf("output %s: %w", name, err)
-		}
-		if !exists {
-			continue
-		}
-		if outputs[name], err = r.text(output.Value); err != nil {
-			return nil, fmt.Errorf("output %s: %w", name, err)
-		}
-		if output.Export == nil {
-			continue
-		}
-		export, err := r.text(output.Export.Name)
-		if err != nil {
-			return nil, fmt.Errorf("export of output %s: %w", name, err)
-		}
-		exports[export] = outputs[name]
-	}
-	return outputs, r.State.update(func() { r.state.Outputs, r.state.Exports = outputs, exports })
-}
-
-func (r *deployment) text(v any) (string, error) {
-	value, err := r.scope.Resolve(v)
+// logged tells of what could not be deleted, where that is no failure: it is left behind.
+func (r *deployment) logged(err error) {
 	if err != nil {
-		return "", err
+		r.Log.Warn("What the stack no longer needs could not be deleted, and is left behind", "stack", r.name, "cause", err)
 	}
-	return scalar(value)
+	if err := r.State.update(r.abandon); err != nil {
+		r.Log.Error("The state of a stack could not be written", "stack", r.name, "cause", err)
+	}
 }
 
-func orEmpty(m map[string]any) any {
-	if m == nil {
-		return map[string]any{}
+// abandon leaves behind what is still to be deleted; the state's lock is held.
+func (r *deployment) abandon() {
+	for _, l := range r.state.Gone {
+		if l.Ref != "" {
+			r.State.Retained = append(r.State.Retained, Retained{r.name, l.LogicalID, l.Type, l.Ref})
+		}
 	}
-	return m
+	r.state.Gone = nil
+}
+
+// superseded lists, in the order in which to delete them, the resources of the first map that the second has not.
+func superseded(before, now map[string]*ResourceState) (gone []Leaving) {
+	for _, id := range slices.Backward(orderOf(before)) {
+		old, current := before[id], now[id]
+		switch {
+		case current == nil:
+			gone = append(gone, Leaving{LogicalID: id, ResourceState: old})
+		case !identical(old, current):
+			copied := *old
+			copied.OnDelete = kept(old.OnReplace, current.OnReplace)
+			gone = append(gone, Leaving{LogicalID: id, ResourceState: &copied})
+		}
+	}
+	return gone
+}
+
+// kept is the policy for a resource that was replaced: both templates must agree to its deletion.
+func kept(policies ...string) string {
+	if slices.Contains(policies, retain) {
+		return retain
+	}
+	return ""
+}
+
+// orderOf lists resources, each after those that it needs.
+func orderOf(resources map[string]*ResourceState) []string {
+	graph := map[string][]string{}
+	for id, r := range resources {
+		graph[id] = r.Needs
+	}
+	order, err := sortGraph(graph)
+	if err != nil { // an update may have turned two around; then any order is as good
+		return sortedKeys(resources)
+	}
+	return order
 }

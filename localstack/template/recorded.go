@@ -11,7 +11,25 @@ import (
 
 // recorded gives a resource without behaviour what templates ask of it: a stable id of the right form, and
 // attributes. It is the provider of every type that the table calls recorded.
-type recorded struct{ pseudo map[string]any }
+type recorded struct {
+	account, region, partition string
+	state                      *State
+}
+
+// NewRecorded returns the provider of the types that the table calls recorded; a [Deployer] has it by itself.
+func NewRecorded(c Config) resource.Provider {
+	return recorded{c.Account, c.Region, c.Partition, c.State}
+}
+
+// Types lists the recorded types.
+func (p recorded) Types() (types []string) {
+	for _, row := range table {
+		if row.Treatment == Recorded {
+			types = append(types, row.Type)
+		}
+	}
+	return types
+}
 
 // prefixes of the ids of EC2's resources; every other recorded type is known by a name.
 var prefixes = map[string]string{
@@ -33,14 +51,15 @@ var named = map[string]string{
 
 // PhysicalName is a name as CloudFormation would generate it: stack, logical id and twelve characters that
 // are the same at each deployment of this stack.
-func PhysicalName(stackID, stack, logicalID string) string {
-	sum := sha256.Sum256([]byte(stackID + "\x00" + logicalID))
-	return fmt.Sprintf("%s-%s-%s", stack, logicalID, strings.ToUpper(hex.EncodeToString(sum[:6])))
+func PhysicalName(r resource.Resource) string {
+	sum := sha256.Sum256([]byte(r.StackID + "\x00" + r.Label()))
+	return fmt.Sprintf("%s-%s-%s", r.Stack, r.LogicalID, strings.ToUpper(hex.EncodeToString(sum[:6])))
 }
 
-func (p recorded) provision(r resource.Resource) resource.Outcome {
-	name := PhysicalName(r.StackID, r.Stack, r.LogicalID)
-	sum := sha256.Sum256([]byte(r.StackID + "\x00" + r.LogicalID))
+// Provision implements [resource.Provider].
+func (p recorded) Provision(r resource.Resource) (resource.Outcome, error) {
+	name := PhysicalName(r)
+	sum := sha256.Sum256([]byte(r.StackID + "\x00" + r.Label()))
 	if prefix, ok := prefixes[r.Type]; ok {
 		name = prefix + "-" + hex.EncodeToString(sum[:])[:17]
 	} else if own, ok := r.Properties[named[r.Type]].(string); ok {
@@ -51,12 +70,18 @@ func (p recorded) provision(r resource.Resource) resource.Outcome {
 	if arn, ok := out.Attributes["Arn"]; ok && strings.HasPrefix(r.Type, "AWS::SNS::") {
 		out.Ref = arn.(string)
 	}
-	return out
+	if r.New() && p.state.taken(r.Type, out.Ref) {
+		return resource.Outcome{}, fmt.Errorf("%s: %w", name, resource.ErrExists)
+	}
+	return out, nil
 }
+
+// Remove implements [resource.Provider]: what is only recorded is gone with its record.
+func (recorded) Remove(resource.Resource) error { return nil }
 
 func (p recorded) attributes(r resource.Resource, name string, to map[string]any) {
 	arn := func(service, rest string) string {
-		return fmt.Sprintf("arn:%s:%s:%s:%s:%s", p.pseudo["AWS::Partition"], service, p.pseudo["AWS::Region"], p.pseudo["AWS::AccountId"], rest)
+		return fmt.Sprintf("arn:%s:%s:%s:%s:%s", p.partition, service, p.region, p.account, rest)
 	}
 	copied := func(names ...string) {
 		for _, n := range names {

@@ -134,6 +134,9 @@ func Lookup(typ string) (Row, error) {
 // check refuses a resource of a type, or with a property, that isn't in the table. Custom resources are left to
 // their functions.
 func (d Declaration) check() error {
+	if err := d.checkPolicies(); err != nil {
+		return err
+	}
 	if IsCustom(d.Type) {
 		return nil
 	}

@@ -103,6 +103,22 @@ func (d Declaration) dependsOn() ([]string, error) {
 	return nil, fmt.Errorf("DependsOn is neither a name nor a list of names")
 }
 
+// checkPolicies refuses policies that aren't known here.
+func (d Declaration) checkPolicies() error {
+	for name, policy := range map[string]any{"DeletionPolicy": d.DeletionPolicy, "UpdateReplacePolicy": d.UpdateReplacePolicy} {
+		switch policy {
+		case nil, "Delete", retain:
+		case retainExceptOnCreate:
+			if name == "UpdateReplacePolicy" {
+				return fmt.Errorf("%s can't be %s", name, policy)
+			}
+		default:
+			return fmt.Errorf("%s %v is not known here", name, policy)
+		}
+	}
+	return nil
+}
+
 // IsCustom reports whether a type is a custom resource, answered by a function of the template.
 func IsCustom(typ string) bool {
 	return strings.HasPrefix(typ, "Custom::")

@@ -39,6 +39,8 @@ func (r *recorder) Provision(res resource.Resource) (resource.Outcome, error) {
 	return resource.Outcome{Ref: "made-" + res.LogicalID, Attributes: map[string]any{"Arn": "arn:made:" + res.LogicalID}}, nil
 }
 
+func (r *recorder) Remove(resource.Resource) error { return nil }
+
 func parse(t *testing.T, text string) *template.Template {
 	t.Helper()
 	tmpl, err := template.Parse([]byte(text))

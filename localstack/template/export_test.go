@@ -1,0 +1,4 @@
+package template
+
+// Replacing is the table of the properties whose change replaces a resource.
+func Replacing() map[string][]string { return replacing }
