@@ -53,7 +53,7 @@ var table = []behaviour{
 	{"cloudformation/custom/get-att-update", "Fn::GetAtt follows the Data of an Update.", "", ""},
 	{"cloudformation/custom/order", "Create at first, Update when a property changed, Delete when the resource left the template.", "requests of custom resources", ""},
 	{"cloudformation/custom/ref", "Ref is the answer's physical id.", "", ""},
-	{"cloudformation/custom/rollback", "A resource whose creation failed is sent a Delete, and the stack rolls back.", "", "a deployment stops at its first failure and can be repeated"},
+	{"cloudformation/custom/rollback", "A resource whose creation failed is sent a Delete, and the stack rolls back.", "", ""},
 	{"cloudformation/custom/strings", "Numbers and truth values of the properties come as strings.", "", ""},
 	{"cloudformation/custom/update", "The fields of an Update.", "", ""},
 	{"cloudformation/import", "Fn::ImportValue is what another stack exports.", "ImportValue", ""},
