@@ -1,6 +1,7 @@
 package review_test
 
 import (
+	"encoding/json"
 	"flag"
 	"maps"
 	"os"
@@ -195,9 +196,29 @@ func TestWhatHoldsDataOutlivesItsStack(t *testing.T) {
 		if r.Stack != "StileData" {
 			t.Errorf("%s stands in %s; what holds data stands in StileData", r.ID, r.Stack)
 		}
-		if r.DeletionPolicy != "Retain" || r.UpdateReplacePolicy != "Retain" {
-			t.Errorf("%s: DeletionPolicy %q, UpdateReplacePolicy %q, want Retain for both", r.ID, r.DeletionPolicy, r.UpdateReplacePolicy)
+		if r.DeletionPolicy != "RetainExceptOnCreate" || r.UpdateReplacePolicy != "Retain" {
+			t.Errorf("%s: DeletionPolicy %q, UpdateReplacePolicy %q, want RetainExceptOnCreate and Retain", r.ID, r.DeletionPolicy, r.UpdateReplacePolicy)
 		}
+	}
+}
+
+// A name that was chosen for all time is still taken by what an earlier stack left behind.
+func TestNothingThatIsRetainedHasAFixedName(t *testing.T) {
+	a := account(t)
+	retained := 0
+	for _, r := range a.Resources() {
+		if r.DeletionPolicy == "" || r.DeletionPolicy == "Delete" {
+			continue
+		}
+		retained++
+		for name, value := range r.Properties {
+			if text, err := json.Marshal(value); err == nil && strings.HasSuffix(name, "Name") && !strings.Contains(string(text), "AWS::StackId") {
+				t.Errorf("%s is retained, and its %s is %s: no second stack could be created", r.ID, name, text)
+			}
+		}
+	}
+	if retained == 0 {
+		t.Error("nothing is retained")
 	}
 }
 

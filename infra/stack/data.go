@@ -28,7 +28,8 @@ func newData(app awscdk.App) awscdk.Stack {
 	s := newStack(app, Data, "Stile: tables, buckets, keys and bus. Everything here is retained")
 	// The cluster's id is the UUID at the end of this stack's id: it is there before anything else, names no
 	// Region, and can't be chosen.
-	export(s, "ClusterId", awscdk.Fn_Select(new(2.0), awscdk.Fn_Split(new("/"), awscdk.Aws_STACK_ID(), nil)))
+	cluster := awscdk.Fn_Select(new(2.0), awscdk.Fn_Split(new("/"), awscdk.Aws_STACK_ID(), nil))
+	export(s, "ClusterId", cluster)
 	newTable(s, tableState, true)
 	newTable(s, tableSecrets, false)
 	newTable(s, tableLedger, true)
@@ -37,7 +38,8 @@ func newData(app awscdk.App) awscdk.Stack {
 	newBucket(s, bucketRecordings, true)
 	newBucket(s, bucketLake, false)
 	newKeys(s)
-	bus := awsevents.NewCfnEventBus(s, new("Bus"), &awsevents.CfnEventBusProps{Name: new("stile")})
+	// A bus must have a name. With a fixed one, a bus that was retained would keep the next StileData from being created.
+	bus := awsevents.NewCfnEventBus(s, new("Bus"), &awsevents.CfnEventBusProps{Name: awscdk.Fn_Join(new("-"), &[]*string{new("stile"), cluster})})
 	keep(bus)
 	export(s, "BusName", bus.Ref())
 	export(s, "BusArn", bus.AttrArn())
@@ -56,7 +58,7 @@ func newTable(s awscdk.Stack, id string, stream bool) {
 			&awsdynamodb.CfnTable_KeySchemaProperty{AttributeName: new(names.SK), KeyType: new("RANGE")},
 		},
 		BillingMode:                      new("PAY_PER_REQUEST"),
-		DeletionProtectionEnabled:        new(true),
+		DeletionProtectionEnabled:        new(!first(s)),
 		PointInTimeRecoverySpecification: &awsdynamodb.CfnTable_PointInTimeRecoverySpecificationProperty{PointInTimeRecoveryEnabled: new(true)},
 		TimeToLiveSpecification:          &awsdynamodb.CfnTable_TimeToLiveSpecificationProperty{AttributeName: new(names.Expires), Enabled: new(true)},
 	}

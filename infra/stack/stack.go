@@ -42,7 +42,7 @@ func newStack(app awscdk.App, name, description string) awscdk.Stack {
 	return awscdk.NewStack(app, &name, &awscdk.StackProps{
 		StackName:             &name,
 		Description:           &description,
-		TerminationProtection: new(name == Data),
+		TerminationProtection: new(name == Data && !first(app)),
 		Synthesizer: awscdk.NewDefaultStackSynthesizer(&awscdk.DefaultStackSynthesizerProps{
 			GenerateBootstrapVersionRule: new(false), // the CLI checks it anyway; a template without parameters of its own reads better
 		}),
@@ -71,9 +71,10 @@ func list(items ...string) *[]*string {
 	return &out
 }
 
-// keep makes a resource outlive its stack, whether that is deleted or the resource replaced.
+// keep makes a resource outlive its stack, whether that is deleted or the resource replaced. A deployment that makes it
+// and fails takes it away again: it has held nothing yet.
 func keep(r awscdk.CfnResource) {
-	r.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN, &awscdk.RemovalPolicyOptions{ApplyToUpdateReplacePolicy: new(true)})
+	r.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN_ON_UPDATE_OR_DELETE, &awscdk.RemovalPolicyOptions{ApplyToUpdateReplacePolicy: new(true)})
 }
 
 // anyList makes the CDK's list where it takes references of other kinds too.
