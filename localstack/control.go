@@ -41,7 +41,8 @@ func (p place) newToken() (string, error) {
 	return token, nil
 }
 
-// ServeHTTP answers POST people (write the environment files) and POST agents (have the agents running).
+// ServeHTTP answers POST people (write the environment files), POST agents (have the agents running) and POST delete
+// (delete a stack).
 func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost || subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), []byte("Bearer "+c.token)) != 1 {
 		http.Error(w, "forbidden", http.StatusForbidden)
@@ -53,6 +54,8 @@ func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = c.writeEnvironments()
 	case "agents":
 		err = c.agents(context.WithoutCancel(r.Context()), func(string) bool { return true })
+	case "delete":
+		err = c.delete(context.WithoutCancel(r.Context()), w, r.URL.Query())
 	default:
 		http.NotFound(w, r)
 		return

@@ -26,6 +26,7 @@ type deployment struct {
 	cloud   *cloud.Cloud
 	log     *slog.Logger
 	phase   func(string) // told what is being done
+	stale   func() error // makes the next up deploy again
 }
 
 // stage is the stage of the one API, which its public URL ends with.
@@ -61,7 +62,9 @@ func (d *deployment) deploy(ctx context.Context, deployer *template.Deployer, na
 	if err != nil {
 		return err
 	}
-	_, err = deployer.Deploy(ctx, template.Stack{Name: name, Template: t, Parameters: parameters})
+	_, err = deployer.Deploy(ctx, template.Stack{
+		Name: name, Template: t, Parameters: parameters, Protect: name == stacks[0] && deployer.State.Created(name),
+	})
 	return err
 }
 

@@ -29,6 +29,8 @@ const usage = `usage: localstack COMMAND [-root DIR] [-state DIR]
            A number other than what is running starts or stops the difference. The default is the number that
            was asked for last, or 1 the first time.
   down     stop what up started; everything that was created is kept
+  delete   delete a stack: StileFleet, StileControl, then StileData; the next up creates it again
+             -unprotect  also if it has termination protection
   ps       list what runs, with process ids and addresses
              -format F   table or json
   env      print the environment of a person in account.yaml (first argument: env or env.admin)
@@ -71,6 +73,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	config := flags.String("config", "", "the load balancer's configuration")
 	proxies := flags.String("proxies", "", "how many proxies run")
 	agents := flags.String("agents", "", "how many agents run")
+	unprotect := flags.Bool("unprotect", false, "also delete a stack with termination protection")
 	format := flags.String("format", "table", "how ps prints")
 	flags.SetOutput(io.Discard)
 	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
@@ -94,6 +97,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return ps(p, *format, out)
 	case "down":
 		return down(ctx, p, out)
+	case "delete":
+		if flags.NArg() != 1 {
+			return fmt.Errorf("%w: name one stack, behind the flags", errUsage)
+		}
+		return deleteStack(ctx, p, flags.Arg(0), *unprotect, out)
 	case "env":
 		if flags.NArg() > 1 {
 			return fmt.Errorf("%w: write flags before the file's name", errUsage)

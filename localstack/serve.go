@@ -72,6 +72,7 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 		return err
 	}
 	d := &deployment{place: p, ports: o, scale: counts, account: a, cloud: s, log: log, phase: phase}
+	d.stale = func() error { return report.set(func(s *status) { s.Build = "" }) }
 	stop, err := d.listen()
 	if err != nil {
 		return errors.Join(err, s.Close())

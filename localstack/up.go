@@ -233,26 +233,35 @@ func tail(path string, n int) []string {
 
 // control asks the local AWS for something.
 func (u *upping) control(ctx context.Context, what string) error {
+	_, err := u.ask(ctx, what, 30*time.Second)
+	return err
+}
+
+// ask asks the local AWS for something, and returns what it says.
+func (u *upping) ask(ctx context.Context, what string, limit time.Duration) (string, error) {
 	token, err := os.ReadFile(filepath.Join(u.place.run(), "control.token"))
 	if err != nil {
-		return fmt.Errorf("asking the local AWS: %w", err)
+		return "", fmt.Errorf("asking the local AWS: %w; run make up first", err)
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.ports.endpoint()+controlPath+what, nil)
 	if err != nil {
-		return fmt.Errorf("asking the local AWS: %w", err)
+		return "", fmt.Errorf("asking the local AWS: %w", err)
 	}
 	request.Header.Set("Authorization", "Bearer "+string(token))
-	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{Proxy: nil}}
+	client := http.Client{Timeout: limit, Transport: &http.Transport{Proxy: nil}}
 	response, err := client.Do(request)
 	if err != nil {
-		return u.failed(fmt.Errorf("asking the local AWS: %w", err), serveName)
+		return "", u.failed(fmt.Errorf("asking the local AWS: %w", err), serveName)
 	}
 	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 4096))
-		return u.failed(fmt.Errorf("asking the local AWS for %s: %s", what, strings.TrimSpace(string(text))), serveName)
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<16))
+	if err != nil {
+		return "", fmt.Errorf("asking the local AWS for %s: %w", what, err)
 	}
-	return nil
+	if response.StatusCode != http.StatusOK {
+		return "", u.failed(fmt.Errorf("asking the local AWS for %s: %s", what, strings.TrimSpace(string(text))), serveName)
+	}
+	return string(text), nil
 }
 
 // healthy reports whether everything that this up would start is already running.

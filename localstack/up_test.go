@@ -189,6 +189,51 @@ func TestUpTwiceDownAndUpAgain(t *testing.T) {
 	}
 }
 
+func TestStacksAreDeletedAndCreatedAgain(t *testing.T) {
+	t.Setenv("STILE_PORTS", "auto")
+	p := repository(t)
+	mustUp(t, p)
+	cluster := stackID(t, p)
+	if err := down(t.Context(), p, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	mustUp(t, p) // the second deployment turns termination protection on
+	remove := func(args ...string) (string, error) {
+		var out bytes.Buffer
+		err := run(t.Context(), append([]string{"delete", "-root", p.root, "-state", p.state}, args...), &out)
+		return out.String(), err
+	}
+	for _, c := range []struct{ stack, want string }{
+		{"StileControl", "in use by StileFleet"}, {"StileData", "termination protection is enabled"}, {"Other", "name one stack"},
+	} {
+		if _, err := remove(c.stack); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("deleting %s: %v", c.stack, err)
+		}
+	}
+	for _, name := range []string{"StileFleet", "StileControl"} {
+		if text, err := remove(name); err != nil || text != name+" is deleted\n" {
+			t.Fatalf("%v: %s", err, text)
+		}
+	}
+	if _, runs := process.Load(p.run(), "stile-proxy-0"); runs {
+		t.Error("the proxy of a deleted stack runs")
+	}
+	text, err := remove("-unprotect", "StileData")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range map[string]int{"AWS::DynamoDB::Table": 4, "AWS::S3::Bucket ": 3, "AWS::KMS::Key": 7, "AWS::Events::EventBus": 1, "AWS::KMS::Alias": 0} {
+		if got := strings.Count(text, "  kept "+kind); got != want {
+			t.Errorf("%d of %s were kept, want %d:\n%s", got, kind, want, text)
+		}
+	}
+	mustUp(t, p)
+	if stackID(t, p) == cluster {
+		t.Error("the cluster that was created again has the id of the one before")
+	}
+	pidOf(t, p, "stile-proxy-0")
+}
+
 func TestANewBuildReplacesWhatRuns(t *testing.T) {
 	t.Setenv("STILE_PORTS", "auto")
 	p := repository(t)

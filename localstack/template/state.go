@@ -147,6 +147,12 @@ func (s *State) Outputs(stack string) map[string]string {
 	return nil
 }
 
+// Created reports whether a stack was created, whatever became of its updates.
+func (s *State) Created(stack string) bool {
+	status := s.Status(stack)
+	return !status.creating() && !status.creationFailed()
+}
+
 // Status returns a stack's status, "" if there is no such stack.
 func (s *State) Status(stack string) Status {
 	s.mu.Lock()
