@@ -115,7 +115,7 @@ var operations = map[string]map[string]caller{
 		"CancelKeyDeletion": bySuite, "CreateAlias": bySuite, "CreateKey": bySuite, "DeleteAlias": bySuite,
 		"DescribeKey": bySuite, "DisableKey": bySuite, "EnableKey": bySuite, "GenerateMac": byProduct,
 		"GetPublicKey": byProduct, "ListAliases": bySuite, "ScheduleKeyDeletion": bySuite, "Sign": byProduct,
-		"Verify": bySuite, "VerifyMac": byProduct,
+		"Verify": bySuite, "VerifyMac": bySuite,
 	},
 	"lambda": {"Invoke": byProduct},
 	"s3": {

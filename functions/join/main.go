@@ -40,7 +40,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	presences, db := f.Need(names.EnvTablePresence), dynamodb.NewFromConfig(f.AWS)
 	arrivals := front.NewJoins(front.Config[proof.HostRequest, wire.HostCredential]{
 		Cluster: f.Cluster,
-		MAC:     mac.New(awskms.NewFromConfig(f.AWS), f.Key(names.KeyChallenge)),
+		MAC:     mac.New(mac.Config{KMS: awskms.NewFromConfig(f.AWS), Key: f.Key(names.KeyChallenge), Purpose: names.PurposeJoin}),
 		Proxies: presence.New(presence.Config{DynamoDB: db, Table: presences}),
 		Rate:    rate.New(rate.Config{DynamoDB: db, Table: presences, Door: names.PurposeJoin}),
 		Sign:    invoke.Function[proof.HostRequest, wire.HostCredential](awslambda.NewFromConfig(f.AWS), f.Need(names.EnvSignHost)),

@@ -49,7 +49,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	})
 	hosts := issue.NewHosts(issue.HostConfig{
 		Cluster: f.Cluster, Fleet: f.Match(names.EnvFleetRole), STS: caller, Store: kept,
-		Documents: head.NewVerifier(documents, f.Cluster), MAC: mac.New(keys, f.Key(names.KeyChallenge)),
+		Documents: head.NewVerifier(documents, f.Cluster), MAC: mac.New(mac.Config{KMS: keys, Key: f.Key(names.KeyChallenge), Purpose: names.PurposeJoin}),
 		SSH:  func(ctx context.Context) (issue.Signer, error) { return ssh.Signer(ctx) },
 		X509: func(ctx context.Context) (issue.Signer, error) { return x509.Signer(ctx) },
 	})

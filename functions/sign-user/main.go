@@ -50,7 +50,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	})
 	admin, wrong := f.Administrator()
 	users := issue.NewUsers(issue.UserConfig{
-		Cluster: f.Cluster, Store: kept, Documents: head.NewVerifier(documents, f.Cluster), MAC: mac.New(keys, f.Key(names.KeyChallenge)),
+		Cluster: f.Cluster, Store: kept, Documents: head.NewVerifier(documents, f.Cluster), MAC: mac.New(mac.Config{KMS: keys, Key: f.Key(names.KeyChallenge), Purpose: names.PurposeLogin}),
 		Methods: map[string]issue.Authenticator{
 			resource.MethodIAM: issue.IAM{STS: caller, Mappings: kept.Mappings, Bootstrap: admin, Refuse: wrong},
 		},

@@ -154,7 +154,7 @@ var actions = slices.Concat(onItems, []string{
 	"kms:CancelKeyDeletion", "kms:CreateAlias", "kms:DeleteAlias", "kms:DescribeKey", "kms:DisableKey", "kms:EnableKey", "kms:GenerateMac",
 	"kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:GetPublicKey", "kms:ListGrants", "kms:ListKeyPolicies", "kms:ListResourceTags",
 	"kms:PutKeyPolicy", "kms:RevokeGrant", "kms:ScheduleKeyDeletion", "kms:Sign", "kms:TagResource", "kms:UntagResource",
-	"kms:UpdateAlias", "kms:UpdateKeyDescription", "kms:VerifyMac",
+	"kms:UpdateAlias", "kms:UpdateKeyDescription",
 	"lambda:InvokeFunction", "logs:CreateLogStream", "logs:PutLogEvents",
 	"s3:GetObject", "s3:PutObject", "sns:Publish", "sqs:SendMessage", "sts:AssumeRole",
 })

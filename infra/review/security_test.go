@@ -79,7 +79,7 @@ var uses = map[string]map[string][]string{
 	"user-x509": {"kms:Sign": {"sign-user"}},
 	"host-ssh":  {"kms:Sign": {"sign-host"}},
 	"host-x509": {"kms:Sign": {"sign-host"}},
-	"challenge": {"kms:GenerateMac": {"join", "login"}, "kms:VerifyMac": {"sign-host", "sign-user"}},
+	"challenge": {"kms:GenerateMac": {"join", "login", "sign-host", "sign-user"}},
 }
 
 func TestSec_S28_EachKeySignsForItsFunctionAlone(t *testing.T) {

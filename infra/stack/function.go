@@ -85,7 +85,7 @@ var functions = []function{
 		env: map[string]func() *string{names.EnvSignHost: functionName(fnSignHost)},
 		may: func() []statement {
 			return []statement{
-				keyUse("MakeChallenges", "kms:GenerateMac", macing, names.KeyChallenge),
+				deriveChallengeKeys(),
 				items(tablePresence, "ReadPresence", reading, names.Proxy),
 				items(tablePresence, "CountArrivals", updating, names.Arrival),
 				invoke(fnSignHost),
@@ -98,7 +98,7 @@ var functions = []function{
 		env: map[string]func() *string{names.EnvSignUser: functionName(fnSignUser)},
 		may: func() []statement {
 			return []statement{
-				keyUse("MakeChallenges", "kms:GenerateMac", macing, names.KeyChallenge),
+				deriveChallengeKeys(),
 				items(tablePresence, "ReadPresence", reading, names.Proxy),
 				items(tablePresence, "CountArrivals", updating, names.Arrival),
 				invoke(fnSignUser),
@@ -148,7 +148,7 @@ var functions = []function{
 		env: map[string]func() *string{names.EnvFleetRole: fleetMatch},
 		may: func() []statement {
 			return []statement{
-				keyUse("CheckChallenges", "kms:VerifyMac", macing, names.KeyChallenge),
+				deriveChallengeKeys(),
 				keyUse("SignCertificates", signAction, signing, names.KeyHostSSH, names.KeyHostX509),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyHostSSH, names.KeyHostX509),
 				items(tableState, "ReadState", reading, names.Token, names.Head, names.Revoked, names.Target, names.Agent, names.Place),
@@ -168,7 +168,7 @@ var functions = []function{
 		env: map[string]func() *string{names.EnvBootstrapAdmin: bootstrapAdmin},
 		may: func() []statement {
 			return []statement{
-				keyUse("CheckChallenges", "kms:VerifyMac", macing, names.KeyChallenge),
+				deriveChallengeKeys(),
 				keyUse("SignCertificates", signAction, signing, names.KeyUserSSH, names.KeyUserX509),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyUserSSH, names.KeyUserX509),
 				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Head, names.Revoked),

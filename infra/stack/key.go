@@ -23,9 +23,8 @@ var keys = []key{
 	{names.KeyUserX509, "signs the X.509 certificates of people", map[string][]string{signAction: {fnSignUser}}},
 	{names.KeyHostSSH, "signs the SSH host certificates of agents", map[string][]string{signAction: {fnSignHost}}},
 	{names.KeyHostX509, "signs the X.509 certificates of agents and proxies", map[string][]string{signAction: {fnSignHost}}},
-	{names.KeyChallenge, "authenticates login and join challenges", map[string][]string{
-		"kms:GenerateMac": {fnLogin, fnJoin},
-		"kms:VerifyMac":   {fnSignUser, fnSignHost},
+	{names.KeyChallenge, "derives the keys that authenticate login and join challenges", map[string][]string{
+		"kms:GenerateMac": {fnLogin, fnJoin, fnSignUser, fnSignHost},
 	}},
 }
 
@@ -105,3 +104,8 @@ func (k key) policy() []statement {
 
 // keyARN is the ARN of a key, in Control.
 func keyARN(purpose string) *string { return imported(Data, "Key"+camel(purpose)+"Arn") }
+
+// deriveChallengeKeys grants what both sides of a challenge need: to derive its key, which makes and verifies alike.
+func deriveChallengeKeys() statement {
+	return keyUse("DeriveChallengeKeys", "kms:GenerateMac", macing, names.KeyChallenge)
+}

@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -102,12 +103,19 @@ func TestConditionsOnSignAreHeldAgainstTheCall(t *testing.T) {
 func TestMacsVerifyAndOthersDoNot(t *testing.T) {
 	holds(t, "kms/mac")
 	client := kmsClient(here.Config)
-	out, err := client.GenerateMac(t.Context(), &kms.GenerateMacInput{KeyId: aws.String(here.MacKey), MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Message: []byte("challenge")})
-	if err != nil {
-		t.Fatal(err)
+	generate := func(message string) []byte {
+		out, err := client.GenerateMac(t.Context(), &kms.GenerateMacInput{KeyId: aws.String(here.MacKey), MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Message: []byte(message)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.Mac
+	}
+	made := generate("challenge")
+	if again := generate("challenge"); len(made) != sha256.Size || !bytes.Equal(made, again) || bytes.Equal(made, generate("another")) {
+		t.Errorf("%x and %x", made, again)
 	}
 	verify := func(message string) error {
-		_, err := client.VerifyMac(t.Context(), &kms.VerifyMacInput{KeyId: aws.String(here.MacKey), MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Message: []byte(message), Mac: out.Mac})
+		_, err := client.VerifyMac(t.Context(), &kms.VerifyMacInput{KeyId: aws.String(here.MacKey), MacAlgorithm: types.MacAlgorithmSpecHmacSha256, Message: []byte(message), Mac: made})
 		return err
 	}
 	if err := verify("challenge"); err != nil {

@@ -39,7 +39,7 @@ func TestTheLocalAWSIsHeldAgainstTheRecord(t *testing.T) {
 
 func TestARecordIsShownAsSuch(t *testing.T) {
 	text := markdown(map[string]string{"kms/mac": held})
-	if !strings.Contains(text, ": 1 recorded,") || !strings.Contains(text, "| `kms/mac` | A MAC verifies, another message does not. | recorded | does so |") {
+	if !strings.Contains(text, ": 1 recorded,") || !strings.Contains(text, "| `kms/mac` | A message has one MAC, which verifies; another message does not. | recorded | does so |") {
 		t.Error("a row that was recorded is not shown as such")
 	}
 }

@@ -79,7 +79,7 @@ var table = []behaviour{
 	{"kms/alias/conditions", "kms:RequestAlias and kms:ResourceAliases choose a key by its alias.", "conditions of KMS", ""},
 	{"kms/errors", "Errors are JSON with these codes.", "", ""},
 	{"kms/key/states", "A disabled key and one to be deleted refuse to sign, each with its code; deletion takes seven days at least.", "key states", ""},
-	{"kms/mac", "A MAC verifies, another message does not.", "VerifyMac", ""},
+	{"kms/mac", "A message has one MAC, which verifies; another message does not.", "VerifyMac", ""},
 	{"kms/policy/takes-away", "What a key policy does not give to the account no identity policy can give.", "key policies", ""},
 	{"kms/sign/conditions", "Conditions on message type and algorithm are held against the call.", "conditions of KMS", ""},
 	{"kms/sign/digest", "A signature over a digest verifies with the public key, in DER.", "Sign", ""},

@@ -19,7 +19,7 @@ import (
 
 // MAC makes the codes that show that challenges are ours.
 type MAC interface {
-	Generate(ctx context.Context, message []byte) ([]byte, error)
+	Generate(ctx context.Context, message []byte, issued time.Time) ([]byte, error)
 }
 
 // Proxies returns the public addresses of the proxies that are live at a time, and the key by which one vouches for
@@ -75,7 +75,7 @@ func (f *front[_, _]) Challenge(ctx context.Context, c Call, r wire.ChallengeReq
 	if err := f.arrive(ctx, c); err != nil {
 		return wire.Challenge{}, err
 	}
-	return ch.Seal(func(message []byte) ([]byte, error) { return f.config.MAC.Generate(ctx, message) })
+	return ch.Seal(func(message []byte) ([]byte, error) { return f.config.MAC.Generate(ctx, message, ch.IssuedAt) })
 }
 
 // arrive counts the caller by the address that a live proxy vouches for, or else by that from which the request came: what

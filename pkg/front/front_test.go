@@ -38,11 +38,11 @@ func (o *outside) call(name string) error {
 	return o.fail[name]
 }
 
-func (o *outside) Generate(ctx context.Context, message []byte) ([]byte, error) {
+func (o *outside) Generate(ctx context.Context, message []byte, issued time.Time) ([]byte, error) {
 	if err := o.call("mac"); err != nil || o.mac == nil {
 		return make([]byte, 32), err
 	}
-	return o.mac.Generate(ctx, message)
+	return o.mac.Generate(ctx, message, issued)
 }
 
 func (o *outside) Arrive(_ context.Context, proxy, source string, _ time.Time) error {
@@ -151,7 +151,7 @@ func TestAChallengeIsForOnePurposeAndForTheseKeysAndUnderTheClustersMAC(t *testi
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Verify(t.Context(), checked.Message, checked.MAC); err != nil {
+		if err := c.Verify(t.Context(), checked.Message, checked.MAC, checked.Challenge.IssuedAt); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

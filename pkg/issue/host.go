@@ -150,7 +150,7 @@ func (h *Hosts) Issue(ctx context.Context, r proof.HostRequest) (wire.HostCreden
 	if err != nil {
 		return wire.HostCredential{}, err
 	}
-	if err := h.config.MAC.Verify(ctx, ck.Message, ck.MAC); err != nil {
+	if err := h.config.MAC.Verify(ctx, ck.Message, ck.MAC, ck.Challenge.IssuedAt); err != nil {
 		return wire.HostCredential{}, err
 	}
 	if err := a.proveKeys(ck); err != nil {

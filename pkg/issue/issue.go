@@ -31,9 +31,9 @@ type Documents interface {
 	Fresh(context.Context) (document.View, error)
 }
 
-// MAC verifies that a front of this cluster made a challenge; anything else is a fault.
+// MAC verifies that a front of this cluster made a challenge at that time; anything else is a fault.
 type MAC interface {
-	Verify(ctx context.Context, message, mac []byte) error
+	Verify(ctx context.Context, message, mac []byte, issued time.Time) error
 }
 
 // STS asks AWS who signed a request.

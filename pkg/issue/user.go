@@ -78,7 +78,7 @@ func (u *Users) Issue(ctx context.Context, r proof.UserRequest) (wire.UserCreden
 	if err != nil {
 		return wire.UserCredential{}, err
 	}
-	if err := u.config.MAC.Verify(ctx, a.checked.Message, a.checked.MAC); err != nil {
+	if err := u.config.MAC.Verify(ctx, a.checked.Message, a.checked.MAC, a.checked.Challenge.IssuedAt); err != nil {
 		return wire.UserCredential{}, err
 	}
 	cred, err := u.judged(ctx, a)

@@ -1,5 +1,5 @@
 // Package kms turns refusals of AWS KMS into faults. The packages below it use keys that cannot leave AWS KMS: signer
-// signs, mac makes and verifies the codes of challenges, and a function contains only what its role may do.
+// signs, mac derives the keys of challenges, and a function contains only what its role may do.
 //
 // It calls nothing. Its entry point is [Refused].
 package kms

@@ -168,16 +168,17 @@ func (c *Cluster) Fresh(context.Context) (document.View, error) {
 // Clock returns the cluster's time.
 func (c *Cluster) Clock() time.Time { return c.Now }
 
-// Generate makes a code, as KMS would.
-func (c *Cluster) Generate(_ context.Context, message []byte) ([]byte, error) {
+// Generate makes a code of a time.
+func (c *Cluster) Generate(_ context.Context, message []byte, issued time.Time) ([]byte, error) {
 	h := hmac.New(sha256.New, c.mac)
+	h.Write([]byte(issued.UTC().Format(time.RFC3339Nano)))
 	h.Write(message)
 	return h.Sum(nil), nil
 }
 
-// Verify refuses a code that is not this cluster's.
-func (c *Cluster) Verify(ctx context.Context, message, mac []byte) error {
-	want, err := c.Generate(ctx, message)
+// Verify refuses a code that is not this cluster's, or of another time.
+func (c *Cluster) Verify(ctx context.Context, message, mac []byte, issued time.Time) error {
+	want, err := c.Generate(ctx, message, issued)
 	if err != nil {
 		return err
 	}
@@ -240,7 +241,7 @@ func (c *Cluster) Challenge(purpose string, ssh, tls []byte) string {
 	c.t.Helper()
 	ch, err := proof.NewChallenge(purpose, c.ID, certs.KeysHash(ssh, tls), c.Now, rand.Reader)
 	c.must(err)
-	sealed, err := ch.Seal(func(message []byte) ([]byte, error) { return c.Generate(c.t.Context(), message) })
+	sealed, err := ch.Seal(func(message []byte) ([]byte, error) { return c.Generate(c.t.Context(), message, ch.IssuedAt) })
 	c.must(err)
 	return sealed.Challenge
 }
