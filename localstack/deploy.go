@@ -80,7 +80,7 @@ func (d *deployment) parameters(stack string) (map[string]string, error) {
 		match, err := json.Marshal(map[string]string{
 			"partition": d.account.Partition, "account": d.account.Account, "role": role.Name, "role_id": role.ID, "session": admin.Session,
 		})
-		return map[string]string{"BootstrapAdmin": string(match), "ApiUrl": d.apiURL()}, err
+		return map[string]string{"BootstrapAdmin": string(match), "ApiUrl": d.apiURL(), "ApiAccessLogs": "on"}, err
 	case "StileFleet":
 		return map[string]string{
 			"ProxyImage": "bin/stile-proxy", "PublicPort": strconv.Itoa(d.ports.Proxy), "DesiredCount": strconv.Itoa(d.scale.Proxies), "ProxyProtocolSources": "127.0.0.1/32",

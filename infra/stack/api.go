@@ -14,9 +14,6 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// stage is the API's one stage.
-const stage = "prod"
-
 // pathParameter is one {name} in a path.
 var pathParameter = regexp.MustCompile(`\{([a-z_]+)\}`)
 
@@ -45,13 +42,7 @@ func newAPI(s awscdk.Stack, doc []byte) {
 	deployment := awsapigateway.NewCfnDeployment(s, new("ApiDeployment"+digest), &awsapigateway.CfnDeploymentProps{
 		RestApiId: api.Ref(), Description: new("routes " + digest),
 	})
-	awsapigateway.NewCfnStage(s, new("ApiStage"), &awsapigateway.CfnStageProps{
-		RestApiId: api.Ref(), DeploymentId: deployment.Ref(), StageName: new(stage),
-		MethodSettings: &[]any{&awsapigateway.CfnStage_MethodSettingProperty{
-			HttpMethod: new("*"), ResourcePath: new("/*"), MetricsEnabled: new(true),
-			ThrottlingRateLimit: new(1000.0), ThrottlingBurstLimit: new(2000.0),
-		}},
-	})
+	newStage(s, api, deployment, body.open())
 	for _, function := range tags {
 		permit(s, function, "apigateway", sub("arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/"+stage+"/*"))
 	}
@@ -66,6 +57,7 @@ type routed struct {
 
 type operation struct {
 	id, function string
+	anonymous    bool
 	parameters   []string // in the path
 }
 
@@ -112,10 +104,11 @@ func readOperation(path string, raw any) (operation, error) {
 	if !slices.Contains(fronts, function) {
 		return operation{}, fmt.Errorf("tag %q is not a function that the API may reach; the fronts are %s", function, strings.Join(fronts, ", "))
 	}
-	if caller, _ := fields["x-stile-caller"].(string); !slices.Contains([]string{"anonymous", "user", "admin", "host"}, caller) {
+	caller, _ := fields["x-stile-caller"].(string)
+	if !slices.Contains([]string{"anonymous", "user", "admin", "host"}, caller) {
 		return operation{}, fmt.Errorf("x-stile-caller must say who may call it: anonymous, user, admin or host")
 	}
-	op := operation{id: id, function: function}
+	op := operation{id: id, function: function, anonymous: caller == "anonymous"}
 	for _, m := range pathParameter.FindAllStringSubmatch(path, -1) {
 		op.parameters = append(op.parameters, m[1])
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // event is a request as a function gets it: payload format 1.0
@@ -58,6 +59,7 @@ type exchange struct {
 	stage, path string // path without the stage, with its original escapes
 	match       match
 	id          string
+	began       time.Time
 	body        []byte
 }
 

@@ -35,6 +35,7 @@ type Config struct {
 	Log                        *slog.Logger     // nil: slog.Default()
 	Now                        func() time.Time // nil: time.Now
 	Timeout                    time.Duration    // of one request; 0 means 29 s
+	LogDir                     string           // for access logs; "" refuses them, as an account does that has no role for them
 }
 
 // Gateway serves every API of the account on one address; the stage in the path tells them apart. It is
@@ -43,12 +44,9 @@ type Gateway struct {
 	Config
 
 	mu     sync.RWMutex
-	apis   map[string]*api  // by id
-	stages map[string]stage // by name
+	apis   map[string]*api   // by id
+	stages map[string]*stage // by name
 }
-
-// stage is one AWS::ApiGateway::Stage.
-type stage struct{ api, deployment string }
 
 // api is one AWS::ApiGateway::RestApi.
 type api struct {
@@ -67,22 +65,21 @@ func New(c Config) *Gateway {
 	if c.Timeout == 0 {
 		c.Timeout = 29 * time.Second
 	}
-	return &Gateway{Config: c, apis: map[string]*api{}, stages: map[string]stage{}}
+	return &Gateway{Config: c, apis: map[string]*api{}, stages: map[string]*stage{}}
 }
 
 // find strips the stage from a request's path and finds the route. The path stays escaped, as REST APIs hand
 // it to functions.
-func (g *Gateway) find(r *http.Request) (a *api, stage, path string, found match, ok bool) {
-	stage, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
-	path = "/" + rest
+func (g *Gateway) find(r *http.Request) (s *stage, x exchange, ok bool) {
+	name, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	a = g.apis[g.stages[stage].api]
-	if a == nil {
-		return nil, "", "", match{}, false
+	if s = g.stages[name]; s == nil {
+		return nil, exchange{}, false
 	}
-	found, ok = a.root.find(path, r.Method)
-	return a, stage, path, found, ok
+	x = exchange{api: g.apis[s.api], stage: name, path: "/" + rest}
+	x.match, ok = x.api.root.find(x.path, r.Method)
+	return s, x, ok
 }
 
 // source is the ARN that a function's resource policy sees: API, stage, method and resource.

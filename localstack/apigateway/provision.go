@@ -182,36 +182,6 @@ func (g *Gateway) putDeployment(r resource.Resource) (resource.Outcome, error) {
 	return resource.Outcome{Ref: id, Attributes: map[string]any{"DeploymentId": id}}, nil
 }
 
-func (g *Gateway) putStage(r resource.Resource) (resource.Outcome, error) {
-	var spec struct {
-		RestApiId, DeploymentId, StageName string
-		MethodSettings                     json.RawMessage
-	}
-	if err := property.Decode(r.Properties, &spec); err != nil {
-		return resource.Outcome{}, err
-	}
-	if err := g.known(spec.RestApiId); err != nil {
-		return resource.Outcome{}, err
-	}
-	return resource.Outcome{Ref: spec.StageName}, g.open(spec.StageName, stage{spec.RestApiId, spec.DeploymentId}, r.New())
-}
-
-// open serves a stage. All APIs share one address here, so a stage's name must be unique.
-func (g *Gateway) open(name string, s stage, isNew bool) error {
-	if name == "" {
-		return errors.New("property StageName is missing")
-	}
-	other, taken := g.stages[name]
-	if taken && other.api != s.api {
-		return fmt.Errorf("property StageName: API %s already has a stage %s, and APIs are told apart by their stages here", other.api, name)
-	}
-	if taken && isNew {
-		return fmt.Errorf("property StageName: stage %s: %w", name, resource.ErrExists)
-	}
-	g.stages[name] = s
-	return nil
-}
-
 // Remove deletes what Provision made. A deployment that a stage points to stays.
 func (g *Gateway) Remove(r resource.Resource) error {
 	g.mu.Lock()
@@ -219,7 +189,7 @@ func (g *Gateway) Remove(r resource.Resource) error {
 	switch r.Type {
 	case "AWS::ApiGateway::RestApi":
 		delete(g.apis, r.PhysicalID)
-		maps.DeleteFunc(g.stages, func(_ string, s stage) bool { return s.api == r.PhysicalID })
+		maps.DeleteFunc(g.stages, func(_ string, s *stage) bool { return s.api == r.PhysicalID })
 	case "AWS::ApiGateway::Deployment":
 		for name, s := range g.stages {
 			if s.deployment == r.PhysicalID {
@@ -227,7 +197,7 @@ func (g *Gateway) Remove(r resource.Resource) error {
 			}
 		}
 	case "AWS::ApiGateway::Stage":
-		if g.stages[r.PhysicalID].api == r.Properties["RestApiId"] {
+		if s := g.stages[r.PhysicalID]; s != nil && s.api == r.Properties["RestApiId"] {
 			delete(g.stages, r.PhysicalID)
 		}
 	}

@@ -26,9 +26,19 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusRequestHeaderFieldsTooLarge, "", "Request Header Fields Too Large")
 		return
 	}
-	a, stage, path, found, ok := g.find(r)
+	s, x, ok := g.find(r)
+	x.id, x.began = id, g.Now()
+	if s != nil && s.log != nil {
+		seen := &counted{ResponseWriter: w}
+		w = seen
+		defer func() { g.logAccess(s.log, r, x, seen) }()
+	}
 	if !ok {
 		refuse(w, http.StatusForbidden, "MissingAuthenticationTokenException", "Missing Authentication Token")
+		return
+	}
+	if !s.admits(r.Method, x.match.resource, x.began) {
+		refuse(w, http.StatusTooManyRequests, "TooManyRequestsException", "Too Many Requests")
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -39,7 +49,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client is gone
 	}
-	g.forward(w, r, exchange{a, stage, path, found, id, body})
+	x.body = body
+	g.forward(w, r, x)
 }
 
 // headerSize counts the request line and headers as sent over HTTP/1.1.
@@ -57,6 +68,9 @@ func headerSize(r *http.Request) int {
 func refuse(w http.ResponseWriter, status int, kind, message string) {
 	if kind != "" {
 		w.Header().Set("x-amzn-ErrorType", kind)
+	}
+	if c, ok := w.(*counted); ok {
+		c.refusal = kind
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -106,7 +106,7 @@ func (s *Cloud) openHosts(c Config) (err error) {
 		return err
 	}
 	s.closers = append(s.closers, func() error { s.Lambda.Close(); return nil })
-	s.API = apigateway.New(apigateway.Config{Account: c.Account, Region: c.Region, Partition: c.Partition, Invoker: invoker{s.Lambda}, Log: c.Log})
+	s.API = apigateway.New(apigateway.Config{Account: c.Account, Region: c.Region, Partition: c.Partition, Invoker: invoker{s.Lambda}, Log: c.Log, LogDir: c.LogDir})
 	if s.Roles, err = ecs.OpenCredentials(s.Authority, c.Dir, c.Endpoint); err != nil {
 		return err
 	}

@@ -220,3 +220,22 @@ func TestAPIGatewayLimits(t *testing.T) {
 	saw(t, "apigateway/limit/body", refusal(sent(t, r)),
 		"413 RequestTooLargeException\n{\"message\":\"HTTP content length exceeded 10485760 bytes.\"}")
 }
+
+// The stage slow admits one GET of /v1/plain a second, by a setting of that method, and others as often as the stage prod.
+func TestAPIGatewayThrottlesAMethod(t *testing.T) {
+	slow := &api{Host: here.API.Host, Stage: "/slow", TLS: here.API.TLS}
+	ask := func(method string) string {
+		for range 60 {
+			got, err := slow.send(t.Context(), request(method, "/v1/plain"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Status == 429 {
+				return refusal(got)
+			}
+		}
+		return "none of 60 requests was throttled"
+	}
+	saw(t, "apigateway/throttle/method", ask("GET")+"\n"+ask("POST"),
+		"429 TooManyRequestsException\n{\"message\":\"Too Many Requests\"}\nnone of 60 requests was throttled")
+}

@@ -114,18 +114,3 @@ func TestLambdaThrottlesAFunctionWithoutConcurrency(t *testing.T) {
 	saw(t, "apigateway/throttle/function", refusal(busy(request("GET", "/v1/busy"))),
 		"500 InternalServerErrorException\n{\"message\":\"Internal server error\"}")
 }
-
-func TestAPIGatewayThrottlesAStage(t *testing.T) {
-	if absent(t, "apigateway/throttle/stage") {
-		return
-	}
-	slow := elsewhere(t, extra(t)["SlowURL"])
-	got := "none of 60 requests was throttled"
-	for range 60 {
-		if a := slow(request("GET", "/v1/plain")); a.Status != 200 {
-			got = refusal(a)
-			break
-		}
-	}
-	saw(t, "apigateway/throttle/stage", got, "429 TooManyRequestsException\n{\"message\":\"Too Many Requests\"}")
-}

@@ -44,7 +44,7 @@ var table = []behaviour{
 	{"apigateway/route/method", "A method that a path doesn't have is refused as an unknown route is.", "gateway responses", ""},
 	{"apigateway/route/unknown", "An unknown route is refused with 403 and says Missing Authentication Token.", "gateway responses", ""},
 	{"apigateway/throttle/function", "A throttled function is a 500 to the API's client.", "", "a function has a queue of 256 here, and one that is full is a 429"},
-	{"apigateway/throttle/stage", "Above a stage's rate requests are refused with 429.", "gateway responses", "nothing is throttled here"},
+	{"apigateway/throttle/method", "Above the rate that a stage sets for a method its requests are refused with 429, and others are not.", "gateway responses", ""},
 
 	{"cloudformation/custom/create", "The fields of a Create.", "", ""},
 	{"cloudformation/custom/delete", "The fields of a Delete.", "", ""},

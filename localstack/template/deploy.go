@@ -141,7 +141,7 @@ func (d *Deployer) pseudo(id string) map[string]any {
 	}
 	return map[string]any{
 		"AWS::AccountId": d.Account, "AWS::Region": d.Region, "AWS::Partition": d.Partition, "AWS::URLSuffix": suffix, "AWS::StackId": id,
-		"AWS::NoValue": noValue{},
+		"AWS::NoValue": absent{},
 	}
 }
 

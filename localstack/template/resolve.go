@@ -27,9 +27,6 @@ func init() {
 	}
 }
 
-// noValue is what Ref returns for AWS::NoValue: the property or the item of a list that has it is left out.
-type noValue struct{}
-
 // Resolve returns v with every intrinsic function in it replaced by its value. An unknown function, a
 // reference to something undeclared, or a dynamic reference ({{resolve:…}}) is an error.
 func (s *Scope) Resolve(v any) (any, error) {
@@ -43,7 +40,7 @@ func (s *Scope) Resolve(v any) (any, error) {
 			if err != nil {
 				return nil, fmt.Errorf("[%d]: %w", i, err)
 			}
-			if value != any(noValue{}) {
+			if value != (absent{}) {
 				list = append(list, value)
 			}
 		}
@@ -77,12 +74,15 @@ func (s *Scope) resolveMap(m map[string]any) (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		if value != any(noValue{}) {
+		if value != (absent{}) {
 			out[key] = value
 		}
 	}
 	return out, nil
 }
+
+// absent is what AWS::NoValue resolves to: the property or item that has it is left out.
+type absent struct{}
 
 // call recognises a function call: an object whose only key is Ref or Fn::….
 func call(m map[string]any) (fn string, arg any, ok bool) {

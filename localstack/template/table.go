@@ -31,8 +31,8 @@ var table = []Row{
 	{"AWS::ApiGateway::RestApi", Runs, "apigateway", []string{
 		"Body", "Description", "EndpointConfiguration", "Name",
 	}},
-	{"AWS::ApiGateway::Stage", Runs, "apigateway; throttles of a stage are not kept", []string{
-		"DeploymentId", "MethodSettings", "RestApiId", "StageName",
+	{"AWS::ApiGateway::Stage", Runs, "apigateway", []string{
+		"AccessLogSetting", "DeploymentId", "MethodSettings", "RestApiId", "StageName",
 	}},
 	{"AWS::DynamoDB::Table", Runs, "dynamodb", []string{
 		"AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "KeySchema",
@@ -111,6 +111,7 @@ var table = []Row{
 	{"AWS::SQS::Queue", Runs, "lambda; only as a failure destination, kept as a file", []string{
 		"MessageRetentionPeriod", "SqsManagedSseEnabled",
 	}},
+	{"AWS::WAFv2::WebACLAssociation", Recorded, "nothing filters here", []string{"ResourceArn", "WebACLArn"}},
 }
 
 // Table returns the table of resource types, sorted by type.
