@@ -116,33 +116,3 @@ func TestADeliveryThatIsEndedKeepsItsPlace(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-func TestPatterns(t *testing.T) {
-	event := `{"dynamodb":{"Keys":{"pk":{"S":"role"}},"NewImage":{"n":{"N":"5"}}},"eventName":"INSERT","list":["a","b"],"flag":true}`
-	for _, c := range []struct {
-		pattern string
-		want    bool
-	}{
-		{`{"dynamodb":{"Keys":{"pk":{"S":["role","lock"]}}}}`, true},
-		{`{"dynamodb":{"Keys":{"pk":{"S":["user"]}}}}`, false},
-		{`{"eventName":["REMOVE","INSERT"],"flag":[true]}`, true},
-		{`{"missing":["x"]}`, false},
-		{`{"missing":[null]}`, false},
-		{`{"list":["b"]}`, true},
-		{`{"list":["c"]}`, false},
-	} {
-		p, err := ParsePattern([]byte(c.pattern))
-		if err != nil {
-			t.Errorf("%s: %v", c.pattern, err)
-			continue
-		}
-		if got := p.Matches([]byte(event)); got != c.want {
-			t.Errorf("%s matches: %v", c.pattern, got)
-		}
-	}
-	for _, bad := range []string{`[]`, `{}`, `{"a":"x"}`, `{"a":[{"prefix":"x"}]}`, `{"a":[["b"]]}`, `{"$or":[{"a":["b"]}]}`} {
-		if _, err := ParsePattern([]byte(bad)); err == nil {
-			t.Errorf("%s was read", bad)
-		}
-	}
-}

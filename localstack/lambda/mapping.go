@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/pattern"
 	"github.com/stile-dev/stile/localstack/property"
 	"github.com/stile-dev/stile/localstack/resource"
 	"github.com/stile-dev/stile/localstack/template"
@@ -47,7 +48,7 @@ type mapping struct {
 	id      string
 	host    *Host
 	f       string // the function's name
-	filters []*Pattern
+	filters []*pattern.Pattern
 }
 
 // streamActions are what Lambda does on a stream with the function's role.
@@ -98,11 +99,11 @@ func (m *mapping) check() error {
 		return fmt.Errorf("property StartingPosition: %q is not supported, only TRIM_HORIZON is", m.StartingPosition)
 	}
 	for _, filter := range m.FilterCriteria.Filters {
-		pattern, err := ParsePattern([]byte(filter.Pattern))
+		p, err := pattern.Parse([]byte(filter.Pattern))
 		if err != nil {
 			return fmt.Errorf("property FilterCriteria: %w", err)
 		}
-		m.filters = append(m.filters, pattern)
+		m.filters = append(m.filters, p)
 	}
 	return nil
 }
@@ -206,8 +207,8 @@ func (m *mapping) gather(ctx context.Context, after string) ([]Record, error) {
 }
 
 func (m *mapping) wants(r Record) bool {
-	for _, pattern := range m.filters {
-		if pattern.Matches(r.Event) {
+	for _, p := range m.filters {
+		if p.Matches(r.Event) {
 			return true
 		}
 	}
