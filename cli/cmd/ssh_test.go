@@ -8,6 +8,7 @@ import (
 
 	"github.com/stile-dev/stile/cli/cmd"
 	"github.com/stile-dev/stile/cli/profile"
+	"github.com/stile-dev/stile/pkg/entry"
 )
 
 // As ssh -G says of the same arguments.
@@ -79,7 +80,7 @@ func TestWhoHasNoLoginIsToldWhichRolesGiveNone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		keys, err := profile.NewKeys()
+		keys, err := entry.NewKeys()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,8 +2,6 @@ package profile
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -14,52 +12,23 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/entry"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// Keys are the two private keys of a credential; they are never equal.
-type Keys struct {
-	SSH *ecdsa.PrivateKey // proves the login to nodes
-	TLS *ecdsa.PrivateKey // proves the user to the API and to proxies; never leaves this machine
-}
-
-// String keeps the keys out of any print.
-func (Keys) String() string { return "[two private keys]" }
-
-// GoString keeps the keys out of any print.
-func (k Keys) GoString() string { return k.String() }
-
-// MarshalJSON refuses: only Save writes keys.
-func (Keys) MarshalJSON() ([]byte, error) {
-	return nil, errors.New("private keys are not encoded")
-}
-
-// NewKeys makes two P-256 keys.
-func NewKeys() (Keys, error) {
-	var k Keys
-	var err error
-	if k.SSH, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return Keys{}, fmt.Errorf("generating keys: %w", err)
-	}
-	if k.TLS, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return Keys{}, fmt.Errorf("generating keys: %w", err)
-	}
-	return k, nil
-}
-
 // Credential is a login: who, as what, until when, and how it is proved.
 type Credential struct {
-	API            string    `json:"api"`
-	Cluster        string    `json:"cluster"`
-	User           string    `json:"user"`
-	Roles          []string  `json:"roles"`
-	Logins         []string  `json:"logins"`              // principals of the SSH certificate
-	DeniedBy       []string  `json:"denied_by,omitempty"` // roles that deny the logins which others give, if there are none
-	CertificateID  string    `json:"certificate_id"`
-	ExpiresAt      time.Time `json:"expires_at"`
-	SSHCertificate []byte    `json:"ssh_certificate"` // wire format
-	TLSCertificate []byte    `json:"tls_certificate"` // DER
-	Keys           Keys      `json:"-"`
+	API            string     `json:"api"`
+	Cluster        string     `json:"cluster"`
+	User           string     `json:"user"`
+	Roles          []string   `json:"roles"`
+	Logins         []string   `json:"logins"`              // principals of the SSH certificate
+	DeniedBy       []string   `json:"denied_by,omitempty"` // roles that deny the logins which others give, if there are none
+	CertificateID  string     `json:"certificate_id"`
+	ExpiresAt      time.Time  `json:"expires_at"`
+	SSHCertificate []byte     `json:"ssh_certificate"` // wire format
+	TLSCertificate []byte     `json:"tls_certificate"` // DER
+	Keys           entry.Keys `json:"-"`
 }
 
 // stored is the file's form.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/cli/profile"
+	"github.com/stile-dev/stile/pkg/entry"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -29,7 +30,7 @@ func open(t *testing.T) (*profile.Profile, string) {
 
 func credential(t *testing.T, until time.Time) profile.Credential {
 	t.Helper()
-	keys, err := profile.NewKeys()
+	keys, err := entry.NewKeys()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func init() {
 		"names fault",
 		"wire frame identity resource policy certs document audit signature strict proof ration vouch",
 		"issue front inventory admin document/publication",
-		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner",
+		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary",
 		"app",
 	} {
 		for name := range strings.FieldsSeq(list) {
