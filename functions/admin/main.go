@@ -39,7 +39,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	db := dynamodb.NewFromConfig(f.AWS)
 	first, wrong := f.Administrator()
 	desk := admin.New(admin.Config{
-		Cluster: f.Cluster, Bootstrap: first,
+		Cluster: f.Cluster, Bootstrap: first, Canary: f.Match(names.EnvCanaryRole),
 		Store: change.New(store.Config{
 			DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
 		}),

@@ -52,7 +52,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	users := issue.NewUsers(issue.UserConfig{
 		Cluster: f.Cluster, Store: kept, Documents: head.NewVerifier(documents, f.Cluster), MAC: mac.New(mac.Config{KMS: keys, Key: f.Key(names.KeyChallenge), Purpose: names.PurposeLogin}),
 		Methods: map[string]issue.Authenticator{
-			resource.MethodIAM: issue.IAM{STS: caller, Mappings: kept.Mappings, Bootstrap: admin, Refuse: wrong},
+			resource.MethodIAM: issue.IAM{STS: caller, Mappings: kept.Mappings, Bootstrap: admin, Refuse: wrong, Canary: f.Match(names.EnvCanaryRole)},
 		},
 		SSH:  func(ctx context.Context) (issue.Signer, error) { return ssh.Signer(ctx) },
 		X509: func(ctx context.Context) (issue.Signer, error) { return x509.Signer(ctx) },

@@ -110,6 +110,7 @@ type Caller struct {
 type Config struct {
 	Cluster   string
 	Bootstrap resource.IAMMatch // the first administrator; zero for none
+	Canary    resource.IAMMatch // the role of the synthetic login; zero for none
 	Store     Store
 	Publisher Publisher
 	Pace      Pace
@@ -158,7 +159,7 @@ func (d *Desk) List(ctx context.Context, c Caller, kind, after string, limit int
 	}
 	may = []resource.Resource{}
 	if after == "" {
-		for _, r := range builtin(k.Name, d.config.Bootstrap) {
+		for _, r := range d.builtin(k.Name) {
 			if _, ok, _ := show(r); ok {
 				may = append(may, r)
 			}
@@ -182,7 +183,7 @@ func (d *Desk) open(c Caller, kind string) (resource.Kind, law, error) {
 
 // find looks among the built-in resources and then the stored ones.
 func (d *Desk) find(ctx context.Context, k resource.Kind, name string) (resource.Resource, bool, error) {
-	for _, r := range builtin(k.Name, d.config.Bootstrap) {
+	for _, r := range d.builtin(k.Name) {
 		if r.Metadata.Name == name {
 			return r, true, nil
 		}
@@ -194,17 +195,22 @@ func (d *Desk) find(ctx context.Context, k resource.Kind, name string) (resource
 }
 
 // builtin are the resources that the code and the deployment's configuration give.
-func builtin(kind string, bootstrap resource.IAMMatch) []resource.Resource {
+func (d *Desk) builtin(kind string) []resource.Resource {
 	var all []resource.Resource
+	mapping := func(m resource.Mapping) {
+		all = append(all, resource.Resource{Kind: kind, Metadata: m.Metadata, Spec: &m.Spec})
+	}
 	switch kind {
 	case "role":
 		for _, r := range resource.Presets() {
 			all = append(all, resource.Resource{Kind: kind, Metadata: r.Metadata, Spec: &r.Spec})
 		}
 	case "iam_mapping":
-		if bootstrap.Account != "" {
-			m := resource.Bootstrap(bootstrap)
-			all = append(all, resource.Resource{Kind: kind, Metadata: m.Metadata, Spec: &m.Spec})
+		if m := d.config.Bootstrap; m.Account != "" {
+			mapping(resource.Bootstrap(m))
+		}
+		if m := d.config.Canary; m.Account != "" {
+			mapping(resource.Canary(m))
 		}
 	}
 	return all

@@ -212,6 +212,7 @@ func newOffice(t *testing.T) *office {
 	}
 	o.desk = admin.New(admin.Config{
 		Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Pace: o.shelf, Bootstrap: resource.IAMMatch{Account: "111122223333", Role: "PlatformAdmin"},
+		Canary: resource.IAMMatch{Account: "111122223333", Role: "stile-canary-eu-central-1", RoleID: "AROACANARY0000000000A"},
 	})
 	return o
 }
@@ -427,7 +428,7 @@ func TestWhatIsBuiltInIsListedFirstAndReadAndNeverChanged(t *testing.T) {
 	o.keep(dev, of("role", "a", "/", &resource.RoleSpec{}), engineers())
 	c := o.as(t, "editor")
 	for kind, want := range map[string][]string{
-		"role": {"access", "auditor", "editor", "a", "dev"}, "iam_mapping": {resource.BootstrapMapping, "engineers"}, "user": {},
+		"role": {"access", "auditor", "editor", "a", "dev"}, "iam_mapping": {resource.BootstrapMapping, resource.CanaryMapping, "engineers"}, "user": {},
 	} {
 		all, _, err := o.desk.List(t.Context(), c, kind, "", 0)
 		if err != nil {
@@ -441,7 +442,7 @@ func TestWhatIsBuiltInIsListedFirstAndReadAndNeverChanged(t *testing.T) {
 			t.Errorf("%s: %s", kind, d)
 		}
 	}
-	for _, r := range []resource.Resource{of("role", "editor", "/", &resource.RoleSpec{}), of("iam_mapping", resource.BootstrapMapping, "/", engineers().Spec)} {
+	for _, r := range []resource.Resource{of("role", "editor", "/", &resource.RoleSpec{}), of("iam_mapping", resource.BootstrapMapping, "/", engineers().Spec), of("iam_mapping", resource.CanaryMapping, "/", engineers().Spec)} {
 		if got, err := o.desk.Get(t.Context(), c, r.Kind, r.Metadata.Name); err != nil || got.Spec == nil {
 			t.Errorf("%s: %v", r.Metadata.Name, err)
 		}

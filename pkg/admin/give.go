@@ -177,6 +177,9 @@ func (t *turn) mappingOf(ctx context.Context, name string) (*resource.MappingSpe
 // record judges a user's record, which adds to what its mapping gives.
 func (t *turn) record(ctx context.Context) error {
 	was, now := specOf[resource.UserSpec](t.was), specOf[resource.UserSpec](t.now)
+	if now != nil && now.Mapping == resource.CanaryMapping {
+		return fault.New(fault.Denied, "the canary may do nothing, and a record can't add anything to it", "name another iam_mapping in spec.mapping")
+	}
 	var mappings []string
 	for _, spec := range []*resource.UserSpec{was, now} {
 		if spec != nil && !slices.Contains(mappings, spec.Mapping) {
@@ -281,13 +284,16 @@ func (t *turn) beside(ctx context.Context, now *resource.MappingSpec) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range append(builtin(names.Mapping, t.desk.config.Bootstrap), stored...) {
+	for _, m := range append(t.desk.builtin(names.Mapping), stored...) {
 		other := specOf[resource.MappingSpec](&m)
 		if other == nil || m.Metadata.Name == t.name || !other.Match.Overlaps(now.Match) {
 			continue
 		}
 		if m.Metadata.Name == resource.BootstrapMapping {
 			return fault.New(fault.Denied, "the first administrator logs in with this AWS role, and no other mapping may match it", "use another AWS role, or change the first administrator in the deployment's parameters")
+		}
+		if m.Metadata.Name == resource.CanaryMapping {
+			return fault.New(fault.Denied, "the canary logs in with this AWS role, and no other mapping may match it", "use another AWS role")
 		}
 		d := t.set.May(t.subject(), names.Mapping, "update", m.Metadata.Scope)
 		if err := t.deny(ctx, d, "iam_mapping "+m.Metadata.Name+" can match the same identities, which then could not log in: "); err != nil {
@@ -336,7 +342,7 @@ func (t *turn) awaited(ctx context.Context) error {
 			return spec != nil && spec.Mapping == mapping && slices.Contains(spec.Roles, t.name)
 		})
 	}
-	for _, m := range append(builtin(names.Mapping, t.desk.config.Bootstrap), mappings...) {
+	for _, m := range append(t.desk.builtin(names.Mapping), mappings...) {
 		if !slices.Contains(rolesOf(m.Spec), t.name) && !gives(m.Metadata.Name) {
 			continue
 		}

@@ -66,7 +66,7 @@ func (d *Desk) idle(ctx context.Context, r resource.Resource) string {
 	if err != nil {
 		return ""
 	}
-	mappings := append(builtin(names.Mapping, d.config.Bootstrap), stored...)
+	mappings := append(d.builtin(names.Mapping), stored...)
 	switch spec := r.Spec.(type) {
 	case *resource.UserSpec:
 		if !slices.ContainsFunc(mappings, func(m resource.Resource) bool { return m.Metadata.Name == spec.Mapping }) {

@@ -55,7 +55,7 @@ func (s *roles) read(ctx context.Context, name string) (*resource.Role, error) {
 	for i := range stored {
 		s.found[stored[i].Metadata.Name] = &stored[i]
 	}
-	for _, r := range builtin(names.Role, s.desk.config.Bootstrap) {
+	for _, r := range s.desk.builtin(names.Role) {
 		if role, ok := r.Role(); ok {
 			s.found[role.Metadata.Name] = &role
 		}

@@ -23,6 +23,7 @@ type IAM struct {
 	Mappings  func(context.Context) ([]resource.Mapping, error) // with strong consistency
 	Bootstrap resource.IAMMatch                                 // the first administrator; zero for none
 	Refuse    error                                             // answered to everybody, if the deployment is wrong
+	Canary    resource.IAMMatch                                 // the role of the synthetic login; zero for none
 }
 
 // Authenticate implements [Authenticator]; the evidence is a wire.STSRequest.
@@ -47,7 +48,7 @@ func (i IAM) Authenticate(ctx context.Context, e Evidence) (Principal, Witness, 
 	if err != nil {
 		return Principal{}, w, err
 	}
-	m, err := mapped(append(i.builtin(), mappings...), caller)
+	m, err := i.admitted(mappings, caller)
 	if err != nil {
 		return Principal{}, w, err
 	}
@@ -63,6 +64,15 @@ func callerOf(ctx context.Context, sts STS, sent wire.STSRequest, e Evidence) (r
 		return resource.IAMIdentity{}, err
 	}
 	return sts.Caller(ctx, request)
+}
+
+// admitted finds the mapping that admits the caller. The canary is nobody else, whatever is written: another mapping
+// could give it something, or keep it out.
+func (i IAM) admitted(stored []resource.Mapping, c resource.IAMIdentity) (resource.Mapping, error) {
+	if i.Canary.Account != "" && i.Canary.Matches(c) {
+		return resource.Canary(i.Canary), nil
+	}
+	return mapped(append(i.builtin(), stored...), c)
 }
 
 // builtin is the first administrator's mapping, from the deployment's configuration.

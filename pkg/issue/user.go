@@ -130,7 +130,7 @@ func (u *Users) identify(ctx context.Context, a *attempt, view document.View) er
 		return err
 	}
 	scope := ""
-	if found && record.Spec.Mapping == a.principal.Mapping {
+	if found && record.Spec.Mapping == a.principal.Mapping && a.principal.Mapping != resource.CanaryMapping {
 		a.principal.add(record.Spec)
 		if len(record.Spec.Roles)+len(record.Spec.Traits) > 0 {
 			scope = record.Metadata.Scope

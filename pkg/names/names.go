@@ -30,6 +30,7 @@ const (
 	EnvPublish         = "STILE_FN_PUBLISH"       //
 	EnvBootstrapAdmin  = "STILE_BOOTSTRAP_ADMIN"  // JSON of resource.IAMMatch: who is the first administrator
 	EnvFleetRole       = "STILE_FLEET_ROLE"       // JSON of resource.IAMMatch: the role that proxies join with
+	EnvCanaryRole      = "STILE_CANARY_ROLE"      // JSON of resource.IAMMatch: the role of the synthetic login
 	EnvAPI             = "STILE_API"              // URL of the API, with its stage
 	EnvPublicAddr      = "STILE_PUBLIC_ADDR"      // host:port where clients and agents reach the proxies
 	EnvListen          = "STILE_LISTEN"           // the address that the proxy listens on, such as :8443

@@ -45,7 +45,7 @@ var Kinds = []Kind{
 	{
 		Name: names.Mapping, Plural: "iam_mappings", Aliases: []string{"mapping", "mappings"}, Summary: "which AWS identity is which user",
 		Writable: true,
-		spec:     func() Spec { return new(MappingSpec) }, named: validName, reserved: []string{BootstrapMapping},
+		spec:     func() Spec { return new(MappingSpec) }, named: validName, reserved: []string{BootstrapMapping, CanaryMapping},
 	},
 	{
 		Name: names.Token, Plural: "tokens", Summary: "who may enrol as what, and under which names and labels",
@@ -75,8 +75,12 @@ func (k Kind) Partition() string {
 // Names of resources that the deployment's configuration makes; nobody writes resources with these names.
 const (
 	BootstrapMapping = "bootstrap" // the iam_mapping of the first administrator
+	CanaryMapping    = "canary"    // the iam_mapping of the synthetic login
 	FleetToken       = "fleet"     // the token that proxies join with
 )
+
+// CanaryUser is the name in the synthetic login's certificates.
+const CanaryUser = "canary"
 
 // KindOf finds a kind by its name, plural or an alias; - and _ are the same.
 func KindOf(word string) (Kind, bool) {

@@ -31,6 +31,11 @@ func presetNames() []string {
 	return all
 }
 
+// Canary returns the built-in mapping of the synthetic login: a user without roles, to whom nobody adds any.
+func Canary(m IAMMatch) Mapping {
+	return Mapping{Metadata: Metadata{Name: CanaryMapping, Scope: "/"}, Spec: MappingSpec{Match: m, User: CanaryUser}}
+}
+
 // Bootstrap returns the built-in mapping of the first administrator. A role of IAM Identity Center brings
 // the person's own name; any other is one person, called admin.
 func Bootstrap(m IAMMatch) Mapping {
