@@ -156,7 +156,7 @@ var actions = slices.Concat(onItems, []string{
 	"kms:PutKeyPolicy", "kms:RevokeGrant", "kms:ScheduleKeyDeletion", "kms:Sign", "kms:TagResource", "kms:UntagResource",
 	"kms:UpdateAlias", "kms:UpdateKeyDescription",
 	"lambda:InvokeFunction", "logs:CreateLogStream", "logs:PutLogEvents",
-	"s3:GetObject", "s3:PutObject", "sns:Publish", "sqs:SendMessage", "sts:AssumeRole",
+	"s3:GetObject", "s3:ListBucket", "s3:PutObject", "sns:Publish", "sqs:SendMessage", "sts:AssumeRole",
 })
 
 func TestTablesHaveTheOneShapeAndAreKept(t *testing.T) {

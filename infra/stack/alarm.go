@@ -1,48 +1,54 @@
 package stack
 
 import (
+	"encoding/json"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
 )
 
-// newAlarm declares the rule that reports a use of a CA key by anyone but its function, allowed or not,
-// and every change to who may use one: nobody else sees what an account's administrator could do.
-// CloudTrail logs Sign as a read-only management event, hence the rule's state.
+// newAlarm declares the topic that people subscribe to, and what speaks on it: rules, which tell of changes that
+// only an account's administrator can make (watch.go), and alarms on metrics (metric.go).
 func newAlarm(s awscdk.Stack) {
 	topic := awssns.NewCfnTopic(s, new("Alarms"), &awssns.CfnTopicProps{TopicName: new("stile-alarms"), DisplayName: new("Stile alarms")})
-	var arns, roles []any
-	for _, purpose := range caKeys {
-		arns = append(arns, keyARN(purpose))
+	var rules []awsevents.CfnRule
+	for _, w := range watches() {
+		rules = append(rules, w.rule(s, topic))
 	}
-	for _, function := range []string{fnPublish, fnRotate, fnSignHost, fnSignUser} {
-		roles = append(roles, roleARN(function))
+	for _, a := range metricAlarms(rules) {
+		a.alarm(s, topic)
 	}
-	uses := watch(s, "ForeignSign", "Stile: a CA key was used, or a use was attempted, by something other than its function", map[string]any{
-		"eventSource":  []string{"kms.amazonaws.com"},
-		"eventName":    []string{"Sign"},
-		"resources":    map[string]any{"ARN": arns},
-		"userIdentity": map[string]any{"sessionContext": map[string]any{"sessionIssuer": map[string]any{"arn": []any{map[string]any{"anything-but": roles}, map[string]any{"exists": false}}}}},
-	}, topic)
-	changes := watch(s, "KeyChange", "Stile: a change to who may use a CA key, or to the key's state", map[string]any{
-		"eventSource": []string{"kms.amazonaws.com"},
-		"eventName":   []string{"CreateGrant", "DisableKey", "PutKeyPolicy", "ReplicateKey", "ScheduleKeyDeletion"},
-		"resources":   map[string]any{"ARN": arns},
-	}, topic)
 	awssns.NewCfnTopicPolicy(s, new("AlarmsPolicy"), &awssns.CfnTopicPolicyProps{
-		Topics: &[]*string{topic.Ref()},
-		PolicyDocument: document(statement{
-			Sid: "Rules", Principal: service("events"), Actions: []string{"sns:Publish"}, Resources: []any{topic.Ref()},
-			Condition: condition{"ArnEquals": {"aws:SourceArn": []any{uses.AttrArn(), changes.AttrArn()}}},
-		}),
+		Topics: &[]*string{topic.Ref()}, PolicyDocument: document(mayPublish(topic)...),
 	})
 	export(s, "AlarmsArn", topic.Ref())
 }
 
-func watch(s awscdk.Stack, id, description string, detail map[string]any, topic awssns.CfnTopic) awsevents.CfnRule {
-	return awsevents.NewCfnRule(s, &id, &awsevents.CfnRuleProps{
-		Description: &description, State: new("ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"),
-		EventPattern: map[string]any{"source": []string{"aws.kms"}, "detail-type": []string{"AWS API Call via CloudTrail"}, "detail": detail},
-		Targets:      &[]any{&awsevents.CfnRule_TargetProperty{Id: new("alarms"), Arn: topic.Ref()}},
-	})
+// mayPublish lets EventBridge and CloudWatch publish. The first takes no condition: "You can't use Condition blocks in
+// Amazon SNS topic policies for EventBridge", says its user guide under resource-based policies, and with one nothing
+// arrives. docs/threat-model.md says what that leaves open.
+func mayPublish(topic awssns.CfnTopic) []statement {
+	return []statement{
+		{Sid: "Rules", Principal: service("events"), Actions: []string{"sns:Publish"}, Resources: []any{topic.Ref()}},
+		{
+			Sid: "Alarms", Principal: service("cloudwatch"), Actions: []string{"sns:Publish"}, Resources: []any{topic.Ref()},
+			Condition: condition{
+				"StringEquals": {"aws:SourceAccount": awscdk.Aws_ACCOUNT_ID()},
+				"ArnLike":      {"aws:SourceArn": sub("arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*")},
+			},
+		},
+	}
+}
+
+// page is the path of a page in docs/runbooks.
+func page(name string) string { return "docs/runbooks/" + name + ".md" }
+
+// message is what a rule says: what happened, which page to read, and the event itself, which tells who did it.
+func message(says, name string) string {
+	head, err := json.Marshal(map[string]string{"alarm": "Stile: " + says, "page": page(name)})
+	if err != nil {
+		panic(err) // strings in a map
+	}
+	return string(head[:len(head)-1]) + `,"event":<aws.events.event.json>}`
 }

@@ -14,6 +14,12 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
+// The API's name and its one stage.
+const (
+	apiName = "stile"
+	stage   = "prod"
+)
+
 // pathParameter is one {name} in a path.
 var pathParameter = regexp.MustCompile(`\{([a-z_]+)\}`)
 
@@ -34,7 +40,7 @@ func newAPI(s awscdk.Stack, doc []byte) {
 	}
 	digest := bodyDigest(body)
 	api := awsapigateway.NewCfnRestApi(s, new("Api"), &awsapigateway.CfnRestApiProps{
-		Name: new("stile"), Description: new("Stile: the API of a cluster"),
+		Name: new(apiName), Description: new("Stile: the API of a cluster"),
 		EndpointConfiguration: &awsapigateway.CfnRestApi_EndpointConfigurationProperty{Types: list("REGIONAL")},
 		Body:                  body.tokens(),
 	})

@@ -46,6 +46,7 @@ func newControl(app awscdk.App, cfg Config) awscdk.Stack {
 	}
 	newAPI(s, cfg.API)
 	newPublishing(s, code, made)
+	newCanary(s)
 	newAlarm(s)
 	return s
 }

@@ -21,6 +21,7 @@ const (
 	bucketDocuments  = "BucketDocuments"
 	bucketRecordings = "BucketRecordings"
 	bucketLake       = "BucketLake"
+	bucketFailures   = "BucketFailures"
 )
 
 // newData declares what must survive every deployment and the deletion of the stack itself.
@@ -37,6 +38,7 @@ func newData(app awscdk.App) awscdk.Stack {
 	newBucket(s, bucketDocuments, true)
 	newBucket(s, bucketRecordings, true)
 	newBucket(s, bucketLake, false)
+	newFailures(s)
 	newKeys(s)
 	// A bus must have a name. With a fixed one, a bus that was retained would keep the next StileData from being created.
 	bus := awsevents.NewCfnEventBus(s, new("Bus"), &awsevents.CfnEventBusProps{Name: awscdk.Fn_Join(new("-"), &[]*string{new("stile"), cluster})})
@@ -76,7 +78,7 @@ func newTable(s awscdk.Stack, id string, stream bool) {
 
 // newBucket declares a private bucket that only TLS reaches. In one with versions each key is written once and nothing is
 // deleted.
-func newBucket(s awscdk.Stack, id string, versioned bool) {
+func newBucket(s awscdk.Stack, id string, versioned bool) awss3.CfnBucket {
 	props := &awss3.CfnBucketProps{
 		PublicAccessBlockConfiguration: &awss3.CfnBucket_PublicAccessBlockConfigurationProperty{
 			BlockPublicAcls: new(true), BlockPublicPolicy: new(true), IgnorePublicAcls: new(true), RestrictPublicBuckets: new(true),
@@ -107,6 +109,7 @@ func newBucket(s awscdk.Stack, id string, versioned bool) {
 	keep(policy)
 	export(s, id+"Name", bucket.Ref())
 	export(s, id+"Arn", bucket.AttrArn())
+	return bucket
 }
 
 // writtenOnce demands of every write that there is no object of this name, and lets nobody delete one: S3 takes a name

@@ -14,6 +14,7 @@ import (
 const (
 	fnAdmin    = "admin"
 	fnAPI      = "api"
+	fnCanary   = "canary"
 	fnJoin     = "join"
 	fnLogin    = "login"
 	fnPublish  = "publish"
@@ -51,7 +52,7 @@ var functions = []function{
 	{
 		name: fnAdmin, does: "the only writer of roles, users, mappings and tokens", memory: 512, timeout: 28,
 		tables: []string{tableState, tableSecrets, tableLedger},
-		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin},
+		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin, names.EnvCanaryRole: canaryMatch},
 		may: func() []statement {
 			return []statement{
 				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place, names.Input, names.Order, names.Head, names.Revoked),
@@ -78,6 +79,11 @@ var functions = []function{
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},
+	},
+	{
+		name: fnCanary, does: "logs in as nobody every five minutes, and measures it", memory: 256, timeout: 60, bucketless: true,
+		env: map[string]func() *string{names.EnvAPI: apiURL},
+		may: func() []statement { return nil },
 	},
 	{
 		name: fnJoin, does: "passes agents' and proxies' evidence to sign-host", memory: 256, timeout: 28,
@@ -109,7 +115,7 @@ var functions = []function{
 		name: fnPublish, does: "compiles, signs and stores policy and revocations", memory: 512, timeout: 60,
 		tables: []string{tableState, tableLedger}, keys: []string{names.KeyPolicy},
 		may: func() []statement {
-			return []statement{
+			return append(keepFailures(),
 				keyUse("SignDocuments", signAction, signing, names.KeyPolicy),
 				keyUse("ReadPublicKey", "kms:GetPublicKey", nil, names.KeyPolicy),
 				items(tableState, "ReadInputs", reading, names.Role, names.Lock, names.Order, names.Input, names.Head, names.Revoked),
@@ -117,13 +123,12 @@ var functions = []function{
 				items(tableLedger, "PutEvents", putting, eventsOf(fnPublish)),
 				objects("ReadDocuments", "s3:GetObject", "policy/", "trust/", "revocations/"),
 				objects("PutDocuments", "s3:PutObject", "policy/", "revocations/"),
-				{
+				statement{
 					Sid: "ReadStream", Actions: []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
 					Resources: []any{imported(Data, tableState+"Stream")},
 				},
-				{Sid: "FindStream", Actions: []string{"dynamodb:ListStreams"}, Resources: []any{"*"}}, // Lambda needs it; it knows no resource
-				{Sid: "KeepFailures", Actions: []string{"sqs:SendMessage"}, Resources: []any{sub("${PublishFailures.Arn}")}},
-			}
+				statement{Sid: "FindStream", Actions: []string{"dynamodb:ListStreams"}, Resources: []any{"*"}}, // Lambda needs it; it knows no resource
+			)
 		},
 	},
 	{
@@ -165,7 +170,7 @@ var functions = []function{
 	{
 		name: fnSignUser, does: "verifies people's evidence, decides and signs", memory: 512, timeout: 25,
 		tables: []string{tableState, tableSecrets, tableLedger}, keys: []string{names.KeyChallenge, names.KeyUserSSH, names.KeyUserX509},
-		env: map[string]func() *string{names.EnvBootstrapAdmin: bootstrapAdmin},
+		env: map[string]func() *string{names.EnvBootstrapAdmin: bootstrapAdmin, names.EnvCanaryRole: canaryMatch},
 		may: func() []statement {
 			return []statement{
 				deriveChallengeKeys(),

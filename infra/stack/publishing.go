@@ -6,7 +6,6 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awssqs"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
@@ -35,9 +34,6 @@ func newPublishing(s awscdk.Stack, code map[string]*awslambda.CfnFunction_CodePr
 	})
 	permit(s, fnPublish, "events", rule.AttrArn())
 
-	failures := awssqs.NewCfnQueue(s, new("PublishFailures"), &awssqs.CfnQueueProps{
-		MessageRetentionPeriod: new(1209600.0), SqsManagedSseEnabled: new(true),
-	})
 	awslambda.NewCfnEventSourceMapping(s, new("StateStream"), &awslambda.CfnEventSourceMappingProps{
 		EventSourceArn: imported(Data, tableState+"Stream"),
 		FunctionName:   ref(functionID(fnPublish)),
@@ -49,7 +45,7 @@ func newPublishing(s awscdk.Stack, code map[string]*awslambda.CfnFunction_CodePr
 			Filters: &[]any{&awslambda.CfnEventSourceMapping_FilterProperty{Pattern: new(partitionFilter(policyInputs))}},
 		},
 		DestinationConfig: &awslambda.CfnEventSourceMapping_DestinationConfigProperty{
-			OnFailure: &awslambda.CfnEventSourceMapping_OnFailureProperty{Destination: failures.AttrArn()},
+			OnFailure: &awslambda.CfnEventSourceMapping_OnFailureProperty{Destination: imported(Data, bucketFailures+"Arn")},
 		},
 	})
 }

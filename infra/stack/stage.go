@@ -9,9 +9,6 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awswafv2"
 )
 
-// stage is the API's one stage.
-const stage = "prod"
-
 // What a stage admits to one route. Whoever is signed in comes rarely; a function refuses who isn't, which costs its run.
 // The open routes have the parameter OpenRouteRate and a burst for people who begin work at the same hour.
 const (

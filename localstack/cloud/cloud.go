@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/localstack/apigateway"
@@ -21,6 +22,7 @@ import (
 	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/kms"
 	"github.com/stile-dev/stile/localstack/lambda"
+	"github.com/stile-dev/stile/localstack/notice"
 	"github.com/stile-dev/stile/localstack/process"
 	"github.com/stile-dev/stile/localstack/resource"
 	"github.com/stile-dev/stile/localstack/s3"
@@ -37,7 +39,7 @@ type Config struct {
 	RunDir    string // process records
 	HomeDir   string // a directory for each task
 	Balancer  string // the load balancer's configuration file
-	TrustFile string // the API's root certificate, for tasks
+	TrustFile string // the API's root certificate, for tasks and functions
 	Endpoint  string // the URL at which Gate will answer
 	Port      func(task string) (int, error)
 	Log       *slog.Logger
@@ -52,6 +54,7 @@ type Cloud struct {
 	S3         *s3.Service
 	Events     *events.Service
 	Lambda     *lambda.Host
+	Notice     *notice.Service
 	API        *apigateway.Gateway
 	ECS        *ecs.Host
 	Roles      *ecs.Credentials
@@ -84,15 +87,16 @@ func (s *Cloud) openStores(c Config) (err error) {
 		return err
 	}
 	s.closers = append(s.closers, s.DynamoDB.Close)
-	if s.KMS, err = kms.Open(kms.Config{Dir: c.Dir + "/kms", Authority: s.Authority, Logger: c.Log}); err != nil {
+	if s.KMS, err = kms.Open(kms.Config{Dir: c.Dir + "/kms", Authority: s.Authority, Logger: c.Log, OnCall: s.called}); err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.KMS.Close)
-	if s.S3, err = s3.Open(s3.Config{Dir: c.Dir + "/s3", Authority: s.Authority}); err != nil {
+	if s.S3, err = s3.Open(s3.Config{Dir: c.Dir + "/s3", Authority: s.Authority, OnCreated: s.created}); err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.S3.Close)
-	s.Events, err = events.Open(events.Config{Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule, OnGone: func(arn string) { s.Lambda.Stop(arn) }})
+	s.Notice = notice.New(notice.Config{Dir: c.Dir + "/notice", Authority: s.Authority})
+	s.Events, err = events.Open(events.Config{Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule, OnEvent: s.tell, OnGone: func(arn string) { s.Lambda.Stop(arn) }})
 	if err == nil {
 		s.closers = append(s.closers, s.Events.Close)
 	}
@@ -101,7 +105,7 @@ func (s *Cloud) openStores(c Config) (err error) {
 
 func (s *Cloud) openHosts(c Config) (err error) {
 	if s.Lambda, err = lambda.New(lambda.Config{
-		Authority: s.Authority, BinDir: c.BinDir, LogDir: c.LogDir, StateDir: c.Dir + "/lambda", Endpoint: c.Endpoint, Streams: streams{s.DynamoDB}, Log: c.Log, Minute: c.Minute,
+		Authority: s.Authority, BinDir: c.BinDir, LogDir: c.LogDir, StateDir: c.Dir + "/lambda", Endpoint: c.Endpoint, TrustFile: c.TrustFile, Streams: streams{s.DynamoDB}, Buckets: s.S3, Log: c.Log, Minute: c.Minute,
 	}); err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (s *Cloud) openHosts(c Config) (err error) {
 
 // Providers are everybody who makes resources.
 func (s *Cloud) Providers() []resource.Provider {
-	return []resource.Provider{iam.NewProvider(s.Authority), s.DynamoDB, s.KMS, s.S3, s.Events, s.Lambda, s.API, s.ECS}
+	return []resource.Provider{iam.NewProvider(s.Authority), s.DynamoDB, s.KMS, s.S3, s.Events, s.Notice, s.Lambda, s.API, s.ECS}
 }
 
 // Close ends every function and closes every store. Tasks, agents and the load balancer go on.
@@ -138,9 +142,14 @@ func (s *Cloud) Close() error {
 	return errors.Join(faults...)
 }
 
-// rule puts a provisioned rule to work; one with a pattern is only recorded.
+// rule puts a provisioned rule to work; one with a pattern works by itself.
 func (s *Cloud) rule(r events.Rule) error {
 	if r.Schedule == "" {
+		for _, t := range r.Targets {
+			if !strings.Contains(t.ARN, ":sns:") {
+				return fmt.Errorf("rule %s: only topics are targets of patterns here, not %s", r.Name, t.ARN)
+			}
+		}
 		return nil
 	}
 	schedule := lambda.Rule{Name: r.Name, ARN: r.ARN, Schedule: r.Schedule, Enabled: r.Enabled}
@@ -148,6 +157,29 @@ func (s *Cloud) rule(r events.Rule) error {
 		schedule.Targets = append(schedule.Targets, t.ARN)
 	}
 	return s.Lambda.Run(schedule)
+}
+
+// tell publishes what a rule has to say.
+func (s *Cloud) tell(_ events.Rule, t events.Target, message []byte) error {
+	return s.Notice.Publish("events.amazonaws.com", t.ARN, message)
+}
+
+// called tells EventBridge of a call of KMS, as CloudTrail does.
+func (s *Cloud) called(e kms.Event) {
+	s.emitted(s.Events.Emit("aws.kms", "AWS API Call via CloudTrail", e.EventTime, e))
+}
+
+// created tells EventBridge of a new object.
+func (s *Cloud) created(e s3.Created) {
+	arn := fmt.Sprintf("arn:%s:s3:::%s", s.Authority.Partition(), e.Bucket.Name)
+	s.emitted(s.Events.Emit("aws.s3", "Object Created", time.Now(), e, arn))
+}
+
+// emitted logs a message that a rule could not deliver: on AWS the metric FailedInvocations alone says so.
+func (s *Cloud) emitted(err error) {
+	if err != nil {
+		s.config.Log.Error("A rule's target failed", "cause", err)
+	}
 }
 
 // streams lets event source mappings read DynamoDB's streams.

@@ -67,13 +67,13 @@ var table = []behaviour{
 	{"dynamodb/transaction/token", "The same token with the same transaction changes nothing more, with another it is refused.", "TransactWriteItems", ""},
 	{"dynamodb/write/conditional", "A failed condition can return the old item, an update the new attributes.", "PutItem", ""},
 
-	{"events/pattern/anything-but-or-absent", "A list of anything-but and exists false matches another value and none.", "event patterns", "patterns are only recorded here"},
+	{"events/pattern/anything-but-or-absent", "A list of anything-but and exists false matches another value and none.", "event patterns", "TestEventPattern is not answered here"},
 	{"events/put/eleven", "Eleven entries are refused.", "PutEvents", ""},
 	{"events/put/partial-failure", "Bad entries fail by themselves, with their codes and in their places.", "PutEventsResultEntry", ""},
 	{"events/put/permission", "Putting events needs events:PutEvents on the bus.", "", ""},
 	{"events/put/size", "More than a megabyte in a call is refused.", "", ""},
-	{"events/rule/topic", "A rule's event reaches an SNS topic whose policy allows events.amazonaws.com.", "resource-based policies of targets", "patterns are only recorded here"},
-	{"events/rule/topic-with-source-arn", "It does not if that policy has a condition on aws:SourceArn.", "resource-based policies of targets", "patterns are only recorded here"},
+	{"events/rule/topic", "A rule's event reaches an SNS topic whose policy allows events.amazonaws.com.", "resource-based policies of targets", "a topic keeps its messages in a file here, and no queue subscribes"},
+	{"events/rule/topic-with-source-arn", "It does not if that policy has a condition on aws:SourceArn.", "resource-based policies of targets", "such a policy is refused here"},
 	{"events/schedule/rate", "A rate runs its function, with this event.", "", ""},
 
 	{"kms/alias/conditions", "kms:RequestAlias and kms:ResourceAliases choose a key by its alias.", "conditions of KMS", ""},

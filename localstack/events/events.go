@@ -1,7 +1,8 @@
-// Package events is the local EventBridge: buses that take events and write them to disk, and rules that are
-// recorded and handed to whoever runs them.
+// Package events is the local EventBridge: buses that take events and write them to disk, and rules. Schedules are
+// handed to whoever runs them; rules with a pattern hear what comes on the default bus, from callers and from the other
+// services, and their messages are handed to whoever knows the targets.
 //
-// It delivers nothing itself. Its entry point is [Open].
+// It knows no target itself. Its entry point is [Open].
 package events
 
 import (
@@ -26,9 +27,10 @@ import (
 type Config struct {
 	Dir       string // events.bolt and events.ndjson
 	Authority *iam.Authority
-	Now       func() time.Time // default time.Now
-	OnRule    func(Rule) error // told of every provisioned rule; nil records only
-	OnGone    func(arn string) // told of every rule that was removed; may be nil
+	Now       func() time.Time                 // default time.Now
+	OnRule    func(Rule) error                 // told of every provisioned rule; nil records only
+	OnEvent   func(Rule, Target, []byte) error // gets what a rule tells a target; nil tells nobody
+	OnGone    func(arn string)                 // told of every rule that was removed; may be nil
 }
 
 // Service is the local EventBridge. It is safe for concurrent use.
@@ -39,6 +41,9 @@ type Service struct {
 	mu  sync.Mutex // one writer of the log
 	log *os.File
 }
+
+// defaultBus is the bus on which AWS's own events come, and rules listen that name none.
+const defaultBus = "default"
 
 var (
 	busBucket  = []byte("bus")
@@ -52,6 +57,9 @@ func Open(c Config) (*Service, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.OnEvent == nil {
+		c.OnEvent = func(Rule, Target, []byte) error { return nil }
 	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening events: %w", err)
@@ -76,7 +84,7 @@ func (s *Service) prepare() error {
 		if _, err := tx.CreateBucketIfNotExists(ruleBucket); err != nil {
 			return err
 		}
-		return buses.Put([]byte("default"), []byte("{}"))
+		return buses.Put([]byte(defaultBus), []byte("{}"))
 	})
 	if err != nil {
 		return err
@@ -126,7 +134,7 @@ type Event struct {
 	Region     string          `json:"region"`
 	Resources  []string        `json:"resources"`
 	Detail     json.RawMessage `json:"detail"`
-	Bus        string          `json:"eventBusName"`
+	Bus        string          `json:"eventBusName,omitempty"`
 }
 
 // result is what PutEvents says about one entry.
@@ -195,7 +203,7 @@ func (e entry) size() int {
 // mayPut resolves the entry's bus and asks for events:PutEvents on it. One refused entry refuses the call.
 func (s *Service) mayPut(c *gate.Call, e *entry) error {
 	if e.EventBusName == "" {
-		e.EventBusName = "default"
+		e.EventBusName = defaultBus
 	}
 	e.EventBusName = strings.TrimPrefix(e.EventBusName, s.arn("event-bus/"))
 	return c.Authorize(iam.Query{Action: "events:PutEvents", Resource: s.arn("event-bus/" + e.EventBusName)})
@@ -231,12 +239,24 @@ func (s *Service) put(c *gate.Call, e entry) (result, error) {
 	if err != nil {
 		return result{}, fmt.Errorf("encoding an event: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.log.Write(append(raw, '\n')); err != nil {
-		return result{}, fmt.Errorf("writing an event: %w", err)
+	if err := s.write(raw); err != nil {
+		return result{}, err
+	}
+	if out.Bus == defaultBus {
+		if err := s.deliver(out); err != nil {
+			return result{}, err
+		}
 	}
 	return result{EventID: out.ID}, nil
+}
+
+func (s *Service) write(event []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.log.Write(append(event, '\n')); err != nil {
+		return fmt.Errorf("writing an event: %w", err)
+	}
+	return nil
 }
 
 // at is the entry's own time, in whole seconds as EventBridge has it.

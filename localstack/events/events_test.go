@@ -26,7 +26,7 @@ import (
 const account = "111122223333"
 
 // open returns the service, and a client whose role may put events on the bus "audit" only.
-func open(t *testing.T, dir string, onRule func(events.Rule) error) (*events.Service, *eventbridge.Client) {
+func open(t *testing.T, dir string, onRule func(events.Rule) error, onEvent ...func(events.Rule, events.Target, []byte) error) (*events.Service, *eventbridge.Client) {
 	t.Helper()
 	a, err := iam.Open(iam.Config{Dir: t.TempDir(), Account: account})
 	if err != nil {
@@ -45,7 +45,11 @@ func open(t *testing.T, dir string, onRule func(events.Rule) error) (*events.Ser
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := events.Open(events.Config{Dir: dir, Authority: a, OnRule: onRule})
+	config := events.Config{Dir: dir, Authority: a, OnRule: onRule}
+	if len(onEvent) > 0 {
+		config.OnEvent = onEvent[0]
+	}
+	s, err := events.Open(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -16,13 +17,15 @@ type Rule struct {
 	Schedule string // rate(…); "" for a rule with a pattern
 	Pattern  json.RawMessage
 	Enabled  bool
+	Reads    bool // it hears read-only management events of CloudTrail, too
 	Targets  []Target
 }
 
 // Target is where a rule sends events.
 type Target struct {
-	ID  string
-	ARN string
+	ID       string
+	ARN      string
+	Template string // of the message; "": the event as it is
 }
 
 // Types names what the service provisions from templates.
@@ -56,11 +59,16 @@ func (s *Service) provisionRule(r resource.Resource) (resource.Outcome, error) {
 	in := resource.Read(r)
 	in.Accept("Description")
 	rule := Rule{Name: r.Name(64), Schedule: in.String("ScheduleExpression"), Enabled: true}
-	if state := in.String("State"); state != "ENABLED" && state != "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS" {
+	state := in.String("State")
+	rule.Reads = state == "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
+	if state != "ENABLED" && !rule.Reads {
 		in.Fail("State", "%q is not supported here, only ENABLED and ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS are", state)
 	}
 	if in.Has("EventPattern") {
-		raw, err := json.Marshal(in.Object("EventPattern"))
+		raw, err := compact(in.Object("EventPattern"))
+		if err == nil {
+			err = checkPattern(raw)
+		}
 		if err != nil {
 			in.Fail("EventPattern", "%w", err)
 		}
@@ -81,10 +89,28 @@ func readTargets(in *resource.Reader, logicalID string) []Target {
 	for i, o := range in.Objects("Targets") {
 		at := fmt.Sprintf("%s.Targets[%d]", logicalID, i)
 		t := resource.ReadObject(at, o)
-		out = append(out, Target{ID: t.Required("Id"), ARN: t.Required("Arn")})
+		target := Target{ID: t.Required("Id"), ARN: t.Required("Arn")}
+		if t.Has("InputTransformer") {
+			shape := resource.ReadObject(at+".InputTransformer", t.Object("InputTransformer"))
+			target.Template = shape.Required("InputTemplate")
+			if err := checkTemplate(target.Template); err != nil {
+				shape.Fail("InputTemplate", "%w", err)
+			}
+			in.Add(shape.Done())
+		}
+		out = append(out, target)
 		in.Add(t.Done())
 	}
 	return out
+}
+
+// compact writes a pattern as CloudFormation sends it, without escapes that would count as characters.
+func compact(pattern map[string]any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(pattern)
+	return bytes.TrimSpace(b.Bytes()), err
 }
 
 func (s *Service) keepRule(r resource.Resource, rule Rule) (resource.Outcome, error) {

@@ -20,7 +20,7 @@ const (
 // asked is every condition key and operator that policies may have, with one who uses it.
 var asked = map[string]string{
 	"aws:principalarn": byTemplates, "aws:principaltag/": byCases,
-	"aws:securetransport": byTemplates, "aws:sourceaccount": byTemplates, "aws:sourcearn": byTemplates,
+	"aws:resourceaccount": byTemplates, "aws:securetransport": byTemplates, "aws:sourceaccount": byTemplates, "aws:sourcearn": byTemplates,
 	"aws:username": byCases, "dynamodb:leadingkeys": byTemplates, "kms:macalgorithm": byTemplates,
 	"kms:messagetype": byTemplates, "kms:requestalias": bySuite, "kms:resourcealiases": bySuite,
 	"kms:signingalgorithm": byTemplates, "s3:if-none-match": byTemplates, "s3:objectcreationoperation": byTemplates, "sts:externalid": byCases,

@@ -36,14 +36,14 @@ func (a *Authority) Decide(p *Principal, q Query) Decision {
 	if err != nil {
 		return Decision{Reason: "because " + err.Error()}
 	}
-	ctx, err := a.context(p, q)
-	if err != nil {
-		return Decision{Reason: "because " + err.Error()}
-	}
 	if q.ResourceAccount == "" {
 		if q.ResourceAccount = accountOf(q.Resource); q.ResourceAccount == "" {
 			q.ResourceAccount = a.Account()
 		}
+	}
+	ctx, err := a.context(p, q)
+	if err != nil {
+		return Decision{Reason: "because " + err.Error()}
 	}
 	j := judge{who: p, bounded: b.boundary != nil, query: q, context: ctx}
 	return j.decide(b)
@@ -58,6 +58,7 @@ func (a *Authority) context(p *Principal, q Query) (condition, error) {
 		}
 	}
 	c := newCondition(q.Context)
+	c.set("aws:ResourceAccount", q.ResourceAccount)
 	if p.Kind == Service {
 		return c, nil
 	}

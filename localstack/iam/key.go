@@ -23,6 +23,7 @@ var keys = map[string]string{
 	"s3:if-none-match":           "s3",
 	"s3:objectcreationoperation": "s3",
 	"sts:externalid":             "sts",
+	"aws:resourceaccount":        "every call: the resource's owner",
 }
 
 // principalARN is the key by which a statement for everybody can say who is meant.

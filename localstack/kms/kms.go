@@ -26,6 +26,7 @@ type Config struct {
 	Authority *iam.Authority
 	Logger    *slog.Logger     // default discards
 	Now       func() time.Time // default time.Now
+	OnCall    func(Event)      // told of every call once it is in the trail; nil tells nobody
 }
 
 // Service is the local KMS. It is safe for concurrent use.
@@ -95,8 +96,11 @@ func (s *Service) ServeAWS(w http.ResponseWriter, c *gate.Call) {
 	}
 	r := &request{call: c, name: name, param: map[string]any{}}
 	out, err := op(s, r)
-	if logged := s.trail.record(s.event(r, err)); logged != nil {
+	told := s.event(r, err)
+	if logged := s.trail.record(told); logged != nil {
 		out, err = nil, logged // a use that leaves no trace must not happen
+	} else if s.config.OnCall != nil {
+		s.config.OnCall(told)
 	}
 	if err != nil {
 		gate.WriteError(w, c, gate.JSON11, err)

@@ -194,7 +194,8 @@ func TestEveryUseIsInTheTrailWithoutTheDigest(t *testing.T) {
 			t.Fatal(err)
 		}
 		if e.EventName != "Sign" || e.RequestID == "" || e.ErrorCode != want || e.RequestParameters["signingAlgorithm"] != "ECDSA_SHA_256" ||
-			e.UserIdentity.ARN != "arn:aws:sts::"+account+":assumed-role/signer/fn" || len(e.Resources) != 1 || e.Resources[0].ARN != key.Attributes["Arn"] {
+			e.UserIdentity.ARN != "arn:aws:sts::"+account+":assumed-role/signer/fn" || !e.ReadOnly || e.UserIdentity.SessionContext == nil ||
+			e.UserIdentity.SessionContext.SessionIssuer.ARN != "arn:aws:iam::"+account+":role/signer" || len(e.Resources) != 1 || e.Resources[0].ARN != key.Attributes["Arn"] {
 			t.Errorf("line %d: %s", i, lines[i])
 		}
 	}

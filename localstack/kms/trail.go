@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Event struct {
 	UserIdentity      UserIdentity   `json:"userIdentity"`
 	RequestParameters map[string]any `json:"requestParameters"`
 	RequestID         string         `json:"requestID"`
+	ReadOnly          bool           `json:"readOnly"` // also for a use of a key
 	Resources         []Resource     `json:"resources"`
 	ErrorCode         string         `json:"errorCode,omitempty"`
 	ErrorMessage      string         `json:"errorMessage,omitempty"`
@@ -36,6 +38,21 @@ type UserIdentity struct {
 	ARN         string `json:"arn"`
 	AccountID   string `json:"accountId"`
 	AccessKeyID string `json:"accessKeyId"`
+
+	SessionContext *SessionContext `json:"sessionContext,omitempty"` // of a role's session alone
+}
+
+// SessionContext is whose session it is.
+type SessionContext struct {
+	SessionIssuer Issuer `json:"sessionIssuer"`
+}
+
+// Issuer is the role of a session.
+type Issuer struct {
+	Type      string `json:"type"`
+	ARN       string `json:"arn"`
+	AccountID string `json:"accountId"`
+	UserName  string `json:"userName"`
 }
 
 // Resource is a key that was used.
@@ -54,7 +71,7 @@ func (s *Service) event(r *request, err error) Event {
 	e := Event{
 		EventTime: c.Time.UTC(), EventSource: "kms.amazonaws.com", EventName: r.name, AWSRegion: c.Region,
 		SourceIPAddress: c.HTTP.RemoteAddr, RequestID: c.RequestID, RequestParameters: map[string]any{},
-		Resources: []Resource{}, UserIdentity: identityOf(c.Principal),
+		Resources: []Resource{}, UserIdentity: identityOf(c.Principal), ReadOnly: !slices.Contains(changing, r.name),
 	}
 	for name, v := range r.param {
 		if known, ok := parameterNames[name]; ok {
@@ -77,10 +94,16 @@ func (s *Service) event(r *request, err error) Event {
 	return e
 }
 
+// changing are the operations that are no reads to CloudTrail.
+var changing = []string{
+	"CancelKeyDeletion", "CreateAlias", "CreateKey", "DeleteAlias", "DisableKey", "EnableKey", "ScheduleKeyDeletion",
+}
+
 func identityOf(p *iam.Principal) UserIdentity {
 	u := UserIdentity{Type: "IAMUser", PrincipalID: p.UserID, ARN: p.ARN, AccountID: p.Account, AccessKeyID: p.AccessKeyID}
 	if p.Kind == iam.AssumedRole {
 		u.Type = "AssumedRole"
+		u.SessionContext = &SessionContext{Issuer{"Role", p.RoleARN, p.Account, p.RoleName}}
 	}
 	return u
 }

@@ -33,7 +33,9 @@ type Config struct {
 	LogDir    string // <LogDir>/<function>.log
 	StateDir  string // checkpoints of event source mappings, failed batches
 	Endpoint  string // the local AWS, as AWS_ENDPOINT_URL
+	TrustFile string // root certificates beside those that Lambda's runtime has, as SSL_CERT_FILE; "" for none
 	Streams   Streams
+	Buckets   Buckets // nil: no bucket can be a failure destination
 	Log       *slog.Logger
 
 	Instances int           // of one function; 0 means 4

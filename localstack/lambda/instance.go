@@ -157,6 +157,9 @@ func (i *instance) environment(c iam.Credentials, api string) []string {
 		"AWS_ACCESS_KEY_ID": c.AccessKeyID, "AWS_SECRET_ACCESS_KEY": c.SecretAccessKey, "AWS_SESSION_TOKEN": c.SessionToken,
 		"_HANDLER": i.f.Handler, "LAMBDA_TASK_ROOT": filepath.Dir(i.f.Path), "LAMBDA_RUNTIME_DIR": "/var/runtime",
 	}
+	if i.f.host.TrustFile != "" {
+		env["SSL_CERT_FILE"] = i.f.host.TrustFile
+	}
 	maps.Copy(env, ClosedProxy())
 	list := make([]string, 0, len(env)+len(i.f.Env))
 	for name, value := range i.f.Env {

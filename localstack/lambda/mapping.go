@@ -70,7 +70,10 @@ func (h *Host) putMapping(r resource.Resource) (resource.Outcome, error) {
 		return resource.Outcome{}, fmt.Errorf("property FunctionName: %w", err)
 	}
 	m.f = f.Name
-	if err := m.mayRead(f); err != nil {
+	if err := m.may(f, streamActions, m.EventSourceArn); err != nil {
+		return resource.Outcome{}, err
+	}
+	if err := m.mayKeep(f); err != nil {
 		return resource.Outcome{}, err
 	}
 	h.loop(m.id, func(ctx context.Context) { m.run(ctx) })
@@ -108,22 +111,31 @@ func (m *mapping) check() error {
 	return nil
 }
 
-// mayRead asks for every action that Lambda would take on the stream, as the function's role.
-func (m *mapping) mayRead(f *function) error {
-	credentials, err := m.host.session(f)
+// may asks for actions that Lambda would take as the function's role.
+func (m *mapping) may(f *function, actions []string, on string) error {
+	principal, err := m.host.principal(f)
 	if err != nil {
 		return err
 	}
-	_, principal, err := m.host.Authority.Lookup(credentials.AccessKeyID)
-	if err != nil {
-		return fmt.Errorf("asking for the function's rights on the stream: %w", err)
-	}
-	for _, action := range streamActions {
-		if d := m.host.Authority.Decide(principal, iam.Query{Action: action, Resource: m.EventSourceArn}); !d.Allowed {
-			return fmt.Errorf("the role of %s may not %s on %s %s: grant the stream to it", f.Name, action, m.EventSourceArn, d.Reason)
+	for _, action := range actions {
+		if d := m.host.Authority.Decide(principal, iam.Query{Action: action, Resource: on}); !d.Allowed {
+			return fmt.Errorf("the role of %s may not %s on %s %s: grant it", f.Name, action, on, d.Reason)
 		}
 	}
 	return nil
+}
+
+// principal is a session of a function's role.
+func (h *Host) principal(f *function) (*iam.Principal, error) {
+	credentials, err := h.session(f)
+	if err != nil {
+		return nil, err
+	}
+	_, principal, err := h.Authority.Lookup(credentials.AccessKeyID)
+	if err != nil {
+		return nil, fmt.Errorf("asking for a function's rights: %w", err)
+	}
+	return principal, nil
 }
 
 // loop runs work until the host closes, or until other work takes the same id.
@@ -248,14 +260,14 @@ func eventOf(records []Record) []byte {
 	return b.Bytes()
 }
 
-// giveUp reports a batch to the failure destination, in the shape that Lambda sends to SQS.
+// giveUp reports a batch to the failure destination, in the shape in which Lambda does.
 func (m *mapping) giveUp(records []Record, why string, tries int) {
 	m.host.Log.Error("A batch was abandoned", "function", m.f, "records", len(records), "tries", tries, "cause", why)
 	if m.DestinationConfig.OnFailure.Destination == "" {
 		return
 	}
 	first, last := records[0], records[len(records)-1]
-	m.host.bury(m.DestinationConfig.OnFailure.Destination, map[string]any{
+	m.bury(records, map[string]any{
 		"requestContext": map[string]any{
 			"requestId": requestID(), "functionArn": m.host.arn(m.f), "condition": "RetryAttemptsExhausted", "approximateInvokeCount": tries,
 		},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -147,6 +148,72 @@ func TestABatchThatIsGivenUpGoesToItsQueue(t *testing.T) {
 	})
 	if message.DDBStreamBatchInfo.ShardId != "shard-1" || message.DDBStreamBatchInfo.StartSequenceNumber != "1" || message.DDBStreamBatchInfo.StreamArn != stream {
 		t.Errorf("message %+v", message)
+	}
+}
+
+// shelf is where batches go that were given up.
+type shelf struct {
+	mu   sync.Mutex
+	kept map[string]string // by bucket and key
+	who  string
+}
+
+func (s *shelf) Put(who *iam.Principal, bucket, key string, body []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept[bucket+"/"+key], s.who = string(body), who.RoleName
+	return nil
+}
+
+func (s *shelf) all() map[string]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.kept)
+}
+
+func TestABatchThatIsGivenUpGoesToItsBucketWithItsRecords(t *testing.T) {
+	source, kept := newTape(), &shelf{kept: map[string]string{}}
+	w := newWorld(t, func(c *lambda.Config) { c.Streams, c.Buckets = source, kept })
+	mayRead(t, w.Authority)
+	w.put(t, "fn", map[string]any{"Environment": map[string]any{"Variables": map[string]any{"KEEP": "fail"}}})
+	to := mapTo("fn", map[string]any{
+		"MaximumRetryAttempts": json.Number("0"), "DestinationConfig": map[string]any{"OnFailure": map[string]any{"Destination": "arn:aws:s3:::failures"}},
+	})
+	may := func(actions, resources string) {
+		policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["dynamodb:DescribeStream","dynamodb:GetRecords","dynamodb:GetShardIterator"],"Resource":"` + stream + `"},` +
+			`{"Effect":"Allow","Action":` + actions + `,"Resource":` + resources + `,"Condition":{"StringEquals":{"aws:ResourceAccount":"111122223333"}}}]}`
+		if _, err := w.Authority.PutRole(iam.Role{Name: "fn", Trust: json.RawMessage(trust("lambda.amazonaws.com")), Inline: map[string]iam.Inline{"stream": {Document: json.RawMessage(policy)}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ actions, resources, want string }{
+		{`"s3:PutObject"`, `"arn:aws:s3:::failures/aws/lambda/*"`, "may not s3:ListBucket"},
+		{`"s3:ListBucket"`, `"arn:aws:s3:::failures"`, "may not s3:PutObject"},
+		{`["s3:ListBucket","s3:PutObject"]`, `["arn:aws:s3:::failures","arn:aws:s3:::failures/other/*"]`, "may not s3:PutObject"},
+	} {
+		may(c.actions, c.resources)
+		if _, err := w.Provision(to); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s on %s: got %v, want …%s…", c.actions, c.resources, err, c.want)
+		}
+	}
+	may(`["s3:ListBucket","s3:PutObject"]`, `["arn:aws:s3:::failures","arn:aws:s3:::failures/aws/lambda/*"]`)
+	if _, err := w.Provision(to); err != nil {
+		t.Fatal(err)
+	}
+	source.add(`{"eventID":"one"}`)
+	eventually(t, "an object", func() bool { return len(kept.all()) == 1 })
+	form := regexp.MustCompile(`^failures/aws/lambda/map-1/shard-1/\d{4}/\d\d/\d\d/\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d-[0-9a-f-]{36}$`)
+	for key, body := range kept.all() {
+		var message struct {
+			Payload            string
+			DDBStreamBatchInfo struct{ StartSequenceNumber string }
+		}
+		if err := json.Unmarshal([]byte(body), &message); err != nil {
+			t.Fatal(err)
+		}
+		if !form.MatchString(key) || message.Payload != `{"Records":[{"eventID":"one"}]}` || message.DDBStreamBatchInfo.StartSequenceNumber != "1" || kept.who != "fn" {
+			t.Errorf("%s: %s, by %s", key, body, kept.who)
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/stile-dev/stile/localstack/property"
 	"github.com/stile-dev/stile/localstack/resource"
@@ -61,7 +60,6 @@ func (h *Host) bury(destination string, message map[string]any) {
 		h.Log.Error("A failure destination does not exist", "destination", destination)
 		return
 	}
-	message["timestamp"] = h.Now().UTC().Format(time.RFC3339Nano)
 	raw, err := json.Marshal(message)
 	if err == nil {
 		err = appendLine(path, raw)

@@ -22,6 +22,8 @@ type backend struct {
 	dir string
 	db  *bbolt.DB
 	now func() time.Time
+
+	created func(Created) // may be nil
 }
 
 var (
@@ -34,6 +36,7 @@ type bucketInfo struct {
 	Created    time.Time
 	Policy     json.RawMessage `json:",omitempty"`
 	Properties map[string]any  `json:",omitempty"` // as the template declares them
+	Tells      bool            `json:",omitempty"` // EventBridge of new objects
 }
 
 // object describes one stored object.
@@ -309,7 +312,7 @@ func (b *backend) PutObject(bucket, key string, meta map[string]string, in io.Re
 		_ = b.discard(o.Blob) // the first error is the one to report, and unwrapped: gofakes3 looks at its type
 		return gofakes3.PutObjectResult{}, err
 	}
-	return gofakes3.PutObjectResult{}, b.discard(old)
+	return gofakes3.PutObjectResult{}, errors.Join(b.discard(old), b.tell(bucket, key, o))
 }
 
 // discard removes bytes that no object has any more; a reader with the file open keeps them.

@@ -19,7 +19,8 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 		return s.provisionPolicy(r)
 	}
 	in := resource.Read(r)
-	in.Accept("BucketEncryption", "OwnershipControls", "PublicAccessBlockConfiguration", "VersioningConfiguration")
+	in.Accept("BucketEncryption", "LifecycleConfiguration", "OwnershipControls", "PublicAccessBlockConfiguration", "VersioningConfiguration")
+	tells := readNotifications(in, r.LogicalID)
 	name := in.String("BucketName") // of the bucket for custom resources' answers; no template names one
 	if name == "" {
 		name = strings.ToLower(r.Name(63))
@@ -38,7 +39,7 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 		err = fmt.Errorf("bucket %s: %w", name, resource.ErrExists)
 	}
 	if err == nil {
-		err = s.store.describe(name, func(b *bucketInfo) { b.Properties = r.Properties })
+		err = s.store.describe(name, func(b *bucketInfo) { b.Properties, b.Tells = r.Properties, tells })
 	}
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)

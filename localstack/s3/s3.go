@@ -27,6 +27,7 @@ type Config struct {
 	Authority *iam.Authority
 	Logger    *slog.Logger     // default discards
 	Now       func() time.Time // default time.Now
+	OnCreated func(Created)    // told of every object in a bucket that tells EventBridge; nil tells nobody
 }
 
 // Service is the local S3. It is safe for concurrent use.
@@ -51,6 +52,7 @@ func Open(c Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening s3: %w", err)
 	}
+	b.created = c.OnCreated
 	fake := gofakes3.New(b, gofakes3.WithTimeSkewLimit(0), gofakes3.WithoutVersioning(), gofakes3.WithMetadataSizeLimit(8<<10))
 	return &Service{config: c, store: b, handler: fake.Server()}, nil
 }
@@ -147,17 +149,25 @@ func denied() error {
 
 // authorize asks the identity's policies and the bucket's.
 func (s *Service) authorize(c *gate.Call, op operation, info bucketInfo) error {
-	var policies []*iam.Policy
-	if len(info.Policy) > 0 {
-		p, err := iam.Parse("bucket policy of "+op.bucket, iam.ResourceShape, info.Policy)
-		if err != nil {
-			return err
-		}
-		policies = append(policies, p)
+	policies, err := info.policies(op.bucket)
+	if err != nil {
+		return err
 	}
 	return c.Authorize(iam.Query{
 		Action: op.action, Resource: op.resource(s.config.Authority.Partition()), Context: contextOf(c, op), ResourcePolicies: policies,
 	})
+}
+
+// policies are a bucket's own, none or one.
+func (b bucketInfo) policies(name string) ([]*iam.Policy, error) {
+	if len(b.Policy) == 0 {
+		return nil, nil
+	}
+	p, err := iam.Parse("bucket policy of "+name, iam.ResourceShape, b.Policy)
+	if err != nil {
+		return nil, err
+	}
+	return []*iam.Policy{p}, nil
 }
 
 // contextOf returns the condition keys that S3 adds. Every write here makes an object: there are no parts of one.

@@ -29,6 +29,7 @@ type shelf struct {
 	iam   *iam.Authority
 	url   string
 	creds map[string]aws.Credentials
+	told  []s3.Created
 }
 
 func newShelf(t *testing.T, dir string) *shelf {
@@ -53,7 +54,7 @@ func newShelf(t *testing.T, dir string) *shelf {
 		}
 		s.creds[name] = aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}
 	}
-	if s.s3, err = s3.Open(s3.Config{Dir: filepath.Join(dir, "s3"), Authority: a}); err != nil {
+	if s.s3, err = s3.Open(s3.Config{Dir: filepath.Join(dir, "s3"), Authority: a, OnCreated: func(e s3.Created) { s.told = append(s.told, e) }}); err != nil {
 		t.Fatal(err)
 	}
 	g, err := gate.New(gate.Config{Authority: a, Services: []gate.Service{s.s3}})
@@ -207,7 +208,8 @@ func TestTemplatesWithUnknownPropertiesAreRefused(t *testing.T) {
 	for want, properties := range map[string]map[string]any{
 		"Colour":                {"Colour": "red"},
 		"is not a bucket name":  {"BucketName": "Has_Upper"},
-		"NotificationConfigura": {"NotificationConfiguration": map[string]any{}},
+		"ReplicationConfigurat": {"ReplicationConfiguration": map[string]any{}},
+		"QueueConfigurations":   {"NotificationConfiguration": map[string]any{"QueueConfigurations": []any{}}},
 	} {
 		_, err := s.s3.Provision(resource.Resource{LogicalID: "B", Type: "AWS::S3::Bucket", Properties: properties})
 		if err == nil || !strings.Contains(err.Error(), want) {

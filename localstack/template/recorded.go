@@ -46,7 +46,6 @@ var prefixes = map[string]string{
 // named are the properties that hold a resource's own name, by type.
 var named = map[string]string{
 	"AWS::Logs::LogGroup": "LogGroupName",
-	"AWS::SNS::Topic":     "TopicName",
 }
 
 // PhysicalName is a name as CloudFormation would generate it: stack, logical id and twelve characters that
@@ -67,9 +66,6 @@ func (p recorded) Provision(r resource.Resource) (resource.Outcome, error) {
 	}
 	out := resource.Outcome{Ref: name, Attributes: map[string]any{"Id": name}}
 	p.attributes(r, name, out.Attributes)
-	if arn, ok := out.Attributes["Arn"]; ok && strings.HasPrefix(r.Type, "AWS::SNS::") {
-		out.Ref = arn.(string)
-	}
 	if r.New() && p.state.taken(r.Type, out.Ref) {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", name, resource.ErrExists)
 	}
@@ -99,7 +95,5 @@ func (p recorded) attributes(r resource.Resource, name string, to map[string]any
 		to["GroupId"] = name
 	case "AWS::Logs::LogGroup":
 		to["Arn"] = arn("logs", "log-group:"+name+":*")
-	case "AWS::SNS::Topic":
-		to["Arn"] = arn("sns", name)
 	}
 }

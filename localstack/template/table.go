@@ -34,6 +34,10 @@ var table = []Row{
 	{"AWS::ApiGateway::Stage", Runs, "apigateway", []string{
 		"AccessLogSetting", "DeploymentId", "MethodSettings", "RestApiId", "StageName",
 	}},
+	{"AWS::CloudWatch::Alarm", Runs, "notice; checked as CloudWatch checks it, and never rings: nothing is measured here", []string{
+		"AlarmActions", "AlarmDescription", "ComparisonOperator", "DatapointsToAlarm", "Dimensions", "EvaluationPeriods",
+		"MetricName", "Metrics", "Namespace", "OKActions", "Period", "Statistic", "Threshold", "TreatMissingData",
+	}},
 	{"AWS::DynamoDB::Table", Runs, "dynamodb", []string{
 		"AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "KeySchema",
 		"PointInTimeRecoverySpecification", "StreamSpecification", "TimeToLiveSpecification",
@@ -80,7 +84,7 @@ var table = []Row{
 		"Port", "Protocol", "TargetGroupAttributes", "TargetType", "UnhealthyThresholdCount", "VpcId",
 	}},
 	{"AWS::Events::EventBus", Runs, "events", []string{"Name"}},
-	{"AWS::Events::Rule", Runs, "events; rate() schedules with functions as targets run, patterns are only recorded", []string{
+	{"AWS::Events::Rule", Runs, "events; rate() schedules with functions as targets, and patterns with topics, which hear of KMS's calls, of objects and of PutEvents", []string{
 		"Description", "EventPattern", "ScheduleExpression", "State", "Targets",
 	}},
 	{"AWS::IAM::Role", Runs, "iam", []string{
@@ -102,12 +106,12 @@ var table = []Row{
 	{"AWS::Lambda::Permission", Runs, "lambda", []string{"Action", "FunctionName", "Principal", "SourceArn"}},
 	{"AWS::Logs::LogGroup", Recorded, "logs are files under log/", []string{"LogGroupName", "RetentionInDays"}},
 	{"AWS::S3::Bucket", Runs, "s3", []string{
-		"BucketEncryption", "OwnershipControls", "PublicAccessBlockConfiguration",
-		"VersioningConfiguration",
+		"BucketEncryption", "LifecycleConfiguration", "NotificationConfiguration", "OwnershipControls",
+		"PublicAccessBlockConfiguration", "VersioningConfiguration",
 	}},
 	{"AWS::S3::BucketPolicy", Runs, "s3", []string{"Bucket", "PolicyDocument"}},
-	{"AWS::SNS::Topic", Recorded, "nobody listens", []string{"DisplayName", "TopicName"}},
-	{"AWS::SNS::TopicPolicy", Recorded, "nobody listens", []string{"PolicyDocument", "Topics"}},
+	{"AWS::SNS::Topic", Runs, "notice; nobody subscribes, and messages are kept in a file", []string{"DisplayName", "TopicName"}},
+	{"AWS::SNS::TopicPolicy", Runs, "notice; refused with a Condition for EventBridge, which then delivers nothing on AWS", []string{"PolicyDocument", "Topics"}},
 	{"AWS::SQS::Queue", Runs, "lambda; only as a failure destination, kept as a file", []string{
 		"MessageRetentionPeriod", "SqsManagedSseEnabled",
 	}},

@@ -1,0 +1,205 @@
+package review_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stile-dev/stile/infra/review"
+)
+
+var runbookOf = regexp.MustCompile(`docs/runbooks/[a-z-]+\.md`)
+
+// spoken is what a rule or an alarm says to the topic; "" for what doesn't speak to it.
+func spoken(a *review.Account, r review.Resource) string {
+	switch r.Type {
+	case "AWS::CloudWatch::Alarm":
+		return a.Text(r, r.Properties["AlarmDescription"])
+	case "AWS::Events::Rule":
+		for _, item := range r.Properties["Targets"].([]any) {
+			target := item.(map[string]any)
+			if shape, ok := target["InputTransformer"].(map[string]any); ok && a.Text(r, target["Arn"]) == "<Alarms>" {
+				return a.Text(r, shape["InputTemplate"])
+			}
+		}
+	}
+	return ""
+}
+
+func TestEveryAlarmNamesItsPageAndEveryPageHasAnAlarm(t *testing.T) {
+	const root = "../.."
+	a := account(t)
+	var pages []string
+	for _, r := range a.Resources("AWS::CloudWatch::Alarm", "AWS::Events::Rule") {
+		text := spoken(a, r)
+		if text == "" {
+			if r.Properties["ScheduleExpression"] == nil {
+				t.Errorf("%s: neither a schedule nor a message to the topic", r.ID)
+			}
+			continue
+		}
+		page := runbookOf.FindString(text)
+		if page == "" {
+			t.Errorf("%s names no page of docs/runbooks: %s", r.ID, text)
+			continue
+		}
+		pages = append(pages, filepath.Base(page))
+		body, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			t.Errorf("%s names a page that isn't there: %v", r.ID, err)
+			continue
+		}
+		if !strings.Contains(string(body), "`"+r.ID+"`") {
+			t.Errorf("%s doesn't name its alarm `%s`", page, r.ID)
+		}
+		for _, part := range []string{"## What it means", "## What to look at", "## What to do"} {
+			if !strings.Contains(string(body), part) {
+				t.Errorf("%s has no part %q", page, part)
+			}
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(root, "docs/runbooks"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !slices.Contains(pages, e.Name()) {
+			t.Errorf("docs/runbooks/%s: no alarm names this page", e.Name())
+		}
+	}
+}
+
+func TestEveryAlarmTellsTheTopicWhenItBeginsAndWhenItEnds(t *testing.T) {
+	a := account(t)
+	for _, r := range a.Resources("AWS::CloudWatch::Alarm") {
+		for _, when := range []string{"AlarmActions", "OKActions"} {
+			list, _ := r.Properties[when].([]any)
+			if len(list) != 1 || a.Text(r, list[0]) != "<Alarms>" {
+				t.Errorf("%s: %s is %v", r.ID, when, list)
+			}
+		}
+	}
+}
+
+// Every function that there is has its alarm: a new one gets it without anybody's thinking of it.
+func TestEveryFunctionsErrorsRaiseAnAlarm(t *testing.T) {
+	a := account(t)
+	watched := map[string]bool{}
+	for _, r := range a.Resources("AWS::CloudWatch::Alarm") {
+		if r.Properties["MetricName"] == "Errors" {
+			list, _ := r.Properties["Dimensions"].([]any)
+			for _, d := range list {
+				watched[a.Text(r, d.(map[string]any)["Value"])] = true
+			}
+		}
+	}
+	for _, f := range a.Resources("AWS::Lambda::Function") {
+		if name := a.Text(f, f.Properties["FunctionName"]); !watched[name] {
+			t.Errorf("nobody hears of errors of %s", name)
+		}
+	}
+}
+
+// A rule that cannot tell the topic is heard of by CloudWatch, which comes by another statement.
+func TestEveryRuleOfTheTopicIsWatchedForFailures(t *testing.T) {
+	a := account(t)
+	var rules, watched []string
+	for _, r := range a.Resources("AWS::CloudWatch::Alarm", "AWS::Events::Rule") {
+		if r.Type == "AWS::Events::Rule" && spoken(a, r) != "" {
+			rules = append(rules, "<"+r.ID+">")
+		}
+		if r.ID != "AlarmRulesUnheard" {
+			continue
+		}
+		for _, q := range r.Properties["Metrics"].([]any) {
+			stat, _ := q.(map[string]any)["MetricStat"].(map[string]any)
+			if metric, ok := stat["Metric"].(map[string]any); ok && metric["MetricName"] == "FailedInvocations" {
+				watched = append(watched, a.Text(r, metric["Dimensions"].([]any)[0].(map[string]any)["Value"]))
+			}
+		}
+	}
+	slices.Sort(rules)
+	slices.Sort(watched)
+	if diff := cmp.Diff(rules, watched); diff != "" {
+		t.Errorf("rules whose failures are watched (-want +got):\n%s", diff)
+	}
+}
+
+// EventBridge takes patterns of 2,048 characters; what AWS chooses is counted as the longest ARN here.
+func TestPatternsOfRulesAreShortEnough(t *testing.T) {
+	const limit = 2048
+	longest := strings.Repeat("x", len("arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/00000000-0000-0000-0000-000000000000"))
+	hole := regexp.MustCompile(`<[A-Z][^<>]*>`)
+	pseudo := strings.NewReplacer("<partition>", "aws-us-gov", "<region>", "ap-southeast-1", "<account>", "111122223333")
+	a := account(t)
+	for _, r := range a.Resources("AWS::Events::Rule") {
+		if r.Properties["EventPattern"] == nil {
+			continue
+		}
+		raw, err := json.Marshal(plain(a, r, r.Properties["EventPattern"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(string(raw))
+		if n := len(hole.ReplaceAllString(pseudo.Replace(text), longest)); n > limit {
+			t.Errorf("%s: the pattern has up to %d characters, more than %d", r.ID, n, limit)
+		}
+	}
+}
+
+// plain resolves what AWS or another stack chooses in a value.
+func plain(a *review.Account, r review.Resource, value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key := range v {
+			if len(v) == 1 && (key == "Ref" || strings.HasPrefix(key, "Fn::")) {
+				return a.Text(r, v)
+			}
+		}
+		out := map[string]any{}
+		for key, inner := range v {
+			out[key] = plain(a, r, inner)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, inner := range v {
+			out[i] = plain(a, r, inner)
+		}
+		return out
+	}
+	return value
+}
+
+// With a condition nothing arrives, and nobody is told; without its statement neither.
+func TestSec_S86_TheTopicTakesWhatEventBridgeAndCloudWatchSay(t *testing.T) {
+	got := map[string][]string{}
+	for _, s := range account(t).Policies() {
+		if s.Where != "StileControl.AlarmsPolicy" {
+			continue
+		}
+		if s.Effect != "Allow" || !slices.Equal(s.Actions, []string{"sns:Publish"}) || !slices.Equal(s.Resources, []string{"<Alarms>"}) {
+			t.Errorf("statement %s: %s %v on %v", s.Sid, s.Effect, s.Actions, s.Resources)
+		}
+		for _, who := range s.Principal["Service"] {
+			got[who] = []string{}
+			for _, c := range s.Condition {
+				got[who] = append(got[who], c.String())
+			}
+		}
+	}
+	want := map[string][]string{
+		"events.amazonaws.com": {},
+		"cloudwatch.amazonaws.com": {
+			"ArnLike aws:SourceArn=arn:<partition>:cloudwatch:<region>:<account>:alarm:*", "StringEquals aws:SourceAccount=<account>",
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("who may publish, on which conditions (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,160 @@
+package stack
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudwatch"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// metric is one of CloudWatch's metrics.
+type metric struct {
+	namespace, name, statistic string
+	dimensions                 []dimension
+}
+
+type dimension struct {
+	name  string
+	value *string
+}
+
+// metricAlarm is an alarm on a metric, or on an expression over several, in periods of five minutes. Each metric that an
+// alarm reads costs $0.10 a month.
+type metricAlarm struct {
+	id, says, page string
+	metrics        []metric
+	expression     string // over m0, m1, …; "" for the one metric
+	compare        string
+	threshold      float64
+	bad, of        float64 // periods
+	missing        string
+}
+
+// What a period without data means.
+const (
+	missingIsBad  = "breaching"
+	missingIsGood = "notBreaching"
+)
+
+const (
+	below   = "LessThanThreshold"
+	atLeast = "GreaterThanOrEqualToThreshold"
+	above   = "GreaterThanThreshold"
+)
+
+const period = 300 // seconds
+
+// metricAlarms are all alarms; rules are those that tell the topic.
+func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
+	all := []metricAlarm{
+		{
+			id: "LoginFailing", says: "the synthetic login failed, or didn't run, twice in fifteen minutes", page: "login-failing",
+			metrics: []metric{{names.Metrics, names.MetricLoginSucceeded, "Minimum", []dimension{{names.MetricFunction, new(fnCanary)}}}},
+			compare: below, threshold: 1, bad: 2, of: 3, missing: missingIsBad,
+		},
+		{
+			id: "PublicationOld", says: "no publication succeeded for ten minutes: changes and revocations are not in force", page: "publication-old",
+			metrics:    []metric{ofFunction(fnPublish, "Invocations", "Sum"), ofFunction(fnPublish, "Errors", "Sum")},
+			expression: "m0 - FILL(m1, 0)", compare: below, threshold: 1, bad: 2, of: 2, missing: missingIsBad,
+		},
+		{
+			id: "StreamBehind", says: "changes of the state table wait for publish", page: "stream-behind",
+			metrics: []metric{ofFunction(fnPublish, "IteratorAge", "Maximum")},
+			compare: above, threshold: 300_000, bad: 2, of: 2, missing: missingIsGood, // milliseconds
+		},
+		{
+			id: "FailedBatchLost", says: "a batch that publish never took could not be kept", page: "failed-batch",
+			metrics: []metric{ofFunction(fnPublish, "DestinationDeliveryFailures", "Sum")},
+			compare: atLeast, threshold: 1, bad: 1, of: 1, missing: missingIsGood,
+		},
+		{
+			id: "ApiErrors", says: "more than one in twenty calls of the API were answered by a 5xx", page: "api-errors",
+			metrics: []metric{{"AWS/ApiGateway", "5XXError", "Average", []dimension{{"ApiName", new(apiName)}, {"Stage", new(stage)}}}},
+			compare: above, threshold: 0.05, bad: 2, of: 3, missing: missingIsGood,
+		},
+		{
+			// Lambda's metric over all functions of the account in this Region: they share the concurrency.
+			id: "Throttled", says: "functions are throttled", page: "functions-throttled",
+			metrics: []metric{{"AWS/Lambda", "Throttles", "Sum", nil}},
+			compare: atLeast, threshold: 1, bad: 2, of: 3, missing: missingIsGood,
+		},
+		undelivered(rules),
+	}
+	for _, f := range functions {
+		all = append(all, metricAlarm{
+			id: "Errors" + camel(f.name), says: "function " + f.name + " fails, crashes or runs out of time", page: "function-errors",
+			metrics: []metric{ofFunction(f.name, "Errors", "Sum")},
+			compare: atLeast, threshold: 1, bad: 2, of: 3, missing: missingIsGood,
+		})
+	}
+	return all
+}
+
+// undelivered is the alarm that hears of rules whose messages don't arrive. It comes by CloudWatch, which another
+// statement of the topic's policy lets in.
+func undelivered(rules []awsevents.CfnRule) metricAlarm {
+	a := metricAlarm{
+		id: "RulesUnheard", says: "a rule could not tell the topic", page: "rules-unheard",
+		compare: atLeast, threshold: 1, bad: 1, of: 1, missing: missingIsGood,
+	}
+	var sum []string
+	for i, r := range rules {
+		a.metrics = append(a.metrics, metric{"AWS/Events", "FailedInvocations", "Sum", []dimension{{"RuleName", r.Ref()}}})
+		sum = append(sum, fmt.Sprintf("FILL(m%d, 0)", i))
+	}
+	a.expression = strings.Join(sum, " + ")
+	return a
+}
+
+func ofFunction(function, name, statistic string) metric {
+	return metric{"AWS/Lambda", name, statistic, []dimension{{"FunctionName", functionName(function)()}}}
+}
+
+func (a metricAlarm) alarm(s awscdk.Stack, topic awssns.CfnTopic) {
+	told := anyList(topic.Ref())
+	props := &awscloudwatch.CfnAlarmProps{
+		AlarmDescription: new("Stile: " + a.says + ". " + page(a.page)),
+		AlarmActions:     told, OkActions: told,
+		ComparisonOperator: &a.compare, Threshold: &a.threshold,
+		DatapointsToAlarm: &a.bad, EvaluationPeriods: &a.of, TreatMissingData: &a.missing,
+	}
+	if a.expression == "" {
+		m := a.metrics[0]
+		props.Namespace, props.MetricName, props.Statistic, props.Period = &m.namespace, &m.name, &m.statistic, new(float64(period))
+		props.Dimensions = m.render()
+	} else {
+		props.Metrics = a.queries()
+	}
+	awscloudwatch.NewCfnAlarm(s, new("Alarm"+a.id), props)
+}
+
+// queries are the metrics with the expression over them, which alone is compared.
+func (a metricAlarm) queries() *[]any {
+	var out []any
+	for i, m := range a.metrics {
+		out = append(out, &awscloudwatch.CfnAlarm_MetricDataQueryProperty{
+			Id: new(fmt.Sprintf("m%d", i)), ReturnData: new(false),
+			MetricStat: &awscloudwatch.CfnAlarm_MetricStatProperty{
+				Metric: &awscloudwatch.CfnAlarm_MetricProperty{Namespace: &m.namespace, MetricName: &m.name, Dimensions: m.render()},
+				Stat:   &m.statistic, Period: new(float64(period)),
+			},
+		})
+	}
+	out = append(out, &awscloudwatch.CfnAlarm_MetricDataQueryProperty{Id: new("all"), Expression: &a.expression, ReturnData: new(true)})
+	return &out
+}
+
+func (m metric) render() *[]any {
+	if len(m.dimensions) == 0 {
+		return nil
+	}
+	var out []any
+	for _, d := range m.dimensions {
+		out = append(out, &awscloudwatch.CfnAlarm_DimensionProperty{Name: &d.name, Value: d.value})
+	}
+	return &out
+}

@@ -1,0 +1,75 @@
+package s3
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/johannesboyne/gofakes3"
+
+	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/resource"
+)
+
+// Created is the detail of the event by which a bucket tells EventBridge of a new object.
+type Created struct {
+	Version string `json:"version"`
+	Bucket  struct {
+		Name string `json:"name"`
+	} `json:"bucket"`
+	Object struct {
+		Key  string `json:"key"`
+		Size int64  `json:"size"`
+		ETag string `json:"etag"`
+	} `json:"object"`
+	Reason string `json:"reason"`
+}
+
+// readNotifications reads whether a bucket tells EventBridge; other listeners are not supported.
+func readNotifications(in *resource.Reader, at string) bool {
+	if !in.Has("NotificationConfiguration") {
+		return false
+	}
+	outer := resource.ReadObject(at+".NotificationConfiguration", in.Object("NotificationConfiguration"))
+	inner := resource.ReadObject(at+".EventBridgeConfiguration", outer.Object("EventBridgeConfiguration"))
+	tells := inner.Bool("EventBridgeEnabled")
+	in.Add(errors.Join(outer.Done(), inner.Done()))
+	return tells
+}
+
+// tell tells of an object that was written.
+func (b *backend) tell(bucket, key string, o object) error {
+	info, _, err := b.info(bucket)
+	if err != nil || b.created == nil || !info.Tells {
+		return err
+	}
+	e := Created{Version: "0", Reason: "PutObject"}
+	e.Bucket.Name, e.Object.Key, e.Object.Size, e.Object.ETag = bucket, key, o.Size, hex.EncodeToString(o.Hash)
+	b.created(e)
+	return nil
+}
+
+// Put writes an object for another service that acts as a principal, whose policies and the bucket's decide.
+func (s *Service) Put(who *iam.Principal, bucket, key string, body []byte) error {
+	info, there, err := s.store.info(bucket)
+	if err != nil {
+		return err
+	}
+	op := operation{name: "PutObject", action: "s3:PutObject", bucket: bucket, key: key}
+	policies, err := info.policies(bucket)
+	if err != nil {
+		return err
+	}
+	if d := s.config.Authority.Decide(who, iam.Query{
+		Action: op.action, Resource: op.resource(s.config.Authority.Partition()), ResourcePolicies: policies,
+		Context: map[string][]string{"aws:SecureTransport": {"true"}},
+	}); !d.Allowed {
+		return fmt.Errorf("%s may not %s %s/%s %s", who.ARN, op.action, bucket, key, d.Reason)
+	}
+	if !there {
+		return gofakes3.BucketNotFound(bucket)
+	}
+	_, err = s.store.PutObject(bucket, key, map[string]string{}, bytes.NewReader(body), int64(len(body)), nil)
+	return err
+}
