@@ -29,7 +29,7 @@ const usage = `usage: localstack COMMAND [-root DIR] [-state DIR]
            A number other than what is running starts or stops the difference. The default is the number that
            was asked for last, or 1 the first time.
   down     stop what up started; everything that was created is kept
-  delete   delete a stack: StileFleet, StileControl, then StileData; the next up creates it again
+  delete   a stack: StileFleet, StileControl, then StileData; the next up creates it again
              -unprotect  also if it has termination protection
   ps       list what runs, with process ids and addresses
              -format F   table or json
@@ -39,6 +39,7 @@ const usage = `usage: localstack COMMAND [-root DIR] [-state DIR]
   balance  run the load balancer in the foreground (serve starts it)
 
 STILE_STATE names the state directory (default: .stile below -root); STILE_PORTS=auto picks free ports.
+STILE_SETTLE=30s has a role's new policies take effect only after so long, as on AWS (default: at once).
 `
 
 func main() {

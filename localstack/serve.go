@@ -67,7 +67,11 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 	if err != nil {
 		return err
 	}
-	s, err := cloud.Open(p.cloud(o, a, log))
+	config := p.cloud(o, a, log)
+	if config.Settle, err = settle(os.Getenv("STILE_SETTLE")); err != nil {
+		return err
+	}
+	s, err := cloud.Open(config)
 	if err != nil {
 		return err
 	}
@@ -87,6 +91,18 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 	}
 	stop()
 	return errors.Join(err, s.Close())
+}
+
+// settle reads how long a role's new policies take to have effect.
+func settle(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > time.Minute {
+		return 0, fmt.Errorf("STILE_SETTLE is %q: say how long a role's new policies take to have effect, such as 30s, or leave it out", text)
+	}
+	return d, nil
 }
 
 // cloud says where the services of this state directory find everything.

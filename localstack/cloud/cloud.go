@@ -44,6 +44,7 @@ type Config struct {
 	Port      func(task string) (int, error)
 	Log       *slog.Logger
 	Minute    time.Duration // of schedules and of retries; 0 means a minute
+	Settle    time.Duration // until a role's new policies take effect; 0 means at once
 }
 
 // Cloud is all services of one account, opened and ready to be deployed into.
@@ -79,7 +80,7 @@ func Open(c Config) (*Cloud, error) {
 }
 
 func (s *Cloud) openStores(c Config) (err error) {
-	if s.Authority, err = iam.Open(iam.Config{Dir: c.Dir, Account: c.Account, Partition: c.Partition, Region: c.Region}); err != nil {
+	if s.Authority, err = iam.Open(iam.Config{Dir: c.Dir, Account: c.Account, Partition: c.Partition, Region: c.Region, Settle: c.Settle}); err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.Authority.Close)

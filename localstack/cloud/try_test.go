@@ -9,12 +9,17 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/localstack/cloud"
@@ -371,5 +376,44 @@ func TestTablesThatAreProtectedFailARollbackButNotTheNextCreation(t *testing.T) 
 	tr.must(data, data.one)
 	if tr.State.Status(data.name) != template.CreateComplete {
 		t.Errorf("the stack is in %s", tr.State.Status(data.name))
+	}
+}
+
+// Key policies match roles by aws:PrincipalArn, so that a role that is deleted and made again, with another id, still signs.
+func TestAKeySignsForARoleThatWasMadeAgain(t *testing.T) {
+	tr := newTrial(t)
+	list := stacks(t, false)
+	data, control := list[0], list[1]
+	tr.must(data, data.one)
+	gate := httptest.NewServer(tr.cloud.Gate)
+	defer gate.Close()
+	ids := map[string]bool{}
+	for range 2 {
+		tr.must(control, control.one)
+		role, err := tr.cloud.Authority.Role("stile-sign-user-" + region)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[role.ID] = true
+		minted, err := tr.cloud.Authority.Mint(role.ARN, "fn", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := kms.New(kms.Options{
+			Region: region, BaseEndpoint: &gate.URL, RetryMaxAttempts: 1,
+			Credentials: credentials.NewStaticCredentialsProvider(minted.AccessKeyID, minted.SecretAccessKey, minted.SessionToken),
+		})
+		if _, err := client.Sign(t.Context(), &kms.SignInput{
+			KeyId: new(tr.State.Outputs("StileData")["OutKeyUserSshArn"]), Message: make([]byte, 32), MessageType: types.MessageTypeDigest,
+			SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256,
+		}); err != nil {
+			t.Errorf("role %s: %v", role.ID, err)
+		}
+		if _, err := tr.Delete(t.Context(), control.name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(ids) != 2 {
+		t.Errorf("the role that was made again has the id of the one before: %v", ids)
 	}
 }

@@ -24,6 +24,9 @@ type Config struct {
 	Partition string           // default aws
 	Region    string           // default us-east-1
 	Now       func() time.Time // default time.Now
+	// Settle is how long after a template made or changed a role its own policies take effect; 0 means at once. On AWS
+	// it takes some seconds, and sometimes half a minute.
+	Settle time.Duration
 }
 
 // Authority holds the account's roles, users, policies and credentials. It is safe for concurrent use:
@@ -43,6 +46,8 @@ type roleEntry struct {
 	Role
 	trust *Policy
 	policies
+	earlier []*Policy // what counts in place of the inline policies until then
+	until   time.Time
 }
 
 type userEntry struct {
@@ -136,7 +141,7 @@ func (a *Authority) bindings(p *Principal) (bindings, error) {
 		if !ok || r.ARN != p.RoleARN {
 			return b, fmt.Errorf("the role %s is gone", p.RoleARN)
 		}
-		own = r.policies
+		own = r.effective(a.now())
 	} else {
 		u, ok := a.users[a.owner(p.ARN)]
 		if !ok || u.ARN != p.ARN {

@@ -12,6 +12,7 @@ type principals struct {
 	negated  bool
 	anyone   bool     // "*"
 	arns     []string // users, roles, sessions, and accounts as their root's ARN
+	ids      []string // unique ids of users and roles, which stand for one that may be gone
 	accounts []string // written as twelve digits
 	services []string
 }
@@ -71,6 +72,8 @@ func (p *principals) add(at, kind, v string) error {
 		p.anyone = true
 	case kind == "AWS" && accountForm.MatchString(v):
 		p.accounts = append(p.accounts, v)
+	case kind == "AWS" && uniqueForm.MatchString(v):
+		p.ids = append(p.ids, v)
 	case kind == "AWS" && principalARNForm.MatchString(v):
 		p.arns = append(p.arns, v)
 	case kind == "AWS":
@@ -104,9 +107,9 @@ func (p *principals) match(who *Principal, bounded bool) grip {
 		return unless(p.anyone || slices.Contains(p.services, who.Service))
 	}
 	account := slices.Contains(p.accounts, who.Account) || slices.Contains(p.arns, who.rootARN())
-	spared := slices.Contains(p.arns, who.ARN) && account
+	spared := account && p.listed(who.ARN, who)
 	if who.Kind == AssumedRole {
-		spared = spared && slices.Contains(p.arns, who.RoleARN)
+		spared = account && slices.Contains(p.arns, who.ARN) && p.listed(who.RoleARN, who)
 	}
 	return unless(!bounded && (p.anyone || spared))
 }
@@ -122,11 +125,11 @@ func (p *principals) names(who *Principal) grip {
 	switch {
 	case who.Kind == Service:
 		return unless(!p.anyone && !slices.Contains(p.services, who.Service))
-	case slices.Contains(p.arns, who.ARN):
+	case slices.Contains(p.arns, who.ARN), who.Kind == User && p.listed(who.ARN, who):
 		return asItself
 	case p.anyone:
 		return asRole
-	case who.Kind == AssumedRole && slices.Contains(p.arns, who.RoleARN):
+	case who.Kind == AssumedRole && p.listed(who.RoleARN, who):
 		return asRole
 	case slices.Contains(p.accounts, who.Account) || slices.Contains(p.arns, who.rootARN()):
 		return asAccount

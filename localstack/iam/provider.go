@@ -60,7 +60,7 @@ func (p *Provider) Provision(r resource.Resource) (resource.Outcome, error) {
 	if _, err := p.authority.Role(want.Name); err == nil && r.New() {
 		return resource.Outcome{}, fmt.Errorf("%s: role %s: %w", r.LogicalID, want.Name, resource.ErrExists)
 	}
-	made, err := p.authority.PutRole(want)
+	made, err := p.authority.PutRoleSlowly(want)
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 	}

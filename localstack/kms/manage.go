@@ -89,9 +89,10 @@ func (s *Service) checkPolicy(r *request, k *key, bypass bool) error {
 	if len(k.Policy) == 0 {
 		k.Policy = s.defaultPolicy()
 	}
+	k.Declared = k.Policy
 	policy, err := iam.Parse("key policy of "+k.ID, iam.ResourceShape, k.Policy)
 	if err == nil {
-		err = s.config.Authority.CheckPrincipals(policy)
+		k.Policy, err = s.config.Authority.Pin(policy, k.Policy)
 	}
 	if err != nil {
 		return fail("MalformedPolicyDocumentException", "%v", err)

@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -59,11 +60,13 @@ func (s *Service) provisionKey(id, spec, usage string, want key) (*key, error) {
 		return nil, fmt.Errorf("KeySpec: key %s is a %s for %s; CloudFormation refuses to change that", id, before.Spec, before.Usage)
 	}
 	want.ID = id
-	if err := s.checkPolicy(nil, &want, false); err != nil {
+	if want.Policy != nil && bytes.Equal(want.Policy, before.Declared) { // it isn't put again, so that its ids stay
+		want.Policy, want.Declared = before.Policy, before.Declared
+	} else if err := s.checkPolicy(nil, &want, false); err != nil {
 		return nil, err
 	}
 	return s.keys.change(id, func(k *key) {
-		k.Description, k.Policy, k.Tags = want.Description, want.Policy, want.Tags
+		k.Description, k.Policy, k.Declared, k.Tags = want.Description, want.Policy, want.Declared, want.Tags
 		if k.State != pending {
 			k.State = want.State
 		}

@@ -43,7 +43,8 @@ type key struct {
 	Usage       string
 	State       string
 	Description string
-	Policy      json.RawMessage
+	Policy      json.RawMessage // with the unique ids of its principals
+	Declared    json.RawMessage `json:",omitempty"` // what it was put as
 	Tags        map[string]string
 	Created     time.Time
 	Deletion    time.Time // when State is PendingDeletion

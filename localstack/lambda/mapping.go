@@ -111,8 +111,12 @@ func (m *mapping) check() error {
 	return nil
 }
 
-// may asks for actions that Lambda would take as the function's role.
+// may asks for actions that Lambda would take as the function's role. As CloudFormation does, it gives the role's policies
+// the time that they need.
 func (m *mapping) may(f *function, actions []string, on string) error {
+	if err := sleep(m.host.ctx, m.host.Authority.Unsettled(f.Role)); err != nil {
+		return err
+	}
 	principal, err := m.host.principal(f)
 	if err != nil {
 		return err

@@ -34,7 +34,8 @@ var (
 // bucketInfo is what is known about a bucket.
 type bucketInfo struct {
 	Created    time.Time
-	Policy     json.RawMessage `json:",omitempty"`
+	Policy     json.RawMessage `json:",omitempty"` // with the unique ids of its principals
+	Declared   json.RawMessage `json:",omitempty"` // what it was put as
 	Properties map[string]any  `json:",omitempty"` // as the template declares them
 	Tells      bool            `json:",omitempty"` // EventBridge of new objects
 }

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -61,9 +62,6 @@ func (s *Service) provisionPolicy(r resource.Resource) (resource.Outcome, error)
 		return resource.Outcome{}, err
 	}
 	policy, err := iam.ParseValue("bucket policy of "+bucket, iam.ResourceShape, doc)
-	if err == nil {
-		err = s.config.Authority.CheckPrincipals(policy)
-	}
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 	}
@@ -78,7 +76,14 @@ func (s *Service) provisionPolicy(r resource.Resource) (resource.Outcome, error)
 	if len(info.Policy) > 0 && r.New() {
 		return resource.Outcome{}, fmt.Errorf("%s: the policy of bucket %s: %w", r.LogicalID, bucket, resource.ErrExists)
 	}
-	if err := s.store.describe(bucket, func(b *bucketInfo) { b.Policy = raw }); err != nil {
+	if bytes.Equal(raw, info.Declared) && len(info.Policy) > 0 { // it isn't put again, so that its ids stay
+		return resource.Outcome{Ref: bucket}, nil
+	}
+	pinned, err := s.config.Authority.Pin(policy, raw)
+	if err != nil {
+		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
+	}
+	if err := s.store.describe(bucket, func(b *bucketInfo) { b.Policy, b.Declared = pinned, raw }); err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 	}
 	return resource.Outcome{Ref: bucket}, nil
@@ -92,5 +97,5 @@ func (s *Service) Remove(r resource.Resource) error {
 	if _, there, err := s.store.info(r.PhysicalID); err != nil || !there {
 		return err
 	}
-	return s.store.describe(r.PhysicalID, func(b *bucketInfo) { b.Policy = nil })
+	return s.store.describe(r.PhysicalID, func(b *bucketInfo) { b.Policy, b.Declared = nil, nil })
 }

@@ -1,5 +1,7 @@
 package template
 
+import "slices"
+
 // Status is where a stack is in its life, in CloudFormation's words
 // (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html).
 type Status string
@@ -25,11 +27,7 @@ func (s Status) creating() bool { return s == "" || s == CreateInProgress }
 
 // creationFailed reports whether the stack can only be deleted: its creation failed, or its deletion did.
 func (s Status) creationFailed() bool {
-	switch s {
-	case RollbackInProgress, RollbackComplete, RollbackFailed, DeleteInProgress, DeleteFailed:
-		return true
-	}
-	return false
+	return slices.Contains([]Status{RollbackInProgress, RollbackComplete, RollbackFailed, DeleteInProgress, DeleteFailed}, s)
 }
 
 // rollingBack reports whether an update has to be rolled back before the next.
