@@ -3,6 +3,7 @@ package ecs_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -204,6 +205,35 @@ func TestATaskRunsOnLoopbackWithItsRolesCredentials(t *testing.T) {
 	}
 	if at, err := time.Parse(time.RFC3339, credentials.Expiration); err != nil || time.Until(at) < time.Hour {
 		t.Errorf("%v, expiration %s", err, credentials.Expiration)
+	}
+}
+
+func TestAServiceThatCouldNotStartAllItsTasksIsRemovedWithThoseThatRun(t *testing.T) {
+	w := newWorld(t)
+	port := w.Port
+	w.Port = func(name string) (int, error) {
+		if name == "proxy-1" {
+			return 0, errors.New("no port is free")
+		}
+		return port(name)
+	}
+	task := w.put(t, "AWS::ECS::TaskDefinition", container())
+	r := resource.Resource{Stack: "S", StackID: "id", LogicalID: "L", Type: "AWS::ECS::Service", Properties: map[string]any{
+		"ServiceName": "proxy", "Cluster": "stile", "TaskDefinition": task.Ref, "DesiredCount": "2",
+	}}
+	out, err := w.Provision(r)
+	if err == nil || out.Ref == "" || len(process.List(w.run)) != 1 {
+		t.Fatalf("%v, %+v, %v", err, out, process.List(w.run))
+	}
+	if _, err := w.Provision(r); !errors.Is(err, resource.ErrExists) {
+		t.Errorf("a second service of that name: %v", err)
+	}
+	r.PhysicalID = out.Ref
+	if err := w.Remove(r); err != nil {
+		t.Fatal(err)
+	}
+	if left := process.List(w.run); len(left) != 0 {
+		t.Errorf("there are still %v", left)
 	}
 }
 

@@ -84,11 +84,18 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 	if h.services[name] && r.New() {
 		return resource.Outcome{}, fmt.Errorf("service %s: %w", name, resource.ErrExists)
 	}
+	h.services[name] = true
+	arn := h.arn("ecs", "service/"+spec.Cluster[strings.LastIndexByte(spec.Cluster, '/')+1:]+"/"+name)
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"Name": name, "ServiceArn": arn}}, h.scale(spec, task, count)
+}
+
+// scale starts and ends tasks until there are as many as wanted; h.mu is held.
+func (h *Host) scale(spec serviceSpec, task taskDefinition, count int) error {
 	var addresses []string
 	for n := range count {
-		address, err := h.start(context.Background(), name, n, task)
+		address, err := h.start(context.Background(), spec.ServiceName, n, task)
 		if err != nil {
-			return resource.Outcome{}, err
+			return err
 		}
 		addresses = append(addresses, address)
 	}
@@ -96,14 +103,9 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 		h.targets[lb.TargetGroupArn] = addresses
 	}
 	if err := h.publish(); err != nil { // first, so that no new connection is sent to a task that is about to end
-		return resource.Outcome{}, err
+		return err
 	}
-	if err := h.retire(name, count); err != nil {
-		return resource.Outcome{}, err
-	}
-	h.services[name] = true
-	arn := h.arn("ecs", "service/"+spec.Cluster[strings.LastIndexByte(spec.Cluster, '/')+1:]+"/"+name)
-	return resource.Outcome{Ref: arn, Attributes: map[string]any{"Name": name, "ServiceArn": arn}}, nil
+	return h.retire(spec.ServiceName, count)
 }
 
 // retire ends the tasks that an earlier, larger count left, side by side: each waits for its sessions.

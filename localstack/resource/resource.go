@@ -34,7 +34,8 @@ type Outcome struct {
 // Provider creates or updates resources of the types that it names. Provision is idempotent: the same
 // resource again changes nothing, and a changed property is either applied or refused with an error that
 // names the property. Properties that a provider doesn't know are an error, never ignored. A new resource whose
-// name is taken is refused with [ErrExists]; a Provision that fails leaves nothing new behind.
+// name is taken is refused with [ErrExists]; a Provision that fails leaves nothing new behind, or returns the Ref of
+// what it leaves beside its error.
 type Provider interface {
 	Types() []string
 	Provision(Resource) (Outcome, error)

@@ -21,12 +21,13 @@ type account struct {
 	removed []string
 	broken  map[string]bool // logical ids that can't be made or changed
 	stuck   map[string]bool // logical ids that can't be removed
+	half    map[string]bool // logical ids that are made, but not as they should be
 }
 
 func newAccount() *account {
 	return &account{
 		types: []string{"AWS::DynamoDB::Table", "AWS::IAM::Role", "AWS::ECS::TaskDefinition", "AWS::ECS::Service"},
-		there: map[string]string{}, broken: map[string]bool{}, stuck: map[string]bool{},
+		there: map[string]string{}, broken: map[string]bool{}, stuck: map[string]bool{}, half: map[string]bool{},
 	}
 }
 
@@ -48,6 +49,9 @@ func (a *account) Provision(r resource.Resource) (resource.Outcome, error) {
 		return resource.Outcome{}, fmt.Errorf("%s %w", name, resource.ErrExists)
 	}
 	a.there[name] = fmt.Sprint(r.Properties)
+	if a.half[r.LogicalID] {
+		return resource.Outcome{Ref: name}, errors.New("it is only half there")
+	}
 	return resource.Outcome{Ref: name, Attributes: map[string]any{"Arn": "arn:" + name}}, nil
 }
 
@@ -142,6 +146,18 @@ func TestAFailedCreationIsRolledBackAndTriedAgain(t *testing.T) {
 	if l.State.Stacks["S"].ID == first {
 		t.Error("the stack that was created again has the id of the one that was not")
 	}
+}
+
+func TestWhatIsOnlyHalfMadeIsTakenAway(t *testing.T) {
+	l := newLife(t)
+	l.account.half["B"] = true
+	says(t, l.deploy(stackOf(roleA, roleB)), "B (AWS::IAM::Role): it is only half there", "ROLLBACK_COMPLETE")
+	l.is(template.RollbackComplete)
+	l.account.half["B"] = false
+	l.must(stackOf(roleA))
+	l.account.half["B"] = true
+	says(t, l.deploy(stackOf(roleA, roleB)), "UPDATE_ROLLBACK_COMPLETE")
+	l.is(template.UpdateRollbackComplete, "AWS::IAM::Role a")
 }
 
 func TestWhatIsRetainedOutlivesARollbackAndBlocksItsName(t *testing.T) {
