@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/entry"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/prover"
@@ -34,7 +34,7 @@ func (p *person) attempt(t *testing.T, purpose string, change func(*prover.Reque
 	if a.api, err = client.New(client.Config{URL: p.Env["STILE_API"], HTTP: a.raw.http}); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := profile.NewKeys()
+	keys, err := entry.NewKeys()
 	if err != nil {
 		t.Fatal(err)
 	}

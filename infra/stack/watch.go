@@ -26,7 +26,7 @@ type watch struct {
 
 func (w watch) rule(s awscdk.Stack, topic awssns.CfnTopic) awsevents.CfnRule {
 	return awsevents.NewCfnRule(s, &w.id, &awsevents.CfnRuleProps{
-		Description:  new("Stile: " + w.says + " " + page(w.page)),
+		Description:  new("Stile: " + w.says + ". " + page(w.page)),
 		State:        &w.state,
 		EventPattern: map[string]any{"source": w.source, "detail-type": []string{w.kind}, "detail": w.detail},
 		Targets: &[]any{&awsevents.CfnRule_TargetProperty{

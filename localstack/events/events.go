@@ -216,7 +216,6 @@ func (s *Service) arn(rest string) string {
 
 // put writes one entry to disk, or says why it is bad; the error is the disk's.
 func (s *Service) put(c *gate.Call, e entry) (result, error) {
-	detail := map[string]any{}
 	switch {
 	case e.Source == "":
 		return result{ErrorCode: "InvalidArgument", ErrorMessage: "Parameter Source is not valid. Reason: Source is a required argument."}, nil
@@ -226,7 +225,7 @@ func (s *Service) put(c *gate.Call, e entry) (result, error) {
 		return result{ErrorCode: "InvalidArgument", ErrorMessage: "Parameter DetailType is not valid. Reason: DetailType is a required argument."}, nil
 	case e.Detail == "":
 		return result{ErrorCode: "InvalidArgument", ErrorMessage: "Parameter Detail is not valid. Reason: Detail is a required argument."}, nil
-	case json.Unmarshal([]byte(e.Detail), &detail) != nil:
+	case !isObject(e.Detail):
 		return result{ErrorCode: "MalformedDetail", ErrorMessage: "Detail is malformed."}, nil
 	case !s.has(e.EventBusName):
 		return result{ErrorCode: "ResourceNotFoundException", ErrorMessage: "Event bus " + e.EventBusName + " does not exist."}, nil
@@ -248,6 +247,11 @@ func (s *Service) put(c *gate.Call, e entry) (result, error) {
 		}
 	}
 	return result{EventID: out.ID}, nil
+}
+
+func isObject(text string) bool {
+	var fields map[string]any
+	return json.Unmarshal([]byte(text), &fields) == nil
 }
 
 func (s *Service) write(event []byte) error {

@@ -86,8 +86,7 @@ func comparison(leaf any) (func(got any, present bool) bool, error) {
 		return func(got any, present bool) bool { return present && scalar(got) && got == leaf }, nil
 	}
 	if len(operator) == 1 {
-		switch want := operator["exists"].(type) {
-		case bool:
+		if want, ok := operator["exists"].(bool); ok {
 			return func(_ any, present bool) bool { return present == want }, nil
 		}
 		if want, ok := operator["prefix"].(string); ok {
