@@ -65,7 +65,7 @@ func New(c Config) *Limiter {
 //
 // An address has one item, which DynamoDB deletes some time after the last arrival; an IPv6 network of 64 bits is one
 // address, since that much is commonly one customer's. So the items are no more than the addresses that came lately, of
-// which the API's own throttle admits a thousand a second. The cluster's owner pays for one write, or for two within a burst:
+// which the API's own throttles admit some hundreds a second. The cluster's owner pays for one write, or for two within a burst:
 // less than for any of the calls that an arrival leads to.
 //
 // When the table can't be reached nobody gets in, and neither does who comes from an unknown place: a flood that

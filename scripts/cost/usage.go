@@ -1,0 +1,127 @@
+package cost
+
+import (
+	"time"
+
+	"github.com/stile-dev/stile/pkg/kms/mac"
+	"github.com/stile-dev/stile/pkg/presence"
+	"github.com/stile-dev/stile/proxy/feed"
+)
+
+// scenario is a month of one cluster.
+type scenario struct {
+	name             string
+	engineers, nodes int
+	proxies          int     // 0: as many as the template says
+	flood            float64 // calls a second to each open route, all month
+}
+
+var scenarios = []scenario{
+	{name: "idle"},
+	{name: "10 engineers, 50 nodes", engineers: 10, nodes: 50},
+	{name: "100 engineers, 500 nodes", engineers: 100, nodes: 500},
+	{name: "2,000 engineers, 10,000 nodes", engineers: 2000, nodes: 10000, proxies: 6},
+}
+
+// month is 365 days in twelve.
+const (
+	hours   = 730.0
+	seconds = hours * 3600
+)
+
+// What an engineer and a node do. They are assumptions, and stand in the document.
+const (
+	workdays      = 21.0
+	loginsADay    = 2.0
+	listsADay     = 20.0  // stile ls, get and status
+	sessionsADay  = 15.0  // each opens a connection and makes events
+	eventsASess   = 4.0   // written to the ledger
+	sessionGB     = 0.002 // to the engineer
+	changesADay   = 0.05  // of roles, users, mappings and tokens, for each engineer
+	renewalsADay  = 1.5   // a certificate is good for 24 hours and renewed at 16
+	nodeTrafficGB = 0.05  // a month: keeping a tunnel, and documents each minute
+)
+
+// What one call leads to. Writes and calls of KMS are counted by TestAFloodCallsNoKMS in integration where a stranger can
+// cause them; times are what such functions take when they are warm.
+const (
+	arrivalWrites = 2.0 // of a rate, at most
+	proofWrites   = 10.0
+	proofReads    = 60.0
+	frontSeconds  = 0.03 // a challenge, or a refusal
+	signSeconds   = 0.25 // a signer's run, and as long again the front waits
+	signaturesFor = 2.0
+	runLogGB      = 1.0e-6 // START, END, REPORT and one line
+	changeWrites  = 12.0
+)
+
+// usage is a month's quantities, by the name of their price.
+type usage map[string]float64
+
+// consumed is what the scenario uses of what is billed by use. What is billed by time is in resources.go.
+func (s scenario) consumed(t facts) usage {
+	u := usage{}
+	s.heartbeats(u, t)
+	people := float64(s.engineers) * workdays
+	proofs := people*loginsADay + float64(s.nodes)*renewalsADay*365/12
+	u.calls(2*proofs, t.front, frontSeconds)
+	u.calls(proofs, t.front, signSeconds)
+	u.runs(proofs, t.signer, signSeconds)
+	u["signature"] += signaturesFor * proofs
+	u["write unit"] += (2*arrivalWrites + proofWrites) * proofs
+	u["read unit"] += proofReads * proofs
+	u.calls(people*listsADay, t.signer, 2*frontSeconds)
+	u["read unit"] += people * listsADay * (10 + float64(s.nodes)/20)
+	changes := people * changesADay
+	u.calls(changes, t.signer, 2*signSeconds)
+	u.runs(changes, t.signer, 2*signSeconds)
+	u["signature"] += changes
+	u["write unit"] += changes * changeWrites
+	u["write unit"] += people * sessionsADay * eventsASess
+	u["traffic"] += people*sessionsADay*sessionGB + float64(s.nodes)*nodeTrafficGB
+	u["table storage"] += 0.1 + people*sessionsADay*eventsASess*12*1e-6 // a year of events of 1 KB
+	u["object storage"] += 1
+	s.flooded(u, t)
+	return u
+}
+
+// heartbeats are what runs when nobody does anything, at the rhythms that the code has.
+func (s scenario) heartbeats(u usage, t facts) {
+	per := func(every time.Duration) float64 { return seconds / every.Seconds() }
+	proxies := float64(t.proxies)
+	u["write unit"] += proxies * per(presence.LeaseEvery)
+	u["read unit"] += proxies * per(feed.HeadEvery) * 2 // the head and the newest changes, read consistently
+	// Publication each minute: a signature, the document and the head.
+	publications := per(time.Minute)
+	u.runs(publications, t.signer, signSeconds)
+	u["signature"] += publications
+	u["object write"] += publications
+	u["object read"] += publications * 3
+	u["write unit"] += publications * 4
+	u["read unit"] += publications * 20
+	// One warm instance of each function that makes or judges challenges; a cold one costs one call more.
+	u["mac"] += 4 * per(mac.Period)
+}
+
+// flooded adds a flood of each open route, all of it well-formed and from as many addresses as it takes.
+func (s scenario) flooded(u usage, t facts) {
+	n := s.flood * seconds
+	challenges, claims := n*float64(t.challengeRoutes), n*float64(t.openRoutes-t.challengeRoutes)
+	u.calls(challenges, t.front, frontSeconds)
+	u.calls(claims, t.front, signSeconds)
+	u.runs(claims, t.signer, signSeconds)
+	u["write unit"] += arrivalWrites * (challenges + claims)
+	u["read unit"] += 2 * claims
+}
+
+// calls adds calls of the API to a function of so much memory, which run for so many seconds.
+func (u usage) calls(n, gigabytes, each float64) {
+	u["api call"] += n
+	u.runs(n, gigabytes, each)
+}
+
+func (u usage) runs(n, gigabytes, each float64) {
+	u["lambda run"] += n
+	u["lambda time"] += n * gigabytes * each
+	u["log"] += n * runLogGB
+}
