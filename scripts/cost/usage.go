@@ -5,7 +5,6 @@ import (
 
 	"github.com/stile-dev/stile/pkg/kms/mac"
 	"github.com/stile-dev/stile/pkg/presence"
-	"github.com/stile-dev/stile/proxy/feed"
 )
 
 // scenario is a month of one cluster.
@@ -28,6 +27,9 @@ const (
 	hours   = 730.0
 	seconds = hours * 3600
 )
+
+// headEvery is HeadEvery of proxy/feed, which programs don't share.
+const headEvery = 250 * time.Millisecond
 
 // What an engineer and a node do. They are assumptions, and stand in the document.
 const (
@@ -90,7 +92,7 @@ func (s scenario) heartbeats(u usage, t facts) {
 	per := func(every time.Duration) float64 { return seconds / every.Seconds() }
 	proxies := float64(t.proxies)
 	u["write unit"] += proxies * per(presence.LeaseEvery)
-	u["read unit"] += proxies * per(feed.HeadEvery) * 2 // the head and the newest changes, read consistently
+	u["read unit"] += proxies * per(headEvery) * 2 // the head and the newest changes, read consistently
 	// Publication each minute: a signature, the document and the head.
 	publications := per(time.Minute)
 	u.runs(publications, t.signer, signSeconds)
