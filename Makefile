@@ -16,7 +16,7 @@ PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./locals
 on = $(if $(filter-out 1 true 0 false,$($(1))),$(error $(1)=$($(1)): say $(1)=1, or leave it out),$(if $(filter 1 true,$($(1))),true,false))
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
-.PHONY: help up down demo test check lint fmt generate bench mutate race fuzz soak conformance synth build clean
+.PHONY: help up down demo test check lint fmt generate bench mutate race fuzz soak conformance synth schemas build clean
 .PHONY: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions need vet unit infra-test integration
 
 help: ## list the targets
@@ -79,6 +79,9 @@ conformance: ## test that the local AWS behaves like AWS; on a real account: mak
 
 synth: ## write infra/templates from the CDK app (needs node)
 	@scripts/synth
+
+schemas: ## fetch AWS's schemas of what infra/templates and their policies use, into infra/schema (needs npm)
+	@scripts/schemas
 
 build: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions ## build all programs into bin/
 
