@@ -18,8 +18,9 @@ type Account struct {
 }
 
 type template struct {
-	Resources map[string]Resource
-	Outputs   map[string]struct {
+	Parameters map[string]any
+	Resources  map[string]Resource
+	Outputs    map[string]struct {
 		Value  any
 		Export struct{ Name string }
 	}
@@ -72,6 +73,18 @@ func (a *Account) Resources(types ...string) []Resource {
 		}
 	}
 	return out
+}
+
+// Parameter reports whether some template has a parameter whose name contains a word.
+func (a *Account) Parameter(word string) bool {
+	for _, t := range a.stacks {
+		for name := range t.Parameters {
+			if strings.Contains(name, word) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Text resolves a value of a resource as far as can be known before a deployment: what AWS chooses is in

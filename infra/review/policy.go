@@ -17,6 +17,7 @@ type Statement struct {
 	Actions   []string
 	Resources []string
 	Condition []Clause // sorted
+	Why       string   // the reason for all resources of a kind, from the metadata stile:why
 	Unread    string   // what stands in it that isn't read here: nothing can be said of such a statement
 }
 
@@ -72,6 +73,8 @@ func (a *Account) statement(r Resource, where string, item any) Statement {
 			}
 		}
 	}
+	why, _ := r.Metadata["stile:why"].(map[string]any)
+	s.Why, _ = why[s.Sid].(string)
 	conditions, _ := m["Condition"].(map[string]any)
 	for _, operator := range slices.Sorted(maps.Keys(conditions)) {
 		keys, ok := conditions[operator].(map[string]any)

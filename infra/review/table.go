@@ -64,7 +64,7 @@ func (a *Account) rows(role Role) ([]row, error) {
 			rows = append(rows, row{role.Name, "assumed", "by " + strings.ToLower(kind) + " " + strings.Join(who, ","), conditions(s.Condition)})
 		}
 	}
-	type thing struct{ what, which, condition string }
+	type thing struct{ what, which, condition, why string }
 	actions := map[thing][]string{}
 	for _, s := range role.May {
 		keys, rest := leadingKeys(s.Condition)
@@ -75,7 +75,7 @@ func (a *Account) rows(role Role) ([]row, error) {
 					if !named {
 						verb = action // "*", for every action of every service
 					}
-					t := thing{kind(service, key), a.which(resource, key), conditions(rest)}
+					t := thing{kind(service, key), a.which(resource, key), conditions(rest), s.Why}
 					if refused, err := a.refused(role, s, resource, action); err != nil {
 						return nil, err
 					} else if refused {
@@ -90,6 +90,9 @@ func (a *Account) rows(role Role) ([]row, error) {
 		how := verbs(done)
 		if t.condition != "" {
 			how += "  " + t.condition
+		}
+		if t.why != "" {
+			how += "  because " + t.why
 		}
 		rows = append(rows, row{role.Name, t.what, t.which, how})
 	}

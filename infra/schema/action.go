@@ -97,17 +97,30 @@ func (r *Reference) Key(action, key string) bool {
 	})
 }
 
-var variable = regexp.MustCompile(`\\\$\\\{[A-Za-z]+\\\}`)
+var variable = regexp.MustCompile(`\$\{[A-Za-z]+\}`)
 
-// On reports whether an ARN, or a pattern of some, can be of a kind of thing that the action is done to.
+// On reports whether a pattern of ARNs can be of a kind of thing that the action is done to.
 func (r *Reference) On(action, arn string) bool {
 	prefix, verb, _ := strings.Cut(action, ":")
 	service := r.Services[prefix]
 	return slices.ContainsFunc(service.Actions[verb].On, func(kind string) bool {
-		form := variable.ReplaceAllString(regexp.QuoteMeta(service.Kinds[kind].ARN), ".+")
-		ok, err := regexp.MatchString("^"+form+"$", arn)
-		return err == nil && ok
+		return meet(variable.ReplaceAllString(service.Kinds[kind].ARN, "?*"), arn)
 	})
+}
+
+// meet reports whether some text is met by both patterns of * and ?.
+func meet(a, b string) bool {
+	switch {
+	case a == "" && b == "":
+		return true
+	case strings.HasPrefix(a, "*"):
+		return meet(a[1:], b) || b != "" && meet(a, b[1:])
+	case strings.HasPrefix(b, "*"):
+		return meet(b, a)
+	case a == "" || b == "":
+		return false
+	}
+	return (a[0] == b[0] || a[0] == '?' || b[0] == '?') && meet(a[1:], b[1:])
 }
 
 // like compares an action, which has no case, with a pattern of * and ?.

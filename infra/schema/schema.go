@@ -27,6 +27,7 @@ type Schemas struct {
 type Resource struct {
 	Properties map[string]Property
 	Attributes map[string]Type // what Fn::GetAtt takes
+	ARN        string          `json:",omitempty"` // its form, as arn:${Partition}:sqs:${Region}:${Account}:${QueueName}
 }
 
 // Property is one property of a resource or an object.

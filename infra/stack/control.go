@@ -136,6 +136,9 @@ func newRole(s awscdk.Stack, name string, who map[string]any, when condition, ma
 		Policies: &[]any{&awsiam.CfnRole_PolicyProperty{PolicyName: new(name), PolicyDocument: document(may...)}},
 	})
 	acknowledge(role, "F3033")
+	if reasons := reasons(may); len(reasons) > 0 {
+		role.AddMetadata(new(why), reasons)
+	}
 	return role
 }
 

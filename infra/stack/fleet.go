@@ -89,10 +89,14 @@ func publicAddr() *string {
 func newTask(s awscdk.Stack, net network, p ports) awsecs.CfnTaskDefinition {
 	log := awslogs.NewCfnLogGroup(s, new("Log"), &awslogs.CfnLogGroupProps{LogGroupName: new("/stile/proxy"), RetentionInDays: new(90.0)})
 	execution := newRole(s, "fleet-execution", service("ecs-tasks"), ecsTasks(), []statement{
-		{Sid: "LogInToRegistry", Actions: []string{"ecr:GetAuthorizationToken"}, Resources: []any{"*"}},
+		{
+			Sid: "LogInToRegistry", Actions: []string{"ecr:GetAuthorizationToken"}, Resources: []any{"*"},
+			Why: "ECS logs in to the registry with it, and the action knows no resource",
+		},
 		{
 			Sid: "PullImages", Actions: []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
 			Resources: []any{sub("arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*")},
+			Why:       "the image is a parameter, so that its repository's name isn't known",
 		},
 		{Sid: "WriteLog", Actions: []string{"logs:CreateLogStream", "logs:PutLogEvents"}, Resources: []any{log.AttrArn()}},
 	})

@@ -127,7 +127,10 @@ var functions = []function{
 					Sid: "ReadStream", Actions: []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
 					Resources: []any{imported(Data, tableState+"Stream")},
 				},
-				statement{Sid: "FindStream", Actions: []string{"dynamodb:ListStreams"}, Resources: []any{"*"}}, // Lambda needs it; it knows no resource
+				statement{
+					Sid: "FindStream", Actions: []string{"dynamodb:ListStreams"}, Resources: []any{"*"},
+					Why: "Lambda's event source mapping needs it, and the action knows no resource",
+				},
 			)
 		},
 	},

@@ -16,6 +16,7 @@ type statement struct {
 	Actions     []string
 	Resources   []any // strings or tokens; none in a trust policy
 	Condition   condition
+	Why         string // why it needs all resources of a kind, where it names no other; stands in the role's metadata
 }
 
 // condition is operator → key → value or values.
@@ -49,6 +50,19 @@ func (s statement) render() map[string]any {
 		m["Condition"] = s.Condition
 	}
 	return m
+}
+
+// why is the metadata that says, by statement, why a role needs all resources of a kind. Package review demands it.
+const why = "stile:why"
+
+func reasons(statements []statement) map[string]any {
+	out := map[string]any{}
+	for _, s := range statements {
+		if s.Why != "" {
+			out[s.Sid] = s.Why
+		}
+	}
+	return out
 }
 
 // numbered are the entities whose partition key carries an id or a shard after the #.

@@ -23,6 +23,7 @@ type entity struct {
 	ID                 string `json:"$id"`
 	Name               string
 	CloudFormationType string
+	ARNTemplate        string
 	Properties         map[string]property
 	Attributes         map[string]property
 }
@@ -72,7 +73,7 @@ func schemas(dir string, types map[string]bool) (*schema.Schemas, error) {
 		if err != nil {
 			return nil, err
 		}
-		x.out.Resources[r.CloudFormationType] = schema.Resource{Properties: properties, Attributes: attributes}
+		x.out.Resources[r.CloudFormationType] = schema.Resource{Properties: properties, Attributes: attributes, ARN: r.ARNTemplate}
 	}
 	for _, t := range slices.Sorted(maps.Keys(types)) {
 		if _, ok := x.out.Resources[t]; !ok {
