@@ -17,7 +17,7 @@ type Statement struct {
 	Actions   []string
 	Resources []string
 	Condition []Clause // sorted
-	Why       string   // the reason for all resources of a kind, from the metadata stile:why
+	Why       string   // the reason for a wildcard in the resources, from the metadata stile:why
 	Unread    string   // what stands in it that isn't read here: nothing can be said of such a statement
 }
 

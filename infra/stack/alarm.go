@@ -12,6 +12,7 @@ import (
 // only an account's administrator can make (watch.go), and alarms on metrics (metric.go).
 func newAlarm(s awscdk.Stack) {
 	topic := awssns.NewCfnTopic(s, new("Alarms"), &awssns.CfnTopicProps{TopicName: new("stile-alarms"), DisplayName: new("Stile alarms")})
+	accept(topic, accepted{"SNS3": "only EventBridge and CloudWatch may publish, and they do by TLS"})
 	var rules []awsevents.CfnRule
 	for _, w := range watches() {
 		rules = append(rules, w.rule(s, topic))

@@ -138,6 +138,7 @@ func newRole(s awscdk.Stack, name string, who map[string]any, when condition, ma
 	acknowledge(role, "F3033")
 	if reasons := reasons(may); len(reasons) > 0 {
 		role.AddMetadata(new(why), reasons)
+		accept(role, accepted{"IAM5": "each wildcard is in a resource, never in an action, and has its reason in stile:why"})
 	}
 	return role
 }

@@ -97,6 +97,7 @@ func newBucket(s awscdk.Stack, id string, versioned bool) awss3.CfnBucket {
 	}
 	bucket := awss3.NewCfnBucket(s, &id, props)
 	keep(bucket)
+	accept(bucket, accepted{"S1": "access logs need a bucket that logs itself in turn; CloudTrail's data events say who wrote, where the account records them"})
 	rules := []statement{{
 		Sid: "TLSOnly", Effect: "Deny", Principal: everyone, Actions: []string{"s3:*"},
 		Resources: []any{bucket.AttrArn(), sub("${" + id + ".Arn}/*")},

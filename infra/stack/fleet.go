@@ -49,6 +49,7 @@ func newBalancer(s awscdk.Stack, net network, p ports) awscdk.CfnResource {
 		Subnets: anyList((*net.front)...), SecurityGroups: anyList(net.balancer.AttrGroupId()),
 		LoadBalancerAttributes: &[]any{balancerAttribute("load_balancing.cross_zone.enabled", "true")},
 	})
+	accept(balancer, accepted{"ELB2": "a Network Load Balancer logs its TLS listeners alone, and TLS ends at the proxies"})
 	acknowledge(balancer, "E1154")
 	target := awselasticloadbalancingv2.NewCfnTargetGroup(s, new("Targets"), &awselasticloadbalancingv2.CfnTargetGroupProps{
 		VpcId: net.vpc, TargetType: new("ip"), Protocol: new("TCP"), Port: p.container,
@@ -124,6 +125,7 @@ func newTask(s awscdk.Stack, net network, p ports) awsecs.CfnTaskDefinition {
 		}},
 	})
 	task.AddMetadata(new(binary), "proxy")
+	accept(task, accepted{"ECS2": "no variable is a secret: they are names, addresses and ports"})
 	return task
 }
 
@@ -156,6 +158,7 @@ func environment(env map[string]*string) *[]any {
 // rolls back by itself when the new ones don't stay up.
 func newService(s awscdk.Stack, net network, task awsecs.CfnTaskDefinition, p ports) awscdk.CfnResource {
 	cluster := awsecs.NewCfnCluster(s, new("Cluster"), &awsecs.CfnClusterProps{ClusterName: new("stile")})
+	accept(cluster, accepted{"ECS4": "Container Insights costs by the metric and is the account's to switch on"})
 	service := awsecs.NewCfnService(s, new("Service"), &awsecs.CfnServiceProps{
 		Cluster: cluster.Ref(), ServiceName: new("stile-proxy"), TaskDefinition: task.Ref(), LaunchType: new("FARGATE"), PropagateTags: new("SERVICE"),
 		DesiredCount: p.count, HealthCheckGracePeriodSeconds: new(240.0), // a new target waits up to three minutes for its first check to count

@@ -105,6 +105,7 @@ func newVPC(s awscdk.Stack) (vpc *string, subnets []*string) {
 	made := awsec2.NewCfnVPC(s, new("Vpc"), &awsec2.CfnVPCProps{
 		CidrBlock: new(vpcCIDR), EnableDnsHostnames: new(true), EnableDnsSupport: new(true), Tags: tagged("stile"),
 	})
+	accept(made, accepted{"VPC7": "flow logs cost by the gigabyte and are the account's to add; proxies report every connection in the ledger"})
 	gateway := awsec2.NewCfnInternetGateway(s, new("Gateway"), &awsec2.CfnInternetGatewayProps{Tags: tagged("stile")})
 	attached := awsec2.NewCfnVPCGatewayAttachment(s, new("GatewayAttachment"), &awsec2.CfnVPCGatewayAttachmentProps{
 		VpcId: made.Ref(), InternetGatewayId: gateway.Ref(),
@@ -132,9 +133,8 @@ func newVPC(s awscdk.Stack) (vpc *string, subnets []*string) {
 			VpcEndpointType: new("Gateway"), RouteTableIds: anyList(routes.Ref()),
 		}))
 	}
-	condition := s.Node().FindChild(new(makesVPC)).(awscdk.CfnCondition)
 	for _, r := range all {
-		r.CfnOptions().SetCondition(condition)
+		r.CfnOptions().SetCondition(found(s, makesVPC))
 	}
 	return made.Ref(), subnets
 }
@@ -160,6 +160,7 @@ func (n *network) securityGroups(s awscdk.Stack, port, containerPort *float64) {
 		}},
 	})
 	acknowledge(n.balancer, "E1151")
+	accept(n.balancer, accepted{"EC23": "clients and agents come from anywhere; the proxies demand a certificate"})
 	awsec2.NewCfnSecurityGroupIngress(s, new("TaskIn"), &awsec2.CfnSecurityGroupIngressProps{
 		GroupId: n.task.AttrGroupId(), IpProtocol: new("tcp"), FromPort: containerPort, ToPort: containerPort,
 		SourceSecurityGroupId: n.balancer.AttrGroupId(), Description: new("the load balancer and its health checks"),

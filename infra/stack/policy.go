@@ -16,7 +16,7 @@ type statement struct {
 	Actions     []string
 	Resources   []any // strings or tokens; none in a trust policy
 	Condition   condition
-	Why         string // why it needs all resources of a kind, where it names no other; stands in the role's metadata
+	Why         string // why a resource has a wildcard, where one has; stands in the role's metadata
 }
 
 // condition is operator → key → value or values.
@@ -52,7 +52,7 @@ func (s statement) render() map[string]any {
 	return m
 }
 
-// why is the metadata that says, by statement, why a role needs all resources of a kind. Package review demands it.
+// why is the metadata that says, by statement, why a resource has a wildcard. Package review demands it of roles.
 const why = "stile:why"
 
 func reasons(statements []statement) map[string]any {
@@ -108,7 +108,7 @@ func items(table, sid string, actions []string, entities ...string) statement {
 
 // objects grants an action on the documents under a prefix.
 func objects(sid, action string, prefixes ...string) statement {
-	s := statement{Sid: sid, Actions: []string{action}}
+	s := statement{Sid: sid, Actions: []string{action}, Why: "a prefix holds any number of documents"}
 	for _, p := range prefixes {
 		s.Resources = append(s.Resources, join(imported(Data, bucketDocuments+"Arn"), "/"+p+"*"))
 	}
