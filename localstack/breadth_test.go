@@ -133,7 +133,7 @@ var spelt = map[string]string{
 // permissions are the actions that an operation needs where their name isn't the operation's; asking who one is needs
 // none.
 var permissions = map[string]string{
-	"dynamodb:TransactGetItems": "dynamodb:GetItem", "dynamodb:TransactWriteItems": "dynamodb:ConditionCheckItem",
+	"dynamodb:TransactGetItems": "dynamodb:GetItem", "dynamodb:TransactWriteItems": "dynamodb:PutItem",
 	"lambda:Invoke":         "lambda:InvokeFunction",
 	"sts:GetCallerIdentity": "",
 }

@@ -34,6 +34,7 @@ type Config struct {
 type Authority struct {
 	config Config
 	db     *bbolt.DB
+	uses   *usage
 
 	mu       sync.RWMutex
 	roles    map[string]*roleEntry // by account/name
@@ -89,19 +90,23 @@ func Open(c Config) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening iam: another process may hold %s: %w", c.Dir, err)
 	}
+	list, err := openUses(c.Dir, c.Now)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening iam: %w", err), db.Close())
+	}
 	a := &Authority{
-		config: c, db: db,
+		config: c, db: db, uses: list,
 		roles: map[string]*roleEntry{}, users: map[string]*userEntry{},
 		keys: map[string]keyRecord{}, sessions: map[string]*Policy{},
 	}
 	if err := a.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening iam: %w", err), db.Close())
+		return nil, errors.Join(fmt.Errorf("opening iam: %w", err), a.Close())
 	}
 	return a, nil
 }
 
-// Close releases the file.
-func (a *Authority) Close() error { return a.db.Close() }
+// Close releases the files.
+func (a *Authority) Close() error { return errors.Join(a.uses.close(), a.db.Close()) }
 
 // Account returns the twelve digits of the authority's own account.
 func (a *Authority) Account() string { return a.config.Account }

@@ -46,7 +46,11 @@ func (a *Authority) Decide(p *Principal, q Query) Decision {
 		return Decision{Reason: "because " + err.Error()}
 	}
 	j := judge{who: p, bounded: b.boundary != nil, query: q, context: ctx}
-	return j.decide(b)
+	d := j.decide(b)
+	if d.identity != nil && p.Kind == AssumedRole {
+		a.uses.add(j.used(d.identity))
+	}
+	return d
 }
 
 // context adds what is known of the principal to the caller's keys. A key that nobody listed in [keys] is a fault of
@@ -90,8 +94,8 @@ type verdict struct {
 }
 
 type found struct {
-	policy *Policy
-	sid    string
+	policy    *Policy
+	statement *Statement
 }
 
 func (j judge) decide(b bindings) Decision {
@@ -112,7 +116,7 @@ func (j judge) decide(b bindings) Decision {
 		}
 		if v.deny != nil {
 			return Decision{
-				Explicit: true, Policy: v.deny.policy.Name, Sid: v.deny.sid,
+				Explicit: true, Policy: v.deny.policy.Name, Sid: v.deny.statement.Sid,
 				Reason: article(side.kind),
 			}
 		}
@@ -163,11 +167,15 @@ func (j judge) weigh(b bindings, v [4]verdict) Decision {
 	if len(b.session) > 0 && session.allow == nil && !itself {
 		return j.missing("session")
 	}
-	return allowed(by.allow)
+	d := allowed(by.allow)
+	if !direct {
+		d.identity = by.allow.statement
+	}
+	return d
 }
 
 func allowed(f *found) Decision {
-	return Decision{Allowed: true, Policy: f.policy.Name, Sid: f.sid, Reason: "by statement " + f.sid + " of " + f.policy.Name}
+	return Decision{Allowed: true, Policy: f.policy.Name, Sid: f.statement.Sid, Reason: "by statement " + f.statement.Sid + " of " + f.policy.Name}
 }
 
 func (j judge) missing(kind string) Decision {
@@ -198,9 +206,9 @@ func (j judge) read(policies []*Policy) (verdict, error) {
 			switch {
 			case g == none:
 			case !s.Allow && v.deny == nil:
-				v.deny = &found{p, s.Sid}
+				v.deny = &found{p, s}
 			case s.Allow && (v.allow == nil || g > v.grip):
-				v.allow, v.grip = &found{p, s.Sid}, g
+				v.allow, v.grip = &found{p, s}, g
 			}
 		}
 	}

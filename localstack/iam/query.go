@@ -30,4 +30,6 @@ type Decision struct {
 	Reason   string // which statement decided, or what is missing, as a sentence's end: "because no identity-based policy allows the kms:Sign action"
 	Policy   string // the policy that decided, such as "role/Signer/DefaultPolicy"; "" when none did
 	Sid      string // its statement's Sid, or "#<index>"
+
+	identity *Statement // of the caller's own policies, that allowed it; nil when none was needed
 }
