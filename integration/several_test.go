@@ -225,4 +225,30 @@ func TestSeveralProxiesAndAgentsGoOnWhenAProxyIsKilled(t *testing.T) {
 	if err != nil || !strings.HasPrefix(out, "stile is already up\n") {
 		t.Errorf("a plain up does not keep what runs: %v\n%s", err, out)
 	}
+	s.leaves(t, "stile-proxy-1")
+}
+
+// leaves stops a proxy as ECS does, and checks that it takes its lease away: until that has run out, people would be sent to
+// it in vain.
+func (s *system) leaves(t *testing.T, name string) {
+	t.Helper()
+	before, err := s.Leases(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(s.pidNow(t, name), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func() string {
+		now, err := s.Leases(t.Context())
+		if err != nil {
+			return err.Error()
+		}
+		for _, id := range before {
+			if !slices.Contains(now, id) {
+				return ""
+			}
+		}
+		return fmt.Sprintf("of the leases %v none is gone: %v", before, now)
+	})
 }

@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -21,7 +22,10 @@ type system struct{ *stand.System }
 // shared is the system that most tests use. Whoever stops a part of it brings it back.
 var shared *system
 
-func TestMain(m *testing.M) { os.Exit(start(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(start(m))
+}
 
 // start gives the tests a directory of their own, and the user a clean home where it can: what somebody's login shell
 // reads at its start is not ours to wait for.
@@ -69,6 +73,9 @@ func run(m *testing.M, dir string) int {
 			code = 1
 		}
 	}
+	if code == 0 && whole() {
+		code = shared.idle()
+	}
 	if clean.Dir() != "" {
 		return code // who started this process removes the directory
 	}
@@ -87,14 +94,17 @@ func newSystem(dir string) (*system, error) {
 		return nil, err
 	}
 	stranger := stand.Guest{Env: "env.stranger", Role: "Stranger", Session: "stranger"}
-	return &system{s}, errors.Join(s.AdmitReader(), s.Admit(stranger))
+	if err := errors.Join(s.AdmitReader(), s.Admit(stranger), withdraw(s)); err != nil {
+		return nil, err
+	}
+	return &system{s}, nil
 }
 
 func (s *system) up() (string, error) { return s.Localstack(context.Background(), "up") }
 
 func (s *system) down() error {
 	_, err := s.Localstack(context.Background(), "down")
-	return err
+	return errors.Join(err, s.remember())
 }
 
 // pid is the process id of a part of the system.

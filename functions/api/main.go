@@ -36,7 +36,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	}
 	db := dynamodb.NewFromConfig(f.AWS)
 	targets := inventory.New(inventory.Config{
-		Targets: store.New(store.Config{DynamoDB: db, State: f.Need(names.EnvTableState), Ledger: f.Need(names.EnvTableLedger)}),
+		Targets: store.New(store.Config{DynamoDB: db, State: f.Need(names.EnvTableState)}),
 		Watch:   watch{presence.New(presence.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence)})},
 	})
 	documents := head.New(head.Config{

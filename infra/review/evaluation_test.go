@@ -143,9 +143,6 @@ func shows(line, action string, leading []string) bool {
 	verb := func(pattern string) bool {
 		return like(strings.ToLower(pattern), strings.ToLower(action[strings.Index(action, ":")+1:]))
 	}
-	if slices.Contains(fields, "read") {
-		fields = append(fields, "GetItem", "Query", "ConditionCheckItem")
-	}
 	if !slices.ContainsFunc(fields, verb) {
 		return false
 	}

@@ -259,7 +259,7 @@ func TestSec_S63_EachWriterWritesItsOwnEventsAlone(t *testing.T) {
 			}
 		}
 	}
-	if found < 8 {
+	if found < 7 {
 		t.Errorf("only %d patterns of events were found: the test looks in the wrong place", found)
 	}
 }

@@ -31,7 +31,7 @@ func (a *Account) Table() (string, error) {
 	}
 	var b strings.Builder
 	b.WriteString("# Who may do what: derived from infra/templates. Write it again with: go -C infra test ./review -update\n" +
-		"# read = " + strings.Join(reading, ", ") + "\n\n")
+		"\n")
 	write(&b, rows)
 	b.WriteString("\n# Whom each key's policy lets through, if IAM allowed everybody everything. Sign is asked for with DIGEST and ECDSA_SHA_256.\n\n")
 	keys, err := a.keyRows()
@@ -146,18 +146,11 @@ func (a *Account) which(resource, key string) string {
 	return strings.ToLower(name[:1]) + name[1:]
 }
 
-// verbs sorts what is done to one thing, and says read for all that reads items.
+// verbs sorts what is done to one thing.
 func verbs(done []string) string {
 	slices.Sort(done)
-	done = slices.Compact(done)
-	left := slices.DeleteFunc(slices.Clone(done), func(v string) bool { return slices.Contains(reading, v) })
-	if len(done)-len(left) == len(reading) {
-		done = append([]string{"read"}, left...)
-	}
-	return strings.Join(done, " ")
+	return strings.Join(slices.Compact(done), " ")
 }
-
-var reading = []string{"ConditionCheckItem", "GetItem", "Query"}
 
 func conditions(clauses []Clause) string {
 	parts := make([]string, len(clauses))

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -101,9 +100,10 @@ const fleet = "fleet"
 // role proxies join with.
 func newFleetRole(s awscdk.Stack) {
 	role := newRole(s, fleet, service("ecs-tasks"), ecsTasks(), []statement{
-		items(tableState, "ReadHead", reading, names.Head, names.Revoked),
-		items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
-		items(tablePresence, "WritePresence", slices.Concat(deleting, putting), names.Proxy, names.Tunnels),
+		items(tableState, "GetHead", getting, names.Head, names.Revoked),
+		items(tablePresence, "ListProxies", querying, names.Proxy),
+		items(tablePresence, "PutPresence", putting, names.Proxy, names.Tunnels),
+		items(tablePresence, "LeaveProxies", deleting, names.Proxy),
 		items(tableLedger, "PutEvents", putting, events(names.WriterProxy), events(names.WriterAgent), names.Certificate),
 		objects("ReadDocuments", "s3:GetObject", ""),
 	})

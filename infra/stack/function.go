@@ -55,7 +55,8 @@ var functions = []function{
 		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin, names.EnvCanaryRole: canaryMatch},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place, names.Input, names.Order, names.Head, names.Revoked),
+				items(tableState, "GetState", getting, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place, names.Input, names.Order, names.Revoked),
+				items(tableState, "ListState", querying, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Order, names.Head),
 				items(tableState, "PutState", putting, names.Role, names.User, names.Mapping, names.Token, names.Order),
 				items(tableState, "CountInputs", updating, names.Input),
 				items(tableState, "DeleteState", deleting, names.Role, names.User, names.Mapping, names.Token, names.Target, names.Agent, names.Place),
@@ -70,12 +71,12 @@ var functions = []function{
 	},
 	{
 		name: fnAPI, does: "serves engineers and auditors", memory: 512, timeout: 28,
-		tables: []string{tableState, tableLedger, tablePresence},
+		tables: []string{tableState, tablePresence},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "ReadState", reading, names.Head, names.Revoked, names.Target, names.Agent),
-				items(tablePresence, "ReadPresence", reading, names.Proxy, names.Tunnels),
-				items(tableLedger, "PutEvents", putting, eventsOf(fnAPI)),
+				items(tableState, "GetRevoked", getting, names.Revoked),
+				items(tableState, "ListState", querying, names.Head, names.Target),
+				items(tablePresence, "ListPresence", querying, names.Proxy, names.Tunnels),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},
@@ -92,7 +93,7 @@ var functions = []function{
 		may: func() []statement {
 			return []statement{
 				deriveChallengeKeys(),
-				items(tablePresence, "ReadPresence", reading, names.Proxy),
+				items(tablePresence, "ListProxies", querying, names.Proxy),
 				items(tablePresence, "CountArrivals", updating, names.Arrival),
 				invoke(fnSignHost),
 			}
@@ -105,7 +106,7 @@ var functions = []function{
 		may: func() []statement {
 			return []statement{
 				deriveChallengeKeys(),
-				items(tablePresence, "ReadPresence", reading, names.Proxy),
+				items(tablePresence, "ListProxies", querying, names.Proxy),
 				items(tablePresence, "CountArrivals", updating, names.Arrival),
 				invoke(fnSignUser),
 			}
@@ -118,11 +119,13 @@ var functions = []function{
 			return append(keepFailures(),
 				keyUse("SignDocuments", signAction, signing, names.KeyPolicy),
 				keyUse("ReadPublicKey", "kms:GetPublicKey", nil, names.KeyPolicy),
-				items(tableState, "ReadInputs", reading, names.Role, names.Lock, names.Order, names.Input, names.Head, names.Revoked),
-				items(tableState, "WriteHead", slices.Concat(putting, updating), names.Head, names.Revoked),
+				items(tableState, "GetInputs", getting, names.Order, names.Input, names.Head, names.Revoked),
+				items(tableState, "ListInputs", querying, names.Role, names.Lock, names.Order),
+				items(tableState, "PutDocuments", putting, names.Head, names.Revoked),
+				items(tableState, "MoveHead", updating, names.Head),
 				items(tableLedger, "PutEvents", putting, eventsOf(fnPublish)),
 				objects("ReadDocuments", "s3:GetObject", "policy/", "trust/", "revocations/"),
-				objects("PutDocuments", "s3:PutObject", "policy/", "revocations/"),
+				objects("StoreDocuments", "s3:PutObject", "policy/", "revocations/"),
 				statement{
 					Sid: "ReadStream", Actions: []string{"dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"},
 					Resources: []any{imported(Data, tableState+"Stream")},
@@ -142,8 +145,8 @@ var functions = []function{
 			return []statement{
 				keyUse("SignTrust", signAction, signing, names.KeyRoot),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, caKeys...),
-				items(tableState, "ReadHead", reading, names.Head),
-				items(tableState, "WriteHead", slices.Concat(putting, updating), names.Head),
+				items(tableState, "GetHead", getting, names.Head),
+				items(tableState, "MoveHead", updating, names.Head),
 				items(tableLedger, "PutEvents", putting, eventsOf(fnRotate)),
 				objects("ReadTrust", "s3:GetObject", "trust/"),
 				objects("PutTrust", "s3:PutObject", "trust/"),
@@ -159,12 +162,13 @@ var functions = []function{
 				deriveChallengeKeys(),
 				keyUse("SignCertificates", signAction, signing, names.KeyHostSSH, names.KeyHostX509),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyHostSSH, names.KeyHostX509),
-				items(tableState, "ReadState", reading, names.Token, names.Head, names.Revoked, names.Target, names.Agent, names.Place),
+				items(tableState, "GetState", getting, names.Token, names.Revoked, names.Agent),
+				items(tableState, "ListState", querying, names.Head, names.Place),
 				items(tableState, "PutHosts", putting, names.Target, names.Agent, names.Place),
 				items(tableState, "FreeTargets", deleting, names.Target),
-				items(tableSecrets, "UseTokens", slices.Concat(reading, updating), names.TokenHash),
+				items(tableSecrets, "UseTokens", slices.Concat(getting, updating), names.TokenHash),
 				items(tableSecrets, "UseEvidence", putting, names.Used, names.Joined),
-				items(tableSecrets, "RecallJoins", reading, names.Joined),
+				items(tableSecrets, "RecallJoins", getting, names.Joined),
 				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignHost)),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
@@ -179,7 +183,8 @@ var functions = []function{
 				deriveChallengeKeys(),
 				keyUse("SignCertificates", signAction, signing, names.KeyUserSSH, names.KeyUserX509),
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, names.KeyUserSSH, names.KeyUserX509),
-				items(tableState, "ReadState", reading, names.Role, names.User, names.Mapping, names.Head, names.Revoked),
+				items(tableState, "GetState", getting, names.User, names.Revoked),
+				items(tableState, "ListState", querying, names.Role, names.Mapping, names.Head),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
 				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignUser)),
 				objects("ReadDocuments", "s3:GetObject", ""),

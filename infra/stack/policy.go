@@ -82,9 +82,11 @@ func events(writer string) string { return names.Event + "#" + writer }
 // eventsOf is events of a function.
 func eventsOf(function string) string { return events(names.WriterFunction + function) }
 
-// What may be done with items. A transaction is authorised for each of its actions.
+// What may be done with items. A transaction is authorised for each of its actions. Nobody checks an item in one without
+// writing it, which would take ConditionCheckItem.
 var (
-	reading  = []string{"dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query"}
+	getting  = []string{"dynamodb:GetItem"}
+	querying = []string{"dynamodb:Query"}
 	putting  = []string{"dynamodb:PutItem"}
 	updating = []string{"dynamodb:UpdateItem"}
 	deleting = []string{"dynamodb:DeleteItem"}

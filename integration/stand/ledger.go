@@ -13,6 +13,8 @@ import (
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/table"
 )
 
 // Ledger reads the audit events of the system, as the reader, and verifies them by its trust documents.
@@ -31,13 +33,13 @@ func (s *System) Ledger(ctx context.Context) (reader.Report, error) {
 	if err != nil {
 		return reader.Report{}, err
 	}
-	var names []string
+	var stored []string
 	for _, b := range buckets.Buckets {
-		names = append(names, aws.ToString(b.Name))
+		stored = append(stored, aws.ToString(b.Name))
 	}
 	state, err1 := named(tables.TableNames, "state")
 	ledger, err2 := named(tables.TableNames, "ledger")
-	bucket, err3 := named(names, "documents")
+	bucket, err3 := named(stored, "documents")
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return reader.Report{}, err
 	}
@@ -76,4 +78,31 @@ func trustOf(ctx context.Context, store *head.Store) (all []document.Trust, err 
 		all = append(all, t)
 	}
 	return all, nil
+}
+
+// Leases returns the ids of the proxies that have a lease, read as the reader. One that was killed keeps it until its time has passed.
+func (s *System) Leases(ctx context.Context) (ids []string, err error) {
+	p, err := s.Person(ReaderFile, "")
+	if err != nil {
+		return nil, err
+	}
+	db := dynamodb.NewFromConfig(p.AWS())
+	tables, err := db.ListTables(ctx, &dynamodb.ListTablesInput{})
+	if err != nil {
+		return nil, err
+	}
+	presence, err := named(tables.TableNames, "presence")
+	if err != nil {
+		return nil, err
+	}
+	out, err := db.Scan(ctx, &dynamodb.ScanInput{TableName: &presence})
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range out.Items {
+		if item := table.Item(i); item.Text(names.PK) == names.Proxy {
+			ids = append(ids, item.Text(names.SK))
+		}
+	}
+	return ids, nil
 }
