@@ -16,7 +16,7 @@ PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./locals
 on = $(if $(filter-out 1 true 0 false,$($(1))),$(error $(1)=$($(1)): say $(1)=1, or leave it out),$(if $(filter 1 true,$($(1))),true,false))
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
-.PHONY: help up down demo test check lint fmt generate bench mutate race fuzz soak conformance synth schemas build clean
+.PHONY: help up down demo test check lint fmt generate bench mutate withdraw race fuzz soak conformance synth schemas build clean
 .PHONY: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions need vet unit infra-test integration
 
 help: ## list the targets
@@ -57,6 +57,9 @@ bench: build ## compare with ssh, as docs/performance.md describes (HOSTILE=10m 
 
 mutate: ## break each rule in scripts/mutate/mutants.txt and expect a test in the same package to fail: make mutate ONLY=policy SINCE=HEAD~3
 	$(GO) run ./scripts/mutate -only "$(ONLY)" -since "$(SINCE)"
+
+withdraw: build ## take each right from its role, one at a time, and expect the tests that used it to fail (a good hour): make withdraw ONLY=sign-user
+	$(GO) run ./integration/withdraw -only "$(ONLY)" -learnt "$(LEARNT)"
 
 race: ## run the concurrent packages' tests under the race detector, which needs a C compiler
 	@scripts/need gcc:gcc
