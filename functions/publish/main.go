@@ -13,9 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/document/publication"
 	"github.com/stile-dev/stile/pkg/kms/signer"
+	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/store"
@@ -39,7 +41,10 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	key := signer.New(awskms.NewFromConfig(f.AWS), names.KeyPolicy, f.Key(names.KeyPolicy))
 	p := publication.NewPublisher(publication.Config{
 		Cluster: f.Cluster,
-		Inputs:  store.New(store.Config{DynamoDB: db, State: f.Need(names.EnvTableState), Ledger: f.Need(names.EnvTableLedger)}),
+		Inputs: inputs{
+			store.New(store.Config{DynamoDB: db, State: f.Need(names.EnvTableState)}),
+			ledger.New(ledger.Config{DynamoDB: db, Table: f.Need(names.EnvTableLedger)}),
+		},
 		Place: head.New(head.Config{
 			DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 		}),
@@ -47,3 +52,12 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	})
 	return trigger.Handle(f.Log, p.Publish, trigger.Property("BootstrapAdmin", resource.ParseAdministrator)), f.Err()
 }
+
+// inputs are what is published, and the ledger that tells of it.
+type inputs struct {
+	*store.Store
+	ledger *ledger.Ledger
+}
+
+// Record writes an event.
+func (i inputs) Record(ctx context.Context, e audit.Event) error { return i.ledger.Append(ctx, e) }

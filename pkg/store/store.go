@@ -1,7 +1,7 @@
-// Package store reads the tables state, secrets and ledger, and with the packages below it is the only
+// Package store reads the tables state and secrets, and with the packages below it is the only
 // place that knows how their items look: issuance writes what signers do, change what administrators do.
 //
-// It decides nothing and writes only events. Its entry point is [New].
+// It decides nothing and writes nothing. Its entry point is [New].
 package store
 
 import (
@@ -11,10 +11,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/identity"
-	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/strict"
@@ -31,19 +29,14 @@ type Config struct {
 type Store struct {
 	API            table.API
 	State, Secrets table.Table
-	Ledger         *ledger.Ledger
 }
 
 // New makes a store.
 func New(c Config) *Store {
 	return &Store{
 		API: c.DynamoDB, State: table.Table{API: c.DynamoDB, Name: c.State}, Secrets: table.Table{API: c.DynamoDB, Name: c.Secrets},
-		Ledger: ledger.New(ledger.Config{DynamoDB: c.DynamoDB, Table: c.Ledger}),
 	}
 }
-
-// Record writes events alone.
-func (s *Store) Record(ctx context.Context, e audit.Event) error { return s.Ledger.Append(ctx, e) }
 
 // decode reads an item of table state as a resource of a kind.
 func decode(kind string, i table.Item) (resource.Resource, error) {

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/admin"
+	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/store"
@@ -18,10 +20,18 @@ import (
 )
 
 // Store is the tables for administrators.
-type Store struct{ *store.Store }
+type Store struct {
+	*store.Store
+	Ledger *ledger.Ledger
+}
 
 // New makes a store.
-func New(c store.Config) *Store { return &Store{store.New(c)} }
+func New(c store.Config) *Store {
+	return &Store{store.New(c), ledger.New(ledger.Config{DynamoDB: c.DynamoDB, Table: c.Ledger})}
+}
+
+// Record writes events alone.
+func (s *Store) Record(ctx context.Context, e audit.Event) error { return s.Ledger.Append(ctx, e) }
 
 // nonceFor is how long a call's nonce is kept: the call itself is valid for at most two minutes.
 const nonceFor = time.Hour

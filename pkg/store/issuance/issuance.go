@@ -15,6 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/store"
@@ -22,10 +23,18 @@ import (
 )
 
 // Store is the tables for signers.
-type Store struct{ *store.Store }
+type Store struct {
+	*store.Store
+	Ledger *ledger.Ledger
+}
 
 // New makes a store.
-func New(c store.Config) *Store { return &Store{store.New(c)} }
+func New(c store.Config) *Store {
+	return &Store{store.New(c), ledger.New(ledger.Config{DynamoDB: c.DynamoDB, Table: c.Ledger})}
+}
+
+// Record writes events alone.
+func (s *Store) Record(ctx context.Context, e audit.Event) error { return s.Ledger.Append(ctx, e) }
 
 // How long the marks of single use and of issuance stay. A challenge is valid for a minute; the mark outlives
 // any doubt about clocks.
