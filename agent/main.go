@@ -16,6 +16,8 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	_ "golang.org/x/crypto/x509roots/fallback" // public roots, for a host that has none
+
 	"github.com/stile-dev/stile/agent/config"
 	"github.com/stile-dev/stile/agent/serve"
 	"github.com/stile-dev/stile/agent/status"

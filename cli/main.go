@@ -6,6 +6,8 @@ import (
 	"context"
 	"os"
 
+	_ "golang.org/x/crypto/x509roots/fallback" // public roots, for a machine that has none
+
 	"github.com/stile-dev/stile/cli/cmd"
 )
 

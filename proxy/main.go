@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	_ "golang.org/x/crypto/x509roots/fallback" // public roots: the image holds nothing but this program
+
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/proxy/config"
 	"github.com/stile-dev/stile/proxy/serve"
