@@ -2,12 +2,12 @@
 //
 //	npx aws-cdk@2.1148.1 deploy --all …          see docs/deploy.md
 //
-// It builds the functions for arm64 first, so that what is deployed is what is checked out. The templates that
+// It builds the functions and the proxy for arm64 first, so that what is deployed is what is checked out. The templates that
 // are committed for review, and that the local AWS runs, are written without building anything:
 //
 //	go -C infra run . -write templates           what `make synth` does
 //
-// There the name of each function's zip, a hash of its bytes, is a fixed word; nothing else differs.
+// There the name of each function's zip and of the proxy's file, a hash of its bytes, is a fixed word; nothing else differs.
 package main
 
 import (
@@ -41,13 +41,13 @@ func run(write string) error {
 		return fmt.Errorf("reading the API's document: %w", err)
 	}
 	if write != "" {
-		return synth.Write(write, stack.Config{API: api, Code: code.Named})
+		return synth.Write(write, stack.Config{API: api, Code: code.Named, Program: code.Placed})
 	}
-	zips, err := code.Build(context.Background(), root, stack.Functions())
+	files, err := code.Build(context.Background(), root, stack.Functions(), stack.Programs())
 	if err != nil {
 		return err
 	}
-	return synth.Deploy(output(root), stack.Config{API: api, Code: zips.Asset})
+	return synth.Deploy(output(root), stack.Config{API: api, Code: files.Function, Program: files.Program})
 }
 
 // output is where the CDK's command line, which runs in root, will read: it says so relative to itself.

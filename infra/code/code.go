@@ -1,5 +1,6 @@
-// Package code gives the functions their zips: [Build] makes them from the checked-out source for a deployment,
-// [Named] only names them for templates that are to be read. It knows nothing of what a function may do.
+// Package code gives the functions their zips and the proxy's image its program: [Build] makes them from the checked-out
+// source for a deployment, [Named] and [Placed] only name them for templates that are to be read. It knows nothing of what
+// a function may do.
 package code
 
 import (
@@ -15,45 +16,63 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3assets"
 	"github.com/aws/constructs-go/constructs/v10"
-)
 
-// bucket is where the CDK's bootstrap stack keeps assets.
-const bucket = "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"
+	"github.com/stile-dev/stile/infra/stack"
+)
 
 // Named places a function's zip under a fixed word, so that the template does not depend on who built it, or
 // on whether anyone did.
 func Named(_ constructs.Construct, function string) *awslambda.CfnFunction_CodeProperty {
-	return &awslambda.CfnFunction_CodeProperty{S3Bucket: awscdk.Fn_Sub(new(bucket), nil), S3Key: new("BUILD-" + function + ".zip")}
+	return &awslambda.CfnFunction_CodeProperty{S3Bucket: awscdk.Fn_Sub(new(stack.AssetBucket), nil), S3Key: new(stack.AssetPrefix + "BUILD-" + function + ".zip")}
 }
 
-// Zips are built functions, by name.
-type Zips map[string]string
+// Placed places a program as Named does a function.
+func Placed(_ constructs.Construct, program string) stack.Asset {
+	return stack.Asset{Bucket: awscdk.Fn_Sub(new(stack.AssetBucket), nil), Key: new(stack.AssetPrefix + "BUILD-" + program)}
+}
 
-// Asset places a function's zip as the CDK's command line will upload it.
-func (z Zips) Asset(scope constructs.Construct, function string) *awslambda.CfnFunction_CodeProperty {
-	asset := awss3assets.NewAsset(scope, new("Zip-"+function), &awss3assets.AssetProps{Path: new(z[function])})
+// Files are what was built, by the folder of its source.
+type Files map[string]string
+
+// Function places a function's zip as the CDK's command line will upload it.
+func (f Files) Function(scope constructs.Construct, function string) *awslambda.CfnFunction_CodeProperty {
+	asset := awss3assets.NewAsset(scope, new("Zip-"+function), &awss3assets.AssetProps{Path: new(f["functions/"+function])})
 	return &awslambda.CfnFunction_CodeProperty{S3Bucket: asset.S3BucketName(), S3Key: asset.S3ObjectKey()}
 }
 
-// Build compiles the functions in the module at root for Lambda and zips each into root/.cache/functions. The same
-// source makes the same bytes, so that an unchanged function is not deployed again.
-func Build(ctx context.Context, root string, functions []string) (Zips, error) {
-	out, err := filepath.Abs(filepath.Join(root, ".cache", "functions"))
+// Program places a program's file as the CDK's command line will upload it.
+func (f Files) Program(scope constructs.Construct, program string) stack.Asset {
+	asset := awss3assets.NewAsset(scope, new("Program-"+program), &awss3assets.AssetProps{Path: new(f[program])})
+	return stack.Asset{Bucket: asset.S3BucketName(), Key: asset.S3ObjectKey()}
+}
+
+// Build compiles the functions in the module at root for Lambda and zips each into root/.cache/functions, and compiles
+// the programs into root/.cache/programs. The same source makes the same bytes, so that what is unchanged is not
+// deployed again.
+func Build(ctx context.Context, root string, functions, programs []string) (Files, error) {
+	out, err := filepath.Abs(filepath.Join(root, ".cache"))
 	if err != nil {
-		return nil, fmt.Errorf("building functions: %w", err)
+		return nil, fmt.Errorf("building: %w", err)
 	}
-	zips := Zips{}
+	files := Files{}
 	for _, name := range functions {
-		binary := filepath.Join(out, name, "bootstrap")
+		binary := filepath.Join(out, "functions", name, "bootstrap")
 		if err := compile(ctx, root, "./functions/"+name, binary); err != nil {
 			return nil, fmt.Errorf("building function %s: %w", name, err)
 		}
-		zips[name] = filepath.Join(out, name+".zip")
-		if err := pack(binary, zips[name]); err != nil {
+		zip := filepath.Join(out, "functions", name+".zip")
+		if err := pack(binary, zip); err != nil {
 			return nil, fmt.Errorf("packing function %s: %w", name, err)
 		}
+		files["functions/"+name] = zip
 	}
-	return zips, nil
+	for _, name := range programs {
+		files[name] = filepath.Join(out, "programs", name)
+		if err := compile(ctx, root, "./"+name, files[name]); err != nil {
+			return nil, fmt.Errorf("building program %s: %w", name, err)
+		}
+	}
+	return files, nil
 }
 
 func compile(ctx context.Context, root, source, binary string) error {

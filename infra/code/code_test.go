@@ -3,6 +3,7 @@ package code_test
 import (
 	"archive/zip"
 	"bytes"
+	"debug/elf"
 	"os"
 	"path/filepath"
 	"testing"
@@ -49,8 +50,43 @@ func TestAFunctionThatDoesNotBuildIsNamed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "go.mod"), []byte("module example.com/m\n\ngo 1.26\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := code.Build(t.Context(), root, []string{"login"})
+	_, err := code.Build(t.Context(), root, []string{"login"}, nil)
 	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("building function login")) {
 		t.Errorf("Build gave %v, want an error that names function login", err)
+	}
+}
+
+// The image holds nothing but the program, and Fargate runs it on arm64.
+func TestAProgramIsStaticAndForTheTasksArchitecture(t *testing.T) {
+	root := t.TempDir()
+	for path, text := range map[string]string{
+		"go.mod": "module example.com/m\n\ngo 1.26\n", "proxy/main.go": "package main\n\nimport \"net\"\n\nfunc main() { _, _ = net.LookupHost(\"x\") }\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, path), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := code.Build(t.Context(), root, nil, []string{"proxy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.Open(files["proxy"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if f.Machine != elf.EM_AARCH64 {
+		t.Errorf("the program is for %s", f.Machine)
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			t.Error("the program needs a loader")
+		}
+	}
+	if _, err := code.Build(t.Context(), root, nil, []string{"absent"}); err == nil || !bytes.Contains([]byte(err.Error()), []byte("building program absent")) {
+		t.Errorf("Build gave %v, want an error that names the program", err)
 	}
 }

@@ -124,6 +124,9 @@ func (a *Account) intrinsic(stack, name string, arg any) string {
 			parts = append(parts, a.text(stack, part))
 		}
 		return strings.Join(parts, arg.([]any)[0].(string))
+	case "Fn::If":
+		parts := arg.([]any)
+		return a.text(stack, parts[2]) + ", or if " + parts[0].(string) + " " + a.text(stack, parts[1])
 	case "Fn::Sub":
 		return a.substitute(stack, arg.(string))
 	}

@@ -229,8 +229,8 @@ func TestBucketsAreReachedByTLSAloneAndNeverPublic(t *testing.T) {
 	}
 }
 
-func TestEveryFunctionAndTaskNamesItsBinary(t *testing.T) {
-	for _, r := range account(t).Resources("AWS::Lambda::Function", "AWS::ECS::TaskDefinition") {
+func TestEveryFunctionAndImageNamesItsBinary(t *testing.T) {
+	for _, r := range account(t).Resources("AWS::Lambda::Function", "Custom::StileImage") {
 		if name, _ := r.Metadata["stile:binary"].(string); name == "" {
 			t.Errorf("%s has no metadata stile:binary", r.ID)
 		}

@@ -12,13 +12,14 @@ import (
 type ports struct{ public, container, count *float64 }
 
 // newFleet declares the proxies and the load balancer in front of them.
-func newFleet(app awscdk.App) awscdk.Stack {
+func newFleet(app awscdk.App, cfg Config) awscdk.Stack {
 	s := newStack(app, Fleet, "Stile: the proxies and their load balancer")
 	p := fleetParameters(s)
 	boundary(s)
+	image := newImage(s, cfg)
 	net := newNetwork(s, p.public, p.container)
 	balancer := newBalancer(s, net, p)
-	task := newTask(s, net, p)
+	task := newTask(s, net, p, image)
 	newService(s, net, task, p).AddResourceDependency(balancer, nil)
 	export(s, "PublicAddr", publicAddr())
 	return s
@@ -30,9 +31,6 @@ func fleetParameters(s awscdk.Stack) ports {
 			Type: new("Number"), Description: &description, Default: value, MinValue: &from, MaxValue: &to,
 		}).ValueAsNumber()
 	}
-	awscdk.NewCfnParameter(s, new("ProxyImage"), &awscdk.CfnParameterProps{
-		Description: new("The proxy's image for arm64, preferably by digest: <registry>/<repository>@sha256:<digest>"), MinLength: new(1.0),
-	})
 	return ports{
 		public:    number("PublicPort", "The port on which clients and agents reach the proxies", 443, 1, 65535),
 		container: number("ContainerPort", "The port that a proxy listens on", 8443, 1024, 65535),
@@ -87,7 +85,7 @@ func publicAddr() *string {
 
 // newTask declares the proxy's task. Its root filesystem is read-only; the documents that it keeps while it
 // lives go to a volume that dies with it.
-func newTask(s awscdk.Stack, net network, p ports) awsecs.CfnTaskDefinition {
+func newTask(s awscdk.Stack, net network, p ports, image *string) awsecs.CfnTaskDefinition {
 	log := awslogs.NewCfnLogGroup(s, new("Log"), &awslogs.CfnLogGroupProps{LogGroupName: new("/stile/proxy"), RetentionInDays: new(90.0)})
 	execution := newRole(s, "fleet-execution", service("ecs-tasks"), ecsTasks(), []statement{
 		{
@@ -96,19 +94,19 @@ func newTask(s awscdk.Stack, net network, p ports) awsecs.CfnTaskDefinition {
 		},
 		{
 			Sid: "PullImages", Actions: []string{"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"},
-			Resources: []any{sub("arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*")},
-			Why:       "the image is a parameter, so that its repository's name isn't known",
+			Resources: []any{pullable()},
+			Why:       "an image that a parameter names may be in any repository of the account",
 		},
 		{Sid: "WriteLog", Actions: []string{"logs:CreateLogStream", "logs:PutLogEvents"}, Resources: []any{log.AttrArn()}},
 	})
 	task := awsecs.NewCfnTaskDefinition(s, new("Task"), &awsecs.CfnTaskDefinitionProps{
 		Family: new("stile-proxy"), NetworkMode: new("awsvpc"), RequiresCompatibilities: list("FARGATE"),
 		Cpu: new("512"), Memory: new("1024"),
-		RuntimePlatform:  &awsecs.CfnTaskDefinition_RuntimePlatformProperty{CpuArchitecture: new("ARM64"), OperatingSystemFamily: new("LINUX")},
+		RuntimePlatform:  &awsecs.CfnTaskDefinition_RuntimePlatformProperty{CpuArchitecture: new(taskArchitecture), OperatingSystemFamily: new("LINUX")},
 		ExecutionRoleArn: execution.AttrArn(), TaskRoleArn: imported(Control, exportFleetRole),
 		Volumes: &[]any{&awsecs.CfnTaskDefinition_VolumeProperty{Name: new("state")}},
 		ContainerDefinitions: &[]any{&awsecs.CfnTaskDefinition_ContainerDefinitionProperty{
-			Name: new(container), Image: ref("ProxyImage"), Essential: new(true), ReadonlyRootFilesystem: new(true), StopTimeout: new(120.0),
+			Name: new(container), Image: image, Essential: new(true), ReadonlyRootFilesystem: new(true), StopTimeout: new(120.0),
 			PortMappings: &[]any{&awsecs.CfnTaskDefinition_PortMappingProperty{ContainerPort: p.container, Protocol: new("tcp")}},
 			MountPoints: &[]any{&awsecs.CfnTaskDefinition_MountPointProperty{
 				SourceVolume: new("state"), ContainerPath: new("/var/lib/stile"), ReadOnly: new(false),
@@ -124,7 +122,6 @@ func newTask(s awscdk.Stack, net network, p ports) awsecs.CfnTaskDefinition {
 			},
 		}},
 	})
-	task.AddMetadata(new(binary), "proxy")
 	accept(task, accepted{"ECS2": "no variable is a secret: they are names, addresses and ports"})
 	return task
 }

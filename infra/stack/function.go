@@ -15,6 +15,7 @@ const (
 	fnAdmin    = "admin"
 	fnAPI      = "api"
 	fnCanary   = "canary"
+	fnImage    = "image"
 	fnJoin     = "join"
 	fnLogin    = "login"
 	fnPublish  = "publish"
@@ -38,16 +39,17 @@ type function struct {
 
 // Functions lists the functions' names, sorted.
 func Functions() []string {
-	out := make([]string, len(functions))
-	for i, f := range functions {
-		out[i] = f.name
+	out := []string{imageFunction.name}
+	for _, f := range functions {
+		out = append(out, f.name)
 	}
+	slices.Sort(out)
 	return out
 }
 
 var caKeys = []string{names.KeyHostSSH, names.KeyHostX509, names.KeyPolicy, names.KeyRoot, names.KeyUserSSH, names.KeyUserX509}
 
-// functions is the one list of them, sorted by name.
+// functions are those of Control, sorted by name.
 var functions = []function{
 	{
 		name: fnAdmin, does: "the only writer of roles, users, mappings and tokens", memory: 512, timeout: 28,

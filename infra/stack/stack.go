@@ -26,6 +26,8 @@ type Config struct {
 	API []byte
 	// Code places the zip of one function, named as its folder under functions/.
 	Code func(scope constructs.Construct, function string) *awslambda.CfnFunction_CodeProperty
+	// Program places the proxy, which is named as its folder.
+	Program Program
 }
 
 // New adds the three stacks to the app. It panics when the OpenAPI document can't be routed, as everything in
@@ -33,7 +35,7 @@ type Config struct {
 func New(app awscdk.App, cfg Config) {
 	data := newData(app)
 	control := newControl(app, cfg)
-	fleet := newFleet(app)
+	fleet := newFleet(app, cfg)
 	control.AddStackDependency(data, new("tables, keys and buckets"))
 	fleet.AddStackDependency(control, new("the proxies' role and the API"))
 }
@@ -44,6 +46,7 @@ func newStack(app awscdk.App, name, description string) awscdk.Stack {
 		Description:           &description,
 		TerminationProtection: new(name == Data && !first(app)),
 		Synthesizer: awscdk.NewDefaultStackSynthesizer(&awscdk.DefaultStackSynthesizerProps{
+			BucketPrefix:                 new(AssetPrefix),
 			GenerateBootstrapVersionRule: new(false), // the CLI checks it anyway; a template without parameters of its own reads better
 		}),
 	})

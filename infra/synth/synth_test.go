@@ -32,7 +32,7 @@ func TestTheCommittedTemplatesAreWhatTheAppDeclares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := synth.Templates(stack.Config{API: api, Code: code.Named})
+	got, err := synth.Templates(stack.Config{API: api, Code: code.Named, Program: code.Placed})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ const (
 // services are the services of AWS that a function may call, and the right without which it contains no client of one.
 var services = map[string]*regexp.Regexp{
 	"dynamodb": right(`item `),
+	"ecr":      right(`image `),
 	"kms":      right(`key `),
 	"lambda":   right(`function `),
 	"s3":       right(`object `),
@@ -76,7 +77,8 @@ var outward = []string{"crypto/tls", "net", "net/http", "net/rpc", "net/smtp", "
 var calls = strings.Fields(`
 	BatchExecuteStatement BatchWriteItem DeleteItem ExecuteStatement ExecuteTransaction PutItem TransactWriteItems UpdateItem
 	CopyObject CreateMultipartUpload DeleteObject DeleteObjects PutObject UploadPart
-	GenerateMac Sign VerifyMac Invoke InvokeAsync InvokeWithResponseStream`)
+	GenerateMac Sign VerifyMac Invoke InvokeAsync InvokeWithResponseStream
+	BatchDeleteImage CompleteLayerUpload InitiateLayerUpload PutImage UploadLayerPart`)
 
 // assembly: a function's own files put packages of pkg together, and make the clients for them; that is all.
 func assembly(p *Package) []Violation {

@@ -42,6 +42,7 @@ var codes = []code{
 	{"pkg/kms/signer", right(`key \S+ (\S+ )*Sign\b`), "it may sign with no key"},
 	{"pkg/kms/mac", right(`key \S+ (\S+ )*GenerateMac\b`), "it may derive no key of challenges"},
 	{"pkg/invoke", right(`function `), "it may call no function"},
+	{"pkg/registry", right(`image \S+ (\S+ )*PutImage\b`), "it pushes no image"},
 	{"pkg/front", right(`function sign-`), "it hands nothing to a signer"},
 }
 

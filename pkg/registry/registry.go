@@ -1,0 +1,159 @@
+// Package registry answers CloudFormation's custom resource for the proxy's image: it reads the program that the CDK
+// uploaded, makes its image and pushes it to a repository of ECR. Nothing is deleted, neither in an update, since the
+// tasks of before still run the image of before, nor with the resource: the repository goes with its stack.
+//
+// It doesn't know what the program does. Its entry point is [Pusher.Handler].
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/aws/aws-lambda-go/cfn"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/image"
+)
+
+// maxProgram bounds what is read; a proxy has some 20 MB. The function's memory holds it three times.
+const maxProgram = 128 << 20
+
+// A role's policy may take effect some seconds after the role was made, as IAM is consistent only after a while. So
+// what is denied is tried again.
+const (
+	propagation = time.Minute
+	pause       = 3 * time.Second
+)
+
+// S3 is what is used of the object store.
+type S3 interface {
+	GetObject(context.Context, *s3.GetObjectInput, ...func(*s3.Options)) (*s3.GetObjectOutput, error)
+}
+
+// Config is what a Pusher works with. All of it is required.
+type Config struct {
+	ECR ECR
+	S3  S3
+	Log *slog.Logger
+}
+
+// Pusher makes and pushes images.
+type Pusher struct{ config Config }
+
+// New makes a Pusher.
+func New(c Config) *Pusher { return &Pusher{config: c} }
+
+// order is what the resource's properties say.
+type order struct {
+	bucket, key     string // of the program
+	repository, uri string
+	architecture    string
+}
+
+func read(properties map[string]any) (order, error) {
+	var o order
+	for name, into := range map[string]*string{
+		"Bucket": &o.bucket, "Key": &o.key, "Repository": &o.repository, "RepositoryUri": &o.uri, "Architecture": &o.architecture,
+	} {
+		if *into, _ = properties[name].(string); *into == "" {
+			return order{}, fault.Newf(fault.BadInput, "run make synth, then deploy StileFleet again", "the property %s is missing", name)
+		}
+	}
+	return o, nil
+}
+
+// Handler is what Lambda starts: it answers CloudFormation by the URL in the event.
+func (p *Pusher) Handler() cfn.CustomResourceLambdaFunction { return cfn.LambdaWrap(p.Answer) }
+
+// ByPath has an S3 client address buckets by path: the bucket's name needs no host name.
+func ByPath(o *s3.Options) { o.UsePathStyle = true }
+
+// Answer carries out one event: its data is the Uri of the image, which names it by digest. The physical id stays the
+// same, so that CloudFormation never deletes one image for another.
+func (p *Pusher) Answer(ctx context.Context, e cfn.Event) (string, map[string]any, error) {
+	if e.RequestType == cfn.RequestDelete {
+		return e.PhysicalResourceID, nil, nil
+	}
+	id := "stile-" + e.LogicalResourceID
+	uri, err := p.run(ctx, e.ResourceProperties)
+	if err != nil {
+		p.config.Log.LogAttrs(ctx, slog.LevelError, "Image not made", slog.String("error", err.Error()))
+		return id, nil, errors.New(reason(err))
+	}
+	p.config.Log.LogAttrs(ctx, slog.LevelInfo, "Image is there", slog.String("uri", uri))
+	return id, map[string]any{"Uri": uri}, nil
+}
+
+// reason is what whoever deploys reads.
+func reason(err error) string {
+	f, ok := errors.AsType[*fault.Fault](err)
+	if !ok {
+		return err.Error() + "; see the log group /stile/image, then deploy again"
+	}
+	return f.Message + "; " + f.Hint
+}
+
+func (p *Pusher) run(ctx context.Context, properties map[string]any) (string, error) {
+	o, err := read(properties)
+	if err != nil {
+		return "", err
+	}
+	var program []byte
+	if err := patient(ctx, func() (err error) { program, err = p.fetch(ctx, o); return err }); err != nil {
+		return "", err
+	}
+	i, err := image.Build(program, o.architecture)
+	if err != nil {
+		return "", err
+	}
+	if err := patient(ctx, func() error { return p.push(ctx, o.repository, i) }); err != nil {
+		return "", err
+	}
+	return o.uri + "@" + i.Digest(), nil
+}
+
+// fetch reads the program.
+func (p *Pusher) fetch(ctx context.Context, o order) ([]byte, error) {
+	got, err := p.config.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.bucket, Key: &o.key})
+	if err != nil {
+		return nil, fmt.Errorf("reading the program from s3://%s/%s: %w", o.bucket, o.key, err)
+	}
+	defer func() { _ = got.Body.Close() }()
+	program, err := io.ReadAll(io.LimitReader(got.Body, maxProgram+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the program from s3://%s/%s: %w", o.bucket, o.key, err)
+	}
+	if len(program) > maxProgram {
+		return nil, fault.Newf(fault.BadInput, "make it smaller with -ldflags '-s -w', as the CDK app does", "the program has more than %d bytes", maxProgram)
+	}
+	return program, nil
+}
+
+// patient repeats what is denied for as long as a new role's policy may take.
+func patient(ctx context.Context, do func() error) error {
+	limit := time.Now().Add(propagation)
+	for {
+		err := do()
+		if !denied(err) || !time.Now().Add(pause).Before(limit) {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+	}
+}
+
+func denied(err error) bool {
+	e, ok := errors.AsType[smithy.APIError](err)
+	return ok && (e.ErrorCode() == "AccessDenied" || e.ErrorCode() == "AccessDeniedException")
+}
