@@ -30,16 +30,31 @@ type Spec struct {
 	Dir         string   // working directory; "" is the caller's
 	Log         string   // file that stdout and stderr are appended to
 	StopTimeout time.Duration
+	Jail        *Jail // nil: it runs as the caller does
+}
+
+// Jail confines a program to a directory: Path and Dir of its spec are below Root, and there is no way out of it.
+type Jail struct {
+	Root     string
+	UID, GID int // what it runs as; never root
+}
+
+// file is where the program lies for us.
+func (s Spec) file() string {
+	if s.Jail == nil {
+		return s.Path
+	}
+	return filepath.Join(s.Jail.Root, s.Path)
 }
 
 // hash names a spec and the program's bytes: another hash means that a running process is out of date.
 func (s Spec) hash() (string, error) {
-	program, err := FileHash(s.Path)
+	program, err := FileHash(s.file())
 	if err != nil {
 		return "", err
 	}
 	env := slices.Sorted(slices.Values(s.Env))
-	raw, err := json.Marshal([]any{program, s.Path, s.Args, env, s.Dir})
+	raw, err := json.Marshal([]any{program, s.Path, s.Args, env, s.Dir, s.Jail})
 	if err != nil {
 		return "", fmt.Errorf("hashing process %s: %w", s.Name, err)
 	}
@@ -166,6 +181,9 @@ func Start(spec Spec, run string) (Record, func() error, error) {
 	cmd := exec.Command(spec.Path, spec.Args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = spec.Env, spec.Dir, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := spec.Jail.close(cmd); err != nil {
+		return Record{}, nil, fmt.Errorf("starting %s: %w", spec.Name, err)
+	}
 	if err := cmd.Start(); err != nil {
 		return Record{}, nil, fmt.Errorf("starting %s: %w", spec.Name, err)
 	}
