@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stile-dev/stile/localstack/dynamodb"
+	"github.com/stile-dev/stile/localstack/ecr"
 	"github.com/stile-dev/stile/localstack/events"
 	"github.com/stile-dev/stile/localstack/kms"
 	"github.com/stile-dev/stile/localstack/lambda"
@@ -110,6 +111,10 @@ var operations = map[string]map[string]caller{
 		"Scan": byTests, "TransactGetItems": byProduct, "TransactWriteItems": byProduct, "UpdateItem": byProduct,
 		"DescribeStream": bySuite, "GetRecords": bySuite, "GetShardIterator": bySuite,
 	},
+	"ecr": {
+		"BatchCheckLayerAvailability": byProduct, "BatchGetImage": byProduct, "CompleteLayerUpload": byProduct,
+		"InitiateLayerUpload": byProduct, "PutImage": byProduct, "UploadLayerPart": byProduct,
+	},
 	"events": {"PutEvents": bySuite},
 	"kms": {
 		"CancelKeyDeletion": bySuite, "CreateAlias": bySuite, "CreateKey": bySuite, "DeleteAlias": bySuite,
@@ -140,7 +145,7 @@ var permissions = map[string]string{
 
 func TestOperationsAreThoseThatSomebodyCalls(t *testing.T) {
 	services := map[string]interface{ Operations() []string }{
-		"dynamodb": &dynamodb.Server{}, "events": &events.Service{}, "kms": &kms.Service{},
+		"dynamodb": &dynamodb.Server{}, "ecr": &ecr.Service{}, "events": &events.Service{}, "kms": &kms.Service{},
 		"lambda": &lambda.Service{}, "s3": &s3.Service{}, "sts": sts.New(),
 	}
 	for name, service := range services {

@@ -83,7 +83,7 @@ func (d *deployment) parameters(stack string) (map[string]string, error) {
 		return map[string]string{"BootstrapAdmin": string(match), "ApiUrl": d.apiURL(), "ApiAccessLogs": "on"}, err
 	case "StileFleet":
 		return map[string]string{
-			"ProxyImage": "bin/stile-proxy", "PublicPort": strconv.Itoa(d.ports.Proxy), "DesiredCount": strconv.Itoa(d.scale.Proxies), "ProxyProtocolSources": "127.0.0.1/32",
+			"PublicPort": strconv.Itoa(d.ports.Proxy), "DesiredCount": strconv.Itoa(d.scale.Proxies), "ProxyProtocolSources": "127.0.0.1/32",
 		}, nil
 	}
 	return nil, nil

@@ -46,8 +46,9 @@ func withPrograms(m *testing.M) (int, error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	programs = dir
-	for name, source := range map[string]string{"fn": "./lambda/testdata/fn", "task": "./ecs/testdata/task"} {
+	for name, source := range map[string]string{"fn": "./lambda/testdata/fn", "task": "./ecs/testdata/task", "image": "../functions/image"} {
 		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), source)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // what runs in an image finds no libraries there
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			return 1, fmt.Errorf("building %s: %w", source, err)
@@ -103,6 +104,7 @@ func repository(t *testing.T) place {
 	for _, match := range regexp.MustCompile(`"(functions/[a-z-]+)"`).FindAllStringSubmatch(string(control), -1) {
 		copyFile(filepath.Join(programs, "fn"), "bin/"+match[1], 0o755)
 	}
+	copyFile(filepath.Join(programs, "image"), "bin/functions/image", 0o755)
 	copyFile(filepath.Join(programs, "task"), "bin/stile-proxy", 0o755)
 	copyFile("account.yaml", "localstack/account.yaml", 0o644)
 	for name, script := range map[string]string{"stile": fakeStile, "stile-agent": fakeAgent} {
@@ -377,7 +379,7 @@ func TestAFailedDeploymentShowsItsCause(t *testing.T) {
 	t.Setenv("STILE_PORTS", "auto")
 	p := repository(t)
 	path := filepath.Join(p.templates(), "StileFleet.json")
-	if err := os.WriteFile(path, []byte(`{"Parameters":{"ProxyImage":{"Type":"String"},"PublicPort":{"Type":"Number"},"DesiredCount":{"Type":"Number"},"ProxyProtocolSources":{"Type":"String"}},"Resources":{"Q":{"Type":"AWS::Braket::Device"}}}`), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(`{"Parameters":{"PublicPort":{"Type":"Number"},"DesiredCount":{"Type":"Number"},"ProxyProtocolSources":{"Type":"String"}},"Resources":{"Q":{"Type":"AWS::Braket::Device"}}}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	err := up(t.Context(), p, scale{}, io.Discard)

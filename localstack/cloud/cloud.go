@@ -16,6 +16,7 @@ import (
 
 	"github.com/stile-dev/stile/localstack/apigateway"
 	"github.com/stile-dev/stile/localstack/dynamodb"
+	"github.com/stile-dev/stile/localstack/ecr"
 	"github.com/stile-dev/stile/localstack/ecs"
 	"github.com/stile-dev/stile/localstack/events"
 	"github.com/stile-dev/stile/localstack/gate"
@@ -34,10 +35,10 @@ type Config struct {
 	Account, Region, Partition string
 
 	Dir       string // what was created: tables, keys, buckets, stacks
-	BinDir    string // what runs; see [lambda.Config] and [ecs.Config]
+	BinDir    string // what runs: functions, see [lambda.Config], and the programs of images
 	LogDir    string // a file for each function and task
 	RunDir    string // process records
-	HomeDir   string // a directory for each task
+	HomeDir   string // a directory for each task, whose root is in it
 	Balancer  string // the load balancer's configuration file
 	TrustFile string // the API's root certificate, for tasks and functions
 	Endpoint  string // the URL at which Gate will answer
@@ -53,6 +54,7 @@ type Cloud struct {
 	DynamoDB   *dynamodb.Server
 	KMS        *kms.Service
 	S3         *s3.Service
+	ECR        *ecr.Service
 	Events     *events.Service
 	Lambda     *lambda.Host
 	Notice     *notice.Service
@@ -96,6 +98,9 @@ func (s *Cloud) openStores(c Config) (err error) {
 		return err
 	}
 	s.closers = append(s.closers, s.S3.Close)
+	if s.ECR, err = ecr.Open(ecr.Config{Dir: c.Dir + "/ecr", Authority: s.Authority}); err != nil {
+		return err
+	}
 	s.Notice = notice.New(notice.Config{Dir: c.Dir + "/notice", Authority: s.Authority})
 	s.Events, err = events.Open(events.Config{Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule, OnEvent: s.tell, OnGone: func(arn string) { s.Lambda.Stop(arn) }})
 	if err == nil {
@@ -116,21 +121,21 @@ func (s *Cloud) openHosts(c Config) (err error) {
 		return err
 	}
 	if s.ECS, err = ecs.New(ecs.Config{
-		Authority: s.Authority, Supervisor: s.Supervisor, Roles: s.Roles, BinDir: c.BinDir, LogDir: c.LogDir, HomeDir: c.HomeDir,
+		Authority: s.Authority, Supervisor: s.Supervisor, Roles: s.Roles, Registry: s.ECR, LogDir: c.LogDir, HomeDir: c.HomeDir,
 		Balancer: c.Balancer, Endpoint: c.Endpoint, TrustFile: c.TrustFile, Port: c.Port, Log: c.Log,
 	}); err != nil {
 		return err
 	}
 	s.Gate, err = gate.New(gate.Config{
 		Authority: s.Authority, Logger: c.Log,
-		Services: []gate.Service{s.DynamoDB, s.KMS, s.S3, sts.New(), s.Events, s.Lambda.Service()},
+		Services: []gate.Service{s.DynamoDB, s.ECR, s.KMS, s.S3, sts.New(), s.Events, s.Lambda.Service()},
 	})
 	return err
 }
 
 // Providers are everybody who makes resources.
 func (s *Cloud) Providers() []resource.Provider {
-	return []resource.Provider{iam.NewProvider(s.Authority), s.DynamoDB, s.KMS, s.S3, s.Events, s.Notice, s.Lambda, s.API, s.ECS}
+	return []resource.Provider{iam.NewProvider(s.Authority), s.DynamoDB, s.KMS, s.S3, s.ECR, s.Events, s.Notice, s.Lambda, s.API, s.ECS}
 }
 
 // Close ends every function and closes every store. Tasks, agents and the load balancer go on.

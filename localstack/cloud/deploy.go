@@ -33,7 +33,7 @@ func (s *Cloud) Deployer() (*template.Deployer, error) {
 	return template.New(template.Config{
 		Account: s.config.Account, Region: s.config.Region, Partition: s.config.Partition,
 		State: state, Providers: s.Providers(), Log: s.config.Log,
-		Custom: template.Custom{Invoke: s.invoke, CodeHash: s.Lambda.CodeHash, Mailbox: answers.mailbox},
+		Custom: template.Custom{Invoke: s.invoke, CodeHash: s.Lambda.CodeHash, Mailbox: answers.mailbox, Program: s.program},
 	})
 }
 
@@ -75,11 +75,15 @@ func (s *Cloud) openAnswers() (*answers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the role of custom resources: %w", err)
 	}
-	client := awss3.New(awss3.Options{
+	return &answers{s.client(minted), bucket}, nil
+}
+
+// client calls the local S3 with a role's credentials.
+func (s *Cloud) client(c iam.Credentials) *awss3.Client {
+	return awss3.New(awss3.Options{
 		Region: s.config.Region, BaseEndpoint: aws.String(s.config.Endpoint), UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(minted.AccessKeyID, minted.SecretAccessKey, minted.SessionToken),
+		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken),
 	})
-	return &answers{client, bucket}, nil
 }
 
 func (a *answers) mailbox(ctx context.Context, id string) (string, func(context.Context) ([]byte, bool, error), error) {

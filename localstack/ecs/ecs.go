@@ -1,5 +1,5 @@
-// Package ecs runs ECS services as processes on this machine, gives them their task role's credentials, and
-// writes down for the load balancer where they listen.
+// Package ecs runs ECS services as processes on this machine, each in the root that its image unpacks to, gives them their
+// task role's credentials, and writes down for the load balancer where they listen.
 //
 // Its processes outlive it and are adopted by the next one. It must not know what a container does. Its
 // entry point is [New].
@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stile-dev/stile/localstack/ecr"
 	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/process"
 )
@@ -27,15 +28,20 @@ type Config struct {
 	Authority  *iam.Authority
 	Supervisor *process.Supervisor
 	Roles      *Credentials
-	BinDir     string // where a container's binary is: <BinDir>/<stile:binary> or <BinDir>/stile-<stile:binary>
+	Registry   Registry
 	LogDir     string // <LogDir>/<service>-<n>.log
-	HomeDir    string // a task's working directory and HOME lie below
+	HomeDir    string // what a task sees as its root lies below
 	Balancer   string // the load balancer's configuration file
 	Endpoint   string // the local AWS, as AWS_ENDPOINT_URL
-	TrustFile  string // root certificates that a container image would have, as SSL_CERT_FILE
+	TrustFile  string // the root certificate of the local API, which no image can have: tasks find it at /etc/ssl/cert.pem
 	// Port returns a free port on loopback, the same one each time for a name.
 	Port func(name string) (int, error)
 	Log  *slog.Logger // nil: slog.Default()
+}
+
+// Registry is where tasks get their images.
+type Registry interface {
+	Pull(executionRole *iam.Principal, image string) (ecr.Pulled, error)
 }
 
 // Host runs the services of all clusters. It is safe for concurrent use.
@@ -52,8 +58,8 @@ type Host struct {
 
 // New makes a host without services.
 func New(c Config) (*Host, error) {
-	if c.Authority == nil || c.Supervisor == nil || c.Roles == nil || c.Port == nil {
-		return nil, errors.New("ecs host: Authority, Supervisor, Roles and Port are needed")
+	if c.Authority == nil || c.Supervisor == nil || c.Roles == nil || c.Port == nil || c.Registry == nil {
+		return nil, errors.New("ecs host: Authority, Supervisor, Registry, Roles and Port are needed")
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -46,6 +46,7 @@ func withTask(m *testing.M) (int, error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	bin = dir
 	build := exec.Command("go", "build", "-o", filepath.Join(dir, "stile-task"), "./testdata/task")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // what runs in an image finds no libraries there
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return 1, fmt.Errorf("building the test container: %w", err)
@@ -53,12 +54,18 @@ func withTask(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-const role = "arn:aws:iam::111122223333:role/fleet"
+const (
+	role      = "arn:aws:iam::111122223333:role/fleet"
+	execution = "arn:aws:iam::111122223333:role/execution"
+)
 
 // world is a host whose processes end with the test.
 type world struct {
 	*ecs.Host
-	balancer, run string
+	balancer, run, home string
+	trust               string // the file of the API's root
+	images              *shelf
+	authority           *iam.Authority
 }
 
 func newWorld(t *testing.T) world {
@@ -70,8 +77,10 @@ func newWorld(t *testing.T) world {
 	t.Cleanup(func() { _ = authority.Close() })
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole",
 		"Condition":{"StringEquals":{"aws:SourceAccount":"111122223333"},"ArnLike":{"aws:SourceArn":"arn:aws:ecs:us-east-1:111122223333:*"}}}]}`
-	if _, err := authority.PutRole(iam.Role{Name: "fleet", Trust: json.RawMessage(trust)}); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"fleet", "execution"} {
+		if _, err := authority.PutRole(iam.Role{Name: name, Trust: json.RawMessage(trust)}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
@@ -92,10 +101,16 @@ func newWorld(t *testing.T) world {
 			}
 		}
 	})
-	w := world{balancer: filepath.Join(t.TempDir(), "balancer.json"), run: run}
+	w := world{
+		balancer: filepath.Join(t.TempDir(), "balancer.json"), run: run, home: t.TempDir(), trust: filepath.Join(t.TempDir(), "root.pem"),
+		images: &shelf{image: image(t, nil)}, authority: authority,
+	}
+	if err := os.WriteFile(w.trust, []byte("none\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	w.Host, err = ecs.New(ecs.Config{
-		Authority: authority, Supervisor: supervisor, Roles: roles, BinDir: bin, LogDir: t.TempDir(), HomeDir: t.TempDir(),
-		Balancer: w.balancer, Endpoint: server.URL, TrustFile: "/root.pem", Port: freePort, Log: log,
+		Authority: authority, Supervisor: supervisor, Roles: roles, Registry: w.images, LogDir: t.TempDir(), HomeDir: w.home,
+		Balancer: w.balancer, Endpoint: server.URL, TrustFile: w.trust, Port: ports{}.of, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -103,18 +118,25 @@ func newWorld(t *testing.T) world {
 	return w
 }
 
-func freePort(string) (int, error) {
+// ports are those of tasks, the same one each time for a name.
+type ports map[string]int
+
+func (p ports) of(name string) (int, error) {
+	if port, ok := p[name]; ok {
+		return port, nil
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	p[name] = l.Addr().(*net.TCPAddr).Port
+	return p[name], nil
 }
 
 func (w world) put(t *testing.T, typ string, properties map[string]any) resource.Outcome {
 	t.Helper()
-	out, err := w.Provision(resource.Resource{Stack: "S", StackID: "id", LogicalID: "L", Begun: true, Type: typ, Properties: properties, Metadata: map[string]any{"stile:binary": "task"}})
+	out, err := w.Provision(resource.Resource{Stack: "S", StackID: "id", LogicalID: "L", Begun: true, Type: typ, Properties: properties})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,17 +145,19 @@ func (w world) put(t *testing.T, typ string, properties map[string]any) resource
 
 func container(environment ...any) map[string]any {
 	return map[string]any{
-		"TaskRoleArn": role, "ContainerDefinitions": []any{map[string]any{
-			"Name": "proxy", "Image": "image", "Essential": true, "StopTimeout": "2",
+		"TaskRoleArn": role, "ExecutionRoleArn": execution, "Volumes": []any{map[string]any{"Name": "state"}},
+		"ContainerDefinitions": []any{map[string]any{
+			"Name": "proxy", "Image": "image", "Essential": true, "StopTimeout": "2", "ReadonlyRootFilesystem": true,
+			"MountPoints": []any{map[string]any{"SourceVolume": "state", "ContainerPath": "/var/lib/task", "ReadOnly": false}},
 			"Environment": append([]any{map[string]any{"Name": "STILE_LISTEN", "Value": ":8443"}}, environment...), "PortMappings": []any{map[string]any{"ContainerPort": "8443", "Protocol": "tcp"}},
 		}},
 	}
 }
 
 // deploy makes a service behind a load balancer and returns what its tasks answer.
-func (w world) deploy(t *testing.T, count string) []answer {
+func (w world) deploy(t *testing.T, count string, environment ...any) []answer {
 	t.Helper()
-	task := w.put(t, "AWS::ECS::TaskDefinition", container(map[string]any{"Name": "STILE_PUBLIC_ADDR", "Value": "127.0.0.1:9443"}))
+	task := w.put(t, "AWS::ECS::TaskDefinition", container(append(environment, map[string]any{"Name": "STILE_PUBLIC_ADDR", "Value": "127.0.0.1:9443"})...))
 	group := w.put(t, "AWS::ElasticLoadBalancingV2::TargetGroup", map[string]any{"Protocol": "TCP", "Port": "8443", "TargetType": "ip", "TargetGroupAttributes": []any{map[string]any{"Key": "proxy_protocol_v2.enabled", "Value": "true"}}})
 	lb := w.put(t, "AWS::ElasticLoadBalancingV2::LoadBalancer", map[string]any{"Type": "network", "Subnets": []any{"a"}})
 	if lb.Attributes["DNSName"] != "127.0.0.1" {
@@ -168,6 +192,10 @@ type answer struct {
 	PID         int
 	Env         []string
 	Credentials string
+	UID         int
+	Files       []string // all that it sees
+	Wrote       []string // where it could write
+	TLS         string   // what became of a call to TLS_URL
 }
 
 func ask(t *testing.T, address string) (a answer) {
@@ -186,13 +214,13 @@ func ask(t *testing.T, address string) (a answer) {
 func TestATaskRunsOnLoopbackWithItsRolesCredentials(t *testing.T) {
 	t.Setenv("MY_SECRET", "from the developer's shell")
 	a := newWorld(t).deploy(t, "1")[0]
-	for _, want := range []string{"STILE_PUBLIC_ADDR=127.0.0.1:9443", "AWS_REGION=us-east-1", "SSL_CERT_FILE=/root.pem", "HTTPS_PROXY=http://127.0.0.1:9", "AWS_EXECUTION_ENV=AWS_ECS_FARGATE"} {
+	for _, want := range []string{"STILE_PUBLIC_ADDR=127.0.0.1:9443", "AWS_REGION=us-east-1", "HTTPS_PROXY=http://127.0.0.1:9", "AWS_EXECUTION_ENV=AWS_ECS_FARGATE"} {
 		if !slices.Contains(a.Env, want) {
 			t.Errorf("%s is missing in %v", want, a.Env)
 		}
 	}
 	for _, variable := range a.Env {
-		if strings.HasPrefix(variable, "MY_SECRET") || strings.HasPrefix(variable, "AWS_SECRET") {
+		if strings.HasPrefix(variable, "MY_SECRET") || strings.HasPrefix(variable, "AWS_SECRET") || strings.HasPrefix(variable, "SSL_CERT") {
 			t.Errorf("the environment holds %s", variable)
 		}
 		if listen, ok := strings.CutPrefix(variable, "STILE_LISTEN="); ok && !strings.HasPrefix(listen, "127.0.0.1:") {
@@ -294,6 +322,13 @@ func TestSec_CredentialsNeedPathAndToken(t *testing.T) {
 	}
 }
 
+// without is a task definition that lacks a property.
+func without(property string) map[string]any {
+	c := container()
+	delete(c, property)
+	return c
+}
+
 func TestProvisionRefuses(t *testing.T) {
 	w := newWorld(t)
 	deaf := container()
@@ -302,19 +337,18 @@ func TestProvisionRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		typ        string
 		properties map[string]any
-		metadata   any
 		want       string
 	}{
-		"a container that can't be told where": {"AWS::ECS::Service", map[string]any{"Cluster": "c", "TaskDefinition": task.Ref}, "task", `no environment variable of container proxy is ":8443"`},
-		"a binary that is not built":           {"AWS::ECS::TaskDefinition", container(), "none", "no binary none or stile-none"},
-		"no binary":                            {"AWS::ECS::TaskDefinition", container(), nil, "stile:binary"},
-		"two containers":                       {"AWS::ECS::TaskDefinition", map[string]any{"ContainerDefinitions": []any{map[string]any{}, map[string]any{}}}, "task", "exactly one container"},
-		"an application load balancer":         {"AWS::ElasticLoadBalancingV2::LoadBalancer", map[string]any{"Type": "application"}, nil, "only network"},
-		"a TLS listener":                       {"AWS::ElasticLoadBalancingV2::Listener", map[string]any{"Protocol": "TLS", "Port": "1"}, nil, "only a TCP listener"},
-		"an unknown property":                  {"AWS::ECS::Cluster", map[string]any{"Colour": "red"}, nil, `"Colour"`},
+		"a container that can't be told where": {"AWS::ECS::Service", map[string]any{"Cluster": "c", "TaskDefinition": task.Ref}, `no environment variable of container proxy is ":8443"`},
+		"nobody who pulls":                     {"AWS::ECS::TaskDefinition", without("ExecutionRoleArn"), "ExecutionRoleArn"},
+		"a volume that isn't declared":         {"AWS::ECS::TaskDefinition", without("Volumes"), "MountPoints"},
+		"two containers":                       {"AWS::ECS::TaskDefinition", map[string]any{"ContainerDefinitions": []any{map[string]any{}, map[string]any{}}}, "exactly one container"},
+		"an application load balancer":         {"AWS::ElasticLoadBalancingV2::LoadBalancer", map[string]any{"Type": "application"}, "only network"},
+		"a TLS listener":                       {"AWS::ElasticLoadBalancingV2::Listener", map[string]any{"Protocol": "TLS", "Port": "1"}, "only a TCP listener"},
+		"an unknown property":                  {"AWS::ECS::Cluster", map[string]any{"Colour": "red"}, `"Colour"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := resource.Resource{Stack: "S", LogicalID: "L", Type: c.typ, Properties: c.properties, Metadata: map[string]any{"stile:binary": c.metadata}}
+			r := resource.Resource{Stack: "S", LogicalID: "L", Type: c.typ, Properties: c.properties}
 			if _, err := w.Provision(r); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one with %q", err, c.want)
 			}

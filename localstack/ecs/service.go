@@ -113,7 +113,12 @@ func (h *Host) retire(service string, count int) error {
 	faults := make([]error, MaxTasks)
 	var group sync.WaitGroup
 	for n := count; n < MaxTasks; n++ {
-		group.Go(func() { faults[n] = h.Supervisor.Stop(context.Background(), taskName(service, n)) })
+		group.Go(func() {
+			name := taskName(service, n)
+			if faults[n] = h.Supervisor.Stop(context.Background(), name); faults[n] == nil {
+				faults[n] = h.tidy(name, "")
+			}
+		})
 	}
 	group.Wait()
 	return errors.Join(faults...)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -26,7 +25,7 @@ type taskSpec struct {
 	RuntimePlatform         raw
 	TaskRoleArn             string
 	ExecutionRoleArn        string
-	Volumes                 raw
+	Volumes                 []volumeSpec
 	ContainerDefinitions    []containerSpec
 }
 
@@ -41,7 +40,15 @@ type containerSpec struct {
 	LogConfiguration       raw
 	LinuxParameters        raw
 	Ulimits                raw
-	MountPoints            raw
+	MountPoints            []mountSpec
+}
+
+type volumeSpec struct{ Name string }
+
+type mountSpec struct {
+	SourceVolume  string
+	ContainerPath string
+	ReadOnly      property.Bool
 }
 
 type portSpec struct {
@@ -52,7 +59,7 @@ type portSpec struct {
 // taskDefinition is what a service starts.
 type taskDefinition struct {
 	role      string
-	path      string // of the binary
+	execution string // the role that pulls the image
 	container containerSpec
 }
 
@@ -67,30 +74,32 @@ func (h *Host) putTask(r resource.Resource) (resource.Outcome, error) {
 	if spec.TaskRoleArn == "" {
 		return resource.Outcome{}, errors.New("property TaskRoleArn is missing")
 	}
-	path, err := h.binary(r.Metadata["stile:binary"])
-	if err != nil {
+	if err := spec.check(); err != nil {
 		return resource.Outcome{}, err
 	}
 	arn := h.arn("ecs", fmt.Sprintf("task-definition/%s:%d", spec.Family, r.Generation+1))
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tasks[arn] = taskDefinition{role: spec.TaskRoleArn, path: path, container: spec.ContainerDefinitions[0]}
+	h.tasks[arn] = taskDefinition{role: spec.TaskRoleArn, execution: spec.ExecutionRoleArn, container: spec.ContainerDefinitions[0]}
 	return resource.Outcome{Ref: arn}, nil
 }
 
-// binary finds the program that a template names: a path below BinDir, or the name without its stile-.
-func (h *Host) binary(metadata any) (string, error) {
-	name, _ := metadata.(string)
-	if name == "" || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", fmt.Errorf(`metadata "stile:binary" is %q; it must name the binary that runs here, such as "proxy"`, name)
+// check refuses what would be another container here than on Fargate.
+func (s taskSpec) check() error {
+	c := s.ContainerDefinitions[0]
+	if s.ExecutionRoleArn == "" {
+		return errors.New("property ExecutionRoleArn is missing: nobody may pull the image")
 	}
-	for _, candidate := range []string{name, "stile-" + name} {
-		path := filepath.Join(h.BinDir, filepath.FromSlash(candidate))
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			return path, nil
+	if !c.ReadonlyRootFilesystem {
+		return errors.New("property ReadonlyRootFilesystem: only true is supported")
+	}
+	for _, m := range c.MountPoints {
+		declared := slices.ContainsFunc(s.Volumes, func(v volumeSpec) bool { return v.Name == m.SourceVolume })
+		if !declared || bool(m.ReadOnly) || !inside(m.ContainerPath) {
+			return fmt.Errorf("property MountPoints: %q at %q must be a volume of the task, writable, at an absolute path", m.SourceVolume, m.ContainerPath)
 		}
 	}
-	return "", fmt.Errorf("no binary %s or stile-%s in %s; build it, or correct the metadata stile:binary", name, name, h.BinDir)
+	return nil
 }
 
 // taskName returns the name that task n of a service has as a process.
@@ -105,12 +114,12 @@ func (h *Host) start(ctx context.Context, service string, n int, t taskDefinitio
 	if err != nil {
 		return "", err
 	}
-	home := filepath.Join(h.HomeDir, name)
-	if err := os.MkdirAll(home, 0o700); err != nil {
+	box, err := h.unpack(name, t)
+	if err != nil {
 		return "", fmt.Errorf("starting task %s: %w", name, err)
 	}
 	env := map[string]string{
-		"PATH": imagePath, "TZ": "UTC", "HOME": home, "SSL_CERT_FILE": h.TrustFile,
+		"PATH": imagePath, "TZ": "UTC", "HOME": "/",
 		"AWS_REGION": h.Authority.Region(), "AWS_DEFAULT_REGION": h.Authority.Region(), "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE", "AWS_ENDPOINT_URL": h.Endpoint,
 	}
 	maps.Copy(env, closedProxy)
@@ -127,10 +136,27 @@ func (h *Host) start(ctx context.Context, service string, n int, t taskDefinitio
 		list = append(list, key+"="+value)
 	}
 	slices.Sort(list)
-	return address, h.Supervisor.Ensure(ctx, process.Spec{
-		Name: name, Path: t.path, Env: list, Dir: home,
+	spec := process.Spec{
+		Name: name, Path: box.entrypoint[0], Args: box.entrypoint[1:], Env: list, Dir: box.dir,
 		Log: filepath.Join(h.LogDir, name+".log"), StopTimeout: time.Duration(t.container.StopTimeout) * time.Second,
-	})
+		Jail: &process.Jail{Root: box.root, UID: box.uid, GID: box.gid},
+	}
+	if err := spec.Jail.Possible(); err != nil {
+		h.Log.Warn("A task runs unconfined, with this user's rights", "name", name, "cause", err.Error())
+		spec = h.unconfined(spec)
+	}
+	if err := h.Supervisor.Ensure(ctx, spec); err != nil {
+		return "", err
+	}
+	return address, h.tidy(name, box.root)
+}
+
+// unconfined runs a program from its unpacked image, where this user can't be given a root of its own.
+func (h *Host) unconfined(s process.Spec) process.Spec {
+	s.Path, s.Dir = filepath.Join(s.Jail.Root, s.Path), s.Jail.Root
+	s.Env = append(slices.Clone(s.Env), "SSL_CERT_FILE="+filepath.Join(s.Jail.Root, rootsPath))
+	s.Jail = nil
+	return s
 }
 
 // imagePath is the PATH of an image that sets none.

@@ -17,7 +17,7 @@ type Protocol int
 // The protocols that AWS services speak.
 const (
 	JSON10   Protocol = iota + 1 // dynamodb, streams
-	JSON11                       // kms, events
+	JSON11                       // ecr, kms, events
 	Query                        // sts
 	RESTXML                      // s3
 	RESTJSON                     // lambda

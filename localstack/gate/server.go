@@ -247,6 +247,8 @@ func guess(r *http.Request) string {
 		return "kms"
 	case strings.HasPrefix(target, "AWSEvents."):
 		return "events"
+	case strings.HasPrefix(target, "AmazonEC2ContainerRegistry"):
+		return "ecr"
 	case strings.HasPrefix(r.URL.Path, "/2015-03-31/"):
 		return "lambda"
 	case strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded"), r.URL.Query().Has("Action"):

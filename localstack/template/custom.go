@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"time"
 )
@@ -17,6 +18,9 @@ type Custom struct {
 	CodeHash func(functionARN string) (string, error)
 	// Mailbox returns a presigned URL for one answer, and a function that fetches it: ok is false until it came.
 	Mailbox func(ctx context.Context, id string) (url string, fetch func(context.Context) (answer []byte, ok bool, err error), err error)
+	// Program finds what the metadata stile:binary of a custom resource names. Hash names its bytes, and upload puts it
+	// where the resource's properties Bucket and Key say.
+	Program func(name string) (hash string, upload func(ctx context.Context, bucket, key string) error, err error)
 	// Wait bounds one answer; 0 means the resource's ServiceTimeout, else two minutes.
 	Wait time.Duration
 }
@@ -59,12 +63,19 @@ func (r *deployment) custom(ctx context.Context, id string, want, before *Resour
 	if err != nil {
 		return nil, fmt.Errorf("property ServiceToken: %w", err)
 	}
+	upload, err := r.program(want, &hash)
+	if err != nil {
+		return nil, err
+	}
 	made := *want
 	made.CodeHash, made.Begun = hash, false
 	create := before == nil || before.Begun
 	if !create && before.CodeHash == hash && same(before.Properties, want.Properties) {
 		made.Ref, made.Attributes = before.Ref, before.Attributes
 		return &made, nil
+	}
+	if err := upload(ctx); err != nil {
+		return nil, err
 	}
 	r.changed = true
 	event := customEvent{RequestType: "Create", ServiceToken: token, LogicalResourceID: id, ResourceType: want.Type, ResourceProperties: want.Properties}
@@ -86,6 +97,26 @@ func (r *deployment) custom(ctx context.Context, id string, want, before *Resour
 		return nil, err
 	}
 	return &made, r.State.update(func() { r.state.Resources[id] = &made })
+}
+
+// program is for a custom resource that is given a program. On AWS its key names its bytes; here it is always the same, so
+// its hash counts to the build. And it is built for this machine, whatever architecture the template names.
+func (r *deployment) program(want *ResourceState, hash *string) (upload func(context.Context) error, err error) {
+	name, given := want.Metadata["stile:binary"].(string)
+	if !given {
+		return func(context.Context) error { return nil }, nil
+	}
+	found, put, err := r.Custom.Program(name)
+	if err != nil {
+		return nil, err
+	}
+	*hash += "-" + found
+	if _, told := want.Properties["Architecture"]; told {
+		want.Properties["Architecture"] = runtime.GOARCH
+	}
+	bucket, _ := want.Properties["Bucket"].(string)
+	key, _ := want.Properties["Key"].(string)
+	return func(ctx context.Context) error { return put(ctx, bucket, key) }, nil
 }
 
 // deleteCustom sends Delete. One whose creation failed without a physical id has one that CloudFormation makes up.

@@ -64,6 +64,7 @@ var table = []Row{
 		"RouteTableIds", "ServiceName", "VpcEndpointType", "VpcId",
 	}},
 	{"AWS::EC2::VPCGatewayAttachment", Recorded, "no network here", []string{"InternetGatewayId", "VpcId"}},
+	{"AWS::ECR::Repository", Runs, "ecr", []string{"EmptyOnDelete", "ImageTagMutability", "LifecyclePolicy"}},
 	{"AWS::ECS::Cluster", Runs, "ecs", []string{"ClusterName"}},
 	{"AWS::ECS::Service", Runs, "ecs", []string{
 		"Cluster", "DeploymentConfiguration", "DesiredCount", "HealthCheckGracePeriodSeconds", "LaunchType",

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -349,5 +350,35 @@ func TestTheTableIsSortedAndEachTypeStandsOnce(t *testing.T) {
 	}
 	if !slices.IsSorted(types) || len(slices.Compact(slices.Clone(types))) != len(types) {
 		t.Error("a type appears twice")
+	}
+}
+
+// On AWS the key of a program names its bytes, so that another one is another property.
+func TestACustomResourceIsGivenItsProgramAndRunsAgainForAnother(t *testing.T) {
+	const text = `{"Resources": {"C": {"Type": "Custom::Image", "Metadata": {"stile:binary": "proxy"},
+		"Properties": {"ServiceToken": "arn:f", "Bucket": "assets", "Key": "k", "Architecture": "s390x"}}}}`
+	dir, build := t.TempDir(), "one"
+	var uploads []string
+	f := &function{t: t, hash: "h", answer: func(e map[string]any) map[string]any { return reply(e, nil) }}
+	custom := f.custom()
+	custom.Program = func(name string) (string, func(context.Context, string, string) error, error) {
+		return build, func(_ context.Context, bucket, key string) error {
+			uploads = append(uploads, name+" to "+bucket+"/"+key)
+			return nil
+		}, nil
+	}
+	for _, build = range []string{"one", "one", "two"} {
+		if _, err := deployer(t, dir, custom).Deploy(t.Context(), template.Stack{Name: "S", Template: parse(t, text)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"proxy to assets/k", "proxy to assets/k"}, uploads); diff != "" {
+		t.Errorf("uploads (-want +got):\n%s", diff)
+	}
+	if len(f.events) != 2 || f.events[0]["RequestType"] != "Create" || f.events[1]["RequestType"] != "Update" {
+		t.Fatalf("events %v", f.events)
+	}
+	if got := f.events[0]["ResourceProperties"].(map[string]any)["Architecture"]; got != runtime.GOARCH {
+		t.Errorf("it is told %v, and the program is built for this machine", got)
 	}
 }

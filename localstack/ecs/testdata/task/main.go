@@ -1,15 +1,17 @@
 // Command task is a container for tests: it listens where STILE_LISTEN says, and answers each connection
-// with its environment and the credentials that its endpoint gives it.
+// with its environment, the credentials that its endpoint gives it, and what it can see, write and call.
 package main
 
 import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 )
 
@@ -33,7 +35,7 @@ func main() {
 		}
 		go func() {
 			defer conn.Close()
-			_ = json.NewEncoder(conn).Encode(map[string]any{"pid": os.Getpid(), "env": os.Environ(), "credentials": credentials()})
+			_ = json.NewEncoder(conn).Encode(map[string]any{"pid": os.Getpid(), "env": os.Environ(), "credentials": credentials(), "uid": os.Getuid(), "files": files(), "wrote": wrote(), "tls": tls()})
 		}()
 	}
 }
@@ -51,4 +53,38 @@ func credentials() string {
 	defer response.Body.Close()
 	raw, _ := io.ReadAll(response.Body)
 	return string(raw)
+}
+
+func files() (list []string) {
+	_ = filepath.WalkDir("/", func(path string, d fs.DirEntry, _ error) error {
+		if len(list) < 100 && d != nil && !d.IsDir() {
+			list = append(list, path)
+		}
+		return nil
+	})
+	return list
+}
+
+func wrote() (list []string) {
+	for _, dir := range []string{"/", "/etc", "/var/lib/task"} {
+		path := filepath.Join(dir, "written")
+		if os.WriteFile(path, nil, 0o600) == nil {
+			_ = os.Remove(path)
+			list = append(list, dir)
+		}
+	}
+	return list
+}
+
+func tls() string {
+	url := os.Getenv("TLS_URL")
+	if url == "" {
+		return ""
+	}
+	response, err := http.Get(url)
+	if err != nil {
+		return err.Error()
+	}
+	response.Body.Close()
+	return response.Status
 }
