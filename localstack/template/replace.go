@@ -13,6 +13,7 @@ var replacing = map[string][]string{
 	"AWS::ApiGateway::Deployment":           {"RestApiId"},
 	"AWS::ApiGateway::RestApi":              nil,
 	"AWS::ApiGateway::Stage":                {"RestApiId", "StageName"},
+	"AWS::CloudWatch::Alarm":                {"AlarmName"},
 	"AWS::DynamoDB::Table":                  {"KeySchema"},
 	"AWS::EC2::InternetGateway":             nil,
 	"AWS::EC2::Route":                       {"DestinationCidrBlock", "RouteTableId"},
@@ -24,6 +25,7 @@ var replacing = map[string][]string{
 	"AWS::EC2::VPC":                         {"CidrBlock"},
 	"AWS::EC2::VPCEndpoint":                 {"ServiceName", "VpcEndpointType", "VpcId"},
 	"AWS::EC2::VPCGatewayAttachment":        {"VpcId"},
+	"AWS::ECR::Repository":                  nil,
 	"AWS::ECS::Cluster":                     {"ClusterName"},
 	"AWS::ECS::Service":                     {"Cluster", "LaunchType", "ServiceName"},
 	"AWS::ECS::TaskDefinition": {
@@ -47,6 +49,7 @@ var replacing = map[string][]string{
 	"AWS::SNS::Topic":                           {"TopicName"},
 	"AWS::SNS::TopicPolicy":                     nil,
 	"AWS::SQS::Queue":                           nil,
+	"AWS::WAFv2::WebACLAssociation":             {"ResourceArn", "WebAclArn"},
 }
 
 // customNames are the properties by which a template names a resource itself, among those that may have to be replaced
