@@ -13,7 +13,7 @@ var replacing = map[string][]string{
 	"AWS::ApiGateway::Deployment":           {"RestApiId"},
 	"AWS::ApiGateway::RestApi":              nil,
 	"AWS::ApiGateway::Stage":                {"RestApiId", "StageName"},
-	"AWS::CloudWatch::Alarm":                {"AlarmName"},
+	"AWS::CloudWatch::Alarm":                nil,
 	"AWS::DynamoDB::Table":                  {"KeySchema"},
 	"AWS::EC2::InternetGateway":             nil,
 	"AWS::EC2::Route":                       {"DestinationCidrBlock", "RouteTableId"},
@@ -49,7 +49,7 @@ var replacing = map[string][]string{
 	"AWS::SNS::Topic":                           {"TopicName"},
 	"AWS::SNS::TopicPolicy":                     nil,
 	"AWS::SQS::Queue":                           nil,
-	"AWS::WAFv2::WebACLAssociation":             {"ResourceArn", "WebAclArn"},
+	"AWS::WAFv2::WebACLAssociation":             {"ResourceArn", "WebACLArn"},
 }
 
 // customNames are the properties by which a template names a resource itself, among those that may have to be replaced
