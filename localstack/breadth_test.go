@@ -27,6 +27,7 @@ import (
 // for what the product relies on AWS for. The suite's nlb.json and extra.json are for a real account alone.
 var deployed = []string{
 	"infra/templates/StileData.json", "infra/templates/StileControl.json", "infra/templates/StileFleet.json",
+	"infra/templates/changed/StileData.json",
 	"localstack/conformance/testdata/store.json", "localstack/conformance/testdata/world.json",
 	"localstack/conformance/testdata/custom.json", "localstack/conformance/testdata/trust.json",
 }
@@ -109,6 +110,7 @@ var operations = map[string]map[string]caller{
 		"BatchGetItem": bySuite, "CreateTable": bySuite, "DeleteItem": byProduct, "DeleteTable": bySuite,
 		"DescribeTable": bySuite, "GetItem": byProduct, "ListTables": byTests, "PutItem": byProduct, "Query": byProduct,
 		"Scan": byTests, "TransactGetItems": byProduct, "TransactWriteItems": byProduct, "UpdateItem": byProduct,
+		"UpdateTable": byTests, "UpdateTimeToLive": byTests,
 		"DescribeStream": bySuite, "GetRecords": bySuite, "GetShardIterator": bySuite,
 	},
 	"ecr": {

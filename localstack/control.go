@@ -93,7 +93,7 @@ func (d *deployment) environment(person account.Person) (map[string]string, erro
 		return nil, fmt.Errorf("making the home of %s: %w", person.Session, err)
 	}
 	return map[string]string{
-		"STILE_API": d.apiURL(), "STILE_HOME": home, "SSL_CERT_FILE": d.place.trust(),
+		"STILE_API": d.told, "STILE_HOME": home, "SSL_CERT_FILE": d.place.trust(),
 		"AWS_REGION": d.account.Region, "AWS_DEFAULT_REGION": d.account.Region, // the aws command reads the second alone
 		"AWS_ENDPOINT_URL":  d.ports.endpoint(),
 		"AWS_ACCESS_KEY_ID": minted.AccessKeyID, "AWS_SECRET_ACCESS_KEY": minted.SecretAccessKey, "AWS_SESSION_TOKEN": minted.SessionToken,

@@ -27,11 +27,13 @@ type deployment struct {
 	log     *slog.Logger
 	phase   func(string) // told what is being done
 	stale   func() error // makes the next up deploy again
+	told    string       // the API's URL as people are given it: the output of StileControl
 }
 
 // stage is the stage of the one API, which its public URL ends with.
 const stage = "prod"
 
+// apiURL is where the API is reached here.
 func (d *deployment) apiURL() string { return "https://" + loopback(d.ports.API) + "/" + stage }
 
 // run deploys every stack.
@@ -58,18 +60,44 @@ func (d *deployment) deploy(ctx context.Context, deployer *template.Deployer, na
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	parameters, err := d.parameters(name)
+	parameters, err := d.parameters(name, t)
 	if err != nil {
 		return err
 	}
-	_, err = deployer.Deploy(ctx, template.Stack{
-		Name: name, Template: t, Parameters: parameters, Protect: name == stacks[0] && deployer.State.Created(name),
+	d.localise(t)
+	outputs, err := deployer.Deploy(ctx, template.Stack{
+		Name: name, Template: t, Parameters: parameters, Import: true, Protect: name == stacks[0] && deployer.State.Created(name),
 	})
+	if url, ok := outputs[outAPIURL]; ok {
+		d.told = url
+	}
 	return err
 }
 
-// parameters are what somebody who deploys into an account would specify.
-func (d *deployment) parameters(stack string) (map[string]string, error) {
+// outAPIURL is the output of StileControl that says the API's URL.
+const outAPIURL = "OutApiUrl"
+
+// localise says where the API is: API Gateway's own domain names don't lead to this machine. A URL of somebody's own
+// domain stays as it was set.
+func (d *deployment) localise(t *template.Template) {
+	out, ok := t.Outputs[outAPIURL]
+	if _, own := out.Value.(string); ok && !own {
+		out.Value = d.apiURL()
+		t.Outputs[outAPIURL] = out
+	}
+}
+
+// parameters are what somebody who deploys into an account would specify. Whoever runs this has written the templates, and
+// means their settings.
+func (d *deployment) parameters(stack string, t *template.Template) (map[string]string, error) {
+	given, err := d.specified(stack)
+	if settings, ok := t.Parameters["Settings"]; ok && err == nil {
+		given["Settings"] = fmt.Sprint(settings.Default)
+	}
+	return given, err
+}
+
+func (d *deployment) specified(stack string) (map[string]string, error) {
 	switch stack {
 	case "StileControl":
 		admin := d.account.Admin()
@@ -80,13 +108,13 @@ func (d *deployment) parameters(stack string) (map[string]string, error) {
 		match, err := json.Marshal(map[string]string{
 			"partition": d.account.Partition, "account": d.account.Account, "role": role.Name, "role_id": role.ID, "session": admin.Session,
 		})
-		return map[string]string{"BootstrapAdmin": string(match), "ApiUrl": d.apiURL(), "ApiAccessLogs": "on"}, err
+		return map[string]string{"BootstrapAdmin": string(match), "ApiAccessLogs": "on"}, err
 	case "StileFleet":
 		return map[string]string{
 			"PublicPort": strconv.Itoa(d.ports.Proxy), "DesiredCount": strconv.Itoa(d.scale.Proxies), "ProxyProtocolSources": "127.0.0.1/32",
 		}, nil
 	}
-	return nil, nil
+	return map[string]string{}, nil
 }
 
 // trustOf is a trust policy for one AWS service.

@@ -57,6 +57,9 @@ func TestCloudFormationWalksACustomResourceThroughItsLife(t *testing.T) {
 	}
 	saw(t, "cloudformation/custom/strings", string(raw), `["5","true",["1","two"],"120"]`)
 	saw(t, "cloudformation/import", fmt.Sprint(properties["ServiceToken"] == here.Outputs["Work"]), "true")
+	saw(t, "cloudformation/stack-output", fmt.Sprint(properties["Weak"] == here.Outputs["Work"]), "true")
+	updated, _ := all[1]["ResourceProperties"].(map[string]any)
+	saw(t, "cloudformation/condition", fmt.Sprint(properties["Turn"], " ", updated["Turn"]), "first again")
 }
 
 func TestCloudFormationTellsWhyACustomResourceFailed(t *testing.T) {

@@ -46,6 +46,7 @@ var table = []behaviour{
 	{"apigateway/throttle/function", "A throttled function is a 500 to the API's client.", "", "a function has a queue of 256 here, and one that is full is a 429"},
 	{"apigateway/throttle/method", "Above the rate that a stage sets for a method its requests are refused with 429, and others are not.", "gateway responses", ""},
 
+	{"cloudformation/condition", "Fn::If takes the branch that the condition says at each deployment.", "", ""},
 	{"cloudformation/custom/create", "The fields of a Create.", "", ""},
 	{"cloudformation/custom/delete", "The fields of a Delete.", "", ""},
 	{"cloudformation/custom/failed", "The reason of an answer FAILED is told to whoever deploys.", "", ""},
@@ -57,6 +58,7 @@ var table = []behaviour{
 	{"cloudformation/custom/strings", "Numbers and truth values of the properties come as strings.", "", ""},
 	{"cloudformation/custom/update", "The fields of an Update.", "", ""},
 	{"cloudformation/import", "Fn::ImportValue is what another stack exports.", "ImportValue", ""},
+	{"cloudformation/stack-output", "Fn::GetStackOutput is another stack's output of that logical id, exported or not.", "", ""},
 
 	{"dynamodb/expression/refusals", "Wrong expressions and keys are refused, with these sentences.", "", ""},
 	{"dynamodb/leading-keys", "dynamodb:LeadingKeys holds for every item of a transaction or batch, and with Null for a scan.", "", ""},

@@ -18,6 +18,7 @@ func (s *Server) Types() []string { return []string{"AWS::DynamoDB::Table"} }
 // declaration is a table as a template declares it.
 type declaration struct {
 	name        string
+	fixed       bool // the template names it
 	keys        []keyElement
 	definitions []attributeDefinition
 	view        string // of the stream; "" for none
@@ -50,7 +51,9 @@ func (s *Server) provision(r resource.Resource) (resource.Outcome, error) {
 		var exists bool
 		meta, exists = tx.Table(d.name)
 		if exists && r.New() {
-			return fmt.Errorf("table %s: %w", d.name, resource.ErrExists)
+			if err := taken(meta, d, r.Import && d.fixed); err != nil {
+				return err
+			}
 		}
 		if !exists {
 			meta = s.newTable(d.name, schema)
@@ -75,6 +78,22 @@ func (s *Server) Remove(r resource.Resource) error {
 		}
 		return nil
 	})
+}
+
+// taken says what keeps a new resource from being the table that exists under its name. To take a table over changes
+// nothing of it on AWS, so that it must be as it is declared before.
+func taken(meta store.Table, d declaration, importing bool) error {
+	switch {
+	case !importing:
+		return fmt.Errorf("property TableName: table %s: %w; deploy with ImportExistingResources to take it over", meta.Name, resource.ErrExists)
+	case meta.View != d.view && d.view != "" || meta.StreamOn != (d.view != ""):
+		return fmt.Errorf("property StreamSpecification: table %s has no stream of %s; switch it on before you take the table over", meta.Name, cmp.Or(d.view, "no view"))
+	case meta.TTL != d.ttl:
+		return fmt.Errorf("property TimeToLiveSpecification: the items of table %s expire by %q, not %q; switch that before you take the table over", meta.Name, meta.TTL, d.ttl)
+	case meta.Protected != d.protected:
+		return fmt.Errorf("property DeletionProtectionEnabled: the protection of table %s is %v; switch it before you take the table over", meta.Name, meta.Protected)
+	}
+	return nil
 }
 
 // apply brings a table to what is declared; nothing is written when nothing differs.
@@ -115,8 +134,13 @@ func (s *Server) declared(r resource.Resource) (declaration, error) {
 	in := resource.Read(r)
 	in.Accept("PointInTimeRecoverySpecification")
 	d := declaration{
-		name: cmp.Or(r.PhysicalID, generatedName(r)), protected: in.Bool("DeletionProtectionEnabled"),
+		name: cmp.Or(r.PhysicalID, in.String("TableName"), generatedName(r)), fixed: in.Has("TableName"), protected: in.Bool("DeletionProtectionEnabled"),
 		settings: map[string]string{"BillingMode": in.String("BillingMode")},
+	}
+	if own := in.String("TableName"); own != "" {
+		if _, err := s.named(own); err != nil || r.PhysicalID != "" && r.PhysicalID != own {
+			in.Fail("TableName", "table %s can't become %q; give the resource another logical id as well", r.PhysicalID, own)
+		}
 	}
 	for i, o := range in.Objects("KeySchema") {
 		one := resource.ReadObject(fmt.Sprintf("%s.KeySchema[%d]", r.LogicalID, i), o)

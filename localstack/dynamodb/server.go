@@ -119,6 +119,8 @@ var tableOperations = map[string]handler{
 	"DeleteTable":        handle(deleteTable),
 	"DescribeTable":      handle(describeTable),
 	"ListTables":         handle(listTables),
+	"UpdateTable":        handle(updateTable),
+	"UpdateTimeToLive":   handle(updateTimeToLive),
 }
 
 // Operations lists what the server answers.

@@ -17,6 +17,7 @@ type Resource struct {
 	PhysicalID string         // Outcome.Ref of the deployment before; "" the first time
 	Generation int            // how many resources of this logical id the stack has made before this one
 	Begun      bool           // a deployment that was making it was interrupted, so that it may be there already
+	Import     bool           // take over what exists under the name in Properties; else that it exists is an error
 }
 
 // New reports whether the resource has to be made, so that one of the same name stands in its way.

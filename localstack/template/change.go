@@ -10,11 +10,16 @@ import (
 
 // provision creates, updates or replaces one resource, as its declaration and what the stack has ask for.
 func (r *deployment) provision(ctx context.Context, id string) error {
+	before := r.state.Resources[id]
+	used, err := r.consuming(r.template.Resources[id], before)
+	if err != nil {
+		return err
+	}
 	after, err := r.resolved(id)
 	if err != nil {
 		return err
 	}
-	before := r.state.Resources[id]
+	after.Declared, after.Consumed = used.declared, used.values
 	create := before == nil
 	switch {
 	case create:
@@ -32,6 +37,12 @@ func (r *deployment) provision(ctx context.Context, id string) error {
 	}
 	r.changed = r.changed || create || before.Begun || !same(before.Properties, after.Properties)
 	if create {
+		if after.Adopt, err = r.adopts(&after); err != nil {
+			return err
+		}
+		if after.Adopt { // what a rollback must not delete
+			after.OnDelete = retain
+		}
 		begun := after
 		begun.Begun = true
 		if err := r.State.update(func() {
@@ -109,7 +120,7 @@ func (r *deployment) make(ctx context.Context, id string, want, before *Resource
 func (r *deployment) resource(id string, s *ResourceState) resource.Resource {
 	return resource.Resource{
 		Stack: r.name, StackID: r.state.ID, LogicalID: id, Type: s.Type, Properties: s.Properties, Metadata: s.Metadata,
-		PhysicalID: s.Ref, Generation: s.Generation, Begun: s.Begun,
+		PhysicalID: s.Ref, Generation: s.Generation, Begun: s.Begun, Import: s.Adopt,
 	}
 }
 

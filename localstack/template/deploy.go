@@ -35,6 +35,7 @@ type Stack struct {
 	// Protect says whether the stack has termination protection from now on. The CDK's command line sets it before
 	// it changes anything, so that it outlives a creation that fails.
 	Protect bool
+	Import  bool // take over what exists under a name that the template fixes, as ImportExistingResources does
 }
 
 // New checks that no two providers claim a type and that every type that runs has one.
@@ -110,11 +111,11 @@ func (d *Deployer) deploy(ctx context.Context, stack Stack) (map[string]string, 
 		}
 	}
 	var err error
-	if run.scope, err = NewScope(stack.Template, d.pseudo(run.state.ID), stack.Parameters); err != nil {
+	if run.scope, err = NewScope(stack.Template, d.pseudo(run.state.ID), run.state.given(stack)); err != nil {
 		return nil, err
 	}
-	run.template = stack.Template
-	run.scope.Import = run.imported
+	run.template, run.adopting = stack.Template, stack.Import
+	run.scope.Import, run.scope.Output = run.imported, d.State.Output
 	run.scope.Zones = []string{d.Region + "a", d.Region + "b", d.Region + "c"}
 	order, err := stack.Template.Order(run.scope)
 	if err != nil {
@@ -154,6 +155,7 @@ type deployment struct {
 	scope    *Scope
 	imports  []string
 	changed  bool // whether anything differs from what the stack had
+	adopting bool // what exists under a name that the template fixes may be taken over
 }
 
 func (d *Deployer) open(name string) *deployment {
@@ -195,6 +197,7 @@ func (r *deployment) forward(ctx context.Context, order []string) (map[string]st
 		}
 	}
 	r.leave(order)
+	r.scope.Output = r.State.Output
 	return r.outputs()
 }
 
@@ -234,7 +237,7 @@ func (r *deployment) finish(ctx context.Context, prior Status) error {
 	}
 	if err := r.State.update(func() {
 		r.state.Gone = append(r.state.Gone, superseded(r.state.Before, r.state.Resources)...)
-		r.state.Before, r.state.Status = nil, status
+		r.state.Before, r.state.Status, r.state.Parameters = nil, status, r.scope.values()
 	}); err != nil {
 		return err
 	}

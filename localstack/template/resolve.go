@@ -15,15 +15,16 @@ var functions map[string]function
 
 func init() {
 	functions = map[string]function{
-		"Ref":             (*Scope).ref,
-		"Fn::GetAtt":      (*Scope).getAtt,
-		"Fn::Sub":         (*Scope).sub,
-		"Fn::Join":        (*Scope).join,
-		"Fn::Select":      (*Scope).pick,
-		"Fn::Split":       (*Scope).split,
-		"Fn::If":          (*Scope).choose,
-		"Fn::ImportValue": (*Scope).importValue,
-		"Fn::GetAZs":      (*Scope).zones,
+		"Ref":                (*Scope).ref,
+		"Fn::GetAtt":         (*Scope).getAtt,
+		"Fn::Sub":            (*Scope).sub,
+		"Fn::Join":           (*Scope).join,
+		"Fn::Select":         (*Scope).pick,
+		"Fn::Split":          (*Scope).split,
+		"Fn::If":             (*Scope).choose,
+		"Fn::ImportValue":    (*Scope).importValue,
+		"Fn::GetStackOutput": (*Scope).stackOutput,
+		"Fn::GetAZs":         (*Scope).zones,
 	}
 }
 

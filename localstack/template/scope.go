@@ -13,11 +13,12 @@ import (
 
 // Scope is everything that a template's functions may refer to while it is resolved.
 type Scope struct {
-	Pseudo     map[string]any                 // AWS::AccountId and the like
-	Parameters map[string]any                 // effective values
-	Resources  map[string]resource.Outcome    // what has been provisioned so far
-	Import     func(name string) (any, error) // value of another stack's export
-	Zones      []string                       // availability zones of the Region
+	Pseudo     map[string]any                        // AWS::AccountId and the like
+	Parameters map[string]any                        // effective values
+	Resources  map[string]resource.Outcome           // what has been provisioned so far
+	Import     func(name string) (any, error)        // value of another stack's export
+	Output     func(stack, name string) (any, error) // value of another stack's output
+	Zones      []string                              // availability zones of the Region
 	conditions map[string]bool
 }
 

@@ -51,6 +51,8 @@ type StackState struct {
 	Outputs     map[string]string `json:"outputs"`
 	Exports     map[string]string `json:"exports"`
 	Imports     []string          `json:"imports,omitempty"`
+	// Parameters are the values of the last deployment, which the next one has unless it is given others.
+	Parameters map[string]string `json:"parameters,omitempty"`
 }
 
 // Leaving is a resource that has to be deleted.
@@ -84,6 +86,11 @@ type ResourceState struct {
 	Needs      []string       `json:"needs,omitempty"` // logical ids of what it refers to
 	OnDelete   string         `json:"on_delete,omitempty"`
 	OnReplace  string         `json:"on_replace,omitempty"`
+	// Declared is a digest of the declaration, and Consumed what it read of other stacks, by stack and output.
+	Declared string            `json:"declared,omitempty"`
+	Consumed map[string]string `json:"consumed,omitempty"`
+	// Adopt says that it is to be taken over, if it exists.
+	Adopt bool `json:"-"`
 }
 
 func (r *ResourceState) outcome() resource.Outcome {

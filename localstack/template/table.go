@@ -40,7 +40,7 @@ var table = []Row{
 	}},
 	{"AWS::DynamoDB::Table", Runs, "dynamodb", []string{
 		"AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "KeySchema",
-		"PointInTimeRecoverySpecification", "StreamSpecification", "TimeToLiveSpecification",
+		"PointInTimeRecoverySpecification", "StreamSpecification", "TableName", "TimeToLiveSpecification",
 	}},
 	{"AWS::EC2::InternetGateway", Recorded, "no network here", []string{"Tags"}},
 	{"AWS::EC2::Route", Recorded, "no network here", []string{
