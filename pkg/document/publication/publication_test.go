@@ -484,25 +484,67 @@ func TestRotatingWithoutAChangeDoesNothing(t *testing.T) {
 	}
 }
 
-func TestAReplacedKeyRetiresAndWhatItSignedStaysGood(t *testing.T) {
-	s := newSite(t)
+// replace rotates to a new key for a purpose, and returns what an agent that follows then trusts, and the former key.
+func (s *site) replace(t *testing.T, purpose string) (trust document.Trust, former string) {
+	t.Helper()
 	s.rotate(t)
 	agent := document.NewHolder(s.ID, document.KeyID(s.Keys[names.KeyRoot].Public()))
 	if err := agent.Accept(s.chains[s.head.Trust]...); err != nil {
 		t.Fatal(err)
 	}
-	former := s.Keys[names.KeyUserX509].Public()
-	s.Keys[names.KeyUserX509] = clustertest.Key(t)
+	former = document.KeyID(s.Keys[purpose].Public())
+	s.Keys[purpose] = clustertest.Key(t)
 	h := s.rotate(t)
 	if err := agent.Accept(s.chains[h.Trust]...); err != nil {
 		t.Fatal(err)
 	}
-	trust := agent.Trust()
-	if len(s.chains[h.Trust]) != 2 || len(trust.CA(names.KeyUserX509).Keys) != 2 {
-		t.Errorf("chain of %d, %d authorities", len(s.chains[h.Trust]), len(trust.CA(names.KeyUserX509).Keys))
+	if len(s.chains[h.Trust]) != 2 {
+		t.Errorf("chain of %d", len(s.chains[h.Trust]))
 	}
-	if got := trust.KeysFor(names.KeyUserX509, document.StateRetiring); len(got) != 1 || got[0].ID != document.KeyID(former) {
-		t.Errorf("retiring: %+v", got)
+	return agent.Trust(), former
+}
+
+func TestAReplacedKeyOfAgentsOrDocumentsRetiresAndWhatItSignedStaysGood(t *testing.T) {
+	for _, purpose := range []string{names.KeyHostSSH, names.KeyHostX509, names.KeyPolicy} {
+		trust, former := newSite(t).replace(t, purpose)
+		if len(trust.CA(purpose).Keys) != 2 {
+			t.Errorf("%s has %d authorities", purpose, len(trust.CA(purpose).Keys))
+		}
+		if got := trust.KeysFor(purpose, document.StateRetiring); len(got) != 1 || got[0].ID != former {
+			t.Errorf("%s retiring: %+v", purpose, got)
+		}
+	}
+}
+
+// A key that somebody else could use is replaced, and what it signed must be worth nothing from then on.
+func TestSec_S73_AReplacedKeyOfPeopleIsTrustedNoMore(t *testing.T) {
+	for _, purpose := range []string{names.KeyUserSSH, names.KeyUserX509} {
+		s := newSite(t)
+		trust, former := s.replace(t, purpose)
+		if got := trust.KeysFor(purpose); len(got) != 1 || got[0].ID == former || got[0].State != document.StateActive {
+			t.Errorf("%s: %+v, and the key before was %s", purpose, got, former)
+		}
+		if again := s.rotate(t); again != s.head || len(s.chains) != 2 {
+			t.Errorf("%s: rotating once more made version %v and %d chains", purpose, again.Trust, len(s.chains))
+		}
+	}
+}
+
+// A deployment that is rolled back gives back the key before, which has to sign again.
+func TestARolledBackKeyIsActiveAgain(t *testing.T) {
+	for _, purpose := range []string{names.KeyUserSSH, names.KeyHostX509} {
+		s := newSite(t)
+		before := s.Keys[purpose]
+		s.replace(t, purpose)
+		s.Keys[purpose] = before
+		h := s.rotate(t)
+		trust, err := document.OpenTrust(s.chains[h.Trust], "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := trust.KeysFor(purpose, document.StateActive); len(got) != 1 || got[0].ID != document.KeyID(before.Public()) {
+			t.Errorf("%s active: %+v", purpose, got)
+		}
 	}
 }
 

@@ -60,7 +60,9 @@ func NewRotator(c RotatorConfig) *Rotator {
 }
 
 // Rotate makes the trust document say which keys there are. Without a change it does nothing. A key that is no
-// longer the deployment's is kept as retiring, so that what it signed stays valid. It returns the head in force.
+// longer the deployment's leaves the document if it signed people's certificates: nobody watches it any more, and people
+// log in again. Other keys are kept as retiring, so that what they signed stays valid: an agent without a valid
+// certificate would have to be enrolled again. It returns the head in force.
 func (r *Rotator) Rotate(ctx context.Context) (document.Head, error) {
 	for try := range uint64(tries) {
 		// A run that died, or lost, between storing and moving the head leaves its version taken, but the next is free.
@@ -165,6 +167,9 @@ func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]documen
 		}
 		if old.Purpose == names.KeyRoot {
 			return nil, fault.New(fault.Conflict, "the root key is not the trust document's", "put the previous root key back: a new root has to be announced by the previous one")
+		}
+		if old.Purpose == names.KeyUserSSH || old.Purpose == names.KeyUserX509 {
+			continue
 		}
 		old.State = document.StateRetiring
 		*keys = append(*keys, old)
