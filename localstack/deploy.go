@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 
 	"github.com/stile-dev/stile/localstack/account"
@@ -77,13 +78,29 @@ func (d *deployment) deploy(ctx context.Context, deployer *template.Deployer, na
 // outAPIURL is the output of StileControl that says the API's URL.
 const outAPIURL = "OutApiUrl"
 
-// localise says where the API is: API Gateway's own domain names don't lead to this machine. A URL of somebody's own
-// domain stays as it was set.
+// localise says where the API is, wherever the template does: API Gateway's own domain names don't lead to this machine.
+// A URL of somebody's own domain stays as it was set.
 func (d *deployment) localise(t *template.Template) {
 	out, ok := t.Outputs[outAPIURL]
-	if _, own := out.Value.(string); ok && !own {
-		out.Value = d.apiURL()
-		t.Outputs[outAPIURL] = out
+	if _, own := out.Value.(string); !ok || own {
+		return
+	}
+	said := out.Value
+	out.Value = d.apiURL()
+	t.Outputs[outAPIURL] = out
+	for _, r := range t.Resources {
+		replace(r.Properties, said, d.apiURL())
+	}
+}
+
+// replace puts a text in the place of each value of a map that is another, at any depth.
+func replace(in map[string]any, old any, with string) {
+	for key, value := range in {
+		if reflect.DeepEqual(value, old) {
+			in[key] = with
+		} else if below, ok := value.(map[string]any); ok {
+			replace(below, old, with)
+		}
 	}
 }
 

@@ -13,17 +13,13 @@ import (
 
 // Account is what the templates declare together.
 type Account struct {
-	stacks  map[string]*template
-	exports map[string]export
+	stacks map[string]*template
 }
 
 type template struct {
 	Parameters map[string]any
 	Resources  map[string]Resource
-	Outputs    map[string]struct {
-		Value  any
-		Export struct{ Name string }
-	}
+	Outputs    map[string]struct{ Value any }
 }
 
 // Resource is one resource of a template, its intrinsic functions as they were written.
@@ -37,14 +33,9 @@ type Resource struct {
 	UpdateReplacePolicy string
 }
 
-type export struct {
-	stack string
-	value any
-}
-
 // Read parses templates by stack name.
 func Read(raw map[string][]byte) (*Account, error) {
-	a := &Account{stacks: map[string]*template{}, exports: map[string]export{}}
+	a := &Account{stacks: map[string]*template{}}
 	for name, text := range raw {
 		t := &template{}
 		if err := json.Unmarshal(text, t); err != nil {
@@ -53,9 +44,6 @@ func Read(raw map[string][]byte) (*Account, error) {
 		for id, r := range t.Resources {
 			r.Stack, r.ID = name, id
 			t.Resources[id] = r
-		}
-		for _, out := range t.Outputs {
-			a.exports[out.Export.Name] = export{name, out.Value}
 		}
 		a.stacks[name] = t
 	}
@@ -112,12 +100,8 @@ func (a *Account) intrinsic(stack, name string, arg any) string {
 	case "Fn::GetAtt":
 		parts := arg.([]any)
 		return a.attribute(stack, parts[0].(string), parts[1].(string))
-	case "Fn::ImportValue":
-		e, ok := a.exports[arg.(string)]
-		if !ok {
-			return "<nobody exports " + arg.(string) + ">"
-		}
-		return a.text(e.stack, e.value)
+	case "Fn::GetStackOutput":
+		return a.output(arg.(map[string]any))
 	case "Fn::Join":
 		var parts []string
 		for _, part := range arg.([]any)[1].([]any) {
@@ -131,6 +115,18 @@ func (a *Account) intrinsic(stack, name string, arg any) string {
 		return a.substitute(stack, arg.(string))
 	}
 	return "<" + name + ">"
+}
+
+// output is the value of another stack's output.
+func (a *Account) output(of map[string]any) string {
+	stack, _ := of["StackName"].(string)
+	name, _ := of["OutputName"].(string)
+	if t := a.stacks[stack]; t != nil {
+		if out, ok := t.Outputs[name]; ok && len(of) == 2 {
+			return a.text(stack, out.Value)
+		}
+	}
+	return fmt.Sprintf("<no output %s of %s>", name, stack)
 }
 
 func (a *Account) substitute(stack, text string) string {

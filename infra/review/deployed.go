@@ -13,7 +13,7 @@ import (
 // and a Region of 14 characters, generated names with their suffixes, and of two values of Fn::If the longer one. It is
 // for what depends on the values: how long a policy is, and what its ARNs are of.
 func (a *Account) Deployed(s *schema.Schemas) *Account {
-	out := &Account{stacks: map[string]*template{}, exports: a.exports}
+	out := &Account{stacks: map[string]*template{}}
 	for stack, t := range a.stacks {
 		copied := *t
 		copied.Resources = map[string]Resource{}
@@ -86,10 +86,6 @@ func (d deployment) function(name string, arg any) any {
 			return yes
 		}
 		return no
-	case name == "Fn::ImportValue":
-		if e, ok := d.account.exports[fmt.Sprint(arg)]; ok {
-			return deployment{d.account, d.schemas, e.stack}.value(e.value)
-		}
 	case name == "Fn::GetStackOutput":
 		return d.output(arg)
 	}
@@ -115,10 +111,10 @@ func (d deployment) join(by string, parts any) string {
 	return strings.Join(texts, by)
 }
 
-var placeholder = regexp.MustCompile(`\$\{([^!}][^}]*)\}`)
+var hole = regexp.MustCompile(`\$\{([^!}][^}]*)\}`)
 
 func (d deployment) substitute(text string) string {
-	return placeholder.ReplaceAllStringFunc(text, func(p string) string {
+	return hole.ReplaceAllStringFunc(text, func(p string) string {
 		name := p[2 : len(p)-1]
 		if id, attribute, dotted := strings.Cut(name, "."); dotted {
 			return fmt.Sprint(d.attribute(id, attribute))
@@ -181,7 +177,7 @@ func (d deployment) arn(r Resource) string {
 		parts := strings.Split(strings.ToLower(r.Type), "::")
 		form = "arn:${Partition}:" + parts[1] + ":${Region}:${Account}:" + parts[2] + "/${Name}"
 	}
-	text := placeholder.ReplaceAllStringFunc(form, func(p string) string {
+	text := hole.ReplaceAllStringFunc(form, func(p string) string {
 		switch p {
 		case "${Partition}", "${Region}":
 			return chosen["AWS::"+p[2:len(p)-1]]

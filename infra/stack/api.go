@@ -33,7 +33,7 @@ func Routes(doc []byte) ([]string, error) {
 }
 
 // newAPI declares the Regional REST API, whose body is made from the OpenAPI document.
-func newAPI(s awscdk.Stack, doc []byte) {
+func newAPI(s awscdk.Stack, doc []byte, set settings) {
 	body, tags, err := route(doc)
 	if err != nil {
 		panic(err)
@@ -53,7 +53,7 @@ func newAPI(s awscdk.Stack, doc []byte) {
 	for _, function := range tags {
 		permit(s, function, "apigateway", sub("arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/"+stage+"/*"))
 	}
-	export(s, exportAPI, apiURL())
+	export(s, exportAPI, set.apiAddress())
 }
 
 // routed is an OpenAPI document for API Gateway: paths → method → operation, each with its function.

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -9,7 +10,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 )
 
-// Exports of Control.
+// Outputs of Control that Fleet reads.
 const (
 	exportAPI       = "ApiUrl"
 	exportFleetRole = "FleetRoleArn"
@@ -32,18 +33,22 @@ func boundary(s awscdk.Stack) {
 }
 
 // newControl declares what decides and signs, and the API in front.
-func newControl(app awscdk.App, cfg Config) awscdk.Stack {
+func newControl(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 	s := newStack(app, Control, "Stile: functions, their roles, the API and the proxies' role")
 	parameters(s)
 	boundary(s)
+	confirm(s, cmp.Or(set.apiURL, unchanged))
 	newFleetRole(s)
 	code := map[string]*awslambda.CfnFunction_CodeProperty{}
 	made := map[string]awslambda.CfnFunction{}
 	for _, f := range functions {
+		if f.name == fnCanary {
+			f.env = map[string]func() *string{names.EnvAPI: set.apiAddress}
+		}
 		code[f.name] = cfg.Code(s, f.name)
 		made[f.name] = newFunction(s, f, code[f.name])
 	}
-	newAPI(s, cfg.API)
+	newAPI(s, cfg.API, set)
 	newPublishing(s, code, made)
 	newCanary(s)
 	newAlarm(s)
@@ -62,12 +67,6 @@ func parameters(s awscdk.Stack) {
 		AllowedPattern:        new(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`),
 		ConstraintDescription: new("1 to 63 lower-case letters, digits, dots and hyphens"),
 	})
-	awscdk.NewCfnParameter(s, new(exportAPI), &awscdk.CfnParameterProps{
-		Description:           new("URL of the API under your own domain, without a slash at the end; empty for API Gateway's own URL"),
-		Default:               "",
-		AllowedPattern:        new(`^(https://.*[^/])?$`),
-		ConstraintDescription: new("empty, or an https URL without a slash at the end"),
-	})
 	awscdk.NewCfnParameter(s, new(paramReserved), &awscdk.CfnParameterProps{
 		Type: new("Number"), Default: 0.0, MinValue: new(0.0), MaxValue: new(1000.0),
 		Description: new("Concurrent executions reserved for each of admin, publish, sign-host and sign-user, which is also the most that each gets; 0 reserves none. An account whose limit leaves fewer than 100 for the rest refuses it"),
@@ -75,15 +74,14 @@ func parameters(s awscdk.Stack) {
 	awscdk.NewCfnCondition(s, new("HasReserved"), &awscdk.CfnConditionProps{
 		Expression: awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(ref(paramReserved), 0.0)),
 	})
-	awscdk.NewCfnCondition(s, new("HasApiUrl"), &awscdk.CfnConditionProps{
-		Expression: awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(ref(exportAPI), "")),
-	})
 }
 
-// apiURL is the API's URL with its stage, or the custom domain's.
-func apiURL() *string {
-	own := sub("https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/" + stage)
-	return awscdk.Token_AsString(awscdk.Fn_ConditionIf(new("HasApiUrl"), ref(exportAPI), own), nil)
+// apiAddress is the API's URL with its stage, or the one under somebody's own domain.
+func (s settings) apiAddress() *string {
+	if s.apiURL != "" {
+		return &s.apiURL
+	}
+	return sub("https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}/" + stage)
 }
 
 // roleName returns the fixed name of a role: an account may have a cluster in each Region, and role names are global.

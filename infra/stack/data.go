@@ -8,7 +8,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 )
 
-// Tables, by their names in logical ids and exports.
+// Tables, by their names in logical ids and outputs.
 const (
 	tableState    = "TableState"
 	tableSecrets  = "TableSecrets"
@@ -25,21 +25,22 @@ const (
 )
 
 // newData declares what must survive every deployment and the deletion of the stack itself.
-func newData(app awscdk.App) awscdk.Stack {
+func newData(app awscdk.App, set settings) awscdk.Stack {
 	s := newStack(app, Data, "Stile: tables, buckets, keys and bus. Everything here is retained")
+	confirm(s, set.changed())
 	// The cluster's id is the UUID at the end of this stack's id: it is there before anything else, names no
 	// Region, and can't be chosen.
 	cluster := awscdk.Fn_Select(new(2.0), awscdk.Fn_Split(new("/"), awscdk.Aws_STACK_ID(), nil))
 	export(s, "ClusterId", cluster)
-	newTable(s, tableState, true)
-	newTable(s, tableSecrets, false)
-	newTable(s, tableLedger, true)
-	newTable(s, tablePresence, false)
+	newTable(s, set, tableState, true)
+	newTable(s, set, tableSecrets, false)
+	newTable(s, set, tableLedger, true)
+	newTable(s, set, tablePresence, false)
 	newBucket(s, bucketDocuments, true)
 	newBucket(s, bucketRecordings, true)
 	newBucket(s, bucketLake, false)
 	newFailures(s)
-	newKeys(s)
+	newKeys(s, set)
 	// A bus must have a name. With a fixed one, a bus that was retained would keep the next StileData from being created.
 	bus := awsevents.NewCfnEventBus(s, new("Bus"), &awsevents.CfnEventBusProps{Name: awscdk.Fn_Join(new("-"), &[]*string{new("stile"), cluster})})
 	keep(bus)
@@ -48,8 +49,9 @@ func newData(app awscdk.App) awscdk.Stack {
 	return s
 }
 
-// newTable declares a table in the shape that all tables have: string keys pk and sk.
-func newTable(s awscdk.Stack, id string, stream bool) {
+// newTable declares a table in the shape that all tables have: string keys pk and sk. CloudFormation names it, unless
+// the settings put one that exists in its place.
+func newTable(s awscdk.Stack, set settings, id string, stream bool) {
 	props := &awsdynamodb.CfnTableProps{
 		AttributeDefinitions: &[]any{
 			&awsdynamodb.CfnTable_AttributeDefinitionProperty{AttributeName: new(names.PK), AttributeType: new("S")},
@@ -67,7 +69,10 @@ func newTable(s awscdk.Stack, id string, stream bool) {
 	if stream {
 		props.StreamSpecification = &awsdynamodb.CfnTable_StreamSpecificationProperty{StreamViewType: new("NEW_AND_OLD_IMAGES")}
 	}
-	table := awsdynamodb.NewCfnTable(s, &id, props)
+	if name, ok := set.tables[id]; ok {
+		props.TableName = &name
+	}
+	table := awsdynamodb.NewCfnTable(s, new(set.tableID(id)), props)
 	keep(table)
 	export(s, id+"Name", table.Ref())
 	export(s, id+"Arn", table.AttrArn())

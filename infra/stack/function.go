@@ -85,7 +85,6 @@ var functions = []function{
 	},
 	{
 		name: fnCanary, does: "logs in as nobody every five minutes, and measures it", memory: 256, timeout: 60, bucketless: true,
-		env: map[string]func() *string{names.EnvAPI: apiURL},
 		may: func() []statement { return nil },
 	},
 	{

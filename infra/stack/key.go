@@ -49,14 +49,13 @@ var signing = map[string]string{"kms:MessageType": "DIGEST", "kms:SigningAlgorit
 // macing is the only algorithm of the challenge's key.
 var macing = map[string]string{"kms:MacAlgorithm": "HMAC_SHA_256"}
 
-func newKeys(s awscdk.Stack) {
+func newKeys(s awscdk.Stack, set settings) {
 	for _, k := range keys {
-		id := "Key" + camel(k.purpose)
 		spec, usage := "ECC_NIST_P256", "SIGN_VERIFY"
 		if k.purpose == names.KeyChallenge {
 			spec, usage = "HMAC_256", "GENERATE_VERIFY_MAC"
 		}
-		made := awskms.NewCfnKey(s, &id, &awskms.CfnKeyProps{
+		made := awskms.NewCfnKey(s, new(set.keyID(k.purpose)), &awskms.CfnKeyProps{
 			Description: new("Stile " + k.purpose + ": " + k.description),
 			KeySpec:     &spec, KeyUsage: &usage,
 			MultiRegion: new(false), PendingWindowInDays: new(30.0),
@@ -64,7 +63,7 @@ func newKeys(s awscdk.Stack) {
 		})
 		keep(made)
 		awskms.NewCfnAlias(s, new("Alias"+camel(k.purpose)), &awskms.CfnAliasProps{AliasName: new("alias/stile/" + k.purpose), TargetKeyId: made.Ref()})
-		export(s, id+"Arn", made.AttrArn())
+		export(s, keyOutput(k.purpose)+"Arn", made.AttrArn())
 	}
 }
 
@@ -102,8 +101,11 @@ func (k key) policy() []statement {
 	return out
 }
 
+// keyOutput is what the outputs about a key's purpose begin with.
+func keyOutput(purpose string) string { return "Key" + camel(purpose) }
+
 // keyARN is the ARN of a key, in Control.
-func keyARN(purpose string) *string { return imported(Data, "Key"+camel(purpose)+"Arn") }
+func keyARN(purpose string) *string { return imported(Data, keyOutput(purpose)+"Arn") }
 
 // deriveChallengeKeys grants what both sides of a challenge need: to derive its key, which makes and verifies alike.
 func deriveChallengeKeys() statement {

@@ -1,6 +1,7 @@
 // Package stack declares what a cluster is made of in AWS: StileData (what must survive), StileControl (the
 // functions, their roles and the API) and StileFleet (the proxies). The stacks depend one way, Data ← Control ←
-// Fleet, by exports with plain names.
+// Fleet, by outputs with plain names. A reference reads the output when a deployment changes the resource that refers
+// to it, and holds nothing fast: what an output says may change. docs/decisions/0017 says how.
 //
 // It uses the CDK's level 1 constructs: every line of a template has its line here, and no policy,
 // role or helper function appears by itself. It must not know how functions are built (package code)
@@ -28,16 +29,38 @@ type Config struct {
 	Code func(scope constructs.Construct, function string) *awslambda.CfnFunction_CodeProperty
 	// Program places the proxy, which is named as its folder.
 	Program Program
+	// Consumed is the metadata Consumes by stack and logical id. It is made from the templates without it.
+	Consumed map[string]map[string]string
 }
 
-// New adds the three stacks to the app. It panics when the OpenAPI document can't be routed, as everything in
-// the CDK does: only the author could handle it.
-func New(app awscdk.App, cfg Config) {
-	data := newData(app)
-	control := newControl(app, cfg)
+// Consumes is the metadata of a resource that refers to other stacks: a digest of what the outputs there are made of.
+const Consumes = "stile:consumes"
+
+// New adds the three stacks to the app, as the settings in its context say. A setting that is wrong is an error. It
+// panics when the OpenAPI document can't be routed, as everything in the CDK does: only the author could handle it.
+func New(app awscdk.App, cfg Config) error {
+	context, _ := app.Node().GetAllContext(nil).(map[string]any)
+	set, err := readSettings(context)
+	if err != nil {
+		return err
+	}
+	data := newData(app, set)
+	control := newControl(app, cfg, set)
 	fleet := newFleet(app, cfg)
 	control.AddStackDependency(data, new("tables, keys and buckets"))
 	fleet.AddStackDependency(control, new("the proxies' role and the API"))
+	for _, s := range []awscdk.Stack{data, control, fleet} {
+		describe(s, cfg.Consumed[*s.StackName()])
+	}
+	return nil
+}
+
+// describe writes into resources what they consume of other stacks.
+func describe(s awscdk.Stack, consumed map[string]string) {
+	for _, id := range sorted(consumed) {
+		child := s.Node().FindChild(&id)
+		child.(awscdk.CfnResource).AddMetadata(new(Consumes), consumed[id])
+	}
 }
 
 func newStack(app awscdk.App, name, description string) awscdk.Stack {
@@ -52,14 +75,14 @@ func newStack(app awscdk.App, name, description string) awscdk.Stack {
 	})
 }
 
-// export makes a value of one stack importable as <stack>-<name>.
+// export makes a value of one stack known to the others, and to people, as the output Out<name>.
 func export(s awscdk.Stack, name string, value *string) {
-	awscdk.NewCfnOutput(s, new("Out"+name), &awscdk.CfnOutputProps{Value: value, ExportName: new(*s.StackName() + "-" + name)})
+	awscdk.NewCfnOutput(s, new("Out"+name), &awscdk.CfnOutputProps{Value: value})
 }
 
 // imported is the value that another stack exports under the name.
 func imported(stack, name string) *string {
-	return awscdk.Fn_ImportValue(new(stack + "-" + name))
+	return awscdk.Fn_GetStackOutput(&stack, new("Out"+name), nil, nil)
 }
 
 // sub is Fn::Sub: pseudo parameters and logical ids of the same stack in ${}.

@@ -1,5 +1,7 @@
 // Package synth runs the CDK over the stacks: [Deploy] for its command line, [Templates] and [Write] for readers.
-// It must not know what the stacks declare. A process synthesises once: the CDK runs in one Node child of it.
+// It must not know what the stacks declare. Each synthesis is made twice: the first one's templates say what
+// resources consume of other stacks, and the second's say it in their metadata. To rewrite templates afterwards
+// would not do, since the list of assets names each by its hash.
 package synth
 
 import (
@@ -12,38 +14,64 @@ import (
 	"slices"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/stile-dev/stile/infra/consume"
 	"github.com/stile-dev/stile/infra/stack"
 )
 
 // validate makes the CDK's bundled, offline validator fail a synthesis in which it finds a fault.
 const validate = "@aws-cdk/core:validateAgainstDefaultRules"
 
+// Context is the CDK's context, beside the one that its command line hands over in CDK_CONTEXT_JSON.
+type Context map[string]any
+
 // Deploy synthesises into dir for the CDK's command line, which uploads what the stacks' code refers to.
 func Deploy(dir string, cfg stack.Config) error {
-	return Run(dir, func(app awscdk.App) { stack.New(app, cfg) })
+	first, err := templates(cfg, nil)
+	if err != nil {
+		return err
+	}
+	if cfg.Consumed, err = consume.Digests(first); err != nil {
+		return err
+	}
+	return Run(dir, nil, func(app awscdk.App) error { return stack.New(app, cfg) })
 }
 
-// Run makes an app, lets declare fill it, and synthesises it into dir. What the CDK or its validator finds
+// Run makes an app, lets declare fill it, and synthesises it into dir. What declare, the CDK or its validator finds
 // wrong is an error.
-func Run(dir string, declare func(awscdk.App)) (err error) {
+func Run(dir string, context Context, declare func(awscdk.App) error) (err error) {
 	defer recovered(&err)
+	all := map[string]any{validate: true}
+	maps.Copy(all, context)
 	app := awscdk.NewApp(&awscdk.AppProps{
-		Outdir: &dir, AnalyticsReporting: new(false), TreeMetadata: new(false),
-		Context: &map[string]any{validate: true},
+		Outdir: &dir, AnalyticsReporting: new(false), TreeMetadata: new(false), Context: &all,
 	})
-	declare(app)
+	if err := declare(app); err != nil {
+		return err
+	}
 	app.Synth(nil)
 	return nil
 }
 
-// Templates synthesises and gives the templates by stack name, as indented JSON with sorted keys.
-func Templates(cfg stack.Config) (map[string][]byte, error) {
+// Templates synthesises and returns the templates by stack name, as indented JSON with sorted keys.
+func Templates(cfg stack.Config, context Context) (map[string][]byte, error) {
+	first, err := templates(cfg, context)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Consumed, err = consume.Digests(first); err != nil {
+		return nil, err
+	}
+	return templates(cfg, context)
+}
+
+// templates synthesises once.
+func templates(cfg stack.Config, context Context) (map[string][]byte, error) {
 	dir, err := os.MkdirTemp("", "stile-synth-")
 	if err != nil {
 		return nil, fmt.Errorf("synthesising: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a directory left among the system's temporary ones does no harm
-	if err := Run(dir, func(app awscdk.App) { stack.New(app, cfg) }); err != nil {
+	if err := Run(dir, context, func(app awscdk.App) error { return stack.New(app, cfg) }); err != nil {
 		return nil, err
 	}
 	out := map[string][]byte{}
@@ -61,7 +89,7 @@ func Templates(cfg stack.Config) (map[string][]byte, error) {
 
 // Write synthesises and writes <stack>.json for each stack into dir.
 func Write(dir string, cfg stack.Config) error {
-	templates, err := Templates(cfg)
+	templates, err := Templates(cfg, nil)
 	if err != nil {
 		return err
 	}

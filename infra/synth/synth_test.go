@@ -25,43 +25,59 @@ func TestMain(m *testing.M) {
 	os.Exit(failed)
 }
 
-const templates = "../templates"
+// The committed templates: as for a new cluster, and with the settings in changed/context.json.
+const (
+	templates = "../templates"
+	changed   = "../templates/changed"
+)
 
-func TestTheCommittedTemplatesAreWhatTheAppDeclares(t *testing.T) {
+func config(t *testing.T) stack.Config {
+	t.Helper()
 	api, err := os.ReadFile("../../openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := synth.Templates(stack.Config{API: api, Code: code.Named, Program: code.Placed})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, raw := range got {
-		path := filepath.Join(templates, name+".json")
-		if *update {
-			if err := os.WriteFile(path, raw, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		want, err := os.ReadFile(path)
+	return stack.Config{API: api, Code: code.Named, Program: code.Placed}
+}
+
+func TestTheCommittedTemplatesAreWhatTheAppDeclares(t *testing.T) {
+	for dir, context := range map[string]synth.Context{templates: nil, changed: changedContext(t)} {
+		got, err := synth.Templates(config(t), context)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(string(want), string(raw)); diff != "" {
-			t.Errorf("%s is not what the app declares (-committed +declared); run make synth and review the change\n%s", path, diff)
+		for name, raw := range got {
+			compare(t, filepath.Join(dir, name+".json"), raw)
 		}
+	}
+}
+
+func compare(t *testing.T, path string, raw []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(raw)); diff != "" {
+		t.Errorf("%s is not what the app declares (-committed +declared); run make synth and review the change\n%s", path, diff)
 	}
 }
 
 func TestTheBundledValidatorFailsTheSynthesisOfABadTemplate(t *testing.T) {
 	dir := t.TempDir()
-	err := synth.Run(dir, func(app awscdk.App) {
+	err := synth.Run(dir, nil, func(app awscdk.App) error {
 		s := awscdk.NewStack(app, new("Bad"), nil)
 		awscdk.NewCfnResource(s, new("Table"), &awscdk.CfnResourceProps{
 			Type:       new("AWS::DynamoDB::Table"),
 			Properties: &map[string]any{"BillingMode": "PAY_PER_REQUEST", "KeySchema": []any{}},
 		})
+		return nil
 	})
 	if err == nil || !strings.Contains(err.Error(), "Validation failed") {
 		t.Fatalf("the synthesis gave %v, want a validation failure", err)

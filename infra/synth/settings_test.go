@@ -1,0 +1,231 @@
+package synth_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stile-dev/stile/infra/stack"
+	"github.com/stile-dev/stile/infra/synth"
+)
+
+func changedContext(t *testing.T) synth.Context {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(changed, "context.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var context synth.Context
+	if err := json.Unmarshal(raw, &context); err != nil {
+		t.Fatal(err)
+	}
+	return context
+}
+
+type document struct {
+	Parameters map[string]map[string]any
+	Resources  map[string]struct {
+		Type, DeletionPolicy, UpdateReplacePolicy string
+		Properties, Metadata                      map[string]any
+	}
+	Outputs map[string]map[string]any
+}
+
+func read(t *testing.T, raw []byte) (d document) {
+	t.Helper()
+	if err := json.Unmarshal(raw, &d); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// differing lists the resources that two templates declare differently, as stack.id.
+func differing(t *testing.T, a, b map[string][]byte) (out []string) {
+	t.Helper()
+	for _, name := range []string{stack.Data, stack.Control, stack.Fleet} {
+		before, after := read(t, a[name]), read(t, b[name])
+		ids := map[string]bool{}
+		for id := range before.Resources {
+			ids[id] = true
+		}
+		for id := range after.Resources {
+			ids[id] = true
+		}
+		for _, id := range slices.Sorted(maps.Keys(ids)) {
+			if !reflect.DeepEqual(before.Resources[id], after.Resources[id]) {
+				out = append(out, name+"."+id)
+			}
+		}
+	}
+	return out
+}
+
+// What another stack decides reaches a consumer only if the consumer's own text changes: the CDK skips a stack whose
+// text is the same.
+func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
+	first, err := synth.Templates(config(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		key, value string
+		want       []string
+	}{
+		{"stile:generation:user-ssh", "2", []string{
+			"StileData.AliasUserSsh", "StileData.KeyUserSsh", "StileData.KeyUserSsh2",
+			"StileControl.FnRotate", "StileControl.FnSignUser", "StileControl.ForeignSign", "StileControl.KeyChange", "StileControl.Publication",
+			"StileControl.RoleRotate", "StileControl.RoleSignUser", "StileControl.Trust",
+		}},
+		{"stile:table:presence", "stile-presence-2", []string{
+			"StileData.TablePresence", "StileData.TablePresenceNamed0fb2e56b69239847",
+			"StileControl.FnApi", "StileControl.FnJoin", "StileControl.FnLogin",
+			"StileControl.RoleApi", "StileControl.RoleFleet", "StileControl.RoleJoin", "StileControl.RoleLogin",
+			"StileFleet.Task",
+		}},
+		{"stile:api-url", "https://api.example.com", []string{"StileFleet.Task"}},
+	} {
+		second, err := synth.Templates(config(t), synth.Context{c.key: c.value})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, differing(t, first, second)); diff != "" {
+			t.Errorf("%s=%s (-want +got):\n%s", c.key, c.value, diff)
+		}
+	}
+}
+
+// Nobody imports, and whoever refers to another stack says what it consumes.
+func TestWhoRefersToAnotherStackSaysWhatItConsumes(t *testing.T) {
+	all, err := synth.Templates(config(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for name, raw := range all {
+		for id, r := range read(t, raw).Resources {
+			text, err := json.Marshal(r.Properties)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(text), "Fn::ImportValue") {
+				t.Errorf("%s of %s imports, which freezes what it imports", id, name)
+			}
+			refers := strings.Contains(string(text), "Fn::GetStackOutput")
+			if digest, _ := r.Metadata[stack.Consumes].(string); refers != (len(digest) == 32) {
+				t.Errorf("%s of %s refers to another stack: %v, and its metadata %s is %q", id, name, refers, stack.Consumes, digest)
+			}
+			if refers {
+				seen++
+			}
+		}
+		for id, out := range read(t, raw).Outputs {
+			if out["Export"] != nil {
+				t.Errorf("output %s of %s is exported, and could not change while it is imported", id, name)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no resource refers to another stack")
+	}
+}
+
+// What a setting puts in place keeps its output's name, and is retained like what it replaces.
+func TestWhatIsReplacedKeepsItsOutputAndIsRetained(t *testing.T) {
+	all, err := synth.Templates(config(t), changedContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, control := read(t, all[stack.Data]), read(t, all[stack.Control])
+	table := ""
+	for id, r := range data.Resources {
+		if (r.Type == "AWS::KMS::Key" || r.Type == "AWS::DynamoDB::Table") && (r.DeletionPolicy != "Retain" || r.UpdateReplacePolicy != "Retain") {
+			t.Errorf("%s is not retained", id)
+		}
+		if r.Type == "AWS::DynamoDB::Table" && r.Properties["TableName"] == "stile-state-restored" {
+			table = id
+		}
+	}
+	at := func(id, attribute string) any { return map[string]any{"Fn::GetAtt": []any{id, attribute}} }
+	for output, want := range map[string]any{
+		"OutKeyUserSshArn": at("KeyUserSsh2", "Arn"), "OutKeyUserX509Arn": at("KeyUserX509", "Arn"),
+		"OutTableStateName": map[string]any{"Ref": table}, "OutTableStateStream": at(table, "StreamArn"),
+	} {
+		if diff := cmp.Diff(want, data.Outputs[output]["Value"]); diff != "" {
+			t.Errorf("%s: %s", output, diff)
+		}
+	}
+	if got := control.Outputs["OutApiUrl"]["Value"]; got != "https://api.example.com" {
+		t.Errorf("OutApiUrl is %v", got)
+	}
+}
+
+// The parameter Settings admits the template's own settings alone: with the value of the deployment before, which the
+// CDK gives it, other settings are refused.
+func TestOtherSettingsHaveToBeConfirmed(t *testing.T) {
+	first, err := synth.Templates(config(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := synth.Templates(config(t), changedContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{stack.Data: "user-ssh/2+state/stile-state-restored", stack.Control: "https://api.example.com"} {
+		for value, raw := range map[string][]byte{"none": first[name], want: second[name]} {
+			p := read(t, raw).Parameters["Settings"]
+			if diff := cmp.Diff([]any{value}, p["AllowedValues"]); diff != "" || p["Default"] != value {
+				t.Errorf("Settings of %s has default %v and allows (-want +got):\n%s", name, p["Default"], diff)
+			}
+			if hint := fmt.Sprintf("--parameters %s:Settings=%s", name, value); !strings.Contains(fmt.Sprint(p["ConstraintDescription"]), hint) {
+				t.Errorf("the refusal of %s doesn't say %s", name, hint)
+			}
+		}
+	}
+}
+
+func TestASettingThatIsWrongIsRefusedByName(t *testing.T) {
+	for key, values := range map[string]map[any]string{
+		"stile:generation:user-shh": {"2": "there is no key"},
+		"stile:generation:":         {"2": "there is no key"},
+		"stile:generation:root":     {"2": "can't be replaced"},
+		"stile:generation:user-ssh": {
+			"1": "from 2 to 999", "02": "from 2 to 999", "two": "from 2 to 999", "": "from 2 to 999", "1000": "from 2 to 999", 2.5: "from 2 to 999",
+		},
+		"stile:table:events": {"x-y-z": "there is no table"},
+		"stile:table:state":  {"ab": "3 to 255", "a b c": "3 to 255", "arn:x": "3 to 255", "": "3 to 255"},
+		"stile:api-url": {
+			"": "https://", "http://api.example.com": "https://", "https://": "https://", "https://api.example.com/": "without a slash",
+			"https://api.example.com/x?y": "https://", "https://user@api.example.com": "https://", "https://API.example.com": "lower case", "api.example.com": "https://",
+		},
+		"stile:apiurl": {"https://api.example.com": "no such setting"},
+		"stile:":       {"": "no such setting"},
+	} {
+		for value, want := range values {
+			_, err := synth.Templates(config(t), synth.Context{key: value})
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), key) {
+				t.Errorf("%s=%v: got %v, want %s and %q", key, value, err, key, want)
+			}
+		}
+	}
+	_, err := synth.Templates(config(t), synth.Context{"stile:table:state": "same", "stile:table:ledger": "same"})
+	if err == nil || !strings.Contains(err.Error(), "can't both be") {
+		t.Errorf("one table in place of two: %v", err)
+	}
+}
+
+func TestAGenerationMayBeANumber(t *testing.T) {
+	all, err := synth.Templates(config(t), synth.Context{"stile:generation:challenge": 3, "other:setting": "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := read(t, all[stack.Data]).Resources["KeyChallenge3"]; !ok {
+		t.Error("there is no KeyChallenge3")
+	}
+}
