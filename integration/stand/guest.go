@@ -12,7 +12,7 @@ import (
 )
 
 // Reader is a role that may read all tables and buckets, to see that nothing changed, and write items, to put wrong
-// ones there.
+// ones there, and tables, to restore one.
 const Reader = "IntegrationReader"
 
 // ReaderFile is the reader's file of environment variables.
@@ -48,6 +48,11 @@ func (s *System) AdmitReader() error {
 	if err != nil {
 		return err
 	}
+	return s.ReaderRole()
+}
+
+// ReaderRole adds the reader's role to the template of the Data stack.
+func (s *System) ReaderRole() error {
 	return s.ChangeTemplate("StileData", func(t map[string]any) error {
 		t["Resources"].(map[string]any)["IntegrationReader"] = map[string]any{
 			"Type": "AWS::IAM::Role",
@@ -61,6 +66,7 @@ func (s *System) AdmitReader() error {
 						"Effect": "Allow",
 						"Action": []any{
 							"dynamodb:ListTables", "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:PutItem",
+							"dynamodb:CreateTable", "dynamodb:UpdateTable", "dynamodb:UpdateTimeToLive",
 							"s3:ListAllMyBuckets", "s3:ListBucket", "s3:GetObject",
 						},
 						"Resource": "*",
