@@ -16,7 +16,7 @@ PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./locals
 on = $(if $(filter-out 1 true 0 false,$($(1))),$(error $(1)=$($(1)): say $(1)=1, or leave it out),$(if $(filter 1 true,$($(1))),true,false))
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
-.PHONY: help up down demo test check lint fmt generate bench mutate withdraw race fuzz soak conformance synth schemas build clean
+.PHONY: help up down demo test check lint fmt generate bench mutate withdraw race fuzz soak conformance synth schemas build packages clean
 .PHONY: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions need vet unit infra-test integration
 
 help: ## list the targets
@@ -100,24 +100,27 @@ functions:
 	@mkdir -p bin/functions
 	@$(GOBUILD) -tags lambda.norpc -o bin/functions/ $(addprefix ./functions/,$(FUNCTIONS))
 
+packages: .cache/bin/nfpm ## build .deb and .rpm of the agent and the command line into dist/
+	@scripts/packages/build dist
+
 clean: down ## stop everything, and remove what was built and the local state
 	@if [ -e "$$STILE_STATE" ] && ! [ -f "$$STILE_STATE/run/lock" ]; then \
 		echo "$$STILE_STATE has no run/lock, so it is no state directory: remove it yourself, or correct STILE_STATE" >&2; exit 1; fi
-	rm -rf bin .cache/integration "$$STILE_STATE"
+	rm -rf bin dist .cache/integration "$$STILE_STATE"
 
 need:
-	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux node:nodejs
+	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux node:nodejs dpkg:dpkg systemd-analyze:systemd
 
 vet:
 	$(GO) vet $(PACKAGES)
 
-unit:
+unit: .cache/bin/nfpm
 	$(GO) test $(PACKAGES)
 
 infra-test:
 	$(GO) -C infra test ./...
 
-integration: build
+integration: build .cache/bin/nfpm
 	$(GO) test -count=1 -timeout 15m ./integration/...
 
 .cache/bin/golangci-lint: scripts/tools/lint/go.mod
@@ -127,3 +130,7 @@ integration: build
 .cache/bin/deadcode: scripts/tools/deadcode/go.mod
 	@mkdir -p .cache/bin
 	$(GO) build -modfile=scripts/tools/deadcode/go.mod -o $@ golang.org/x/tools/cmd/deadcode
+
+.cache/bin/nfpm: scripts/tools/nfpm/go.mod
+	@mkdir -p .cache/bin
+	$(GO) build -modfile=scripts/tools/nfpm/go.mod -o $@ github.com/goreleaser/nfpm/v2/cmd/nfpm

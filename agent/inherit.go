@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -25,4 +26,12 @@ func keepInherited() error {
 		}
 	}
 	return nil
+}
+
+// outlive has the agent take a signal and do nothing, until the function that it returns is called. Ignoring it would be
+// inherited by the commands of users (execve(2)), for whom a hangup must be one; so this undoes what nohup did, too.
+func outlive(sig os.Signal) (stop func()) {
+	taken := make(chan os.Signal, 1)
+	signal.Notify(taken, sig)
+	return func() { signal.Stop(taken) }
 }

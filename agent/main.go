@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,13 +19,13 @@ import (
 
 	"github.com/stile-dev/stile/agent/config"
 	"github.com/stile-dev/stile/agent/serve"
-	"github.com/stile-dev/stile/agent/status"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
 const usage = `usage:
   stile-agent run --config FILE     serve this machine
-  stile-agent status [--state DIR]  exit 0 when a tunnel is up
+  stile-agent status [--state DIR | --config FILE]
+                                    exit 0 when a tunnel is up; with --idle, when no user is connected
   stile-agent version
 `
 
@@ -55,8 +54,9 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	}
 	flags := flag.NewFlagSet("stile-agent "+args[0], flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	file := flags.String("config", "/etc/stile/agent.yaml", "")
-	dir := flags.String("state", "/var/lib/stile-agent", "")
+	file := flags.String("config", config.File, "")
+	dir := flags.String("state", "", "")
+	idle := flags.Bool("idle", false, "")
 	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
 		args[0] = "help"
 	} else if err != nil || flags.NArg() > 0 {
@@ -66,7 +66,12 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	case "run":
 		return run(ctx, *file)
 	case "status":
-		return show(ctx, *dir, out)
+		given := false
+		flags.Visit(func(f *flag.Flag) { given = given || f.Name == "config" })
+		if *dir == "" && !given {
+			*dir = config.State
+		}
+		return ask(ctx, *dir, *file, *idle, out)
 	case "version":
 		_, err := fmt.Fprintln(out, software())
 		return err
@@ -85,6 +90,7 @@ func run(ctx context.Context, file string) error {
 	if err := keepInherited(); err != nil {
 		return err
 	}
+	defer outlive(syscall.SIGHUP)()
 	c, err := config.Read(file)
 	if err != nil {
 		return err
@@ -96,24 +102,6 @@ func run(ctx context.Context, file string) error {
 	return serve.Run(ctx, c, serve.Options{
 		Software: software(), Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})
-}
-
-// show prints the status as one line of JSON.
-func show(ctx context.Context, dir string, out io.Writer) error {
-	s, err := status.Ask(ctx, dir)
-	if err != nil {
-		return err
-	}
-	if err := json.NewEncoder(out).Encode(s); err != nil {
-		return err
-	}
-	if s.Tunnels == 0 && len(s.Refusals) > 0 {
-		return fault.Newf(fault.Unreachable, s.Refusals[0].Hint, "the agent has no tunnel: %s", s.Refusals[0].Reason)
-	}
-	if s.Tunnels == 0 {
-		return fault.New(fault.Unreachable, "the agent has no tunnel", "check its log for the reason")
-	}
-	return nil
 }
 
 // software is the name and version that the build recorded.

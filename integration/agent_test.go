@@ -81,6 +81,13 @@ func (s *system) agentOf(t *testing.T, program string, e enrol) *agent {
 	}
 	a := &agent{state: e.state, ended: make(chan struct{})}
 	a.cmd = p.Command(t.Context(), program, "run", "--config", path)
+	a.begin(t)
+	return a
+}
+
+// begin starts what the agent's command is.
+func (a *agent) begin(t *testing.T) {
+	t.Helper()
 	a.cmd.Cancel = nil
 	a.cmd.Stdout, a.cmd.Stderr = a, a
 	if err := a.cmd.Start(); err != nil {
@@ -98,7 +105,6 @@ func (s *system) agentOf(t *testing.T, program string, e enrol) *agent {
 			t.Logf("the agent said:\n%s", a.said())
 		}
 	})
-	return a
 }
 
 // logs waits until the agent's log holds a word.

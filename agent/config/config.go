@@ -29,6 +29,12 @@ import (
 // maxFile bounds the file.
 const maxFile = 64 << 10
 
+// Places where an agent expects its files unless it is told otherwise.
+const (
+	File  = "/etc/stile/agent.yaml"
+	State = "/var/lib/stile-agent"
+)
+
 // Config is the file, as YAML with exactly these keys.
 type Config struct {
 	API        string            `yaml:"api"`         // URL of the API, https
@@ -115,7 +121,7 @@ func (c *Config) orDefaults() {
 		}
 	}
 	set(&c.Method, resource.MethodIAM)
-	set(&c.State, "/var/lib/stile-agent")
+	set(&c.State, State)
 	set(&c.Log, "info")
 	if c.Name == "" && len(c.Targets) == 0 {
 		host, _ := os.Hostname()
