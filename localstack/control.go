@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -128,7 +129,9 @@ func (d *deployment) agents(ctx context.Context, wanted func(name string) bool) 
 
 // dismiss ends the agents that a larger number of them left. Their nodes stay listed, as offline.
 func (d *deployment) dismiss(ctx context.Context) error {
-	return together(d.account.Surplus(), func(name string) error { return d.cloud.Supervisor.Stop(ctx, name) })
+	return together(d.account.Surplus(), func(name string) error {
+		return errors.Join(d.cloud.Supervisor.Stop(ctx, name), d.without(name))
+	})
 }
 
 // agent writes an agent's configuration and has it running, with the credentials of its role.
@@ -137,10 +140,7 @@ func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
 	if err != nil {
 		return fmt.Errorf("finding the role of %s: %w", agent.Name, err)
 	}
-	identity, err := d.cloud.Roles.Grant(ecs.Claim{
-		Name: "agent/" + agent.Name, Service: agent.Service, Role: role.ARN, Session: agent.Session,
-		Source: fmt.Sprintf("arn:%s:ec2:%s:%s:instance/%s", d.account.Partition, d.account.Region, d.account.Account, agent.Session),
-	})
+	identity, err := d.identity(agent, role.ARN)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,10 @@ func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
 	if err != nil {
 		return fmt.Errorf("configuring %s: %w", agent.Name, err)
 	}
-	env := map[string]string{"PATH": processPath, "SSL_CERT_FILE": d.place.trust(), "AWS_REGION": d.account.Region, "AWS_ENDPOINT_URL": d.ports.endpoint(), "AWS_EC2_METADATA_DISABLED": "true"}
+	env := map[string]string{
+		"PATH": processPath, "SSL_CERT_FILE": d.place.trust(), "AWS_ENDPOINT_URL": d.ports.endpoint(),
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, // a server has neither
+	}
 	for _, name := range []string{"HOME", "USER", "LOGNAME"} {
 		if value := os.Getenv(name); value != "" {
 			env[name] = value
@@ -171,6 +174,21 @@ func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
 		Name: agent.Name, Path: filepath.Join(d.place.bin(), "stile-agent"), Args: []string{"run", "--config", config}, Env: list, Dir: home,
 		Log: d.place.logOf(agent.Name), StopTimeout: 10 * time.Second,
 	})
+}
+
+// identity is how an agent gets the credentials of its role: an instance of EC2 by the metadata service, which says its
+// Region too, and what runs in a container by the endpoint that its variables name.
+func (d *deployment) identity(agent account.Agent, role string) (map[string]string, error) {
+	if agent.Service == serviceEC2 {
+		url, err := d.metadata(agent, role)
+		return map[string]string{"AWS_EC2_METADATA_SERVICE_ENDPOINT": url}, err
+	}
+	env, err := d.cloud.Roles.Grant(ecs.Claim{Name: "agent/" + agent.Name, Service: agent.Service, Role: role, Session: agent.Session, Source: d.arnOf(agent)})
+	if err != nil {
+		return nil, err
+	}
+	env["AWS_REGION"], env["AWS_EC2_METADATA_DISABLED"] = d.account.Region, "true"
+	return env, nil
 }
 
 // processPath is what a service manager gives its services. It does not depend on who runs up in which

@@ -29,6 +29,8 @@ type deployment struct {
 	phase   func(string) // told what is being done
 	stale   func() error // makes the next up deploy again
 	told    string       // the API's URL as people are given it: the output of StileControl
+
+	instances instances
 }
 
 // stage is the stage of the one API, which its public URL ends with.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/stile-dev/stile/localstack/process"
 )
@@ -83,6 +84,7 @@ func (p place) build(s scale) (string, error) {
 // ports are the addresses of this state directory, on 127.0.0.1. They are remembered in run/ports.json, with
 // those of tasks by name.
 type ports struct {
+	mu    sync.Mutex // of Tasks and kept, once the system is started
 	path  string
 	kept  bool           // the file has them
 	AWS   int            `json:"aws"`
@@ -148,6 +150,8 @@ func (o *ports) free() (int, error) {
 
 // task is a task's port, the same one each time.
 func (o *ports) task(name string) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if port, ok := o.Tasks[name]; ok {
 		return port, nil
 	}

@@ -90,7 +90,7 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 		}
 	}
 	stop()
-	return errors.Join(err, s.Close())
+	return errors.Join(err, d.without(), s.Close())
 }
 
 // settle reads how long a role's new policies take to have effect.

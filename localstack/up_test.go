@@ -319,7 +319,8 @@ func TestTheAgentGetsItsRoleAndItsConfiguration(t *testing.T) {
 		t.Errorf("%v, configuration\n%s", err, raw)
 	}
 	env, err := os.ReadFile(filepath.Join(p.home("node-1"), "env"))
-	if err != nil || !strings.Contains(string(env), "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:") || strings.Contains(string(env), "AWS_SECRET_ACCESS_KEY") {
+	if err != nil || !strings.Contains(string(env), "AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:") || strings.Contains(string(env), "AWS_SECRET_ACCESS_KEY") ||
+		strings.Contains(string(env), "AWS_REGION") {
 		t.Errorf("%v, environment\n%s", err, env)
 	}
 }

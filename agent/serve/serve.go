@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stile-dev/stile/agent/config"
@@ -174,13 +173,7 @@ func (a *agent) claim() joiner.Claim {
 	c := a.config
 	return joiner.Claim{
 		Kind: identity.KindAgent, Method: c.Method, Token: c.Token, Targets: c.Serves(), Labels: c.Labels, TTL: c.Life(),
-		AWS: func(ctx context.Context) (aws.Config, error) {
-			var options []func(*awsconfig.LoadOptions) error
-			if c.Region != "" {
-				options = append(options, awsconfig.WithRegion(c.Region))
-			}
-			return awsconfig.LoadDefaultConfig(ctx, options...)
-		},
+		AWS:    func(ctx context.Context) (aws.Config, error) { return ownAWS(ctx, c.Region) },
 		Secret: func() (string, error) { return secret(c.SecretFile) },
 	}
 }

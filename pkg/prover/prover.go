@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -71,6 +72,10 @@ func sign(ctx context.Context, creds aws.Credentials, region, host string, r Req
 	}, nil
 }
 
+// noCredentials says what to do, unless the provider did.
 func noCredentials(err error) error {
+	if f, ok := errors.AsType[*fault.Fault](err); ok {
+		return f
+	}
 	return fault.New(fault.Unauthenticated, "no AWS credentials were found", "log in to AWS first, such as by aws sso login, or set AWS_PROFILE; give an EC2 instance an instance profile").Because(err)
 }

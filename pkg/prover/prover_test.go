@@ -90,3 +90,12 @@ func TestWithoutTheServersTimeTheRequestIsOfNow(t *testing.T) {
 		t.Errorf("it is of %s, %v", shown.AmzDate, err)
 	}
 }
+
+// An agent's provider knows its machine better.
+func TestWhatTheProviderSaysToDoIsPassedOn(t *testing.T) {
+	own := fault.New(fault.Unavailable, "this instance has no role yet", "give it an instance profile")
+	_, err := prover.IAM(t.Context(), aws.Config{Region: "eu-central-1", Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, own })}, asked)
+	if f := fault.From(err); f.Hint != own.Hint || f.Code != own.Code {
+		t.Errorf("%+v", f)
+	}
+}
