@@ -26,6 +26,8 @@ const usage = `usage:
   stile-agent run --config FILE     serve this machine
   stile-agent status [--state DIR | --config FILE]
                                     exit 0 when a tunnel is up; with --idle, when no user is connected
+  stile-agent install --api URL --token NAME
+                                    set it up and start it; see stile-agent install --help
   stile-agent version
 `
 
@@ -51,6 +53,9 @@ func main() {
 func command(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return misused("no command was given")
+	}
+	if args[0] == "install" {
+		return installed(ctx, args[1:], out)
 	}
 	flags := flag.NewFlagSet("stile-agent "+args[0], flag.ContinueOnError)
 	flags.SetOutput(io.Discard)

@@ -15,8 +15,8 @@ import (
 	"github.com/stile-dev/stile/integration/stand"
 )
 
-// machine is a root directory that programs are run in as if it were the whole of a server, though without /proc, devices
-// or a service manager. It takes root.
+// machine is a root directory that programs are run in as if it were the whole of a server, though without devices and a
+// service manager. It takes root.
 type machine struct{ root string }
 
 // newMachine makes one that has the programs named, as this machine has them, and root as its only user.
@@ -41,6 +41,15 @@ func newMachine(t *testing.T, programs ...string) machine {
 	if err := os.Symlink("usr/bin", m.at("/bin")); err != nil {
 		t.Fatal(err)
 	}
+	m.mkdir(t, "/proc")
+	if err := syscall.Mount("proc", m.at("/proc"), "proc", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(m.at("/proc"), syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
 	return m
 }
 

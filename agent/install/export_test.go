@@ -1,0 +1,4 @@
+package install
+
+// Await is for tests.
+var Await = await
