@@ -41,7 +41,7 @@ func TestNoHintNamesACommandThatDoesNotExist(t *testing.T) {
 			for _, m := range named.FindAllStringSubmatch(text, -1) {
 				if !slices.Contains(prose, m[1]) {
 					found++
-					typable(t, path, m[1], flags.FindAllString(m[2], -1))
+					typable(t, path, whole(t, m[1], m[2]), flags.FindAllString(m[2], -1))
 				}
 			}
 		}
@@ -74,18 +74,37 @@ func texts(t *testing.T, path string) []string {
 	return out
 }
 
+// whole is the command with its own subcommand behind it, if that is what follows.
+func whole(t *testing.T, command, rest string) string {
+	t.Helper()
+	if words := strings.Fields(rest); len(words) > 0 && strings.Contains(help(t, command), "\n  "+words[0]+" ") {
+		return command + " " + words[0]
+	}
+	return command
+}
+
+// help is what a command says of itself, "" if there is none.
+func help(t *testing.T, command string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status := cmd.Run(t.Context(), cmd.Process{
+		Args: append(strings.Fields(command), "--help"), Getenv: func(string) string { return "" }, In: strings.NewReader(""), Out: &out, Err: &errs,
+	})
+	if status != 0 {
+		return ""
+	}
+	return out.String()
+}
+
 // typable fails unless the command and its flags are in its own help.
 func typable(t *testing.T, path, command string, flags []string) {
 	t.Helper()
-	var help, errs bytes.Buffer
-	status := cmd.Run(t.Context(), cmd.Process{
-		Args: []string{command, "--help"}, Getenv: func(string) string { return "" }, In: strings.NewReader(""), Out: &help, Err: &errs,
-	})
-	if status != 0 || !strings.Contains(help.String(), "stile "+command) {
+	says := help(t, command)
+	if !strings.Contains(says, "stile "+command) {
 		t.Errorf("%s names stile %s, which is no command", path, command)
 	}
 	for _, f := range flags {
-		if !strings.Contains(help.String(), f) {
+		if !strings.Contains(says, f) {
 			t.Errorf("%s names stile %s with %s, which it does not take", path, command, f)
 		}
 	}
