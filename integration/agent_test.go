@@ -42,6 +42,7 @@ type enrol struct {
 	state  string            // a new directory by default
 	extra  string            // more lines of YAML
 	person string            // whose AWS credentials: env.node by default
+	alone  bool              // it finds the Region itself
 }
 
 // agent starts one; it is killed when the test is over.
@@ -64,7 +65,10 @@ func (s *system) agentOf(t *testing.T, program string, e enrol) *agent {
 	}
 	p := s.person(t, e.person)
 	var config strings.Builder
-	fmt.Fprintf(&config, "api: %s\ntoken: %s\nname: %q\nstate: %s\nregion: %s\n", p.Env["STILE_API"], e.token, e.name, e.state, p.Env["AWS_REGION"])
+	fmt.Fprintf(&config, "api: %s\ntoken: %s\nname: %q\nstate: %s\n", p.Env["STILE_API"], e.token, e.name, e.state)
+	if !e.alone {
+		fmt.Fprintf(&config, "region: %s\n", p.Env["AWS_REGION"])
+	}
 	if !strings.Contains(e.extra, "method:") {
 		config.WriteString("method: iam\n")
 	}

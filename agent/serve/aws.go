@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
 	"github.com/stile-dev/stile/pkg/fault"
@@ -15,7 +17,7 @@ import (
 // ownAWS returns credentials and Region of this machine: the Region given or else, as the SDK finds them, that of the
 // environment, of a profile, and of the EC2 instance.
 func ownAWS(ctx context.Context, region string) (aws.Config, error) {
-	var options []func(*awsconfig.LoadOptions) error
+	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithEndpointCredentialOptions(oneLine)}
 	if region != "" {
 		options = append(options, awsconfig.WithRegion(region))
 	}
@@ -30,6 +32,19 @@ func ownAWS(ctx context.Context, region string) (aws.Config, error) {
 		c.Region, err = regionOfInstance(ctx, c)
 	}
 	return c, err
+}
+
+// oneLine takes the token of a container's credentials without the newline that its file may end with, which the SDK refuses.
+// The file is read again whenever credentials are due.
+func oneLine(o *endpointcreds.Options) {
+	file := o.AuthorizationTokenProvider
+	if file == nil {
+		return
+	}
+	o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {
+		token, err := file.GetToken()
+		return strings.TrimRight(token, "\r\n"), err
+	})
 }
 
 // regionOfInstance asks the metadata service.

@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
 )
@@ -78,6 +80,37 @@ func TestAnInstanceWithoutARoleIsToldFromNone(t *testing.T) {
 		_, err = c.Credentials.Retrieve(t.Context())
 		if f := fault.From(err); !strings.Contains(f.Hint, want) {
 			t.Errorf("%s: %+v", endpoint, f)
+		}
+	}
+}
+
+// EKS Pod Identity has the agent show a token from a file, which is replaced every hour.
+func TestAContainersTokenMayEndWithANewlineAndChange(t *testing.T) {
+	onInstance(t, http.StatusNotFound, http.NotFound)
+	file := filepath.Join(t.TempDir(), "token")
+	valid := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != valid {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		// Of a minute ago, so that the next use asks for others.
+		fmt.Fprintf(w, `{"AccessKeyId": "ASIA", "SecretAccessKey": "s", "Token": "of %s", "Expiration": %q}`, valid, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", server.URL)
+	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file)
+	c, err := ownAWS(t.Context(), "eu-central-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, text := range map[string]string{"first": "first\n", "second": "second\r\n", "third": "third"} {
+		valid = token
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.Credentials.Retrieve(t.Context()); err != nil || got.SessionToken != "of "+token {
+			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}
 }
