@@ -159,10 +159,13 @@ func (d *deployment) listen() (stop func(), err error) {
 // bring deploys the stacks and starts everything.
 func (d *deployment) bring(ctx context.Context) error {
 	before := process.List(d.place.run())
-	if err := d.people(); err != nil {
+	if err := d.person(d.account.Admin()); err != nil { // whom StileControl is told about
 		return err
 	}
 	if err := d.run(ctx); err != nil {
+		return err
+	}
+	if err := d.people(); err != nil {
 		return err
 	}
 	d.phase("warming the functions")
@@ -180,20 +183,35 @@ func (d *deployment) bring(ctx context.Context) error {
 	return d.dismiss(ctx)
 }
 
-// people makes the roles that are outside the stacks.
+// people makes the roles of people and agents that no stack has made.
 func (d *deployment) people() error {
 	for _, person := range d.account.People {
-		if _, err := d.cloud.Authority.PutRole(iam.Role{Name: person.Role, Path: person.Path, Trust: json.RawMessage(trustOf("sso.amazonaws.com")), MaxSession: 12 * time.Hour}); err != nil {
-			return fmt.Errorf("making the role of %s: %w", person.Session, err)
+		if err := d.person(person); err != nil {
+			return err
 		}
 	}
 	for i, agent := range d.account.Agents {
 		if i > 0 && agent.Role == d.account.Agents[i-1].Role && agent.Service == d.account.Agents[i-1].Service {
 			continue
 		}
-		if _, err := d.cloud.Authority.PutRole(iam.Role{Name: agent.Role, Trust: json.RawMessage(trustOf(agent.Service))}); err != nil {
-			return fmt.Errorf("making the role of %s: %w", agent.Name, err)
+		if err := d.putRole(agent.Name, iam.Role{Name: agent.Role, Trust: json.RawMessage(trustOf(agent.Service))}); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (d *deployment) person(person account.Person) error {
+	return d.putRole(person.Session, iam.Role{Name: person.Role, Path: person.Path, Trust: json.RawMessage(trustOf("sso.amazonaws.com")), MaxSession: 12 * time.Hour})
+}
+
+// putRole makes somebody's role. One with policies is a stack's, and stays as it is.
+func (d *deployment) putRole(whose string, role iam.Role) error {
+	if made, err := d.cloud.Authority.Role(role.Name); err == nil && len(made.Inline) > 0 {
+		return nil
+	}
+	if _, err := d.cloud.Authority.PutRole(role); err != nil {
+		return fmt.Errorf("making the role of %s: %w", whose, err)
 	}
 	return nil
 }
