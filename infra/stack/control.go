@@ -72,7 +72,7 @@ func parameters(s awscdk.Stack) {
 		Description: new("Concurrent executions reserved for each of admin, publish, sign-host and sign-user, which is also the most that each gets; 0 reserves none. An account whose limit leaves fewer than 100 for the rest refuses it"),
 	})
 	awscdk.NewCfnCondition(s, new("HasReserved"), &awscdk.CfnConditionProps{
-		Expression: awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(ref(paramReserved), 0.0)),
+		Expression: awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(ref(paramReserved), "0")),
 	})
 }
 

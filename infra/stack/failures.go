@@ -24,7 +24,10 @@ func keepFailures() []statement {
 	own := condition{"StringEquals": {"aws:ResourceAccount": awscdk.Aws_ACCOUNT_ID()}}
 	bucket := imported(Data, bucketFailures+"Arn")
 	return []statement{
-		{Sid: "KeepFailures", Actions: []string{"s3:PutObject"}, Resources: []any{join(bucket, "/aws/lambda/*")}, Condition: own},
+		{
+			Sid: "KeepFailures", Actions: []string{"s3:PutObject"}, Resources: []any{join(bucket, "/aws/lambda/*")}, Condition: own,
+			Why: "Lambda names each object by the mapping, the shard and the time",
+		},
 		{Sid: "FindFailures", Actions: []string{"s3:ListBucket"}, Resources: []any{bucket}, Condition: own},
 	}
 }

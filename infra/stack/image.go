@@ -30,7 +30,10 @@ var imageFunction = function{
 	name: fnImage, does: "makes the proxy's image and pushes it", memory: 1024, timeout: 240, bucketless: true,
 	may: func() []statement {
 		return []statement{
-			{Sid: "ReadProgram", Actions: []string{"s3:GetObject"}, Resources: []any{sub("arn:${AWS::Partition}:s3:::" + AssetBucket + "/" + AssetPrefix + "*")}},
+			{
+				Sid: "ReadProgram", Actions: []string{"s3:GetObject"}, Resources: []any{sub("arn:${AWS::Partition}:s3:::" + AssetBucket + "/" + AssetPrefix + "*")},
+				Why: "the program's key is a hash of its bytes, and a rollback needs the one before; nothing but this app's uploads is below the prefix",
+			},
 			{
 				Sid: "PushImage", Resources: []any{repositoryARN()},
 				Actions: []string{

@@ -67,7 +67,6 @@ func newStage(s awscdk.Stack, api awsapigateway.CfnRestApi, deployment awsapigat
 		MethodSettings: methodSettings(open, rate), AccessLogSetting: logged,
 	}), accepted{
 		"APIG1": "API Gateway writes logs by a role of the whole account, which isn't one stack's to set; a parameter switches them on where it is",
-		"APIG3": "a web ACL costs by the request and is the account's to give, by a parameter",
 		"APIG6": "it writes logs by a role of the whole account, as for APIG1; functions log, and decisions are in the ledger",
 	})
 	acl := awswafv2.NewCfnWebACLAssociation(s, new("ApiWebAcl"), &awswafv2.CfnWebACLAssociationProps{

@@ -89,7 +89,7 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 			"StileControl.RoleApi", "StileControl.RoleFleet", "StileControl.RoleJoin", "StileControl.RoleLogin",
 			"StileFleet.Task",
 		}},
-		{"stile:api-url", "https://api.example.com", []string{"StileFleet.Task"}},
+		{"stile:api-url", "https://api.example.com", []string{"StileControl.FnCanary", "StileFleet.Task"}},
 	} {
 		second, err := synth.Templates(config(t), synth.Context{c.key: c.value})
 		if err != nil {
@@ -145,7 +145,7 @@ func TestWhatIsReplacedKeepsItsOutputAndIsRetained(t *testing.T) {
 	data, control := read(t, all[stack.Data]), read(t, all[stack.Control])
 	table := ""
 	for id, r := range data.Resources {
-		if (r.Type == "AWS::KMS::Key" || r.Type == "AWS::DynamoDB::Table") && (r.DeletionPolicy != "Retain" || r.UpdateReplacePolicy != "Retain") {
+		if (r.Type == "AWS::KMS::Key" || r.Type == "AWS::DynamoDB::Table") && (r.DeletionPolicy != "RetainExceptOnCreate" || r.UpdateReplacePolicy != "Retain") {
 			t.Errorf("%s is not retained", id)
 		}
 		if r.Type == "AWS::DynamoDB::Table" && r.Properties["TableName"] == "stile-state-restored" {
