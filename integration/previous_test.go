@@ -105,6 +105,15 @@ func TestThePreviousReleaseUnderstandsTheNewest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// The previous agent doesn't ask for its Region.
+	account := filepath.Join(s.Root, "localstack", "account.yaml")
+	raw, err := os.ReadFile(account)
+	if err == nil {
+		err = os.WriteFile(account, []byte(strings.ReplaceAll(string(raw), "      token: demo-nodes\n", "      token: demo-nodes\n      region: us-east-1\n")), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	if out, err := s.up(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

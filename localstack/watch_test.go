@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,14 +111,15 @@ func listeners(t *testing.T, on func(rule string)) (*events.Service, []string) {
 
 var hole = regexp.MustCompile(`\$\{([A-Za-z:]+)\}`)
 
-// settled puts placeholders where a deployment would put what AWS chose: <Api> for a reference, and likewise for an import.
+// settled puts placeholders where a deployment would put what AWS chose: <Api> for a reference, and likewise for another stack's output.
 func settled(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
-		for _, name := range []string{"Ref", "Fn::ImportValue"} {
-			if text, ok := v[name].(string); ok {
-				return "<" + text + ">"
-			}
+		if of, ok := v["Fn::GetStackOutput"].(map[string]any); ok {
+			return "<" + of["StackName"].(string) + "-" + strings.TrimPrefix(of["OutputName"].(string), "Out") + ">"
+		}
+		if text, ok := v["Ref"].(string); ok {
+			return "<" + text + ">"
 		}
 		if text, ok := v["Fn::Sub"].(string); ok {
 			known := map[string]string{"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "111122223333"}

@@ -29,7 +29,7 @@ const (
 func stageParameters(s awscdk.Stack) *float64 {
 	rate := awscdk.NewCfnParameter(s, new(paramOpenRate), &awscdk.CfnParameterProps{
 		Type:        new("Number"),
-		Description: new("Calls a second that each open route, of login and join, admits from everybody together; what is beyond is answered 429. It bounds the bill of a flood, and what a flood leaves to others: raise it where a web ACL limits each address"),
+		Description: new("Calls a second that each open route, of login and join, admits from all callers together; the rest are answered 429. It bounds the bill of a flood, and what a flood leaves to others: raise it where a web ACL limits each address"),
 		Default:     50.0, MinValue: new(1.0), MaxValue: new(5000.0),
 	})
 	awscdk.NewCfnParameter(s, new(paramAccessLogs), &awscdk.CfnParameterProps{

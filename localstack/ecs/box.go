@@ -20,6 +20,9 @@ import (
 // rootsPath is where programs look for root certificates last (https://go.dev/src/crypto/x509/root_linux.go).
 const rootsPath = "etc/ssl/cert.pem"
 
+// hostsPath is where programs look for names first.
+const hostsPath = "etc/hosts"
+
 // imageConfig is the part of an image's configuration that is understood; anything else in it is refused.
 type imageConfig struct {
 	Architecture string `json:"architecture"`
@@ -67,7 +70,7 @@ func (h *Host) unpack(name string, t taskDefinition) (box, error) {
 			return box{}, fmt.Errorf("image %s: %w", image.Digest, err)
 		}
 	}
-	return b, h.trust(b.root)
+	return b, h.equip(b.root)
 }
 
 // readConfig refuses an image that would not start here or on Fargate, or whose program would be root.
@@ -150,26 +153,29 @@ func mount(r *os.Root, at string, config imageConfig) error {
 	return nil
 }
 
-// trust puts the root certificate of the local API where the system's are. Nothing else of this machine is in the
-// task's root, so what isn't in the image isn't there.
-func (h *Host) trust(root string) error {
+// equip gives a task the two files that it finds beside its image's: the names of this machine, as Fargate does, and the
+// root certificate of the local API, which no image can have.
+func (h *Host) equip(root string) error {
+	pem, err := os.ReadFile(h.TrustFile)
+	if err != nil {
+		return fmt.Errorf("giving the task the API's root certificate: %w", err)
+	}
 	r, err := os.OpenRoot(root)
 	if err != nil {
-		return fmt.Errorf("giving the task the API's root certificate: %w", err)
+		return fmt.Errorf("giving the task its files: %w", err)
 	}
 	defer func() { _ = r.Close() }()
-	pem, err := os.ReadFile(h.TrustFile)
-	if err == nil {
-		err = mkdirs(r, path.Dir(rootsPath))
-	}
-	if err == nil {
-		err = r.WriteFile(rootsPath, pem, 0o644)
-	}
-	if err == nil {
-		err = r.Chmod(rootsPath, 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("giving the task the API's root certificate: %w", err)
+	for name, content := range map[string][]byte{hostsPath: []byte("127.0.0.1 localhost\n"), rootsPath: pem} {
+		err := mkdirs(r, path.Dir(name))
+		if err == nil {
+			err = r.WriteFile(name, content, 0o644)
+		}
+		if err == nil {
+			err = r.Chmod(name, 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("giving the task the file /%s: %w", name, err)
+		}
 	}
 	return nil
 }

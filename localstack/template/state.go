@@ -216,7 +216,7 @@ func (s *State) update(change func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change()
-	raw, err := json.MarshalIndent(s, "", " ")
+	raw, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("writing stacks: %w", err)
 	}

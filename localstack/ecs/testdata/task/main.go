@@ -56,6 +56,9 @@ func credentials() string {
 }
 
 func files() (list []string) {
+	for _, dir := range tried {
+		_ = os.Remove(filepath.Join(dir, "written"))
+	}
 	_ = filepath.WalkDir("/", func(path string, d fs.DirEntry, _ error) error {
 		if len(list) < 100 && d != nil && !d.IsDir() {
 			list = append(list, path)
@@ -65,8 +68,11 @@ func files() (list []string) {
 	return list
 }
 
+// tried are the places that wrote tries, and a task that was killed there leaves its file.
+var tried = []string{"/", "/etc", "/var/lib/task"}
+
 func wrote() (list []string) {
-	for _, dir := range []string{"/", "/etc", "/var/lib/task"} {
+	for _, dir := range tried {
 		path := filepath.Join(dir, "written")
 		if os.WriteFile(path, nil, 0o600) == nil {
 			_ = os.Remove(path)
