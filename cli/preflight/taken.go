@@ -11,10 +11,10 @@ import (
 
 // Names that the stacks give to what they make: an account can have each once in a Region.
 var (
-	functions = strings.Fields("admin api join login publish rotate sign-host sign-user")
+	functions = strings.Fields("admin api canary image join login publish rotate sign-host sign-user")
 	roles     = append(slices.Clone(functions), "fleet", "fleet-execution")
 	aliases   = strings.Fields("challenge host-ssh host-x509 policy root user-ssh user-x509")
-	logs      = append(slices.Clone(functions), "proxy")
+	logs      = append(slices.Clone(functions), "api-access", "proxy")
 )
 
 // stacks are Stile's, in the order of their deployment.
