@@ -2,11 +2,12 @@
 // uploaded, makes its image and pushes it to a repository of ECR. Nothing is deleted, neither in an update, since the
 // tasks of before still run the image of before, nor with the resource: the repository goes with its stack.
 //
-// It doesn't know what the program does. Its entry point is [Pusher.Handler].
+// It doesn't know what the program does, and leaves how CloudFormation is answered to package custom. Its entry point is [Pusher.Handler].
 package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 
+	"github.com/stile-dev/stile/pkg/custom"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/image"
 )
@@ -69,34 +71,20 @@ func read(properties map[string]any) (order, error) {
 }
 
 // Handler is what Lambda starts: it answers CloudFormation by the URL in the event.
-func (p *Pusher) Handler() cfn.CustomResourceLambdaFunction { return cfn.LambdaWrap(p.Answer) }
+func (p *Pusher) Handler() func(context.Context, json.RawMessage) (any, error) {
+	return custom.Handle(p.config.Log, p.Answer)
+}
 
 // ByPath has an S3 client address buckets by path: the bucket's name needs no host name.
 func ByPath(o *s3.Options) { o.UsePathStyle = true }
 
-// Answer carries out one event: its data is the Uri of the image, which names it by digest. The physical id stays the
-// same, so that CloudFormation never deletes one image for another.
-func (p *Pusher) Answer(ctx context.Context, e cfn.Event) (string, map[string]any, error) {
-	if e.RequestType == cfn.RequestDelete {
-		return e.PhysicalResourceID, nil, nil
-	}
-	id := "stile-" + e.LogicalResourceID
+// Answer carries out one event: its data is the Uri of the image, which names it by digest.
+func (p *Pusher) Answer(ctx context.Context, e cfn.Event) (map[string]any, error) {
 	uri, err := p.run(ctx, e.ResourceProperties)
 	if err != nil {
-		p.config.Log.LogAttrs(ctx, slog.LevelError, "Image not made", slog.String("error", err.Error()))
-		return id, nil, errors.New(reason(err))
+		return nil, err
 	}
-	p.config.Log.LogAttrs(ctx, slog.LevelInfo, "Image is there", slog.String("uri", uri))
-	return id, map[string]any{"Uri": uri}, nil
-}
-
-// reason is what whoever deploys reads.
-func reason(err error) string {
-	f, ok := errors.AsType[*fault.Fault](err)
-	if !ok {
-		return err.Error() + "; see the log group /stile/image, then deploy again"
-	}
-	return f.Message + "; " + f.Hint
+	return map[string]any{"Uri": uri}, nil
 }
 
 func (p *Pusher) run(ctx context.Context, properties map[string]any) (string, error) {
