@@ -122,8 +122,9 @@ func (s Script) SSM(instances []string) (string, error) {
 			return "", fault.Newf(fault.BadInput, "name each by --instance i-…", "%q must be an instance's id", id)
 		}
 	}
-	// Were base64 missing, a pipe into a shell would run nothing and succeed.
-	run := "script=$(printf %s " + base64.StdEncoding.EncodeToString([]byte(s.text)) + " | base64 -d) && test -n \"$script\" && exec /bin/sh -c \"$script\"; exit 1"
+	// Were base64 missing, a pipe into a shell would run nothing and succeed. The script may hold a secret, and everybody on
+	// the server can read what a program's arguments are: it is no argument of another shell.
+	run := "script=$(printf %s " + base64.StdEncoding.EncodeToString([]byte(s.text)) + " | base64 -d) && test -n \"$script\" || exit 1; eval \"$script\""
 	parameters, err := json.Marshal(map[string][]string{"commands": {run}})
 	if err != nil {
 		return "", fmt.Errorf("writing the parameters: %w", err)

@@ -150,6 +150,38 @@ func TestSec_S88_SystemsManagerRunsTheScriptAsItIs(t *testing.T) {
 	}
 }
 
+// Everybody on a server can read the arguments of its programs, and the script waits for minutes.
+func TestSec_S88_ASecretIsNoProgramsArgument(t *testing.T) {
+	b := newBench(t)
+	b.put(t, "bin/base64", fmt.Sprintf("#!/bin/sh\n/usr/bin/base64 -d | sed 's#/usr/local/bin#%[1]s/local#g; s#/etc/stile#%[1]s/etc#g'\n", b.dir))
+	b.put(t, "served", "#!/bin/sh\ncat /proc/$PPID/cmdline /proc/$$/cmdline >\"$NOTES/cmdlines\"\n")
+	from, sum := source(), sha256.Sum256([]byte("#!/bin/sh\ncat /proc/$PPID/cmdline /proc/$$/cmdline >\"$NOTES/cmdlines\"\n"))
+	from.Sums["arm64"] = hex.EncodeToString(sum[:])
+	s, err := paste.New(from, paste.Agent{API: "https://api.example/prod", Token: "web", Secret: "stile-secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := s.SSM([]string{"i-0123456789abcdef0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := b.run("sh", "-c", line); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	words := b.words("aws")
+	var parameters map[string][]string
+	if err := json.Unmarshal([]byte(words[len(words)-1]), &parameters); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := b.run("sh", "-c", parameters["commands"][0]); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	seen, err := os.ReadFile(filepath.Join(b.dir, "cmdlines"))
+	if err != nil || !strings.Contains(string(seen), "--secret-file") || strings.Contains(string(seen), "stile-secret") {
+		t.Errorf("the arguments are %q, %v", seen, err)
+	}
+}
+
 func TestSec_S88_WhatIsNotTheAgentIsNotRun(t *testing.T) {
 	b := newBench(t)
 	s, err := paste.New(source(), paste.Agent{API: "https://api.example/prod", Token: "web"})
