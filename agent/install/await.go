@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,37 +22,33 @@ func await(ctx context.Context, state string, limit time.Duration, out io.Writer
 	defer cancel()
 	tick := time.NewTicker(between)
 	defer tick.Stop()
-	last := fault.New(fault.Unreachable, "the agent runs, but has not joined yet", "run: journalctl -u stile-agent")
+	var said, now *fault.Fault // by the agent, and what it looks like without that
 	for {
 		s, err := status.Ask(ctx, state)
 		if err == nil && s.Tunnels > 0 {
 			fmt.Fprintf(out, "the agent has joined as %s and serves %v\n", s.ID, s.Targets)
 			return nil
 		}
-		given, hopeless := reason(s, err, end)
-		if given != nil {
-			last = given
-		}
-		if hopeless {
-			return last
+		now = waiting(err)
+		if len(s.Refusals) > 0 {
+			r := s.Refusals[0]
+			said = fault.Newf(fault.Code(r.Code), r.Hint, "the agent runs, but can't join: %s", r.Reason)
+			if !r.RetryAt.Before(end) {
+				return said
+			}
 		}
 		select {
 		case <-late.Done():
-			return last
+			return cmp.Or(said, now)
 		case <-tick.C:
 		}
 	}
 }
 
-// reason is why the agent has no tunnel, as far as it says, and whether it stays so until the end.
-func reason(s status.Status, err error, end time.Time) (f *fault.Fault, hopeless bool) {
+// waiting is why there is no tunnel yet, as long as the agent gives no reason. A restart keeps it from answering at first.
+func waiting(err error) *fault.Fault {
 	if err != nil {
-		return fault.New(fault.Unreachable, "the agent doesn't answer", "run: journalctl -u stile-agent").Because(err), false
+		return fault.New(fault.Unreachable, "the agent doesn't answer", "run: journalctl -u stile-agent").Because(err)
 	}
-	if len(s.Refusals) == 0 {
-		return nil, false
-	}
-	r := s.Refusals[0]
-	f = fault.Newf(fault.Code(r.Code), r.Hint, "the agent runs, but can't join: %s", r.Reason)
-	return f, !r.RetryAt.Before(end)
+	return fault.New(fault.Unreachable, "the agent runs, but has not joined yet", "run: journalctl -u stile-agent")
 }

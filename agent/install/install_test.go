@@ -127,6 +127,17 @@ func TestAnInstallationEndsAsTheAgentDoes(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// After a restart an agent doesn't answer at first.
+	dir, ctx := t.TempDir(), t.Context()
+	asked := make(chan struct{})
+	go func() {
+		time.AfterFunc(300*time.Millisecond, func() { close(asked) })
+		<-asked
+		_ = status.Serve(ctx, dir, func() status.Status { return status.Status{} })
+	}()
+	if err := install.Await(ctx, dir, 2*time.Second, new(bytes.Buffer)); !strings.Contains(err.Error(), "not joined yet") {
+		t.Errorf("late to answer: %v", err)
+	}
 	if err := install.Await(t.Context(), t.TempDir(), time.Second, new(bytes.Buffer)); cmp.Diff(fault.From(err).Code, fault.Unreachable) != "" {
 		t.Errorf("nobody there: %v", err)
 	}
