@@ -554,10 +554,10 @@ func TestKeysThatARollbackBringsBackArePublishedForward(t *testing.T) {
 	s := newSite(t)
 	first := s.rotate(t)
 	agent := document.NewHolder(s.ID, document.KeyID(s.Keys[names.KeyRoot].Public()))
-	former, between := s.Keys[names.KeyUserSSH], clustertest.Key(t)
-	s.Keys[names.KeyUserSSH] = between
+	former, between := s.Keys[names.KeyHostSSH], clustertest.Key(t)
+	s.Keys[names.KeyHostSSH] = between
 	second := s.rotate(t)
-	s.Keys[names.KeyUserSSH] = former
+	s.Keys[names.KeyHostSSH] = former
 	third := s.rotate(t)
 	if first.Trust.Counter >= second.Trust.Counter || second.Trust.Counter >= third.Trust.Counter || first.Trust.Epoch != third.Trust.Epoch {
 		t.Errorf("%v, %v, %v", first.Trust, second.Trust, third.Trust)
@@ -568,7 +568,7 @@ func TestKeysThatARollbackBringsBackArePublishedForward(t *testing.T) {
 		}
 	}
 	for state, want := range map[string]string{document.StateActive: document.KeyID(former.Public()), document.StateRetiring: document.KeyID(between.Public())} {
-		if got := agent.Trust().KeysFor(names.KeyUserSSH, state); len(got) != 1 || got[0].ID != want {
+		if got := agent.Trust().KeysFor(names.KeyHostSSH, state); len(got) != 1 || got[0].ID != want {
 			t.Errorf("%s: %+v, want %s", state, got, want)
 		}
 	}
