@@ -16,6 +16,12 @@ type Head struct {
 	PolicySHA256 string           // hex, of the policy document's stored bytes: its place
 	Input        int64            // the input counter that the policy was compiled from
 	Orders       int64            // the number up to which orders to revoke are in the lists
+	CopyOf       string           // the table that the head was written to, when this one is a copy of it: one restored from a backup
+}
+
+// Beginning reports whether the trust document has begun an epoch that the other documents have yet to follow into.
+func (h Head) Beginning() bool {
+	return h.Revocations != (identity.Version{}) && h.Revocations.Epoch < h.Trust.Epoch
 }
 
 // Counters are the counters that changes add to. They stand in one item, so that they are read and written together.

@@ -89,21 +89,32 @@ func (s *Store) read(ctx context.Context, get getter) (Head, error) {
 	if err != nil {
 		return Head{}, err
 	}
-	return parse(item), nil
+	return s.parse(item), nil
 }
 
-func parse(i table.Item) Head {
-	version := func(counter string) identity.Version {
-		if i.Int(counter) <= 0 {
+func (s *Store) parse(i table.Item) Head {
+	version := func(kind string) identity.Version {
+		counter, epoch := i.Int(kind+"_counter"), i.Int(kind+"_epoch")
+		if counter <= 0 {
 			return identity.Version{}
 		}
-		return identity.Version{Epoch: uint64(max(i.Int("epoch"), 0)), Counter: uint64(i.Int(counter))}
+		if epoch == 0 { // as in a head from before each kind had its own
+			epoch = i.Int("epoch")
+		}
+		return identity.Version{Epoch: uint64(max(epoch, 0)), Counter: uint64(counter)}
 	}
-	return Head{
-		Trust: version("trust_counter"), Policy: version("policy_counter"), Revocations: version("revocations_counter"),
+	h := Head{
+		Trust: version("trust"), Policy: version("policy"), Revocations: version("revocations"),
 		PolicySHA256: i.Text("policy_sha256"), Input: i.Int("input"), Orders: i.Int("orders"),
 	}
+	if written := i.Text(writtenTo); written != s.table.Name {
+		h.CopyOf = written
+	}
+	return h
 }
+
+// writtenTo is the attribute of the head item that names the table it was written to. A restore makes a table of another name.
+const writtenTo = "written_to"
 
 // Current returns the head and the revocations document of one strongly consistent read. The document is nil
 // before the first publication.
@@ -117,7 +128,7 @@ func (s *Store) Current(ctx context.Context) (Head, *document.Signed, error) {
 	for _, i := range items {
 		switch i.Text(names.SK) {
 		case keyHead.SK:
-			h = parse(i)
+			h = s.parse(i)
 		case keyRevocations.SK:
 			if doc, err = parseSigned(i.Bytes("document")); err != nil {
 				return Head{}, nil, fmt.Errorf("reading revocations: %w", err)

@@ -110,17 +110,19 @@ func (s *Store) Advance(ctx context.Context, from, to Head, revocations document
 		return fmt.Errorf("writing revocations: %w", err)
 	}
 	values := table.Item{
-		":epoch": table.Int(to.Policy.Epoch), ":policy": table.Int(to.Policy.Counter), ":sha": table.String(to.PolicySHA256),
-		":input": table.Int(to.Input), ":revocations": table.Int(to.Revocations.Counter), ":orders": table.Int(to.Orders),
+		":epoch": table.Int(to.Trust.Epoch), ":table": table.String(s.table.Name), ":input": table.Int(to.Input), ":orders": table.Int(to.Orders),
+		":policy_epoch": table.Int(to.Policy.Epoch), ":policy": table.Int(to.Policy.Counter), ":sha": table.String(to.PolicySHA256),
+		":revocations_epoch": table.Int(to.Revocations.Epoch), ":revocations": table.Int(to.Revocations.Counter),
 	}
-	condition := "attribute_not_exists(revocations_counter)"
-	if from.Revocations != (identity.Version{}) {
+	condition := "epoch = :epoch AND attribute_not_exists(revocations_counter)"
+	if from.Revocations != (identity.Version{}) { // counters go on from one epoch to the next, so they tell heads apart
 		condition = "epoch = :epoch AND policy_counter = :was_policy AND revocations_counter = :was_revocations"
 		values[":was_policy"], values[":was_revocations"] = table.Int(from.Policy.Counter), table.Int(from.Revocations.Counter)
 	}
 	ops := []table.Op{
 		s.table.UpdateOp(keyHead,
-			"SET epoch = :epoch, policy_counter = :policy, policy_sha256 = :sha, #input = :input, revocations_counter = :revocations, orders = :orders",
+			"SET policy_epoch = :policy_epoch, policy_counter = :policy, policy_sha256 = :sha, #input = :input, orders = :orders, "+
+				"revocations_epoch = :revocations_epoch, revocations_counter = :revocations, written_to = :table",
 			condition, values).Named("#input", "input"),
 		s.table.PutOp(table.Item{
 			names.PK: table.String(keyRevocations.PK), names.SK: table.String(keyRevocations.SK), "document": table.Bytes(body),
@@ -137,16 +139,22 @@ func (s *Store) Advance(ctx context.Context, from, to Head, revocations document
 }
 
 // AdvanceTrust moves the trust version from one head to the next if it is still where it was; else it is
-// [document.ErrMoved].
+// [document.ErrMoved]. The other documents stay in the epoch that they are in.
 func (s *Store) AdvanceTrust(ctx context.Context, from, to Head) error {
-	values := table.Item{":epoch": table.Int(to.Trust.Epoch), ":trust": table.Int(to.Trust.Counter)}
+	values := table.Item{
+		":epoch": table.Int(to.Trust.Epoch), ":trust": table.Int(to.Trust.Counter), ":table": table.String(s.table.Name),
+		":policy_epoch": table.Int(from.Policy.Epoch), ":revocations_epoch": table.Int(from.Revocations.Epoch),
+	}
 	condition := "attribute_not_exists(trust_counter)"
 	if from.Trust != (identity.Version{}) {
-		condition = "epoch = :epoch AND trust_counter = :was"
-		values[":was"] = table.Int(from.Trust.Counter)
+		condition = "epoch = :was_epoch AND trust_counter = :was AND " +
+			"(attribute_not_exists(policy_epoch) OR policy_epoch = :policy_epoch) AND " +
+			"(attribute_not_exists(revocations_epoch) OR revocations_epoch = :revocations_epoch)"
+		values[":was_epoch"], values[":was"] = table.Int(from.Trust.Epoch), table.Int(from.Trust.Counter)
 	}
-	return moved(table.Transact(ctx, s.table.API,
-		s.table.UpdateOp(keyHead, "SET epoch = :epoch, trust_counter = :trust", condition, values)))
+	return moved(table.Transact(ctx, s.table.API, s.table.UpdateOp(keyHead,
+		"SET epoch = :epoch, trust_counter = :trust, policy_epoch = :policy_epoch, revocations_epoch = :revocations_epoch, written_to = :table",
+		condition, values)))
 }
 
 func moved(err error) error {

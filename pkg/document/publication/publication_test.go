@@ -136,6 +136,7 @@ func (p *place) Advance(_ context.Context, from, to document.Head, r document.Si
 		if p.head.Policy != from.Policy || p.head.Revocations != from.Revocations {
 			return document.ErrMoved
 		}
+		p.head.CopyOf = ""
 		p.head.Policy, p.head.PolicySHA256, p.head.Input, p.head.Revocations, p.head.Orders, p.revocations = to.Policy, to.PolicySHA256, to.Input, to.Revocations, to.Orders, r
 		maps.Copy(p.lists, lists)
 		p.heads = append(p.heads, p.head)
@@ -158,7 +159,7 @@ func (p *place) AdvanceTrust(_ context.Context, from, to document.Head) error {
 		if p.head.Trust != from.Trust {
 			return document.ErrMoved
 		}
-		p.head.Trust = to.Trust
+		p.head.Trust, p.head.CopyOf = to.Trust, ""
 		return nil
 	})
 }
@@ -235,6 +236,7 @@ type site struct {
 	*place
 	publisher *publication.Publisher
 	rotator   *publication.Rotator
+	deploy    func(epoch uint64)
 }
 
 func newSite(t *testing.T) *site {
@@ -250,7 +252,12 @@ func newSite(t *testing.T) *site {
 		Cluster: s.ID, Inputs: s.place, Place: s.place, Key: key(names.KeyPolicy), Now: s.tick,
 		Wait: func(context.Context, time.Duration) error { return nil },
 	})
-	s.rotator = publication.NewRotator(publication.RotatorConfig{Cluster: s.ID, Name: "stile", Vault: s.place, Ledger: s.place, Root: key(names.KeyRoot), Public: public, Now: s.tick})
+	s.deploy = func(epoch uint64) {
+		s.rotator = publication.NewRotator(publication.RotatorConfig{
+			Cluster: s.ID, Name: "stile", Epoch: epoch, Vault: s.place, Ledger: s.place, Root: key(names.KeyRoot), Public: public, Now: s.tick,
+		})
+	}
+	s.deploy(1)
 	return s
 }
 

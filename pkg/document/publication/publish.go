@@ -210,6 +210,9 @@ func (p *Publisher) once(ctx context.Context, last bool) (h document.Head, again
 
 // keys opens the trust document and takes the policy key, which must be active there.
 func (p *Publisher) keys(ctx context.Context, d *draft) error {
+	if d.from.CopyOf != "" {
+		return restored(d.from)
+	}
 	if d.from.Trust == (identity.Version{}) {
 		return fault.New(fault.Unavailable, "there is no trust document yet", "run rotate first, as the deployment does")
 	}
@@ -300,8 +303,8 @@ func (p *Publisher) sealPolicy(ctx context.Context, d *draft) (sha256 string, er
 // same reports whether the policy in force says what the draft says: most changes are of no role, and a policy goes to every
 // agent. One that can't be read or verified, for example by a key that is retired now, is not the same: it is made again.
 func (p *Publisher) same(ctx context.Context, d *draft) bool {
-	if d.from.Policy == (identity.Version{}) {
-		return false
+	if d.from.Policy.Epoch != d.from.Trust.Epoch {
+		return false // there is none, or none that whoever has seen this epoch's trust document may take for the newest
 	}
 	doc, err := p.config.Place.Policy(ctx, d.from)
 	if err != nil {

@@ -30,6 +30,9 @@ func (p *Publisher) locked(ctx context.Context) ([]document.Lock, error) {
 // revoke brings the lists up to date: it takes in the orders that came since the last publication, and leaves out what is
 // over. What is ordered now gets the version that is published now, so that what was issued under the head so far is
 // refused, and what is issued from now on is not.
+//
+// An epoch begins with a table that was restored. What was revoked since its backup is not in it, so every user is revoked.
+// Agents are not: those that joined by a secret that is used up could never come back.
 func (p *Publisher) revoke(ctx context.Context, d *draft) error {
 	d.to.Revocations = next(d.from.Trust, d.from.Revocations)
 	was, sound, err := p.lists(ctx, d)
@@ -39,6 +42,9 @@ func (p *Publisher) revoke(ctx context.Context, d *draft) error {
 	orders, err := p.orders(ctx, d, sound)
 	if err != nil {
 		return err
+	}
+	if d.from.Beginning() {
+		orders = append(orders, revoked.All(revoked.Users, p.config.Now()))
 	}
 	d.lists, d.stored = map[string]revoked.Set{}, map[string]document.Stored{}
 	for _, list := range both {
@@ -144,7 +150,8 @@ func (p *Publisher) sealRevocations(d *draft) (err error) {
 func (p *Publisher) tellCoarse(ctx context.Context, d draft) error {
 	for _, list := range both {
 		c := d.coarse[list]
-		if c == (revoked.Coarse{}) && len(d.lost) == 0 {
+		begun := list == revoked.Users && d.from.Beginning()
+		if c == (revoked.Coarse{}) && len(d.lost) == 0 && !begun {
 			continue
 		}
 		e := p.event(audit.ListCoarsened)
@@ -161,6 +168,11 @@ func (p *Publisher) tellCoarse(ctx context.Context, d draft) error {
 			e.Data["everybody"], e.Data["lost"] = "true", fmt.Sprint(len(d.lost))
 			e.Reason = fmt.Sprintf("%d orders to revoke, the first of them number %d, are no longer in the table though they were never in force: all %s are revoked in their place",
 				len(d.lost), d.lost[0], list)
+		}
+		if begun {
+			e.Data["everybody"], e.Data["epoch"] = "true", fmt.Sprint(d.to.Revocations.Epoch)
+			e.Reason = fmt.Sprintf("epoch %d begins with a restored table, which lacks what was revoked since its backup: all %s are revoked",
+				d.to.Revocations.Epoch, list)
 		}
 		if err := p.config.Inputs.Record(ctx, e); err != nil {
 			return err

@@ -37,6 +37,7 @@ type Recorder interface {
 type RotatorConfig struct {
 	Cluster string
 	Name    string // the cluster's name; the first trust document fixes it
+	Epoch   uint64 // in which documents are to be; 0 and 1 for the first
 	Vault   Vault
 	Ledger  Recorder
 	Root    func(context.Context) (crypto.Signer, error)               // signs
@@ -63,13 +64,23 @@ func NewRotator(c RotatorConfig) *Rotator {
 // longer the deployment's leaves the document if it signed people's certificates: nobody watches it any more, and people
 // log in again. Other keys are kept as retiring, so that what they signed stays valid: an agent without a valid
 // certificate would have to be enrolled again. It returns the head in force.
+//
+// An epoch that is later than the head's begins with a trust document of its own, whether keys have changed or not.
 func (r *Rotator) Rotate(ctx context.Context) (document.Head, error) {
+	var begun error
 	for try := range uint64(tries) {
 		// A run that died, or lost, between storing and moving the head leaves its version taken, but the next is free.
 		h, err := r.once(ctx, 1+try)
 		if !errors.Is(err, document.ErrMoved) && !errors.Is(err, document.ErrTaken) {
 			return h, err
 		}
+		if errors.Is(err, errBegun) {
+			begun = err
+		}
+	}
+	if begun != nil {
+		return document.Head{}, fault.Newf(fault.Conflict, fmt.Sprintf("deploy with a later one: -c stile:epoch=%d", r.config.Epoch+1),
+			"epoch %d was begun before, so agents may hold documents of it that are newer than this table", r.config.Epoch).Because(begun)
 	}
 	return document.Head{}, fault.New(fault.Unavailable, "another run is making the trust document", "try again")
 }
@@ -79,19 +90,26 @@ func (r *Rotator) once(ctx context.Context, step uint64) (document.Head, error) 
 	if err != nil {
 		return document.Head{}, err
 	}
+	begins, err := r.begins(from)
+	if err != nil {
+		return document.Head{}, err
+	}
 	keys, err := r.keys(ctx)
 	if err != nil {
 		return document.Head{}, err
 	}
-	chain, err := r.chain(ctx, from, &keys)
+	chain, changed, err := r.chain(ctx, from, &keys)
 	if err != nil {
 		return document.Head{}, err
 	}
-	if chain != nil && keys == nil {
-		return from, nil // nothing changed
+	if !changed && !begins {
+		return from, nil
 	}
 	to := from
-	to.Trust = identity.Version{Epoch: max(from.Trust.Epoch, 1), Counter: from.Trust.Counter + step}
+	to.Trust = identity.Version{Epoch: max(from.Trust.Epoch, r.config.Epoch, 1), Counter: from.Trust.Counter + step}
+	if begins {
+		to.Trust.Counter = 1 // whoever began it before has taken this one
+	}
 	if !identity.ValidClusterName(r.config.Name) {
 		return document.Head{}, fault.Newf(fault.BadInput, "set the parameter ClusterName to 1–63 lower-case letters, digits, dots and hyphens", "%.70q can't be the name of a cluster", r.config.Name)
 	}
@@ -109,13 +127,43 @@ func (r *Rotator) once(ctx context.Context, step uint64) (document.Head, error) 
 	if _, err := document.OpenTrust(chain, ""); err != nil {
 		return document.Head{}, fmt.Errorf("checking the new trust document: %w", err)
 	}
-	if err := r.config.Vault.PutTrust(ctx, to.Trust, chain); err != nil {
+	if err := r.config.Vault.PutTrust(ctx, to.Trust, chain); errors.Is(err, document.ErrTaken) && begins {
+		return document.Head{}, errors.Join(errBegun, err)
+	} else if err != nil {
 		return document.Head{}, err
 	}
 	if err := r.config.Vault.AdvanceTrust(ctx, from, to); err != nil {
 		return document.Head{}, err
 	}
 	return to, r.tell(ctx, to, keys)
+}
+
+// errBegun says that the first version of an epoch is taken, though the head is in an earlier epoch.
+var errBegun = errors.New("its first trust document is stored already")
+
+// begins reports whether the deployment begins an epoch. A table that was restored must begin one: its head is of an earlier
+// time, so its documents would be older than those that agents, proxies and clients hold, and be refused by them.
+func (r *Rotator) begins(from document.Head) (bool, error) {
+	if from.Trust == (identity.Version{}) {
+		return false, nil
+	}
+	epoch := max(r.config.Epoch, 1)
+	switch {
+	case epoch > from.Trust.Epoch:
+		return true, nil
+	case from.CopyOf != "":
+		return false, restored(from)
+	case epoch < from.Trust.Epoch:
+		return false, fault.Newf(fault.Conflict, fmt.Sprintf("put the setting back: -c stile:epoch=%d", from.Trust.Epoch),
+			"the cluster is in epoch %d, and epochs only go upward: its documents of epoch %d would be refused", from.Trust.Epoch, epoch)
+	}
+	return false, nil
+}
+
+// restored refuses to publish from a table that was restored and has not begun an epoch since.
+func restored(h document.Head) error {
+	return fault.Newf(fault.Conflict, fmt.Sprintf("begin an epoch: deploy with -c stile:epoch=%d, or a later one if that has been used", h.Trust.Epoch+1),
+		"the state table is a copy of %s as it was at an earlier time, and agents would refuse its documents as older than their own", h.CopyOf)
 }
 
 // keys describes the deployment's keys, all active, in the order of purposes.
@@ -140,25 +188,25 @@ func order(keys []document.Key) {
 	slices.SortFunc(keys, func(a, b document.Key) int { return cmp.Or(cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(a.ID, b.ID)) })
 }
 
-// chain returns the documents so far, and adds to keys what they still have to name. Keys becomes nil when the
-// newest document says the same already.
-func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]document.Key) ([]document.Signed, error) {
+// chain returns the documents so far, and adds to keys what they still have to name. Changed is false when the newest
+// document says the same already.
+func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]document.Key) (chain []document.Signed, changed bool, err error) {
 	if from.Trust == (identity.Version{}) {
-		return nil, nil
+		return nil, true, nil
 	}
-	chain, err := r.config.Vault.Trust(ctx, from)
+	chain, err = r.config.Vault.Trust(ctx, from)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	have, err := document.OpenTrust(chain, "")
 	if err != nil {
-		return nil, fmt.Errorf("opening the trust document: %w", err)
+		return nil, false, fmt.Errorf("opening the trust document: %w", err)
 	}
 	if have.Cluster != r.config.Cluster {
-		return nil, fmt.Errorf("opening the trust document: it is cluster %s's", have.Cluster)
+		return nil, false, fmt.Errorf("opening the trust document: it is cluster %s's", have.Cluster)
 	}
 	if have.Name != r.config.Name {
-		return nil, fault.Newf(fault.Conflict, fmt.Sprintf("put the parameter ClusterName back to %q: certificates and people's known_hosts files contain it", have.Name),
+		return nil, false, fault.Newf(fault.Conflict, fmt.Sprintf("put the parameter ClusterName back to %q: certificates and people's known_hosts files contain it", have.Name),
 			"the cluster has been called %q since its first deployment and can't be renamed to %q", have.Name, r.config.Name)
 	}
 	for _, old := range have.Keys {
@@ -166,7 +214,7 @@ func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]documen
 			continue
 		}
 		if old.Purpose == names.KeyRoot {
-			return nil, fault.New(fault.Conflict, "the root key is not the trust document's", "put the previous root key back: a new root has to be announced by the previous one")
+			return nil, false, fault.New(fault.Conflict, "the root key is not the trust document's", "put the previous root key back: a new root has to be announced by the previous one")
 		}
 		if old.Purpose == names.KeyUserSSH || old.Purpose == names.KeyUserX509 {
 			continue
@@ -177,10 +225,8 @@ func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]documen
 	order(*keys)
 	was := slices.Clone(have.Keys)
 	order(was)
-	if slices.EqualFunc(was, *keys, func(a, b document.Key) bool { return a.ID == b.ID && a.Purpose == b.Purpose && a.State == b.State }) {
-		*keys = nil
-	}
-	return chain, nil
+	same := slices.EqualFunc(was, *keys, func(a, b document.Key) bool { return a.ID == b.ID && a.Purpose == b.Purpose && a.State == b.State })
+	return chain, !same, nil
 }
 
 func (r *Rotator) tell(ctx context.Context, to document.Head, keys []document.Key) error {

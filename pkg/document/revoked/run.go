@@ -38,7 +38,12 @@ func Lost(published, now time.Time) bool {
 // have been for any of them.
 func Everybody(now time.Time) (all []Order) {
 	for _, list := range []string{Users, Agents} {
-		all = append(all, Order{Ref: identity.Everybody(list), Reserve: true, Until: now.Add(Life(list))})
+		all = append(all, All(list, now))
 	}
 	return all
+}
+
+// All returns the order that revokes everybody in a list.
+func All(list string, now time.Time) Order {
+	return Order{Ref: identity.Everybody(list), Reserve: true, Until: now.Add(Life(list))}
 }
