@@ -36,7 +36,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	db := dynamodb.NewFromConfig(f.AWS)
 	root, public := keys(f)
 	r := publication.NewRotator(publication.RotatorConfig{
-		Cluster: f.Cluster, Name: f.Need(names.EnvClusterName), Public: public,
+		Cluster: f.Cluster, Name: f.Need(names.EnvClusterName), Epoch: f.Number(names.EnvEpoch), Public: public,
 		Vault: head.New(head.Config{
 			DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 		}),

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"cmp"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -37,7 +36,7 @@ func newControl(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 	s := newStack(app, Control, "Stile: functions, their roles, the API and the proxies' role")
 	parameters(s)
 	boundary(s)
-	confirm(s, cmp.Or(set.apiURL, unchanged))
+	confirm(s, set.changedControl())
 	newFleetRole(s)
 	code := map[string]*awslambda.CfnFunction_CodeProperty{}
 	made := map[string]awslambda.CfnFunction{}
@@ -45,11 +44,14 @@ func newControl(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 		if f.name == fnCanary {
 			f.env = map[string]func() *string{names.EnvAPI: set.apiAddress}
 		}
+		if f.name == fnRotate {
+			f.env = map[string]func() *string{names.EnvClusterName: clusterName, names.EnvEpoch: func() *string { return new(set.inEpoch()) }}
+		}
 		code[f.name] = cfg.Code(s, f.name)
 		made[f.name] = newFunction(s, f, code[f.name])
 	}
 	newAPI(s, cfg.API, set)
-	newPublishing(s, code, made)
+	newPublishing(s, set, code, made)
 	newCanary(s)
 	newAlarm(s)
 	return s

@@ -141,7 +141,6 @@ var functions = []function{
 	{
 		name: fnRotate, does: "signs the trust document", memory: 256, timeout: 120,
 		tables: []string{tableState, tableLedger}, keys: caKeys,
-		env: map[string]func() *string{names.EnvClusterName: clusterName},
 		may: func() []statement {
 			return []statement{
 				keyUse("SignTrust", signAction, signing, names.KeyRoot),

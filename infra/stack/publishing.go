@@ -15,9 +15,9 @@ var policyInputs = []string{names.Role, names.Lock, names.Order}
 // newPublishing declares what makes documents: the two custom resources that make the first ones when the
 // stack is deployed, the minute's schedule that renews the stamp, and the stream of table state, which catches
 // a change whose writer died before it could invoke publish.
-func newPublishing(s awscdk.Stack, code map[string]*awslambda.CfnFunction_CodeProperty, made map[string]awslambda.CfnFunction) {
-	trust := custom(s, "Trust", fnRotate, code[fnRotate].S3Key)
-	publication := custom(s, "Publication", fnPublish, code[fnPublish].S3Key)
+func newPublishing(s awscdk.Stack, set settings, code map[string]*awslambda.CfnFunction_CodeProperty, made map[string]awslambda.CfnFunction) {
+	trust := custom(s, set, "Trust", fnRotate, code[fnRotate].S3Key)
+	publication := custom(s, set, "Publication", fnPublish, code[fnPublish].S3Key)
 	publication.AddResourceDependency(trust, nil)
 	// The function refuses a value that names nobody, and those that are given it wait for that: a wrong one reaches neither.
 	publication.AddPropertyOverride(new("BootstrapAdmin"), bootstrapAdmin())
@@ -59,9 +59,9 @@ func partitionFilter(entities []string) string {
 	return string(raw)
 }
 
-// custom declares a custom resource that its function answers. It runs again when a key changes, the
-// function does, or the cluster's name does, which is refused after the first time.
-func custom(s awscdk.Stack, id, function string, build *string) awscdk.CfnResource {
+// custom declares a custom resource that its function answers. It runs again when a key changes, the function does, the state
+// table is another one, an epoch begins, or the cluster's name changes, which is refused after the first time.
+func custom(s awscdk.Stack, set settings, id, function string, build *string) awscdk.CfnResource {
 	keys := map[string]any{}
 	for _, purpose := range caKeys {
 		keys[purpose] = keyARN(purpose)
@@ -74,6 +74,8 @@ func custom(s awscdk.Stack, id, function string, build *string) awscdk.CfnResour
 			"Cluster":        imported(Data, "ClusterId"),
 			"ClusterName":    clusterName(),
 			"Keys":           keys,
+			"StateTable":     imported(Data, tableState+"Name"),
+			"Epoch":          set.inEpoch(),
 			"Build":          build,
 		},
 	})

@@ -1,8 +1,10 @@
 package stack
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -21,12 +23,14 @@ const (
 	settingAPIURL     = settingPrefix + "api-url"
 	settingGeneration = settingPrefix + "generation:" // and the purpose of a key
 	settingTable      = settingPrefix + "table:"      // and the short name of a table
+	settingEpoch      = settingPrefix + "epoch"
 )
 
 // settings are what a deployment changes across stacks. The zero value is a new cluster's.
 type settings struct {
 	apiURL      string            // under somebody's own domain; "" for API Gateway's
 	generations map[string]int    // purpose of a key → 2 or more; absent for the first
+	epoch       int               // in which documents are; 2 or more, 0 for the first
 	tables      map[string]string // table, as in its logical id → name of the table in its place; absent for the first
 }
 
@@ -45,7 +49,7 @@ func readSettings(context map[string]any) (settings, error) {
 			return settings{}, fmt.Errorf("setting %s: %w", key, err)
 		}
 	}
-	return s, s.distinct()
+	return s, errors.Join(s.distinct(), s.begun())
 }
 
 func (s *settings) read(key, value string) error {
@@ -58,6 +62,11 @@ func (s *settings) read(key, value string) error {
 		s.generations[purpose] = n
 		return err
 	}
+	if key == settingEpoch {
+		n, err := later(value, "the first epoch")
+		s.epoch = n
+		return err
+	}
 	if short, ok := strings.CutPrefix(key, settingTable); ok {
 		if restorable[short] == "" {
 			return fmt.Errorf("there is no table %q; name one of %s", short, strings.Join(sorted(restorable), ", "))
@@ -65,8 +74,8 @@ func (s *settings) read(key, value string) error {
 		s.tables[restorable[short]] = value
 		return checkTableName(value)
 	}
-	return fmt.Errorf("there is no such setting; correct it, or remove it: %s, %s<purpose of a key>, %s<table> and %s are known",
-		settingAPIURL, settingGeneration, settingTable, FirstKey)
+	return fmt.Errorf("there is no such setting; correct it, or remove it: %s, %s<purpose of a key>, %s<table>, %s and %s are known",
+		settingAPIURL, settingGeneration, settingTable, settingEpoch, FirstKey)
 }
 
 // checkAPIURL takes what a client can put a path behind.
@@ -79,7 +88,7 @@ func checkAPIURL(text string) error {
 	return nil
 }
 
-// generation reads which of a purpose's keys signs. Most are at most 999, so that a slip is seen.
+// generation reads which of a purpose's keys signs.
 func generation(purpose, value string) (int, error) {
 	if purpose == names.KeyRoot {
 		return 0, fmt.Errorf("the root key can't be replaced: everyone who has joined or logged in knows the cluster by it")
@@ -87,9 +96,14 @@ func generation(purpose, value string) (int, error) {
 	if !slices.ContainsFunc(keys, func(k key) bool { return k.purpose == purpose }) {
 		return 0, fmt.Errorf("there is no key for %q; name one of %s", purpose, strings.Join(replaceable(), ", "))
 	}
+	return later(value, "the first key")
+}
+
+// later reads a number that goes up from the first, which has none. It is at most 999, so that a slip is seen.
+func later(value, first string) (int, error) {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 2 || n > 999 || strconv.Itoa(n) != value {
-		return 0, fmt.Errorf("%q must be a whole number from 2 to 999; leave the setting out for the first key", value)
+		return 0, fmt.Errorf("%q must be a whole number from 2 to 999; leave the setting out for %s", value, first)
 	}
 	return n, nil
 }
@@ -126,6 +140,18 @@ func (s settings) distinct() error {
 	return nil
 }
 
+// begun refuses a restored table of state in the first epoch: whoever holds newer documents would refuse its own.
+func (s settings) begun() error {
+	if _, restored := s.tables[tableState]; restored && s.epoch == 0 {
+		return fmt.Errorf("setting %sstate: a restored state table must begin an epoch; set %s to 2, or to one more than it was",
+			settingTable, settingEpoch)
+	}
+	return nil
+}
+
+// inEpoch is the epoch as rotate is told it.
+func (s settings) inEpoch() string { return strconv.Itoa(cmp.Or(s.epoch, 1)) }
+
 // keyID is the logical id of the key that signs for a purpose: a new generation is another resource, so that the one
 // before is retained.
 func (s settings) keyID(purpose string) string {
@@ -143,6 +169,18 @@ func (s settings) tableID(table string) string {
 	}
 	sum := sha256.Sum256([]byte(name))
 	return table + "Named" + hex.EncodeToString(sum[:8])
+}
+
+// changedControl says in one word what StileControl's settings are; "none" for a new cluster's.
+func (s settings) changedControl() string {
+	var out []string
+	if s.apiURL != "" {
+		out = append(out, s.apiURL)
+	}
+	if s.epoch > 0 {
+		out = append(out, "epoch/"+s.inEpoch())
+	}
+	return cmp.Or(strings.Join(out, "+"), unchanged)
 }
 
 // changed says in one word what StileData's settings are; "none" for a new cluster's.

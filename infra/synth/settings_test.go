@@ -89,6 +89,7 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 			"StileControl.RoleApi", "StileControl.RoleFleet", "StileControl.RoleJoin", "StileControl.RoleLogin",
 			"StileFleet.Task",
 		}},
+		{"stile:epoch", "2", []string{"StileControl.FnRotate", "StileControl.Publication", "StileControl.Trust"}},
 		{"stile:api-url", "https://api.example.com", []string{"StileControl.FnCanary", "StileFleet.Task"}},
 	} {
 		second, err := synth.Templates(config(t), synth.Context{c.key: c.value})
@@ -177,7 +178,7 @@ func TestOtherSettingsHaveToBeConfirmed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{stack.Data: "user-ssh/2+state/stile-state-restored", stack.Control: "https://api.example.com"} {
+	for name, want := range map[string]string{stack.Data: "user-ssh/2+state/stile-state-restored", stack.Control: "https://api.example.com+epoch/2"} {
 		for value, raw := range map[string][]byte{"none": first[name], want: second[name]} {
 			p := read(t, raw).Parameters["Settings"]
 			if diff := cmp.Diff([]any{value}, p["AllowedValues"]); diff != "" || p["Default"] != value {
@@ -198,6 +199,7 @@ func TestASettingThatIsWrongIsRefusedByName(t *testing.T) {
 		"stile:generation:user-ssh": {
 			"1": "from 2 to 999", "02": "from 2 to 999", "two": "from 2 to 999", "": "from 2 to 999", "1000": "from 2 to 999", 2.5: "from 2 to 999",
 		},
+		"stile:epoch":        {"1": "from 2 to 999", "02": "from 2 to 999", "1000": "from 2 to 999", "": "from 2 to 999", -2: "from 2 to 999"},
 		"stile:table:events": {"x-y-z": "there is no table"},
 		"stile:table:state":  {"ab": "3 to 255", "a b c": "3 to 255", "arn:x": "3 to 255", "": "3 to 255"},
 		"stile:api-url": {
@@ -217,6 +219,17 @@ func TestASettingThatIsWrongIsRefusedByName(t *testing.T) {
 	_, err := synth.Templates(config(t), synth.Context{"stile:table:state": "same", "stile:table:ledger": "same"})
 	if err == nil || !strings.Contains(err.Error(), "can't both be") {
 		t.Errorf("one table in place of two: %v", err)
+	}
+}
+
+// The state table of an earlier time publishes nothing that agents take in the epoch that they are in.
+func TestARestoredStateTableBeginsAnEpoch(t *testing.T) {
+	_, err := synth.Templates(config(t), synth.Context{"stile:table:state": "stile-state-2", "stile:table:secrets": "stile-secrets-2"})
+	if err == nil || !strings.Contains(err.Error(), "set stile:epoch") {
+		t.Errorf("without an epoch: %v", err)
+	}
+	if _, err := synth.Templates(config(t), synth.Context{"stile:table:secrets": "stile-secrets-2"}); err != nil {
+		t.Errorf("secrets alone need no epoch: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/stile-dev/stile/pkg/fault"
@@ -30,6 +31,19 @@ func (e *Environment) Need(name string) string {
 
 // Optional returns a variable that may be unset.
 func (e *Environment) Optional(name string) string { return e.lookup(name) }
+
+// Number returns a variable that must be a whole number of 1 or more.
+func (e *Environment) Number(name string) uint64 {
+	v := e.Need(name)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(v, 10, 16)
+	if err != nil || n == 0 {
+		e.faults = append(e.faults, fmt.Errorf("%s is %q and must be a whole number of 1 or more; the function's template sets it", name, v))
+	}
+	return n
+}
 
 // Key returns the ARN of the key of a purpose.
 func (e *Environment) Key(purpose string) string {

@@ -49,3 +49,16 @@ func TestAWrongAdministratorIsAnsweredAndNotCollected(t *testing.T) {
 		}
 	}
 }
+
+func TestANumberIsWholeAndAtLeastOne(t *testing.T) {
+	for raw, want := range map[string]uint64{"1": 1, "999": 999, "": 0, "0": 0, "-1": 0, "1.5": 0, "two": 0, "65536": 0} {
+		env := app.NewEnvironment(func(string) string { return raw })
+		n := env.Number(names.EnvEpoch)
+		if (env.Err() == nil) != (want > 0) || want > 0 && n != want {
+			t.Errorf("%q: %d, %v", raw, n, env.Err())
+		}
+		if err := env.Err(); err != nil && !strings.Contains(err.Error(), names.EnvEpoch) {
+			t.Errorf("%q doesn't name the variable", err)
+		}
+	}
+}

@@ -19,6 +19,7 @@ const (
 const (
 	EnvCluster         = "STILE_CLUSTER"          // cluster id, a UUID
 	EnvClusterName     = "STILE_CLUSTER_NAME"     // the cluster's name: the last part of a node's full name
+	EnvEpoch           = "STILE_EPOCH"            // in which documents are, 1 or more
 	EnvTableState      = "STILE_TABLE_STATE"      // table names
 	EnvTableSecrets    = "STILE_TABLE_SECRETS"    //
 	EnvTableLedger     = "STILE_TABLE_LEDGER"     //
