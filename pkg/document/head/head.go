@@ -107,14 +107,11 @@ func (s *Store) parse(i table.Item) Head {
 		Trust: version("trust"), Policy: version("policy"), Revocations: version("revocations"),
 		PolicySHA256: i.Text("policy_sha256"), Input: i.Int("input"), Orders: i.Int("orders"),
 	}
-	if written := i.Text(writtenTo); written != s.table.Name {
+	if written := i.Text("written_to"); written != s.table.Name { // a restore makes a table of another name
 		h.CopyOf = written
 	}
 	return h
 }
-
-// writtenTo is the attribute of the head item that names the table it was written to. A restore makes a table of another name.
-const writtenTo = "written_to"
 
 // Current returns the head and the revocations document of one strongly consistent read. The document is nil
 // before the first publication.

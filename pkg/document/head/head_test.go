@@ -222,3 +222,29 @@ func TestWhatIsStoredAlreadyIsStored(t *testing.T) {
 		t.Errorf("no write at all: %v", err)
 	}
 }
+
+// A restore makes a table of another name. A head from before heads named their table tells nothing.
+func TestSec_S89_AHeadThatWasWrittenToAnotherTableIsACopy(t *testing.T) {
+	m, s := newMemory()
+	v := show(t, s, clustertest.New(t))
+	for written, want := range map[string]string{"": "", "t": "", "u": "u"} {
+		if written != "" {
+			v[0]["written_to"] = table.String(written)
+		}
+		m.views = [][]map[string]types.AttributeValue{v}
+		if h, _, err := s.Current(t.Context()); err != nil || h.CopyOf != want {
+			t.Errorf("written to %q: %+v, %v", written, h, err)
+		}
+		delete(v[0], "written_to")
+	}
+}
+
+func TestEachKindOfDocumentHasItsOwnEpoch(t *testing.T) {
+	m, s := newMemory()
+	v := show(t, s, clustertest.New(t))
+	v[0]["epoch"], v[0]["policy_epoch"], v[0]["revocations_epoch"] = table.Int(3), table.Int(1), table.Int(2)
+	m.views = [][]map[string]types.AttributeValue{v}
+	if h, _, err := s.Current(t.Context()); err != nil || h.Trust.Epoch != 3 || h.Policy.Epoch != 1 || h.Revocations.Epoch != 2 || !h.Beginning() {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
