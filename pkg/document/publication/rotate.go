@@ -162,7 +162,7 @@ func (r *Rotator) begins(from document.Head) (bool, error) {
 
 // restored refuses to publish from a table that was restored and has not begun an epoch since.
 func restored(h document.Head) error {
-	return fault.Newf(fault.Conflict, fmt.Sprintf("begin an epoch: deploy with -c stile:epoch=%d, or a later one if that has been used", h.Trust.Epoch+1),
+	return fault.Newf(fault.Conflict, fmt.Sprintf("deploy with -c stile:epoch=%d, or a later one if that has been used", h.Trust.Epoch+1),
 		"the state table is a copy of %s as it was at an earlier time, and agents would refuse its documents as older than their own", h.CopyOf)
 }
 
