@@ -31,10 +31,13 @@ type shelf struct {
 	image ecr.Pulled
 	fails error
 	asked []string // who pulled what
+	ready func() bool
+	early bool // it was pulled before it was ready
 }
 
 func (s *shelf) Pull(who *iam.Principal, reference string) (ecr.Pulled, error) {
 	s.asked = append(s.asked, who.RoleName+" "+reference)
+	s.early = s.early || s.ready != nil && !s.ready()
 	return s.image, s.fails
 }
 
@@ -248,5 +251,21 @@ func TestATaskWhoseImageMayNotBePulledFails(t *testing.T) {
 	}
 	if _, err := w.Provision(service); err == nil || !strings.Contains(err.Error(), "cannot be assumed to pull") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestAServiceOutlastsTheTimeThatItsRolesPoliciesNeed(t *testing.T) {
+	w := newWorld(t)
+	document := json.RawMessage(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}]}`)
+	if _, err := w.authority.PutRoleSlowly(iam.Role{Name: "execution", Trust: json.RawMessage(taskTrust), Inline: map[string]iam.Inline{"p": {Document: document}}}); err != nil {
+		t.Fatal(err)
+	}
+	w.images.ready = func() bool { return w.authority.Unsettled(execution) == 0 }
+	if w.images.ready() {
+		t.Fatal("the role's policies have settled at once")
+	}
+	w.deploy(t, "1")
+	if len(w.images.asked) == 0 || w.images.early {
+		t.Errorf("the image was pulled by %v, before the role's policies had settled", w.images.asked)
 	}
 }

@@ -57,6 +57,8 @@ func withTask(m *testing.M) (int, error) {
 const (
 	role      = "arn:aws:iam::111122223333:role/fleet"
 	execution = "arn:aws:iam::111122223333:role/execution"
+	taskTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole",
+		"Condition":{"StringEquals":{"aws:SourceAccount":"111122223333"},"ArnLike":{"aws:SourceArn":"arn:aws:ecs:us-east-1:111122223333:*"}}}]}`
 )
 
 // world is a host whose processes end with the test.
@@ -70,15 +72,13 @@ type world struct {
 
 func newWorld(t *testing.T) world {
 	t.Helper()
-	authority, err := iam.Open(iam.Config{Dir: t.TempDir(), Account: "111122223333"})
+	authority, err := iam.Open(iam.Config{Dir: t.TempDir(), Account: "111122223333", Settle: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = authority.Close() })
-	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole",
-		"Condition":{"StringEquals":{"aws:SourceAccount":"111122223333"},"ArnLike":{"aws:SourceArn":"arn:aws:ecs:us-east-1:111122223333:*"}}}]}`
 	for _, name := range []string{"fleet", "execution"} {
-		if _, err := authority.PutRole(iam.Role{Name: name, Trust: json.RawMessage(trust)}); err != nil {
+		if _, err := authority.PutRole(iam.Role{Name: name, Trust: json.RawMessage(taskTrust)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/stile-dev/stile/localstack/balance"
 	"github.com/stile-dev/stile/localstack/property"
@@ -76,6 +77,8 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 	if !ok {
 		return resource.Outcome{}, fmt.Errorf("property TaskDefinition: no task definition %s", spec.TaskDefinition)
 	}
+	// ECS starts a task again that couldn't pull its image, so a service outlasts the time that a new role's policies need.
+	time.Sleep(h.Authority.Unsettled(task.execution))
 	count := 1
 	if spec.DesiredCount != nil {
 		count = max(0, min(int(*spec.DesiredCount), MaxTasks))
