@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,12 +26,16 @@ func TestWhatTokenCreatePrintsInstallsAnAgentThatJoins(t *testing.T) {
 	}
 	// At the first boot the network comes later than the script.
 	calls := 0
-	downloads := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if calls++; calls < 3 {
+	// And stores answer with another place.
+	downloads := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch calls++; {
+		case calls < 3:
 			w.WriteHeader(http.StatusServiceUnavailable)
-			return
+		case !strings.HasPrefix(r.URL.Path, "/moved/"):
+			http.Redirect(w, r, "/moved"+r.URL.Path, http.StatusFound)
+		default:
+			_, _ = w.Write(binary)
 		}
-		_, _ = w.Write(binary)
 	}))
 	t.Cleanup(downloads.Close)
 	sum := sha256.Sum256(binary)

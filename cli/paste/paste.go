@@ -85,7 +85,7 @@ dir=$(mktemp -d /usr/local/bin/.stile-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 fetch() {
   if command -v curl >/dev/null; then
-    curl -fsS --proto =https --connect-timeout 10 --max-time 300 -o "$dir/stile-agent" "$1"
+    curl -fsSL --proto =https --connect-timeout 10 --max-time 300 -o "$dir/stile-agent" "$1"
   else
     wget -q -T 30 -O "$dir/stile-agent" "$1"
   fi
