@@ -56,6 +56,17 @@ func (l Lookup) Replace(ctx context.Context, file, format string, out io.Writer)
 	return a.writeAll(ctx, session{profile: l.Profile, client: l.Client}, list, true, output.Format(format))
 }
 
+// CreateToken creates the token of a file, and prints the command that installs agents by it.
+func (l Lookup) CreateToken(ctx context.Context, file, from, sums string, replace bool, out io.Writer) error {
+	a := &app{Process: Process{In: strings.NewReader(file), Out: out, Err: io.Discard}}
+	list, err := a.read("-")
+	if err != nil {
+		return err
+	}
+	s := session{profile: l.Profile, client: l.Client}
+	return a.issueToken(ctx, s, list[0], installation{from: from, sums: sums, form: "user-data", replace: replace})
+}
+
 // Remove deletes what is named, and says how that went.
 func (l Lookup) Remove(ctx context.Context, out, errs io.Writer, args ...string) error {
 	a := &app{Process: Process{Out: out, Err: errs}}

@@ -25,7 +25,7 @@ func (a *app) token() *cobra.Command {
 type installation struct {
 	file, from, sums, form, name, pin, proxy string
 	labels, instances                        []string
-	wanted                                   bool
+	wanted, replace                          bool
 }
 
 func (a *app) tokenCreate() *cobra.Command {
@@ -42,6 +42,7 @@ func (a *app) tokenCreate() *cobra.Command {
 	}
 	c.Flags().StringVarP(&i.file, "file", "f", "", "the file with the token, or - for the standard input")
 	c.Flags().BoolVar(&i.wanted, "install", false, "print the command")
+	c.Flags().BoolVar(&i.replace, "replace", false, "replace the token if it exists, as to print the command of a newer agent; one with a secret can't be replaced")
 	c.Flags().StringVar(&i.from, "from", "", "https URL of the directory with stile-agent-linux-amd64 and stile-agent-linux-arm64")
 	c.Flags().StringVar(&i.sums, "sums", "", "the file SHA256SUMS of make packages")
 	c.Flags().StringVar(&i.form, "for", "user-data", "user-data or ssm")
@@ -61,7 +62,7 @@ func (a *app) createToken(ctx context.Context, i installation) error {
 	}
 	list, err := a.read(i.file)
 	if err == nil {
-		err = creatable(list, false)
+		err = creatable(list, i.replace)
 	}
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", i.file, err)
@@ -73,17 +74,26 @@ func (a *app) createToken(ctx context.Context, i installation) error {
 	if err != nil {
 		return err
 	}
-	api, name := s.profile.API(), list[0].Metadata.Name
+	return a.issueToken(ctx, s, list[0], i)
+}
+
+// issueToken creates the token and prints the command.
+func (a *app) issueToken(ctx context.Context, s session, token entry, i installation) error {
+	api, name := s.profile.API(), token.Metadata.Name
 	secret := ""
-	if list[0].secret() {
+	if token.secret() {
 		secret = resource.SecretPrefix // as long as there is none
 	}
 	if _, err := i.print(api, name, secret); err != nil {
 		return err
 	}
-	created, err := write(ctx, s, list[0].wire, false)
+	created, err := write(ctx, s, token.wire, i.replace)
+	if fault.Is(err, fault.Conflict) && !i.replace {
+		const hint = "add --replace, which puts no agent out; a token with a secret needs another name"
+		return token.Locate(fault.Newf(fault.Conflict, hint, "token %s already exists", name).Because(err))
+	}
 	if err != nil {
-		return list[0].Locate(err)
+		return token.Locate(err)
 	}
 	text, err := i.print(api, name, created.Secret)
 	if err != nil {
