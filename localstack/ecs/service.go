@@ -78,7 +78,7 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 		return resource.Outcome{}, fmt.Errorf("property TaskDefinition: no task definition %s", spec.TaskDefinition)
 	}
 	// ECS starts a task again that couldn't pull its image, so a service outlasts the time that a new role's policies need.
-	time.Sleep(h.Authority.Unsettled(task.execution))
+	<-time.After(h.Authority.Unsettled(task.execution))
 	count := 1
 	if spec.DesiredCount != nil {
 		count = max(0, min(int(*spec.DesiredCount), MaxTasks))
