@@ -10,11 +10,11 @@ import (
 
 // newAlarm declares the topic that people subscribe to, and what speaks on it: rules, which tell of changes that
 // only an account's administrator can make (watch.go), and alarms on metrics (metric.go).
-func newAlarm(s awscdk.Stack) {
+func newAlarm(s awscdk.Stack, set settings) {
 	topic := awssns.NewCfnTopic(s, new("Alarms"), &awssns.CfnTopicProps{TopicName: new("stile-alarms"), DisplayName: new("Stile alarms")})
 	accept(topic, accepted{"SNS3": "only EventBridge and CloudWatch may publish, and they do by TLS"})
 	var rules []awsevents.CfnRule
-	for _, w := range watches() {
+	for _, w := range watches(set) {
 		rules = append(rules, w.rule(s, topic))
 	}
 	for _, a := range metricAlarms(rules) {

@@ -53,7 +53,7 @@ func newControl(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 	newAPI(s, cfg.API, set)
 	newPublishing(s, set, code, made)
 	newCanary(s)
-	newAlarm(s)
+	newAlarm(s, set)
 	return s
 }
 

@@ -38,8 +38,8 @@ func (w watch) rule(s awscdk.Stack, topic awssns.CfnTopic) awsevents.CfnRule {
 
 // watches are all rules that tell the topic. A deployment changes functions and roles too and is told of: whoever can
 // deploy could also change them for the worse, so nobody is left out.
-func watches() []watch {
-	return []watch{foreignSign(), keyChange(), codeChange(), roleChange(), frontChange(), storeChange(), trailChange(), alarmChange(), failedBatch()}
+func watches(set settings) []watch {
+	return []watch{foreignSign(), keyChange(), codeChange(), roleChange(), frontChange(), storeChange(set), trailChange(), alarmChange(), failedBatch()}
 }
 
 // foreignSign reports a use of a CA key by anyone but its function, allowed or not. CloudTrail logs Sign as a read-only
@@ -126,8 +126,11 @@ func frontChange() watch {
 }
 
 // storeChange reports what takes the protection of tables and documents away, or lets others read them.
-func storeChange() watch {
+func storeChange(set settings) watch {
 	tables := []any{map[string]any{"wildcard": "*" + Data + "-Table*"}} // a name or an ARN, which CloudFormation makes
+	for _, table := range sorted(set.tables) { // those that were restored have names of their own
+		tables = append(tables, map[string]any{"wildcard": "*" + set.tables[table]})
+	}
 	return watch{
 		id: "StoreChange", page: "store-changed", state: changesOnly, source: []string{"aws.dynamodb", "aws.s3"}, kind: apiCall,
 		says: "the protection of a table or of the documents was changed, or a copy was made, or an attempt was",

@@ -87,7 +87,7 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 			"StileData.TablePresence", "StileData.TablePresenceNamed0fb2e56b69239847",
 			"StileControl.FnApi", "StileControl.FnJoin", "StileControl.FnLogin",
 			"StileControl.RoleApi", "StileControl.RoleFleet", "StileControl.RoleJoin", "StileControl.RoleLogin",
-			"StileFleet.Task",
+			"StileControl.StoreChange", "StileFleet.Task",
 		}},
 		{"stile:epoch", "2", []string{"StileControl.FnRotate", "StileControl.Publication", "StileControl.Trust"}},
 		{"stile:api-url", "https://api.example.com", []string{"StileControl.FnCanary", "StileFleet.Task"}},

@@ -19,7 +19,7 @@ var scenarios = []scenario{
 	{name: "idle"},
 	{name: "10 engineers, 50 nodes", engineers: 10, nodes: 50},
 	{name: "100 engineers, 500 nodes", engineers: 100, nodes: 500},
-	{name: "2,000 engineers, 10,000 nodes", engineers: 2000, nodes: 10000, proxies: 6},
+	{name: "2,000 engineers, 10,000 nodes", engineers: 2000, nodes: 10000, proxies: 3},
 }
 
 // month is 365 days in twelve.
