@@ -67,7 +67,7 @@ func keyChange() watch {
 		says: "a change to who may use a CA key, or to the key's state",
 		detail: map[string]any{
 			"eventSource": []string{"kms.amazonaws.com"},
-			"eventName":   []string{"CreateGrant", "DisableKey", "PutKeyPolicy", "ReplicateKey", "ScheduleKeyDeletion"},
+			"eventName":   []string{"CancelKeyDeletion", "CreateGrant", "DisableKey", "EnableKey", "PutKeyPolicy", "ReplicateKey", "ScheduleKeyDeletion"},
 			"resources":   map[string]any{"ARN": caARNs()},
 		},
 	}
