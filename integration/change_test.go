@@ -16,27 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// newChanging is a system of its own that runs, and is deployed again with other settings.
-func newChanging(t *testing.T) *system {
-	t.Helper()
-	s, err := newSystem(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(s.Logs())
-		}
-		if err := s.down(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := s.up(); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // deploy deploys the system with settings. Nothing is deleted.
 func (s *system) deploy(t *testing.T, settings map[string]string) {
 	t.Helper()
@@ -92,7 +71,7 @@ func (p *person) works(t *testing.T, node string) {
 
 // A key of people is replaced by a deployment: what the one before signed is worth nothing, and people log in again.
 func TestSec_S73_AReplacedKeyIsWorthNothingAfterTheNextDeployment(t *testing.T) {
-	s := newChanging(t)
+	s := apart(t)
 	p := s.person(t, engineer).login(t)
 	p.works(t, "node-1")
 	held := p.session(t, "node-1")
@@ -120,7 +99,7 @@ func TestSec_S73_AReplacedKeyIsWorthNothingAfterTheNextDeployment(t *testing.T) 
 // A table is restored under another name, and takes the place of the one before with the next deployment.
 func TestARestoredTableTakesTheFormerOnesPlace(t *testing.T) {
 	const name = "stile-state-restored"
-	s := newChanging(t)
+	s := apart(t)
 	p := s.person(t, engineer).login(t)
 	boss := s.person(t, admin).login(t)
 	boss.create(t, "kind: role\nmetadata: {name: kept}\nspec:\n  allow: {logins: [x], node_labels: {a: b}}\n")
@@ -217,7 +196,7 @@ func itemsOf(t *testing.T, db *dynamodb.Client, table string) map[string]string 
 
 // An API gets a domain of its own later: the next deployment tells it to the proxies, and to whoever reads the output.
 func TestAnAPIURLThatIsAdoptedLaterReachesTheProxies(t *testing.T) {
-	s := newChanging(t)
+	s := apart(t)
 	p := s.person(t, engineer)
 	first, err := url.Parse(p.Env["STILE_API"])
 	if err != nil {

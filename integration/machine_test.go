@@ -120,8 +120,7 @@ func (m machine) must(t *testing.T, env map[string]string, name string, args ...
 	return string(out)
 }
 
-// instance is the environment of a server whose role is that of a person's file, and gives the machine the root that the
-// API's certificate is verified by.
+// instance returns a server's environment, with the role of a person, and puts the API's root certificate into the machine.
 func (m machine) instance(t *testing.T, p *person) map[string]string {
 	t.Helper()
 	env := maps.Clone(p.Env)

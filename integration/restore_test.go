@@ -14,7 +14,7 @@ import (
 // The state table is restored to an earlier time and put in place with a new epoch: agents take its documents without joining
 // again, and nobody's certificate of before is good, whether it was revoked since or not.
 func TestSec_S89_ATableOfAnEarlierTimeIsPutInPlaceByAnEpoch(t *testing.T) {
-	s := newChanging(t)
+	s := apart(t)
 	boss := s.person(t, admin).login(t)
 	boss.create(t, simpleRole("kept"))
 	early := s.person(t, engineer).login(t)

@@ -1,6 +1,6 @@
-// Package code gives the functions their zips and the proxy's image its program: [Build] makes them from the checked-out
-// source for a deployment, [Named] and [Placed] only name them for templates that are to be read. It knows nothing of what
-// a function may do.
+// Package code provides the functions' zips and the proxy's program. [Build] makes them from the checked-out source for a
+// deployment; [Named] and [Placed] only name them, for templates that are to be read. It knows nothing of what a function
+// may do.
 package code
 
 import (

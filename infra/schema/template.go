@@ -56,7 +56,7 @@ type checker struct {
 }
 
 // Check says what is wrong with the templates, by stack name, each finding as <stack>.<id>.<path>: <what>, sorted. They are
-// taken together: what one imports, another must export.
+// taken together: an output that one reads must stand in another.
 //
 // It is stricter than CloudFormation: which converts between strings, numbers and booleans, and allows parameters and
 // conditions that nothing uses.

@@ -28,7 +28,7 @@ func boundary(s awscdk.Stack) {
 		Description: new("ARN of a managed policy that bounds every role, where your organisation demands one; empty for none"), Default: "",
 		AllowedPattern: new(`^(arn:[a-z-]+:iam::([0-9]{12}|aws):policy/.+)?$`), ConstraintDescription: new("empty, or the ARN of a managed policy"),
 	})
-	awscdk.NewCfnCondition(s, new("HasBoundary"), &awscdk.CfnConditionProps{Expression: awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(ref(paramBoundary), ""))})
+	conditionGiven(s, "HasBoundary", paramBoundary)
 }
 
 // newControl declares what decides and signs, and the API in front.

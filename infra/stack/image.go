@@ -75,22 +75,15 @@ func newImage(s awscdk.Stack, cfg Config) *string {
 		AllowedPattern:        new(`^([^\s@]+@sha256:[0-9a-f]{64})?$`),
 		ConstraintDescription: new("empty, or an image by its digest: <registry>/<repository>@sha256:<64 hex digits>"),
 	})
-	awscdk.NewCfnCondition(s, new(hasProxyImage), &awscdk.CfnConditionProps{
-		Expression: awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(ref("ProxyImage"), "")),
-	})
-	return chosen(ref("ProxyImage"), made.GetAtt(new("Uri"), awscdk.ResolutionTypeHint_STRING).ToString())
+	conditionGiven(s, hasProxyImage, "ProxyImage")
+	return either(hasProxyImage, ref("ProxyImage"), made.GetAtt(new("Uri"), awscdk.ResolutionTypeHint_STRING).ToString())
 }
 
 const hasProxyImage = "HasProxyImage"
 
-// chosen is one value where the deployment was given an image, and another where it makes its own.
-func chosen(given, own *string) *string {
-	return awscdk.Token_AsString(awscdk.Fn_ConditionIf(new(hasProxyImage), given, own), nil)
-}
-
 // pullable is what tasks pull from: an image of somebody's own may be in any repository of the account.
 func pullable() *string {
-	return chosen(sub("arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*"), repositoryARN())
+	return either(hasProxyImage, sub("arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/*"), repositoryARN())
 }
 
 // lifecycle is the repository's policy. It counts and never looks at age: what runs may be old.

@@ -50,6 +50,16 @@ func newNetwork(s awscdk.Stack, port, containerPort *float64) network {
 	return n
 }
 
+// empty holds when a parameter is.
+func empty(parameter string) awscdk.ICfnRuleConditionExpression {
+	return awscdk.Fn_ConditionEquals(ref(parameter), "")
+}
+
+// conditionGiven declares the condition that a parameter isn't empty.
+func conditionGiven(s awscdk.Stack, condition, parameter string) {
+	awscdk.NewCfnCondition(s, &condition, &awscdk.CfnConditionProps{Expression: awscdk.Fn_ConditionNot(empty(parameter))})
+}
+
 // either is one of two values, by a condition.
 func either(condition string, yes, no any) *string {
 	return awscdk.Token_AsString(awscdk.Fn_ConditionIf(&condition, yes, no), nil)
@@ -71,14 +81,12 @@ func networkParameters(s awscdk.Stack) {
 	text(paramSources, "CIDRs of the load balancer's subnets, separated by commas, in your own VPC: connections from there begin with a PROXY v2 header. Empty for the VPC that is made", `^([0-9a-f.:]+/[0-9]+(,[0-9a-f.:]+/[0-9]+)*)?$`, "empty, or CIDRs separated by commas")
 	choice(paramScheme, "internet-facing, or internal for a load balancer that only your networks reach", "internet-facing", "internal")
 	choice(paramAddresses, "Whether proxies have public addresses; DISABLED only in subnets of yours with another way out", "ENABLED", "DISABLED")
-	is := func(id string) awscdk.ICfnRuleConditionExpression { return awscdk.Fn_ConditionEquals(ref(id), "") }
-	awscdk.NewCfnCondition(s, new(makesVPC), &awscdk.CfnConditionProps{Expression: is(paramVPC)})
-	awscdk.NewCfnCondition(s, new("HasSources"), &awscdk.CfnConditionProps{Expression: awscdk.Fn_ConditionNot(is(paramSources))})
+	awscdk.NewCfnCondition(s, new(makesVPC), &awscdk.CfnConditionProps{Expression: empty(paramVPC)})
+	conditionGiven(s, "HasSources", paramSources)
 }
 
 // networkRules refuses half a network before anything is made: balancer and proxies would be up, and nobody reach them.
 func networkRules(s awscdk.Stack) {
-	empty := func(id string) awscdk.ICfnRuleConditionExpression { return awscdk.Fn_ConditionEquals(ref(id), "") }
 	assert := func(what awscdk.ICfnConditionExpression, text string) *awscdk.CfnRuleAssertion {
 		return &awscdk.CfnRuleAssertion{Assert: what, AssertDescription: &text}
 	}

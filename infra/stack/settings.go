@@ -203,9 +203,9 @@ func (s settings) changed() string {
 const unchanged = "none"
 
 // confirm declares the parameter Settings, which takes no value but the settings that the template was made with.
-// The CDK gives a parameter the value of the deployment before unless told another one, so a deployment with
-// other settings is refused before it changes anything, until somebody confirms them. Who forgets a setting would
-// otherwise replace a key, or go back to a table that nobody has written to since.
+// The CDK keeps a parameter's previous value unless it is given another, so a deployment with other settings is refused
+// before it changes anything, until somebody confirms them. Otherwise a forgotten setting would make a third key, or an
+// empty table.
 func confirm(s awscdk.Stack, value string) {
 	awscdk.NewCfnParameter(s, new(settingsParameter), &awscdk.CfnParameterProps{
 		Description:           new("The settings in the CDK's context that this template was made with. Name it only to change them"),

@@ -44,9 +44,7 @@ func stageParameters(s awscdk.Stack) *float64 {
 		ConstraintDescription: new("empty, or the ARN of a web ACL of scope REGIONAL in this Region"),
 	})
 	awscdk.NewCfnCondition(s, new(hasAccessLogs), &awscdk.CfnConditionProps{Expression: awscdk.Fn_ConditionEquals(ref(paramAccessLogs), "on")})
-	awscdk.NewCfnCondition(s, new(hasWebACL), &awscdk.CfnConditionProps{
-		Expression: awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(ref(paramWebACL), "")),
-	})
+	conditionGiven(s, hasWebACL, paramWebACL)
 	return rate.ValueAsNumber()
 }
 

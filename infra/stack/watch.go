@@ -127,8 +127,9 @@ func frontChange() watch {
 
 // storeChange reports what takes the protection of tables and documents away, or lets others read them.
 func storeChange(set settings) watch {
-	tables := []any{map[string]any{"wildcard": "*" + Data + "-Table*"}} // a name or an ARN, which CloudFormation makes
-	for _, table := range sorted(set.tables) { // those that were restored have names of their own
+	// Names or ARNs: those that CloudFormation makes, and those of tables that were restored.
+	tables := []any{map[string]any{"wildcard": "*" + Data + "-Table*"}}
+	for _, table := range sorted(set.tables) {
 		tables = append(tables, map[string]any{"wildcard": "*" + set.tables[table]})
 	}
 	return watch{

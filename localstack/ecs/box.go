@@ -153,8 +153,8 @@ func mount(r *os.Root, at string, config imageConfig) error {
 	return nil
 }
 
-// equip gives a task the two files that it finds beside its image's: the names of this machine, as Fargate does, and the
-// root certificate of the local API, which no image can have.
+// equip adds two files to a task's root: /etc/hosts, as Fargate does, and the root certificate of the local API, which no
+// image can have.
 func (h *Host) equip(root string) error {
 	pem, err := os.ReadFile(h.TrustFile)
 	if err != nil {

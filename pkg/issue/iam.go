@@ -83,8 +83,8 @@ func (i IAM) builtin() []resource.Mapping {
 	return []resource.Mapping{resource.Bootstrap(i.Bootstrap)}
 }
 
-// mapped finds the one mapping that admits the caller: the first administrator's, before any other. Two that match are refused, naming both: the signer must not guess
-// which of them was meant.
+// mapped finds the one mapping that admits the caller: the first administrator's, before any other. Two that match are
+// refused, naming both: the signer must not guess which of them was meant.
 func mapped(mappings []resource.Mapping, c resource.IAMIdentity) (resource.Mapping, error) {
 	var found []resource.Mapping
 	for _, m := range mappings {
