@@ -96,6 +96,23 @@ func TestSec_S73_AReplacedKeyIsWorthNothingAfterTheNextDeployment(t *testing.T) 
 	p.must(t, "ls")
 }
 
+// Documents are signed anew with a replaced policy key, and nobody has to do anything about it.
+func TestSec_S73_APolicyKeyIsReplacedAndNothingStops(t *testing.T) {
+	s := apart(t)
+	p := s.person(t, engineer).login(t)
+	p.works(t, "node-1")
+	held := p.session(t, "node-1")
+	s.deploy(t, map[string]string{"stile:generation:policy": "2", "stile:former-keys": "1234abcd-12ab-34cd-56ef-1234567890ab"})
+	s.person(t, admin).login(t).create(t, "kind: role\nmetadata: {name: later}\nspec:\n  allow: {logins: [x], node_labels: {a: b}}\n")
+	p.must(t, "ls")
+	p.works(t, "node-1")
+	if !held.lives() {
+		t.Errorf("the session that was open has ended: %s", held.err.String())
+	}
+	s.killed(t, "node-1")
+	p.works(t, "node-1")
+}
+
 // A table is restored under another name, and takes the place of the one before with the next deployment.
 func TestARestoredTableTakesTheFormerOnesPlace(t *testing.T) {
 	const name = "stile-state-restored"

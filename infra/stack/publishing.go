@@ -2,6 +2,7 @@ package stack
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
@@ -13,7 +14,8 @@ import (
 var policyInputs = []string{names.Role, names.Lock, names.Order}
 
 // newPublishing declares what makes documents: the two custom resources that make the first ones when the
-// stack is deployed, the minute's schedule that renews the stamp, and the stream of table state, which catches
+// stack is deployed, the minute's schedule that renews the stamp, the day's that drops a replaced key when what it signed has
+// expired, and the stream of table state, which catches
 // a change whose writer died before it could invoke publish.
 func newPublishing(s awscdk.Stack, set settings, code map[string]*awslambda.CfnFunction_CodeProperty, made map[string]awslambda.CfnFunction) {
 	trust := custom(s, set, "Trust", fnRotate, code[fnRotate].S3Key)
@@ -27,12 +29,8 @@ func newPublishing(s awscdk.Stack, set settings, code map[string]*awslambda.CfnF
 		}
 	}
 
-	rule := awsevents.NewCfnRule(s, new("EveryMinute"), &awsevents.CfnRuleProps{
-		Description:        new("Stile: renew the stamp of the revocations document"),
-		ScheduleExpression: new("rate(1 minute)"), State: new("ENABLED"),
-		Targets: &[]any{&awsevents.CfnRule_TargetProperty{Id: new(fnPublish), Arn: functionARN(fnPublish)}},
-	})
-	permit(s, fnPublish, "events", rule.AttrArn())
+	every(s, "Minute", fnPublish, "renew the stamp of the revocations document")
+	every(s, "Day", fnRotate, "drop replaced keys of agents from the trust document once what they signed has expired")
 
 	awslambda.NewCfnEventSourceMapping(s, new("StateStream"), &awslambda.CfnEventSourceMappingProps{
 		EventSourceArn: imported(Data, tableState+"Stream"),
@@ -48,6 +46,16 @@ func newPublishing(s awscdk.Stack, set settings, code map[string]*awslambda.CfnF
 			OnFailure: &awslambda.CfnEventSourceMapping_OnFailureProperty{Destination: imported(Data, bucketFailures+"Arn")},
 		},
 	})
+}
+
+// every declares a schedule that invokes a function once in a unit of time.
+func every(s awscdk.Stack, unit, function, does string) {
+	rule := awsevents.NewCfnRule(s, new("Every"+unit), &awsevents.CfnRuleProps{
+		Description:        new("Stile: " + does),
+		ScheduleExpression: new("rate(1 " + strings.ToLower(unit) + ")"), State: new("ENABLED"),
+		Targets: &[]any{&awsevents.CfnRule_TargetProperty{Id: &function, Arn: functionARN(function)}},
+	})
+	permit(s, function, "events", rule.AttrArn())
 }
 
 // partitionFilter lets through the stream's records of some entities.

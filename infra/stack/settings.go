@@ -24,6 +24,7 @@ const (
 	settingGeneration = settingPrefix + "generation:" // and the purpose of a key
 	settingTable      = settingPrefix + "table:"      // and the short name of a table
 	settingEpoch      = settingPrefix + "epoch"
+	settingFormer     = settingPrefix + "former-keys"
 )
 
 // settings are what a deployment changes across stacks. The zero value is a new cluster's.
@@ -31,6 +32,7 @@ type settings struct {
 	apiURL      string            // under somebody's own domain; "" for API Gateway's
 	generations map[string]int    // purpose of a key → 2 or more; absent for the first
 	epoch       int               // in which documents are; 2 or more, 0 for the first
+	former      []string          // ids of replaced keys that alarms watch on
 	tables      map[string]string // table, as in its logical id → name of the table in its place; absent for the first
 }
 
@@ -67,6 +69,11 @@ func (s *settings) read(key, value string) error {
 		s.epoch = n
 		return err
 	}
+	if key == settingFormer {
+		ids, err := keyIDs(value)
+		s.former = ids
+		return err
+	}
 	if short, ok := strings.CutPrefix(key, settingTable); ok {
 		if restorable[short] == "" {
 			return fmt.Errorf("there is no table %q; name one of %s", short, strings.Join(sorted(restorable), ", "))
@@ -74,8 +81,8 @@ func (s *settings) read(key, value string) error {
 		s.tables[restorable[short]] = value
 		return checkTableName(value)
 	}
-	return fmt.Errorf("there is no such setting; correct it, or remove it: %s, %s<purpose of a key>, %s<table>, %s and %s are known",
-		settingAPIURL, settingGeneration, settingTable, settingEpoch, FirstKey)
+	return fmt.Errorf("there is no such setting; correct it, or remove it: %s, %s<purpose of a key>, %s<table>, %s, %s and %s are known",
+		settingAPIURL, settingGeneration, settingTable, settingEpoch, settingFormer, FirstKey)
 }
 
 // checkAPIURL takes what a client can put a path behind.
@@ -116,6 +123,20 @@ func replaceable() []string {
 		}
 	}
 	return out
+}
+
+var keyForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// keyIDs reads ids of KMS keys, separated by commas.
+func keyIDs(value string) ([]string, error) {
+	ids := strings.Split(value, ",")
+	slices.Sort(ids)
+	for i, id := range ids {
+		if !keyForm.MatchString(id) || i > 0 && ids[i-1] == id {
+			return nil, fmt.Errorf("%q must be ids of KMS keys, each once, as 1234abcd-12ab-34cd-56ef-1234567890ab, with commas between them", value)
+		}
+	}
+	return ids, nil
 }
 
 var tableForm = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`)
@@ -179,6 +200,9 @@ func (s settings) changedControl() string {
 	}
 	if s.epoch > 0 {
 		out = append(out, "epoch/"+s.inEpoch())
+	}
+	for _, id := range s.former {
+		out = append(out, "former/"+id)
 	}
 	return cmp.Or(strings.Join(out, "+"), unchanged)
 }

@@ -39,12 +39,12 @@ func (w watch) rule(s awscdk.Stack, topic awssns.CfnTopic) awsevents.CfnRule {
 // watches are all rules that tell the topic. A deployment changes functions and roles too and is told of: whoever can
 // deploy could also change them for the worse, so nobody is left out.
 func watches(set settings) []watch {
-	return []watch{foreignSign(), keyChange(), codeChange(), roleChange(), frontChange(), storeChange(set), trailChange(), alarmChange(), failedBatch()}
+	return []watch{foreignSign(set), keyChange(set), codeChange(), roleChange(), frontChange(), storeChange(set), trailChange(), alarmChange(), failedBatch()}
 }
 
 // foreignSign reports a use of a CA key by anyone but its function, allowed or not. CloudTrail logs Sign as a read-only
 // management event, hence the rule's state. A root user and an IAM user have no sessionContext.
-func foreignSign() watch {
+func foreignSign(set settings) watch {
 	var roles []any
 	for _, function := range []string{fnPublish, fnRotate, fnSignHost, fnSignUser} {
 		roles = append(roles, roleARN(function))
@@ -54,29 +54,33 @@ func foreignSign() watch {
 		id: "ForeignSign", page: "foreign-signature", state: readsToo, source: []string{"aws.kms"}, kind: apiCall,
 		says: "a CA key was used, or a use was attempted, by something other than its function",
 		detail: map[string]any{
-			"eventSource": []string{"kms.amazonaws.com"}, "eventName": []string{"Sign"}, "resources": map[string]any{"ARN": caARNs()},
+			"eventSource": []string{"kms.amazonaws.com"}, "eventName": []string{"Sign"}, "resources": map[string]any{"ARN": caARNs(set)},
 			"userIdentity": map[string]any{"sessionContext": map[string]any{"sessionIssuer": map[string]any{"arn": others}}},
 		},
 	}
 }
 
 // keyChange reports every change to who may use a CA key: nobody else sees what an account's administrator could do.
-func keyChange() watch {
+func keyChange(set settings) watch {
 	return watch{
 		id: "KeyChange", page: "key-changed", state: readsToo, source: []string{"aws.kms"}, kind: apiCall,
 		says: "a change to who may use a CA key, or to the key's state",
 		detail: map[string]any{
 			"eventSource": []string{"kms.amazonaws.com"},
 			"eventName":   []string{"CancelKeyDeletion", "CreateGrant", "DisableKey", "EnableKey", "PutKeyPolicy", "ReplicateKey", "ScheduleKeyDeletion"},
-			"resources":   map[string]any{"ARN": caARNs()},
+			"resources":   map[string]any{"ARN": caARNs(set)},
 		},
 	}
 }
 
-func caARNs() []any {
+// caARNs are the keys that sign now, and those before them that are to be watched.
+func caARNs(set settings) []any {
 	var arns []any
 	for _, purpose := range caKeys {
 		arns = append(arns, keyARN(purpose))
+	}
+	for _, id := range set.former {
+		arns = append(arns, sub("arn:${AWS::Partition}:kms:${AWS::Region}:${AWS::AccountId}:key/"+id))
 	}
 	return arns
 }

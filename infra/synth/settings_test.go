@@ -90,6 +90,7 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 			"StileControl.StoreChange", "StileFleet.Task",
 		}},
 		{"stile:epoch", "2", []string{"StileControl.FnRotate", "StileControl.Publication", "StileControl.Trust"}},
+		{"stile:former-keys", "1234abcd-12ab-34cd-56ef-1234567890ab", []string{"StileControl.ForeignSign", "StileControl.KeyChange"}},
 		{"stile:api-url", "https://api.example.com", []string{"StileControl.FnCanary", "StileFleet.Task"}},
 	} {
 		second, err := synth.Templates(config(t), synth.Context{c.key: c.value})
@@ -178,7 +179,7 @@ func TestOtherSettingsHaveToBeConfirmed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{stack.Data: "user-ssh/2+state/stile-state-restored", stack.Control: "https://api.example.com+epoch/2"} {
+	for name, want := range map[string]string{stack.Data: "user-ssh/2+state/stile-state-restored", stack.Control: "https://api.example.com+epoch/2+former/1234abcd-12ab-34cd-56ef-1234567890ab"} {
 		for value, raw := range map[string][]byte{"none": first[name], want: second[name]} {
 			p := read(t, raw).Parameters["Settings"]
 			if diff := cmp.Diff([]any{value}, p["AllowedValues"]); diff != "" || p["Default"] != value {
@@ -200,6 +201,11 @@ func TestASettingThatIsWrongIsRefusedByName(t *testing.T) {
 			"1": "from 2 to 999", "02": "from 2 to 999", "two": "from 2 to 999", "": "from 2 to 999", "1000": "from 2 to 999", 2.5: "from 2 to 999",
 		},
 		"stile:epoch":        {"1": "from 2 to 999", "02": "from 2 to 999", "1000": "from 2 to 999", "": "from 2 to 999", -2: "from 2 to 999"},
+		"stile:former-keys": {
+			"": "ids of KMS keys", "alias/stile/policy": "ids of KMS keys", "1234abcd-12ab-34cd-56ef-1234567890ab,": "ids of KMS keys",
+			"1234abcd-12ab-34cd-56ef-1234567890ab,1234abcd-12ab-34cd-56ef-1234567890ab": "each once", "1234ABCD-12ab-34cd-56ef-1234567890ab": "ids of KMS keys",
+			"arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab": "ids of KMS keys",
+		},
 		"stile:table:events": {"x-y-z": "there is no table"},
 		"stile:table:state":  {"ab": "3 to 255", "a b c": "3 to 255", "arn:x": "3 to 255", "": "3 to 255"},
 		"stile:api-url": {
@@ -219,6 +225,25 @@ func TestASettingThatIsWrongIsRefusedByName(t *testing.T) {
 	_, err := synth.Templates(config(t), synth.Context{"stile:table:state": "same", "stile:table:ledger": "same"})
 	if err == nil || !strings.Contains(err.Error(), "can't both be") {
 		t.Errorf("one table in place of two: %v", err)
+	}
+}
+
+// Whoever replaces a key is told of its use as before.
+func TestFormerKeysAreWatched(t *testing.T) {
+	all, err := synth.Templates(config(t), synth.Context{"stile:former-keys": "2234abcd-12ab-34cd-56ef-1234567890ab,1234abcd-12ab-34cd-56ef-1234567890ab"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rule := range []string{"ForeignSign", "KeyChange"} {
+		raw, err := json.Marshal(read(t, all["StileControl"]).Resources[rule])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"1234abcd", "2234abcd"} {
+			if !strings.Contains(string(raw), "${AWS::AccountId}:key/"+id+"-12ab-34cd-56ef-1234567890ab") {
+				t.Errorf("%s doesn't hear of %s: %s", rule, id, raw)
+			}
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -198,9 +199,33 @@ func TestPolicyAndRevocationsAreTakenUpward(t *testing.T) {
 	refuse(t, w.holder, document.ErrOlder, seal(t, document.KindPolicy, other, w.policy)) // another of the same version
 	next := policy(1)
 	next.Version = identity.Version{Epoch: 2, Counter: 1}
-	accept(t, w.holder, seal(t, document.KindPolicy, next, w.policy)) // a new epoch begins again
-	if got := w.holder.Documents(); len(got) != 3 {
+	begun := seal(t, document.KindTrust, document.Trust{Cluster: cluster, Name: "stile", Version: next.Version, IssuedAt: now, Keys: w.ring.keys}, w.root)
+	accept(t, w.holder, begun, seal(t, document.KindPolicy, next, w.policy)) // a new epoch begins again
+	if got := w.holder.Documents(); len(got) != 4 {
 		t.Errorf("%d documents are held", len(got))
+	}
+}
+
+// Whoever could use the policy key numbers documents as they please, but an epoch of the root's leaves them all behind.
+func TestSec_S90_OnlyTheRootBeginsAnEpoch(t *testing.T) {
+	w := newWorld(t)
+	in := func(epoch, counter uint64) []document.Signed {
+		p, r := policy(0), revocations(0, now)
+		p.Version = identity.Version{Epoch: epoch, Counter: counter}
+		r.Version = p.Version
+		return []document.Signed{seal(t, document.KindPolicy, p, w.policy), seal(t, document.KindRevocations, r, w.policy)}
+	}
+	for _, forged := range append(in(2, 1), in(math.MaxUint64, 1)...) {
+		refuse(t, w.holder, document.ErrEpoch, forged)
+	}
+	accept(t, w.holder, in(1, math.MaxUint64)...) // as far as the key's holder gets
+	stolen := w.policy
+	w.ring.set(stolen, "")
+	w.policy = w.ring.add(names.KeyPolicy, document.StateActive)
+	begun := seal(t, document.KindTrust, document.Trust{Cluster: cluster, Name: "stile", Version: identity.Version{Epoch: 2, Counter: 1}, IssuedAt: now, Keys: w.ring.keys}, w.root)
+	accept(t, w.holder, append([]document.Signed{begun}, in(2, 1)...)...)
+	if got := w.holder.Versions(); got.Policy.Epoch != 2 || got.Revocations.Epoch != 2 {
+		t.Errorf("%+v", got)
 	}
 }
 

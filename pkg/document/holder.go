@@ -61,7 +61,8 @@ func NewHolder(cluster, pin string, lists ...string) *Holder {
 // than what it holds. What it holds already, and trust documents that precede one it holds, are not errors. A
 // refusal doesn't keep later ones from being taken, since each stands by its own signature: somebody who holds back
 // or spoils a document must not hold back a lock. The error joins all refusals; each matches ErrOlder,
-// ErrUnsigned, ErrSignature, ErrPurpose, ErrRetired, ErrCluster, ErrMalformed, ErrTooLarge, ErrLists or ErrPin.
+// ErrUnsigned, ErrSignature, ErrPurpose, ErrRetired, ErrCluster, ErrMalformed, ErrTooLarge, ErrLists,
+// ErrEpoch or ErrPin.
 func (h *Holder) Accept(documents ...Signed) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

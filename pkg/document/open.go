@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/strict"
 )
@@ -22,6 +23,7 @@ var (
 	ErrTooLarge  = errors.New("the document is too large")
 	ErrLists     = errors.New("a list of what was revoked that the document names is not here")
 	ErrPin       = errors.New("no trust document is signed by the pinned root")
+	ErrEpoch     = errors.New("the document is of an epoch that the trust document held doesn't know")
 )
 
 var errOvertaken = fmt.Errorf("%w, by seconds", ErrOlder)
@@ -30,16 +32,27 @@ var errOvertaken = fmt.Errorf("%w, by seconds", ErrOlder)
 // root to start from: documents before the first that this root signed are ignored. An empty pin starts
 // from the first document, which is right only for a chain from a channel that is verified by other means.
 func OpenTrust(chain []Signed, pin string) (Trust, error) {
-	kept, t, err := anchor(chain, pin)
+	all, err := OpenChain(chain, pin)
 	if err != nil {
 		return Trust{}, err
 	}
+	return all[len(all)-1], nil
+}
+
+// OpenChain verifies a chain as [OpenTrust] does and returns its documents from the one that it starts from, oldest first.
+func OpenChain(chain []Signed, pin string) ([]Trust, error) {
+	kept, t, err := anchor(chain, pin)
+	if err != nil {
+		return nil, err
+	}
+	all := []Trust{t}
 	for _, s := range kept[1:] {
 		if t, err = t.next(s); err != nil {
-			return Trust{}, err
+			return nil, err
 		}
+		all = append(all, t)
 	}
-	return t, nil
+	return all, nil
 }
 
 // anchor finds the document that trust starts from and returns the chain from there.
@@ -129,8 +142,8 @@ func (t Trust) OpenPolicy(s Signed) (Policy, error) {
 	if err := p.readable(); err != nil {
 		return Policy{}, fmt.Errorf("opening the policy document: %w", err)
 	}
-	if p.Cluster != t.Cluster {
-		return Policy{}, fmt.Errorf("opening the policy document: %w: %q instead of %q", ErrCluster, p.Cluster, t.Cluster)
+	if err := t.owns(p.Cluster, p.Version); err != nil {
+		return Policy{}, fmt.Errorf("opening the policy document: %w", err)
 	}
 	return p, nil
 }
@@ -144,10 +157,22 @@ func (t Trust) OpenRevocations(s Signed) (Revocations, error) {
 	if err := r.readable(); err != nil {
 		return Revocations{}, fmt.Errorf("opening the revocations document: %w", err)
 	}
-	if r.Cluster != t.Cluster {
-		return Revocations{}, fmt.Errorf("opening the revocations document: %w: %q instead of %q", ErrCluster, r.Cluster, t.Cluster)
+	if err := t.owns(r.Cluster, r.Version); err != nil {
+		return Revocations{}, fmt.Errorf("opening the revocations document: %w", err)
 	}
 	return r, nil
+}
+
+// owns refuses a document of another cluster, and one of an epoch that the root hasn't begun: whoever can use the policy key
+// could otherwise number documents so that no later epoch's replaces them.
+func (t Trust) owns(cluster string, v identity.Version) error {
+	switch {
+	case cluster != t.Cluster:
+		return fmt.Errorf("%w: %q instead of %q", ErrCluster, cluster, t.Cluster)
+	case v.Epoch > t.Version.Epoch:
+		return fmt.Errorf("%w: %d after %d", ErrEpoch, v.Epoch, t.Version.Epoch)
+	}
+	return nil
 }
 
 func (t Trust) open(kind Kind, s Signed, body any) error {

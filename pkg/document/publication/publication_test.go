@@ -20,6 +20,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/app/clustertest"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/publication"
 	"github.com/stile-dev/stile/pkg/document/revoked"
@@ -511,8 +512,8 @@ func (s *site) replace(t *testing.T, purpose string) (trust document.Trust, form
 	return agent.Trust(), former
 }
 
-func TestAReplacedKeyOfAgentsOrDocumentsRetiresAndWhatItSignedStaysGood(t *testing.T) {
-	for _, purpose := range []string{names.KeyHostSSH, names.KeyHostX509, names.KeyPolicy} {
+func TestAReplacedKeyOfAgentsRetiresAndWhatItSignedStaysGood(t *testing.T) {
+	for _, purpose := range []string{names.KeyHostSSH, names.KeyHostX509} {
 		trust, former := newSite(t).replace(t, purpose)
 		if len(trust.CA(purpose).Keys) != 2 {
 			t.Errorf("%s has %d authorities", purpose, len(trust.CA(purpose).Keys))
@@ -524,8 +525,8 @@ func TestAReplacedKeyOfAgentsOrDocumentsRetiresAndWhatItSignedStaysGood(t *testi
 }
 
 // A key that somebody else could use is replaced, and what it signed must be worth nothing from then on.
-func TestSec_S73_AReplacedKeyOfPeopleIsTrustedNoMore(t *testing.T) {
-	for _, purpose := range []string{names.KeyUserSSH, names.KeyUserX509} {
+func TestSec_S73_AReplacedKeyOfPeopleOrDocumentsIsTrustedNoMore(t *testing.T) {
+	for _, purpose := range []string{names.KeyUserSSH, names.KeyUserX509, names.KeyPolicy} {
 		s := newSite(t)
 		trust, former := s.replace(t, purpose)
 		if got := trust.KeysFor(purpose); len(got) != 1 || got[0].ID == former || got[0].State != document.StateActive {
@@ -537,9 +538,73 @@ func TestSec_S73_AReplacedKeyOfPeopleIsTrustedNoMore(t *testing.T) {
 	}
 }
 
+// What agents hold stays in force until the other key has signed, and nothing of the key before is taken from then on.
+func TestSec_S73_AReplacedPolicyKeySignsNothingThatAgentsTake(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	s.change(role("dev"))
+	s.publish(t)
+	agent := document.NewHolder(s.ID, document.KeyID(s.Keys[names.KeyRoot].Public()))
+	before := s.accept(t, agent)
+	former := s.Keys[names.KeyPolicy]
+	s.Keys[names.KeyPolicy] = clustertest.Key(t)
+	h := s.rotate(t)
+	if err := agent.Accept(s.chains[h.Trust]...); err != nil {
+		t.Fatal(err)
+	}
+	if got := agent.State(); got.Policy.Version != before.Policy.Version || got.Revocations.Version != before.Revocations.Version {
+		t.Errorf("it has policy %v and revocations %v, and had %v", got.Policy.Version, got.Revocations.Version, before.Versions())
+	}
+	for kind, body := range map[document.Kind]any{
+		document.KindPolicy:      document.Policy{Cluster: s.ID, Version: identity.Version{Epoch: 1, Counter: 1 << 40}, IssuedAt: s.Now},
+		document.KindRevocations: document.Revocations{Cluster: s.ID, Version: identity.Version{Epoch: 1, Counter: 1 << 40}, IssuedAt: s.Now},
+	} {
+		forged, err := document.Seal(kind, body, former)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := agent.Accept(forged); !errors.Is(err, document.ErrRetired) {
+			t.Errorf("%s of the key before: %v", kind, err)
+		}
+	}
+	next := s.publish(t)
+	if state := s.accept(t, agent); state.Policy.Version != next.Policy || !before.Policy.Version.Less(next.Policy) || len(state.Policy.Roles) != len(before.Policy.Roles) {
+		t.Errorf("the next publication left %v with %d roles, head %v", state.Policy.Version, len(state.Policy.Roles), next.Policy)
+	}
+}
+
+// Agents that renewed a day after the replacement have nothing of the key before, and nobody watches it for ever.
+func TestSec_S73_AReplacedKeyOfAgentsIsTrustedUntilWhatItSignedHasExpired(t *testing.T) {
+	for _, purpose := range []string{names.KeyHostSSH, names.KeyHostX509} {
+		s := newSite(t)
+		_, former := s.replace(t, purpose)
+		replaced := s.Now
+		s.Keys[names.KeyUserSSH] = clustertest.Key(t) // another document in the row
+		s.rotate(t)
+		named := func() bool {
+			trust, err := document.OpenTrust(s.chains[s.head.Trust], "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(trust.Keys, func(k document.Key) bool { return k.ID == former })
+		}
+		s.Now = replaced.Add(certs.MaxHostLife + 59*time.Minute)
+		if h := s.rotate(t); !named() || h.Trust.Counter != 3 {
+			t.Errorf("%s: the key has left version %v", purpose, h.Trust)
+		}
+		s.Now = replaced.Add(certs.MaxHostLife + time.Hour)
+		if h := s.rotate(t); named() || h.Trust.Counter != 4 {
+			t.Errorf("%s: the key is in version %v", purpose, h.Trust)
+		}
+		if h := s.rotate(t); h.Trust.Counter != 4 {
+			t.Errorf("%s: rotating once more made version %v", purpose, h.Trust)
+		}
+	}
+}
+
 // A deployment that is rolled back gives back the key before, which has to sign again.
 func TestARolledBackKeyIsActiveAgain(t *testing.T) {
-	for _, purpose := range []string{names.KeyUserSSH, names.KeyHostX509} {
+	for _, purpose := range []string{names.KeyUserSSH, names.KeyHostX509, names.KeyPolicy} {
 		s := newSite(t)
 		before := s.Keys[purpose]
 		s.replace(t, purpose)
@@ -555,8 +620,8 @@ func TestARolledBackKeyIsActiveAgain(t *testing.T) {
 	}
 }
 
-// A rollback brings the former keys back: the document that says so is a newer one, and whatever was signed in between stays
-// good.
+// A rollback brings the former keys back: the document that says so is a newer one, and what was signed for agents in between
+// stays good.
 func TestKeysThatARollbackBringsBackArePublishedForward(t *testing.T) {
 	s := newSite(t)
 	first := s.rotate(t)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -60,10 +61,10 @@ func NewRotator(c RotatorConfig) *Rotator {
 	return &Rotator{c}
 }
 
-// Rotate makes the trust document say which keys there are. Without a change it does nothing. A key that is no
-// longer the deployment's leaves the document if it signed people's certificates: nobody watches it any more, and people
-// log in again. Other keys are kept as retiring, so that what they signed stays valid: an agent without a valid
-// certificate would have to be enrolled again. It returns the head in force.
+// Rotate makes the trust document say which keys there are. Without a change it does nothing. A key that is no longer the
+// deployment's leaves the document at once if it signed people's certificates, since people can log in again, or documents,
+// since the next publication signs them anew. One that signed agents' certificates is kept as retiring until all of those
+// have expired: an agent without a valid certificate would have to be enrolled again. It returns the head in force.
 //
 // An epoch that is later than the head's begins with a trust document of its own, whether keys have changed or not.
 func (r *Rotator) Rotate(ctx context.Context) (document.Head, error) {
@@ -198,10 +199,11 @@ func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]documen
 	if err != nil {
 		return nil, false, err
 	}
-	have, err := document.OpenTrust(chain, "")
+	opened, err := document.OpenChain(chain, "")
 	if err != nil {
 		return nil, false, fmt.Errorf("opening the trust document: %w", err)
 	}
+	have := opened[len(opened)-1]
 	if have.Cluster != r.config.Cluster {
 		return nil, false, fmt.Errorf("opening the trust document: it is cluster %s's", have.Cluster)
 	}
@@ -216,17 +218,41 @@ func (r *Rotator) chain(ctx context.Context, from document.Head, keys *[]documen
 		if old.Purpose == names.KeyRoot {
 			return nil, false, fault.New(fault.Conflict, "the root key is not the trust document's", "put the previous root key back: a new root has to be announced by the previous one")
 		}
-		if old.Purpose == names.KeyUserSSH || old.Purpose == names.KeyUserX509 {
-			continue
+		if r.retires(old, opened) {
+			old.State = document.StateRetiring
+			*keys = append(*keys, old)
 		}
-		old.State = document.StateRetiring
-		*keys = append(*keys, old)
 	}
 	order(*keys)
 	was := slices.Clone(have.Keys)
 	order(was)
 	same := slices.EqualFunc(was, *keys, func(a, b document.Key) bool { return a.ID == b.ID && a.Purpose == b.Purpose && a.State == b.State })
 	return chain, !same, nil
+}
+
+// outlived is how long after a key's retirement the last certificate of an agent or proxy that it signed has expired, with
+// an hour for what was being signed just then, and for clocks that differ.
+const outlived = certs.MaxHostLife + time.Hour
+
+// retires reports whether a key that the deployment no longer has must still be named: one of agents and proxies, until what
+// it signed has expired.
+func (r *Rotator) retires(old document.Key, chain []document.Trust) bool {
+	if old.Purpose != names.KeyHostSSH && old.Purpose != names.KeyHostX509 {
+		return false
+	}
+	since, is := retiring(old.ID, chain)
+	return !is || r.config.Now().Before(since.Add(outlived))
+}
+
+// retiring returns since when a key is retiring: when the first of the newest documents in a row that say so was issued.
+func retiring(id string, chain []document.Trust) (since time.Time, is bool) {
+	for _, t := range slices.Backward(chain) {
+		if !slices.ContainsFunc(t.Keys, func(k document.Key) bool { return k.ID == id && k.State == document.StateRetiring }) {
+			break
+		}
+		since, is = t.IssuedAt, true
+	}
+	return since, is
 }
 
 func (r *Rotator) tell(ctx context.Context, to document.Head, keys []document.Key) error {
