@@ -22,11 +22,6 @@ func TestTheSystemIsWatched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.down(); err != nil {
-			t.Error(err)
-		}
-	})
 	often := func(doc map[string]any) error {
 		rule := doc["Resources"].(map[string]any)["EveryFiveMinutes"].(map[string]any)
 		rule["Properties"].(map[string]any)["ScheduleExpression"] = "rate(1 minute)"
@@ -35,9 +30,7 @@ func TestTheSystemIsWatched(t *testing.T) {
 	if err := s.ChangeTemplate("StileControl", often); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.up(); err != nil {
-		t.Fatal(err)
-	}
+	s.begin(t)
 	_, err = kms.NewFromConfig(s.person(t, stand.ReaderFile).AWS()).Sign(t.Context(), &kms.SignInput{
 		KeyId: aws.String("alias/stile/root"), Message: make([]byte, 32), MessageType: types.MessageTypeDigest, SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256,
 	})

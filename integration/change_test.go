@@ -43,21 +43,6 @@ func (s *system) tryDeploy(t *testing.T, settings map[string]string) error {
 	return err
 }
 
-// proxyEnvironment is a variable of the first proxy's environment.
-func (s *system) proxyEnvironment(t *testing.T, name string) string {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.pid(t, "stile-proxy-0")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for variable := range strings.SplitSeq(string(b), "\x00") {
-		if value, ok := strings.CutPrefix(variable, name+"="); ok {
-			return value
-		}
-	}
-	return ""
-}
-
 // works waits until somebody's command runs on a node.
 func (p *person) works(t *testing.T, node string) {
 	t.Helper()
@@ -121,12 +106,12 @@ func TestARestoredTableTakesTheFormerOnesPlace(t *testing.T) {
 	boss := s.person(t, admin).login(t)
 	boss.create(t, "kind: role\nmetadata: {name: kept}\nspec:\n  allow: {logins: [x], node_labels: {a: b}}\n")
 	db := dynamodb.NewFromConfig(s.readerConfig(t))
-	former := s.proxyEnvironment(t, "STILE_TABLE_STATE")
+	former := s.environment(t, "stile-proxy-0")["STILE_TABLE_STATE"]
 	restore(t, db, former, name)
 	prepare(t, db, name)
 	s.deploy(t, map[string]string{"stile:table:state": name, "stile:epoch": "2"})
 
-	if now := s.proxyEnvironment(t, "STILE_TABLE_STATE"); now != name {
+	if now := s.environment(t, "stile-proxy-0")["STILE_TABLE_STATE"]; now != name {
 		t.Errorf("the proxy has the table %s, which was %s", now, former)
 	}
 	p.login(t).works(t, "node-1")
@@ -219,14 +204,14 @@ func TestAnAPIURLThatIsAdoptedLaterReachesTheProxies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.proxyEnvironment(t, "STILE_API"); got != first.String() {
+	if got := s.environment(t, "stile-proxy-0")["STILE_API"]; got != first.String() {
 		t.Errorf("the proxy has %s, people %s", got, first)
 	}
 	own := "https://localhost:" + first.Port() + first.Path
 
 	s.deploy(t, map[string]string{"stile:api-url": own})
 	eventually(t, 30*time.Second, func() string {
-		if got := s.proxyEnvironment(t, "STILE_API"); got != own {
+		if got := s.environment(t, "stile-proxy-0")["STILE_API"]; got != own {
 			return fmt.Sprintf("the proxy still has %s, not %s", got, own)
 		}
 		return ""

@@ -26,15 +26,7 @@ import (
 // what stands in its environment.
 func (s *system) asProxy(t *testing.T) *dynamodb.Client {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.pid(t, "stile-proxy-0")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	env := map[string]string{}
-	for variable := range strings.SplitSeq(string(b), "\x00") {
-		name, value, _ := strings.Cut(variable, "=")
-		env[name] = value
-	}
+	env := s.environment(t, "stile-proxy-0")
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, env["AWS_CONTAINER_CREDENTIALS_FULL_URI"], nil)
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +47,21 @@ func (s *system) asProxy(t *testing.T) *dynamodb.Client {
 		Region: env["AWS_REGION"], BaseEndpoint: aws.String(env["AWS_ENDPOINT_URL"]),
 		Credentials: credentials.NewStaticCredentialsProvider(got.AccessKeyID, got.SecretAccessKey, got.Token),
 	})
+}
+
+// environment is the environment of a part of the system.
+func (s *system) environment(t *testing.T, name string) map[string]string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.pid(t, name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for variable := range strings.SplitSeq(string(b), "\x00") {
+		name, value, _ := strings.Cut(variable, "=")
+		env[name] = value
+	}
+	return env
 }
 
 // start waits for a proven start of a session at a node and returns it.

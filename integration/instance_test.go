@@ -37,15 +37,21 @@ func TestAnAgentOnAnInstanceThatGetsItsRoleLaterJoins(t *testing.T) {
 		}
 	}))
 	t.Cleanup(service.Close)
-	program := filepath.Join(t.TempDir(), "agent")
-	script := "#!/bin/sh\nunset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_REGION AWS_DEFAULT_REGION\n" +
-		"export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_SERVICE_ENDPOINT=" + service.URL + "\nexec stile-agent \"$@\"\n"
-	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	a := shared.agentOf(t, program, enrol{name: "node-profile", alone: true})
+	a := shared.agentOf(t, onInstance(t, service.URL), enrol{name: "node-profile", alone: true})
 	a.logs(t, "this EC2 instance has no role yet")
 	attached.Store(true)
 	t.Cleanup(func() { boss.must(t, "rm", "node/node-profile") })
 	eventually(t, time.Minute, p.online(t, "node-profile", true))
+}
+
+// onInstance is a program that runs the agent with nothing of AWS but an instance's metadata service.
+func onInstance(t *testing.T, metadata string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "agent")
+	script := "#!/bin/sh\nunset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_REGION AWS_DEFAULT_REGION\n" +
+		"export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_SERVICE_ENDPOINT=" + metadata + "\nexec stile-agent \"$@\"\n"
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return program
 }

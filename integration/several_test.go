@@ -43,6 +43,13 @@ func apart(t *testing.T, args ...string) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.begin(t, args...)
+	return s
+}
+
+// begin starts a system that ends with the test.
+func (s *system) begin(t *testing.T, args ...string) {
+	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(s.Logs())
@@ -58,7 +65,6 @@ func apart(t *testing.T, args ...string) *system {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return s
 }
 
 // ps returns what runs.

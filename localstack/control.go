@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -136,7 +137,7 @@ func (d *deployment) dismiss(ctx context.Context) error {
 
 // agent writes an agent's configuration and has it running, with the credentials of its role.
 func (d *deployment) agent(ctx context.Context, agent account.Agent) error {
-	role, err := d.cloud.Authority.Role(agent.Role)
+	role, err := d.cloud.Authority.Role(d.roleOf(agent))
 	if err != nil {
 		return fmt.Errorf("finding the role of %s: %w", agent.Name, err)
 	}
@@ -188,7 +189,35 @@ func (d *deployment) identity(agent account.Agent, role string) (map[string]stri
 		return nil, err
 	}
 	env["AWS_REGION"], env["AWS_EC2_METADATA_DISABLED"] = d.account.Region, "true"
+	if agent.Service == servicePods {
+		return env, inFile(env, d.place.home(agent.Name))
+	}
 	return env, nil
+}
+
+// inFile has the token for the credentials' endpoint in a file, as EKS Pod Identity has it.
+func inFile(env map[string]string, dir string) error {
+	const variable = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+	file := filepath.Join(dir, "pod-identity-token")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, []byte(env[variable]), 0o600); err != nil {
+		return fmt.Errorf("writing a pod's token: %w", err)
+	}
+	delete(env, variable)
+	env[variable+"_FILE"] = file
+	return nil
+}
+
+// roleOf is the ARN of an agent's role.
+func (d *deployment) roleOf(agent account.Agent) string {
+	return fmt.Sprintf("arn:%s:iam::%s:role/%s", d.account.Partition, d.accountOf(agent), agent.Role)
+}
+
+// accountOf is the account that an agent runs in.
+func (d *deployment) accountOf(agent account.Agent) string {
+	return cmp.Or(agent.Account, d.account.Account)
 }
 
 // processPath is what a service manager gives its services. It does not depend on who runs up in which

@@ -13,8 +13,12 @@ import (
 	"github.com/stile-dev/stile/localstack/ec2"
 )
 
-// serviceEC2 is whose agents are instances: they find credentials and Region by the metadata service.
-const serviceEC2 = "ec2.amazonaws.com"
+// serviceEC2 is whose agents are instances: they find credentials and Region by the metadata service. Those of servicePods
+// are pods of EKS, and show a token from a file; any others show one from a variable, as tasks of ECS do.
+const (
+	serviceEC2  = "ec2.amazonaws.com"
+	servicePods = "pods.eks.amazonaws.com"
+)
 
 // instances are the metadata services of agents that are instances, each on a port of its own, as each instance reaches its
 // own alone. The SDKs keep no path of the endpoint that they are given, so that a port is what tells instances apart.
@@ -36,7 +40,7 @@ func (d *deployment) metadata(agent account.Agent, role string) (string, error) 
 	if d.instances.servers[agent.Name] != nil {
 		return url, nil
 	}
-	service, err := ec2.New(d.cloud.Authority, ec2.Instance{ID: agent.Session, Role: role, Account: d.account.Account, Region: d.account.Region, ARN: d.arnOf(agent)})
+	service, err := ec2.New(d.cloud.Authority, ec2.Instance{ID: agent.Session, Role: role, Account: d.accountOf(agent), Region: d.account.Region, ARN: d.arnOf(agent)})
 	if err != nil {
 		return "", err
 	}
@@ -73,5 +77,5 @@ func (d *deployment) without(names ...string) error {
 }
 
 func (d *deployment) arnOf(agent account.Agent) string {
-	return fmt.Sprintf("arn:%s:ec2:%s:%s:instance/%s", d.account.Partition, d.account.Region, d.account.Account, agent.Session)
+	return fmt.Sprintf("arn:%s:ec2:%s:%s:instance/%s", d.account.Partition, d.account.Region, d.accountOf(agent), agent.Session)
 }

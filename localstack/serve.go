@@ -190,11 +190,14 @@ func (d *deployment) people() error {
 			return err
 		}
 	}
-	for i, agent := range d.account.Agents {
-		if i > 0 && agent.Role == d.account.Agents[i-1].Role && agent.Service == d.account.Agents[i-1].Service {
+	made := map[string]bool{}
+	for _, agent := range d.account.Agents {
+		arn := d.roleOf(agent)
+		if made[arn] {
 			continue
 		}
-		if err := d.putRole(agent.Name, iam.Role{Name: agent.Role, Trust: json.RawMessage(trustOf(agent.Service))}); err != nil {
+		made[arn] = true
+		if err := d.putRole(agent.Name, iam.Role{Account: agent.Account, Name: agent.Role, Trust: json.RawMessage(trustOf(agent.Service))}); err != nil {
 			return err
 		}
 	}
@@ -207,7 +210,7 @@ func (d *deployment) person(person account.Person) error {
 
 // putRole makes somebody's role. One with policies is a stack's, and stays as it is.
 func (d *deployment) putRole(whose string, role iam.Role) error {
-	if made, err := d.cloud.Authority.Role(role.Name); err == nil && len(made.Inline) > 0 {
+	if made, err := d.cloud.Authority.Role(role.Name); role.Account == "" && err == nil && len(made.Inline) > 0 {
 		return nil
 	}
 	if _, err := d.cloud.Authority.PutRole(role); err != nil {

@@ -38,6 +38,7 @@ type Person struct {
 // Agent is one process of the product's agent, with a role such as a server in its account would have.
 type Agent struct {
 	Name    string         `yaml:"name"`    // of the process; its files lie in home/<name>
+	Account string         `yaml:"account"` // whose role it is, twelve digits; this account's if empty
 	Role    string         `yaml:"role"`    // the role's name
 	Service string         `yaml:"service"` // the service principal that the role trusts
 	Session string         `yaml:"session"` // the session's name
@@ -146,6 +147,7 @@ func (a *Account) validate() error {
 	for i, g := range a.Agents {
 		need(safe.MatchString(g.Name), "agents[%d].name: %q is not a file name", i, g.Name)
 		need(g.Role != "" && g.Session != "" && g.Service != "", "agents[%d]: role, session and service are needed", i)
+		need(g.Account == "" || digits.MatchString(g.Account), "agents[%d].account: %q is not twelve digits", i, g.Account)
 		need(len(g.Config) > 0, "agents[%d].config is missing", i)
 	}
 	for i, r := range a.Resources {

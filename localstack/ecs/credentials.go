@@ -74,7 +74,7 @@ type Claim struct {
 func (c *Credentials) Grant(claim Claim) (map[string]string, error) {
 	if _, _, err := c.authority.Assume(iam.AssumeRequest{
 		Caller: iam.ServicePrincipal(claim.Service), RoleARN: claim.Role, Session: claim.Session, Duration: 15 * time.Minute,
-		Context: map[string][]string{"aws:SourceAccount": {c.authority.Account()}, "aws:SourceArn": {claim.Source}},
+		Context: map[string][]string{"aws:SourceAccount": {accountOf(claim.Source)}, "aws:SourceArn": {claim.Source}},
 	}); err != nil {
 		return nil, fmt.Errorf("role %s cannot be assumed by %s: %w", claim.Role, claim.Service, err)
 	}
@@ -95,6 +95,14 @@ func (c *Credentials) Grant(claim Claim) (map[string]string, error) {
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI": c.endpoint + CredentialsPath + g.ID,
 		"AWS_CONTAINER_AUTHORIZATION_TOKEN":  g.Token,
 	}, nil
+}
+
+// accountOf is the account in an ARN, "" if there is none.
+func accountOf(arn string) string {
+	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 {
+		return parts[4]
+	}
+	return ""
 }
 
 func (c *Credentials) save() error {
