@@ -1,6 +1,7 @@
 package synth_test
 
 import (
+	"bytes"
 	"flag"
 	"os"
 	"path/filepath"
@@ -38,6 +39,39 @@ func config(t *testing.T) stack.Config {
 		t.Fatal(err)
 	}
 	return stack.Config{API: api, Code: code.Named, Program: code.Placed}
+}
+
+// A stage serves the snapshot that a deployment made of the API, so whatever changes in the API's body needs another one.
+func TestAChangedAPIIsDeployed(t *testing.T) {
+	deployment := func(c stack.Config) (id string) {
+		t.Helper()
+		all, err := synth.Templates(c, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, r := range read(t, all[stack.Control]).Resources {
+			if r.Type == "AWS::ApiGateway::Deployment" {
+				id += name
+			}
+		}
+		return id
+	}
+	before := deployment(config(t))
+	for name, change := range map[string][2]string{
+		"a route's function": {"operationId: hostStatus\n      tags: [api]", "operationId: hostStatus\n      tags: [admin]"},
+		"a route's path":     {"  /v1/host/status:", "  /v1/host/state:"},
+	} {
+		c := config(t)
+		if c.API = bytes.Replace(c.API, []byte(change[0]), []byte(change[1]), 1); bytes.Equal(c.API, config(t).API) {
+			t.Fatalf("%s: the document doesn't have %q", name, change[0])
+		}
+		if after := deployment(c); after == before || after == "" {
+			t.Errorf("%s: the deployment stays %s", name, after)
+		}
+	}
+	if after := deployment(config(t)); after != before {
+		t.Errorf("the same API is deployed again: %s after %s", after, before)
+	}
 }
 
 func TestTheCommittedTemplatesAreWhatTheAppDeclares(t *testing.T) {
