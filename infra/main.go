@@ -7,7 +7,8 @@
 //
 //	go -C infra run . -write templates           what `make synth` does
 //
-// There the name of each function's zip and of the proxy's file, a hash of its bytes, is a fixed word; nothing else differs.
+// There the name of each function's zip and of the proxy's file, a hash of its bytes, is a fixed word, and so is the
+// SHA-256 of the proxy's file; nothing else differs. What is written thus depends on no compiler.
 // Settings, which are the CDK's context, are taken from where its command line puts them: CDK_CONTEXT_JSON='{"stile:…":"…"}'.
 package main
 

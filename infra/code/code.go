@@ -7,6 +7,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,24 +27,32 @@ func Named(_ constructs.Construct, function string) *awslambda.CfnFunction_CodeP
 	return &awslambda.CfnFunction_CodeProperty{S3Bucket: awscdk.Fn_Sub(new(stack.AssetBucket), nil), S3Key: new(stack.AssetPrefix + "BUILD-" + function + ".zip")}
 }
 
-// Placed places a program as Named does a function.
+// Placed places a program as Named does a function. Its digest is a fixed word, too, for which whoever deploys the
+// template puts the digest of what they upload.
 func Placed(_ constructs.Construct, program string) stack.Asset {
-	return stack.Asset{Bucket: awscdk.Fn_Sub(new(stack.AssetBucket), nil), Key: new(stack.AssetPrefix + "BUILD-" + program)}
+	word := "BUILD-" + program
+	return stack.Asset{Bucket: awscdk.Fn_Sub(new(stack.AssetBucket), nil), Key: new(stack.AssetPrefix + word), SHA256: &word}
+}
+
+// File is one that was built.
+type File struct {
+	Path   string
+	SHA256 string // of its content, as hex digits
 }
 
 // Files are what was built, by the folder of its source.
-type Files map[string]string
+type Files map[string]File
 
 // Function places a function's zip as the CDK's command line will upload it.
 func (f Files) Function(scope constructs.Construct, function string) *awslambda.CfnFunction_CodeProperty {
-	asset := awss3assets.NewAsset(scope, new("Zip-"+function), &awss3assets.AssetProps{Path: new(f["functions/"+function])})
+	asset := awss3assets.NewAsset(scope, new("Zip-"+function), &awss3assets.AssetProps{Path: new(f["functions/"+function].Path)})
 	return &awslambda.CfnFunction_CodeProperty{S3Bucket: asset.S3BucketName(), S3Key: asset.S3ObjectKey()}
 }
 
 // Program places a program's file as the CDK's command line will upload it.
 func (f Files) Program(scope constructs.Construct, program string) stack.Asset {
-	asset := awss3assets.NewAsset(scope, new("Program-"+program), &awss3assets.AssetProps{Path: new(f[program])})
-	return stack.Asset{Bucket: asset.S3BucketName(), Key: asset.S3ObjectKey()}
+	asset := awss3assets.NewAsset(scope, new("Program-"+program), &awss3assets.AssetProps{Path: new(f[program].Path)})
+	return stack.Asset{Bucket: asset.S3BucketName(), Key: asset.S3ObjectKey(), SHA256: new(f[program].SHA256)}
 }
 
 // Build compiles the functions in the module at root for Lambda and zips each into root/.cache/functions, and compiles
@@ -64,15 +73,28 @@ func Build(ctx context.Context, root string, functions, programs []string) (File
 		if err := pack(binary, zip); err != nil {
 			return nil, fmt.Errorf("packing function %s: %w", name, err)
 		}
-		files["functions/"+name] = zip
+		if files["functions/"+name], err = hashed(zip); err != nil {
+			return nil, fmt.Errorf("packing function %s: %w", name, err)
+		}
 	}
 	for _, name := range programs {
-		files[name] = filepath.Join(out, "programs", name)
-		if err := compile(ctx, root, "./"+name, files[name]); err != nil {
+		binary := filepath.Join(out, "programs", name)
+		if err := compile(ctx, root, "./"+name, binary); err != nil {
+			return nil, fmt.Errorf("building program %s: %w", name, err)
+		}
+		if files[name], err = hashed(binary); err != nil {
 			return nil, fmt.Errorf("building program %s: %w", name, err)
 		}
 	}
 	return files, nil
+}
+
+func hashed(path string) (File, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return File{}, err
+	}
+	return File{Path: path, SHA256: fmt.Sprintf("%x", sha256.Sum256(raw))}, nil
 }
 
 func compile(ctx context.Context, root, source, binary string) error {

@@ -73,7 +73,7 @@ func TestAProgramIsStaticAndForTheTasksArchitecture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := elf.Open(files["proxy"])
+	f, err := elf.Open(files["proxy"].Path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,6 +33,13 @@ func TestTheImageIsForTheTasksArchitecture(t *testing.T) {
 	}
 }
 
+// TestSec_S93_TheImageIsOfTheProgramThatWasBuilt: in the committed template a fixed word stands for the digest.
+func TestSec_S93_TheImageIsOfTheProgramThatWasBuilt(t *testing.T) {
+	if got := only(t, account(t), "Custom::StileImage").Properties["Sha256"]; got != "BUILD-proxy" {
+		t.Errorf("the image is to be made of a program with the digest %v", got)
+	}
+}
+
 func TestTasksRunWhatTheDeploymentMadeUnlessToldOtherwise(t *testing.T) {
 	a := account(t)
 	task := only(t, a, "AWS::ECS::TaskDefinition")

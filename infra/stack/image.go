@@ -8,8 +8,8 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 )
 
-// Asset is a file that the CDK uploads before it deploys.
-type Asset struct{ Bucket, Key *string }
+// Asset is a file that the CDK uploads before it deploys. SHA256 is of its content, as hex digits.
+type Asset struct{ Bucket, Key, SHA256 *string }
 
 // The task's architecture, as Fargate, as the image and as Lambda call it.
 const (
@@ -64,6 +64,7 @@ func newImage(s awscdk.Stack, cfg Config) *string {
 			"RepositoryUri":  awscdk.Fn_GetAtt(new(repositoryID), new("RepositoryUri")),
 			"Bucket":         program.Bucket,
 			"Key":            program.Key,
+			"Sha256":         program.SHA256, // the key says what was to be uploaded, this what has to be there
 			"Architecture":   imageArchitecture,
 			"Build":          code.S3Key, // another builder may make another image
 		},

@@ -2,7 +2,10 @@ package synth_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,5 +125,67 @@ func TestTheBundledValidatorFailsTheSynthesisOfABadTemplate(t *testing.T) {
 	}
 	if !strings.Contains(string(report), "KeySchema") {
 		t.Errorf("the report doesn't name KeySchema, which is empty:\n%s", report)
+	}
+}
+
+// TestSec_S93_ADeploymentNamesTheDigestOfWhatItUploads: the file that stands among the assets is the one whose digest the
+// function is told.
+func TestSec_S93_ADeploymentNamesTheDigestOfWhatItUploads(t *testing.T) {
+	root := t.TempDir()
+	for path, text := range map[string]string{"go.mod": "module example.com/m\n\ngo 1.26\n", "proxy/main.go": "package main\n\nfunc main() {}\n"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, path), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := code.Build(t.Context(), root, nil, stack.Programs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, dir := config(t), t.TempDir()
+	cfg.Program = files.Program
+	if err := synth.Deploy(dir, cfg); err != nil {
+		t.Fatal(err)
+	}
+	var declared struct {
+		Resources struct {
+			Image struct{ Properties struct{ Key, Sha256 string } }
+		}
+	}
+	var assets struct {
+		Files map[string]struct {
+			Source       struct{ Path string }
+			Destinations map[string]struct{ ObjectKey string }
+		}
+	}
+	for name, into := range map[string]any{".template.json": &declared, ".assets.json": &assets} {
+		raw, err := os.ReadFile(filepath.Join(dir, stack.Fleet+name))
+		if err == nil {
+			err = json.Unmarshal(raw, into)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	told, uploaded := declared.Resources.Image.Properties, 0
+	for _, f := range assets.Files {
+		for _, to := range f.Destinations {
+			if to.ObjectKey != told.Key {
+				continue
+			}
+			uploaded++
+			content, err := os.ReadFile(filepath.Join(dir, f.Source.Path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprintf("%x", sha256.Sum256(content)); told.Sha256 != got {
+				t.Errorf("the function is told %q, and what is uploaded has %s", told.Sha256, got)
+			}
+		}
+	}
+	if uploaded != 1 {
+		t.Errorf("%d files are uploaded to %q", uploaded, told.Key)
 	}
 }

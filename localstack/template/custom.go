@@ -18,7 +18,7 @@ type Custom struct {
 	CodeHash func(functionARN string) (string, error)
 	// Mailbox returns a presigned URL for one answer, and a function that fetches it: ok is false until it came.
 	Mailbox func(ctx context.Context, id string) (url string, fetch func(context.Context) (answer []byte, ok bool, err error), err error)
-	// Program finds what the metadata stile:binary of a custom resource names. Hash names its bytes, and upload puts it
+	// Program finds what the metadata stile:binary of a custom resource names. Hash is its SHA-256, and upload puts it
 	// where the resource's properties Bucket and Key say.
 	Program func(name string) (hash string, upload func(ctx context.Context, bucket, key string) error, err error)
 	// Wait bounds one answer; 0 means the resource's ServiceTimeout, else two minutes.
@@ -100,7 +100,8 @@ func (r *deployment) custom(ctx context.Context, id string, want, before *Resour
 }
 
 // program is for a custom resource that is given a program. On AWS its key names its bytes; here it is always the same, so
-// its hash counts to the build. And it is built for this machine, whatever architecture the template names.
+// its hash counts to the build. Where the committed template has a fixed word in place of its SHA-256, what the CDK would
+// have written stands there. And it is built for this machine, whatever architecture the template names.
 func (r *deployment) program(want *ResourceState, hash *string) (upload func(context.Context) error, err error) {
 	name, given := want.Metadata["stile:binary"].(string)
 	if !given {
@@ -113,6 +114,9 @@ func (r *deployment) program(want *ResourceState, hash *string) (upload func(con
 	*hash += "-" + found
 	if _, told := want.Properties["Architecture"]; told {
 		want.Properties["Architecture"] = runtime.GOARCH
+	}
+	if want.Properties["Sha256"] == "BUILD-"+name {
+		want.Properties["Sha256"] = found
 	}
 	bucket, _ := want.Properties["Bucket"].(string)
 	key, _ := want.Properties["Key"].(string)

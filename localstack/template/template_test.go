@@ -356,7 +356,7 @@ func TestTheTableIsSortedAndEachTypeStandsOnce(t *testing.T) {
 // On AWS the key of a program names its bytes, so that another one is another property.
 func TestACustomResourceIsGivenItsProgramAndRunsAgainForAnother(t *testing.T) {
 	const text = `{"Resources": {"C": {"Type": "Custom::Image", "Metadata": {"stile:binary": "proxy"},
-		"Properties": {"ServiceToken": "arn:f", "Bucket": "assets", "Key": "k", "Architecture": "s390x"}}}}`
+		"Properties": {"ServiceToken": "arn:f", "Bucket": "assets", "Key": "k", "Architecture": "s390x", "Sha256": "BUILD-proxy"}}}}`
 	dir, build := t.TempDir(), "one"
 	var uploads []string
 	f := &function{t: t, hash: "h", answer: func(e map[string]any) map[string]any { return reply(e, nil) }}
@@ -380,5 +380,27 @@ func TestACustomResourceIsGivenItsProgramAndRunsAgainForAnother(t *testing.T) {
 	}
 	if got := f.events[0]["ResourceProperties"].(map[string]any)["Architecture"]; got != runtime.GOARCH {
 		t.Errorf("it is told %v, and the program is built for this machine", got)
+	}
+	for i, want := range []string{"one", "two"} {
+		if got := f.events[i]["ResourceProperties"].(map[string]any)["Sha256"]; got != want {
+			t.Errorf("the SHA-256 of program %s is said to be %v", want, got)
+		}
+	}
+}
+
+// A template that says which program it wants isn't made to want the one that is there.
+func TestADigestThatATemplateNamesIsLeftAsItIs(t *testing.T) {
+	const text = `{"Resources": {"C": {"Type": "Custom::Image", "Metadata": {"stile:binary": "proxy"},
+		"Properties": {"ServiceToken": "arn:f", "Bucket": "assets", "Key": "k", "Sha256": "another"}}}}`
+	f := &function{t: t, hash: "h", answer: func(e map[string]any) map[string]any { return reply(e, nil) }}
+	custom := f.custom()
+	custom.Program = func(string) (string, func(context.Context, string, string) error, error) {
+		return "one", func(context.Context, string, string) error { return nil }, nil
+	}
+	if _, err := deployer(t, t.TempDir(), custom).Deploy(t.Context(), template.Stack{Name: "S", Template: parse(t, text)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.events[0]["ResourceProperties"].(map[string]any)["Sha256"]; got != "another" {
+		t.Errorf("the function was told %v", got)
 	}
 }

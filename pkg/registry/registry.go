@@ -7,6 +7,7 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,12 +57,14 @@ type order struct {
 	bucket, key     string // of the program
 	repository, uri string
 	architecture    string
+	sha256          string // of the program, as hex digits
 }
 
 func read(properties map[string]any) (order, error) {
 	var o order
 	for name, into := range map[string]*string{
 		"Bucket": &o.bucket, "Key": &o.key, "Repository": &o.repository, "RepositoryUri": &o.uri, "Architecture": &o.architecture,
+		"Sha256": &o.sha256,
 	} {
 		if *into, _ = properties[name].(string); *into == "" {
 			return order{}, fault.Newf(fault.BadInput, "run make synth, then deploy StileFleet again", "the property %s is missing", name)
@@ -106,7 +109,8 @@ func (p *Pusher) run(ctx context.Context, properties map[string]any) (string, er
 	return o.uri + "@" + i.Digest(), nil
 }
 
-// fetch reads the program.
+// fetch reads the program, and refuses another than the one that was built: the CDK uploads nothing to a name that is
+// taken, whoever took it.
 func (p *Pusher) fetch(ctx context.Context, o order) ([]byte, error) {
 	got, err := p.config.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.bucket, Key: &o.key})
 	if err != nil {
@@ -119,6 +123,11 @@ func (p *Pusher) fetch(ctx context.Context, o order) ([]byte, error) {
 	}
 	if len(program) > maxProgram {
 		return nil, fault.Newf(fault.BadInput, "make it smaller with -ldflags '-s -w', as the CDK app does", "the program has more than %d bytes", maxProgram)
+	}
+	if got := fmt.Sprintf("%x", sha256.Sum256(program)); got != o.sha256 {
+		return nil, fault.Newf(fault.BadInput,
+			"delete that object and deploy StileFleet again, so that the CDK uploads the program once more; if it differs then, find out who else writes to the bucket",
+			"the program at s3://%s/%s is not the one that was built: its SHA-256 is %s, and the template says %s", o.bucket, o.key, got, o.sha256)
 	}
 	return program, nil
 }

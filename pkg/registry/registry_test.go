@@ -60,6 +60,9 @@ func event(request cfn.RequestType) cfn.Event {
 }
 
 func answer(ctx context.Context, r *repository, s *store, e cfn.Event) (map[string]any, error) {
+	if _, told := e.ResourceProperties["Sha256"]; !told { // by a deployment that built what the store holds
+		e.ResourceProperties["Sha256"] = strings.TrimPrefix(digest(s.content), "sha256:")
+	}
 	return registry.New(registry.Config{ECR: r, S3: s, Log: slog.New(slog.DiscardHandler)}).Answer(ctx, e)
 }
 
@@ -167,6 +170,28 @@ func TestAFaultIsToldAndNothingIsClaimed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error()+"; "+fault.From(err).Hint, c.want) || data != nil {
 			t.Errorf("%s: %v, %v, want %q", name, data, err, c.want)
 		}
+	}
+}
+
+// TestSec_S93_AnotherProgramThanTheOneThatWasBuiltBecomesNoImage: the CDK uploads nothing to a name that is taken, so whoever
+// may write to its bucket could have put the proxy of the next deployment there.
+func TestSec_S93_AnotherProgramThanTheOneThatWasBuiltBecomesNoImage(t *testing.T) {
+	built := strings.TrimPrefix(digest(program(1<<10)), "sha256:")
+	for name, k := range map[string]struct{ told, want string }{
+		"another program":             {built, "is not the one that was built"},
+		"a digest that is none":       {"BUILD-proxy", "is not the one that was built"},
+		"no digest":                   {"", "the property Sha256 is missing"},
+		"a digest of the first bytes": {built[:32], "is not the one that was built"},
+	} {
+		r, e := newRepository(), event(cfn.RequestUpdate)
+		e.ResourceProperties["Sha256"] = k.told
+		data, err := answer(t.Context(), r, &store{content: program(2 << 10)}, e)
+		if !fault.Is(err, fault.BadInput) || !strings.Contains(err.Error(), k.want) || data != nil || len(r.calls) != 0 {
+			t.Errorf("%s: %v, %v, the registry was called %v", name, data, err, r.calls)
+		}
+	}
+	if _, err := answer(t.Context(), newRepository(), &store{content: program(1 << 10)}, event(cfn.RequestUpdate)); err != nil {
+		t.Errorf("the program that was built: %v", err)
 	}
 }
 
