@@ -31,7 +31,7 @@ type Run func(ctx context.Context, e cfn.Event) (data map[string]any, err error)
 const (
 	margin = 10 * time.Second // kept for the answer, before the deadline
 	grace  = time.Second      // of the margin, in which a run that was cut short may say what it waited for
-	settle = 30 * time.Second // how long a denial may be IAM's delay
+	settle = time.Minute      // how long a denial may be IAM's delay
 	again  = 3 * time.Second  // between two runs in that time
 )
 
@@ -124,13 +124,13 @@ func within(ctx context.Context, log *slog.Logger, e cfn.Event, run Run) (map[st
 	}
 }
 
-// settled runs again for a while when AWS denies something: IAM may take that long to apply the policies of a role that
-// was made a moment ago.
+// settled runs again for a while, and not beyond the deadline, when AWS denies something: IAM may take that long to apply
+// the policies of a role that was made a moment ago. No run has to wait for that itself.
 func settled(ctx context.Context, log *slog.Logger, e cfn.Event, run Run) (map[string]any, error) {
 	until := time.Now().Add(settle)
 	for {
 		data, err := run(ctx, e)
-		if err == nil || !denied(err) || time.Now().After(until) {
+		if err == nil || !denied(err) || time.Now().Add(again).After(until) {
 			return data, err
 		}
 		log.LogAttrs(ctx, slog.LevelInfo, "Custom resource waits for its permissions", slog.String("cause", err.Error()))

@@ -233,7 +233,8 @@ func TestWhatIsDeniedIsTriedAgainForAWhile(t *testing.T) {
 		want   string
 	}{
 		"until it is allowed":            {time.Minute, 3, denial, 4, 9 * time.Second, "SUCCESS"},
-		"and then refused":               {time.Minute, 100, denial, 12, 33 * time.Second, "FAILED"},
+		"and then refused":               {5 * time.Minute, 100, denial, 21, time.Minute, "FAILED"},
+		"for a minute":                   {5 * time.Minute, 20, denial, 21, time.Minute, "SUCCESS"},
 		"within the deadline":            {20 * time.Second, 100, denial, 4, 10 * time.Second, "FAILED"},
 		"but nothing else":               {time.Minute, 100, &smithy.GenericAPIError{Code: "ValidationException"}, 1, 0, "FAILED"},
 		"nor what Stile itself denies":   {time.Minute, 100, fault.New(fault.Denied, "no", "ask"), 1, 0, "FAILED"},

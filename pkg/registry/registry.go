@@ -9,15 +9,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"time"
 
 	"github.com/aws/aws-lambda-go/cfn"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/custom"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -26,13 +23,6 @@ import (
 
 // maxProgram bounds what is read; a proxy has some 20 MB. The function's memory holds it three times.
 const maxProgram = 128 << 20
-
-// A role's policy may take effect some seconds after the role was made, as IAM is consistent only after a while. So
-// what is denied is tried again.
-const (
-	propagation = time.Minute
-	pause       = 3 * time.Second
-)
 
 // S3 is what is used of the object store.
 type S3 interface {
@@ -95,15 +85,15 @@ func (p *Pusher) run(ctx context.Context, properties map[string]any) (string, er
 	if err != nil {
 		return "", err
 	}
-	var program []byte
-	if err := patient(ctx, func() (err error) { program, err = p.fetch(ctx, o); return err }); err != nil {
+	program, err := p.fetch(ctx, o)
+	if err != nil {
 		return "", err
 	}
 	i, err := image.Build(program, o.architecture)
 	if err != nil {
 		return "", err
 	}
-	if err := patient(ctx, func() error { return p.push(ctx, o.repository, i) }); err != nil {
+	if err := p.push(ctx, o.repository, i); err != nil {
 		return "", err
 	}
 	return o.uri + "@" + i.Digest(), nil
@@ -130,27 +120,4 @@ func (p *Pusher) fetch(ctx context.Context, o order) ([]byte, error) {
 			"the program at s3://%s/%s is not the one that was built: its SHA-256 is %s, and the template says %s", o.bucket, o.key, got, o.sha256)
 	}
 	return program, nil
-}
-
-// patient repeats what is denied for as long as a new role's policy may take.
-func patient(ctx context.Context, do func() error) error {
-	limit := time.Now().Add(propagation)
-	for {
-		err := do()
-		if !denied(err) || !time.Now().Add(pause).Before(limit) {
-			return err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		case <-timer.C:
-		}
-	}
-}
-
-func denied(err error) bool {
-	e, ok := errors.AsType[smithy.APIError](err)
-	return ok && (e.ErrorCode() == "AccessDenied" || e.ErrorCode() == "AccessDeniedException")
 }

@@ -5,13 +5,10 @@ import (
 	"context"
 	"debug/elf"
 	"encoding/binary"
-	"errors"
 	"io"
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/aws/aws-lambda-go/cfn"
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
@@ -193,39 +190,4 @@ func TestSec_S93_AnotherProgramThanTheOneThatWasBuiltBecomesNoImage(t *testing.T
 	if _, err := answer(t.Context(), newRepository(), &store{content: program(1 << 10)}, event(cfn.RequestUpdate)); err != nil {
 		t.Errorf("the program that was built: %v", err)
 	}
-}
-
-// A role's policy takes effect some seconds after the role was made.
-func TestWhatIsDeniedIsTriedAgainForAMinute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRepository()
-		r.fail["BatchGetImage"] = []error{&smithy.GenericAPIError{Code: "AccessDeniedException"}}
-		began := time.Now()
-		if _, err := answer(t.Context(), r, &store{content: program(1 << 10), denied: 10}, event(cfn.RequestCreate)); err != nil {
-			t.Errorf("after %s: %v", time.Since(began), err)
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		_, err := answer(t.Context(), newRepository(), &store{denied: 1 << 20}, event(cfn.RequestCreate))
-		if err == nil || !strings.Contains(err.Error(), "AccessDenied") || time.Since(began) > time.Minute {
-			t.Errorf("after %s: %v", time.Since(began), err)
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		began := time.Now()
-		_, err := answer(ctx, newRepository(), &store{denied: 1 << 20}, event(cfn.RequestCreate))
-		if err == nil || time.Since(began) > 6*time.Second {
-			t.Errorf("after %s: %v", time.Since(began), err)
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		r, began := newRepository(), time.Now()
-		r.fail["BatchGetImage"] = []error{errors.New("the network is gone")}
-		if _, err := answer(t.Context(), r, &store{content: program(1 << 10)}, event(cfn.RequestCreate)); err == nil || time.Since(began) > 0 {
-			t.Errorf("after %s: %v", time.Since(began), err)
-		}
-	})
 }
