@@ -347,6 +347,53 @@ func TestImagesAreTakenAsECRDoes(t *testing.T) {
 	}
 }
 
+// layered is a manifest whose layers are one, so many times.
+func layered(config, layer []byte, times int) string {
+	_, one, _ := strings.Cut(manifest(config, layer, configType), `"layers":[`)
+	one = strings.TrimSuffix(one, "]}")
+	head, _, _ := strings.Cut(manifest(config, layer, configType), one)
+	return head + strings.Repeat(one+",", times-1) + one + "]}"
+}
+
+// An image may name a layer more than once, and many do name the empty one so.
+func TestALayerThatIsNamedManyTimesIsHeldOnce(t *testing.T) {
+	w := newWorld(t)
+	config, layer := []byte("config"), bytes.Repeat([]byte("x"), 3<<20) // 127 times it would be more than an image may be
+	w.layer(t, config)
+	w.layer(t, layer)
+	text := layered(config, layer, 127)
+	if err := w.put(t.Context(), text, "many"); err != nil {
+		t.Fatal(err)
+	}
+	role := w.role(t, "puller", `"ecr:GetAuthorizationToken","ecr:BatchGetImage","ecr:BatchCheckLayerAvailability","ecr:GetDownloadUrlForLayer"`, "*")
+	got, err := w.pull(t, role, w.uri+"@"+digest([]byte(text)))
+	if err != nil || len(got.Layers) != 127 || len(got.Types) != 127 {
+		t.Fatalf("%d layers, %v", len(got.Layers), err)
+	}
+	for i, l := range got.Layers {
+		if &l[0] != &got.Layers[0][0] || !bytes.Equal(l, layer) {
+			t.Fatalf("layer %d is held once more, or is another", i)
+		}
+	}
+}
+
+func TestAnImageHasItsBounds(t *testing.T) {
+	w := newWorld(t)
+	config, layer := []byte("config"), bytes.Repeat([]byte("x"), 1<<10)
+	w.layer(t, config)
+	w.layer(t, layer)
+	small := manifest(config, layer, configType)
+	for name, k := range map[string]struct{ text, says string }{
+		"a layer too often": {layered(config, layer, 128), "128 layers"},
+		"a layer too large": {strings.Replace(small, `"size":1024`, `"size":268435456`, 1), "more than the 268435456 bytes"},
+		"a size below zero": {strings.Replace(small, `"size":6`, `"size":-268435456`, 1), "more than the 268435456 bytes"},
+	} {
+		if err := w.put(t.Context(), k.text, "t"); code(err) != "InvalidParameterException" || !strings.Contains(err.Error(), k.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTheOldestImagesExpireWithTheLayersThatNobodyElseHas(t *testing.T) {
 	w := newWorld(t)
 	one, two, three := w.image(t, "one"), w.image(t, "two"), w.image(t, "three")

@@ -30,6 +30,33 @@ type descriptor struct {
 	Size      int64  `json:"size"`
 }
 
+// What one image may be: a pull holds its blobs in memory, and so once for all the times that they are named.
+const (
+	maxLayers = 127       // as many as Docker unpacks
+	maxImage  = 256 << 20 // bytes of its configuration and layers
+)
+
+// parts are the configuration and the layers.
+func (m manifest) parts() []descriptor { return append([]descriptor{m.Config}, m.Layers...) }
+
+// bounded refuses an image that is larger than a pull may be.
+func (m manifest) bounded() error {
+	if len(m.Layers) > maxLayers {
+		return fmt.Errorf("it has %d layers, and the local ECR takes no more than %d", len(m.Layers), maxLayers)
+	}
+	sizes, left := map[string]int64{}, int64(maxImage)
+	for _, p := range m.parts() {
+		if size, again := sizes[p.Digest]; again && size == p.Size {
+			continue
+		}
+		if p.Size < 0 || p.Size > left {
+			return fmt.Errorf("it has more than the %d bytes that the local ECR takes", maxImage)
+		}
+		sizes[p.Digest], left = p.Size, left-p.Size
+	}
+	return nil
+}
+
 type imageID struct {
 	Digest string `json:"imageDigest,omitempty"`
 	Tag    string `json:"imageTag,omitempty"`
@@ -100,8 +127,10 @@ func (r *repository) checkManifest(text, mediaType string) (string, error) {
 	if !known || m.MediaType != mediaType || m.SchemaVersion != 2 || len(m.Layers) == 0 {
 		return "", fail("InvalidParameterException", "Invalid parameter at 'imageManifest': a manifest of one image with schema version 2 and a known media type is needed, not %q", mediaType)
 	}
-	parts := append([]descriptor{m.Config}, m.Layers...)
-	for i, p := range parts {
+	if err := m.bounded(); err != nil {
+		return "", fail("InvalidParameterException", "Invalid parameter at 'imageManifest': %v", err)
+	}
+	for i, p := range m.parts() {
 		if i == 0 && p.MediaType != family.config || i > 0 && !strings.HasPrefix(p.MediaType, family.layer) {
 			return "", fail("InvalidParameterException", "Invalid parameter at 'imageManifest': %s does not belong into %s", p.MediaType, mediaType)
 		}
@@ -145,7 +174,7 @@ func (s *Service) expire(name string, r *repository) error {
 func (i *image) parts() (digests []string) {
 	var m manifest
 	_ = json.Unmarshal([]byte(i.Manifest), &m) // it was read when it was put
-	for _, p := range append([]descriptor{m.Config}, m.Layers...) {
+	for _, p := range m.parts() {
 		digests = append(digests, p.Digest)
 	}
 	return digests

@@ -3,6 +3,7 @@ package ecr
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -51,7 +52,7 @@ func (s *Service) may(who *iam.Principal, action, resource string) error {
 	return nil
 }
 
-// load reads an image's blobs and holds each against its digest.
+// load reads an image's blobs, each once however often it is named, and holds it against its digest.
 func (s *Service) load(repository, wanted, text string) (Pulled, error) {
 	if got := digest([]byte(text)); got != wanted {
 		return Pulled{}, fmt.Errorf("image %s: its manifest has the digest %s", wanted, got)
@@ -60,20 +61,40 @@ func (s *Service) load(repository, wanted, text string) (Pulled, error) {
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		return Pulled{}, fmt.Errorf("image %s: reading its manifest: %w", wanted, err)
 	}
-	out := Pulled{Digest: wanted}
-	for i, p := range append([]descriptor{m.Config}, m.Layers...) {
-		content, err := os.ReadFile(s.blob(repository, p.Digest))
-		if err != nil {
-			return Pulled{}, fmt.Errorf("image %s: reading a layer: %w", wanted, err)
-		}
-		if got := digest(content); got != p.Digest {
-			return Pulled{}, fmt.Errorf("image %s: layer %s has the digest %s", wanted, p.Digest, got)
-		}
-		if i == 0 {
-			out.Config = content
+	if err := m.bounded(); err != nil {
+		return Pulled{}, fmt.Errorf("image %s: %w", wanted, err)
+	}
+	blobs := map[string][]byte{}
+	for _, p := range m.parts() {
+		if blobs[p.Digest] != nil {
 			continue
 		}
-		out.Layers, out.Types = append(out.Layers, content), append(out.Types, p.MediaType)
+		content, err := s.read(repository, p)
+		if err != nil {
+			return Pulled{}, fmt.Errorf("image %s: %w", wanted, err)
+		}
+		blobs[p.Digest] = content
+	}
+	out := Pulled{Digest: wanted, Config: blobs[m.Config.Digest]}
+	for _, l := range m.Layers {
+		out.Layers, out.Types = append(out.Layers, blobs[l.Digest]), append(out.Types, l.MediaType)
 	}
 	return out, nil
+}
+
+// read reads a blob. More of it than the manifest says makes it another.
+func (s *Service) read(repository string, p descriptor) ([]byte, error) {
+	f, err := os.Open(s.blob(repository, p.Digest))
+	if err != nil {
+		return nil, fmt.Errorf("reading a layer: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	content, err := io.ReadAll(io.LimitReader(f, p.Size+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading a layer: %w", err)
+	}
+	if got := digest(content); got != p.Digest {
+		return nil, fmt.Errorf("layer %s has the digest %s", p.Digest, got)
+	}
+	return content, nil
 }
