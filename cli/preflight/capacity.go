@@ -72,7 +72,7 @@ var capacity = []check{
 		},
 	},
 	{
-		name: "IAM roles", needed: fmt.Sprintf("%d more", len(roles)), actions: []string{"iam:GetAccountSummary"},
+		name: "IAM roles", needed: fmt.Sprintf("%d more", len(roles.all())), actions: []string{"iam:GetAccountSummary"},
 		look: func(ctx context.Context, a *account) (Row, error) {
 			var out struct {
 				Entries []struct {
@@ -91,7 +91,7 @@ var capacity = []check{
 			if limit == 0 {
 				return Row{}, missing("iam:GetAccountSummary", "RolesQuota")
 			}
-			return left(used+len(roles)-1, limit, "ask AWS for a higher quota of IAM roles, or delete some").found(used, limit), nil
+			return left(used+len(roles.all())-1, limit, "ask AWS for a higher quota of IAM roles, or delete some").found(used, limit), nil
 		},
 	},
 }

@@ -5,12 +5,17 @@ import "strings"
 // Stacks are the stacks that are looked for.
 var Stacks = stacks
 
-// Names are all names that are looked for.
+// Making are the actions that make a resource of each type, and Asked the parameters that ask for some types.
+var Making, Asked = making, asked
+
+// Names are all names that are looked for, behind the stack that gives them.
 func Names(region string) []string {
 	var out []string
-	for pattern, list := range map[string][]string{"stile-*": functions, "stile-*-" + region: roles, "alias/stile/*": aliases, "/stile/*": logs} {
-		for _, name := range list {
-			out = append(out, strings.Replace(pattern, "*", name, 1))
+	for form, names := range map[string]fixed{"stile-*": functions, "stile-*-" + region: roles, "alias/stile/*": aliases, "/stile/*": logs} {
+		for stack, list := range names {
+			for _, name := range list {
+				out = append(out, stack+" "+strings.Replace(form, "*", name, 1))
+			}
 		}
 	}
 	return out

@@ -280,6 +280,43 @@ func TestNamesBesideTheirStackAreItsOwn(t *testing.T) {
 	}
 }
 
+// Each name is held against the stack that makes it, and against nothing of a stack that has nothing yet.
+func TestNamesBesideAnotherStackAreLeftovers(t *testing.T) {
+	const there = `<R><DescribeStacksResult><Stacks><member><StackStatus>%s</StackStatus></member></Stacks></DescribeStacksResult></R>`
+	for name, k := range map[string]struct{ state, says string }{
+		"without its stack":           {"", "stile-image, without the stack StileFleet"},
+		"before its stack has things": {"REVIEW_IN_PROGRESS", "stile-image, while the stack StileFleet is in REVIEW_IN_PROGRESS"},
+		"after its stack failed":      {"ROLLBACK_COMPLETE", "stile-image, while the stack StileFleet is in ROLLBACK_COMPLETE"},
+		"beside its stack":            {"UPDATE_ROLLBACK_COMPLETE", ""},
+	} {
+		rows, _, err := ask(t, func(c *cloud) {
+			c.answers["lambda:GetFunctionConfiguration stile-image"], c.answers["lambda:GetFunctionConfiguration stile-api"] = `{}`, `{}`
+			c.answers["cloudformation:DescribeStacks StileControl"] = fmt.Sprintf(there, "CREATE_COMPLETE")
+			if k.state != "" {
+				c.answers["cloudformation:DescribeStacks StileFleet"] = fmt.Sprintf(there, k.state)
+			}
+		})
+		i := slices.IndexFunc(rows, func(r preflight.Row) bool { return r.Check == "names of functions" })
+		if err != nil || (rows[i].Verdict == preflight.OK) != (k.says == "") || !strings.Contains(rows[i].Found, k.says) || !strings.Contains(rows[i].Found, "1, beside the stack StileControl") {
+			t.Errorf("%s: %+v, %v", name, rows[i], err)
+		}
+	}
+}
+
+// Most deployments have no web ACL.
+func TestWhatOnlyAParameterNeedsStopsNoDeployment(t *testing.T) {
+	for answer, want := range map[string]preflight.Verdict{
+		"role=wafv2:AssociateWebACL": preflight.Warn, "organization=apigateway:SetWebACL": preflight.Warn,
+		"role=wafv2:AssociateWebACL role=ecr:CreateRepository": preflight.Blocked,
+	} {
+		rows, _, err := ask(t, func(c *cloud) { c.answers["iam:SimulatePrincipalPolicy"] = answer })
+		i := slices.IndexFunc(rows, func(r preflight.Row) bool { return r.Check == "permissions" })
+		if r := rows[i]; err != nil || r.Verdict != want || !strings.Contains(r.Found, "WebACL (needed only with the parameter WebAclArn)") || r.Hint == "" {
+			t.Errorf("%s: %+v, %v", answer, r, err)
+		}
+	}
+}
+
 // TestSec_S85_WhatCouldNotBeAskedIsNeverFine: each call in turn is denied, answers nonsense, nothing, too much, or a redirect.
 func TestSec_S85_WhatCouldNotBeAskedIsNeverFine(t *testing.T) {
 	_, usual, err := ask(t, nil)
