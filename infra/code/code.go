@@ -56,8 +56,8 @@ func (f Files) Program(scope constructs.Construct, program string) stack.Asset {
 }
 
 // Build compiles the functions in the module at root for Lambda and zips each into root/.cache/functions, and compiles
-// the programs into root/.cache/programs. The same source makes the same bytes, so that what is unchanged is not
-// deployed again.
+// the programs into root/.cache/programs. The same source makes the same bytes, whatever commit it is of, so that what is
+// unchanged is not deployed again.
 func Build(ctx context.Context, root string, functions, programs []string) (Files, error) {
 	out, err := filepath.Abs(filepath.Join(root, ".cache"))
 	if err != nil {
@@ -99,7 +99,7 @@ func hashed(path string) (File, error) {
 
 func compile(ctx context.Context, root, source, binary string) error {
 	cmd := exec.CommandContext(ctx, "go", //nolint:gosec // the names are this app's own list of functions
-		"build", "-trimpath", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", binary, source)
+		"build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", binary, source)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64", "GOWORK=off")
 	said, err := cmd.CombinedOutput()

@@ -4,7 +4,9 @@ import (
 	"archive/zip"
 	"bytes"
 	"debug/elf"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -56,18 +58,50 @@ func TestAFunctionThatDoesNotBuildIsNamed(t *testing.T) {
 	}
 }
 
+// Go records the commit in a program, unless it is told not to.
+func TestTheSameSourceOfAnotherCommitMakesTheSameProgram(t *testing.T) {
+	t.Setenv("GOFLAGS", "-buildvcs=true")
+	root := t.TempDir()
+	var made [2]code.File
+	for i := range made {
+		for path, text := range map[string]string{"go.mod": "module example.com/m\n\ngo 1.26\n", "proxy/main.go": "package main\n\nfunc main() {}\n", "README": fmt.Sprint(i)} {
+			put(t, filepath.Join(root, path), text)
+		}
+		for _, args := range [][]string{{"init", "-q"}, {"add", "-A", "--", "go.mod", "proxy", "README"}, {"-c", "user.name=T", "-c", "user.email=t@example.com", "commit", "-qm", "A change"}} {
+			cmd := exec.Command("git", args...)
+			cmd.Dir = root
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("git %q: %v\n%s", args, err, out)
+			}
+		}
+		files, err := code.Build(t.Context(), root, nil, []string{"proxy"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made[i] = files["proxy"]
+	}
+	if made[0] != made[1] || made[0].SHA256 == "" {
+		t.Errorf("built from two commits: %+v", made)
+	}
+}
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The image holds nothing but the program, and Fargate runs it on arm64.
 func TestAProgramIsStaticAndForTheTasksArchitecture(t *testing.T) {
 	root := t.TempDir()
 	for path, text := range map[string]string{
 		"go.mod": "module example.com/m\n\ngo 1.26\n", "proxy/main.go": "package main\n\nimport \"net\"\n\nfunc main() { _, _ = net.LookupHost(\"x\") }\n",
 	} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(root, path), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		put(t, filepath.Join(root, path), text)
 	}
 	files, err := code.Build(t.Context(), root, nil, []string{"proxy"})
 	if err != nil {
