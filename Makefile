@@ -10,6 +10,8 @@ export STILE_STATE ?= .stile
 
 GO       ?= go
 GOBUILD  := $(GO) build -trimpath -ldflags "-s -w"
+# The programs that people install say which version they are.
+RELEASE   = $(GO) build -trimpath -ldflags "-s -w -X github.com/stile-dev/stile/pkg/release.version=$$(scripts/version)"
 HOSTILE  ?= 20s
 PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./localstack/... ./scripts/...
 # Whether the variable named is switched on: 1 or true. What is neither that nor off stops make.
@@ -89,9 +91,9 @@ schemas: ## fetch AWS's schemas of what infra/templates and their policies use, 
 build: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions ## build all programs into bin/
 
 bin/stile:
-	@$(GOBUILD) -o $@ ./cli
+	@$(RELEASE) -o $@ ./cli
 bin/stile-agent:
-	@$(GOBUILD) -o $@ ./agent
+	@$(RELEASE) -o $@ ./agent
 bin/stile-proxy:
 	@$(GOBUILD) -o $@ ./proxy
 bin/localstack:

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // public roots, for a host that has none
@@ -20,6 +19,7 @@ import (
 	"github.com/stile-dev/stile/agent/config"
 	"github.com/stile-dev/stile/agent/serve"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/release"
 )
 
 const usage = `usage:
@@ -78,7 +78,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 		}
 		return ask(ctx, *dir, *file, *idle, out)
 	case "version":
-		_, err := fmt.Fprintln(out, software())
+		_, err := fmt.Fprintln(out, software)
 		return err
 	case "help", "-h", "--help":
 		_, err := io.WriteString(out, usage)
@@ -105,15 +105,9 @@ func run(ctx context.Context, file string) error {
 		return misused("log: " + err.Error())
 	}
 	return serve.Run(ctx, c, serve.Options{
-		Software: software(), Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		Software: software, Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 }
 
-// software is the name and version that the build recorded.
-func software() string {
-	version := "devel"
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		version = info.Main.Version
-	}
-	return "stile-agent/" + version
-}
+// software is the name and version of this program.
+var software = "stile-agent/" + release.Version()

@@ -2,7 +2,7 @@ package cmd
 
 import (
 	"fmt"
-	"runtime/debug"
+	"runtime"
 	"strings"
 	"time"
 
@@ -10,6 +10,7 @@ import (
 
 	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/release"
 )
 
 // statusView is what status prints, all of it from this machine.
@@ -86,17 +87,5 @@ func (a *app) version() *cobra.Command {
 	}
 }
 
-// build names the module's version, or the commit that the program was built from.
-func build() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	version := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (version == "" || version == "(devel)") {
-			version = s.Value
-		}
-	}
-	return version + " " + info.GoVersion
-}
+// build names the version, and the Go that it was built with.
+func build() string { return release.Version() + " " + runtime.Version() }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -74,6 +75,37 @@ func TestPackagesHoldWhatTheyShouldAndAreTheSameEachTime(t *testing.T) {
 	check.Dir = dir
 	if out, err := check.CombinedOutput(); err != nil || strings.Count(string(out), ": OK") != 10 {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// What is installed says which version it is, and so does its package.
+func TestProgramsSayTheVersionOfTheirPackage(t *testing.T) {
+	version, err := exec.Command("../version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.TrimSpace(string(version))
+	if !regexp.MustCompile(`^(\d+\.\d+\.\d+|0~\d{14}\.[0-9a-f]{12})(\+dirty)?$`).MatchString(want) {
+		t.Errorf("scripts/version prints %q", want)
+	}
+	dir := build(t, runtime.GOARCH)
+	for name, before := range map[string]string{"stile": "stile ", "stile-agent": "stile-agent/"} {
+		deb := only(t, filepath.Join(dir, name+"_*.deb"))
+		field, err := exec.Command("dpkg-deb", "--field", deb, "Version").Output()
+		if err != nil || strings.TrimSpace(string(field)) != want {
+			t.Errorf("the package %s has the version %q, want %q: %v", name, field, want, err)
+		}
+		if got, _ := readRPM(t, read(t, only(t, filepath.Join(dir, name+"_*.rpm")))); got.version != want {
+			t.Errorf("the rpm %s has the version %q, want %q", name, got.version, want)
+		}
+		root := t.TempDir()
+		if out, err := exec.Command("dpkg-deb", "--extract", deb, root).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		said, err := exec.Command(filepath.Join(root, "usr/bin", name), "version").CombinedOutput()
+		if got, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(string(said), before)), " "); err != nil || got != want {
+			t.Errorf("%s version says %q, want %s: %v", name, said, want, err)
+		}
 	}
 }
 

@@ -10,13 +10,13 @@ import (
 
 // Tags of an rpm's header (rpmtag.h).
 const (
-	tagName, tagArch, tagAfterInstall, tagBeforeRemove = 1000, 1022, 1024, 1025
-	tagModes, tagUsers                                 = 1030, 1039
-	tagDirIndexes, tagBaseNames, tagDirNames           = 1116, 1117, 1118
+	tagName, tagVersion, tagArch, tagAfterInstall, tagBeforeRemove = 1000, 1001, 1022, 1024, 1025
+	tagModes, tagUsers                                             = 1030, 1039
+	tagDirIndexes, tagBaseNames, tagDirNames                       = 1116, 1117, 1118
 )
 
 // rpm is what a package says of itself.
-type rpm struct{ name, arch, after, before string }
+type rpm struct{ name, version, arch, after, before string }
 
 // header is one of an rpm's two: a magic number, counts, entries of 16 bytes, and their data.
 type header struct {
@@ -75,5 +75,5 @@ func readRPM(t *testing.T, b string) (rpm, []string) {
 		}
 		files = append(files, fmt.Sprintf("%s %s%s", m, dirs[number(indexes[4*i:])], bases[i]))
 	}
-	return rpm{h.text(tagName), h.text(tagArch), h.text(tagAfterInstall), h.text(tagBeforeRemove)}, files
+	return rpm{h.text(tagName), h.text(tagVersion), h.text(tagArch), h.text(tagAfterInstall), h.text(tagBeforeRemove)}, files
 }

@@ -1,0 +1,4 @@
+package release
+
+// Of is of, for tests.
+var Of = of
