@@ -19,7 +19,7 @@ on = $(if $(filter-out 1 true 0 false,$($(1))),$(error $(1)=$($(1)): say $(1)=1,
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
 .PHONY: help up down demo test check lint fmt generate bench mutate withdraw race fuzz soak conformance synth schemas build packages clean
-.PHONY: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions need vet unit infra-test integration
+.PHONY: bin/stile bin/stile-agent bin/stile-agent-amd64 bin/stile-agent-arm64 bin/stile-proxy bin/localstack functions need vet unit infra-test integration
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -88,12 +88,14 @@ synth: ## write infra/templates from the CDK app (needs node)
 schemas: ## fetch AWS's schemas of what infra/templates and their policies use, into infra/schema (needs npm)
 	@scripts/schemas
 
-build: bin/stile bin/stile-agent bin/stile-proxy bin/localstack functions ## build all programs into bin/
+build: bin/stile bin/stile-agent bin/stile-agent-amd64 bin/stile-agent-arm64 bin/stile-proxy bin/localstack functions ## build all programs into bin/
 
 bin/stile:
 	@$(RELEASE) -o $@ ./cli
 bin/stile-agent:
 	@$(RELEASE) -o $@ ./agent
+bin/stile-agent-amd64 bin/stile-agent-arm64: bin/stile-agent-%:
+	@GOOS=linux GOARCH=$* $(GOBUILD) -o $@ ./agent
 bin/stile-proxy:
 	@$(GOBUILD) -o $@ ./proxy
 bin/localstack:

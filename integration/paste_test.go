@@ -50,7 +50,7 @@ func TestWhatTokenCreatePrintsInstallsAnAgentThatJoins(t *testing.T) {
 	script := boss.must(t, "token", "create", "-f", token, "--install", "--from", downloads.URL, "--sums", sums, "--name", "pasted-1", "--label", "team=o'neill $HOME")
 	t.Cleanup(func() { boss.must(t, "rm", "node/pasted-1", "token/pasted") })
 
-	m := bare(t, "dash", "curl", "uname", "mktemp", "rm", "mkdir", "sleep", "sha256sum", "chmod", "mv")
+	m := pasting(t)
 	env := m.instance(t, shared.person(t, "env.stranger")) // its role counts for nothing here
 	m.write(t, "/etc/ssl/downloads.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: downloads.Certificate().Raw})), 0o644)
 	env["CURL_CA_BUNDLE"] = "/etc/ssl/downloads.pem"
@@ -60,4 +60,34 @@ func TestWhatTokenCreatePrintsInstallsAnAgentThatJoins(t *testing.T) {
 		t.Fatalf("%v\n%s", cmd.ProcessState, out)
 	}
 	eventually(t, 30*time.Second, p.online(t, "pasted-1", true))
+}
+
+// pasting is a machine with what the printed script uses.
+func pasting(t *testing.T) machine {
+	t.Helper()
+	return bare(t, "dash", "curl", "uname", "mktemp", "rm", "mkdir", "sleep", "sha256sum", "chmod", "mv")
+}
+
+// The deployment has the agent's programs itself, for a server that has no credentials of AWS to get them with.
+func TestAServerGetsItsAgentFromTheDeployment(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Log("only root can run it in a root directory of its own; cli/paste runs it with stand-ins")
+		return
+	}
+	boss, p := shared.person(t, admin).login(t), shared.person(t, engineer).login(t)
+	token := filepath.Join(t.TempDir(), "token.yaml")
+	spec := "kind: token\nmetadata: {name: stocked}\nspec: {method: token, resources: [node], names: ['stocked-*']}\n"
+	if err := os.WriteFile(token, []byte(spec), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := boss.must(t, "token", "create", "-f", token, "--install", "--name", "stocked-1")
+	t.Cleanup(func() { boss.must(t, "rm", "node/stocked-1", "token/stocked") })
+	m := pasting(t)
+	env := m.instance(t, shared.person(t, "env.stranger"))
+	m.write(t, "/user-data", script, 0o700)
+	cmd := m.command(t.Context(), env, "/usr/bin/dash", "-eu", "/user-data")
+	if out := m.installing(t, env, cmd); cmd.ProcessState.ExitCode() != 0 {
+		t.Fatalf("%v\n%s", cmd.ProcessState, out)
+	}
+	eventually(t, 30*time.Second, p.online(t, "stocked-1", true))
 }

@@ -46,7 +46,7 @@ func withPrograms(m *testing.M) (int, error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	programs = dir
-	for name, source := range map[string]string{"fn": "./lambda/testdata/fn", "task": "./ecs/testdata/task", "image": "../functions/image"} {
+	for name, source := range map[string]string{"fn": "./lambda/testdata/fn", "task": "./ecs/testdata/task", "image": "../functions/image", "stock": "../functions/stock"} {
 		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), source)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0") // what runs in an image finds no libraries there
 		build.Stderr = os.Stderr
@@ -104,8 +104,12 @@ func repository(t *testing.T) place {
 	for _, match := range regexp.MustCompile(`"(functions/[a-z-]+)"`).FindAllStringSubmatch(string(control), -1) {
 		copyFile(filepath.Join(programs, "fn"), "bin/"+match[1], 0o755)
 	}
-	copyFile(filepath.Join(programs, "image"), "bin/functions/image", 0o755)
-	copyFile(filepath.Join(programs, "task"), "bin/stile-proxy", 0o755)
+	for _, function := range []string{"image", "stock"} {
+		copyFile(filepath.Join(programs, function), "bin/functions/"+function, 0o755)
+	}
+	for _, program := range []string{"stile-proxy", "stile-agent-amd64", "stile-agent-arm64"} {
+		copyFile(filepath.Join(programs, "task"), "bin/"+program, 0o755)
+	}
 	copyFile("account.yaml", "localstack/account.yaml", 0o644)
 	for name, script := range map[string]string{"stile": fakeStile, "stile-agent": fakeAgent} {
 		if err := os.WriteFile(filepath.Join(root, "bin", name), []byte(script), 0o755); err != nil {

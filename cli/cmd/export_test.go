@@ -57,8 +57,8 @@ func (l Lookup) Replace(ctx context.Context, file, format string, out io.Writer)
 }
 
 // CreateToken creates the token of a file, and prints the command that installs agents by it.
-func (l Lookup) CreateToken(ctx context.Context, file, from, sums string, replace bool, out io.Writer) error {
-	a := &app{Process: Process{In: strings.NewReader(file), Out: out, Err: io.Discard}}
+func (l Lookup) CreateToken(ctx context.Context, file, from, sums string, replace bool, out, errs io.Writer) error {
+	a := &app{Process: Process{In: strings.NewReader(file), Out: out, Err: errs}}
 	list, err := a.read("-")
 	if err != nil {
 		return err

@@ -20,9 +20,16 @@ type shelf struct {
 	hidden  map[string]*fault.Fault // to do anything with
 	secret  string                  // of what is created
 	asked   []string                // METHOD KIND/NAME
+	agents  []wire.AgentBinary      // that the deployment has; nil for one that doesn't know of any
 }
 
 func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/v1/agent/binaries") && s.agents != nil {
+		if err := json.NewEncoder(w).Encode(wire.AgentBinaries{Items: s.agents}); err != nil {
+			s.t.Error(err)
+		}
+		return
+	}
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	kind := parts[len(parts)-1]
 	name := ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,20 +32,21 @@ type installation struct {
 func (a *app) tokenCreate() *cobra.Command {
 	var i installation
 	c := &cobra.Command{
-		Use:   "create -f FILE --install --from URL --sums FILE",
+		Use:   "create -f FILE --install",
 		Short: "Create a join token, and print the command that installs an agent by it",
 		Long: "Create the one join token of a YAML file, and print what to run on servers: a script for user data, or a command line of AWS Systems Manager.\n" +
-			"It downloads stile-agent from the URL, runs it only if its SHA-256 is that of the file SHA256SUMS, and fails if the agent doesn't join.\n" +
+			"It downloads stile-agent, runs it only if it has the SHA-256 that is written there, and fails if the agent doesn't join.\n" +
+			"The deployment has the binaries, at URLs that are good for an hour. For user data that is kept, host them yourself: --from and --sums.\n" +
 			"For method token the output holds the token's secret, and so do the user data and the command's history: prefer method iam.",
-		Example: "  stile token create -f web.yaml --install --from https://downloads.example/stile --sums dist/SHA256SUMS > user-data\n" +
-			"  stile token create -f web.yaml --install --from https://downloads.example/stile --sums dist/SHA256SUMS --for ssm --instance i-0123456789abcdef0",
-		Args: exactly(0, "stile token create -f FILE --install --from URL --sums FILE"),
+		Example: "  stile token create -f web.yaml --install --for ssm --instance i-0123456789abcdef0\n" +
+			"  stile token create -f web.yaml --install --from https://downloads.example/stile --sums dist/SHA256SUMS > user-data",
+		Args: exactly(0, "stile token create -f FILE --install"),
 	}
 	c.Flags().StringVarP(&i.file, "file", "f", "", "the file with the token, or - for the standard input")
 	c.Flags().BoolVar(&i.wanted, "install", false, "print the command")
 	c.Flags().BoolVar(&i.replace, "replace", false, "replace the token if it exists, as to print the command of a newer agent; one with a secret can't be replaced")
-	c.Flags().StringVar(&i.from, "from", "", "https URL of the directory with stile-agent-linux-amd64 and stile-agent-linux-arm64")
-	c.Flags().StringVar(&i.sums, "sums", "", "the file SHA256SUMS of make packages")
+	c.Flags().StringVar(&i.from, "from", "", "URL of a directory with stile-agent-linux-amd64 and stile-agent-linux-arm64, in place of the deployment's")
+	c.Flags().StringVar(&i.sums, "sums", "", "for --from: the file SHA256SUMS of make packages")
 	c.Flags().StringVar(&i.form, "for", "user-data", "user-data or ssm")
 	c.Flags().StringArrayVar(&i.instances, "instance", nil, "for ssm: the id of an instance; may be repeated")
 	c.Flags().StringArrayVar(&i.labels, "label", nil, "KEY=VALUE that agents claim; may be repeated")
@@ -79,40 +81,73 @@ func (a *app) createToken(ctx context.Context, i installation) error {
 
 // issueToken creates the token and prints the command.
 func (a *app) issueToken(ctx context.Context, s session, token entry, i installation) error {
-	api, name := s.profile.API(), token.Metadata.Name
+	sources, ends, err := i.sources(ctx, s)
+	if err != nil {
+		return err
+	}
+	print := func(secret string) (string, error) {
+		return i.print(sources, paste.Agent{API: s.profile.API(), Token: token.Metadata.Name, Secret: secret})
+	}
 	secret := ""
 	if token.secret() {
 		secret = resource.SecretPrefix // as long as there is none
 	}
-	if _, err := i.print(api, name, secret); err != nil {
+	if _, err := print(secret); err != nil {
 		return err
 	}
 	created, err := write(ctx, s, token.wire, i.replace)
 	if fault.Is(err, fault.Conflict) && !i.replace {
 		const hint = "add --replace, which puts no agent out; a token with a secret needs another name"
-		return token.Locate(fault.Newf(fault.Conflict, hint, "token %s already exists", name).Because(err))
+		return token.Locate(fault.Newf(fault.Conflict, hint, "token %s already exists", token.Metadata.Name).Because(err))
 	}
 	if err != nil {
 		return token.Locate(err)
 	}
-	text, err := i.print(api, name, created.Secret)
+	text, err := print(created.Secret)
 	if err != nil {
 		return err
 	}
 	if created.Warning != "" {
 		a.warn(created.Warning)
 	}
+	if !ends.IsZero() {
+		a.warn("what this prints downloads the agent from the deployment until " + ends.Local().Format("15:04") + "; for user data that is kept, host the binaries and use --from and --sums")
+	}
 	_, err = fmt.Fprint(a.Out, text)
 	return err
 }
 
-// print writes the command. It is tried before the token is created, so that a token is never left without one.
-func (i installation) print(api, token, secret string) (string, error) {
-	text, err := readFile(i.sums)
-	if err != nil {
-		return "", fault.New(fault.BadInput, "the file of --sums can't be read", "name the file SHA256SUMS that make packages writes").Because(err)
+// sources are where servers get the agent from: the deployment, by URLs that end, unless another place is named.
+func (i installation) sources(ctx context.Context, s session) (sources map[string]paste.Source, ends time.Time, err error) {
+	if (i.from == "") != (i.sums == "") {
+		return nil, ends, fault.New(fault.BadInput, "--from and --sums go together: one says where the binaries are, the other what they must be",
+			"name dist/SHA256SUMS, which make packages writes, or leave out both to use the deployment's own binaries")
 	}
-	var extra []string
+	if i.from != "" {
+		text, err := readFile(i.sums)
+		if err != nil {
+			return nil, ends, fault.New(fault.BadInput, "the file of --sums can't be read", "name the file SHA256SUMS that make packages writes").Because(err)
+		}
+		return paste.Below(i.from, paste.ReadSums(string(text))), ends, nil
+	}
+	list, err := s.client.AgentBinaries(ctx)
+	if fault.Is(err, fault.NotFound) {
+		return nil, ends, fault.New(fault.NotFound, "this deployment is older than this command and has no binaries of the agent",
+			"run make packages, put dist/stile-agent-linux-* where servers can reach them, and name that with --from and --sums").Because(err)
+	}
+	sources = map[string]paste.Source{}
+	for _, b := range list.Items {
+		sources[b.Arch] = paste.Source{URL: b.URL, Sum: b.Sha256}
+		if ends.IsZero() || b.ExpiresAt.Before(ends) {
+			ends = b.ExpiresAt
+		}
+	}
+	return sources, ends, err
+}
+
+// print writes the command. It is tried before the token is created, so that a token is never left without one.
+func (i installation) print(sources map[string]paste.Source, agent paste.Agent) (string, error) {
+	extra := []string{}
 	for _, label := range i.labels {
 		if key, _, ok := strings.Cut(label, "="); !ok || key == "" {
 			return "", fault.Newf(fault.BadInput, "write it as KEY=VALUE", "the label %q has no value", label)
@@ -124,7 +159,8 @@ func (i installation) print(api, token, secret string) (string, error) {
 			extra = append(extra, flag[0], flag[1])
 		}
 	}
-	script, err := paste.New(paste.Source{URL: i.from, Sums: paste.ReadSums(string(text))}, paste.Agent{API: api, Token: token, Secret: secret, Extra: extra})
+	agent.Extra = extra
+	script, err := paste.New(sources, agent)
 	switch {
 	case err != nil:
 		return "", err

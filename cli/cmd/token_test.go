@@ -1,18 +1,64 @@
 package cmd_test
 
 import (
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/wire"
 )
+
+const webToken = "kind: token\nmetadata: {name: web}\nspec: {method: iam, allow: [{account: '111122223333', role: web}], resources: [node], names: ['*']}\n"
+
+func TestAnAgentComesFromTheDeploymentUnlessAnotherPlaceIsNamed(t *testing.T) {
+	sum, ends := strings.Repeat("a", 64), time.Date(2026, 11, 27, 9, 0, 0, 0, time.Local)
+	s := shelfWith(t)
+	api := httptest.NewTLSServer(s)
+	defer api.Close()
+	var out, errs strings.Builder
+	create := func(from, sums string) error {
+		out.Reset()
+		errs.Reset()
+		return lookupAt(t, api).CreateToken(t.Context(), webToken, from, sums, false, &out, &errs)
+	}
+	err := create("", "")
+	if f := fault.From(err); f == nil || f.Code != fault.NotFound || !strings.Contains(f.Hint, "--from and --sums") {
+		t.Errorf("a deployment of before: %v", err)
+	}
+	for _, half := range [][2]string{{"https://downloads.example", ""}, {"", "SHA256SUMS"}} {
+		if f := fault.From(create(half[0], half[1])); f == nil || f.Code != fault.BadInput || !strings.Contains(f.Hint, "dist/SHA256SUMS") {
+			t.Errorf("%q: %v", half, f)
+		}
+	}
+	s.agents = []wire.AgentBinary{{Arch: "amd64", Sha256: sum, URL: "https://s3.example/amd?X-Amz-Signature=1", ExpiresAt: ends.Add(time.Minute)}}
+	if f := fault.From(create("", "")); f == nil || f.Code != fault.BadInput {
+		t.Errorf("no agent for arm64: %v", f)
+	}
+	if len(s.has) != 0 {
+		t.Errorf("a token was created: %v", s.has)
+	}
+	s.agents = append(s.agents, wire.AgentBinary{Arch: "arm64", Sha256: sum, URL: "https://s3.example/arm?X-Amz-Signature=2", ExpiresAt: ends})
+	if err := create("", ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"'https://s3.example/amd?X-Amz-Signature=1'", "'https://s3.example/arm?X-Amz-Signature=2'", sum} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("%s lacks %s", out.String(), part)
+		}
+	}
+	if !strings.Contains(errs.String(), "until 09:00") {
+		t.Errorf("it says %q", errs.String())
+	}
+}
 
 // The command of a newer agent could only be had by deleting the token, which puts out every agent that joined by it.
 func TestTheCommandOfATokenThatExistsCanBePrintedAgain(t *testing.T) {
-	const file = "kind: token\nmetadata: {name: web}\nspec: {method: iam, allow: [{account: '111122223333', role: web}], resources: [node], names: ['*']}\n"
+	const file = webToken
 	sum := strings.Repeat("a", 64)
 	sums := filepath.Join(t.TempDir(), "SHA256SUMS")
 	if err := os.WriteFile(sums, []byte(sum+"  stile-agent-linux-amd64\n"+sum+"  stile-agent-linux-arm64\n"), 0o600); err != nil {
@@ -23,12 +69,12 @@ func TestTheCommandOfATokenThatExistsCanBePrintedAgain(t *testing.T) {
 	api := httptest.NewTLSServer(s)
 	defer api.Close()
 	var out strings.Builder
-	err := lookupAt(t, api).CreateToken(t.Context(), file, "https://downloads.example", sums, false, &out)
+	err := lookupAt(t, api).CreateToken(t.Context(), file, "https://downloads.example", sums, false, &out, io.Discard)
 	if f := fault.From(err); f == nil || f.Code != fault.Conflict || !strings.HasPrefix(f.Hint, "add --replace") || out.Len() > 0 {
 		t.Errorf("error %v, %q was printed", err, out.String())
 	}
 	s.refused = nil
-	if err := lookupAt(t, api).CreateToken(t.Context(), file, "https://downloads.example", sums, true, &out); err != nil {
+	if err := lookupAt(t, api).CreateToken(t.Context(), file, "https://downloads.example", sums, true, &out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	if asked := strings.Join(s.asked, ", "); asked != "POST token/web, PUT token/web" || !strings.Contains(out.String(), sum) {

@@ -16,10 +16,19 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
-// Source is where servers get the agent from, and what it must be.
+// Source is where servers get the agent for an architecture from, and what it must be.
 type Source struct {
-	URL  string            // of the directory with stile-agent-linux-amd64 and stile-agent-linux-arm64
-	Sums map[string]string // hex SHA-256 of each, by architecture
+	URL string
+	Sum string // hex SHA-256
+}
+
+// Below is the source of each architecture in a directory with stile-agent-linux-amd64 and stile-agent-linux-arm64.
+func Below(directory string, sums map[string]string) map[string]Source {
+	all := map[string]Source{}
+	for _, arch := range Architectures {
+		all[arch] = Source{strings.TrimSuffix(directory, "/") + "/stile-agent-linux-" + arch, sums[arch]}
+	}
+	return all
 }
 
 // Agent is what the server is to be told.
@@ -38,14 +47,15 @@ var Architectures = []string{"amd64", "arm64"}
 
 var sum = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// New fails when the source isn't https or has no sum for an architecture, or a value can't be a word of a command.
-func New(s Source, a Agent) (Script, error) {
-	u, err := url.Parse(s.URL)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return Script{}, fault.Newf(fault.BadInput, "name the directory of the binaries, such as https://downloads.example/stile", "%q must be an https URL without a query", s.URL)
-	}
+// New fails when there is no source for an architecture, or a value can't be a word of a command.
+func New(sources map[string]Source, a Agent) (Script, error) {
 	for _, arch := range Architectures {
-		if !sum.MatchString(s.Sums[arch]) {
+		s := sources[arch]
+		u, err := url.Parse(s.URL)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
+			return Script{}, fault.Newf(fault.BadInput, "name the directory of the binaries, such as https://downloads.example/stile", "%q must be an http or https URL", s.URL)
+		}
+		if !sum.MatchString(s.Sum) {
 			return Script{}, fault.Newf(fault.BadInput, "use SHA256SUMS as make packages writes it", "there is no SHA-256 of stile-agent-linux-%s", arch)
 		}
 	}
@@ -65,19 +75,25 @@ func New(s Source, a Agent) (Script, error) {
 	if a.Secret != "" {
 		keep = fmt.Sprintf("mkdir -p /etc/stile\n(umask 077; printf '%%s\\n' %s >%s)\n", quote(a.Secret), secretFile)
 	}
-	return Script{fmt.Sprintf(template, quote(strings.TrimSuffix(s.URL, "/")), s.Sums["amd64"], s.Sums["arm64"], keep, strings.Join(args, " "))}, nil
+	return Script{fmt.Sprintf(template, quote(sources["amd64"].URL), sources["amd64"].Sum, quote(sources["arm64"].URL), sources["arm64"].Sum, keep, strings.Join(args, " "))}, nil
 }
 
 const secretFile = "/etc/stile/join.secret"
 
 // template has no ${, {{ or %{, which CloudFormation, Systems Manager and Terraform would replace.
 const template = `#!/bin/sh
-# Installs the agent of Stile on this machine and waits until it has joined.
+# Installs the agent of Stile on this machine and waits until it has joined. What is downloaded runs only if it has the
+# SHA-256 that is written here, from wherever it comes.
 set -eu
-from=%s
 case $(uname -m) in
-  x86_64) arch=amd64 sum=%s ;;
-  aarch64 | arm64) arch=arm64 sum=%s ;;
+  x86_64)
+    from=%s
+    sum=%s
+    ;;
+  aarch64 | arm64)
+    from=%s
+    sum=%s
+    ;;
   *) echo "stile: there is no agent for $(uname -m)" >&2; exit 1 ;;
 esac
 mkdir -p /usr/local/bin
@@ -85,15 +101,15 @@ dir=$(mktemp -d /usr/local/bin/.stile-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 fetch() {
   if command -v curl >/dev/null; then
-    curl -fsSL --proto =https --connect-timeout 10 --max-time 300 -o "$dir/stile-agent" "$1"
+    curl -fsSL --proto =http,https --connect-timeout 10 --max-time 300 -o "$dir/stile-agent" "$from"
   else
-    wget -q -T 30 -O "$dir/stile-agent" "$1"
+    wget -q -T 30 -O "$dir/stile-agent" "$from"
   fi
 }
 # At the first boot this may run before the network is there.
 tries=1
-until fetch "$from/stile-agent-linux-$arch"; do
-  [ "$tries" -lt 30 ] || { echo "stile: the agent can't be downloaded from $from" >&2; exit 1; }
+until fetch; do
+  [ "$tries" -lt 30 ] || { echo "stile: the agent can't be downloaded from $from: see whether that is reached from here, and print the command again if it has ended" >&2; exit 1; }
   tries=$((tries + 1))
   sleep 2
 done

@@ -66,9 +66,9 @@ func (b bench) moved(script string) string {
 	return strings.NewReplacer("/usr/local/bin", b.dir+"/local", "/etc/stile", b.dir+"/etc").Replace(script)
 }
 
-func source() paste.Source {
+func source() map[string]paste.Source {
 	sum := sha256.Sum256([]byte(served))
-	return paste.Source{URL: "https://downloads.example/it's/$(touch pwned)/", Sums: map[string]string{"amd64": strings.Repeat("0", 64), "arm64": hex.EncodeToString(sum[:])}}
+	return paste.Below("https://downloads.example/it's/$(touch pwned)/", map[string]string{"amd64": strings.Repeat("0", 64), "arm64": hex.EncodeToString(sum[:])})
 }
 
 var hostile = []string{"'", "'; touch pwned; '", "$(touch pwned)", "`touch pwned`", "\ntouch pwned\n", "\\", "\\'", "\"", "${HOME}", "{{ssm:secret}}", "%s%n", "#", "!!", "-e", "*", "~", " ", "\r\n", "EOF", "&& touch pwned", "a=b"}
@@ -156,7 +156,7 @@ func TestSec_S88_ASecretIsNoProgramsArgument(t *testing.T) {
 	b.put(t, "bin/base64", fmt.Sprintf("#!/bin/sh\n/usr/bin/base64 -d | sed 's#/usr/local/bin#%[1]s/local#g; s#/etc/stile#%[1]s/etc#g'\n", b.dir))
 	b.put(t, "served", "#!/bin/sh\ncat /proc/$PPID/cmdline /proc/$$/cmdline >\"$NOTES/cmdlines\"\n")
 	from, sum := source(), sha256.Sum256([]byte("#!/bin/sh\ncat /proc/$PPID/cmdline /proc/$$/cmdline >\"$NOTES/cmdlines\"\n"))
-	from.Sums["arm64"] = hex.EncodeToString(sum[:])
+	from["arm64"] = paste.Source{URL: from["arm64"].URL, Sum: hex.EncodeToString(sum[:])}
 	s, err := paste.New(from, paste.Agent{API: "https://api.example/prod", Token: "web", Secret: "stile-secret"})
 	if err != nil {
 		t.Fatal(err)
@@ -206,19 +206,28 @@ func TestSec_S88_WhatIsNotTheAgentIsNotRun(t *testing.T) {
 	}
 }
 
-func TestASourceIsHTTPSWithASumForEachArchitecture(t *testing.T) {
-	for _, change := range []func(*paste.Source){
-		func(s *paste.Source) { s.URL = "http://downloads.example" },
-		func(s *paste.Source) { s.URL = "https://downloads.example/?a" },
-		func(s *paste.Source) { s.URL = "" },
-		func(s *paste.Source) { s.Sums = paste.ReadSums("") },
-		func(s *paste.Source) { s.Sums["arm64"] = "$(id)" },
+func TestEachArchitectureHasASourceWithAURLAndASum(t *testing.T) {
+	for _, change := range []func(map[string]paste.Source){
+		func(s map[string]paste.Source) { delete(s, "amd64") },
+		func(s map[string]paste.Source) {
+			s["arm64"] = paste.Source{"ftp://downloads.example/a", s["arm64"].Sum}
+		},
+		func(s map[string]paste.Source) {
+			s["arm64"] = paste.Source{"https://ada:secret@downloads.example/a", s["arm64"].Sum}
+		},
+		func(s map[string]paste.Source) { s["arm64"] = paste.Source{"", s["arm64"].Sum} },
+		func(s map[string]paste.Source) { s["arm64"] = paste.Source{s["arm64"].URL, ""} },
+		func(s map[string]paste.Source) { s["arm64"] = paste.Source{s["arm64"].URL, "$(id)"} },
 	} {
 		s := source()
-		change(&s)
+		change(s)
 		if _, err := paste.New(s, paste.Agent{}); fault.From(err).Code != fault.BadInput {
 			t.Errorf("%+v: %v", s, err)
 		}
+	}
+	signed := paste.Source{URL: "http://s3.example/b/agent?X-Amz-Credential=a%2Fb&X-Amz-Signature=0", Sum: strings.Repeat("a", 64)}
+	if _, err := paste.New(map[string]paste.Source{"amd64": signed, "arm64": signed}, paste.Agent{}); err != nil {
+		t.Errorf("a signed URL: %v", err)
 	}
 	if _, err := paste.New(source(), paste.Agent{API: "a\x00b"}); fault.From(err).Code != fault.BadInput {
 		t.Errorf("a NUL: %v", err)

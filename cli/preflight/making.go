@@ -44,6 +44,7 @@ var making = map[string][]string{
 	"AWS::SNS::TopicPolicy":                     {"sns:SetTopicAttributes"},
 	"AWS::WAFv2::WebACLAssociation":             {"wafv2:AssociateWebACL", "apigateway:SetWebACL"},
 	"Custom::StileImage":                        {"lambda:InvokeFunction"},
+	"Custom::StileProgram":                      {"lambda:InvokeFunction"},
 	"Custom::StilePublication":                  {"lambda:InvokeFunction"},
 	"Custom::StileTrust":                        {"lambda:InvokeFunction"},
 }

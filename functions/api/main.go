@@ -18,6 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/roster"
 	"github.com/stile-dev/stile/pkg/presence"
+	"github.com/stile-dev/stile/pkg/stock"
 	"github.com/stile-dev/stile/pkg/store"
 )
 
@@ -39,11 +40,11 @@ func assemble(ctx context.Context) (*api.Server, error) {
 		Targets: store.New(store.Config{DynamoDB: db, State: f.Need(names.EnvTableState)}),
 		Watch:   watch{presence.New(presence.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence)})},
 	})
-	documents := head.New(head.Config{
-		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
-	})
+	objects, bucket := s3.NewFromConfig(f.AWS, head.ByPath), f.Need(names.EnvBucketDocuments)
+	documents := head.New(head.Config{DynamoDB: db, S3: objects, Table: f.Need(names.EnvTableState), Bucket: bucket})
+	shelf := stock.NewShelf(objects, bucket, f.Need(names.EnvAgentAMD64), f.Need(names.EnvAgentARM64))
 	server, err := api.New(api.Config{
-		Function: "api", Handlers: operation.Operations(targets), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log,
+		Function: "api", Handlers: operation.Operations(targets, shelf), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log,
 	})
 	return server, errors.Join(f.Err(), err)
 }

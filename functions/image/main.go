@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/asset"
 	"github.com/stile-dev/stile/pkg/registry"
 )
 
@@ -28,7 +29,7 @@ func assemble(ctx context.Context) (any, error) {
 		return nil, err
 	}
 	p := registry.New(registry.Config{
-		ECR: ecr.NewFromConfig(f.AWS), S3: s3.NewFromConfig(f.AWS, registry.ByPath), Log: f.Log,
+		ECR: ecr.NewFromConfig(f.AWS), S3: s3.NewFromConfig(f.AWS, asset.ByPath), Log: f.Log,
 	})
 	return p.Handler(), f.Err()
 }

@@ -40,7 +40,7 @@ type File struct {
 	SHA256 string // of its content, as hex digits
 }
 
-// Files are what was built, by the folder of its source.
+// Files are what was built: functions by the folder of their source, programs by their names.
 type Files map[string]File
 
 // Function places a function's zip as the CDK's command line will upload it.
@@ -58,7 +58,7 @@ func (f Files) Program(scope constructs.Construct, program string) stack.Asset {
 // Build compiles the functions in the module at root for Lambda and zips each into root/.cache/functions, and compiles
 // the programs into root/.cache/programs. The same source makes the same bytes, whatever commit it is of, so that what is
 // unchanged is not deployed again.
-func Build(ctx context.Context, root string, functions, programs []string) (Files, error) {
+func Build(ctx context.Context, root string, functions []string, programs []stack.Built) (Files, error) {
 	out, err := filepath.Abs(filepath.Join(root, ".cache"))
 	if err != nil {
 		return nil, fmt.Errorf("building: %w", err)
@@ -66,7 +66,7 @@ func Build(ctx context.Context, root string, functions, programs []string) (File
 	files := Files{}
 	for _, name := range functions {
 		binary := filepath.Join(out, "functions", name, "bootstrap")
-		if err := compile(ctx, root, "./functions/"+name, binary); err != nil {
+		if err := compile(ctx, root, "./functions/"+name, functionArchitecture, binary); err != nil {
 			return nil, fmt.Errorf("building function %s: %w", name, err)
 		}
 		zip := filepath.Join(out, "functions", name+".zip")
@@ -77,13 +77,13 @@ func Build(ctx context.Context, root string, functions, programs []string) (File
 			return nil, fmt.Errorf("packing function %s: %w", name, err)
 		}
 	}
-	for _, name := range programs {
-		binary := filepath.Join(out, "programs", name)
-		if err := compile(ctx, root, "./"+name, binary); err != nil {
-			return nil, fmt.Errorf("building program %s: %w", name, err)
+	for _, p := range programs {
+		binary := filepath.Join(out, "programs", p.Name)
+		if err := compile(ctx, root, "./"+p.Source, p.Architecture, binary); err != nil {
+			return nil, fmt.Errorf("building program %s: %w", p.Name, err)
 		}
-		if files[name], err = hashed(binary); err != nil {
-			return nil, fmt.Errorf("building program %s: %w", name, err)
+		if files[p.Name], err = hashed(binary); err != nil {
+			return nil, fmt.Errorf("building program %s: %w", p.Name, err)
 		}
 	}
 	return files, nil
@@ -97,11 +97,14 @@ func hashed(path string) (File, error) {
 	return File{Path: path, SHA256: fmt.Sprintf("%x", sha256.Sum256(raw))}, nil
 }
 
-func compile(ctx context.Context, root, source, binary string) error {
+// functionArchitecture is Go's name of what functions run on.
+const functionArchitecture = "arm64"
+
+func compile(ctx context.Context, root, source, architecture, binary string) error {
 	cmd := exec.CommandContext(ctx, "go", //nolint:gosec // the names are this app's own list of functions
 		"build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w -buildid=", "-o", binary, source)
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+architecture, "GOWORK=off")
 	said, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, bytes.TrimSpace(said))

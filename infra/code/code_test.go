@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/infra/code"
+	"github.com/stile-dev/stile/infra/stack"
 )
 
 func TestTheSameBinaryMakesTheSameZipAtAnyTime(t *testing.T) {
@@ -74,7 +75,7 @@ func TestTheSameSourceOfAnotherCommitMakesTheSameProgram(t *testing.T) {
 				t.Fatalf("git %q: %v\n%s", args, err, out)
 			}
 		}
-		files, err := code.Build(t.Context(), root, nil, []string{"proxy"})
+		files, err := code.Build(t.Context(), root, nil, []stack.Built{{Name: "proxy", Source: "proxy", Architecture: "arm64"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +104,7 @@ func TestAProgramIsStaticAndForTheTasksArchitecture(t *testing.T) {
 	} {
 		put(t, filepath.Join(root, path), text)
 	}
-	files, err := code.Build(t.Context(), root, nil, []string{"proxy"})
+	files, err := code.Build(t.Context(), root, nil, []stack.Built{{Name: "proxy", Source: "proxy", Architecture: "arm64"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +121,7 @@ func TestAProgramIsStaticAndForTheTasksArchitecture(t *testing.T) {
 			t.Error("the program needs a loader")
 		}
 	}
-	if _, err := code.Build(t.Context(), root, nil, []string{"absent"}); err == nil || !bytes.Contains([]byte(err.Error()), []byte("building program absent")) {
+	if _, err := code.Build(t.Context(), root, nil, []stack.Built{{Name: "absent", Source: "absent", Architecture: "arm64"}}); err == nil || !bytes.Contains([]byte(err.Error()), []byte("building program absent")) {
 		t.Errorf("Build gave %v, want an error that names the program", err)
 	}
 }

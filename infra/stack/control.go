@@ -38,11 +38,15 @@ func newControl(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 	boundary(s)
 	confirm(s, set.changedControl())
 	newFleetRole(s)
+	programs := newStock(s, cfg)
 	code := map[string]*awslambda.CfnFunction_CodeProperty{}
 	made := map[string]awslambda.CfnFunction{}
 	for _, f := range functions {
 		if f.name == fnCanary {
 			f.env = map[string]func() *string{names.EnvAPI: set.apiAddress}
+		}
+		if f.name == fnAPI {
+			f.env = programs
 		}
 		if f.name == fnRotate {
 			f.env = map[string]func() *string{names.EnvClusterName: clusterName, names.EnvEpoch: func() *string { return new(set.inEpoch()) }}

@@ -22,6 +22,7 @@ const (
 	fnRotate   = "rotate"
 	fnSignHost = "sign-host"
 	fnSignUser = "sign-user"
+	fnStock    = "stock"
 )
 
 // function is one Lambda function: what it gets, and what its role may do.
@@ -39,7 +40,7 @@ type function struct {
 
 // Functions lists the functions' names, sorted.
 func Functions() []string {
-	out := []string{imageFunction.name}
+	out := []string{imageFunction.name, stockFunction.name}
 	for _, f := range functions {
 		out = append(out, f.name)
 	}

@@ -30,10 +30,7 @@ var imageFunction = function{
 	name: fnImage, does: "makes the proxy's image and pushes it", memory: 1024, timeout: 240, bucketless: true,
 	may: func() []statement {
 		return []statement{
-			{
-				Sid: "ReadProgram", Actions: []string{"s3:GetObject"}, Resources: []any{sub("arn:${AWS::Partition}:s3:::" + AssetBucket + "/" + AssetPrefix + "*")},
-				Why: "the program's key is a hash of its bytes, and a rollback needs the one before; nothing but this app's uploads is below the prefix",
-			},
+			readPrograms(),
 			{
 				Sid: "PushImage", Resources: []any{repositoryARN()},
 				Actions: []string{
@@ -42,6 +39,14 @@ var imageFunction = function{
 			},
 		}
 	},
+}
+
+// readPrograms grants reading what the CDK uploads for this app.
+func readPrograms() statement {
+	return statement{
+		Sid: "ReadProgram", Actions: []string{"s3:GetObject"}, Resources: []any{sub("arn:${AWS::Partition}:s3:::" + AssetBucket + "/" + AssetPrefix + "*")},
+		Why: "the program's key is a hash of its bytes, and a rollback needs the one before; nothing but this app's uploads is below the prefix",
+	}
 }
 
 func repositoryARN() *string { return awscdk.Fn_GetAtt(new(repositoryID), new("Arn")).ToString() }
@@ -107,8 +112,17 @@ const (
 	AssetPrefix = "stile/"
 )
 
-// Programs lists the folders of the programs that Config.Program is asked for.
-func Programs() []string { return []string{container} }
+// Built is a program that the app has built for a deployment.
+type Built struct {
+	Name         string // of the asset
+	Source       string // folder
+	Architecture string // as Go calls it
+}
 
-// Program places a program, named as its folder.
+// Programs lists what Config.Program is asked for.
+func Programs() []Built {
+	return append([]Built{{container, container, imageArchitecture}}, agents()...)
+}
+
+// Program places a program by its name.
 type Program func(scope constructs.Construct, name string) Asset

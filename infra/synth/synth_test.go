@@ -132,7 +132,7 @@ func TestTheBundledValidatorFailsTheSynthesisOfABadTemplate(t *testing.T) {
 // function is told.
 func TestSec_S93_ADeploymentNamesTheDigestOfWhatItUploads(t *testing.T) {
 	root := t.TempDir()
-	for path, text := range map[string]string{"go.mod": "module example.com/m\n\ngo 1.26\n", "proxy/main.go": "package main\n\nfunc main() {}\n"} {
+	for path, text := range map[string]string{"go.mod": "module example.com/m\n\ngo 1.26\n", "proxy/main.go": "package main\n\nfunc main() {}\n", "agent/main.go": "package main\n\nfunc main() {}\n"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -179,7 +179,7 @@ func (tr *trial) answer(e map[string]any) map[string]any {
 	id := fmt.Sprint(e["LogicalResourceId"])
 	out := map[string]any{
 		"Status": "SUCCESS", "PhysicalResourceId": "made-" + id, "StackId": e["StackId"], "RequestId": e["RequestId"], "LogicalResourceId": id,
-		"Data": map[string]any{"Uri": "111122223333.dkr.ecr.us-east-1.amazonaws.com/proxy@sha256:0"}, // no task is started
+		"Data": map[string]any{"Uri": "111122223333.dkr.ecr.us-east-1.amazonaws.com/proxy@sha256:0", "Key": "agent/0"}, // nobody uses either
 	}
 	name := fmt.Sprint(e["ResourceType"], " made-", id)
 	switch {

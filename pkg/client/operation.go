@@ -40,6 +40,11 @@ func (c *Client) Status(ctx context.Context) (wire.Status, error) {
 	return signed[wire.Status](ctx, c, http.MethodGet, nil, "v1", "status")
 }
 
+// AgentBinaries returns where servers get the agent's programs, and what those are. The URLs are good for an hour.
+func (c *Client) AgentBinaries(ctx context.Context) (wire.AgentBinaries, error) {
+	return signed[wire.AgentBinaries](ctx, c, http.MethodGet, nil, "v1", "agent", "binaries")
+}
+
 // HostStatus returns who the calling agent or proxy is, as the control plane sees it.
 func (c *Client) HostStatus(ctx context.Context) (wire.HostStatus, error) {
 	return signed[wire.HostStatus](ctx, c, http.MethodGet, nil, "v1", "host", "status")

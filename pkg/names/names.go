@@ -24,6 +24,8 @@ const (
 	EnvTableSecrets    = "STILE_TABLE_SECRETS"    //
 	EnvTableLedger     = "STILE_TABLE_LEDGER"     //
 	EnvTablePresence   = "STILE_TABLE_PRESENCE"   //
+	EnvAgentAMD64      = "STILE_AGENT_AMD64"      // key of the agent's program for amd64 in the bucket of documents
+	EnvAgentARM64      = "STILE_AGENT_ARM64"      // for arm64
 	EnvBucketDocuments = "STILE_BUCKET_DOCUMENTS" // bucket of signed documents
 	EnvKeyPrefix       = "STILE_KEY_"             // + purpose in upper case with _: the key's ARN, as STILE_KEY_USER_SSH
 	EnvSignUser        = "STILE_FN_SIGN_USER"     // function names to invoke

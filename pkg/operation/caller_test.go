@@ -67,7 +67,7 @@ func newSite(t *testing.T, roles ...resource.Role) *site {
 	}
 	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store, Pace: s.store})
 	for function, handlers := range map[string]map[string]api.Handler{
-		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets), "admin": adminoperation.Operations(desk),
+		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets, s.store), "admin": adminoperation.Operations(desk),
 	} {
 		server, err := api.New(api.Config{
 			Function: function, Handlers: handlers, Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(s.log, nil)), Now: s.Clock,
@@ -125,6 +125,11 @@ func (s *shelf) Count(context.Context, string, time.Time) error { return nil }
 
 func newShelf() *shelf {
 	return &shelf{resources: map[string]resource.Resource{}, nonces: map[string]bool{}, hashes: map[string]string{}}
+}
+
+// Binaries is what a deployment has of the agent.
+func (s *shelf) Binaries(context.Context, time.Time) (wire.AgentBinaries, error) {
+	return wire.AgentBinaries{Items: []wire.AgentBinary{{Arch: "arm64", URL: "https://s3.example/agent"}}}, nil
 }
 
 func (s *shelf) Get(_ context.Context, kind, name string) (resource.Resource, bool, error) {

@@ -9,6 +9,7 @@ var Routes = []Route{
 	{Operation: "getResource", Method: "GET", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
 	{Operation: "createResource", Method: "POST", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
 	{Operation: "updateResource", Method: "PUT", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
+	{Operation: "agentBinaries", Method: "GET", Pattern: "/v1/agent/binaries", Function: "api", Caller: "user"},
 	{Operation: "hostStatus", Method: "GET", Pattern: "/v1/host/status", Function: "api", Caller: "host"},
 	{Operation: "joinChallenge", Method: "POST", Pattern: "/v1/join/challenge", Function: "join", Caller: "anonymous"},
 	{Operation: "joinIAM", Method: "POST", Pattern: "/v1/join/iam", Function: "join", Caller: "anonymous"},

@@ -7,6 +7,27 @@ import (
 	"time"
 )
 
+// AgentBinaries defines model for AgentBinaries.
+type AgentBinaries struct {
+	// Items sorted by architecture
+	Items []AgentBinary `json:"items"`
+}
+
+// AgentBinary defines model for AgentBinary.
+type AgentBinary struct {
+	// Arch amd64 or arm64, for Linux
+	Arch string `json:"arch"`
+
+	// ExpiresAt when the URL ends at the latest
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Sha256 of the program
+	Sha256 string `json:"sha256"`
+
+	// URL to get it at without credentials
+	URL string `json:"url"`
+}
+
 // Challenge defines model for Challenge.
 type Challenge struct {
 	// Challenge opaque; sent back in X-Stile-Challenge

@@ -16,7 +16,7 @@ func init() {
 		"names fault release",
 		"wire frame identity resource policy certs document audit signature strict proof ration vouch image",
 		"issue front inventory admin document/publication",
-		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary registry",
+		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary asset registry stock",
 		"app",
 	} {
 		for name := range strings.FieldsSeq(list) {
@@ -116,7 +116,7 @@ func (t *Tree) pure(p *Package) []Violation {
 var control = []string{
 	"pkg/issue", "pkg/front", "pkg/admin", "pkg/document/publication", "pkg/inventory",
 	"pkg/store", "pkg/rate", "pkg/kms", "pkg/sts", "pkg/answer", "pkg/invoke", "pkg/custom", "pkg/trigger", "pkg/api", "pkg/operation", "pkg/app",
-	"pkg/registry", "pkg/image",
+	"pkg/registry", "pkg/image", "pkg/asset", "pkg/stock",
 }
 
 // storage are the adapters of tables and buckets; among the programs only the proxy uses them.

@@ -5,6 +5,7 @@ package roster
 
 import (
 	"context"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -12,11 +13,17 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
+// Shelf has the agent's programs.
+type Shelf interface {
+	Binaries(context.Context, time.Time) (wire.AgentBinaries, error)
+}
+
 // Operations are the operations of tag api.
-func Operations(targets *inventory.Inventory) map[string]api.Handler {
+func Operations(targets *inventory.Inventory, shelf Shelf) map[string]api.Handler {
 	return map[string]api.Handler{
-		"status":     func(_ context.Context, c api.Call) (any, error) { return status(c), nil },
-		"hostStatus": func(_ context.Context, c api.Call) (any, error) { return hostStatus(c), nil },
+		"status":        func(_ context.Context, c api.Call) (any, error) { return status(c), nil },
+		"hostStatus":    func(_ context.Context, c api.Call) (any, error) { return hostStatus(c), nil },
+		"agentBinaries": func(ctx context.Context, c api.Call) (any, error) { return shelf.Binaries(ctx, c.Now) },
 		"listTargets": func(ctx context.Context, c api.Call) (any, error) {
 			page, err := c.Page()
 			if err != nil {
