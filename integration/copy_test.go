@@ -83,41 +83,52 @@ func TestSec_S66_ACopiedStateDirectoryTakesNoNodeOver(t *testing.T) {
 	boss.must(t, "rm", "node/node-copied")
 }
 
+// node is an agent that joins and renews by the API.
+type node struct {
+	*person
+	name string
+}
+
+// held is a credential with its keys.
+type held struct {
+	by         *attempt
+	credential wire.HostCredential
+}
+
+// renew goes on from a credential, or joins where there is none.
+func (n node) renew(t *testing.T, was *held) (*held, error) {
+	t.Helper()
+	a, r := n.join(t, n.name, nil)
+	if was != nil {
+		was.by.renews(t, &r, was.credential)
+	}
+	c, err := a.api.JoinIAM(t.Context(), r)
+	return &held{a, c}, err
+}
+
+func (n node) next(t *testing.T, was *held) *held {
+	t.Helper()
+	now, err := n.renew(t, was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now
+}
+
 // TestSec_S66_ASupersededCertificateQuarantinesItsAgent, and one whose answer was lost renews again.
 func TestSec_S66_ASupersededCertificateQuarantinesItsAgent(t *testing.T) {
 	boss := shared.person(t, admin).login(t)
-	p := shared.person(t, "env.node")
-	type held struct {
-		by         *attempt
-		credential wire.HostCredential
-	}
-	renew := func(was *held) (*held, error) {
-		t.Helper()
-		a, r := p.join(t, "node-superseded", nil)
-		if was != nil {
-			was.by.renews(t, &r, was.credential)
-		}
-		c, err := a.api.JoinIAM(t.Context(), r)
-		return &held{a, c}, err
-	}
-	next := func(was *held) *held {
-		t.Helper()
-		now, err := renew(was)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return now
-	}
-	first := next(nil)
-	next(first) // and its answer is lost
-	second := next(first)
-	third := next(second)
+	p := node{shared.person(t, "env.node"), "node-superseded"}
+	first := p.next(t, nil)
+	p.next(t, first) // and its answer is lost
+	second := p.next(t, first)
+	third := p.next(t, second)
 	if first.credential.ID != third.credential.ID {
 		t.Errorf("%s became %s", first.credential.ID, third.credential.ID)
 	}
-	_, err := renew(first)
+	_, err := p.renew(t, first)
 	refusedAs(t, err, fault.Quarantined)
-	_, err = renew(third)
+	_, err = p.renew(t, third)
 	refusedAs(t, err, fault.Quarantined)
 	if all := shared.recorded(t, func(e audit.Event) bool {
 		return e.Type == audit.AgentCopied && e.Actor == "agent/"+first.credential.ID
@@ -125,8 +136,8 @@ func TestSec_S66_ASupersededCertificateQuarantinesItsAgent(t *testing.T) {
 		t.Errorf("recorded is %+v", all)
 	}
 	boss.must(t, "rm", "node/node-superseded")
-	_, err = renew(third)
+	_, err = p.renew(t, third)
 	refusedAs(t, err, fault.Unauthenticated, fault.Denied)
-	next(nil)
+	p.next(t, nil)
 	boss.must(t, "rm", "node/node-superseded")
 }
