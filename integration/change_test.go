@@ -166,9 +166,18 @@ func restore(t *testing.T, db *dynamodb.Client, from, to string) {
 func prepare(t *testing.T, db *dynamodb.Client, name string) {
 	t.Helper()
 	if _, err := db.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{
-		TableName: &name, DeletionProtectionEnabled: aws.Bool(true),
+		TableName:           &name,
 		StreamSpecification: &types.StreamSpecification{StreamEnabled: aws.Bool(true), StreamViewType: types.StreamViewTypeNewAndOldImages},
 	}); err != nil {
+		t.Fatal(err)
+	}
+	prepareExpiry(t, db, name)
+}
+
+// prepareExpiry switches on what it says of a table without a stream.
+func prepareExpiry(t *testing.T, db *dynamodb.Client, name string) {
+	t.Helper()
+	if _, err := db.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: &name, DeletionProtectionEnabled: aws.Bool(true)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.UpdateTimeToLive(t.Context(), &dynamodb.UpdateTimeToLiveInput{

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
 )
 
 // The state table is restored to an earlier time and put in place with a new epoch: agents take its documents without joining
@@ -57,6 +58,71 @@ func TestSec_S89_ATableOfAnEarlierTimeIsPutInPlaceByAnEpoch(t *testing.T) {
 	s.deploy(t, map[string]string{"stile:table:state": "stile-state-3", "stile:epoch": "3"})
 	early.login(t).works(t, "node-1")
 	s.decidesBy(t, "trust=3.1 policy=3.")
+}
+
+// TestSec_S92_AnAgentThatRenewedSinceTheBackupGoesOn: both tables are restored under other names. Its first renewal in the new
+// epoch passes, with an event, and after that a copy of its older key is one; so is what was superseded before the backup.
+func TestSec_S92_AnAgentThatRenewedSinceTheBackupGoesOn(t *testing.T) {
+	s := apart(t)
+	db := dynamodb.NewFromConfig(s.readerConfig(t))
+	p, other := node{s.person(t, "env.node"), "node-restored"}, node{s.person(t, "env.node"), "node-elder"}
+	superseded := other.next(t, nil)
+	elder := other.next(t, other.next(t, superseded))
+	backedUp := p.next(t, nil)
+	settings := map[string]string{"stile:epoch": "2"}
+	for _, table := range []string{"state", "secrets"} {
+		name := "stile-" + table + "-2"
+		restore(t, db, s.table(t, db, table), name) // the backup
+		settings["stile:table:"+table] = name
+	}
+	between := p.next(t, backedUp)
+	own := p.next(t, between)
+
+	prepare(t, db, "stile-state-2")
+	prepareExpiry(t, db, "stile-secrets-2")
+	s.deploy(t, settings)
+	now := p.next(t, own)
+	if now.credential.ID != backedUp.credential.ID {
+		t.Errorf("%s became %s", backedUp.credential.ID, now.credential.ID)
+	}
+	now = p.next(t, p.next(t, now))
+	of := func(kind audit.Type, id string) []audit.Event {
+		return s.recorded(t, func(e audit.Event) bool { return e.Type == kind && e.Actor == "agent/"+id })
+	}
+	if all := of(audit.AgentUnjudged, now.credential.ID); len(all) != 1 || all[0].Data["shown"] != own.credential.CertificateID ||
+		all[0].Data["restored"] != backedUp.credential.CertificateID || all[0].Data["epoch"] != "2" {
+		t.Errorf("recorded is %+v", all)
+	}
+	_, err := p.renew(t, between)
+	refusedAs(t, err, fault.Quarantined)
+	_, err = p.renew(t, now)
+	refusedAs(t, err, fault.Quarantined)
+
+	_, err = other.renew(t, superseded)
+	refusedAs(t, err, fault.Quarantined)
+	_, err = other.renew(t, elder)
+	refusedAs(t, err, fault.Quarantined)
+	for _, id := range []string{now.credential.ID, elder.credential.ID} {
+		if all := of(audit.AgentCopied, id); len(all) != 1 {
+			t.Errorf("recorded of %s is %+v", id, all)
+		}
+	}
+}
+
+// table is the name of one of the deployment's tables.
+func (s *system) table(t *testing.T, db *dynamodb.Client, purpose string) string {
+	t.Helper()
+	out, err := db.ListTables(t.Context(), &dynamodb.ListTablesInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range out.TableNames {
+		if strings.Contains(strings.ToLower(name), purpose) {
+			return name
+		}
+	}
+	t.Fatalf("no table of %s among %v", purpose, out.TableNames)
+	return ""
 }
 
 func simpleRole(name string) string {

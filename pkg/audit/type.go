@@ -14,6 +14,7 @@ const (
 	AgentQuarantined   Type = "agent.quarantined"
 	AgentCopied        Type = "agent.copied"
 	AgentRenew         Type = "agent.renew"
+	AgentUnjudged      Type = "agent.unjudged"
 	ProxyJoin          Type = "proxy.join"
 	CertificateIssued  Type = "certificate.issued"
 	CertificateRefused Type = "certificate.refused"
@@ -52,6 +53,7 @@ var Types = map[Type]Row{
 	AgentRenew:         {"S2003I", "an agent or proxy renewed its certificate"},
 	ProxyJoin:          {"S2004I", "a proxy joined"},
 	AgentCopied:        {"S2005W", "an agent's state directory is in use twice: a superseded certificate was renewed, or two instances were connected"},
+	AgentUnjudged:      {"S2006W", "an agent or proxy renewed in a new epoch by a certificate that its restored record doesn't know"},
 	CertificateIssued:  {"S3000I", "a certificate was signed"},
 	CertificateRefused: {"S3001W", "a certificate was not signed"},
 	ResourceCreated:    {"S4000I", "a role, user, mapping or token was created"},

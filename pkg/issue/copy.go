@@ -24,6 +24,7 @@ type Record struct {
 	Certificate string // the one in force; "" in a record that an earlier release wrote, which tells nothing of certificates
 	Previous    string // the one that it is the renewal of; "" for none
 	Copied      bool   // somebody renewed by another certificate; nothing renews it any more
+	Epoch       uint64 // in which it was written
 }
 
 // Renews reports whether the agent of this record may renew by a certificate.
@@ -47,7 +48,7 @@ func (h *Hosts) unrenewed(ctx context.Context, a *arrival, admission Admission) 
 	case err != nil:
 		return err
 	case r.ID == "":
-		return fault.Newf(fault.Denied, a.prior.Again(identity.Ref{Target: "agent", Value: a.host.ID}), "%s was removed by an administrator", a.host.ID)
+		return removed(a)
 	case admission.Same && r.Token != admission.Token:
 		return fault.Newf(fault.Denied, a.prior.Again(identity.Ref{Target: "token", Value: a.host.Token}),
 			"the join token that %s joined by was deleted, and created again", a.host.ID)
@@ -55,6 +56,12 @@ func (h *Hosts) unrenewed(ctx context.Context, a *arrival, admission Admission) 
 		return copied(a.host)
 	case r.Renews(admission.Shown):
 		return renewedMeanwhile()
+	case a.head.CopyOf != "":
+		return unbegun(a)
+	case r.Epoch > a.epoch():
+		return overtaken(a, r)
+	case r.misses(*a.prior, a.epoch()):
+		return h.pass(ctx, a, admission, r)
 	}
 	f := copied(a.host)
 	f.DecisionID = identity.NewID("dec", h.entropy, a.now)

@@ -34,6 +34,8 @@ type tables struct {
 	joined    map[string]string               // evidence and keys → agent
 	lapses    map[string]time.Time            // hash → until when, if not for long
 
+	meanwhile func() // what happens, once, after an agent's record was read
+
 	calls     []string
 	fail      string
 	failure   error
@@ -149,7 +151,7 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 		if by := s.joined[a.Repeat]; by != "" && by != a.Stale {
 			return issue.ErrJoining
 		}
-		if was, there := s.agents[a.Host.ID]; there != a.Renewal || there && (a.Same && was.Token != a.Token || !s.record(a.Host.ID).Renews(a.Shown)) {
+		if was, there := s.agents[a.Host.ID]; there != a.Renewal || there && (a.Same && was.Token != a.Token || !s.allows(a)) {
 			return issue.ErrRecord
 		}
 		for _, b := range a.Bounds {
@@ -189,8 +191,21 @@ func (s *tables) Admit(_ context.Context, a issue.Admission) error {
 			}
 		}
 		s.intents = append(s.intents, a.Intent)
+		if a.Unjudged != nil {
+			s.events = append(s.events, a.Unjudged.Event)
+			return a.Unjudged.Event.Validate()
+		}
 		return nil
 	})
+}
+
+// allows reports whether an agent's record allows a renewal.
+func (s *tables) allows(a issue.Admission) bool {
+	r := s.record(a.Host.ID)
+	if r.Epoch > a.Host.Versions.Trust.Epoch {
+		return false
+	}
+	return r.Renews(a.Shown) && a.Unjudged == nil || a.Unjudged != nil && a.Unjudged.Record == r && !r.Copied
 }
 
 func (s *tables) record(id string) issue.Record {
@@ -198,12 +213,29 @@ func (s *tables) record(id string) issue.Record {
 	if !there {
 		return issue.Record{}
 	}
-	return issue.Record{ID: id, Token: was.Token, Certificate: was.Host.Certificate, Previous: was.Shown, Copied: s.copied[id]}
+	return issue.Record{ID: id, Token: was.Token, Certificate: was.Host.Certificate, Previous: was.Shown, Copied: s.copied[id], Epoch: was.Host.Versions.Trust.Epoch}
 }
 
 func (s *tables) Agent(_ context.Context, id string) (r issue.Record, err error) {
 	err = s.faulty("Agent", func() error { r = s.record(id); return nil })
+	if f := s.meanwhile; f != nil {
+		s.meanwhile = nil
+		f()
+	}
 	return r, err
+}
+
+// backup returns what puts an agent's record back as it is now.
+func (s *tables) backup(id string) (restore func()) {
+	was, there := s.agents[id]
+	copied := s.copied[id]
+	return func() {
+		delete(s.agents, id)
+		if there {
+			s.agents[id] = was
+		}
+		s.copied[id] = copied
+	}
 }
 
 func (s *tables) Copied(_ context.Context, i issue.Intent, r issue.Record, e audit.Event) error {

@@ -52,7 +52,7 @@ type HostStore interface {
 	// that was removed has left only its id.
 	Joined(ctx context.Context, key string, now time.Time) (Joined, error)
 	// Admit writes, in one transaction, intent and single use, the agent's record, its claims of targets and the
-	// use of a secret, and takes or keeps a place within each bound. ErrUsed, *TakenError, *FullError, ErrRecord,
+	// use of a secret, and takes or keeps a place within each bound; the record never goes back to an earlier epoch. ErrUsed, *TakenError, *FullError, ErrRecord,
 	// ErrSecret or ErrJoining when a condition is not met; then nothing is written.
 	Admit(context.Context, Admission) error
 	// Agent returns an agent's or a proxy's record; the zero value when it was removed.
@@ -98,6 +98,8 @@ type Admission struct {
 	Repeat  string            // names evidence and keys, so that they may join again, see [Joined]; "" for not
 	Stale   string            // the agent that joined by them before, and was removed
 	InForce bool              // the renewal is of a certificate in force: it needs no place where none is left
+
+	Unjudged *Unjudged // for a renewal that the agent's record can't judge; nil for all others
 }
 
 // HostConfig is what a signer for agents and proxies needs.
@@ -138,6 +140,7 @@ type arrival struct {
 	again   bool           // prior is not shown, but what these keys joined as before by the same evidence
 	stale   string         // what they joined as was removed
 	host    identity.Host
+	head    document.Head // of the documents that judge it
 }
 
 // Issue judges a join or renewal and returns the credential, without the proxies' addresses. Refusals are
@@ -170,6 +173,7 @@ func (h *Hosts) judged(ctx context.Context, a *arrival, ck proof.Checked) (wire.
 	if err != nil {
 		return wire.HostCredential{}, err
 	}
+	a.head = view.Head
 	if err := h.authenticate(ctx, a, ck, view); err != nil {
 		return wire.HostCredential{}, err
 	}
@@ -240,7 +244,11 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 	if !a.again {
 		admission.Secret, admission.Repeat, admission.Stale = a.secret, a.repeat, a.stale
 	}
-	err = h.config.Store.Admit(ctx, admission)
+	return h.write(ctx, a, admission)
+}
+
+func (h *Hosts) write(ctx context.Context, a *arrival, admission Admission) error {
+	err := h.config.Store.Admit(ctx, admission)
 	if full, ok := errors.AsType[*FullError](err); ok {
 		return a.full(full.Bound)
 	}
@@ -257,6 +265,8 @@ func (h *Hosts) admit(ctx context.Context, a *arrival, ck proof.Checked, l certs
 		f := fault.New(fault.Unavailable, "the same keys have joined a moment ago", "try again: they are let in as the same agent").Because(err)
 		f.RetryAfter = time.Second
 		return f
+	case errors.Is(err, ErrRecord) && admission.Unjudged != nil:
+		return renewedMeanwhile()
 	case errors.Is(err, ErrRecord):
 		return h.unrenewed(ctx, a, admission)
 	default:

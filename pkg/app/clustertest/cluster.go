@@ -97,6 +97,25 @@ func (c *Cluster) Revoke(r document.Revocations, roles ...resource.Role) { c.pub
 // Bar makes new documents that revoke what was issued to these until now.
 func (c *Cluster) Bar(refs ...identity.Ref) { c.publish(document.Revocations{}, refs, nil) }
 
+// Begin makes the documents of an epoch, as after a restore of the state table.
+func (c *Cluster) Begin(epoch uint64) {
+	c.mu.Lock()
+	v := &c.view
+	v.Head.Trust = identity.Version{Epoch: epoch, Counter: 1}
+	next := v.State.Trust
+	next.Version, next.IssuedAt = v.Head.Trust, c.Now
+	v.Trust, v.Head.CopyOf = append(slices.Clone(v.Trust), c.seal(document.KindTrust, next, names.KeyRoot)), ""
+	c.mu.Unlock()
+	c.Publish()
+}
+
+// CopyOf makes the head one that was read from a copy of a table, of which no epoch has begun yet.
+func (c *Cluster) CopyOf(table string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.view.Head.CopyOf = table
+}
+
 func (c *Cluster) publish(r document.Revocations, refs []identity.Ref, roles []resource.Role) {
 	c.t.Helper()
 	c.mu.Lock()
@@ -115,8 +134,8 @@ func (c *Cluster) publish(r document.Revocations, refs []identity.Ref, roles []r
 	var err error
 	v.State.Trust, err = document.OpenTrust(v.Trust, "")
 	c.must(err)
-	v.Head.Policy = identity.Version{Epoch: 1, Counter: v.Head.Policy.Counter + 1}
-	v.Head.Revocations = identity.Version{Epoch: 1, Counter: v.Head.Revocations.Counter + 1}
+	v.Head.Policy = identity.Version{Epoch: v.Head.Trust.Epoch, Counter: v.Head.Policy.Counter + 1}
+	v.Head.Revocations = identity.Version{Epoch: v.Head.Trust.Epoch, Counter: v.Head.Revocations.Counter + 1}
 	v.Policy = c.seal(document.KindPolicy, document.Policy{
 		Cluster: c.ID, Version: v.Head.Policy, IssuedAt: c.Now, Roles: append(resource.Presets(), roles...),
 	}, names.KeyPolicy)

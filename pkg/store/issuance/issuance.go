@@ -164,6 +164,13 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 	for _, p := range places {
 		add(s.take(p, a), errPicked)
 	}
+	if a.Unjudged != nil {
+		event, err := s.Ledger.Op(a.Unjudged.Event)
+		if err != nil {
+			return err
+		}
+		add(event, nil)
+	}
 	return store.Conditions(table.Transact(ctx, s.API, ops...), meaning...)
 }
 
@@ -190,7 +197,7 @@ func agentItem(a issue.Admission, state string) (table.Item, error) {
 	}
 	item := table.Item{
 		names.PK: table.String(names.Agent), names.SK: table.String(a.Host.ID), standing: table.String(state), certificate: table.String(a.Host.Certificate),
-		"identity": table.String(string(host)), "updated_ms": table.Int(a.Intent.At.UnixMilli()), "expires_ms": table.Int(a.Expires.UnixMilli()),
+		epoch: table.Int(a.Host.Versions.Trust.Epoch), "identity": table.String(string(host)), "updated_ms": table.Int(a.Intent.At.UnixMilli()), "expires_ms": table.Int(a.Expires.UnixMilli()),
 	}
 	if a.Token != "" {
 		item[store.TokenUID] = table.String(a.Token)

@@ -3,10 +3,12 @@ package issuance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/store"
@@ -18,6 +20,7 @@ const (
 	standing    = "standing"    // one of those below
 	certificate = "certificate" // the one in force; earlier releases wrote none
 	previous    = "previous"    // the one that it is the renewal of
+	epoch       = "epoch"       // in which the record was written; earlier releases wrote none
 )
 
 // What an agent's record can say of it.
@@ -26,16 +29,26 @@ const (
 	isCopied = "copied"
 )
 
-// renew replaces an agent's record, if it is as [issue.Record.Renews] has it.
+// renew replaces an agent's record, if it is as [issue.Record.Renews] has it, or still is the one that can't judge the renewal.
+// It replaces none of a later epoch.
 func (s *Store) renew(agent table.Item, a issue.Admission) table.Op {
-	needs, values := standing+" = :active", table.Item{":active": table.String(active), ":shown": table.String(a.Shown)}
+	needs, values := standing+" = :active", table.Item{":active": table.String(active), ":epoch": agent[epoch]}
 	if a.Same && a.Token != "" {
 		needs += " AND " + store.TokenUID + " = :uid"
 		values[":uid"] = table.String(a.Token)
 	}
+	ways := []string{certificate + " = :shown", previous + " = :shown", "attribute_not_exists(" + certificate + ")"}
+	if a.Unjudged == nil {
+		values[":shown"] = table.String(a.Shown)
+	} else {
+		ways = []string{certificate + " = :was"}
+		values[":was"] = table.String(a.Unjudged.Record.Certificate)
+	}
 	var any []string
-	for _, one := range []string{certificate + " = :shown", previous + " = :shown", "attribute_not_exists(" + certificate + ")"} {
-		any = append(any, needs+" AND "+one)
+	for _, way := range ways {
+		for _, upward := range []string{"attribute_not_exists(" + epoch + ")", epoch + " <= :epoch"} {
+			any = append(any, needs+" AND "+way+" AND "+upward)
+		}
 	}
 	return s.State.PutOp(agent, strings.Join(any, " OR "), values)
 }
@@ -49,9 +62,24 @@ func (s *Store) Agent(ctx context.Context, id string) (issue.Record, error) {
 	if err != nil {
 		return issue.Record{}, err
 	}
+	in, err := writtenIn(item)
+	if err != nil {
+		return issue.Record{}, fmt.Errorf("reading the record of %s: %w", id, err)
+	}
 	return issue.Record{
-		ID: id, Token: item.Text(store.TokenUID), Certificate: item.Text(certificate), Previous: item.Text(previous), Copied: item.Text(standing) != active,
+		ID: id, Token: item.Text(store.TokenUID), Certificate: item.Text(certificate), Previous: item.Text(previous),
+		Copied: item.Text(standing) != active, Epoch: in,
 	}, nil
+}
+
+// writtenIn is the epoch of a record. Where an earlier release wrote none, it is the one that the agent's certificate was issued
+// in, and at least the first: no record is older than all epochs.
+func writtenIn(item table.Item) (uint64, error) {
+	if item[epoch] != nil {
+		return uint64(max(item.Int(epoch), 1)), nil
+	}
+	host, err := identity.ParseHost([]byte(item.Text("identity")))
+	return max(host.Versions.Trust.Epoch, 1), err
 }
 
 // Copied writes, in one transaction, single use, that the agent whose record this is was copied, and the event. The record
