@@ -7,6 +7,7 @@ import (
 
 	"github.com/stile-dev/stile/agent/config"
 	"github.com/stile-dev/stile/agent/status"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -24,7 +25,7 @@ func ask(ctx context.Context, dir, file string, idle bool, out io.Writer) error 
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(out).Encode(s); err != nil {
+	if err := json.NewEncoder(escape.JSONWriter(out)).Encode(s); err != nil {
 		return err
 	}
 	if idle {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stile-dev/stile/agent/config"
 	"github.com/stile-dev/stile/agent/serve"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/release"
 )
@@ -38,16 +39,21 @@ func main() {
 	if err == nil {
 		return
 	}
+	os.Exit(report(os.Stderr, err))
+}
+
+// report writes an error and its hint, which may be a proxy's or the API's text, and returns the status to end with.
+func report(w io.Writer, err error) int {
 	f := fault.From(err)
 	message := f.Message
 	if f.Code == fault.Internal {
 		message = err.Error()
 	}
-	fmt.Fprintf(os.Stderr, "stile-agent: error: %s\n", message)
+	fmt.Fprintf(w, "stile-agent: error: %s\n", escape.Text(message))
 	if f.Hint != "" {
-		fmt.Fprintf(os.Stderr, "stile-agent: hint: %s\n", f.Hint)
+		fmt.Fprintf(w, "stile-agent: hint: %s\n", escape.Text(f.Hint))
 	}
-	os.Exit(f.Code.Exit())
+	return f.Code.Exit()
 }
 
 func command(ctx context.Context, args []string, out io.Writer) error {
@@ -105,8 +111,12 @@ func run(ctx context.Context, file string) error {
 		return misused("log: " + err.Error())
 	}
 	return serve.Run(ctx, c, serve.Options{
-		Software: software, Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		Software: software, Log: logger(os.Stderr, level),
 	})
+}
+
+func logger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(escape.JSONWriter(w), &slog.HandlerOptions{Level: level}))
 }
 
 // software is the name and version of this program.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/agent/status"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -26,7 +27,7 @@ func await(ctx context.Context, state string, limit time.Duration, out io.Writer
 	for {
 		s, err := status.Ask(ctx, state)
 		if err == nil && s.Tunnels > 0 {
-			fmt.Fprintf(out, "the agent has joined as %s and serves %v\n", s.ID, s.Targets)
+			fmt.Fprintf(out, "the agent has joined as %s and serves %s\n", escape.Text(s.ID), escape.Text(fmt.Sprint(s.Targets)))
 			return nil
 		}
 		now = waiting(err)

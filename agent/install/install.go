@@ -19,6 +19,7 @@ import (
 
 	"github.com/stile-dev/stile/agent/config"
 	"github.com/stile-dev/stile/agent/status"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -62,7 +63,7 @@ func Run(ctx context.Context, p Plan, out io.Writer) error {
 		return err
 	}
 	if s, err := status.Ask(ctx, c.State); !changed && err == nil && s.Tunnels > 0 {
-		fmt.Fprintf(out, "the agent runs with this configuration already, as %s\n", s.ID)
+		fmt.Fprintf(out, "the agent runs with this configuration already, as %s\n", escape.Text(s.ID))
 		return nil
 	}
 	if err := start(ctx, p); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
@@ -121,23 +122,13 @@ func banner(err error) error {
 // sentence is a fault as a person reads it.
 func sentence(f *fault.Fault) string {
 	var b strings.Builder
-	b.WriteString("stile: error: " + printable(f.Message))
+	b.WriteString("stile: error: " + escape.Text(f.Message))
 	if f.DecisionID != "" {
 		b.WriteString(" (" + f.DecisionID + ")")
 	}
 	b.WriteString("\r\n")
 	if f.Hint != "" {
-		b.WriteString("stile: hint: " + printable(f.Hint) + "\r\n")
+		b.WriteString("stile: hint: " + escape.Text(f.Hint) + "\r\n")
 	}
 	return b.String()
-}
-
-// printable keeps a terminal from obeying what is in a message.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
 }

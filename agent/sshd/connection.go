@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/stile-dev/stile/agent/session"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -47,7 +48,7 @@ func (c *connection) serve() {
 // here is refused: forwarding, agents and X11 are capabilities of their own.
 func (c *connection) accept(offer ssh.NewChannel) *channel {
 	if offer.ChannelType() != "session" {
-		_ = offer.Reject(ssh.Prohibited, "stile: channels of type "+printable(clip(offer.ChannelType(), 64))+" are not allowed on this node")
+		_ = offer.Reject(ssh.Prohibited, "stile: channels of type "+escape.Text(clip(offer.ChannelType(), 64))+" are not allowed on this node")
 		return nil
 	}
 	opened, err := c.access.Open()

@@ -20,3 +20,6 @@ func AskSize(payload []byte) (columns, rows uint16, ok bool) {
 
 // AllowedEnv reports whether a client may set a variable.
 func AllowedEnv(name string) bool { return allowedEnv(name) }
+
+// Sentence is for tests.
+var Sentence = sentence

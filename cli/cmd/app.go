@@ -9,6 +9,7 @@ import (
 	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/escape"
 )
 
 // profile finds the directory of the API that is talked to.
@@ -50,7 +51,7 @@ func (a *app) session() (session, error) {
 
 // warn reports something that doesn't keep the command from its work.
 func (a *app) warn(text string) {
-	_, _ = fmt.Fprintf(a.Err, "stile: warning: %s\n", output.Escape(text))
+	_, _ = fmt.Fprintf(a.Err, "stile: warning: %s\n", escape.Text(text))
 }
 
 // formatFlag adds --format and returns a function that reads it.

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
@@ -40,7 +40,7 @@ func (a *app) completeNodes(c *cobra.Command, args []string, typed string) ([]co
 	login := typed[:strings.LastIndexByte(typed, '@')+1]
 	var out []cobra.Completion
 	for _, n := range list.Targets {
-		out = append(out, login+output.Escape(n.Name))
+		out = append(out, login+escape.Text(n.Name))
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/login"
-	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -80,7 +80,7 @@ func (a *app) runLogin(c *cobra.Command, ttl time.Duration) error {
 	if err != nil {
 		return silence(err)
 	}
-	_, err = fmt.Fprintf(a.Out, "Logged in as %s until %s\n", output.Escape(cred.User), cred.ExpiresAt.Local().Format(time.DateTime))
+	_, err = fmt.Fprintf(a.Out, "Logged in as %s until %s\n", escape.Text(cred.User), cred.ExpiresAt.Local().Format(time.DateTime))
 	return err
 }
 
@@ -110,7 +110,7 @@ func (a *app) logout() *cobra.Command {
 		if had {
 			word = "Logged out of"
 		}
-		_, err = fmt.Fprintf(a.Out, "%s %s\n", word, output.Escape(p.API()))
+		_, err = fmt.Fprintf(a.Out, "%s %s\n", word, escape.Text(p.API()))
 		return err
 	}
 	return c

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/cli/preflight"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -58,7 +59,7 @@ func (a *app) printPreflight(f output.Format, rows []preflight.Row) error {
 	for _, r := range rows {
 		table.Lines = append(table.Lines, []string{string(r.Verdict), r.Check, r.Found, r.Needed})
 		if r.Hint != "" {
-			fmt.Fprintf(&hints, "%s: %s\n", r.Check, output.Escape(r.Hint))
+			fmt.Fprintf(&hints, "%s: %s\n", r.Check, escape.Text(r.Hint))
 		}
 	}
 	if err := output.Print(a.Out, f, rows, table); err != nil || f != output.Table || hints.Len() == 0 {

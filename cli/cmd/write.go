@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -116,11 +117,11 @@ func (a *app) report(c wire.Created, verb string) error {
 	if c.Secret == "" {
 		return nil
 	}
-	_, err := fmt.Fprintf(a.Out, "secret of token/%s (shown once): %s\n", output.Escape(c.Resource.Metadata.Name), output.Escape(c.Secret))
+	_, err := fmt.Fprintf(a.Out, "secret of token/%s (shown once): %s\n", escape.Text(c.Resource.Metadata.Name), escape.Text(c.Secret))
 	return err
 }
 
 func (a *app) say(kind, name, verb string) error {
-	_, err := fmt.Fprintf(a.Out, "%s/%s %s\n", output.Escape(kind), output.Escape(name), verb)
+	_, err := fmt.Fprintf(a.Out, "%s/%s %s\n", escape.Text(kind), escape.Text(name), verb)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -46,5 +47,5 @@ func says(message, field string) bool {
 }
 
 func line(w io.Writer, kind, text string) {
-	_, _ = fmt.Fprintf(w, "stile: %s: %s\n", kind, Escape(text))
+	_, _ = fmt.Fprintf(w, "stile: %s: %s\n", kind, escape.Text(text))
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -63,7 +64,7 @@ func printTable(w io.Writer, rows Rows) error {
 	for _, line := range append([][]string{rows.Header}, rows.Lines...) {
 		cells := make([]string, len(line))
 		for i, c := range line {
-			if cells[i] = Escape(c); c == "" {
+			if cells[i] = escape.Text(c); c == "" {
 				cells[i] = "-"
 			}
 		}

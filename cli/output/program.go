@@ -7,11 +7,11 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/stile-dev/stile/pkg/escape"
 )
 
 // printJSON writes what isn't printable in strings as \u escapes, so that a terminal obeys none of it and a program
@@ -24,29 +24,10 @@ func printJSON(w io.Writer, value any) error {
 	if err := e.Encode(value); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
-	if _, err := w.Write(escapeJSON(text.Bytes())); err != nil {
+	if _, err := w.Write(escape.JSON(text.Bytes())); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
 	return nil
-}
-
-// escapeJSON escapes what isn't printable, which in JSON stands in strings only, except line breaks.
-func escapeJSON(text []byte) []byte {
-	out := make([]byte, 0, len(text))
-	for len(text) > 0 {
-		r, size := utf8.DecodeRune(text)
-		switch {
-		case r == '\n' || !unsafeRune(r):
-			out = append(out, text[:size]...)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-		text = text[size:]
-	}
-	return out
 }
 
 // printYAML goes through JSON, so that both have the same keys and whole numbers stay whole.
@@ -56,7 +37,7 @@ func printYAML(w io.Writer, value any) error {
 		return fmt.Errorf("printing: %w", err)
 	}
 	var ordered any
-	if err := yaml.UnmarshalWithOptions(escapeJSON(text), &ordered, yaml.UseOrderedMap()); err != nil {
+	if err := yaml.UnmarshalWithOptions(escape.JSON(text), &ordered, yaml.UseOrderedMap()); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
 	node, err := yaml.ValueToNode(ordered)
@@ -75,7 +56,7 @@ func printYAML(w io.Writer, value any) error {
 type quoting struct{}
 
 func (q quoting) Visit(n ast.Node) ast.Visitor {
-	if s, ok := n.(*ast.StringNode); ok && strings.ContainsFunc(s.Value, func(r rune) bool { return r != '\n' && unsafeRune(r) }) {
+	if s, ok := n.(*ast.StringNode); ok && strings.ContainsFunc(s.Value, func(r rune) bool { return r != '\n' && escape.Unprintable(r) }) {
 		s.Value = strconv.Quote(s.Value) // as the library does for strings that need quotes: their value is then the quoted text
 	}
 	return q

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -39,7 +39,7 @@ func (b *banner) String() string {
 // show prints it line by line, without anything that a terminal would obey.
 func (b *banner) show(w io.Writer) {
 	for line := range strings.Lines(b.String()) {
-		_, _ = fmt.Fprintln(w, output.Escape(strings.TrimRight(line, "\r\n")))
+		_, _ = fmt.Fprintln(w, escape.Text(strings.TrimRight(line, "\r\n")))
 	}
 }
 

@@ -7,12 +7,14 @@ package app
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
@@ -33,6 +35,10 @@ func Begin(ctx context.Context, name string) (Function, error) {
 	}
 	env := NewEnvironment(os.Getenv)
 	cluster := env.Need(names.EnvCluster)
-	log := slog.New(slog.NewJSONHandler(os.Stdout, nil)).With(slog.String("function", name), slog.String("cluster", cluster))
-	return Function{env, cfg, cluster, log}, nil
+	return Function{env, cfg, cluster, logger(os.Stdout, name, cluster)}, nil
+}
+
+// logger writes lines that are safe for a terminal too: people read the logs of functions in one.
+func logger(w io.Writer, function, cluster string) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(escape.JSONWriter(w), nil)).With(slog.String("function", function), slog.String("cluster", cluster))
 }

@@ -1,0 +1,4 @@
+package app
+
+// Logger is for tests.
+var Logger = logger
