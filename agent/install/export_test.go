@@ -1,4 +1,8 @@
 package install
 
-// Await is for tests.
-var Await = await
+// For tests.
+var (
+	Await   = await
+	Guarded = guarded
+	Put     = put
+)

@@ -100,27 +100,31 @@ func (p Plan) configuration() (string, config.Config, error) {
 // plain are paths that mean the same to systemd, which knows specifiers and quotes, as to everybody else.
 var plain = regexp.MustCompile(`^/[A-Za-z0-9._/-]+$`)
 
-// safe refuses paths that a unit could not name, and a program that others than root could replace: root runs it.
+// safe refuses paths that a unit could not name, and that others than root could replace: root runs the program, and does what
+// the configuration and the unit say.
 func (p Plan) safe() error {
 	for _, path := range []string{p.File, p.Program} {
 		if !plain.MatchString(path) || filepath.Clean(path) != path {
 			return fault.Newf(fault.BadInput, "use an absolute path of letters, digits, dots, hyphens and underscores", "%q can't be a path in a systemd unit", path)
 		}
 	}
-	for path := p.Program; ; path = filepath.Dir(path) {
-		info, err := os.Stat(path)
-		if err != nil {
-			return fault.Newf(fault.BadInput, "put the agent at /usr/local/bin/stile-agent and start it from there", "%s can't be read", path).Because(err)
-		}
-		if others(info) {
-			return fault.Newf(fault.Denied, "put the agent at /usr/local/bin/stile-agent, owned by root, and start it from there",
-				"others than root can replace %s, which root is to run", p.Program)
-		}
-		if path == "/" {
-			return nil
-		}
+	if !exists(p.Program) {
+		return fault.Newf(fault.BadInput, elsewhere, "%s can't be read", p.Program)
 	}
+	if err := guarded(p.Program, elsewhere); err != nil {
+		return err
+	}
+	if err := guarded(p.File, "make file and directories root's own, writable by nobody else, or use --config "+config.File); err != nil {
+		return err
+	}
+	if !p.needsUnit() {
+		return nil
+	}
+	return guarded(own, "make it root's own, with the directories above it, and writable by nobody else")
 }
+
+// elsewhere is what to do with a program that is in no place for it.
+const elsewhere = "put the agent at /usr/local/bin/stile-agent, owned by root, and start it from there"
 
 // needsUnit reports whether the package's unit is not there or starts something else.
 func (p Plan) needsUnit() bool {
@@ -159,22 +163,6 @@ func (p Plan) write(text string, c config.Config, out io.Writer) (changed bool, 
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-// put replaces a file whole.
-func put(path, text string, mode os.FileMode) error {
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		_ = os.Remove(path + ".new")
-		err = os.WriteFile(path+".new", []byte(text), mode)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
-	}
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return nil
 }
 
 // start has systemd run the agent, now and after each boot.

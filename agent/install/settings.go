@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io/fs"
-	"syscall"
 
 	"github.com/goccy/go-yaml"
 
@@ -42,10 +40,4 @@ func same(a, b any) bool {
 	x, err1 := json.Marshal(a)
 	y, err2 := json.Marshal(b)
 	return err1 == nil && err2 == nil && bytes.Equal(x, y)
-}
-
-// others reports whether somebody other than root may change a file or what is in a directory.
-func others(info fs.FileInfo) bool {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return !ok || st.Uid != 0 || info.Mode().Perm()&0o002 != 0 || st.Gid != 0 && info.Mode().Perm()&0o020 != 0
 }
