@@ -29,3 +29,37 @@ func TestSec_S87_NobodyGivesTheCanaryAnything(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSec_S87_NobodyGivesAPersonABuiltInUsersName, whoever writes the mapping; one that does so already can be corrected and deleted.
+func TestSec_S87_NobodyGivesAPersonABuiltInUsersName(t *testing.T) {
+	const sso = "AWSReservedSSO_Admins_0123456789abcdef"
+	match := resource.IAMMatch{Account: "111122223333", Role: "ops"}
+	mapping := func(m resource.IAMMatch, user string) resource.Resource {
+		return of("iam_mapping", "ops", "/", &resource.MappingSpec{Match: m, User: user})
+	}
+	for _, name := range []string{resource.CanaryUser, resource.BootstrapUser} {
+		session := resource.IAMMatch{Account: "111122223333", Role: sso, Session: name}
+		o := newOffice(t)
+		c := o.as(t, "editor")
+		wantFault(t, o.verb(t.Context(), "create", c, fresh(mapping(match, name))), fault.Denied, name+" is the name of a built-in user")
+		wantFault(t, o.verb(t.Context(), "create", c, fresh(mapping(session, ""))), fault.Denied, name+" is the name of a built-in user")
+		if len(o.changes) != 0 {
+			t.Errorf("%d changes", len(o.changes))
+		}
+		if err := o.verb(t.Context(), "create", c, fresh(mapping(session, "olga"))); err != nil {
+			t.Errorf("with a name of its own: %v", err)
+		}
+		o = newOffice(t)
+		o.keep(mapping(match, name))
+		c = o.as(t, "editor")
+		wantFault(t, o.verb(t.Context(), "update", c, mapping(match, name)), fault.Denied, name+" is the name of a built-in user")
+		if err := o.verb(t.Context(), "update", c, mapping(match, "olga")); err != nil {
+			t.Errorf("corrected: %v", err)
+		}
+		o = newOffice(t)
+		o.keep(mapping(match, name))
+		if err := o.verb(t.Context(), "delete", o.as(t, "editor"), mapping(match, name)); err != nil {
+			t.Errorf("deleted: %v", err)
+		}
+	}
+}

@@ -233,6 +233,9 @@ func (t *turn) mapping(ctx context.Context) error {
 	if now == nil {
 		return nil // nobody gets anything
 	}
+	if err := unborrowed(now); err != nil {
+		return err
+	}
 	if was == nil || was.Match != now.Match {
 		if err := t.beside(ctx, now); err != nil {
 			return err
@@ -263,6 +266,18 @@ func (t *turn) mapping(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unborrowed refuses a mapping that gives somebody the name of a built-in user.
+func unborrowed(m *resource.MappingSpec) error {
+	name, path := m.User, "spec.user"
+	if name == "" {
+		name, path = m.Match.Session, "spec.match.session"
+	}
+	if _, is := resource.BuiltinUser(name); !is {
+		return nil
+	}
+	return fault.Newf(fault.Denied, "write another name into spec.user", "%s is the name of a built-in user, which no other person may have", name).With(path, "a built-in user's name")
 }
 
 // narrows reports whether whoever matches now matched was.

@@ -1,10 +1,12 @@
 package issue_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/certs"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/issue"
@@ -74,4 +76,51 @@ func TestSec_S87_NobodyElseIsTheCanary(t *testing.T) {
 	p.sts[keyCanary] = resource.IAMIdentity{Partition: "aws", Account: account, Role: canaryRole, RoleID: "AROACANARY123456", Session: "stile-canary"}
 	_, err = p.users.Issue(t.Context(), p.login(t, keyCanary))
 	wantFault(t, err, fault.Denied, "no iam_mapping admits the role "+canaryRole)
+}
+
+// TestSec_S87_NobodyHasABuiltInUsersName by a mapping that stands in the table already, or by the name that the person has in
+// IAM Identity Center. The event says who it was.
+func TestSec_S87_NobodyHasABuiltInUsersName(t *testing.T) {
+	for _, name := range []string{resource.CanaryUser, resource.BootstrapUser} {
+		for how, give := range map[string]func(*people){
+			"the mapping's": func(p *people) { p.store.mappings[0].Spec.User = name },
+			"the session's": func(p *people) {
+				who := p.sts[keyAlice]
+				who.Session = name
+				p.sts[keyAlice] = who
+			},
+		} {
+			p := newPeople(t)
+			give(p)
+			_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+			wantFault(t, err, fault.Denied, name+" is the name of a built-in user, and iam_mapping engineers gives it")
+			if e := p.store.last(); e.Type != audit.UserLoginRefused || !strings.HasPrefix(e.Actor, "aws/") || e.Data["mapping"] != "engineers" || e.Reason == "" {
+				t.Errorf("%s, %s: event %+v", name, how, e)
+			}
+			if len(p.store.intents) != 0 {
+				t.Errorf("%s, %s: an intent was written", name, how)
+			}
+			if cred, err := p.users.Issue(t.Context(), p.login(t, keyAdmin)); err != nil || cred.User != resource.BootstrapUser {
+				t.Errorf("the first administrator is %q, %v", cred.User, err)
+			}
+		}
+	}
+}
+
+// A first administrator of IAM Identity Center has the name from there, and nobody else is called admin then.
+func TestAFirstAdministratorMayBeCalledAdmin(t *testing.T) {
+	p := newPeople(t)
+	who := p.sts[keyAlice]
+	who.Session = resource.BootstrapUser
+	p.sts[keyAlice], p.store.mappings = who, nil
+	p.users = issue.NewUsers(issue.UserConfig{
+		Cluster: p.ID, Documents: p.Cluster, MAC: p.Cluster,
+		Methods: map[string]issue.Authenticator{
+			resource.MethodIAM: issue.IAM{STS: p.sts, Mappings: p.store.Mappings, Bootstrap: resource.IAMMatch{Account: account, Role: engineer}},
+		},
+		Store: p.store, SSH: p.Authority(names.KeyUserSSH), X509: p.Authority(names.KeyUserX509), Now: p.Clock,
+	})
+	if cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice)); err != nil || cred.User != resource.BootstrapUser {
+		t.Errorf("%q, %v", cred.User, err)
+	}
 }

@@ -84,5 +84,18 @@ func (u *Users) authenticate(ctx context.Context, a *attempt) (err error) {
 	if err == nil && a.view.Head == (document.Head{}) {
 		return fmt.Errorf("logging in by %s: it looked somebody up before the documents were read", a.request.Method)
 	}
+	if err == nil {
+		err = a.principal.unborrowed()
+	}
 	return err
+}
+
+// unborrowed refuses somebody whom evidence or a mapping gives the name of a user that another mapping makes: a mapping may have
+// been written before such names were refused, and a session has whatever name its user has elsewhere.
+func (p Principal) unborrowed() error {
+	if of, is := resource.BuiltinUser(p.Name); !is || of == p.Mapping {
+		return nil
+	}
+	return fault.Newf(fault.Denied, "ask an administrator for another name: in spec.user of iam_mapping "+p.Mapping+", or in IAM Identity Center where it names none",
+		"%s is the name of a built-in user, and iam_mapping %s gives it to somebody else", p.Name, p.Mapping)
 }

@@ -79,8 +79,23 @@ const (
 	FleetToken       = "fleet"     // the token that proxies join with
 )
 
-// CanaryUser is the name in the synthetic login's certificates.
-const CanaryUser = "canary"
+// Names of users that the deployment's configuration makes. A person who had one would share revocations, limits and the
+// ledger with another user.
+const (
+	CanaryUser    = "canary" // the synthetic login
+	BootstrapUser = "admin"  // the first administrator, whose role is not one of IAM Identity Center
+)
+
+// BuiltinUser returns the built-in iam_mapping whose user has a name, and whether there is one: no other makes somebody that user.
+func BuiltinUser(name string) (mapping string, is bool) {
+	switch name {
+	case CanaryUser:
+		return CanaryMapping, true
+	case BootstrapUser:
+		return BootstrapMapping, true
+	}
+	return "", false
+}
 
 // KindOf finds a kind by its name, plural or an alias; - and _ are the same.
 func KindOf(word string) (Kind, bool) {

@@ -37,11 +37,11 @@ func Canary(m IAMMatch) Mapping {
 }
 
 // Bootstrap returns the built-in mapping of the first administrator. A role of IAM Identity Center brings
-// the person's own name; any other is one person, called admin.
+// the person's own name; any other is one person, called [BootstrapUser].
 func Bootstrap(m IAMMatch) Mapping {
 	spec := MappingSpec{Match: m, Roles: []string{"editor"}}
 	if !IsSSO(m.Role) {
-		spec.User = "admin"
+		spec.User = BootstrapUser
 	}
 	return Mapping{Metadata: Metadata{Name: BootstrapMapping, Scope: "/"}, Spec: spec}
 }
