@@ -2,7 +2,7 @@
 // the templates, and expects the tests that used it first to fail. It runs all integration tests once to learn which
 // those are, or reads what an earlier run learnt.
 //
-//	go run ./integration/withdraw [-only REGEX] [-learnt FILE]
+//	go run ./integration/withdraw [-only REGEX] [-learnt DIRECTORY]
 //
 // Its entry point is [plan]: what is tried, and by which tests.
 package main
@@ -22,8 +22,12 @@ import (
 	"time"
 )
 
-// limit is how long one system may take to start, fail its tests and stop.
-const limit = 8 * time.Minute
+// How long the tests that used an allow first may take, and all of them: a right that is missing may make a test wait.
+const (
+	limit    = 8 * time.Minute
+	limitAll = 15 * time.Minute
+	ending   = time.Minute // in which the tests stop what they started
+)
 
 func main() {
 	only := flag.String("only", "", "only allows, as role/sid/action, that match this regular `expression`")
@@ -69,7 +73,9 @@ func run(ctx context.Context, only, dir string) (survivors int, err error) {
 			continue
 		}
 		tried++
+		began := time.Now()
 		killer, err := t.hunt(ctx, binary)
+		took := time.Since(began).Round(time.Second)
 		switch {
 		case ctx.Err() != nil:
 			return survivors, ctx.Err()
@@ -77,9 +83,9 @@ func run(ctx context.Context, only, dir string) (survivors int, err error) {
 			return survivors, err
 		case killer == "":
 			survivors++
-			fmt.Printf("SURVIVES  %s: no test fails without it\n", t.allow)
+			fmt.Printf("SURVIVES  %s: no test fails without it (%v)\n", t.allow, took)
 		default:
-			fmt.Printf("killed    %s: %s\n", t.allow, killer)
+			fmt.Printf("killed    %s: %s (%v)\n", t.allow, killer, took)
 		}
 	}
 	fmt.Printf("%d allows withdrawn, %d survive\n", tried, survivors)
@@ -89,21 +95,20 @@ func run(ctx context.Context, only, dir string) (survivors int, err error) {
 	return survivors, nil
 }
 
-var failed = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
-
 // hunt runs a trial and returns the first test that fails, or what else did; "" when nothing does. What the tests that used the
 // allow first don't notice, another may.
 func (t trial) hunt(ctx context.Context, binary string) (killer string, err error) {
-	for _, pattern := range []string{"^(" + strings.Join(t.tests, "|") + ")$", "."} {
-		if killer, err = t.attempt(ctx, binary, pattern); killer != "" || err != nil {
-			break
-		}
+	if len(t.tests) > 0 {
+		killer, err = t.attempt(ctx, binary, "^("+strings.Join(t.tests, "|")+")$", limit)
 	}
-	return killer, err
+	if killer != "" || err != nil {
+		return killer, err
+	}
+	return t.attempt(ctx, binary, ".", limitAll)
 }
 
-func (t trial) attempt(ctx context.Context, binary, pattern string) (killer string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func (t trial) attempt(ctx context.Context, binary, pattern string, limit time.Duration) (killer string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit+ending)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "-test.run", pattern, "-test.failfast", "-test.timeout", limit.String(), "-without", t.allow.String())
 	cmd.Dir = "integration"
@@ -111,18 +116,33 @@ func (t trial) attempt(ctx context.Context, binary, pattern string) (killer stri
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err = cmd.Run()
-	_, exited := errors.AsType[*exec.ExitError](err)
-	switch {
-	case err == nil:
-		return "", nil
-	case !exited:
-		return "", err
+	if err == nil || ctx.Err() != nil {
+		return "", errors.Join(err, ctx.Err())
 	}
-	if found := failed.FindSubmatch(out.Bytes()); found != nil {
-		return string(found[1]), nil
+	if _, exited := errors.AsType[*exec.ExitError](err); exited {
+		if killer = verdict(out.Bytes()); killer != "" {
+			return killer, nil
+		}
 	}
-	if bytes.Contains(out.Bytes(), []byte("localstack up")) {
-		return "the system doesn't start", nil
+	return "", fmt.Errorf("the tests without %s failed for another reason: %w\n%s", t.allow, err, out.Bytes())
+}
+
+var (
+	failed = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
+	hung   = regexp.MustCompile(`(?m)^panic: test timed out after .*\n\s*running tests:\n\s*(\S+)`)
+)
+
+// verdict reads what tests that failed printed: which of them noticed that something is missing. What is none of their
+// failures is "".
+func verdict(out []byte) string {
+	if found := failed.FindSubmatch(out); found != nil {
+		return string(found[1])
 	}
-	return "", fmt.Errorf("the tests without %s failed for another reason: %w\n%s", t.allow, err, out.String())
+	if found := hung.FindSubmatch(out); found != nil {
+		return string(found[1]) + " waits without end"
+	}
+	if bytes.Contains(out, []byte("localstack up")) {
+		return "the system doesn't start"
+	}
+	return ""
 }

@@ -26,8 +26,8 @@ type trial struct {
 
 // event is a line of go test -json.
 type event struct {
-	Time         time.Time
-	Action, Test string
+	Time                 time.Time
+	Action, Test, Output string
 }
 
 // learn runs all tests, unless dir has what an earlier run showed, and plans the trials.
@@ -36,7 +36,7 @@ func learn(ctx context.Context, dir string) ([]trial, error) {
 	if _, err := os.Stat(events); errors.Is(err, fs.ErrNotExist) {
 		out, err := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "-timeout=15m", "./integration", "-args", "-uses", uses).Output()
 		if err != nil {
-			return nil, fmt.Errorf("running all tests, which must pass first: %w\n%s", err, out)
+			return nil, fmt.Errorf("running all tests, which must pass first: %w\n%s", err, complaints(out))
 		}
 		if err := os.WriteFile(events, out, 0o600); err != nil {
 			return nil, err
@@ -55,6 +55,26 @@ func learn(ctx context.Context, dir string) ([]trial, error) {
 		return nil, fmt.Errorf("reading what roles used: %w", err)
 	}
 	return plan(raw, used)
+}
+
+// complaints are what the tests that failed printed, of go test's events.
+func complaints(events []byte) string {
+	var b strings.Builder
+	printed := map[string]string{}
+	dec := json.NewDecoder(bytes.NewReader(events))
+	for {
+		var e event
+		if err := dec.Decode(&e); err != nil {
+			return b.String() // what follows is none of them
+		}
+		printed[e.Test] += e.Output
+		if e.Action == "fail" {
+			b.WriteString(printed[e.Test])
+		}
+		if e.Action == "fail" || e.Action == "pass" {
+			delete(printed, e.Test)
+		}
+	}
 }
 
 // plan finds the test that ran when each use was first seen: tests run one after the other, and what they share starts
