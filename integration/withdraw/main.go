@@ -67,6 +67,9 @@ func run(ctx context.Context, only, dir string) (survivors int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := control(ctx, binary); err != nil {
+		return 0, err
+	}
 	tried := 0
 	for _, t := range trials {
 		if !pick.MatchString(t.allow.String()) {
@@ -95,6 +98,15 @@ func run(ctx context.Context, only, dir string) (survivors int, err error) {
 	return survivors, nil
 }
 
+// control starts the system with all that is allowed: what doesn't start then would be taken for noticed by every trial.
+func control(ctx context.Context, binary string) error {
+	out, err := tests(ctx, binary, "^$", limit, "")
+	if err != nil {
+		return fmt.Errorf("starting the system with every right, which must be possible first: %w\n%s", err, out)
+	}
+	return nil
+}
+
 // hunt runs a trial and returns the first test that fails, or what else did; "" when nothing does. What the tests that used the
 // allow first don't notice, another may.
 func (t trial) hunt(ctx context.Context, binary string) (killer string, err error) {
@@ -108,28 +120,38 @@ func (t trial) hunt(ctx context.Context, binary string) (killer string, err erro
 }
 
 func (t trial) attempt(ctx context.Context, binary, pattern string, limit time.Duration) (killer string, err error) {
+	out, err := tests(ctx, binary, pattern, limit, t.allow.String())
+	if err == nil {
+		return "", nil
+	}
+	if _, exited := errors.AsType[*exec.ExitError](err); exited {
+		if killer = verdict(out); killer != "" {
+			return killer, nil
+		}
+	}
+	return "", fmt.Errorf("the tests without %s failed for another reason: %w\n%s", t.allow, err, out)
+}
+
+// tests runs the tests that match, on a system without an allow.
+func tests(ctx context.Context, binary, pattern string, limit time.Duration, without string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit+ending)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "-test.run", pattern, "-test.failfast", "-test.timeout", limit.String(), "-without", t.allow.String())
+	cmd := exec.CommandContext(ctx, binary, "-test.run", pattern, "-test.failfast", "-test.timeout", limit.String(), "-without", without)
 	cmd.Dir = "integration"
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err = cmd.Run()
-	if err == nil || ctx.Err() != nil {
-		return "", errors.Join(err, ctx.Err())
+	err := cmd.Run()
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
 	}
-	if _, exited := errors.AsType[*exec.ExitError](err); exited {
-		if killer = verdict(out.Bytes()); killer != "" {
-			return killer, nil
-		}
-	}
-	return "", fmt.Errorf("the tests without %s failed for another reason: %w\n%s", t.allow, err, out.Bytes())
+	return out.Bytes(), err
 }
 
 var (
 	failed = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
 	hung   = regexp.MustCompile(`(?m)^panic: test timed out after .*\n\s*running tests:\n\s*(\S+)`)
+	down   = regexp.MustCompile(`(?m)^localstack up: .*\n(?:(?:.*\n)*?localstack: (.*))?`)
 )
 
 // verdict reads what tests that failed printed: which of them noticed that something is missing. What is none of their
@@ -141,8 +163,8 @@ func verdict(out []byte) string {
 	if found := hung.FindSubmatch(out); found != nil {
 		return string(found[1]) + " waits without end"
 	}
-	if bytes.Contains(out, []byte("localstack up")) {
-		return "the system doesn't start"
+	if found := down.FindSubmatch(out); found != nil {
+		return strings.TrimSuffix("the system doesn't start: "+string(found[1]), ": ")
 	}
 	return ""
 }

@@ -6,10 +6,14 @@ func TestWhoNoticedIsReadFromWhatTheTestsPrinted(t *testing.T) {
 	for name, k := range map[string]struct{ out, want string }{
 		"a test":         {"=== RUN\n    --- FAIL: TestA/part (0.1s)\n--- FAIL: TestA (0.2s)\nFAIL\n", "TestA"},
 		"one that waits": {"panic: test timed out after 8m0s\n\trunning tests:\n\t\tTestB (7m3s)\n\ngoroutine 1", "TestB waits without end"},
-		"the start":      {"localstack up: StileControl: Publication: FAILED\n", "the system doesn't start"},
-		"something else": {"fork/exec: no such file or directory\n", ""},
-		"part of a test": {"    --- FAIL: TestA/part (0.1s)\n", ""},
-		"nothing":        {"", ""},
+		"the start": {
+			"localstack up: exit status 1\nwaiting\nlocalstack: StileControl: FAILED: AccessDenied\nmore\n", "the system doesn't start: StileControl: FAILED: AccessDenied",
+		},
+		"the start, without a word":  {"localstack up: exit status 1\n", "the system doesn't start"},
+		"a log that names the start": {"{\"msg\":\"run: localstack up\"}\n", ""},
+		"something else":             {"fork/exec: no such file or directory\n", ""},
+		"part of a test":             {"    --- FAIL: TestA/part (0.1s)\n", ""},
+		"nothing":                    {"", ""},
 	} {
 		if got := verdict([]byte(k.out)); got != k.want {
 			t.Errorf("%s: %q, want %q", name, got, k.want)
