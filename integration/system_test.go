@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,6 +58,9 @@ func run(m *testing.M, dir string) int {
 	var err error
 	shared, err = newSystem(dir)
 	if err == nil {
+		stopWhenTold(shared, dir)
+	}
+	if err == nil {
 		_, err = shared.up()
 	}
 	code := 1
@@ -84,6 +89,20 @@ func run(m *testing.M, dir string) int {
 		code = 1
 	}
 	return code
+}
+
+// stopWhenTold stops the system that all tests share when they are interrupted. One that a test started for itself stays.
+func stopWhenTold(s *system, dir string) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		fmt.Fprintln(os.Stderr, "ended by the signal:", <-signals)
+		if err := s.down(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		_ = os.RemoveAll(dir) // what is left is among the system's temporary files
+		os.Exit(1)
+	}()
 }
 
 // newSystem copies what a system is made of below dir, and adds those whom only tests need: the reader, a node of the
