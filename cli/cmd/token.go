@@ -62,6 +62,10 @@ func (a *app) createToken(ctx context.Context, i installation) error {
 	if !i.wanted {
 		return fault.New(fault.BadInput, "without --install there is nothing to print", "type: stile create -f FILE")
 	}
+	if (i.from == "") != (i.sums == "") {
+		return fault.New(fault.BadInput, "--from and --sums go together: one says where the binaries are, the other what they must be",
+			"name dist/SHA256SUMS, which make packages writes beside the binaries, or leave out both to use the deployment's own")
+	}
 	list, err := a.read(i.file)
 	if err == nil {
 		err = creatable(list, i.replace)
@@ -119,14 +123,10 @@ func (a *app) issueToken(ctx context.Context, s session, token entry, i installa
 
 // sources are where servers get the agent from: the deployment, by URLs that end, unless another place is named.
 func (i installation) sources(ctx context.Context, s session) (sources map[string]paste.Source, ends time.Time, err error) {
-	if (i.from == "") != (i.sums == "") {
-		return nil, ends, fault.New(fault.BadInput, "--from and --sums go together: one says where the binaries are, the other what they must be",
-			"name dist/SHA256SUMS, which make packages writes, or leave out both to use the deployment's own binaries")
-	}
 	if i.from != "" {
 		text, err := readFile(i.sums)
 		if err != nil {
-			return nil, ends, fault.New(fault.BadInput, "the file of --sums can't be read", "name the file SHA256SUMS that make packages writes").Because(err)
+			return nil, ends, fault.New(fault.BadInput, "the file of --sums can't be read", "name the file SHA256SUMS that make packages writes into dist/ beside the binaries").Because(err)
 		}
 		return paste.Below(i.from, paste.ReadSums(string(text))), ends, nil
 	}

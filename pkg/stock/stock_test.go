@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -53,9 +54,7 @@ func digest(content string) string { return fmt.Sprintf("%x", sha256.Sum256([]by
 func keep(t *testing.T, b buckets, change map[string]any) (map[string]any, error) {
 	t.Helper()
 	properties := map[string]any{"Bucket": "assets", "Key": "stile/abc", "Sha256": digest(program), "Name": "stile-agent-linux-arm64"}
-	for name, value := range change {
-		properties[name] = value
-	}
+	maps.Copy(properties, change)
 	return stock.NewKeeper(b, "documents", slog.New(slog.DiscardHandler)).Answer(t.Context(), cfn.Event{RequestType: cfn.RequestCreate, ResourceProperties: properties})
 }
 
