@@ -86,6 +86,105 @@ func TestEveryAlarmTellsTheTopicWhenItBeginsAndWhenItEnds(t *testing.T) {
 	}
 }
 
+// An alarm that is switched off tells nobody, so that its change has to be heard of, whichever stack it is in.
+func TestSec_S94_NoAlarmIsSilencedUnheard(t *testing.T) {
+	a := account(t)
+	heard := map[string][]string{} // parameter of a call → prefixes of names
+	for _, r := range a.Resources("AWS::Events::Rule") {
+		if r.ID != "AlarmChange" {
+			continue
+		}
+		detail := r.Properties["EventPattern"].(map[string]any)["detail"].(map[string]any)
+		for _, one := range detail["$or"].([]any) {
+			for parameter, values := range one.(map[string]any)["requestParameters"].(map[string]any) {
+				for _, v := range values.([]any) {
+					prefix, _ := v.(map[string]any)["prefix"].(string)
+					heard[parameter] = append(heard[parameter], prefix)
+				}
+			}
+		}
+	}
+	for _, r := range a.Resources("AWS::CloudWatch::Alarm") {
+		for _, parameter := range []string{"alarmName", "alarmNames"} {
+			if !slices.Contains(heard[parameter], r.Stack+"-") {
+				t.Errorf("nobody hears when %s of %s is changed by a call with %s", r.ID, r.Stack, parameter)
+			}
+		}
+	}
+	for _, r := range a.Resources("AWS::Events::Rule") {
+		for _, parameter := range []string{"name", "rule"} {
+			if spoken(a, r) != "" && !slices.Contains(heard[parameter], r.Stack+"-") {
+				t.Errorf("nobody hears when %s of %s is changed by a call with %s", r.ID, r.Stack, parameter)
+			}
+		}
+	}
+}
+
+// alarm is the alarm of that logical id.
+func alarm(t *testing.T, a *review.Account, id string) review.Resource {
+	t.Helper()
+	for _, r := range a.Resources("AWS::CloudWatch::Alarm") {
+		if r.ID == id {
+			return r
+		}
+	}
+	t.Fatalf("there is no %s", id)
+	return review.Resource{}
+}
+
+// A table that nobody watches throttles in silence; a new one is here without anybody's thinking of it.
+func TestEveryTableIsWatchedForThrottlesAndErrors(t *testing.T) {
+	a := account(t)
+	throttled := map[string]int{}
+	for _, q := range alarm(t, a, "AlarmTablesThrottled").Properties["Metrics"].([]any) {
+		stat, _ := q.(map[string]any)["MetricStat"].(map[string]any)
+		if metric, ok := stat["Metric"].(map[string]any); ok {
+			dimensions := metric["Dimensions"].([]any)
+			if len(dimensions) != 1 || dimensions[0].(map[string]any)["Name"] != "TableName" {
+				t.Errorf("%s has the dimensions %v, under which DynamoDB keeps nothing", metric["MetricName"], dimensions)
+			}
+			throttled[a.Text(review.Resource{Stack: "StileControl"}, dimensions[0].(map[string]any)["Value"])]++
+		}
+	}
+	failing := alarm(t, a, "AlarmTablesFailing")
+	asked := a.Text(failing, failing.Properties["Metrics"].([]any)[0].(map[string]any)["Expression"])
+	for _, table := range a.Resources("AWS::DynamoDB::Table") {
+		name := "<" + table.ID + ">"
+		if throttled[name] != 2 {
+			t.Errorf("%s: %d metrics of its throttles are watched, instead of reads and writes", table.ID, throttled[name])
+		}
+		if !strings.Contains(asked, "TableName = '"+name+"'") {
+			t.Errorf("nobody hears of errors of %s: %s", table.ID, asked)
+		}
+		if table.Properties["GlobalSecondaryIndexes"] != nil {
+			t.Errorf("%s has an index, whose throttles are metrics of their own", table.ID)
+		}
+	}
+}
+
+func TestProxiesAreMissedAsSoonAsThereAreFewerThanWanted(t *testing.T) {
+	a := account(t)
+	missing := alarm(t, a, "AlarmProxiesMissing")
+	got := map[string]string{}
+	for _, name := range []string{"Namespace", "MetricName", "Statistic", "ComparisonOperator", "Threshold", "TreatMissingData"} {
+		got[name] = a.Text(missing, missing.Properties[name])
+	}
+	for _, d := range missing.Properties["Dimensions"].([]any) {
+		d := d.(map[string]any)
+		got[d["Name"].(string)] = a.Text(missing, d["Value"])
+	}
+	want := map[string]string{
+		"Namespace": "AWS/NetworkELB", "MetricName": "HealthyHostCount", "Statistic": "Maximum", "LoadBalancer": "<Balancer.LoadBalancerFullName>",
+		"TargetGroup": "<Targets.TargetGroupFullName>", "ComparisonOperator": "LessThanThreshold", "Threshold": "<DesiredCount>", "TreatMissingData": "breaching",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the alarm (-want +got):\n%s", diff)
+	}
+	if after, ok := missing.DependsOn.([]any); !ok || !slices.Contains(after, any("Service")) {
+		t.Errorf("it comes after %v, so that it rings while the first proxies begin", missing.DependsOn)
+	}
+}
+
 // Every function that there is has its alarm: a new one gets it without anybody's thinking of it.
 func TestEveryFunctionsErrorsRaiseAnAlarm(t *testing.T) {
 	a := account(t)

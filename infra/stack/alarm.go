@@ -18,12 +18,12 @@ func newAlarm(s awscdk.Stack, set settings) {
 		rules = append(rules, w.rule(s, topic))
 	}
 	for _, a := range metricAlarms(rules) {
-		a.alarm(s, topic)
+		a.alarm(s, topic.Ref())
 	}
 	awssns.NewCfnTopicPolicy(s, new("AlarmsPolicy"), &awssns.CfnTopicPolicyProps{
 		Topics: &[]*string{topic.Ref()}, PolicyDocument: document(mayPublish(topic)...),
 	})
-	export(s, "AlarmsArn", topic.Ref())
+	export(s, exportAlarms, topic.Ref())
 }
 
 // mayPublish lets EventBridge and CloudWatch publish. The first takes no condition: "You can't use Condition blocks in

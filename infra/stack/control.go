@@ -13,6 +13,7 @@ import (
 const (
 	exportAPI       = "ApiUrl"
 	exportFleetRole = "FleetRoleArn"
+	exportAlarms    = "AlarmsArn"
 )
 
 // paramReserved is the parameter of what is kept free for the functions without which nobody is let in or put out. A new

@@ -11,6 +11,9 @@ import (
 // ports are the fleet's parameters that are numbers.
 type ports struct{ public, container, count *float64 }
 
+// paramCount is the parameter of how many proxies run.
+const paramCount = "DesiredCount"
+
 // newFleet declares the proxies and the load balancer in front of them.
 func newFleet(app awscdk.App, cfg Config) awscdk.Stack {
 	s := newStack(app, Fleet, "Stile: the proxies and their load balancer")
@@ -20,7 +23,9 @@ func newFleet(app awscdk.App, cfg Config) awscdk.Stack {
 	net := newNetwork(s, p.public, p.container)
 	balancer := newBalancer(s, net, p)
 	task := newTask(s, net, p, image)
-	newService(s, net, task, p).AddResourceDependency(balancer, nil)
+	service := newService(s, net, task, p)
+	service.AddResourceDependency(balancer, nil)
+	newMissing(s, service, p)
 	export(s, "PublicAddr", publicAddr())
 	return s
 }
@@ -36,7 +41,7 @@ func fleetParameters(s awscdk.Stack) ports {
 		container: number("ContainerPort", "The port that a proxy listens on", 8443, 1024, 65535),
 		// An agent has tunnels to two proxies, and proxies don't relay: a client that comes to one without a tunnel asks
 		// again, and two copies of an agent are noticed where their tunnels meet. Both need a fleet of three at most.
-		count: number("DesiredCount", "How many proxies run; two or more survive the loss of a zone", 2, 0, 3),
+		count: number(paramCount, "How many proxies run; two or more survive the loss of a zone", 2, 0, 3),
 	}
 }
 

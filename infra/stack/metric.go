@@ -7,7 +7,6 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awscloudwatch"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
-	"github.com/aws/aws-cdk-go/awscdk/v2/awssns"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
@@ -27,9 +26,9 @@ type dimension struct {
 type metricAlarm struct {
 	id, says, page string
 	metrics        []metric
-	expression     string // over m0, m1, …; "" for the one metric
+	expression     string // over m0, m1, …, or a query of Metrics Insights if there are none; "" for the one metric
 	compare        string
-	threshold      float64
+	threshold      *float64
 	bad, of        float64 // periods
 	missing        string
 }
@@ -54,44 +53,92 @@ func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
 		{
 			id: "LoginFailing", says: "the synthetic login failed, or didn't run, twice in fifteen minutes", page: "login-failing",
 			metrics: []metric{{names.Metrics, names.MetricLoginSucceeded, "Minimum", []dimension{{names.MetricFunction, new(fnCanary)}}}},
-			compare: below, threshold: 1, bad: 2, of: 3, missing: missingIsBad,
+			compare: below, threshold: new(1.0), bad: 2, of: 3, missing: missingIsBad,
 		},
 		{
 			id: "PublicationOld", says: "no publication succeeded for ten minutes: changes and revocations are not in force", page: "publication-old",
 			metrics:    []metric{ofFunction(fnPublish, "Invocations", "Sum"), ofFunction(fnPublish, "Errors", "Sum")},
-			expression: "m0 - FILL(m1, 0)", compare: below, threshold: 1, bad: 2, of: 2, missing: missingIsBad,
+			expression: "m0 - FILL(m1, 0)", compare: below, threshold: new(1.0), bad: 2, of: 2, missing: missingIsBad,
 		},
 		{
 			id: "StreamBehind", says: "changes of the state table wait for publish", page: "stream-behind",
 			metrics: []metric{ofFunction(fnPublish, "IteratorAge", "Maximum")},
-			compare: above, threshold: 300_000, bad: 2, of: 2, missing: missingIsGood, // milliseconds
+			compare: above, threshold: new(300_000.0), bad: 2, of: 2, missing: missingIsGood, // milliseconds
 		},
 		{
 			id: "FailedBatchLost", says: "a batch that publish never took could not be kept", page: "failed-batch",
 			metrics: []metric{ofFunction(fnPublish, "DestinationDeliveryFailures", "Sum")},
-			compare: atLeast, threshold: 1, bad: 1, of: 1, missing: missingIsGood,
+			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
 		},
 		{
 			id: "ApiErrors", says: "more than one in twenty calls of the API were answered by a 5xx", page: "api-errors",
 			metrics: []metric{{"AWS/ApiGateway", "5XXError", "Average", []dimension{{"ApiName", new(apiName)}, {"Stage", new(stage)}}}},
-			compare: above, threshold: 0.05, bad: 2, of: 3, missing: missingIsGood,
+			compare: above, threshold: new(0.05), bad: 2, of: 3, missing: missingIsGood,
 		},
 		{
 			// Lambda's metric over all functions of the account in this Region: they share the concurrency.
 			id: "Throttled", says: "functions are throttled", page: "functions-throttled",
 			metrics: []metric{{"AWS/Lambda", "Throttles", "Sum", nil}},
-			compare: atLeast, threshold: 1, bad: 2, of: 3, missing: missingIsGood,
+			compare: atLeast, threshold: new(1.0), bad: 2, of: 3, missing: missingIsGood,
 		},
-		undelivered(rules),
+		tablesThrottled(), tablesFailing(), undelivered(rules),
 	}
 	for _, f := range functions {
 		all = append(all, metricAlarm{
 			id: "Errors" + camel(f.name), says: "function " + f.name + " fails, crashes or runs out of time", page: "function-errors",
 			metrics: []metric{ofFunction(f.name, "Errors", "Sum")},
-			compare: atLeast, threshold: 1, bad: 2, of: 3, missing: missingIsGood,
+			compare: atLeast, threshold: new(1.0), bad: 2, of: 3, missing: missingIsGood,
 		})
 	}
 	return all
+}
+
+// tables are those of StileData, by the name that each has, a restored one too.
+func tables() []*string {
+	var out []*string
+	for _, table := range sorted(restorable) {
+		out = append(out, imported(Data, restorable[table]+"Name"))
+	}
+	return out
+}
+
+// tablesThrottled reads the metrics of events, since ThrottledRequests is kept for each operation, and counts a batch
+// only when all of it was throttled. No table has an index, which would have metrics of its own.
+func tablesThrottled() metricAlarm {
+	a := metricAlarm{
+		id: "TablesThrottled", says: "DynamoDB throttles a table", page: "tables-failing",
+		compare: atLeast, threshold: new(1.0), bad: 2, of: 3, missing: missingIsGood,
+	}
+	for _, table := range tables() {
+		for _, name := range []string{"ReadThrottleEvents", "WriteThrottleEvents"} {
+			a.metrics = append(a.metrics, metric{"AWS/DynamoDB", name, "Sum", []dimension{{"TableName", table}}})
+		}
+	}
+	a.expression = sumOf(len(a.metrics))
+	return a
+}
+
+// tablesFailing is a query, since DynamoDB keeps SystemErrors for each table and operation, more than the ten metrics that
+// an expression may read. The one of the account's UserErrors is no alarm: a condition that doesn't hold is part of it.
+func tablesFailing() metricAlarm {
+	var which []string
+	for _, table := range tables() {
+		which = append(which, "TableName = '"+*table+"'")
+	}
+	return metricAlarm{
+		id: "TablesFailing", says: "DynamoDB answers with its own errors", page: "tables-failing",
+		expression: `SELECT SUM(SystemErrors) FROM "AWS/DynamoDB" WHERE ` + strings.Join(which, " OR "),
+		compare:    atLeast, threshold: new(1.0), bad: 2, of: 3, missing: missingIsGood,
+	}
+}
+
+// sumOf adds n metrics, of which any may have no data.
+func sumOf(n int) string {
+	var sum []string
+	for i := range n {
+		sum = append(sum, fmt.Sprintf("FILL(m%d, 0)", i))
+	}
+	return strings.Join(sum, " + ")
 }
 
 // undelivered is the alarm that hears of rules whose messages don't arrive. It comes by CloudWatch, which another
@@ -99,14 +146,12 @@ func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
 func undelivered(rules []awsevents.CfnRule) metricAlarm {
 	a := metricAlarm{
 		id: "RulesUnheard", says: "a rule could not tell the topic", page: "rules-unheard",
-		compare: atLeast, threshold: 1, bad: 1, of: 1, missing: missingIsGood,
+		compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
 	}
-	var sum []string
-	for i, r := range rules {
+	for _, r := range rules {
 		a.metrics = append(a.metrics, metric{"AWS/Events", "FailedInvocations", "Sum", []dimension{{"RuleName", r.Ref()}}})
-		sum = append(sum, fmt.Sprintf("FILL(m%d, 0)", i))
 	}
-	a.expression = strings.Join(sum, " + ")
+	a.expression = sumOf(len(a.metrics))
 	return a
 }
 
@@ -114,12 +159,13 @@ func ofFunction(function, name, statistic string) metric {
 	return metric{"AWS/Lambda", name, statistic, []dimension{{"FunctionName", functionName(function)()}}}
 }
 
-func (a metricAlarm) alarm(s awscdk.Stack, topic awssns.CfnTopic) {
-	told := anyList(topic.Ref())
+// alarm declares it; topic is the ARN of the topic that it tells.
+func (a metricAlarm) alarm(s awscdk.Stack, topic *string) awscloudwatch.CfnAlarm {
+	told := anyList(topic)
 	props := &awscloudwatch.CfnAlarmProps{
 		AlarmDescription: new("Stile: " + a.says + ". " + page(a.page)),
 		AlarmActions:     told, OkActions: told,
-		ComparisonOperator: &a.compare, Threshold: &a.threshold,
+		ComparisonOperator: &a.compare, Threshold: a.threshold,
 		DatapointsToAlarm: &a.bad, EvaluationPeriods: &a.of, TreatMissingData: &a.missing,
 	}
 	if a.expression == "" {
@@ -129,7 +175,7 @@ func (a metricAlarm) alarm(s awscdk.Stack, topic awssns.CfnTopic) {
 	} else {
 		props.Metrics = a.queries()
 	}
-	awscloudwatch.NewCfnAlarm(s, new("Alarm"+a.id), props)
+	return awscloudwatch.NewCfnAlarm(s, new("Alarm"+a.id), props)
 }
 
 // queries are the metrics with the expression over them, which alone is compared.
@@ -144,7 +190,11 @@ func (a metricAlarm) queries() *[]any {
 			},
 		})
 	}
-	out = append(out, &awscloudwatch.CfnAlarm_MetricDataQueryProperty{Id: new("all"), Expression: &a.expression, ReturnData: new(true)})
+	all := &awscloudwatch.CfnAlarm_MetricDataQueryProperty{Id: new("all"), Expression: &a.expression, ReturnData: new(true)}
+	if len(a.metrics) == 0 {
+		all.Period = new(float64(period)) // a query has no metric to take it from
+	}
+	out = append(out, all)
 	return &out
 }
 

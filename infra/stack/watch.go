@@ -160,8 +160,11 @@ func storeChange(set settings) watch {
 // off without the other's telling.
 var silenced = []string{"DeleteRule", "DisableRule", "PutRule", "PutTargets", "RemoveTargets"}
 
-// madeHere are the names that CloudFormation generates for rules and alarms of this stack.
-var madeHere = []any{map[string]any{"prefix": Control + "-"}}
+// Names that CloudFormation generates for this stack's rules, and for alarms of this one and of the fleet's.
+var (
+	rulesHere  = []any{map[string]any{"prefix": Control + "-"}}
+	alarmsHere = []any{map[string]any{"prefix": Control + "-"}, map[string]any{"prefix": Fleet + "-"}}
+)
 
 // trailChange reports what stops CloudTrail, without which no rule hears anything.
 func trailChange() watch {
@@ -171,8 +174,8 @@ func trailChange() watch {
 		detail: map[string]any{
 			"$or": []any{
 				map[string]any{"eventName": []string{"DeleteTrail", "PutEventSelectors", "StopLogging", "UpdateTrail"}},
-				map[string]any{"eventName": silenced, "requestParameters": map[string]any{"name": madeHere}},
-				map[string]any{"eventName": silenced, "requestParameters": map[string]any{"rule": madeHere}},
+				map[string]any{"eventName": silenced, "requestParameters": map[string]any{"name": rulesHere}},
+				map[string]any{"eventName": silenced, "requestParameters": map[string]any{"rule": rulesHere}},
 			},
 		},
 	}
@@ -186,10 +189,10 @@ func alarmChange() watch {
 		says: "a rule, an alarm or the topic of the alarms was changed, or an attempt was made",
 		detail: map[string]any{
 			"$or": []any{
-				map[string]any{"eventName": silenced, "requestParameters": map[string]any{"name": madeHere}},
-				map[string]any{"eventName": silenced, "requestParameters": map[string]any{"rule": madeHere}},
-				map[string]any{"eventSource": []string{"monitoring.amazonaws.com"}, "requestParameters": map[string]any{"alarmName": madeHere}},
-				map[string]any{"eventSource": []string{"monitoring.amazonaws.com"}, "requestParameters": map[string]any{"alarmNames": madeHere}},
+				map[string]any{"eventName": silenced, "requestParameters": map[string]any{"name": rulesHere}},
+				map[string]any{"eventName": silenced, "requestParameters": map[string]any{"rule": rulesHere}},
+				map[string]any{"eventSource": []string{"monitoring.amazonaws.com"}, "requestParameters": map[string]any{"alarmName": alarmsHere}},
+				map[string]any{"eventSource": []string{"monitoring.amazonaws.com"}, "requestParameters": map[string]any{"alarmNames": alarmsHere}},
 				map[string]any{"eventSource": []string{"sns.amazonaws.com"}, "requestParameters": map[string]any{"topicArn": topic}},
 				map[string]any{"eventSource": []string{"sns.amazonaws.com"}, "requestParameters": map[string]any{"subscriptionArn": topic}},
 			},

@@ -85,7 +85,7 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 		}},
 		{"stile:table:presence", "stile-presence-2", []string{
 			"StileData.TablePresence", "StileData.TablePresenceNamed0fb2e56b69239847",
-			"StileControl.FnApi", "StileControl.FnJoin", "StileControl.FnLogin",
+			"StileControl.AlarmTablesFailing", "StileControl.AlarmTablesThrottled", "StileControl.FnApi", "StileControl.FnJoin", "StileControl.FnLogin",
 			"StileControl.RoleApi", "StileControl.RoleFleet", "StileControl.RoleJoin", "StileControl.RoleLogin",
 			"StileControl.StoreChange", "StileFleet.Task",
 		}},

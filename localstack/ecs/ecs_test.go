@@ -163,6 +163,13 @@ func (w world) deploy(t *testing.T, count string, environment ...any) []answer {
 	if lb.Attributes["DNSName"] != "127.0.0.1" {
 		t.Errorf("DNS name %v", lb.Attributes["DNSName"])
 	}
+	// Metrics know both by the end of the ARN, which for a target group begins with its kind.
+	if name, _ := lb.Attributes["LoadBalancerFullName"].(string); !strings.HasPrefix(name, "net/") || !strings.HasSuffix(lb.Ref, ":loadbalancer/"+name) {
+		t.Errorf("the full name of %s is %q", lb.Ref, name)
+	}
+	if name, _ := group.Attributes["TargetGroupFullName"].(string); !strings.HasPrefix(name, "targetgroup/") || !strings.HasSuffix(group.Ref, ":"+name) {
+		t.Errorf("the full name of %s is %q", group.Ref, name)
+	}
 	w.put(t, "AWS::ElasticLoadBalancingV2::Listener", map[string]any{"LoadBalancerArn": lb.Ref, "Port": "9443", "Protocol": "TCP", "DefaultActions": []any{map[string]any{"Type": "forward", "TargetGroupArn": group.Ref}}})
 	w.put(t, "AWS::ECS::Service", map[string]any{
 		"ServiceName": "proxy", "Cluster": "stile", "TaskDefinition": task.Ref, "DesiredCount": count,

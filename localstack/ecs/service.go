@@ -151,8 +151,9 @@ func (h *Host) putBalancer(r resource.Resource) (resource.Outcome, error) {
 	if spec.Type != "network" {
 		return resource.Outcome{}, fmt.Errorf("property Type: only network is supported, not %q", spec.Type)
 	}
-	arn := h.arn("elasticloadbalancing", fmt.Sprintf("loadbalancer/net/%s/%016x", r.LogicalID, r.Generation))
-	return resource.Outcome{Ref: arn, Attributes: map[string]any{"DNSName": "127.0.0.1"}}, nil
+	full := fmt.Sprintf("net/%s/%016x", r.LogicalID, r.Generation)
+	arn := h.arn("elasticloadbalancing", "loadbalancer/"+full)
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"DNSName": "127.0.0.1", "LoadBalancerFullName": full}}, nil
 }
 
 func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
@@ -169,7 +170,8 @@ func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
 	if spec.Protocol != "TCP" || (spec.HealthCheckProtocol != "" && spec.HealthCheckProtocol != "TCP") {
 		return resource.Outcome{}, errors.New("properties Protocol and HealthCheckProtocol: only TCP is supported")
 	}
-	arn := h.arn("elasticloadbalancing", fmt.Sprintf("targetgroup/%s/%016x", r.LogicalID, r.Generation))
+	full := fmt.Sprintf("targetgroup/%s/%016x", r.LogicalID, r.Generation)
+	arn := h.arn("elasticloadbalancing", full)
 	group := targetGroup{}
 	for _, a := range spec.TargetGroupAttributes {
 		group.proxyProtocol = group.proxyProtocol || a.Key == "proxy_protocol_v2.enabled" && a.Value == "true"
@@ -177,7 +179,7 @@ func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.groups[arn] = group
-	return resource.Outcome{Ref: arn}, nil
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"TargetGroupFullName": full}}, nil
 }
 
 func (h *Host) putListener(r resource.Resource) (resource.Outcome, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/stile-dev/stile/localstack/property"
 	"github.com/stile-dev/stile/localstack/resource"
@@ -39,6 +40,7 @@ type dimension struct{ Name, Value string }
 type query struct {
 	ID         string `json:"Id"`
 	Expression string
+	Period     property.Int // of a query of Metrics Insights alone
 	ReturnData property.Bool
 	MetricStat *struct {
 		Metric struct {
@@ -109,15 +111,24 @@ func (a alarmSpec) checkStat(namespace, statistic string, period property.Int, d
 		return errors.New("property Namespace is missing")
 	case !slices.Contains(statistics, statistic):
 		return fmt.Errorf("property Statistic: %q is none of %q", statistic, statistics)
-	case period < 60 || period%60 != 0:
-		return fmt.Errorf("property Period: %d is no multiple of 60 seconds", period)
-	case int(period)*int(a.EvaluationPeriods) > day:
-		return errors.New("property EvaluationPeriods: together with Period more than a day")
+	}
+	if err := a.checkPeriod(period); err != nil {
+		return err
 	}
 	for _, d := range dimensions {
 		if d.Name == "" || d.Value == "" {
 			return errors.New("property Dimensions: a name or value is empty")
 		}
+	}
+	return nil
+}
+
+func (a alarmSpec) checkPeriod(period property.Int) error {
+	switch {
+	case period < 60 || period%60 != 0:
+		return fmt.Errorf("property Period: %d is no multiple of 60 seconds", period)
+	case int(period)*int(a.EvaluationPeriods) > day:
+		return errors.New("property EvaluationPeriods: together with Period more than a day")
 	}
 	return nil
 }
@@ -143,6 +154,9 @@ func (a alarmSpec) checkQueries() error {
 			return fmt.Errorf("property Metrics: %s has to have either MetricStat or Expression", q.ID)
 		}
 		if q.MetricStat == nil {
+			if err := a.checkExpression(q); err != nil {
+				return fmt.Errorf("property Metrics: %s: %w", q.ID, err)
+			}
 			continue
 		}
 		metrics++
@@ -161,6 +175,9 @@ func (a alarmSpec) checkQueries() error {
 		return fmt.Errorf("property Metrics: %d metrics, and an alarm reads %d", metrics, maxMetrics)
 	}
 	for _, q := range a.Metrics {
+		if q.asks() {
+			continue
+		}
 		for _, word := range words.FindAllString(q.Expression, -1) {
 			if !slices.Contains(ids, word) {
 				return fmt.Errorf("property Metrics: the expression of %s names %s, which is no query", q.ID, word)
@@ -168,4 +185,28 @@ func (a alarmSpec) checkQueries() error {
 		}
 	}
 	return nil
+}
+
+// insight is what of Metrics Insights is known here: one sum of one of AWS's metrics, where a dimension has certain values.
+var insight = regexp.MustCompile(`^SELECT SUM\([A-Za-z0-9]+\) FROM "AWS/[A-Za-z]+" WHERE [A-Za-z]+ = '[^']+'( OR [A-Za-z]+ = '[^']+')*$`)
+
+// maxExpression is of characters.
+const maxExpression = 2048
+
+// asks reports whether the expression is a query of Metrics Insights.
+func (q query) asks() bool { return strings.HasPrefix(q.Expression, "SELECT ") }
+
+// checkExpression holds that a query of Metrics Insights says its period, which mathematics takes from its metrics.
+func (a alarmSpec) checkExpression(q query) error {
+	switch {
+	case len(q.Expression) > maxExpression:
+		return fmt.Errorf("more than %d characters of an expression", maxExpression)
+	case !q.asks() && q.Period != 0:
+		return errors.New("a Period is of MetricStat or of a query of Metrics Insights")
+	case !q.asks():
+		return nil
+	case !insight.MatchString(q.Expression):
+		return errors.New(`queries other than SELECT SUM(…) FROM "AWS/…" WHERE … = '…' OR … are not supported here`)
+	}
+	return a.checkPeriod(q.Period)
 }

@@ -154,6 +154,11 @@ func (d *desk) many(queries ...any) map[string]any {
 func TestAlarmsThatCloudWatchWouldRefuseAreRefused(t *testing.T) {
 	d := newDesk(t)
 	sum := map[string]any{"Id": "all", "Expression": "m0 + FILL(m1, 0)", "ReturnData": true}
+	asked := func(expression, period string) map[string]any {
+		return d.many(map[string]any{"Id": "all", "Expression": expression, "Period": period, "ReturnData": true})
+	}
+	const failing = `SELECT SUM(SystemErrors) FROM "AWS/DynamoDB" WHERE TableName = 'a-1' OR TableName = 'b.2'`
+	d.put(t, "AWS::CloudWatch::Alarm", asked(failing, "300"))
 	d.put(t, "AWS::CloudWatch::Alarm", d.one())
 	d.put(t, "AWS::CloudWatch::Alarm", d.many(query("m0"), query("m1"), sum))
 	with := func(key string, value any) map[string]any {
@@ -181,6 +186,11 @@ func TestAlarmsThatCloudWatchWouldRefuseAreRefused(t *testing.T) {
 		"an empty dimension":         {with("Dimensions", []any{map[string]any{"Name": "Function", "Value": ""}}), "Dimensions"},
 		"a topic that isn't there":   {with("AlarmActions", []any{d.topic + "x"}), "no such topic"},
 		"a metric and an expression": {both, "either MetricName or Metrics"},
+		"a query without a period":   {d.many(map[string]any{"Id": "all", "Expression": failing, "ReturnData": true}), "no multiple of 60"},
+		"a query of another form":    {asked(failing+" ORDER BY SUM()", "300"), "not supported here"},
+		"a query of no table":        {asked(`SELECT SUM(SystemErrors) FROM "AWS/DynamoDB" WHERE TableName = ''`, "300"), "not supported here"},
+		"a query that is too long":   {asked(failing+strings.Repeat(" OR TableName = 'x'", 120), "300"), "more than 2048"},
+		"a period of mathematics":    {d.many(query("m0"), map[string]any{"Id": "all", "Expression": "m0", "Period": "300", "ReturnData": true}), "a Period is of"},
 		"an unknown query":           {d.many(query("m0"), sum), "names m1"},
 		"nothing compared":           {d.many(query("m0")), "0 queries have ReturnData"},
 		"the same id twice":          {d.many(query("m0"), query("m0"), sum), "no id, or one"},

@@ -55,6 +55,27 @@ func TestWhatNobodyHasPricedIsRefused(t *testing.T) {
 	}
 }
 
+func TestAnAlarmIsBilledByWhatItReads(t *testing.T) {
+	stat := map[string]any{"MetricStat": map[string]any{}}
+	sum, query := map[string]any{"Expression": "m0 + m1"}, map[string]any{"Expression": "SELECT SUM(Errors)"}
+	for name, c := range map[string]struct {
+		metrics any
+		want    float64
+	}{
+		"one metric":   {nil, 1},
+		"a sum of two": {[]any{stat, stat, sum}, 2},
+		"a query":      {[]any{query}, 1},
+	} {
+		f := facts{count: map[string]int{}}
+		if err := f.note(resource{"AWS::CloudWatch::Alarm", map[string]any{"Metrics": c.metrics}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := alarms(f, ""); len(got) != 1 || got[0].price != "alarm" || got[0].quantity != c.want {
+			t.Errorf("%s is billed as %v", name, got)
+		}
+	}
+}
+
 func TestSumsFollowWhatIsThere(t *testing.T) {
 	f, err := read(root)
 	if err != nil {

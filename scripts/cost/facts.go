@@ -13,6 +13,7 @@ import (
 type facts struct {
 	count                          map[string]int // resources by type; those of a condition that is off by default count
 	proxies, zones                 int
+	alarmMetrics, alarmQueries     int
 	taskProcessors, taskGigabytes  float64
 	front, signer                  float64 // GB of the largest front and the largest signer
 	openRoutes, challengeRoutes    int
@@ -58,6 +59,8 @@ func read(root string) (facts, error) {
 // note takes from one resource what costs depend on, and refuses what the model would get wrong.
 func (f *facts) note(r resource) error {
 	switch r.Type {
+	case "AWS::CloudWatch::Alarm":
+		f.alarm(r.Properties["Metrics"])
 	case "AWS::EC2::Subnet":
 		f.zones++
 	case "AWS::EC2::VPCEndpoint":
@@ -85,6 +88,24 @@ func (f *facts) note(r resource) error {
 		}
 	}
 	return nil
+}
+
+// alarm counts what an alarm reads, which is what is billed: its one metric, those of its expression, or a query.
+func (f *facts) alarm(queries any) {
+	list, several := queries.([]any)
+	if !several {
+		f.alarmMetrics++
+		return
+	}
+	before := f.alarmMetrics
+	for _, q := range list {
+		if q.(map[string]any)["MetricStat"] != nil {
+			f.alarmMetrics++
+		}
+	}
+	if f.alarmMetrics == before {
+		f.alarmQueries++
+	}
 }
 
 // throttles are those of the open routes, which have their own, and of all others.

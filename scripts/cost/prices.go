@@ -25,7 +25,7 @@ var prices = map[string]price{
 	"object read":       {0.0004 / 1e3, "GET", "S3 Standard"},
 	"object storage":    {0.023, "GB-month", "S3 Standard"},
 	"log":               {0.53, "GB, $0.50 to take it in and $0.03 for a month", "CloudWatch Logs"},
-	"alarm":             {0.10, "alarm-month", "CloudWatch, standard resolution"},
+	"alarm":             {0.10, "metric that an alarm reads, a month", "CloudWatch, alarms of standard resolution"},
 	"canary run":        {0.0012, "run", "CloudWatch Synthetics"},
 	"processor":         {0.03238, "vCPU-hour, arm64", "Fargate"},
 	"memory":            {0.00356, "GB-hour, arm64", "Fargate"},

@@ -28,7 +28,7 @@ var kinds = map[string]kind{
 	"AWS::ApiGateway::Deployment":               {free: noMore},
 	"AWS::ApiGateway::RestApi":                  {billed: []string{"api call"}},
 	"AWS::ApiGateway::Stage":                    {free: "calls are billed by the API; no cache, and no metrics of each method. Its access log, if it is on, is about 0.4 KB a call"},
-	"AWS::CloudWatch::Alarm":                    {always: each("alarm")},
+	"AWS::CloudWatch::Alarm":                    {always: alarms},
 	"AWS::CloudWatch::Dashboard":                {free: "the first three of an account"},
 	"AWS::DynamoDB::Table":                      {billed: []string{"write unit", "read unit", "table storage"}},
 	"AWS::EC2::InternetGateway":                 {free: noMore},
@@ -72,6 +72,12 @@ var kinds = map[string]kind{
 		return []standing{{"canary run", float64(f.count[kind]) * seconds / 300}} // every five minutes
 	}},
 	"AWS::WAFv2::WebACLAssociation": {free: "off by default. With a web ACL of yours: $5 a month, $1 a rule and $0.60 a million calls"},
+}
+
+// alarms are billed by the metric that they read. What a query finds is known to CloudWatch alone: it counts as one here,
+// and the document says what it may become.
+func alarms(f facts, _ string) []standing {
+	return []standing{{"alarm", float64(f.alarmMetrics + f.alarmQueries)}}
 }
 
 // tasks are the proxies: processor, memory and a public address each.

@@ -73,7 +73,8 @@ func assumptions(b *strings.Builder, f facts) {
 * A run logs %.0f KB. A front has %.0f MB, a signer and every other function is counted with %.0f MB.
 * Small clusters have %d proxies, the largest has %d. A proxy renews its lease every three seconds and looks for documents four times a second; a document is published each minute.
 * Each function that makes or judges challenges calls KMS once an hour.
+* Alarms read %d metrics, of which %d stands for a query: that one is billed by the metrics that it finds, errors of DynamoDB by table and operation. Without errors there should be none; if CloudWatch keeps zeros of them, they are up to 40, $4 a month.
 `, workdays, loginsADay, listsADay, sessionsADay, eventsASess, sessionGB*1000, changesADay, renewalsADay, nodeTrafficGB*1000,
 		2*arrivalWrites+proofWrites, proofReads, frontSeconds*1000, signSeconds*1000, runLogGB*1e6, f.front*1024, f.signer*1024,
-		f.proxies, scenarios[len(scenarios)-1].proxies)
+		f.proxies, scenarios[len(scenarios)-1].proxies, f.alarmMetrics+f.alarmQueries, f.alarmQueries)
 }
