@@ -31,6 +31,7 @@ func Document(root string) (string, error) {
 		p := prices[name]
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, strings.TrimRight(fmt.Sprintf("%.10f", p.dollars), "0"), p.unit, p.page)
 	}
+	b.WriteString(units)
 	b.WriteString("\n## What is billed\n\nEach type of resource that the templates declare.\n\n| type | number | billed |\n|---|---|---|\n")
 	for _, name := range slices.Sorted(maps.Keys(f.count)) {
 		fmt.Fprintf(&b, "| `%s` | %d | %s |\n", name, f.count[name], kindOf(name).why(f, name))
@@ -42,6 +43,14 @@ const head = `# What it costs
 
 Written by ` + "`go test ./scripts/cost -update`" + ` from the templates, the rhythms in the code and the prices and assumptions below; the same test without the flag fails when a template declares something that isn't here. Taxes, support, discounts, the free tier, CloudTrail and what your engineers do in their sessions are not in it.
 
+`
+
+// units are those that say nothing by their names.
+const units = `
+* A **read request unit** of DynamoDB is one strongly consistent read of an item, or of all that a query finds together, of up to 4 KB; half of one if the read is eventually consistent, and two in a transaction.
+* A **write request unit** is one write of an item of up to 1 KB, and two in a transaction. The deletion of an item that has expired is free.
+* An **NLCU** is the unit of a Network Load Balancer's capacity. An hour takes as many as the greatest of these asks for: 800 new connections a second, 100,000 open connections, 1 GB of traffic in the hour. What passes between an engineer and a node passes the balancer twice, since the node's tunnel comes through it as well. Not counted: half of what passes the balancer goes to a proxy in another zone, and AWS takes $0.01 a GB for that on each side.
+* A **GB-second** of Lambda is a function's memory for as long as it runs, by the millisecond.
 `
 
 // kindOf returns what is known of a type; functions of custom resources are functions.

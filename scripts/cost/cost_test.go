@@ -95,6 +95,11 @@ func TestSumsFollowWhatIsThere(t *testing.T) {
 			t.Errorf("a proxy more costs nothing by %s", name)
 		}
 	}
+	// Below a GB an hour a balancer takes one unit; above it, one for each GB.
+	if small, large := (scenario{engineers: 100}).bill(f), (scenario{engineers: 2000}).bill(f); small["balancer capacity"] != idle["balancer capacity"] ||
+		large["balancer capacity"] <= 3*idle["balancer capacity"] {
+		t.Errorf("capacity costs %.2f idle, %.2f for 100 and %.2f for 2,000 engineers", idle["balancer capacity"], small["balancer capacity"], large["balancer capacity"])
+	}
 	flood := scenario{flood: f.openRate}.bill(f)
 	if f.openRoutes != 5 || f.challengeRoutes != 2 || flood["mac"] != idle["mac"] || flood["signature"] != idle["signature"] {
 		t.Errorf("a flood of %d routes, %d of them of challenges, costs %v", f.openRoutes, f.challengeRoutes, flood)

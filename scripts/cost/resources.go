@@ -46,7 +46,7 @@ var kinds = map[string]kind{
 	"AWS::ECS::Service":                         {always: tasks},
 	"AWS::ECS::TaskDefinition":                  {free: "tasks are billed by the service"},
 	"AWS::ElasticLoadBalancingV2::Listener":     {free: noMore},
-	"AWS::ElasticLoadBalancingV2::LoadBalancer": {always: balancers},
+	"AWS::ElasticLoadBalancingV2::LoadBalancer": {always: balancers, billed: []string{"balancer capacity"}},
 	"AWS::ElasticLoadBalancingV2::TargetGroup":  {free: noMore},
 	"AWS::Events::EventBus":                     {free: "nothing is put there yet; $1 a million events"},
 	"AWS::Events::Rule":                         {free: "events of AWS and schedules on the default bus"},
@@ -86,8 +86,8 @@ func tasks(f facts, _ string) []standing {
 	return []standing{{"processor", n * f.taskProcessors}, {"memory", n * f.taskGigabytes}, {"public address", n}}
 }
 
-// balancers have an address in each zone, and less than a capacity unit on average.
+// balancers have an address in each zone.
 func balancers(f facts, kind string) []standing {
 	n := float64(f.count[kind]) * hours
-	return []standing{{"balancer", n}, {"balancer capacity", n}, {"public address", n * float64(f.zones)}}
+	return []standing{{"balancer", n}, {"public address", n * float64(f.zones)}}
 }

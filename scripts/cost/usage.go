@@ -80,12 +80,18 @@ func (s scenario) consumed(t facts) usage {
 	u["signature"] += changes
 	u["write unit"] += changes * changeWrites
 	u["write unit"] += people * sessionsADay * eventsASess
-	u["traffic"] += people*sessionsADay*sessionGB + float64(s.nodes)*nodeTrafficGB
+	sessions, tunnels := people*sessionsADay*sessionGB, float64(s.nodes)*nodeTrafficGB
+	u["traffic"] += sessions + tunnels
+	u["balancer capacity"] += capacity(2*sessions + tunnels)
 	u["table storage"] += 0.1 + people*sessionsADay*eventsASess*12*1e-6 // a year of events of 1 KB
 	u["object storage"] += 1
 	s.flooded(u, t)
 	return u
 }
+
+// capacity is the NLCUs of a month in which so many GB pass a balancer: one each hour at least, and else one for each GB.
+// Connections ask for less: 10,000 nodes with two tunnels each are a fifth of one.
+func capacity(gigabytes float64) float64 { return max(hours, gigabytes) }
 
 // heartbeats are what runs when nobody does anything, at the rhythms that the code has.
 func (s scenario) heartbeats(u usage, t facts) {
