@@ -13,7 +13,7 @@ import (
 	"github.com/stile-dev/stile/infra/review"
 )
 
-var runbookOf = regexp.MustCompile(`docs/runbooks/[a-z-]+\.md`)
+var runbookOf = regexp.MustCompile(`docs/runbooks/[a-z-]+\.md`) // at the end of a URL
 
 // spoken is what a rule or an alarm says to the topic; "" for what doesn't speak to it.
 func spoken(a *review.Account, r review.Resource) string {

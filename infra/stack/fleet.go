@@ -15,7 +15,7 @@ type ports struct{ public, container, count *float64 }
 const paramCount = "DesiredCount"
 
 // newFleet declares the proxies and the load balancer in front of them.
-func newFleet(app awscdk.App, cfg Config) awscdk.Stack {
+func newFleet(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 	s := newStack(app, Fleet, "Stile: the proxies and their load balancer")
 	p := fleetParameters(s)
 	boundary(s)
@@ -25,7 +25,7 @@ func newFleet(app awscdk.App, cfg Config) awscdk.Stack {
 	task := newTask(s, net, p, image)
 	service := newService(s, net, task, p)
 	service.AddResourceDependency(balancer, nil)
-	newMissing(s, service, p)
+	newMissing(s, service, p, set)
 	export(s, "PublicAddr", publicAddr())
 	return s
 }

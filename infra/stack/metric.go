@@ -159,11 +159,11 @@ func ofFunction(function, name, statistic string) metric {
 	return metric{"AWS/Lambda", name, statistic, []dimension{{"FunctionName", functionName(function)()}}}
 }
 
-// alarm declares it; topic is the ARN of the topic that it tells.
-func (a metricAlarm) alarm(s awscdk.Stack, topic *string) awscloudwatch.CfnAlarm {
+// alarm declares it; topic is the ARN of the topic that it tells, and page the URL of its page.
+func (a metricAlarm) alarm(s awscdk.Stack, topic *string, page string) awscloudwatch.CfnAlarm {
 	told := anyList(topic)
 	props := &awscloudwatch.CfnAlarmProps{
-		AlarmDescription: new("Stile: " + a.says + ". " + page(a.page)),
+		AlarmDescription: new("Stile: " + a.says + ". What to do: " + page),
 		AlarmActions:     told, OkActions: told,
 		ComparisonOperator: &a.compare, Threshold: a.threshold,
 		DatapointsToAlarm: &a.bad, EvaluationPeriods: &a.of, TreatMissingData: &a.missing,

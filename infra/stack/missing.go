@@ -11,17 +11,18 @@ const wantsProxies = "WantsProxies"
 // advises for this metric: each node of the load balancer counts for itself, and one that has just begun counts too few.
 // A group without targets has no data, so that missing data is bad. It comes after the service, whose deployment waits for
 // healthy proxies: so it doesn't ring at the first deployment, nor because more are wanted than there were.
-func newMissing(s awscdk.Stack, service awscdk.CfnResource, p ports) {
+func newMissing(s awscdk.Stack, service awscdk.CfnResource, p ports, set settings) {
 	awscdk.NewCfnCondition(s, new(wantsProxies), &awscdk.CfnConditionProps{
 		Expression: awscdk.Fn_ConditionNot(awscdk.Fn_ConditionEquals(ref(paramCount), "0")),
 	})
-	alarm := metricAlarm{
+	missing := metricAlarm{
 		id: "ProxiesMissing", says: "fewer proxies than wanted were healthy for ten minutes", page: "proxies-missing",
 		metrics: []metric{{"AWS/NetworkELB", "HealthyHostCount", "Maximum", []dimension{
 			{"LoadBalancer", attribute("Balancer", "LoadBalancerFullName")}, {"TargetGroup", attribute("Targets", "TargetGroupFullName")},
 		}}},
 		compare: below, threshold: p.count, bad: 2, of: 2, missing: missingIsBad,
-	}.alarm(s, imported(Control, exportAlarms))
+	}
+	alarm := missing.alarm(s, imported(Control, exportAlarms), set.page(missing.page))
 	alarm.CfnOptions().SetCondition(found(s, wantsProxies))
 	alarm.AddResourceDependency(service, nil)
 }

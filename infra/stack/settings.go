@@ -25,6 +25,7 @@ const (
 	settingTable      = settingPrefix + "table:"      // and the short name of a table
 	settingEpoch      = settingPrefix + "epoch"
 	settingFormer     = settingPrefix + "former-keys"
+	settingRunbooks   = settingPrefix + "runbooks"
 )
 
 // settings are what a deployment changes across stacks. The zero value is a new cluster's.
@@ -34,6 +35,7 @@ type settings struct {
 	epoch       int               // in which documents are; 2 or more, 0 for the first
 	former      []string          // ids of replaced keys that alarms watch on
 	tables      map[string]string // table, as in its logical id → name of the table in its place; absent for the first
+	runbooks    string            // URL of the folder with the runbooks; "" for this project's
 }
 
 // restorable are the tables by their short names in settings.
@@ -59,6 +61,10 @@ func (s *settings) read(key, value string) error {
 		s.apiURL = value
 		return checkAPIURL(value)
 	}
+	if key == settingRunbooks {
+		s.runbooks = value
+		return checkRunbooks(value)
+	}
 	if purpose, ok := strings.CutPrefix(key, settingGeneration); ok {
 		n, err := generation(purpose, value)
 		s.generations[purpose] = n
@@ -81,8 +87,8 @@ func (s *settings) read(key, value string) error {
 		s.tables[restorable[short]] = value
 		return checkTableName(value)
 	}
-	return fmt.Errorf("there is no such setting; correct it, or remove it: %s, %s<purpose of a key>, %s<table>, %s, %s and %s are known",
-		settingAPIURL, settingGeneration, settingTable, settingEpoch, settingFormer, FirstKey)
+	return fmt.Errorf("there is no such setting; correct it, or remove it: %s, %s<purpose of a key>, %s<table>, %s, %s, %s and %s are known",
+		settingAPIURL, settingGeneration, settingTable, settingEpoch, settingFormer, settingRunbooks, FirstKey)
 }
 
 // checkAPIURL takes what a client can put a path behind.

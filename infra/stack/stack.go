@@ -46,7 +46,7 @@ func New(app awscdk.App, cfg Config) error {
 	}
 	data := newData(app, set)
 	control := newControl(app, cfg, set)
-	fleet := newFleet(app, cfg)
+	fleet := newFleet(app, cfg, set)
 	control.AddStackDependency(data, new("tables, keys and buckets"))
 	fleet.AddStackDependency(control, new("the proxies' role and the API"))
 	for _, s := range []awscdk.Stack{data, control, fleet} {

@@ -24,14 +24,15 @@ type watch struct {
 	detail         map[string]any
 }
 
-func (w watch) rule(s awscdk.Stack, topic awssns.CfnTopic) awsevents.CfnRule {
+// rule declares it; page is the URL of its page.
+func (w watch) rule(s awscdk.Stack, topic awssns.CfnTopic, page string) awsevents.CfnRule {
 	return awsevents.NewCfnRule(s, &w.id, &awsevents.CfnRuleProps{
-		Description:  new("Stile: " + w.says + ". " + page(w.page)),
+		Description:  new("Stile: " + w.says + ". What to do: " + page),
 		State:        &w.state,
 		EventPattern: map[string]any{"source": w.source, "detail-type": []string{w.kind}, "detail": w.detail},
 		Targets: &[]any{&awsevents.CfnRule_TargetProperty{
 			Id: new("alarms"), Arn: topic.Ref(),
-			InputTransformer: &awsevents.CfnRule_InputTransformerProperty{InputTemplate: new(message(w.says, w.page))},
+			InputTransformer: &awsevents.CfnRule_InputTransformerProperty{InputTemplate: new(message(w.says, page))},
 		}},
 	})
 }

@@ -138,6 +138,45 @@ func TestWhoRefersToAnotherStackSaysWhatItConsumes(t *testing.T) {
 	}
 }
 
+// Whoever gets an alarm reads its page where the deployment says that the pages are; the folder changes nothing else.
+func TestAlarmsNameTheirPagesByURL(t *testing.T) {
+	own, err := synth.Templates(config(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const folder = "https://wiki.example.com/stile"
+	moved, err := synth.Templates(config(t), synth.Context{"stile:runbooks": folder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const before = "https://github.com/stile-dev/stile/blob/main/docs/runbooks"
+	named := 0
+	for name, raw := range own {
+		for id, r := range read(t, raw).Resources {
+			if r.Type == "AWS::CloudWatch::Alarm" || r.Type == "AWS::Events::Rule" && r.Properties["EventPattern"] != nil {
+				named++
+				text, err := json.Marshal(r.Properties)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !strings.Contains(string(text), before+"/") {
+					t.Errorf("%s of %s names no page by its URL: %s", id, name, text)
+				}
+				// A rule's description has 512 characters, an alarm's more; the folder's URL may have 250 of them.
+				if said, _ := r.Properties["Description"].(string); len(said)-len(before)+250 > 512 {
+					t.Errorf("%s of %s says too much: %s", id, name, said)
+				}
+			}
+		}
+		if diff := cmp.Diff(read(t, []byte(strings.ReplaceAll(string(raw), before, folder))), read(t, moved[name])); diff != "" {
+			t.Errorf("%s with its pages elsewhere (-want +got):\n%s", name, diff)
+		}
+	}
+	if named == 0 {
+		t.Error("there are no alarms")
+	}
+}
+
 // What a setting puts in place keeps its output's name, and is retained like what it replaces.
 func TestWhatIsReplacedKeepsItsOutputAndIsRetained(t *testing.T) {
 	all, err := synth.Templates(config(t), changedContext(t))
@@ -211,6 +250,11 @@ func TestASettingThatIsWrongIsRefusedByName(t *testing.T) {
 		"stile:api-url": {
 			"": "https://", "http://api.example.com": "https://", "https://": "https://", "https://api.example.com/": "without a slash",
 			"https://api.example.com/x?y": "https://", "https://user@api.example.com": "https://", "https://API.example.com": "lower case", "api.example.com": "https://",
+		},
+		"stile:runbooks": {
+			"": "https://", "http://wiki.example.com": "https://", "https://wiki.example.com/": "without a slash", "docs/runbooks": "https://",
+			`https://wiki.example.com/"`: "https://", "https://wiki.example.com/<x>": "https://", "https://wiki.example.com/a b": "https://",
+			"https://wiki.example.com/" + strings.Repeat("x", 230): "at most 250",
 		},
 		"stile:apiurl": {"https://api.example.com": "no such setting"},
 		"stile:":       {"": "no such setting"},
