@@ -75,6 +75,16 @@ func (a *Account) Parameter(word string) bool {
 	return false
 }
 
+// HasOutput reports whether a stack has an output of that name.
+func (a *Account) HasOutput(stack, name string) bool {
+	t := a.stacks[stack]
+	if t == nil {
+		return false
+	}
+	_, ok := t.Outputs[name]
+	return ok
+}
+
 // Text resolves a value of a resource as far as can be known before a deployment: what AWS chooses is in
 // angle brackets, as <account> and <TableState>.
 func (a *Account) Text(r Resource, value any) string { return a.text(r.Stack, value) }

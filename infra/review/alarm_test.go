@@ -68,7 +68,7 @@ func TestEveryAlarmNamesItsPageAndEveryPageHasAnAlarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if !slices.Contains(pages, e.Name()) {
+		if !slices.Contains(pages, e.Name()) && e.Name() != "README.md" { // which stands in front of all
 			t.Errorf("docs/runbooks/%s: no alarm names this page", e.Name())
 		}
 	}
