@@ -30,6 +30,7 @@ var deployed = []string{
 	"infra/templates/changed/StileData.json",
 	"localstack/conformance/testdata/store.json", "localstack/conformance/testdata/world.json",
 	"localstack/conformance/testdata/custom.json", "localstack/conformance/testdata/trust.json",
+	"localstack/conformance/testdata/alarm.json",
 }
 
 // resources are those of the templates, as they were written.

@@ -113,7 +113,7 @@ func missing() error {
 	var ids []string
 	for _, b := range table {
 		_, ok := seen.text[b.ID]
-		expected := onAWS() && (flags.nlb || !strings.HasPrefix(b.ID, "nlb/")) || !onAWS() && b.Absent == ""
+		expected := onAWS() && unasked[b.ID] == "" && (flags.nlb || !strings.HasPrefix(b.ID, "nlb/")) || !onAWS() && b.Absent == ""
 		if !ok && expected {
 			ids = append(ids, b.ID)
 		}

@@ -58,6 +58,9 @@ func markdown(known map[string]string) string {
 			basis, text = "recorded", "recorded"
 		}
 		count[basis]++
+		if why := unasked[b.ID]; why != "" {
+			text += "; the suite can't ask AWS: " + why
+		}
 		local := "does so"
 		if b.Absent != "" {
 			local = "does not: " + b.Absent
@@ -85,6 +88,11 @@ func TestTheTableOfBehavioursIsInOrder(t *testing.T) {
 			t.Errorf("%s cites %q, which is no page", b.ID, b.Source)
 		}
 		cited[b.Source] = true
+	}
+	for id := range unasked {
+		if !slices.ContainsFunc(table, func(b behaviour) bool { return b.ID == id }) {
+			t.Errorf("%s is said to be beyond the suite, and is no row", id)
+		}
 	}
 	for name := range pages {
 		if !cited[name] {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // streamLimit bounds how long Lambda takes to see a change: a new mapping needs minutes on AWS.
@@ -131,6 +134,40 @@ responseContext.functionError "Unhandled"
 responseContext.statusCode 200
 timestamp string
 version "1.0"`
+
+// A bucket gets the records too: whoever looks into a batch that was given up has more than a day for it.
+func TestABucketKeepsWhatAStreamGaveUp(t *testing.T) {
+	t.Parallel()
+	key, table := "kept-bad"+nonce(), here.Outputs["KeptTable"]
+	item := at("kept", key)
+	item["fail"] = text("yes")
+	if _, err := dynamoClient(here.Config).PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: item}); err != nil {
+		t.Fatal(err)
+	}
+	c, where, kept := s3Client(here.Config), "", ""
+	await(t, streamLimit, "the failed batch", func(ctx context.Context) (bool, error) {
+		out, err := c.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &here.Bucket, Prefix: aws.String("aws/lambda/")})
+		if err != nil {
+			return false, err
+		}
+		for _, o := range out.Contents {
+			body, err := get(t, c, *o.Key)
+			if err != nil {
+				return false, err
+			}
+			if strings.Contains(body, key) {
+				where, kept = *o.Key, body
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	saw(t, "streams/mapping/failure-bucket", fmt.Sprintf("key of the form %v\n%s", keptAt.MatchString(where), shape(t, kept)),
+		"key of the form true\n"+strings.Replace(failure, "requestContext.approx", "payload string\nrequestContext.approx", 1))
+}
+
+// keptAt is where a batch is kept: the mapping, its shard, the day, and the second with a random id.
+var keptAt = regexp.MustCompile(`^aws/lambda/[0-9a-f-]{36}/[^/]+/\d{4}/\d\d/\d\d/\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d-[0-9a-f-]{36}$`)
 
 // telling are the fields whose values are worth recording; of others the kind is.
 var telling = []string{"condition", "functionError", "executedVersion", "version"}
