@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,14 @@ type Listener struct {
 // Layout is the balancer's configuration file.
 type Layout struct {
 	Listeners []Listener `json:"listeners"`
+	Late      Late       `json:"late"`
+}
+
+// Late is how long the balancer goes on as before when its targets change: a new target gets no connection before
+// Register has passed, and one that is gone still gets its share until Deregister has.
+type Late struct {
+	Register   time.Duration `json:"register_ns"`
+	Deregister time.Duration `json:"deregister_ns"`
 }
 
 // Write replaces the configuration file; a running balancer sees it at its next look.
@@ -56,9 +65,11 @@ func parse(raw []byte) (Layout, error) {
 	return l, nil
 }
 
+// Reread is how often the configuration file is looked at.
+const Reread = 300 * time.Millisecond
+
 const (
-	reread    = 300 * time.Millisecond // how often the configuration file is looked at
-	probe     = time.Second            // between health checks of a target
+	probe     = time.Second // between health checks of a target
 	dialLimit = 3 * time.Second
 )
 
@@ -71,7 +82,7 @@ func Run(ctx context.Context, path string, log *slog.Logger) error {
 			p.close()
 		}
 	}()
-	tick := time.NewTicker(reread)
+	tick := time.NewTicker(Reread)
 	defer tick.Stop()
 	var seen []byte
 	for {
@@ -80,11 +91,11 @@ func Run(ctx context.Context, path string, log *slog.Logger) error {
 		if err != nil {
 			return fmt.Errorf("reading the balancer's configuration: %w", err)
 		}
-		if seen == nil || !bytes.Equal(raw, seen) {
+		if first := seen == nil; first || !bytes.Equal(raw, seen) {
 			seen = raw
 			layout, err := parse(raw)
 			if err == nil {
-				err = apply(ports, layout, log)
+				err = apply(ports, layout, first, log)
 			}
 			if err != nil {
 				return err
@@ -98,7 +109,9 @@ func Run(ctx context.Context, path string, log *slog.Logger) error {
 	}
 }
 
-func apply(ports map[string]*port, layout Layout, log *slog.Logger) error {
+// apply opens and closes ports, and changes their targets. What the balancer finds when it starts was registered with the
+// one before.
+func apply(ports map[string]*port, layout Layout, first bool, log *slog.Logger) error {
 	wanted := map[string]bool{}
 	for _, l := range layout.Listeners {
 		wanted[l.Listen] = true
@@ -112,7 +125,11 @@ func apply(ports map[string]*port, layout Layout, log *slog.Logger) error {
 			ports[l.Listen] = p
 			log.Info("Opened a port", "listen", l.Listen)
 		}
-		p.set(l)
+		late := layout.Late
+		if first {
+			late = Late{}
+		}
+		p.set(l, late)
 	}
 	for listen, p := range ports {
 		if !wanted[listen] {
@@ -134,12 +151,13 @@ type port struct {
 
 	mu      sync.Mutex
 	config  Listener
+	members members
 	healthy map[string]bool
 }
 
 func newPort(listener *net.TCPListener, log *slog.Logger) *port {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &port{listener: listener, log: log, ctx: ctx, cancel: cancel, healthy: map[string]bool{}}
+	p := &port{listener: listener, log: log, ctx: ctx, cancel: cancel, members: members{}, healthy: map[string]bool{}}
 	go p.accept()
 	go p.check()
 	return p
@@ -150,10 +168,11 @@ func (p *port) close() {
 	_ = p.listener.Close()
 }
 
-func (p *port) set(l Listener) {
+func (p *port) set(l Listener, late Late) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.config = l
+	p.members.change(l.Targets, late, time.Now())
 }
 
 func (p *port) accept() {
@@ -196,21 +215,26 @@ func (p *port) serve(client *net.TCPConn) {
 }
 
 // route lists the targets in the order in which to try them: round robin over the healthy ones, and, as an
-// NLB does, over all of them if none is healthy.
+// NLB does, over all of them if none is healthy. Whoever is sent to a target that is gone has no other.
 func (p *port) route(client *net.TCPConn) (targets []string, header []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var spare []string
-	for _, target := range p.config.Targets {
+	here, gone := p.members.serving(time.Now())
+	for _, target := range here {
 		if p.healthy[target] {
 			targets = append(targets, target)
 		} else {
 			spare = append(spare, target)
 		}
 	}
-	if n := len(targets); n > 1 {
+	if n := len(targets) + len(gone); n > 0 {
 		first := int(p.next.Add(1) % uint32(n))
-		targets = append(targets[first:n:n], targets[:first]...)
+		if first >= len(targets) {
+			targets, spare = gone[first-len(targets):][:1], nil
+		} else {
+			targets = slices.Concat(targets[first:], targets[:first])
+		}
 	}
 	if p.config.ProxyProtocol {
 		header = ProxyHeader(addrPort(client.RemoteAddr()), addrPort(client.LocalAddr()))

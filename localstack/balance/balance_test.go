@@ -72,6 +72,17 @@ func (s target) serve(conn net.Conn) {
 // start runs a balancer with one port; put changes its targets.
 func start(t *testing.T, proxyProtocol bool, targets ...string) (address string, put func(...string)) {
 	t.Helper()
+	return run(t, balance.Listener{ProxyProtocol: proxyProtocol}, balance.Late{}, targets...)
+}
+
+// startLate is start with a balancer that is late.
+func startLate(t *testing.T, late balance.Late, targets ...string) (address string, put func(...string)) {
+	t.Helper()
+	return run(t, balance.Listener{}, late, targets...)
+}
+
+func run(t *testing.T, listener balance.Listener, late balance.Late, targets ...string) (address string, put func(...string)) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +92,8 @@ func start(t *testing.T, proxyProtocol bool, targets ...string) (address string,
 	path := filepath.Join(t.TempDir(), "balancer.json")
 	put = func(targets ...string) {
 		t.Helper()
-		if err := (balance.Layout{Listeners: []balance.Listener{{Listen: address, Targets: targets, ProxyProtocol: proxyProtocol}}}).Write(path); err != nil {
+		listener.Listen, listener.Targets = address, targets
+		if err := (balance.Layout{Listeners: []balance.Listener{listener}, Late: late}).Write(path); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -205,4 +217,41 @@ func TestTheHeaderNamesTheClient(t *testing.T) {
 		}
 		return seen[want] && seen[string(balance.LocalHeader())]
 	})
+}
+
+// step is how late the balancer of a test is: long enough to be seen, and for more than one look at the file.
+const step = 1500 * time.Millisecond
+
+func TestANewTargetWaitsAndOneThatIsGoneGoesOn(t *testing.T) {
+	a, b := newTarget(t, "a"), newTarget(t, "b")
+	address, put := startLate(t, balance.Late{Register: step, Deregister: step}, a.Addr().String())
+	name := func() string { name, _, _ := strings.Cut(send(address, nil), " "); return name }
+	eventually(t, "a port whose first target does not wait", func() bool { return name() == "a" })
+
+	began := time.Now()
+	put(a.Addr().String(), b.Addr().String())
+	eventually(t, "the new target", func() bool { return name() == "b" })
+	if waited := time.Since(began); waited < step {
+		t.Errorf("the new target got a connection after %s", waited)
+	}
+
+	put(b.Addr().String())
+	eventually(t, "the other one's end", func() bool {
+		for range 4 {
+			if name() != "b" {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestWhoIsSentToATargetThatEndedBeforeItsTimeHasNoOther(t *testing.T) {
+	a, b := newTarget(t, "a"), newTarget(t, "b")
+	address, put := startLate(t, balance.Late{Deregister: time.Hour}, a.Addr().String(), b.Addr().String())
+	eventually(t, "an open port", func() bool { return send(address, nil) != "" })
+	put(b.Addr().String())
+	_ = a.Close()
+	eventually(t, "a connection that fails", func() bool { return send(address, nil) == "" })
+	eventually(t, "one that does not", func() bool { return strings.HasPrefix(send(address, nil), "b ") })
 }
