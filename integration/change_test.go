@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
 )
 
 // deploy deploys the system with settings. Nothing is deleted.
@@ -106,12 +107,12 @@ func TestARestoredTableTakesTheFormerOnesPlace(t *testing.T) {
 	boss := s.person(t, admin).login(t)
 	boss.create(t, "kind: role\nmetadata: {name: kept}\nspec:\n  allow: {logins: [x], node_labels: {a: b}}\n")
 	db := dynamodb.NewFromConfig(s.readerConfig(t))
-	former := s.environment(t, "stile-proxy-0")["STILE_TABLE_STATE"]
+	former := s.environment(t, s.aProxy(t))["STILE_TABLE_STATE"]
 	restore(t, db, former, name)
 	prepare(t, db, name)
 	s.deploy(t, map[string]string{"stile:table:state": name, "stile:epoch": "2"})
 
-	if now := s.environment(t, "stile-proxy-0")["STILE_TABLE_STATE"]; now != name {
+	if now := s.environment(t, s.aProxy(t))["STILE_TABLE_STATE"]; now != name {
 		t.Errorf("the proxy has the table %s, which was %s", now, former)
 	}
 	p.login(t).works(t, "node-1")
@@ -213,14 +214,14 @@ func TestAnAPIURLThatIsAdoptedLaterReachesTheProxies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.environment(t, "stile-proxy-0")["STILE_API"]; got != first.String() {
+	if got := s.environment(t, s.aProxy(t))["STILE_API"]; got != first.String() {
 		t.Errorf("the proxy has %s, people %s", got, first)
 	}
 	own := "https://localhost:" + first.Port() + first.Path
 
 	s.deploy(t, map[string]string{"stile:api-url": own})
 	eventually(t, 30*time.Second, func() string {
-		if got := s.environment(t, "stile-proxy-0")["STILE_API"]; got != own {
+		if got := s.environment(t, s.aProxy(t))["STILE_API"]; got != own {
 			return fmt.Sprintf("the proxy still has %s, not %s", got, own)
 		}
 		return ""

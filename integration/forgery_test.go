@@ -26,7 +26,7 @@ import (
 // what stands in its environment.
 func (s *system) asProxy(t *testing.T) *dynamodb.Client {
 	t.Helper()
-	env := s.environment(t, "stile-proxy-0")
+	env := s.environment(t, s.aProxy(t))
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, env["AWS_CONTAINER_CREDENTIALS_FULL_URI"], nil)
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +47,17 @@ func (s *system) asProxy(t *testing.T) *dynamodb.Client {
 		Region: env["AWS_REGION"], BaseEndpoint: aws.String(env["AWS_ENDPOINT_URL"]),
 		Credentials: credentials.NewStaticCredentialsProvider(got.AccessKeyID, got.SecretAccessKey, got.Token),
 	})
+}
+
+// aProxy is the name of a proxy that runs; each deployment of proxies gives them others.
+func (s *system) aProxy(t *testing.T) string {
+	t.Helper()
+	list := s.ps(t)
+	i := slices.IndexFunc(list, func(p stand.Process) bool { return strings.HasPrefix(p.Name, "stile-proxy-") })
+	if i < 0 {
+		t.Fatal("no proxy runs")
+	}
+	return list[i].Name
 }
 
 // environment is the environment of a part of the system.

@@ -21,7 +21,7 @@ func TestSec_S89_ATableOfAnEarlierTimeIsPutInPlaceByAnEpoch(t *testing.T) {
 	early := s.person(t, engineer).login(t)
 	early.works(t, "node-1")
 	db := dynamodb.NewFromConfig(s.readerConfig(t))
-	former := s.environment(t, "stile-proxy-0")["STILE_TABLE_STATE"]
+	former := s.environment(t, s.aProxy(t))["STILE_TABLE_STATE"]
 	restore(t, db, former, "stile-state-2") // the backup
 
 	boss.create(t, simpleRole("later"))

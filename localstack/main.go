@@ -40,6 +40,7 @@ const usage = `usage: localstack COMMAND [-root DIR] [-state DIR]
 
 STILE_STATE names the state directory (default: .stile below -root); STILE_PORTS=auto picks free ports.
 STILE_SETTLE=30s has a role's new policies take effect only after so long, as on AWS (default: at once).
+STILE_LATE=60 has the load balancer be as late as on AWS with tasks that come and go, 60 times faster (default: at once).
 `
 
 func main() {

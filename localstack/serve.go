@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -71,6 +72,9 @@ func serveReported(ctx context.Context, p place, report *reporter, log *slog.Log
 	if config.Settle, err = settle(os.Getenv("STILE_SETTLE")); err != nil {
 		return err
 	}
+	if config.Late, err = late(os.Getenv("STILE_LATE")); err != nil {
+		return err
+	}
 	s, err := cloud.Open(config)
 	if err != nil {
 		return err
@@ -103,6 +107,18 @@ func settle(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("STILE_SETTLE is %q: say how long a role's new policies take to have effect, such as 30s, or leave it out", text)
 	}
 	return d, nil
+}
+
+// late reads how many times faster than AWS the load balancer follows the tasks.
+func late(text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > 1000 {
+		return 0, fmt.Errorf("STILE_LATE is %q: say how many times faster than AWS the load balancer follows its targets, 1 to 1000, or leave it out", text)
+	}
+	return n, nil
 }
 
 // cloud says where the services of this state directory find everything.

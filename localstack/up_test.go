@@ -273,8 +273,11 @@ func TestANewBuildReplacesWhatRuns(t *testing.T) {
 	}
 	touch("stile-proxy")
 	mustUp(t, p)
-	if pidOf(t, p, "stile-proxy-0") == proxy {
+	if pidOf(t, p, "stile-proxy-1") == proxy { // it started beside the old one
 		t.Error("the proxy still runs the earlier build")
+	}
+	if _, runs := process.Load(p.run(), "stile-proxy-0"); runs {
+		t.Error("the proxy of the earlier build is still there")
 	}
 }
 

@@ -46,6 +46,7 @@ type Config struct {
 	Log       *slog.Logger
 	Minute    time.Duration // of schedules and of retries; 0 means a minute
 	Settle    time.Duration // until a role's new policies take effect; 0 means at once
+	Late      int           // see [ecs.Config]
 }
 
 // Cloud is all services of one account, opened and ready to be deployed into.
@@ -122,7 +123,7 @@ func (s *Cloud) openHosts(c Config) (err error) {
 	}
 	if s.ECS, err = ecs.New(ecs.Config{
 		Authority: s.Authority, Supervisor: s.Supervisor, Roles: s.Roles, Registry: s.ECR, LogDir: c.LogDir, HomeDir: c.HomeDir,
-		Balancer: c.Balancer, Endpoint: c.Endpoint, TrustFile: c.TrustFile, Port: c.Port, Log: c.Log,
+		Balancer: c.Balancer, Endpoint: c.Endpoint, TrustFile: c.TrustFile, Port: c.Port, Log: c.Log, Late: c.Late,
 	}); err != nil {
 		return err
 	}

@@ -91,10 +91,24 @@ func (c *Credentials) Grant(claim Claim) (map[string]string, error) {
 			return nil, err
 		}
 	}
+	return c.point(g), nil
+}
+
+// variables returns what a process of that name was granted, without changing whose credentials these are.
+func (c *Credentials) variables(name string) map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g, ok := c.grants[name]; ok {
+		return c.point(g)
+	}
+	return nil
+}
+
+func (c *Credentials) point(g grant) map[string]string {
 	return map[string]string{
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI": c.endpoint + CredentialsPath + g.ID,
 		"AWS_CONTAINER_AUTHORIZATION_TOKEN":  g.Token,
-	}, nil
+	}
 }
 
 // accountOf is the account in an ARN, "" if there is none.

@@ -37,6 +37,9 @@ type Config struct {
 	// Port returns a free port on loopback, the same one each time for a name.
 	Port func(name string) (int, error)
 	Log  *slog.Logger // nil: slog.Default()
+	// Late says how many times faster than AWS the load balancer notices targets that come and go, and a deregistration
+	// delay passes; 0 is at once.
+	Late int
 }
 
 // Registry is where tasks get their images.

@@ -52,5 +52,10 @@ func (h *Host) dropService(r resource.Resource) error {
 		return err
 	}
 	delete(h.services, spec.ServiceName)
-	return h.retire(spec.ServiceName, 0)
+
+	all := make([]int, slots)
+	for n := range all {
+		all[n] = n
+	}
+	return h.retire(spec.ServiceName, all)
 }

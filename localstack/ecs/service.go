@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/stile-dev/stile/localstack/balance"
@@ -89,42 +89,7 @@ func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 	}
 	h.services[name] = true
 	arn := h.arn("ecs", "service/"+spec.Cluster[strings.LastIndexByte(spec.Cluster, '/')+1:]+"/"+name)
-	return resource.Outcome{Ref: arn, Attributes: map[string]any{"Name": name, "ServiceArn": arn}}, h.scale(spec, task, count)
-}
-
-// scale starts and ends tasks until there are as many as wanted; h.mu is held.
-func (h *Host) scale(spec serviceSpec, task taskDefinition, count int) error {
-	var addresses []string
-	for n := range count {
-		address, err := h.start(context.Background(), spec.ServiceName, n, task)
-		if err != nil {
-			return err
-		}
-		addresses = append(addresses, address)
-	}
-	for _, lb := range spec.LoadBalancers {
-		h.targets[lb.TargetGroupArn] = addresses
-	}
-	if err := h.publish(); err != nil { // first, so that no new connection is sent to a task that is about to end
-		return err
-	}
-	return h.retire(spec.ServiceName, count)
-}
-
-// retire ends the tasks that an earlier, larger count left, side by side: each waits for its sessions.
-func (h *Host) retire(service string, count int) error {
-	faults := make([]error, MaxTasks)
-	var group sync.WaitGroup
-	for n := count; n < MaxTasks; n++ {
-		group.Go(func() {
-			name := taskName(service, n)
-			if faults[n] = h.Supervisor.Stop(context.Background(), name); faults[n] == nil {
-				faults[n] = h.tidy(name, "")
-			}
-		})
-	}
-	group.Wait()
-	return errors.Join(faults...)
+	return resource.Outcome{Ref: arn, Attributes: map[string]any{"Name": name, "ServiceArn": arn}}, h.roll(context.Background(), spec, task, count)
 }
 
 // listener is one port of a load balancer.
@@ -134,7 +99,32 @@ type listener struct {
 }
 
 // targetGroup is where a listener's connections go.
-type targetGroup struct{ proxyProtocol bool }
+type targetGroup struct {
+	proxyProtocol bool
+	delay         time.Duration // of deregistration
+}
+
+// defaultDelay is the deregistration delay of a target group that says nothing about it.
+const defaultDelay = 300
+
+// read takes over the attributes that have an effect here.
+func (g *targetGroup) read(attributes []attribute) error {
+	seconds := defaultDelay
+	for _, a := range attributes {
+		switch a.Key {
+		case "proxy_protocol_v2.enabled":
+			g.proxyProtocol = a.Value == "true"
+		case "deregistration_delay.timeout_seconds":
+			n, err := strconv.Atoi(string(a.Value))
+			if err != nil || n < 0 || n > 3600 {
+				return fmt.Errorf("property TargetGroupAttributes: %s is %q, and must be a number from 0 to 3600", a.Key, a.Value)
+			}
+			seconds = n
+		}
+	}
+	g.delay = time.Duration(seconds) * time.Second
+	return nil
+}
 
 // attribute is an entry of LoadBalancerAttributes and TargetGroupAttributes.
 type attribute struct{ Key, Value property.Text }
@@ -172,9 +162,9 @@ func (h *Host) putGroup(r resource.Resource) (resource.Outcome, error) {
 	}
 	full := fmt.Sprintf("targetgroup/%s/%016x", r.LogicalID, r.Generation)
 	arn := h.arn("elasticloadbalancing", full)
-	group := targetGroup{}
-	for _, a := range spec.TargetGroupAttributes {
-		group.proxyProtocol = group.proxyProtocol || a.Key == "proxy_protocol_v2.enabled" && a.Value == "true"
+	var group targetGroup
+	if err := group.read(spec.TargetGroupAttributes); err != nil {
+		return resource.Outcome{}, err
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -213,6 +203,7 @@ func (h *Host) publish() error {
 
 // layout is the load balancer's configuration, without the listeners that have no targets; h.mu is held.
 func (h *Host) layout() (layout balance.Layout) {
+	layout.Late = h.late()
 	for _, l := range h.listeners {
 		if targets := h.targets[l.group]; len(targets) > 0 {
 			layout.Listeners = append(layout.Listeners, balance.Listener{Listen: fmt.Sprintf("127.0.0.1:%d", l.port), Targets: targets, ProxyProtocol: h.groups[l.group].proxyProtocol})

@@ -105,18 +105,40 @@ func (s taskSpec) check() error {
 // taskName returns the name that task n of a service has as a process.
 func taskName(service string, n int) string { return fmt.Sprintf("%s-%d", service, n) }
 
-// start makes sure that task n of a service is running and returns the address that it listens on, "" without a port.
-func (h *Host) start(ctx context.Context, service string, n int, t taskDefinition) (string, error) {
+// claimName names the credentials of task n of a service.
+func claimName(service string, n int) string { return "task/" + taskName(service, n) }
+
+// logOf returns where a task writes what it says.
+func (h *Host) logOf(name string) string { return filepath.Join(h.LogDir, name+".log") }
+
+// start makes sure that task n of a service is running.
+func (h *Host) start(ctx context.Context, service string, n int, t taskDefinition) error {
 	name := taskName(service, n)
 	identity, err := h.Roles.Grant(Claim{
-		Name: "task/" + name, Service: "ecs-tasks.amazonaws.com", Source: h.arn("ecs", "task/"+name), Role: t.role, Session: "task-" + strconv.Itoa(n),
+		Name: claimName(service, n), Service: "ecs-tasks.amazonaws.com", Source: h.arn("ecs", "task/"+name), Role: t.role, Session: "task-" + strconv.Itoa(n),
 	})
 	if err != nil {
-		return "", err
+		return err
 	}
+	spec, root, err := h.prepare(service, n, t, identity)
+	if err != nil {
+		return err
+	}
+	if spec.Jail == nil {
+		h.Log.Warn("A task runs unconfined, with this user's rights", "name", name)
+	}
+	if err := h.Supervisor.Ensure(ctx, spec); err != nil {
+		return err
+	}
+	return h.tidy(name, root)
+}
+
+// prepare unpacks a task's image, and returns how the task is run and the root that it has.
+func (h *Host) prepare(service string, n int, t taskDefinition, identity map[string]string) (spec process.Spec, root string, err error) {
+	name := taskName(service, n)
 	box, err := h.unpack(name, t)
 	if err != nil {
-		return "", fmt.Errorf("starting task %s: %w", name, err)
+		return spec, "", fmt.Errorf("starting task %s: %w", name, err)
 	}
 	env := map[string]string{
 		"PATH": imagePath, "TZ": "UTC", "HOME": "/",
@@ -127,28 +149,23 @@ func (h *Host) start(ctx context.Context, service string, n int, t taskDefinitio
 		env[string(variable.Name)] = string(variable.Value)
 	}
 	maps.Copy(env, identity)
-	address, err := h.listen(name, t.container, env)
-	if err != nil {
-		return "", err
+	if err := h.listen(service, n, t, env); err != nil {
+		return spec, "", err
 	}
 	list := make([]string, 0, len(env))
 	for key, value := range env {
 		list = append(list, key+"="+value)
 	}
 	slices.Sort(list)
-	spec := process.Spec{
+	spec = process.Spec{
 		Name: name, Path: box.entrypoint[0], Args: box.entrypoint[1:], Env: list, Dir: box.dir,
-		Log: filepath.Join(h.LogDir, name+".log"), StopTimeout: time.Duration(t.container.StopTimeout) * time.Second,
+		Log: h.logOf(name), StopTimeout: time.Duration(t.container.StopTimeout) * time.Second,
 		Jail: &process.Jail{Root: box.root, UID: box.uid, GID: box.gid},
 	}
-	if err := spec.Jail.Possible(); err != nil {
-		h.Log.Warn("A task runs unconfined, with this user's rights", "name", name, "cause", err.Error())
+	if spec.Jail.Possible() != nil {
 		spec = h.unconfined(spec)
 	}
-	if err := h.Supervisor.Ensure(ctx, spec); err != nil {
-		return "", err
-	}
-	return address, h.tidy(name, box.root)
+	return spec, box.root, nil
 }
 
 // unconfined runs a program from its unpacked image, where this user can't be given a root of its own.
@@ -171,26 +188,31 @@ var closedProxy = map[string]string{
 // listen gives a task its own port on loopback. On Fargate each task has its own address and listens on
 // all of it; here tasks share one machine, so every variable that says ":<container port>" is given the
 // task's address instead.
-func (h *Host) listen(name string, c containerSpec, env map[string]string) (string, error) {
-	if len(c.PortMappings) == 0 {
-		return "", nil
+func (h *Host) listen(service string, n int, t taskDefinition, env map[string]string) error {
+	address, err := h.address(service, n, t)
+	if err != nil || address == "" {
+		return err
 	}
-	if len(c.PortMappings) > 1 {
-		return "", errors.New("property PortMappings: one port is supported")
-	}
-	port, err := h.Port(name)
-	if err != nil {
-		return "", err
-	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	wanted, told := fmt.Sprintf(":%d", c.PortMappings[0].ContainerPort), false
+	wanted, told := fmt.Sprintf(":%d", t.container.PortMappings[0].ContainerPort), false
 	for key, value := range env {
 		if value == wanted || value == "0.0.0.0"+wanted || value == "[::]"+wanted {
 			env[key], told = address, true
 		}
 	}
 	if !told {
-		return "", fmt.Errorf("no environment variable of container %s is %q: it can't be told where to listen", c.Name, wanted)
+		return fmt.Errorf("no environment variable of container %s is %q: it can't be told where to listen", t.container.Name, wanted)
 	}
-	return address, nil
+	return nil
+}
+
+// address returns where task n of a service listens, "" for one without a port.
+func (h *Host) address(service string, n int, t taskDefinition) (string, error) {
+	switch len(t.container.PortMappings) {
+	case 0:
+		return "", nil
+	case 1:
+		port, err := h.Port(taskName(service, n))
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
+	}
+	return "", errors.New("property PortMappings: one port is supported")
 }

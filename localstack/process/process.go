@@ -123,6 +123,12 @@ func (r Record) Alive() bool {
 	return ok && stamp == r.Stamp
 }
 
+// Runs reports whether the process was started by this very spec and is of the program's present bytes, alive or not.
+func (r Record) Runs(s Spec) (bool, error) {
+	hash, err := s.hash()
+	return hash == r.Hash, err
+}
+
 // Stop asks the process to end and, after its stop timeout (10 s if none), kills it. It returns when the
 // process is gone.
 func (r Record) Stop(ctx context.Context) error {

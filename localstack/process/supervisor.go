@@ -85,6 +85,9 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
 	return nil
 }
 
+// Find returns the record of a name; ok is false if there is none.
+func (s *Supervisor) Find(name string) (r Record, ok bool) { return Load(s.run, name) }
+
 // Stop ends a process and no longer looks after it.
 func (s *Supervisor) Stop(ctx context.Context, name string) error {
 	e := s.lock(name)

@@ -1,4 +1,4 @@
-// Command task is a container for tests: it listens where STILE_LISTEN says, and answers each connection
+// Command task is a container for tests: it listens where STILE_LISTEN says, ends with a fault after STILE_EXIT if that is set, and answers each connection
 // with its environment, the credentials that its endpoint gives it, and what it can see, write and call.
 package main
 
@@ -13,9 +13,17 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 func main() {
+	if after, err := time.ParseDuration(os.Getenv("STILE_EXIT")); err == nil {
+		exit := func() { fmt.Println("broken"); os.Exit(1) }
+		if after == 0 {
+			exit()
+		}
+		time.AfterFunc(after, exit)
+	}
 	listener, err := net.Listen("tcp", os.Getenv("STILE_LISTEN"))
 	if err != nil {
 		fmt.Println(err)
