@@ -28,7 +28,7 @@ const (
 	maxFailures = 3
 	startLimit  = time.Minute            // for all new tasks to listen
 	steady      = 2 * time.Second        // for which they have to run before others are stopped in their favour
-	look        = 50 * time.Millisecond  // between two looks at new tasks
+	lookEvery   = 50 * time.Millisecond
 	lookLimit   = 500 * time.Millisecond // for one of them to take a connection
 )
 
@@ -113,80 +113,78 @@ func (h *Host) survey(ctx context.Context, service string, task taskDefinition, 
 	return f, nil
 }
 
-// await returns when every new task takes connections and is in rotation. Where others are to be stopped in favour of the
-// new ones, these have to stay up for a while.
+// await returns when every new task takes connections and has stayed up for long enough, or says why that won't be.
 func (h *Host) await(ctx context.Context, spec serviceSpec, task taskDefinition, f fleet) error {
 	if len(f.fresh) == 0 {
 		return nil
 	}
-	hold := time.Duration(0)
-	if len(f.leave) > 0 {
-		hold = max(steady, h.late().Register+balance.Reread)
-	}
-	w := watch{last: map[int]int{}, limit: time.Now().Add(startLimit)}
+	w := watch{limit: time.Now().Add(startLimit), hold: h.hold(f)}
 	for {
-		faults, up := 0, true
-		for _, n := range f.fresh {
-			record, _ := h.Supervisor.Find(taskName(spec.ServiceName, n))
-			address, err := h.address(spec.ServiceName, n, task)
-			if err != nil {
-				return err
-			}
-			up = w.see(n, record.PID, record.Alive()) && listens(ctx, address) && up
+		ended, up, err := h.look(ctx, spec.ServiceName, task, f.fresh)
+		if err != nil {
+			return err
 		}
-		if faults = w.failures; faults >= maxFailures {
-			return h.broken(spec, f, "its new tasks ended %d times before they were healthy", faults)
+		done, reason := w.judge(ended, up, time.Now())
+		if reason != "" {
+			return fmt.Errorf("service %s: the deployment circuit breaker was triggered: %s; see the end of %s",
+				spec.ServiceName, reason, h.logOf(taskName(spec.ServiceName, f.fresh[0])))
 		}
-		if w.healthy(up, time.Now(), hold) {
+		if done {
 			return nil
 		}
-		if !up && time.Now().After(w.limit) {
-			return h.broken(spec, f, "a new task does not listen after %s", startLimit)
-		}
-		if pause(ctx, look); ctx.Err() != nil {
+		if pause(ctx, lookEvery); ctx.Err() != nil {
 			return fmt.Errorf("deploying service %s: %w", spec.ServiceName, ctx.Err())
 		}
 	}
 }
 
-func (h *Host) broken(spec serviceSpec, f fleet, format string, args ...any) error {
-	return fmt.Errorf("service %s: the deployment circuit breaker was triggered: %s; see the end of %s",
-		spec.ServiceName, fmt.Sprintf(format, args...), h.logOf(taskName(spec.ServiceName, f.fresh[0])))
+// hold is how long new tasks have to stay up: those that others are to be stopped for until the load balancer sends them
+// somebody.
+func (h *Host) hold(f fleet) time.Duration {
+	if len(f.leave) == 0 {
+		return 0
+	}
+	return max(steady, h.late().Register+balance.Reread)
 }
 
-// watch counts how often new tasks end, and knows since when all are up.
+// look counts how often tasks have ended, and says whether all of them take connections.
+func (h *Host) look(ctx context.Context, service string, task taskDefinition, tasks []int) (ended int, up bool, err error) {
+	up = true
+	for _, n := range tasks {
+		address, err := h.address(service, n, task)
+		if err != nil {
+			return 0, false, err
+		}
+		record, known := h.Supervisor.Find(taskName(service, n))
+		up = up && known && record.Alive() && listens(ctx, address)
+		ended += h.Supervisor.Ended(taskName(service, n))
+	}
+	return ended, up, nil
+}
+
+// watch is what a deployment knows of its new tasks.
 type watch struct {
-	last     map[int]int // process id by slot; 0 once its end was counted
-	failures int
-	since    time.Time
-	limit    time.Time
+	limit time.Time     // until which they have to listen
+	hold  time.Duration // for which they have to stay up
+	since time.Time     // since when they do
+	ended int           // how often they had ended then
 }
 
-// see notes which process a slot has, and reports whether it runs.
-func (w *watch) see(slot, pid int, alive bool) bool {
-	last, known := w.last[slot]
-	if known && last != 0 && (last != pid || !alive) {
-		w.failures++
-	}
-	if w.last[slot] = pid; !alive {
-		w.last[slot] = 0
-	}
-	if !known && !alive {
-		w.failures++
-	}
-	return alive
-}
-
-// healthy reports whether all have been up for long enough without an end between.
-func (w *watch) healthy(up bool, now time.Time, hold time.Duration) bool {
-	if !up {
+// judge says whether the tasks are healthy: all have been up for long enough, and none ended between. A reason says that
+// they won't be.
+func (w *watch) judge(ended int, up bool, now time.Time) (healthy bool, reason string) {
+	switch {
+	case ended >= maxFailures:
+		return false, fmt.Sprintf("its new tasks ended %d times before they were healthy", ended)
+	case !up && now.After(w.limit):
+		return false, fmt.Sprintf("a new task does not listen after %s", startLimit)
+	case !up:
 		w.since = time.Time{}
-		return false
+		return false, ""
+	case w.since.IsZero() || ended != w.ended:
+		w.since, w.ended = now, ended
 	}
-	if w.since.IsZero() {
-		w.since = now
-	}
-	return now.Sub(w.since) >= hold
+	return now.Sub(w.since) >= w.hold, ""
 }
 
 // retreat ends the new tasks of a deployment that failed; what served before goes on.

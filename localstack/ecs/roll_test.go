@@ -6,11 +6,13 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stile-dev/stile/localstack/balance"
+	"github.com/stile-dev/stile/localstack/ecs"
 	"github.com/stile-dev/stile/localstack/process"
 	"github.com/stile-dev/stile/localstack/resource"
 )
@@ -53,17 +55,22 @@ func alive(t *testing.T, w world) (names []string) {
 	return names
 }
 
-func TestNewTasksRunAndAreInRotationBeforeOldOnesAreToldToEnd(t *testing.T) {
+// takes reports whether somebody takes connections at an address.
+func takes(address string) bool {
+	conn, err := net.Dial("tcp", address)
+	return err == nil && conn.Close() == nil
+}
+
+func TestTasksAreDeregisteredBeforeTheyAreToldToEndAndNewOnesRunByThen(t *testing.T) {
 	w := newWorld(t)
-	w.Late = 120 // a second and a half, and a second
+	w.Late = 120 // new targets a second and a half, old ones a second, and a deregistration delay of two and a half
 	if _, err := w.Provision(w.service(t, "2")); err != nil {
 		t.Fatal(err)
 	}
 	old := w.layout(t).Listeners[0].Targets
-	done := make(chan error, 1)
-	next := w.service(t, "2", env("NEW", "1"))
+	next, done := w.service(t, "2", env("NEW", "1")), make(chan error, 1)
 	go func() { _, err := w.Provision(next); done <- err }()
-	began, most := time.Now(), 0
+	most := 0
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for deployed := false; !deployed; {
@@ -74,16 +81,15 @@ func TestNewTasksRunAndAreInRotationBeforeOldOnesAreToldToEnd(t *testing.T) {
 			}
 		case <-tick.C:
 			targets := w.layout(t).Listeners[0].Targets
-			if most = max(most, len(targets)); len(targets) < 2 {
-				t.Fatalf("only %v are registered", targets)
-			}
-			for _, address := range old {
-				conn, err := net.Dial("tcp", address)
-				if err == nil {
-					_ = conn.Close()
-				} else if time.Since(began) < 1500*time.Millisecond {
-					t.Fatalf("an old task ended before a new one could be in rotation: %v", err)
+			most = max(most, len(targets))
+			for _, address := range targets {
+				mayStart := len(targets) > 2 && !slices.Contains(old, address)
+				if !mayStart && !takes(address) && slices.Contains(w.layout(t).Listeners[0].Targets, address) {
+					t.Errorf("of %v, %s takes no connections", targets, address)
 				}
+			}
+			if len(targets) < 2 {
+				t.Fatalf("only %v are registered", targets)
 			}
 		}
 	}
@@ -92,6 +98,48 @@ func TestNewTasksRunAndAreInRotationBeforeOldOnesAreToldToEnd(t *testing.T) {
 	}
 	if names := strings.Join(alive(t, w), " "); names != "proxy-2 proxy-3" {
 		t.Errorf("there run %s", names)
+	}
+}
+
+func TestNewTasksAreHealthyOnceTheyHaveStayedUpAndFailWhenTheyKeepEnding(t *testing.T) {
+	began := time.Unix(1000, 0)
+	type look struct {
+		after time.Duration
+		ended int
+		up    bool
+		says  string // "" for go on waiting, "healthy", or part of the reason
+	}
+	for name, looks := range map[string][]look{
+		"they stay up":             {{0, 0, false, ""}, {1, 0, true, ""}, {3, 0, true, ""}, {4, 0, true, "healthy"}},
+		"one ends between":         {{0, 0, true, ""}, {1, 0, false, ""}, {2, 1, true, ""}, {4, 1, true, ""}, {5, 1, true, "healthy"}},
+		"one ends between looks":   {{0, 0, true, ""}, {2, 1, true, ""}, {3, 1, true, ""}, {5, 1, true, "healthy"}},
+		"they keep ending":         {{0, 1, false, ""}, {1, 2, true, ""}, {2, 3, true, "ended 3 times"}},
+		"they never listen":        {{0, 0, false, ""}, {60, 0, false, ""}, {61, 0, false, "does not listen"}},
+		"they listen just in time": {{59, 0, true, ""}, {61, 0, true, ""}, {62, 0, true, "healthy"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := ecs.NewWatch(began.Add(time.Minute), 3*time.Second)
+			for _, l := range looks {
+				healthy, reason := ecs.Judge(w, l.ended, l.up, began.Add(l.after*time.Second))
+				if healthy {
+					reason = "healthy"
+				}
+				if (l.says == "") != (reason == "") || !strings.Contains(reason, l.says) {
+					t.Errorf("after %d s it is %q, not %q", l.after, reason, l.says)
+				}
+			}
+		})
+	}
+}
+
+func TestOldTasksStayUntilTheBalancerSendsSomebodyToTheNewOnes(t *testing.T) {
+	w := newWorld(t)
+	if first, next := w.Hold(false), w.Hold(true); first != 0 || next != 2*time.Second {
+		t.Errorf("new tasks wait for %s and %s", first, next)
+	}
+	w.Late = 60
+	if next := w.Hold(true); next < 3*time.Second+balance.Reread {
+		t.Errorf("old tasks leave after %s, and the balancer uses the new ones 3 s after it has read of them", next)
 	}
 }
 
@@ -122,6 +170,7 @@ func TestTasksThatDoNotStayUpFailTheDeploymentAndTheOldOnesGoOn(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "circuit breaker") || !strings.Contains(err.Error(), "proxy-2.log") {
 				t.Errorf("it failed with %v", err)
 			}
+			before = w.service(t, "2")
 			before.PhysicalID = out.Ref
 			if _, err := w.Provision(before); err != nil { // the rollback
 				t.Fatal(err)

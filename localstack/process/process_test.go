@@ -76,6 +76,18 @@ func TestAProcessIsRestartedWhenItEnds(t *testing.T) {
 		r, ok := process.Load(run, "sleeper")
 		return ok && r.PID != first && r.Alive()
 	})
+	if n := s.Ended("sleeper"); n != 1 {
+		t.Errorf("it ended %d times", n)
+	}
+	if err := s.Stop(t.Context(), "sleeper"); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Ended("sleeper"); n != 1 {
+		t.Errorf("with being stopped it ended %d times by itself", n)
+	}
+	if err := s.Ensure(t.Context(), sleeper(t, "exec sleep 1000")); err != nil || s.Ended("sleeper") != 0 {
+		t.Errorf("a new one ended %d times: %v", s.Ended("sleeper"), err)
+	}
 }
 
 func TestAProcessOutlivesItsSupervisorAndIsAdopted(t *testing.T) {

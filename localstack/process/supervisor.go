@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,7 @@ type Supervisor struct {
 type entry struct {
 	mu    sync.Mutex
 	watch *watcher // nil while nobody looks after the process
+	ended atomic.Int32
 }
 
 // watcher is the goroutine that looks after one name. It alone starts and waits for its process.
@@ -57,6 +59,7 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
 		return nil
 	}
 	e.unwatch() // before the record is read again: until then it may be restarted
+	e.ended.Store(0)
 	record, known := Load(s.run, spec.Name)
 	alive := known && record.Alive()
 	if alive && record.Hash != hash {
@@ -80,13 +83,23 @@ func (s *Supervisor) Ensure(ctx context.Context, spec Spec) error {
 	e.watch = w
 	s.done.Go(func() {
 		defer close(w.ended)
-		s.keep(ctx, spec, wait)
+		s.keep(ctx, spec, wait, &e.ended)
 	})
 	return nil
 }
 
 // Find returns the record of a name; ok is false if there is none.
 func (s *Supervisor) Find(name string) (r Record, ok bool) { return Load(s.run, name) }
+
+// Ended counts how often the process of a name ended by itself, or could not be started again, since it was first ensured.
+func (s *Supervisor) Ended(name string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.names[name]; e != nil {
+		return int(e.ended.Load())
+	}
+	return 0
+}
 
 // Stop ends a process and no longer looks after it.
 func (s *Supervisor) Stop(ctx context.Context, name string) error {
@@ -148,8 +161,8 @@ func (r Record) untilGone() error {
 	return nil
 }
 
-// keep restarts the process each time it ends, until ctx does.
-func (s *Supervisor) keep(ctx context.Context, spec Spec, wait func() error) {
+// keep restarts the process each time it ends, until ctx does, and counts that.
+func (s *Supervisor) keep(ctx context.Context, spec Spec, wait func() error, count *atomic.Int32) {
 	pause := firstPause
 	for {
 		began := time.Now()
@@ -161,6 +174,7 @@ func (s *Supervisor) keep(ctx context.Context, spec Spec, wait func() error) {
 			case <-ctx.Done():
 				return
 			case err := <-ended:
+				count.Add(1)
 				s.log.Warn("A process ended and is being started again", "name", spec.Name, "cause", err, "pause", pause.String())
 			}
 		}
@@ -175,6 +189,7 @@ func (s *Supervisor) keep(ctx context.Context, spec Spec, wait func() error) {
 		pause = min(2*pause, longPause)
 		var err error
 		if _, wait, err = Start(spec, s.run); err != nil {
+			count.Add(1)
 			s.log.Error("A process could not be started", "name", spec.Name, "cause", err)
 			wait = nil
 		}

@@ -1,5 +1,6 @@
-// Command task is a container for tests: it listens where STILE_LISTEN says, ends with a fault after STILE_EXIT if that is set, and answers each connection
-// with its environment, the credentials that its endpoint gives it, and what it can see, write and call.
+// Command task is a container for tests: it listens where STILE_LISTEN says, and answers each connection with its
+// environment, the credentials that its endpoint gives it, and what it can see, write and call. STILE_EXIT has it end with
+// a fault after so long.
 package main
 
 import (
