@@ -194,7 +194,7 @@ func TestSec_S80_AHostileImageIsRefused(t *testing.T) {
 			w := newWorld(t)
 			w.images.image = image(t, c.change)
 			task := w.put(t, "AWS::ECS::TaskDefinition", container())
-			_, err := w.Provision(resource.Resource{Type: "AWS::ECS::Service", Begun: true, Properties: map[string]any{"ServiceName": "proxy", "Cluster": "c", "TaskDefinition": task.Ref}})
+			_, err := w.Provision(resource.Resource{Type: "AWS::ECS::Service", Begun: true, Properties: map[string]any{"ServiceName": "proxy", "Cluster": "c", "DeploymentConfiguration": rolling, "TaskDefinition": task.Ref}})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
@@ -239,7 +239,7 @@ func TestATaskWhoseImageMayNotBePulledFails(t *testing.T) {
 	w := newWorld(t)
 	w.images.fails = errors.New("CannotPullContainerError")
 	task := w.put(t, "AWS::ECS::TaskDefinition", container())
-	service := resource.Resource{Type: "AWS::ECS::Service", Begun: true, Properties: map[string]any{"ServiceName": "proxy", "Cluster": "c", "TaskDefinition": task.Ref}}
+	service := resource.Resource{Type: "AWS::ECS::Service", Begun: true, Properties: map[string]any{"ServiceName": "proxy", "Cluster": "c", "DeploymentConfiguration": rolling, "TaskDefinition": task.Ref}}
 	if _, err := w.Provision(service); err == nil || !strings.Contains(err.Error(), "CannotPullContainerError") {
 		t.Errorf("error %v", err)
 	}

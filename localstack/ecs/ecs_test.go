@@ -172,7 +172,7 @@ func (w world) deploy(t *testing.T, count string, environment ...any) []answer {
 	}
 	w.put(t, "AWS::ElasticLoadBalancingV2::Listener", map[string]any{"LoadBalancerArn": lb.Ref, "Port": "9443", "Protocol": "TCP", "DefaultActions": []any{map[string]any{"Type": "forward", "TargetGroupArn": group.Ref}}})
 	w.put(t, "AWS::ECS::Service", map[string]any{
-		"ServiceName": "proxy", "Cluster": "stile", "TaskDefinition": task.Ref, "DesiredCount": count,
+		"ServiceName": "proxy", "DeploymentConfiguration": rolling, "Cluster": "stile", "TaskDefinition": task.Ref, "DesiredCount": count,
 		"LoadBalancers": []any{map[string]any{"ContainerName": "proxy", "ContainerPort": "8443", "TargetGroupArn": group.Ref}},
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -254,7 +254,7 @@ func TestAServiceThatCouldNotStartAllItsTasksHasNone(t *testing.T) {
 	}
 	task := w.put(t, "AWS::ECS::TaskDefinition", container())
 	r := resource.Resource{Stack: "S", StackID: "id", LogicalID: "L", Type: "AWS::ECS::Service", Properties: map[string]any{
-		"ServiceName": "proxy", "Cluster": "stile", "TaskDefinition": task.Ref, "DesiredCount": "2",
+		"ServiceName": "proxy", "DeploymentConfiguration": rolling, "Cluster": "stile", "TaskDefinition": task.Ref, "DesiredCount": "2",
 	}}
 	out, err := w.Provision(r)
 	if err == nil || out.Ref == "" || len(process.List(w.run)) != 0 {
@@ -346,7 +346,7 @@ func TestProvisionRefuses(t *testing.T) {
 		properties map[string]any
 		want       string
 	}{
-		"a container that can't be told where": {"AWS::ECS::Service", map[string]any{"Cluster": "c", "TaskDefinition": task.Ref}, `no environment variable of container proxy is ":8443"`},
+		"a container that can't be told where": {"AWS::ECS::Service", map[string]any{"Cluster": "c", "DeploymentConfiguration": rolling, "TaskDefinition": task.Ref}, `no environment variable of container proxy is ":8443"`},
 		"nobody who pulls":                     {"AWS::ECS::TaskDefinition", without("ExecutionRoleArn"), "ExecutionRoleArn"},
 		"a volume that isn't declared":         {"AWS::ECS::TaskDefinition", without("Volumes"), "MountPoints"},
 		"two containers":                       {"AWS::ECS::TaskDefinition", map[string]any{"ContainerDefinitions": []any{map[string]any{}, map[string]any{}}}, "exactly one container"},

@@ -26,8 +26,8 @@ const (
 // (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html).
 const (
 	maxFailures = 3
-	startLimit  = time.Minute            // for all new tasks to listen
-	steady      = 2 * time.Second        // for which they have to run before others are stopped in their favour
+	startLimit  = time.Minute     // for all new tasks to listen
+	steady      = 2 * time.Second // for which they have to run before others are stopped in their favour
 	lookEvery   = 50 * time.Millisecond
 	lookLimit   = 500 * time.Millisecond // for one of them to take a connection
 )
@@ -42,6 +42,14 @@ func (h *Host) scaled(d time.Duration) time.Duration {
 
 func (h *Host) late() balance.Late {
 	return balance.Late{Register: h.scaled(registerLate), Deregister: h.scaled(deregisterLate)}
+}
+
+// Linger is for how many seconds the load balancer goes on sending people to a task that is told to end.
+func (h *Host) Linger() int {
+	if h.Late == 0 {
+		return 0
+	}
+	return int((h.late().Deregister + balance.Reread + time.Second - 1) / time.Second)
 }
 
 // fleet is the tasks of a service at the beginning of a deployment, by slot.
@@ -90,6 +98,7 @@ func (h *Host) survey(ctx context.Context, service string, task taskDefinition, 
 		if err != nil {
 			return fleet{}, err
 		}
+		spec, _ = h.possible(spec)
 		same, err := record.Runs(spec)
 		switch {
 		case err != nil:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -20,6 +21,11 @@ import (
 // env is a variable of a container.
 func env(name, value string) any { return map[string]any{"Name": name, "Value": value} }
 
+// rolling is the only way to deploy that there is.
+var rolling = map[string]any{
+	"MinimumHealthyPercent": "100", "MaximumPercent": 200.0, "DeploymentCircuitBreaker": map[string]any{"Enable": true, "Rollback": "true"},
+}
+
 // service is what deploy makes, with a task definition of this environment.
 func (w world) service(t *testing.T, count string, environment ...any) resource.Resource {
 	t.Helper()
@@ -29,7 +35,7 @@ func (w world) service(t *testing.T, count string, environment ...any) resource.
 		"LoadBalancerArn": "lb", "Port": "9443", "Protocol": "TCP", "DefaultActions": []any{map[string]any{"Type": "forward", "TargetGroupArn": group.Ref}},
 	})
 	return resource.Resource{Stack: "S", StackID: "id", LogicalID: "L", Begun: true, Type: "AWS::ECS::Service", Properties: map[string]any{
-		"ServiceName": "proxy", "Cluster": "stile", "TaskDefinition": task.Ref, "DesiredCount": count,
+		"ServiceName": "proxy", "DeploymentConfiguration": rolling, "Cluster": "stile", "TaskDefinition": task.Ref, "DesiredCount": count,
 		"LoadBalancers": []any{map[string]any{"ContainerName": "proxy", "ContainerPort": "8443", "TargetGroupArn": group.Ref}},
 	}}
 }
@@ -184,5 +190,26 @@ func TestTasksThatDoNotStayUpFailTheDeploymentAndTheOldOnesGoOn(t *testing.T) {
 				t.Errorf("registered are %v, and were %v; there run %v", now, targets, alive(t, w))
 			}
 		})
+	}
+}
+
+func TestAnotherWayToDeployIsRefused(t *testing.T) {
+	w := newWorld(t)
+	r := w.service(t, "1")
+	for name, change := range map[string]map[string]any{
+		"fewer stay":    {"MinimumHealthyPercent": 50.0},
+		"fewer start":   {"MaximumPercent": "150"},
+		"no breaker":    {"DeploymentCircuitBreaker": nil},
+		"not switched":  {"DeploymentCircuitBreaker": map[string]any{"Enable": false, "Rollback": true}},
+		"no rollback":   {"DeploymentCircuitBreaker": map[string]any{"Enable": true, "Rollback": false}},
+		"another way":   {"Strategy": "BLUE_GREEN"},
+		"with an alarm": {"Alarms": map[string]any{"Enable": true, "AlarmNames": []any{"a"}, "Rollback": true}},
+	} {
+		given := maps.Clone(rolling)
+		maps.Copy(given, change)
+		r.Properties["DeploymentConfiguration"] = given
+		if _, err := w.Provision(r); err == nil || len(alive(t, w)) != 0 {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

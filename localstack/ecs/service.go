@@ -63,12 +63,33 @@ type serviceSpec struct {
 	}
 	HealthCheckGracePeriodSeconds property.Int
 	NetworkConfiguration          raw
-	DeploymentConfiguration       raw
+	DeploymentConfiguration       deployment
+}
+
+// deployment is how a service is to be deployed.
+type deployment struct {
+	MinimumHealthyPercent, MaximumPercent *property.Int
+	DeploymentCircuitBreaker              struct{ Enable, Rollback property.Bool }
+}
+
+// check refuses what isn't done here.
+func (d deployment) check() error {
+	if d.MinimumHealthyPercent != nil && *d.MinimumHealthyPercent != 100 || d.MaximumPercent != nil && *d.MaximumPercent != 200 {
+		return errors.New("property DeploymentConfiguration: only a MinimumHealthyPercent of 100 and a MaximumPercent of 200 are supported")
+	}
+	if b := d.DeploymentCircuitBreaker; !bool(b.Enable) || !bool(b.Rollback) {
+		return errors.New("property DeploymentConfiguration: DeploymentCircuitBreaker must be enabled, with rollback: " +
+			"without it ECS goes on with a deployment that can't succeed until CloudFormation gives up, after three hours")
+	}
+	return nil
 }
 
 func (h *Host) putService(r resource.Resource) (resource.Outcome, error) {
 	var spec serviceSpec
 	if err := property.Decode(r.Properties, &spec); err != nil {
+		return resource.Outcome{}, err
+	}
+	if err := spec.DeploymentConfiguration.check(); err != nil {
 		return resource.Outcome{}, err
 	}
 	h.mu.Lock()

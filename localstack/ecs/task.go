@@ -124,8 +124,9 @@ func (h *Host) start(ctx context.Context, service string, n int, t taskDefinitio
 	if err != nil {
 		return err
 	}
-	if spec.Jail == nil {
-		h.Log.Warn("A task runs unconfined, with this user's rights", "name", name)
+	spec, why := h.possible(spec)
+	if why != nil {
+		h.Log.Warn("A task runs unconfined, with this user's rights", "name", name, "cause", why.Error())
 	}
 	if err := h.Supervisor.Ensure(ctx, spec); err != nil {
 		return err
@@ -162,10 +163,15 @@ func (h *Host) prepare(service string, n int, t taskDefinition, identity map[str
 		Log: h.logOf(name), StopTimeout: time.Duration(t.container.StopTimeout) * time.Second,
 		Jail: &process.Jail{Root: box.root, UID: box.uid, GID: box.gid},
 	}
-	if spec.Jail.Possible() != nil {
-		spec = h.unconfined(spec)
-	}
 	return spec, box.root, nil
+}
+
+// possible returns how a task can be run on this machine, and why it is unconfined then, nil if it is confined.
+func (h *Host) possible(s process.Spec) (process.Spec, error) {
+	if err := s.Jail.Possible(); err != nil {
+		return h.unconfined(s), err
+	}
+	return s, nil
 }
 
 // unconfined runs a program from its unpacked image, where this user can't be given a root of its own.
