@@ -26,8 +26,17 @@ type ConnectConfig struct {
 	Dial        DialFunc
 }
 
+// Connecting. A proxy that is about to end resets whoever a late balancer sends to it, and the next attempt reaches another.
+const (
+	rounds   = 4               // over all addresses
+	tryLimit = 5 * time.Second // for one attempt, so that one who hangs leaves time for another
+)
+
+// between is how long to wait after the nth attempt, from 0.
+func between(n int) time.Duration { return min(50*time.Millisecond<<min(n, 8), 300*time.Millisecond) }
+
 // DialConnect returns a connection to the target that a proxy splices to the target's agent. It returns after
-// the TLS handshake; the request goes out together with the first Write (or alone at the first Read), and
+// the TLS handshake, which it attempts again, in new connections, when one comes to nothing; the request goes out together with the first Write (or alone at the first Read), and
 // its answer is read by the first Read: a refusal is the *fault.Fault that Read returns, so nothing costs a
 // round trip by itself. Many proxies may be behind one address, and one of them may lack the target's
 // tunnel: when it refuses, another is asked. The connection has CloseWrite. What runs inside must
@@ -46,21 +55,51 @@ func DialConnect(ctx context.Context, c ConnectConfig) (net.Conn, error) {
 	return newConnected(conn, request, c.dial), nil
 }
 
-// dial returns a connection to the first proxy that answers.
+// dial returns a connection to the first proxy that answers. Nothing but the handshake was sent over those that failed.
 func (c ConnectConfig) dial(ctx context.Context) (*tls.Conn, error) {
-	config := clientTLS([]string{names.ALPNConnect}, c.Certificate, verifyProxy(c.Trust, c.Now, func(identity.Host) {}))
-	var last error = fault.New(fault.Unreachable, "no proxy is known", "ask your administrator whether the cluster's proxies are running")
-	for _, addr := range c.Addrs {
-		conn, err := handshake(ctx, c.Dial, addr, config)
+	if len(c.Addrs) == 0 {
+		return nil, fault.New(fault.Unreachable, "no proxy is known", "ask your administrator whether the cluster's proxies are running")
+	}
+	for n := 0; ; n++ {
+		conn, again, err := c.round(ctx)
 		if err == nil {
 			return conn, nil
 		}
-		last = err
-		if ctx.Err() != nil {
-			break
+		if !again || n == rounds-1 || !wait(ctx, between(n)) {
+			return nil, err
 		}
 	}
-	return nil, last
+}
+
+// round tries each address once. What could not be reached may be another time; what proved to be something else is not
+// asked again.
+func (c ConnectConfig) round(ctx context.Context) (conn *tls.Conn, again bool, err error) {
+	config := clientTLS([]string{names.ALPNConnect}, c.Certificate, verifyProxy(c.Trust, c.Now, func(identity.Host) {}))
+	for _, addr := range c.Addrs {
+		if conn, err = c.try(ctx, addr, config); err == nil || ctx.Err() != nil {
+			return conn, false, err
+		}
+		again = again || fault.Is(err, fault.Unreachable)
+	}
+	return nil, again, err
+}
+
+func (c ConnectConfig) try(ctx context.Context, addr string, config *tls.Config) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryLimit)
+	defer cancel()
+	return handshake(ctx, c.Dial, addr, config)
+}
+
+// wait reports whether the context still lasts after d.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // answered leaves refusals alone and says what a broken connection means to the user.

@@ -14,10 +14,11 @@ import (
 	"github.com/stile-dev/stile/pkg/frame"
 )
 
-// Asking another proxy. An agent has tunnels to two proxies, and a proxy that has just started has none yet; a
-// balancer knows neither. What was sent is small before the answer: SSH's version and its first message.
+// Asking another proxy. An agent has tunnels to two proxies, and a proxy that has just started, or is about to end, has
+// none; a balancer knows neither. While three proxies are replaced it chooses among six, of which two have the tunnel.
+// What was sent is small before the answer: SSH's version and its first message.
 const (
-	asks     = 5 // proxies asked in all
+	asks     = 12 // proxies asked in all
 	askLimit = 5 * time.Second
 	askKept  = 64 << 10 // bytes that are kept to be sent again
 )
@@ -113,7 +114,7 @@ func (c *connected) ask() error {
 		return err
 	}
 	var first error
-	for range asks {
+	for n := range asks {
 		err := frame.ReadAnswer(c.current())
 		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
@@ -124,7 +125,7 @@ func (c *connected) ask() error {
 		if !fault.Is(err, fault.NoTunnel) && !fault.Is(err, fault.Unreachable) {
 			return err
 		}
-		if time.Since(c.began) > askLimit || !c.mayAsk() || c.again() != nil {
+		if n == asks-1 || time.Since(c.began) > askLimit || !c.mayAsk() || !wait(c.over, between(n)) || c.again() != nil {
 			break
 		}
 	}
