@@ -131,6 +131,7 @@ func (d *deployment) specified(stack string) (map[string]string, error) {
 	case "StileFleet":
 		return map[string]string{
 			"PublicPort": strconv.Itoa(d.ports.Proxy), "DesiredCount": strconv.Itoa(d.scale.Proxies), "ProxyProtocolSources": "127.0.0.1/32",
+			"LingerSeconds": strconv.Itoa(d.cloud.ECS.Linger()),
 		}, nil
 	}
 	return map[string]string{}, nil

@@ -387,7 +387,7 @@ func TestAFailedDeploymentShowsItsCause(t *testing.T) {
 	t.Setenv("STILE_PORTS", "auto")
 	p := repository(t)
 	path := filepath.Join(p.templates(), "StileFleet.json")
-	if err := os.WriteFile(path, []byte(`{"Parameters":{"PublicPort":{"Type":"Number"},"DesiredCount":{"Type":"Number"},"ProxyProtocolSources":{"Type":"String"}},"Resources":{"Q":{"Type":"AWS::Braket::Device"}}}`), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(`{"Parameters":{"PublicPort":{"Type":"Number"},"DesiredCount":{"Type":"Number"},"ProxyProtocolSources":{"Type":"String"},"LingerSeconds":{"Type":"Number"}},"Resources":{"Q":{"Type":"AWS::Braket::Device"}}}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	err := up(t.Context(), p, scale{}, io.Discard)

@@ -36,6 +36,9 @@ func fleetParameters(s awscdk.Stack) ports {
 			Type: new("Number"), Description: &description, Default: value, MinValue: &from, MaxValue: &to,
 		}).ValueAsNumber()
 	}
+	// A load balancer sends people to a target that it was told to leave for up to two minutes. Of those a task has 110
+	// seconds before it has to end its sessions; whoever comes in the last ten is reset, and the client tries again.
+	number("LingerSeconds", "For how many seconds a proxy that was told to end still takes people, whom the load balancer goes on sending to it", 110, 0, 110)
 	return ports{
 		public:    number("PublicPort", "The port on which clients and agents reach the proxies", 443, 1, 65535),
 		container: number("ContainerPort", "The port that a proxy listens on", 8443, 1024, 65535),
@@ -62,9 +65,9 @@ func newBalancer(s awscdk.Stack, net network, p ports) awscdk.CfnResource {
 			// With IP targets the client's address is lost otherwise.
 			targetAttribute("proxy_protocol_v2.enabled", "true"),
 			targetAttribute("preserve_client_ip.enabled", "false"),
-			// SIGTERM comes after this delay; only then can a proxy tell agents to go elsewhere, and until
-			// it has, no connection is cut.
-			targetAttribute("deregistration_delay.timeout_seconds", "5"),
+			// SIGTERM comes after this delay, and only then can a proxy tell agents to go to the new ones, which the
+			// balancer may already prefer. The proxy itself waits for those who still come, and no connection is cut.
+			targetAttribute("deregistration_delay.timeout_seconds", "0"),
 			targetAttribute("deregistration_delay.connection_termination.enabled", "false"),
 			targetAttribute("target_health_state.unhealthy.connection_termination.enabled", "false"),
 		},
@@ -140,6 +143,7 @@ func proxyEnvironment(net network) map[string]*string {
 		names.EnvAPI:             imported(Control, exportAPI),
 		names.EnvPublicAddr:      publicAddr(),
 		names.EnvListen:          sub(":${ContainerPort}"),
+		names.EnvLinger:          sub("${LingerSeconds}"),
 		names.EnvProxyProtocol:   net.sources,
 		names.EnvTableState:      imported(Data, tableState+"Name"),
 		names.EnvTablePresence:   imported(Data, tablePresence+"Name"),

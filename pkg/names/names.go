@@ -38,6 +38,7 @@ const (
 	EnvPublicAddr      = "STILE_PUBLIC_ADDR"      // host:port where clients and agents reach the proxies
 	EnvListen          = "STILE_LISTEN"           // the address that the proxy listens on, such as :8443
 	EnvProxyProtocol   = "STILE_PROXY_PROTOCOL"   // CIDRs, comma-separated, whose connections begin with a PROXY v2 header
+	EnvLinger          = "STILE_LINGER"           // seconds for which a proxy that was told to end is still sent people
 	EnvHome            = "STILE_HOME"             // an engineer's directory, ~/.stile by default
 )
 

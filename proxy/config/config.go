@@ -4,14 +4,20 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
 )
+
+// DrainLimit is how long a proxy that was told to end lets its sessions go on.
+const DrainLimit = 110 * time.Second
 
 // Config is what the task's environment says; package names has the variable of each value.
 type Config struct {
@@ -23,7 +29,8 @@ type Config struct {
 	State      string         // table names
 	Presence   string
 	Ledger     string
-	Documents  string // bucket
+	Documents  string        // bucket
+	Linger     time.Duration // for which people are still sent to a proxy that was told to end
 }
 
 // Read takes the values from a lookup such as os.LookupEnv and reports all faults at once.
@@ -46,6 +53,7 @@ func Read(lookup func(string) (string, bool)) (Config, error) {
 	if u, err := url.Parse(c.API); c.API != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
 		f.With(names.EnvAPI, "must be an https URL")
 	}
+	c.Linger = linger(f, get(names.EnvLinger))
 	list, _ := lookup(names.EnvProxyProtocol)
 	for text := range strings.SplitSeq(list, ",") {
 		if text = strings.TrimSpace(text); text == "" {
@@ -69,6 +77,15 @@ func Read(lookup func(string) (string, bool)) (Config, error) {
 		f.Message += sep + field.Path + " " + field.Reason
 	}
 	return c, f
+}
+
+// linger reads how long a balancer is late with a proxy that leaves.
+func linger(f *fault.Fault, text string) time.Duration {
+	n, err := strconv.Atoi(text)
+	if most := int(DrainLimit / time.Second); text != "" && (err != nil || n < 0 || n > most) {
+		f.With(names.EnvLinger, fmt.Sprintf("must be seconds, from 0 to %d", most))
+	}
+	return time.Duration(n) * time.Second
 }
 
 // APIHost returns the one place that stile-api/2 leads to, host:port.

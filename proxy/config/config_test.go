@@ -17,7 +17,7 @@ import (
 var whole = map[string]string{
 	names.EnvCluster: "0b5f9f1e", names.EnvAPI: "https://api.example.com/prod", names.EnvPublicAddr: "stile.example.com:443", names.EnvListen: ":8443",
 	names.EnvTableState: "state", names.EnvTablePresence: "presence", names.EnvTableLedger: "ledger", names.EnvBucketDocuments: "documents",
-	names.EnvProxyProtocol: "10.0.0.0/16, 10.1.2.3/16,",
+	names.EnvLinger: "110", names.EnvProxyProtocol: "10.0.0.0/16, 10.1.2.3/16,",
 }
 
 // read reads the whole environment with one variable changed.
@@ -35,7 +35,7 @@ func TestAnEnvironmentIsReadWhole(t *testing.T) {
 	if d := cmp.Diff(config.Config{
 		Cluster: "0b5f9f1e", API: "https://api.example.com/prod", PublicAddr: "stile.example.com:443", Listen: ":8443",
 		Proxied: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("10.1.0.0/16")},
-		State:   "state", Presence: "presence", Ledger: "ledger", Documents: "documents",
+		State:   "state", Presence: "presence", Ledger: "ledger", Documents: "documents", Linger: config.DrainLimit,
 	}, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); d != "" {
 		t.Error(d)
 	}
@@ -67,6 +67,7 @@ func TestAValueThatCanNotBeUsedIsRefused(t *testing.T) {
 	for name, values := range map[string][]string{
 		names.EnvAPI:           {"http://api.example.com", "api.example.com", "https://", "https://a b"},
 		names.EnvPublicAddr:    {"stile.example.com", "a:b:c"},
+		names.EnvLinger:        {"-1", "111", "1m", "0x10", "1.5", "99999999999999999999"},
 		names.EnvProxyProtocol: {"10.0.0.1", "10.0.0.0/16 10.1.0.0/16", "everybody"},
 	} {
 		for _, value := range values {

@@ -197,7 +197,8 @@ func (l *Links) Proxies(list []*frame.Proxies_Proxy) {
 	}
 }
 
-// Drain asks every agent, including those that come later, to connect elsewhere. Tunnels stay until their streams end.
+// Drain asks every agent to connect elsewhere, and refuses those that come later: they would look for another proxy at once,
+// find this one again, and so on. Tunnels stay until their streams end.
 func (l *Links) Drain(grace time.Duration) {
 	l.mu.Lock()
 	l.draining, l.away = uint32(grace/time.Second), true

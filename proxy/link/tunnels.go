@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
 )
 
 // What one agent may have at a proxy. It needs one tunnel, and one beside it while a lost one is not yet noticed. Each
@@ -26,6 +27,10 @@ func (l *Links) retired(n *link) bool {
 func (l *Links) enter(n *link) error {
 	l.mu.Lock()
 	n.since = time.Now()
+	if l.away {
+		l.mu.Unlock()
+		return fault.New(fault.Unavailable, "this proxy is about to end", "wait: the agent tries the other proxies by itself")
+	}
 	if f := l.barred(n); f != nil {
 		l.mu.Unlock()
 		return f

@@ -41,12 +41,9 @@ import (
 	"github.com/stile-dev/stile/proxy/route"
 )
 
-// Draining: a stopped task gets SIGTERM and is killed after its stop timeout of 120 s.
-const (
-	drainLimit = 110 * time.Second
-	// handOver is how long agents may take to connect to other proxies before the port closes.
-	handOver = 5 * time.Second
-)
+// handOver is how long agents may take to connect to other proxies before the port closes. It is also how long the last
+// events may take, after [config.DrainLimit].
+const handOver = 5 * time.Second
 
 // proxy is all the parts.
 type proxy struct {
@@ -243,10 +240,12 @@ func (p *proxy) awaitCredential(ctx context.Context) bool {
 	return true
 }
 
-// drain hands the agents over, closes the port and waits for the sessions, all within the limit.
+// drain hands the agents over, closes the port once nobody is sent here any more, and waits for the sessions, all within the
+// limit. Agents come first: the new proxies may be all that people reach, and have no tunnels before.
 func (p *proxy) drain(release func(), leased <-chan struct{}, l net.Listener) {
-	limit := time.Now().Add(drainLimit)
+	began := time.Now()
 	p.log.Info("Proxy is draining", "streams", p.links.Streams())
+	p.links.Drain(config.DrainLimit)
 	release()
 	<-leased
 	ctx, cancel := context.WithTimeout(context.Background(), handOver)
@@ -254,17 +253,23 @@ func (p *proxy) drain(release func(), leased <-chan struct{}, l net.Listener) {
 	if err := p.presence.Withdraw(ctx); err != nil {
 		p.log.Warn("Lease not withdrawn; it will expire by itself", "error", err)
 	}
-	p.links.Drain(drainLimit)
-	p.waitFor(time.Now().Add(handOver), func() bool { return len(p.links.Agents()) == 0 })
+	while(func() bool { return listening(p.config.Linger, time.Since(began), len(p.links.Agents())) })
 	_ = l.Close()
-	p.waitFor(limit, func() bool { return p.links.Streams() == 0 })
+	p.log.Info("Proxy takes nobody any more", "streams", p.links.Streams())
+	while(func() bool { return p.links.Streams() > 0 && time.Since(began) < config.DrainLimit })
 	p.log.Info("Proxy drained", "streams", p.links.Streams())
 }
 
-func (p *proxy) waitFor(limit time.Time, done func() bool) {
+// listening reports whether a proxy that was told to end so long ago keeps its port open: while people are sent to it, and
+// for a moment while agents have no other way.
+func listening(linger, ago time.Duration, agents int) bool {
+	return ago < linger || agents > 0 && ago < handOver
+}
+
+func while(on func() bool) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for !done() && time.Now().Before(limit) {
+	for on() {
 		<-tick.C
 	}
 }
