@@ -28,15 +28,14 @@ type ConnectConfig struct {
 
 // Connecting. A proxy that is about to end resets whoever a late balancer sends to it, and the next attempt reaches another.
 const (
-	rounds   = 4               // over all addresses
-	tryLimit = 5 * time.Second // for one attempt, so that one who hangs leaves time for another
+	rounds     = 4                     // over all addresses
+	roundPause = 50 * time.Millisecond // after the first, and twice as long after each further one
+	tryLimit   = 5 * time.Second       // for one attempt, so that one who hangs leaves time for another
 )
 
-// between is how long to wait after the nth attempt, from 0.
-func between(n int) time.Duration { return min(50*time.Millisecond<<min(n, 8), 300*time.Millisecond) }
-
 // DialConnect returns a connection to the target that a proxy splices to the target's agent. It returns after
-// the TLS handshake, which it attempts again, in new connections, when one comes to nothing; the request goes out together with the first Write (or alone at the first Read), and
+// the TLS handshake; one that comes to nothing is attempted again, a few times within the context's time. The request
+// goes out together with the first Write (or alone at the first Read), and
 // its answer is read by the first Read: a refusal is the *fault.Fault that Read returns, so nothing costs a
 // round trip by itself. Many proxies may be behind one address, and one of them may lack the target's
 // tunnel: when it refuses, another is asked. The connection has CloseWrite. What runs inside must
@@ -65,7 +64,7 @@ func (c ConnectConfig) dial(ctx context.Context) (*tls.Conn, error) {
 		if err == nil {
 			return conn, nil
 		}
-		if !again || n == rounds-1 || !wait(ctx, between(n)) {
+		if !again || n == rounds-1 || !wait(ctx, roundPause<<n) {
 			return nil, err
 		}
 	}

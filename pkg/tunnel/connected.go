@@ -18,9 +18,11 @@ import (
 // none; a balancer knows neither. While three proxies are replaced it chooses among six, of which two have the tunnel.
 // What was sent is small before the answer: SSH's version and its first message.
 const (
-	asks     = 12 // proxies asked in all
-	askLimit = 5 * time.Second
-	askKept  = 64 << 10 // bytes that are kept to be sent again
+	asks      = 12                     // proxies asked in all
+	asksQuick = 4                      // of which so many at once; the others one by one, as tunnels may be on their way to them
+	askPause  = 250 * time.Millisecond // before each of these
+	askLimit  = 5 * time.Second
+	askKept   = 64 << 10 // bytes that are kept to be sent again
 )
 
 // connected sends its request with the first bytes and strips the answer from the first bytes that come back.
@@ -125,7 +127,10 @@ func (c *connected) ask() error {
 		if !fault.Is(err, fault.NoTunnel) && !fault.Is(err, fault.Unreachable) {
 			return err
 		}
-		if n == asks-1 || time.Since(c.began) > askLimit || !c.mayAsk() || !wait(c.over, between(n)) || c.again() != nil {
+		if n == asks-1 || time.Since(c.began) > askLimit || !c.mayAsk() {
+			break
+		}
+		if n+1 >= asksQuick && !wait(c.over, askPause) || c.again() != nil {
 			break
 		}
 	}
