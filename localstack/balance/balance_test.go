@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +40,8 @@ func TestProxyHeaderGolden(t *testing.T) {
 // target is a server that answers each connection with its name and the hash of all that it got.
 type target struct {
 	net.Listener
-	name string
+	name  string
+	looks *atomic.Int64 // connections without a byte, as those are that look at its health
 }
 
 func newTarget(t *testing.T, name string) target {
@@ -49,7 +51,7 @@ func newTarget(t *testing.T, name string) target {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	s := target{l, name}
+	s := target{l, name, new(atomic.Int64)}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -65,7 +67,9 @@ func newTarget(t *testing.T, name string) target {
 func (s target) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	h := sha256.New()
-	_, _ = io.Copy(h, conn) // until the client's half close
+	if n, _ := io.Copy(h, conn); n == 0 { // until the client's half close
+		s.looks.Add(1)
+	}
 	_, _ = io.WriteString(conn, s.name+" "+hex.EncodeToString(h.Sum(nil))+"\n")
 }
 
@@ -219,26 +223,35 @@ func TestTheHeaderNamesTheClient(t *testing.T) {
 	})
 }
 
-// step is how late the balancer of a test is: long enough to be seen, and for more than one look at the file.
-const step = 1500 * time.Millisecond
-
 func TestANewTargetWaitsAndOneThatIsGoneGoesOn(t *testing.T) {
 	a, b := newTarget(t, "a"), newTarget(t, "b")
-	address, put := startLate(t, balance.Late{Register: step, Deregister: step}, a.Addr().String())
-	name := func() string { name, _, _ := strings.Cut(send(address, nil), " "); return name }
-	eventually(t, "a port whose first target does not wait", func() bool { return name() == "a" })
-
-	began := time.Now()
+	address, put := startLate(t, balance.Late{Register: time.Hour, Deregister: time.Hour}, a.Addr().String())
+	eventually(t, "a port whose first target does not wait", func() bool { return strings.HasPrefix(send(address, []byte("x")), "a ") })
 	put(a.Addr().String(), b.Addr().String())
-	eventually(t, "the new target", func() bool { return name() == "b" })
-	if waited := time.Since(began); waited < step {
-		t.Errorf("the new target got a connection after %s", waited)
+	eventually(t, "a look at the new target's health", func() bool { return b.looks.Load() > 0 })
+	for range 8 {
+		if got := send(address, []byte("x")); !strings.HasPrefix(got, "a ") {
+			t.Errorf("%q answers", got)
+		}
 	}
-
+	before := b.looks.Load()
 	put(b.Addr().String())
-	eventually(t, "the other one's end", func() bool {
+	eventually(t, "further looks", func() bool { return b.looks.Load() > before+1 })
+	if got := send(address, []byte("x")); !strings.HasPrefix(got, "a ") {
+		t.Errorf("%q answers, though the one that is gone is the only one in rotation", got)
+	}
+}
+
+func TestATargetThatIsGoneIsForgotten(t *testing.T) {
+	a, b := newTarget(t, "a"), newTarget(t, "b")
+	address, put := startLate(t, balance.Late{Deregister: time.Second}, a.Addr().String(), b.Addr().String())
+	eventually(t, "both", func() bool {
+		return strings.HasPrefix(send(address, nil), "a ") && strings.HasPrefix(send(address, nil), "b ")
+	})
+	put(b.Addr().String())
+	eventually(t, "the end of one", func() bool {
 		for range 4 {
-			if name() != "b" {
+			if !strings.HasPrefix(send(address, nil), "b ") {
 				return false
 			}
 		}
