@@ -34,7 +34,7 @@ func TestAFileIsTakenOnlyIfItIsTheOneThatWasBuilt(t *testing.T) {
 		says    string // "" when it is taken
 	}{
 		"the one":           {strings.NewReader(content), ""},
-		"another":           {strings.NewReader("a programme"), "the template says " + f.SHA256},
+		"another":           {strings.NewReader("A program"), "the template says " + f.SHA256},
 		"a byte less":       {strings.NewReader(content[1:]), "is not the one that was built"},
 		"one that is large": {io.LimitReader(neverEnds{}, 1<<40), "more than 10 bytes"},
 		"one that breaks":   {iotest.ErrReader(errors.New("it broke")), "s3://assets/stile/abc: it broke"},
