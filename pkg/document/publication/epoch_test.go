@@ -158,3 +158,56 @@ func TestEveryUserIsRevokedInANewEpochThoughThePolicyCannotBeMade(t *testing.T) 
 		t.Errorf("the next publication: %+v, and those who logged in meanwhile are revoked", h)
 	}
 }
+
+// What an epoch revoked is in no order. A policy key that is replaced meanwhile takes nothing of it back.
+func TestSec_S96_AReplacedPolicyKeyTakesNoRevocationBack(t *testing.T) {
+	s, agent := past(t)
+	held := agent.Versions()
+	s.deploy(2)
+	s.rotate(t)
+	s.publish(t)
+	s.revoke("eve")
+	h := s.publish(t)
+	s.orders = nil // a list keeps what it has taken in
+	s.Keys[names.KeyPolicy] = clustertest.Key(t)
+	s.rotate(t)
+	s.publish(t)
+	state := s.accept(t, document.NewHolder(s.ID, ""))
+	use := document.Use{Now: s.Now}
+	if err := state.Standing(identity.User{Name: "ada", Versions: held}, use); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("who logged in before the restore: %v", err)
+	}
+	before := h.Versions()
+	before.Revocations.Counter--
+	if err := state.Standing(identity.User{Name: "eve", Mapping: "m", Record: "/", Versions: before}, use); !fault.Is(err, fault.Unauthenticated) {
+		t.Errorf("who was revoked in the new epoch: %v", err)
+	}
+	if err := state.Standing(identity.User{Name: "ada", Versions: h.Versions()}, use); err != nil {
+		t.Errorf("who logged in since: %v", err)
+	}
+}
+
+// Somebody who could use the key may have left out a revocation: the orders say it again.
+func TestSec_S96_WhatAReplacedPolicyKeyLeftOutIsRevoked(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	was := s.publish(t)
+	s.revoke("eve")
+	h := s.publish(t)
+	clear(s.lists)
+	forged := document.Revocations{Cluster: s.ID, Version: h.Revocations, IssuedAt: s.Now, Trust: h.Trust, Policy: h.Policy}
+	var err error
+	if s.revocations, err = document.Seal(document.KindRevocations, forged, s.Keys[names.KeyPolicy]); err != nil {
+		t.Fatal(err)
+	}
+	s.publish(t)
+	if barred(s.accept(t, document.NewHolder(s.ID, "")), was.Revocations.Counter) {
+		t.Fatal("the forgery didn't let eve in, which this test is about")
+	}
+	s.Keys[names.KeyPolicy] = clustertest.Key(t)
+	s.rotate(t)
+	s.publish(t)
+	if !barred(s.accept(t, document.NewHolder(s.ID, "")), was.Revocations.Counter) {
+		t.Error("eve is in")
+	}
+}

@@ -150,6 +150,7 @@ type draft struct {
 	from, to    document.Head
 	now         time.Time
 	trust       document.Trust
+	former      []document.Trust // those before it, oldest first
 	signer      crypto.Signer
 	policy      document.Policy
 	locks       []document.Lock
@@ -220,9 +221,11 @@ func (p *Publisher) keys(ctx context.Context, d *draft) error {
 	if err != nil {
 		return err
 	}
-	if d.trust, err = document.OpenTrust(chain, ""); err != nil {
+	opened, err := document.OpenChain(chain, "")
+	if err != nil {
 		return fmt.Errorf("opening the trust document: %w", err)
 	}
+	d.former, d.trust = opened[:len(opened)-1], opened[len(opened)-1]
 	if d.trust.Cluster != p.config.Cluster {
 		return fmt.Errorf("opening the trust document: it is cluster %s's", d.trust.Cluster)
 	}

@@ -95,7 +95,10 @@ func (p *Publisher) orders(ctx context.Context, d *draft, sound bool) (all []rev
 
 // lists returns the lists in force. They are not sound when one of them is lost, or not what the signed document
 // says, or when that document is not the head's, which says what orders are in the lists: then they are made again, from all
-// orders, and revoke more than before but never less.
+// orders that are there.
+//
+// Nor are they sound when a key signed them that was replaced since: somebody else may have used it. But not all that they hold
+// is in an order, as that an epoch has begun, so they are kept then, and the orders come to them.
 func (p *Publisher) lists(ctx context.Context, d *draft) (was map[string]document.Stored, sound bool, err error) {
 	was = map[string]document.Stored{}
 	if d.from.Revocations == (identity.Version{}) {
@@ -105,7 +108,7 @@ func (p *Publisher) lists(ctx context.Context, d *draft) (was map[string]documen
 	if err != nil {
 		return nil, false, err
 	}
-	have, err := d.trust.OpenRevocations(doc)
+	have, sound, err := d.inForce(doc)
 	if err != nil || have.Version != d.from.Revocations {
 		return was, false, nil //nolint:nilerr // as said above
 	}
@@ -120,7 +123,22 @@ func (p *Publisher) lists(ctx context.Context, d *draft) (was map[string]documen
 		}
 		was[list] = stored
 	}
-	return was, true, nil
+	return was, sound, nil
+}
+
+// inForce opens the revocations in force, and reports whether their key still signs. One that was replaced is looked for in the
+// trust documents before.
+func (d *draft) inForce(doc document.Signed) (have document.Revocations, signs bool, err error) {
+	have, err = d.trust.OpenRevocations(doc)
+	if err == nil || !errors.Is(err, document.ErrRetired) {
+		return have, err == nil, err
+	}
+	for _, trust := range slices.Backward(d.former) {
+		if have, err := trust.OpenRevocations(doc); err == nil {
+			return have, false, nil
+		}
+	}
+	return document.Revocations{}, false, err
 }
 
 // keep says how a list is stored: as a change of the base that it had, or as a base of its own.
