@@ -211,3 +211,30 @@ func TestSec_S96_WhatAReplacedPolicyKeyLeftOutIsRevoked(t *testing.T) {
 		t.Error("eve is in")
 	}
 }
+
+// A list that is lost in a new epoch may have said that everybody is revoked, as no order does.
+func TestSec_S96_AListThatIsLostAfterARestoreLosesNoRevocation(t *testing.T) {
+	s, agent := past(t)
+	held := agent.Versions()
+	s.deploy(2)
+	s.rotate(t)
+	s.Keys[names.KeyUserSSH] = clustertest.Key(t) // another document of the epoch
+	s.rotate(t)
+	s.publish(t)
+	began := s.Now
+	in := func(logged identity.Versions) bool {
+		t.Helper()
+		clear(s.lists)
+		s.publish(t)
+		return s.accept(t, document.NewHolder(s.ID, "")).Standing(identity.User{Name: "ada", Versions: logged}, document.Use{Now: s.Now}) == nil
+	}
+	if in(held) {
+		t.Error("who logged in before the restore is in")
+	}
+	since := s.head.Versions()
+	s.Now = began.Add(revoked.Life(revoked.Users))
+	s.publish(t)
+	if !in(since) {
+		t.Error("whoever logs in is thrown out for ever")
+	}
+}

@@ -165,6 +165,7 @@ type draft struct {
 	issued time.Time         // of the revocations in force; zero when they can't be read
 	late   error             // not all orders could be read
 	lost   []int64           // orders for which everybody is revoked instead
+	begun  bool              // every user is revoked, as an epoch begins or has begun
 }
 
 func (p *Publisher) once(ctx context.Context, last bool) (h document.Head, again bool, err error) {

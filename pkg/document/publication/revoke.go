@@ -43,7 +43,7 @@ func (p *Publisher) revoke(ctx context.Context, d *draft) error {
 	if err != nil {
 		return err
 	}
-	if d.from.Beginning() {
+	if d.begun = d.from.Beginning() || len(was) == 0 && d.begunLately(); d.begun {
 		orders = append(orders, revoked.All(revoked.Users, p.config.Now()))
 	}
 	d.lists, d.stored = map[string]revoked.Set{}, map[string]document.Stored{}
@@ -141,6 +141,17 @@ func (d *draft) inForce(doc document.Signed) (have document.Revocations, signs b
 	return document.Revocations{}, false, err
 }
 
+// begunLately reports whether what an epoch revoked when it began can be alive still.
+func (d *draft) begunLately() bool {
+	began := d.trust
+	for _, t := range slices.Backward(d.former) {
+		if t.Version.Epoch == began.Version.Epoch {
+			began = t
+		}
+	}
+	return began.Version.Epoch > 1 && d.now.Before(began.IssuedAt.Add(revoked.Life(revoked.Users)))
+}
+
 // keep says how a list is stored: as a change of the base that it had, or as a base of its own.
 func (p *Publisher) keep(ctx context.Context, was document.Stored, set revoked.Set) (document.Stored, error) {
 	now := document.Stored{Base: was.Base, From: was.From, Set: set}
@@ -168,7 +179,7 @@ func (p *Publisher) sealRevocations(d *draft) (err error) {
 func (p *Publisher) tellCoarse(ctx context.Context, d draft) error {
 	for _, list := range both {
 		c := d.coarse[list]
-		begun := list == revoked.Users && d.from.Beginning()
+		begun := list == revoked.Users && d.begun
 		if c == (revoked.Coarse{}) && len(d.lost) == 0 && !begun {
 			continue
 		}
