@@ -107,6 +107,10 @@ func (a *app) issueToken(ctx context.Context, s session, token entry, i installa
 	if err != nil {
 		return token.Locate(err)
 	}
+	if (token.secret() || created.Secret != "") && !resource.IsSecret(created.Secret) {
+		return fault.Newf(fault.Internal, "delete it with stile rm token/"+token.Metadata.Name+" and try again; if it happens again, see the log of function admin",
+			"token %s was created, but the API's answer has no secret that could be one", token.Metadata.Name)
+	}
 	text, err := print(created.Secret)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -74,5 +75,38 @@ func TestTheCommandOfATokenThatExistsCanBePrintedAgain(t *testing.T) {
 	}
 	if asked := strings.Join(s.asked, ", "); asked != "POST token/web, PUT token/web" || !strings.Contains(out.String(), sum) {
 		t.Errorf("asked %s, printed %q", asked, out.String())
+	}
+}
+
+// TestSec_S88_NothingButASecretIsPrintedAsOne: whatever the API answers stands in the command, on a terminal.
+func TestSec_S88_NothingButASecretIsPrintedAsOne(t *testing.T) {
+	const text = "kind: token\nmetadata: {name: web}\nspec: {method: token, resources: [node], names: ['*']}\n"
+	sums := filepath.Join(t.TempDir(), "SHA256SUMS")
+	sum := strings.Repeat("a", 64)
+	if err := os.WriteFile(sums, []byte(sum+"  stile-agent-linux-amd64\n"+sum+"  stile-agent-linux-arm64\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		token, secret string
+		printed       bool
+	}{
+		{text, resource.SecretPrefix + strings.Repeat("A", 43), true},
+		{text, "", false},
+		{text, resource.SecretPrefix + "\u009b2J", false},
+		{webToken, "", true},
+		{webToken, "\x1b[2J", false},
+	} {
+		s := shelfWith(t)
+		s.secret = c.secret
+		api := httptest.NewTLSServer(s)
+		var out strings.Builder
+		err := lookupAt(t, api).CreateToken(t.Context(), c.token, "https://downloads.example", sums, false, &out, io.Discard)
+		api.Close()
+		if c.printed != (err == nil) || c.printed != strings.Contains(out.String(), sum) {
+			t.Errorf("%q: %v, %q", c.secret, err, out.String())
+		}
+		if !c.printed && (!fault.Is(err, fault.Internal) || out.Len() > 0) {
+			t.Errorf("%q: %v, %q", c.secret, err, out.String())
+		}
 	}
 }

@@ -52,7 +52,7 @@ func New(sources map[string]Source, a Agent) (Script, error) {
 	for _, arch := range Architectures {
 		s := sources[arch]
 		u, err := url.Parse(s.URL)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" {
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "" || !inert(s.URL) {
 			return Script{}, fault.Newf(fault.BadInput, "name the directory of the binaries, such as https://downloads.example/stile", "%q must be an http or https URL", s.URL)
 		}
 		if !sum.MatchString(s.Sum) {
@@ -76,6 +76,12 @@ func New(sources map[string]Source, a Agent) (Script, error) {
 		keep = fmt.Sprintf("mkdir -p /etc/stile\n(umask 077; printf '%%s\\n' %s >%s)\n", quote(a.Secret), secretFile)
 	}
 	return Script{fmt.Sprintf(template, quote(sources["amd64"].URL), sources["amd64"].Sum, quote(sources["arm64"].URL), sources["arm64"].Sum, keep, strings.Join(args, " "))}, nil
+}
+
+// inert reports whether a URL has only characters of which neither a terminal takes one for an order, nor what
+// carries the script replaces any, as it would ${…}, {{…}} or %{…}.
+func inert(rawURL string) bool {
+	return !strings.ContainsFunc(rawURL, func(r rune) bool { return r < ' ' || r > '~' || r == '{' || r == '}' })
 }
 
 const secretFile = "/etc/stile/join.secret"

@@ -225,6 +225,14 @@ func TestEachArchitectureHasASourceWithAURLAndASum(t *testing.T) {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
+	// What carries the script would replace a part of it, or a terminal would obey it.
+	for _, part := range []string{"${AWS::Region}", "{{ssm:secret}}", "%{if true}", "}", "\u009b2J", "\u202e", "\u00a0", "\xff", "ü"} {
+		s := source()
+		s["amd64"] = paste.Source{"https://downloads.example/agent?" + part, s["amd64"].Sum}
+		if _, err := paste.New(s, paste.Agent{}); fault.From(err) == nil || fault.From(err).Code != fault.BadInput {
+			t.Errorf("%q: %v", part, err)
+		}
+	}
 	signed := paste.Source{URL: "http://s3.example/b/agent?X-Amz-Credential=a%2Fb&X-Amz-Signature=0", Sum: strings.Repeat("a", 64)}
 	if _, err := paste.New(map[string]paste.Source{"amd64": signed, "arm64": signed}, paste.Agent{}); err != nil {
 		t.Errorf("a signed URL: %v", err)
