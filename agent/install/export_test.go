@@ -4,5 +4,6 @@ package install
 var (
 	Await   = await
 	Guarded = guarded
+	Others  = others
 	Put     = put
 )

@@ -38,10 +38,12 @@ func guarded(path, hint string) error {
 	}
 }
 
-// others reports whether somebody other than root may change a file or what is in a directory.
+// others reports whether somebody other than root may change a file or what is in a directory. Root's own group counts as others:
+// where there is an access control list, the group's bits say what anybody in it may do at most, and containers that run as any
+// user have group 0.
 func others(info fs.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
-	return !ok || st.Uid != 0 || info.Mode().Perm()&0o002 != 0 || st.Gid != 0 && info.Mode().Perm()&0o020 != 0
+	return !ok || st.Uid != 0 || info.Mode().Perm()&0o022 != 0
 }
 
 // put replaces a file whole, or leaves it as it is. The new one is made beside it, and is nothing that was there before: a link

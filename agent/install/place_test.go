@@ -64,6 +64,38 @@ func TestSec_S88_NothingIsInstalledWhereOthersCanReplaceIt(t *testing.T) {
 	}
 }
 
+// owned is a file of somebody's.
+type owned struct {
+	os.FileInfo
+	user, group uint32
+	mode        os.FileMode
+}
+
+func (o owned) Mode() os.FileMode { return o.mode }
+func (o owned) Sys() any          { return &syscall.Stat_t{Uid: o.user, Gid: o.group} }
+
+func TestSec_S88_OnlyWhatRootAloneMayChangeIsRoots(t *testing.T) {
+	for _, c := range []struct {
+		file   owned
+		others bool
+	}{
+		{owned{mode: 0o755}, false},
+		{owned{mode: 0o600}, false},
+		{owned{mode: 0o755, group: 50}, false},
+		{owned{mode: os.ModeDir | 0o755}, false},
+		{owned{mode: 0o755, user: 1000}, true}, // who can give themselves the right to write
+		{owned{mode: 0o555, user: 1000}, true},
+		{owned{mode: 0o775, group: 50}, true},
+		{owned{mode: 0o775}, true}, // by an access control list, as it may be
+		{owned{mode: 0o757}, true},
+		{owned{mode: os.ModeDir | os.ModeSticky | 0o777}, true},
+	} {
+		if got := install.Others(c.file); got != c.others {
+			t.Errorf("%s of %d:%d: %v", c.file.mode, c.file.user, c.file.group, got)
+		}
+	}
+}
+
 // executable is a program that is root's.
 func executable(t *testing.T) string {
 	t.Helper()
