@@ -18,7 +18,8 @@ import (
 const usageInstall = `usage: stile-agent install --api URL --token NAME [options]
 
 Writes the configuration and the systemd unit, starts the agent, and waits until it has joined. Run again with the
-same options it changes nothing. Another configuration that is there already is replaced only with --force.
+same options it changes nothing, but it restarts an agent that runs another program than this one and has no users.
+Another configuration that is there already is replaced only with --force.
 
   --api URL             of the API, as people have it in STILE_API
   --token NAME          the join token

@@ -46,7 +46,8 @@ type Plan struct {
 }
 
 // Run installs, starts and waits, and says what it did. Run again with the same plan it changes nothing, and restarts the
-// agent only if it has no tunnel. It fails when the agent did not join in time, with the agent's own reason.
+// agent only if it has no tunnel, or runs another program than the plan's and has no users. It fails when the agent did not
+// join in time, with the agent's own reason.
 func Run(ctx context.Context, p Plan, out io.Writer) error {
 	text, c, err := p.configuration()
 	if err != nil {
@@ -64,7 +65,9 @@ func Run(ctx context.Context, p Plan, out io.Writer) error {
 	}
 	if s, err := status.Ask(ctx, c.State); !changed && err == nil && s.Tunnels > 0 {
 		fmt.Fprintf(out, "the agent runs with this configuration already, as %s\n", escape.Text(s.ID))
-		return nil
+		if !p.renews(ctx, c.State, s.Users, out) {
+			return nil
+		}
 	}
 	if err := start(ctx, p); err != nil {
 		return err
@@ -101,7 +104,7 @@ func (p Plan) configuration() (string, config.Config, error) {
 var plain = regexp.MustCompile(`^/[A-Za-z0-9._/-]+$`)
 
 // safe refuses paths that a unit could not name, and that others than root could replace: root runs the program, and does what
-// the configuration and the unit say.
+// the configuration and the unit say. Nor may another unit take the place of the package's.
 func (p Plan) safe() error {
 	for _, path := range []string{p.File, p.Program} {
 		if !plain.MatchString(path) || filepath.Clean(path) != path {
@@ -118,7 +121,7 @@ func (p Plan) safe() error {
 		return err
 	}
 	if !p.needsUnit() {
-		return nil
+		return p.shadowed(own)
 	}
 	return guarded(own, "make it root's own, with the directories above it, and writable by nobody else")
 }

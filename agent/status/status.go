@@ -1,6 +1,6 @@
 // Package status lets a running agent report its state, on a socket in its state directory, and asks for it.
 //
-// It changes nothing. Its entry points are [Serve] and [Ask].
+// It changes nothing. Its entry points are [Serve], [Ask] and [Program].
 package status
 
 import (
@@ -100,23 +100,32 @@ func reach(dir string) (string, func(), error) {
 // Ask asks the agent whose state directory this is. It fails with a fault when the agent isn't running or doesn't answer.
 func Ask(ctx context.Context, dir string) (Status, error) {
 	var s Status
-	path, done, err := reach(dir)
+	c, err := dial(ctx, dir)
 	if err != nil {
-		return s, silent(dir, err)
-	}
-	defer done()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if err != nil {
-		return s, silent(dir, err)
+		return s, err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(limit))
 	if err := json.NewDecoder(c).Decode(&s); err != nil {
 		return s, silent(dir, err)
 	}
 	return s, nil
+}
+
+// dial reaches the agent in dir, for as long as an answer may take.
+func dial(ctx context.Context, dir string) (*net.UnixConn, error) {
+	path, done, err := reach(dir)
+	if err != nil {
+		return nil, silent(dir, err)
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	c, err := new(net.Dialer).DialUnix(ctx, "unix", nil, &net.UnixAddr{Net: "unix", Name: path})
+	if err != nil {
+		return nil, silent(dir, err)
+	}
+	_ = c.SetDeadline(time.Now().Add(limit))
+	return c, nil
 }
 
 func silent(dir string, err error) error {

@@ -206,7 +206,11 @@ func TestTheUnitConfinesNoSession(t *testing.T) {
 // A script of the package is run with stand-ins for systemctl and stile-agent, which say what they were asked for.
 func script(t *testing.T, configured, running, idle bool, name string, args ...string) string {
 	t.Helper()
-	root := t.TempDir()
+	return scriptIn(t, t.TempDir(), configured, running, idle, name, args...)
+}
+
+func scriptIn(t *testing.T, root string, configured, running, idle bool, name string, args ...string) string {
+	t.Helper()
 	status := func(ok bool) string { return fmt.Sprint(map[bool]int{true: 0, false: 1}[ok]) }
 	put(t, filepath.Join(root, "bin/systemctl"), "#!/bin/sh\necho \"systemctl $*\"\n[ \"$1\" != is-active ] || exit "+status(running)+"\n", 0o755)
 	put(t, filepath.Join(root, "bin/stile-agent"), "#!/bin/sh\necho \"agent $*\"\nexit "+status(idle)+"\n", 0o755)
@@ -216,7 +220,8 @@ func script(t *testing.T, configured, running, idle bool, name string, args ...s
 	if configured {
 		put(t, filepath.Join(root, "agent.yaml"), "", 0o600)
 	}
-	text := strings.NewReplacer("/run/systemd/system", filepath.Join(root, "systemd"), "/etc/stile/agent.yaml", filepath.Join(root, "agent.yaml")).Replace(read(t, name))
+	text := strings.NewReplacer("/run/systemd/system", filepath.Join(root, "systemd"), "/etc/stile/agent.yaml", filepath.Join(root, "agent.yaml"),
+		"/etc/systemd/system/", filepath.Join(root, "own")+"/").Replace(read(t, name))
 	put(t, filepath.Join(root, name), text, 0o755)
 	cmd := exec.Command("dash", append([]string{"-eu", filepath.Join(root, name)}, args...)...)
 	cmd.Env = []string{"PATH=" + filepath.Join(root, "bin") + ":/usr/bin:/bin"}
@@ -254,6 +259,22 @@ func TestThePackagesScriptsStartAndStopOnlyWhatTheyMay(t *testing.T) {
 	} {
 		if d := cmp.Diff(c.want, script(t, c.configured, c.running, c.idle, c.script, c.args...)); d != "" {
 			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
+// A unit below /etc takes the place of the package's: where it starts another program, the package's is not used, and says so.
+func TestThePackageSaysThatAnotherUnitKeepsItFromBeingUsed(t *testing.T) {
+	for program, used := range map[string]bool{"/usr/local/bin/stile-agent": false, "/usr/bin/stile-agent-2": false, "/usr/bin/stile-agent": true} {
+		for _, args := range [][]string{{"configure", ""}, {"configure", "1.0"}, {"1"}, {"2"}} {
+			root := t.TempDir()
+			unit := strings.ReplaceAll(read(t, unitFile), "ExecStart=/usr/bin/stile-agent ", "ExecStart="+program+" ")
+			put(t, filepath.Join(root, "own/stile-agent.service"), unit, 0o644)
+			said := scriptIn(t, root, true, true, true, "after-install", args...)
+			started := strings.Contains(said, "start stile-agent.service")
+			if told := strings.Contains(said, "is not used until you run: rm /own/stile-agent.service && "); told == used || started != used {
+				t.Errorf("%s, %q: %s", program, args, said)
+			}
 		}
 	}
 }
