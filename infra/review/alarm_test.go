@@ -306,3 +306,32 @@ func TestSec_S86_TheTopicTakesWhatEventBridgeAndCloudWatchSay(t *testing.T) {
 		t.Errorf("who may publish, on which conditions (-want +got):\n%s", diff)
 	}
 }
+
+// A function that a schedule seldom runs fails once and then is silent: its alarm can't wait for a second bad period.
+func TestAFunctionThatSeldomRunsRaisesItsAlarmByOneBadPeriod(t *testing.T) {
+	a := account(t)
+	seldom := map[string]bool{}
+	for _, r := range a.Resources("AWS::Events::Rule") {
+		every, _ := r.Properties["ScheduleExpression"].(string)
+		if every == "" || regexp.MustCompile(`^rate\((\d+ minutes?)\)$`).MatchString(every) {
+			continue
+		}
+		for _, item := range r.Properties["Targets"].([]any) {
+			_, function, _ := strings.Cut(a.Text(r, item.(map[string]any)["Arn"]), ":function:")
+			seldom[function] = true
+		}
+	}
+	for _, r := range a.Resources("AWS::CloudWatch::Alarm") {
+		if r.Properties["MetricName"] != "Errors" {
+			continue
+		}
+		of := r.Properties["Dimensions"].([]any)[0].(map[string]any)["Value"].(string)
+		if bad := r.Properties["DatapointsToAlarm"].(float64); seldom[of] && bad != 1 {
+			t.Errorf("%s wants %v bad periods of %s, which runs too seldom for that", r.ID, bad, of)
+		}
+		delete(seldom, of)
+	}
+	if len(seldom) > 0 {
+		t.Errorf("no alarm on the errors of %v", seldom)
+	}
+}

@@ -84,10 +84,14 @@ func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
 		tablesThrottled(), tablesFailing(), undelivered(rules),
 	}
 	for _, f := range functions {
+		bad, of := 2.0, 3.0
+		if f.name == fnRotate { // runs once a day, and again after a minute and after two more when it fails
+			bad, of = 1, 1
+		}
 		all = append(all, metricAlarm{
 			id: "Errors" + camel(f.name), says: "function " + f.name + " fails, crashes or runs out of time", page: "function-errors",
 			metrics: []metric{ofFunction(f.name, "Errors", "Sum")},
-			compare: atLeast, threshold: new(1.0), bad: 2, of: 3, missing: missingIsGood,
+			compare: atLeast, threshold: new(1.0), bad: bad, of: of, missing: missingIsGood,
 		})
 	}
 	return all
