@@ -44,5 +44,5 @@ func unused(s status.Status) error {
 	if s.Users == 0 {
 		return nil
 	}
-	return fault.Newf(fault.Conflict, "wait until they have left, or tell them first: a restart ends their sessions", "%d users are connected", s.Users)
+	return fault.Newf(fault.Conflict, "wait until they have left, or tell them first: a restart ends their sessions", "users are connected: %d", s.Users)
 }

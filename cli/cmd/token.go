@@ -173,5 +173,5 @@ func (i installation) print(sources map[string]paste.Source, agent paste.Agent) 
 	case i.form == "user-data" && len(i.instances) == 0:
 		return script.UserData(), nil
 	}
-	return "", fault.Newf(fault.BadInput, "use user-data without --instance, or ssm with it", "there is no such form of the command: %q", i.form)
+	return "", fault.Newf(fault.BadInput, "use --for user-data without --instance, or --for ssm with it", "--for %q can't be printed so", i.form)
 }

@@ -133,9 +133,15 @@ func replaceable() []string {
 
 var keyForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
+// maxFormer is how many former keys fit into the pattern of a rule, of 2,048 characters, beside all else in it.
+const maxFormer = 10
+
 // keyIDs reads ids of KMS keys, separated by commas.
 func keyIDs(value string) ([]string, error) {
 	ids := strings.Split(value, ",")
+	if len(ids) > maxFormer {
+		return nil, fmt.Errorf("%d keys are more than the %d that fit into a rule; leave out those whose deletion is scheduled", len(ids), maxFormer)
+	}
 	slices.Sort(ids)
 	for i, id := range ids {
 		if !keyForm.MatchString(id) || i > 0 && ids[i-1] == id {

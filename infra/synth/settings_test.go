@@ -241,6 +241,7 @@ func TestASettingThatIsWrongIsRefusedByName(t *testing.T) {
 		},
 		"stile:epoch": {"1": "from 2 to 999", "02": "from 2 to 999", "1000": "from 2 to 999", "": "from 2 to 999", -2: "from 2 to 999"},
 		"stile:former-keys": {
+			strings.Repeat("1234abcd-12ab-34cd-56ef-1234567890ab,", 11): "more than the 10 that fit",
 			"": "ids of KMS keys", "alias/stile/policy": "ids of KMS keys", "1234abcd-12ab-34cd-56ef-1234567890ab,": "ids of KMS keys",
 			"1234abcd-12ab-34cd-56ef-1234567890ab,1234abcd-12ab-34cd-56ef-1234567890ab": "each once", "1234ABCD-12ab-34cd-56ef-1234567890ab": "ids of KMS keys",
 			"arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab": "ids of KMS keys",

@@ -123,4 +123,8 @@ func TestAFirstAdministratorMayBeCalledAdmin(t *testing.T) {
 	if cred, err := p.users.Issue(t.Context(), p.login(t, keyAlice)); err != nil || cred.User != resource.BootstrapUser {
 		t.Errorf("%q, %v", cred.User, err)
 	}
+	who.Session = resource.CanaryUser
+	p.sts[keyAlice] = who
+	_, err := p.users.Issue(t.Context(), p.login(t, keyAlice))
+	wantFault(t, err, fault.Denied, "canary is the name of a built-in user")
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"path"
 	"regexp"
+	"slices"
 
 	"github.com/aws/aws-lambda-go/cfn"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -77,6 +78,9 @@ func (k *Keeper) Answer(ctx context.Context, e cfn.Event) (map[string]any, error
 	return map[string]any{"Key": key}, nil
 }
 
+// taken are S3's answers when a key has an object, or is just getting one.
+var taken = []string{"PreconditionFailed", "ConditionalRequestConflict"}
+
 // put stores a program under a key that has none yet, the only way in which the bucket's policy lets anybody write. What has
 // the key already must be the same.
 func (k *Keeper) put(ctx context.Context, f asset.File, program []byte) error {
@@ -84,7 +88,7 @@ func (k *Keeper) put(ctx context.Context, f asset.File, program []byte) error {
 		Bucket: &f.Bucket, Key: &f.Key, Body: bytes.NewReader(program), ContentType: aws.String("application/octet-stream"),
 		IfNoneMatch: aws.String("*"),
 	})
-	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "PreconditionFailed" {
+	if api, ok := errors.AsType[smithy.APIError](err); ok && slices.Contains(taken, api.ErrorCode()) {
 		_, err = asset.Fetch(ctx, k.s3, f, maxProgram)
 		return err
 	}

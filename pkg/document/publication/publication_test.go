@@ -602,6 +602,22 @@ func TestSec_S73_AReplacedKeyOfAgentsIsTrustedUntilWhatItSignedHasExpired(t *tes
 	}
 }
 
+// A key that was given back has signed since, and is retiring from the second replacement on.
+func TestSec_S73_AKeyOfAgentsThatWasActiveAgainRetiresAnew(t *testing.T) {
+	s := newSite(t)
+	before := s.Keys[names.KeyHostSSH]
+	_, former := s.replace(t, names.KeyHostSSH)
+	s.Keys[names.KeyHostSSH] = before
+	s.rotate(t)
+	s.Now = s.Now.Add(certs.MaxHostLife + 2*time.Hour)
+	s.Keys[names.KeyHostSSH] = clustertest.Key(t)
+	h := s.rotate(t)
+	trust, err := document.OpenTrust(s.chains[h.Trust], "")
+	if err != nil || !slices.ContainsFunc(trust.Keys, func(k document.Key) bool { return k.ID == former }) {
+		t.Errorf("the key has left version %v with the certificates that it signed a moment ago: %v", h.Trust, err)
+	}
+}
+
 // A deployment that is rolled back gives back the key before, which has to sign again.
 func TestARolledBackKeyIsActiveAgain(t *testing.T) {
 	for _, purpose := range []string{names.KeyUserSSH, names.KeyHostX509, names.KeyPolicy} {
