@@ -81,7 +81,7 @@ func TestSec_S73_AReplacedKeyIsWorthNothingAfterTheNextDeployment(t *testing.T) 
 	p.must(t, "ls")
 }
 
-// Documents are signed anew with a replaced policy key, and nobody has to do anything about it.
+// When the policy key is replaced, sessions go on and nobody has to log in again.
 func TestSec_S73_APolicyKeyIsReplacedAndNothingStops(t *testing.T) {
 	s := apart(t)
 	p := s.person(t, engineer).login(t)

@@ -43,7 +43,7 @@ const placesToken = `
       labels: {env: demo}
 `
 
-// Wherever AWS gives an agent a role, it joins, and its name doesn't let a role of another account in.
+// Agents join as tasks, as pods and from another account. A role of the same name in another account is not enough.
 func TestAgentsJoinFromTasksPodsAndOtherAccounts(t *testing.T) {
 	s, err := newSystem(t.TempDir())
 	if err != nil {
