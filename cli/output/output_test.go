@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/escape/escapetest"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -51,24 +52,13 @@ func TestJSONOfAnEmptyListIsAnArray(t *testing.T) {
 }
 
 func TestSec_S52_ControlSequencesFromElsewhereNeverReachTheTerminal(t *testing.T) {
-	for name, c := range map[string]struct{ in, want string }{
-		"clear screen":           {"a\x1b[2Jb", `a\x1b[2Jb`},
-		"hyperlink (OSC 8)":      {"\x1b]8;;http://x\x07y", `\x1b]8;;http://x\ay`},
-		"clipboard (OSC 52)":     {"\x1b]52;c;AA==\x1b\\", `\x1b]52;c;AA==\x1b\`},
-		"a C1 control":           {"\u009b31m", `\u009b31m`},
-		"a raw C1 byte":          {"\x9b31m", `\x9b31m`},
-		"a new line in a cell":   {"a\nb", `a\nb`},
-		"a right-to-left mark":   {"a\u202eb", `a\u202eb`},
-		"letters beyond ASCII":   {"Zürich 東京", "Zürich 東京"},
-		"a replacement rune":     {"a\ufffdb", "a\ufffdb"},
-		"an ordinary label list": {"env=dev,team=a b", "env=dev,team=a b"},
-	} {
+	for name, c := range escapetest.Cases {
 		t.Run(name, func(t *testing.T) {
 			var table, errs bytes.Buffer
-			if err := output.Print(&table, output.Table, nil, output.Rows{Header: []string{"H"}, Lines: [][]string{{c.in}}}); err != nil {
+			if err := output.Print(&table, output.Table, nil, output.Rows{Header: []string{"H"}, Lines: [][]string{{c.In}}}); err != nil {
 				t.Fatal(err)
 			}
-			output.Fault(&errs, fault.New(fault.Denied, c.in, c.in).With(c.in, c.in))
+			output.Fault(&errs, fault.New(fault.Denied, c.In, c.In).With(c.In, c.In))
 			for _, out := range []string{table.String(), errs.String()} {
 				if strings.ContainsFunc(strings.ReplaceAll(out, "\n", ""), unicode.IsControl) || !utf8.ValidString(out) {
 					t.Errorf("a control character got through: %q", out)

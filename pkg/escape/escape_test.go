@@ -14,20 +14,9 @@ import (
 )
 
 func TestSec_S52_NothingUnprintableIsLeft(t *testing.T) {
-	for name, c := range map[string]struct{ in, want string }{
-		"clear screen":           {"a\x1b[2Jb", `a\x1b[2Jb`},
-		"hyperlink (OSC 8)":      {"\x1b]8;;http://x\x07y", `\x1b]8;;http://x\ay`},
-		"clipboard (OSC 52)":     {"\x1b]52;c;AA==\x1b\\", `\x1b]52;c;AA==\x1b\`},
-		"a C1 control":           {"\u009b31m", `\u009b31m`},
-		"a raw C1 byte":          {"\x9b31m", `\x9b31m`},
-		"a new line in a cell":   {"a\nb", `a\nb`},
-		"a right-to-left mark":   {"a\u202eb", `a\u202eb`},
-		"letters beyond ASCII":   {"Zürich 東京", "Zürich 東京"},
-		"a replacement rune":     {"a\ufffdb", "a\ufffdb"},
-		"an ordinary label list": {"env=dev,team=a b", "env=dev,team=a b"},
-	} {
-		if got := escape.Text(c.in); got != c.want {
-			t.Errorf("%s: got %q, want %q", name, got, c.want)
+	for name, c := range escapetest.Cases {
+		if got := escape.Text(c.In); got != c.Want {
+			t.Errorf("%s: got %q, want %q", name, got, c.Want)
 		}
 	}
 	rapid.Check(t, func(r *rapid.T) {
