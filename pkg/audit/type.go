@@ -32,6 +32,10 @@ const (
 	SessionEnd         Type = "session.end"
 	SessionDenied      Type = "session.denied"
 	LimitReached       Type = "limit.reached"
+	RecordingChunk     Type = "recording.chunk"
+	RecordingEnd       Type = "recording.end"
+	RecordingDamaged   Type = "recording.damaged"
+	RecordingRead      Type = "recording.read"
 
 	SessionDenialsCounted Type = "session.denials_counted"
 )
@@ -69,6 +73,10 @@ var Types = map[Type]Row{
 	SessionEnd:         {"S6001I", "a session ended"},
 	SessionDenied:      {"S6002W", "a session was denied"},
 	LimitReached:       {"S6004W", "a user or an agent had too much open at a proxy, which ended or refused what was beyond"},
+	RecordingChunk:     {"S6100I", "a piece of a session's recording was sealed: its number and hash"},
+	RecordingEnd:       {"S6101I", "a session's recording was sealed: how many pieces, how much, and what is missing"},
+	RecordingDamaged:   {"S6102W", "a piece of a session's recording could not be kept, read or uploaded"},
+	RecordingRead:      {"S6103I", "somebody was given a recording to read"},
 
 	SessionDenialsCounted: {"S6003W", "so many denials of a user were not recorded one by one"},
 }

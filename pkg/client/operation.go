@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"iter"
+	"maps"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -91,7 +93,13 @@ const maxPages = 1000
 
 // pages reads a list page by page; take returns the cursor of the next, "" after the last.
 func pages[T any](ctx context.Context, c *Client, path []string, take func(T) (next string)) error {
-	query := map[string][]string{"limit": {strconv.Itoa(pageSize)}}
+	return filtered(ctx, c, map[string][]string{}, path, take)
+}
+
+// filtered is pages with what else the query says.
+func filtered[T any](ctx context.Context, c *Client, query map[string][]string, path []string, take func(T) (next string)) error {
+	query = maps.Clone(query)
+	query["limit"] = []string{strconv.Itoa(pageSize)}
 	for range maxPages {
 		var page T
 		if err := c.call(ctx, operation{method: http.MethodGet, path: path, query: query, signed: true}, &page); err != nil {
@@ -125,6 +133,95 @@ func (c *Client) UpdateResource(ctx context.Context, r wire.Resource) (wire.Crea
 // DeleteResource deletes a resource and returns what it was, with a warning if what it revokes is not in force yet.
 func (c *Client) DeleteResource(ctx context.Context, kind, name string) (wire.Created, error) {
 	return resource[wire.Created](ctx, c, http.MethodDelete, nil, kind, name)
+}
+
+// ClaimRecording registers the recording of a session, as the agent that made the session's id; it may be repeated.
+func (c *Client) ClaimRecording(ctx context.Context, session string, claim wire.RecordingClaim) (wire.Recording, error) {
+	return signed[wire.Recording](ctx, c, http.MethodPut, claim, "v1", "host", "recordings", session)
+}
+
+// GrantUploads asks for URLs by which the calling agent puts objects of its session's recording, at most 20 at once.
+func (c *Client) GrantUploads(ctx context.Context, session string, r wire.UploadRequest) (wire.UploadGrants, error) {
+	return signed[wire.UploadGrants](ctx, c, http.MethodPost, r, "v1", "host", "recordings", session, "uploads")
+}
+
+// ConfirmUploads asks which objects of its session's recording S3 holds, at most 20 at once.
+func (c *Client) ConfirmUploads(ctx context.Context, session string, r wire.HeldRequest) (wire.HeldObjects, error) {
+	return signed[wire.HeldObjects](ctx, c, http.MethodPost, r, "v1", "host", "recordings", session, "held")
+}
+
+// GetRecording returns a recording's description; NotFound when there is none, or none that the caller may read.
+func (c *Client) GetRecording(ctx context.Context, session string) (wire.Recording, error) {
+	if err := named(session); err != nil {
+		return wire.Recording{}, err
+	}
+	return signed[wire.Recording](ctx, c, http.MethodGet, nil, "v1", "recordings", session)
+}
+
+// ReadRecording returns a page of a recording's objects with URLs to get them at. The first page is written into the
+// ledger as a read; cursor is "" for it.
+func (c *Client) ReadRecording(ctx context.Context, session, cursor string) (wire.RecordingObjects, error) {
+	if err := named(session); err != nil {
+		return wire.RecordingObjects{}, err
+	}
+	return signed[wire.RecordingObjects](ctx, c, http.MethodPost, wire.ReadRequest{Cursor: cursor}, "v1", "recordings", session, "reads")
+}
+
+// RecordingQuery narrows a list of recordings; zero fields don't.
+type RecordingQuery struct {
+	User, Target string // a user's name; kind/name
+	Since, Until time.Time
+}
+
+// Recordings yields the recordings that the caller may list, newest first, a page at a time. An error ends it.
+func (c *Client) Recordings(ctx context.Context, q RecordingQuery) iter.Seq2[wire.Recording, error] {
+	query := map[string][]string{}
+	for name, value := range map[string]string{"user": q.User, "target": q.Target, "since": stamp(q.Since), "until": stamp(q.Until)} {
+		if value != "" {
+			query[name] = []string{value}
+		}
+	}
+	return func(yield func(wire.Recording, error) bool) {
+		err := filtered(ctx, c, query, []string{"v1", "recordings"}, func(page wire.RecordingList) string {
+			for _, r := range page.Recordings {
+				if !yield(r, nil) {
+					return stopped
+				}
+			}
+			return page.Next
+		})
+		if err != nil {
+			yield(wire.Recording{}, err)
+		}
+	}
+}
+
+// SessionEvents yields a session's events from the ledger, oldest first, a page at a time. An error ends it.
+func (c *Client) SessionEvents(ctx context.Context, session string) iter.Seq2[wire.LedgerEvent, error] {
+	return func(yield func(wire.LedgerEvent, error) bool) {
+		err := named(session)
+		if err == nil {
+			err = pages(ctx, c, []string{"v1", "audit", "sessions", session}, func(page wire.EventList) string {
+				for _, e := range page.Events {
+					if !yield(e, nil) {
+						return stopped
+					}
+				}
+				return page.Next
+			})
+		}
+		if err != nil {
+			yield(wire.LedgerEvent{}, err)
+		}
+	}
+}
+
+// stamp is a time in a query; "" for the zero time.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
 }
 
 func post[T any](ctx context.Context, c *Client, body any, path ...string) (T, error) {

@@ -89,6 +89,7 @@ type Policy struct {
 	Input        int64             `json:"input"` // the input counter that it was first compiled from
 	Roles        []resource.Role   `json:"roles"` // presets included, sorted by name
 	MaxPolicyAge resource.Duration `json:"max_policy_age"`
+	Record       string            `json:"record,omitempty"` // how sessions are recorded where no role says it: off, best-effort or strict; "" is best-effort
 }
 
 // Revocations is the body of the revocations document, at most 64 KiB. It is renewed every minute, and so says of the lists

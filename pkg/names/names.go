@@ -17,29 +17,31 @@ const (
 
 // Environment variables of functions and of the proxy's task, set by the templates.
 const (
-	EnvCluster         = "STILE_CLUSTER"          // cluster id, a UUID
-	EnvClusterName     = "STILE_CLUSTER_NAME"     // the cluster's name: the last part of a node's full name
-	EnvEpoch           = "STILE_EPOCH"            // in which documents are, 1 or more
-	EnvTableState      = "STILE_TABLE_STATE"      // table names
-	EnvTableSecrets    = "STILE_TABLE_SECRETS"    //
-	EnvTableLedger     = "STILE_TABLE_LEDGER"     //
-	EnvTablePresence   = "STILE_TABLE_PRESENCE"   //
-	EnvAgentAMD64      = "STILE_AGENT_AMD64"      // key of the agent's program for amd64 in the bucket of documents
-	EnvAgentARM64      = "STILE_AGENT_ARM64"      // for arm64
-	EnvBucketDocuments = "STILE_BUCKET_DOCUMENTS" // bucket of signed documents
-	EnvKeyPrefix       = "STILE_KEY_"             // + purpose in upper case with _: the key's ARN, as STILE_KEY_USER_SSH
-	EnvSignUser        = "STILE_FN_SIGN_USER"     // function names to invoke
-	EnvSignHost        = "STILE_FN_SIGN_HOST"     //
-	EnvPublish         = "STILE_FN_PUBLISH"       //
-	EnvBootstrapAdmin  = "STILE_BOOTSTRAP_ADMIN"  // JSON of resource.IAMMatch: who is the first administrator
-	EnvFleetRole       = "STILE_FLEET_ROLE"       // JSON of resource.IAMMatch: the role that proxies join with
-	EnvCanaryRole      = "STILE_CANARY_ROLE"      // JSON of resource.IAMMatch: the role of the synthetic login
-	EnvAPI             = "STILE_API"              // URL of the API, with its stage
-	EnvPublicAddr      = "STILE_PUBLIC_ADDR"      // host:port where clients and agents reach the proxies
-	EnvListen          = "STILE_LISTEN"           // the address that the proxy listens on, such as :8443
-	EnvProxyProtocol   = "STILE_PROXY_PROTOCOL"   // CIDRs, comma-separated, whose connections begin with a PROXY v2 header
-	EnvLinger          = "STILE_LINGER"           // seconds for which a proxy that was told to end is still sent people
-	EnvHome            = "STILE_HOME"             // an engineer's directory, ~/.stile by default
+	EnvCluster          = "STILE_CLUSTER"           // cluster id, a UUID
+	EnvClusterName      = "STILE_CLUSTER_NAME"      // the cluster's name: the last part of a node's full name
+	EnvEpoch            = "STILE_EPOCH"             // in which documents are, 1 or more
+	EnvTableState       = "STILE_TABLE_STATE"       // table names
+	EnvTableSecrets     = "STILE_TABLE_SECRETS"     //
+	EnvTableLedger      = "STILE_TABLE_LEDGER"      //
+	EnvTablePresence    = "STILE_TABLE_PRESENCE"    //
+	EnvAgentAMD64       = "STILE_AGENT_AMD64"       // key of the agent's program for amd64 in the bucket of documents
+	EnvAgentARM64       = "STILE_AGENT_ARM64"       // for arm64
+	EnvBucketDocuments  = "STILE_BUCKET_DOCUMENTS"  // bucket of signed documents
+	EnvBucketRecordings = "STILE_BUCKET_RECORDINGS" // bucket of recordings
+	EnvReaderRole       = "STILE_READER_ROLE"       // ARN of the role by which one recording is read
+	EnvKeyPrefix        = "STILE_KEY_"              // + purpose in upper case with _: the key's ARN, as STILE_KEY_USER_SSH
+	EnvSignUser         = "STILE_FN_SIGN_USER"      // function names to invoke
+	EnvSignHost         = "STILE_FN_SIGN_HOST"      //
+	EnvPublish          = "STILE_FN_PUBLISH"        //
+	EnvBootstrapAdmin   = "STILE_BOOTSTRAP_ADMIN"   // JSON of resource.IAMMatch: who is the first administrator
+	EnvFleetRole        = "STILE_FLEET_ROLE"        // JSON of resource.IAMMatch: the role that proxies join with
+	EnvCanaryRole       = "STILE_CANARY_ROLE"       // JSON of resource.IAMMatch: the role of the synthetic login
+	EnvAPI              = "STILE_API"               // URL of the API, with its stage
+	EnvPublicAddr       = "STILE_PUBLIC_ADDR"       // host:port where clients and agents reach the proxies
+	EnvListen           = "STILE_LISTEN"            // the address that the proxy listens on, such as :8443
+	EnvProxyProtocol    = "STILE_PROXY_PROTOCOL"    // CIDRs, comma-separated, whose connections begin with a PROXY v2 header
+	EnvLinger           = "STILE_LINGER"            // seconds for which a proxy that was told to end is still sent people
+	EnvHome             = "STILE_HOME"              // an engineer's directory, ~/.stile by default
 )
 
 // Entities: the first part of a partition key (pk), before an optional #id. Each has its sort keys (sk) beside it.
@@ -67,7 +69,12 @@ const (
 	// Table ledger.
 	Event       = "event"       // pk event#<writer>#<YYYY-MM-DD>#<shard 0-7>, sk <ulid>
 	Certificate = "certificate" // pk certificate#<hex SHA-256>, sk certificate: an agent's, which signed events
+	Happened    = "session"     // pk session#<session id>, sk <event id>: where an event of a session is
 	Issuance    = "issuance"    // pk issuance#<certificate id>, sk intent | signed#<kind>
+
+	// Table state, by functions/recording alone.
+	Recorded   = "recorded"    // pk recorded#<YYYY-MM-DD of the start>, sk session id: a recording
+	RecordedOf = "recorded_of" // pk recorded_of#<user's name>, sk session id: whose recording it is
 
 	// Table presence.
 	Proxy   = "proxy"   // sk proxy id: a lease

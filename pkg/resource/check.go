@@ -102,13 +102,13 @@ func (o RoleOptions) unserved(c *checker) {
 	if o.RequireSessionMFA {
 		c.add("spec.options.require_session_mfa", "there is no second factor yet: %s", later)
 	}
-	if o.Record != "" && o.Record != RecordOff {
-		c.add("spec.options.record", "recording is not supported yet, so %q is not accepted; leave it out or write off", o.Record)
+	if !ValidRecord(o.Record) {
+		c.add("spec.options.record", "%q is no way to record; write off, best-effort or strict, or leave it to the cluster's settings", o.Record)
+	}
+	if o.RecordWhenFull != "" && o.RecordWhenFull != AdmitWhenFull {
+		c.add("spec.options.record_when_full", "%q is not known; write admit, or leave it out", o.RecordWhenFull)
 	}
 }
-
-// RecordOff is the recording mode of sessions that are not recorded.
-const RecordOff = "off"
 
 func hours(d time.Duration) string { return fmt.Sprintf("%dh", int(d.Hours())) }
 

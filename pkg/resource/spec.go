@@ -39,7 +39,8 @@ type RoleOptions struct {
 	ForwardAgent          *bool    `json:"forward_agent,omitempty"`  // only false is accepted so far, as for the next two
 	PortForwarding        *bool    `json:"port_forwarding,omitempty"`
 	RequireSessionMFA     bool     `json:"require_session_mfa,omitempty"`
-	Record                string   `json:"record,omitempty"`                  // only off is accepted so far
+	Record                string   `json:"record,omitempty"`                  // off, best-effort or strict; "" leaves it to other roles and the cluster's settings
+	RecordWhenFull        string   `json:"record_when_full,omitempty"`        // admit lets the role's holders in unrecorded when a node has no room for recordings
 	Fresh                 bool     `json:"fresh,omitempty"`                   // max_policy_age 5 min instead of 24 h
 	PinSourceIP           bool     `json:"pin_source_ip,omitempty"`           // certificates are valid only from the address that logged in
 	DisconnectExpiredCert *bool    `json:"disconnect_expired_cert,omitempty"` // false lets sessions outlive the certificate; true by default

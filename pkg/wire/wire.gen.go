@@ -59,6 +59,26 @@ type DocumentLink struct {
 	Signature []byte `json:"signature"`
 }
 
+// EventList defines model for EventList.
+type EventList struct {
+	Events []LedgerEvent `json:"events"`
+
+	// Next cursor of the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// HeldObjects defines model for HeldObjects.
+type HeldObjects struct {
+	// Objects those that are there
+	Objects []UploadObject `json:"objects"`
+}
+
+// HeldRequest defines model for HeldRequest.
+type HeldRequest struct {
+	// Names at most 20
+	Names []string `json:"names"`
+}
+
 // HostCredential defines model for HostCredential.
 type HostCredential struct {
 	CertificateID string    `json:"certificate_id"`
@@ -154,6 +174,19 @@ type KeyProof struct {
 	TLS []byte `json:"tls"`
 }
 
+// LedgerEvent defines model for LedgerEvent.
+type LedgerEvent struct {
+	// Event the event's JSON as its source wrote or signed it
+	Event    string    `json:"event"`
+	Received time.Time `json:"received"`
+
+	// Standing proven, unproven or refused
+	Standing string `json:"standing"`
+
+	// Why it isn't proven
+	Why string `json:"why,omitempty,omitzero"`
+}
+
 // LoginIAMRequest defines model for LoginIAMRequest.
 type LoginIAMRequest struct {
 	Challenge string `json:"challenge"`
@@ -204,6 +237,78 @@ type Problem struct {
 type ProblemField struct {
 	Path   string `json:"path"`
 	Reason string `json:"reason"`
+}
+
+// ReadRequest defines model for ReadRequest.
+type ReadRequest struct {
+	// Cursor the previous page's next; without it the first page, which is written into the ledger as a read
+	Cursor string `json:"cursor,omitempty,omitzero"`
+}
+
+// Recording defines model for Recording.
+type Recording struct {
+	// Bytes of output, as the manifest says; 0 before
+	Bytes int64 `json:"bytes"`
+
+	// Chunks how many the manifest counts; 0 before
+	Chunks int `json:"chunks"`
+
+	// Ended absent until the recording is complete
+	Ended time.Time `json:"ended,omitempty,omitzero"`
+
+	// ID the session's id
+	ID        string    `json:"id"`
+	Login     string    `json:"login"`
+	Node      string    `json:"node"`
+	SessionID string    `json:"session_id"`
+	Started   time.Time `json:"started"`
+
+	// State open until its manifest is there, then complete
+	State string `json:"state"`
+	User  string `json:"user"`
+}
+
+// RecordingClaim defines model for RecordingClaim.
+type RecordingClaim struct {
+	Login string `json:"login"`
+
+	// Secret the 16 bytes that the session's id was made from; only the agent that made it knows them
+	Secret  []byte    `json:"secret"`
+	Started time.Time `json:"started"`
+
+	// Target kind/name, one that the calling agent serves
+	Target string `json:"target"`
+	User   string `json:"user"`
+}
+
+// RecordingList defines model for RecordingList.
+type RecordingList struct {
+	// Next cursor of the next page; absent on the last
+	Next       string      `json:"next,omitempty,omitzero"`
+	Recordings []Recording `json:"recordings"`
+}
+
+// RecordingObject defines model for RecordingObject.
+type RecordingObject struct {
+	// Deleted a delete marker; it has no URL
+	Deleted  bool      `json:"deleted"`
+	Latest   bool      `json:"latest"`
+	Modified time.Time `json:"modified"`
+	Name     string    `json:"name"`
+	Size     int64     `json:"size"`
+	URL      string    `json:"url,omitempty,omitzero"`
+	Version  string    `json:"version"`
+}
+
+// RecordingObjects defines model for RecordingObjects.
+type RecordingObjects struct {
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Next cursor of the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+
+	// Objects sorted by name, newest version first
+	Objects []RecordingObject `json:"objects"`
 }
 
 // Resource defines model for Resource.
@@ -295,6 +400,37 @@ type TargetList struct {
 	Targets []Target `json:"targets"`
 }
 
+// UploadGrant defines model for UploadGrant.
+type UploadGrant struct {
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// Headers to be sent with the PUT exactly as they are
+	Headers map[string]string `json:"headers"`
+	Name    string            `json:"name"`
+	URL     string            `json:"url"`
+}
+
+// UploadGrants defines model for UploadGrants.
+type UploadGrants struct {
+	Grants []UploadGrant `json:"grants"`
+}
+
+// UploadObject defines model for UploadObject.
+type UploadObject struct {
+	// Name <8 digits>.zst or manifest.json
+	Name   string `json:"name"`
+	Sha256 []byte `json:"sha256"`
+
+	// Size bytes
+	Size int64 `json:"size"`
+}
+
+// UploadRequest defines model for UploadRequest.
+type UploadRequest struct {
+	// Objects at most 20
+	Objects []UploadObject `json:"objects"`
+}
+
 // UserCredential defines model for UserCredential.
 type UserCredential struct {
 	CertificateID string `json:"certificate_id"`
@@ -338,8 +474,41 @@ type Limit = int
 // Name defines model for name.
 type Name = string
 
+// Session defines model for session.
+type Session = string
+
 // ListResourcesParams defines parameters for ListResources.
 type ListResourcesParams struct {
+	// Limit the maximum on a page, which may have fewer; without it everything comes in one response if it fits
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the previous page's next, sent with limit; leave it out for the first page
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// SessionEventsParams defines parameters for SessionEvents.
+type SessionEventsParams struct {
+	// Limit the maximum on a page, which may have fewer; without it everything comes in one response if it fits
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the previous page's next, sent with limit; leave it out for the first page
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListRecordingsParams defines parameters for ListRecordings.
+type ListRecordingsParams struct {
+	// User of this user alone
+	User string `form:"user,omitempty" json:"user,omitempty,omitzero"`
+
+	// Target of this kind/name alone
+	Target string `form:"target,omitempty" json:"target,omitempty,omitzero"`
+
+	// Since started at or after; 7 days ago without it
+	Since time.Time `form:"since,omitempty" json:"since,omitempty,omitzero"`
+
+	// Until started before
+	Until time.Time `form:"until,omitempty" json:"until,omitempty,omitzero"`
+
 	// Limit the maximum on a page, which may have fewer; without it everything comes in one response if it fits
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
@@ -362,6 +531,15 @@ type CreateResourceJSONRequestBody = Resource
 // UpdateResourceJSONRequestBody defines body for UpdateResource for application/json ContentType.
 type UpdateResourceJSONRequestBody = Resource
 
+// ClaimRecordingJSONRequestBody defines body for ClaimRecording for application/json ContentType.
+type ClaimRecordingJSONRequestBody = RecordingClaim
+
+// ConfirmUploadsJSONRequestBody defines body for ConfirmUploads for application/json ContentType.
+type ConfirmUploadsJSONRequestBody = HeldRequest
+
+// GrantUploadsJSONRequestBody defines body for GrantUploads for application/json ContentType.
+type GrantUploadsJSONRequestBody = UploadRequest
+
 // JoinChallengeJSONRequestBody defines body for JoinChallenge for application/json ContentType.
 type JoinChallengeJSONRequestBody = ChallengeRequest
 
@@ -376,3 +554,6 @@ type LoginChallengeJSONRequestBody = ChallengeRequest
 
 // LoginIAMJSONRequestBody defines body for LoginIAM for application/json ContentType.
 type LoginIAMJSONRequestBody = LoginIAMRequest
+
+// ReadRecordingJSONRequestBody defines body for ReadRecording for application/json ContentType.
+type ReadRecordingJSONRequestBody = ReadRequest
