@@ -110,7 +110,8 @@ func TestARoleThatCannotBeKeptBarsItsHoldersAlone(t *testing.T) {
 		"what has no name":            {resource.Role{Metadata: resource.Metadata{Name: "b"}, Critical: []string{""}}, ""},
 		"what a newer release limits": {resource.Role{Metadata: resource.Metadata{Name: "b"}, Critical: []string{"spec.options.fresh", "spec.options.hours"}}, "spec.options.hours"},
 		"what can't be read":          {resource.Unreadable(resource.Metadata{Name: "b", Scope: "/"}), "unreadable"},
-		"sessions that are recorded":  {named(resource.RoleSpec{Options: resource.RoleOptions{Record: "strict"}}), "spec.options.record"},
+		"an unknown way to record":    {named(resource.RoleSpec{Options: resource.RoleOptions{Record: "always"}}), "spec.options.record"},
+		"an unknown way to admit":     {named(resource.RoleSpec{Options: resource.RoleOptions{RecordWhenFull: "refuse"}}), "spec.options.record_when_full"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// Beside what is wrong with it, the role allows everything: a bar that is forgotten lets its holders in.

@@ -103,7 +103,7 @@ func drawRole(t *rapid.T, name string) resource.Role {
 	}
 	r.Spec.Options.Fresh = rapid.IntRange(0, 3).Draw(t, name+" is fresh") == 0
 	if rapid.IntRange(0, 24).Draw(t, name+" can't be kept") == 0 {
-		r.Spec.Options.Record = "strict"
+		r.Spec.Options.RequireSessionMFA = true
 	}
 	return r
 }
@@ -212,7 +212,7 @@ func refRole(w world, name string) (allows, denies, outlives bool) {
 		if r.Metadata.Name != name {
 			continue
 		}
-		if r.Spec.Options.Record != "" {
+		if r.Spec.Options.RequireSessionMFA {
 			return false, true, false // recording is not supported: the role denies its holders everything
 		}
 		if r.Metadata.Scope != "/" && !strings.HasPrefix(w.target.Scope+"/", r.Metadata.Scope+"/") {

@@ -206,7 +206,7 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		},
 		"values out of range": {role("  options: {max_session_ttl: 13h, record: always}\n"), []string{
 			"line 4, column 13: spec.options.max_session_ttl: 13h0m0s is out of range",
-			"line 4, column 35: spec.options.record: recording is not supported yet, so \"always\" is not accepted",
+			"line 4, column 35: spec.options.record: \"always\" is no way to record",
 		}},
 		"logins": {role("  allow:\n    logins: ['*', 'a b', '{{internal.logins', '{{email}}', '{{internal.a}}{{internal.b}}', '{{internal.x-}}-ok', '{{internal.a|b}}', 'a,{{internal.b}}']\n"), []string{
 			`spec.allow.logins[0]: "*" can't be a login`, `spec.allow.logins[1]: "a b" can't be a login`,
@@ -479,9 +479,9 @@ func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 		"agents that are forwarded":   {"  options: {forward_agent: true}\n", "line 4, column 13: spec.options.forward_agent", "write false"},
 		"ports that are forwarded":    {"  options:\n    fresh: true\n    port_forwarding: true\n", "line 6, column 5: spec.options.port_forwarding", "write false"},
 		"a second factor":             {"  options: {require_session_mfa: true}\n", "line 4, column 13: spec.options.require_session_mfa", "nothing enforces it yet"},
-		"recording as well as can be": {"  options: {record: best_effort}\n", "line 4, column 13: spec.options.record", `so "best_effort" is not accepted`},
-		"recording or nothing":        {"  options: {record: strict}\n", "line 4, column 13: spec.options.record", "write off"},
-		"recording by a bare on":      {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "not supported yet"},
+		"recording with a low line":   {"  options: {record: best_effort}\n", "line 4, column 13: spec.options.record", "write off, best-effort or strict"},
+		"recording by a bare on":      {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "no way to record"},
+		"refusing when full":          {"  options: {record_when_full: refuse}\n", "line 4, column 13: spec.options.record_when_full", "write admit"},
 		"a condition":                 {"  allow:\n    rules:\n      - {resources: [role], verbs: [read], where: own}\n", "line 6, column 44: spec.allow.rules[0].where", `without "own" the rule`},
 		"a condition of a denial":     {"  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 47: spec.deny.rules[0].where", "conditions are not supported yet"},
 		"a rule about sessions":       {"  allow: {rules: [{resources: [session], verbs: [list]}]}\n", "line 4, column 32: spec.allow.rules[0].resources[0]", `"session" is unknown`},
@@ -502,7 +502,7 @@ func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 	for name, spec := range map[string]string{
 		"nothing at all":                       "  options: {}\n",
 		"what is off":                          "  options: {forward_agent: false, port_forwarding: false, require_session_mfa: false, record: 'off'}\n",
-		"what is enforced":                     "  options: {fresh: true, pin_source_ip: true, disconnect_expired_cert: false, max_session_ttl: 1h}\n",
+		"what is enforced":                     "  options: {record: strict, record_when_full: admit, fresh: true, pin_source_ip: true, disconnect_expired_cert: false, max_session_ttl: 1h}\n",
 		"sessions that end, which is usual":    "  options: {disconnect_expired_cert: true}\n",
 		"rules about every kind of resource":   "  allow: {rules: [{resources: [" + strings.Join(resource.RuleResources(), ", ") + ", '*'], verbs: [list, read, create, update, delete, '*']}]}\n",
 		"a rule about nodes, dbs and clusters": "  allow: {rules: [{resources: [node, db, app, kube], verbs: delete}]}\n",
@@ -551,7 +551,7 @@ func TestWhatSaysNothingIsRefusedByNameAndPlace(t *testing.T) {
 
 // A stored role stays readable when the rules get stricter; package policy then denies its holders everything.
 func TestAStoredRoleWithAnOptionThatIsRefusedNowIsReadAndDoesNotValidate(t *testing.T) {
-	r, err := resource.DecodeSpec("role", resource.Metadata{Name: "old", Scope: "/"}, []byte(`{"options":{"record":"strict","port_forwarding":true},"allow":{"rules":[{"resources":["session"],"verbs":["list"],"where":"own"}]}}`))
+	r, err := resource.DecodeSpec("role", resource.Metadata{Name: "old", Scope: "/"}, []byte(`{"options":{"record":"always","port_forwarding":true},"allow":{"rules":[{"resources":["session"],"verbs":["list"],"where":"own"}]}}`))
 	if err != nil {
 		t.Fatal(err)
 	}

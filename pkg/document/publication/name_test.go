@@ -79,7 +79,7 @@ func TestAClusterIsNotCalledWhatNoNameMayEndWith(t *testing.T) {
 func TestOneBadRoleStopsNoPublication(t *testing.T) {
 	for name, bad := range map[string]resource.Role{
 		"a pattern in a deny":       {Spec: resource.RoleSpec{Deny: resource.RoleBlock{NodeLabels: resource.Labels{"env": {"pro*"}}}}},
-		"an option that is refused": {Spec: resource.RoleSpec{Options: resource.RoleOptions{Record: "strict"}}},
+		"an option that is refused": {Spec: resource.RoleSpec{Options: resource.RoleOptions{RequireSessionMFA: true}}},
 		"a scope that is none":      {Metadata: resource.Metadata{Scope: "nowhere"}},
 		"one that can't be read":    resource.Unreadable(resource.Metadata{Scope: "/"}),
 	} {
