@@ -14,7 +14,7 @@ var rowOf = map[string]int{}
 func init() {
 	for row, list := range []string{
 		"names fault escape release",
-		"wire frame identity resource policy certs document audit signature strict proof ration vouch image",
+		"wire frame identity resource policy certs document audit signature strict proof ration vouch image recording",
 		"issue front inventory admin document/publication",
 		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary asset registry stock",
 		"app",
