@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,9 @@ import (
 
 // maxFile bounds the file.
 const maxFile = 64 << 10
+
+// leastRecordings is the least room for recordings, of which one session may take a quarter.
+const leastRecordings = 16 << 20
 
 // Places where an agent expects its files unless it is told otherwise.
 const (
@@ -50,6 +54,7 @@ type Config struct {
 	Region     string            `yaml:"region"`      // AWS Region of method iam; the environment's by default
 	TTL        string            `yaml:"ttl"`         // how long a credential should live, such as 12h; 24h by default
 	Log        string            `yaml:"log"`         // debug | info | warn | error; info by default
+	Recordings string            `yaml:"recordings"`  // how much disk recordings may take until S3 holds them, such as 512MiB; 1GiB by default
 }
 
 // Serves lists what the agent is to serve: the targets, and name as a node.
@@ -71,6 +76,20 @@ func (c Config) Serves() []identity.Target {
 
 // Life is TTL as a duration, 0 when not set.
 func (c Config) Life() time.Duration { d, _ := time.ParseDuration(c.TTL); return d }
+
+// RecordingsSize is Recordings in bytes, 0 when not set.
+func (c Config) RecordingsSize() int64 { n, _ := size(c.Recordings); return n }
+
+// size reads a number of MiB or GiB.
+func size(s string) (int64, bool) {
+	for suffix, unit := range map[string]int64{"MiB": 1 << 20, "GiB": 1 << 30} {
+		if number, ok := strings.CutSuffix(s, suffix); ok {
+			n, err := strconv.ParseInt(number, 10, 32)
+			return n * unit, err == nil && n > 0
+		}
+	}
+	return 0, false
+}
 
 // Read reads and validates a file. Faults of the text name line and column, and all others are reported together.
 func Read(path string) (Config, error) {
@@ -155,6 +174,8 @@ func (c Config) Validate() error {
 	need(filepath.IsAbs(c.State), "state", "must be an absolute path")
 	need(c.CAPin == "" || document.IsKeyID(c.CAPin), "ca_pin", "must be the key id of the cluster's root key: 43 letters, digits, - and _")
 	need(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log), "log", "must be debug, info, warn or error")
+	room, ok := size(c.Recordings)
+	need(c.Recordings == "" || ok && room >= leastRecordings, "recordings", "must be a number of MiB or GiB from 16MiB, such as 512MiB")
 	ttl, err := time.ParseDuration(c.TTL)
 	need(c.TTL == "" || err == nil && ttl >= time.Second && ttl <= certs.MaxHostLife, "ttl", "must be a duration from 1s to 24h, such as 12h")
 	if len(f.Fields) == 0 {

@@ -114,7 +114,11 @@ func (d *Decider) seen(target identity.Target) policy.Target {
 }
 
 func (d *Decider) decide(s document.State, user identity.User, target identity.Target, use policy.Use) policy.Decision {
-	return s.Roles().Decide(s.Subject(user, d.config.Clock()), d.seen(target), use)
+	decision := s.Roles().Decide(s.Subject(user, d.config.Clock()), d.seen(target), use)
+	if decision.Options.Record == "" { // no role says it
+		decision.Options.Record = s.Record()
+	}
+	return decision
 }
 
 // maxTrace is how much of a trace goes into an audit event, in bytes of JSON: whoever is refused again and again

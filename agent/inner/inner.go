@@ -136,7 +136,7 @@ func (s *Service) admit(ctx context.Context, conn *tls.Conn, stream net.Conn, us
 	if err == nil {
 		// A cut may find a session between two bytes: closing what it reads from ends it.
 		opened.OnKill(func(*fault.Fault) { _ = stream.Close() })
-		if err = opened.Start(map[string]string{"kind": hint.Target.Kind}); err != nil {
+		if err = opened.Start(map[string]string{"kind": hint.Target.Kind}, session.Show{}); err != nil {
 			err = opened.Deny(err)
 			opened.End(session.Result{})
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/stile-dev/stile/agent/config"
 	"github.com/stile-dev/stile/agent/decide"
 	"github.com/stile-dev/stile/agent/link"
+	"github.com/stile-dev/stile/agent/record"
 	"github.com/stile-dev/stile/agent/session"
 	"github.com/stile-dev/stile/agent/spool"
 	"github.com/stile-dev/stile/agent/sshd"
@@ -73,6 +74,7 @@ type agent struct {
 	shelf    *shelf.Shelf
 	keeper   *joiner.Renewer
 	spool    *spool.Spool
+	records  *record.Spool
 	sessions *session.Register
 	services map[string]session.Service
 	links    *link.Links
@@ -100,6 +102,7 @@ func Run(ctx context.Context, c config.Config, o Options) error {
 		return err
 	}
 	defer a.spool.Close()
+	defer a.records.Close()
 	defer a.sessions.Close()
 	return a.run(ctx)
 }
@@ -134,8 +137,11 @@ func (a *agent) open() error {
 	if err != nil {
 		return err
 	}
+	if err := a.openRecords(); err != nil {
+		return err
+	}
 	a.sessions = session.New(session.Config{
-		Gate: decide.New(decide.Config{Documents: a.shelf, Host: a.host}), Journal: a.spool, Host: a.host, Cages: newCages(a.log), Log: a.log,
+		Gate: decide.New(decide.Config{Documents: a.shelf, Host: a.host}), Journal: a.spool, Records: records{a.records}, Host: a.host, Cages: newCages(a.log), Log: a.log,
 	})
 	if err := a.offer(); err != nil {
 		return err
@@ -214,6 +220,7 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	parts.Go(func() { a.links.Run(ctx) })
 	parts.Go(func() { a.fresh.watch(ctx) })
+	parts.Go(func() { a.uploader().Run(ctx) })
 	select {
 	case <-ctx.Done():
 		a.log.Info("Agent is stopping", "users", a.sessions.Users())

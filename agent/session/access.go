@@ -47,7 +47,8 @@ func (a *Access) Decision() policy.Decision {
 // Open makes a session, which is not yet journaled. It fails with a fault when the access was withdrawn or has too
 // many.
 func (a *Access) Open() (*Session, error) {
-	s := &Session{access: a, id: identity.NewID("ses", a.register.config.Entropy, a.register.config.Gate.Now())}
+	s := &Session{access: a}
+	s.id, s.secret = identity.NewSession(a.register.config.Entropy, a.register.config.Gate.Now())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {

@@ -183,7 +183,7 @@ func TestSec_S65_ShortSessionsLeaveOthersRoom(t *testing.T) {
 	begin := func(a *session.Access) error {
 		s := open(t, a)
 		defer s.End(session.Result{})
-		return s.Start(nil)
+		return s.Start(nil, session.Show{})
 	}
 	a := admit(t, w, nil)
 	for range 100 {

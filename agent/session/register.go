@@ -67,6 +67,7 @@ type Config struct {
 	Journal Journal
 	Host    func() identity.Host // this agent, as its certificate says
 	Cages   Cages                // nil leaves processes uncaged
+	Records Records              // nil records nothing, and refuses sessions that must be recorded
 	Log     *slog.Logger         // nil discards
 	Entropy io.Reader            // nil is crypto/rand
 }

@@ -39,6 +39,9 @@ type Session struct {
 	onKill  func(*fault.Fault)
 	reason  *fault.Fault // why it was cut
 	output  Output
+
+	secret    []byte // that the id was made from
+	recording Recording
 }
 
 // ID is ses_<ulid>.
@@ -69,15 +72,37 @@ func (s *Session) Reason() *fault.Fault {
 	return s.reason
 }
 
-// Start journals that the session begins, with what the service says of it, and fails with a fault when that can't be
-// kept: nothing may happen that nobody could be told of.
-func (s *Session) Start(data map[string]string) error {
+// Start journals that the session begins, with what the service says of it, and begins its recording. It fails with a fault
+// when the one can't be kept or the other must be and can't: nothing may happen that nobody could be told of.
+func (s *Session) Start(data map[string]string, show Show) error {
 	r := s.access.register
 	e := r.event(audit.SessionStart, s.access.request)
 	e.SessionID = s.id
 	d := s.access.Decision()
 	describe(&e, r.config.Host(), s.access.request.User, d)
 	maps.Copy(e.Data, data)
+	recorded, how, err := s.record(e.Time, d, show)
+	if err != nil {
+		return err
+	}
+	e.Data["recording"] = how
+	if err := s.start(e); err != nil {
+		if recorded != nil {
+			recorded.End()
+		}
+		return err
+	}
+	if recorded != nil {
+		s.mu.Lock()
+		s.recording = recorded
+		s.mu.Unlock()
+		s.output.Record(recorded)
+	}
+	return nil
+}
+
+func (s *Session) start(e audit.Event) error {
+	r := s.access.register
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reason != nil {
@@ -183,8 +208,11 @@ func (s *Session) End(result Result) {
 		return
 	}
 	s.ended = true
-	started, cage, cut := s.started, s.cage, s.reason
+	started, cage, cut, recorded := s.started, s.cage, s.reason, s.recording
 	s.mu.Unlock()
+	if recorded != nil {
+		recorded.End()
+	}
 	if cage != nil {
 		if err := cage.Close(); err != nil {
 			s.access.register.config.Log.Warn("Cgroup of a session not removed", "session_id", s.id, "error", err)

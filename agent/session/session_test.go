@@ -184,7 +184,7 @@ func TestASessionIsJournaledSoThatItsDecisionCanBeMadeAgain(t *testing.T) {
 	w := newWorld()
 	w.decision.Grants = []string{"req_1"}
 	s := open(t, admit(t, w, nil))
-	if err := s.Start(map[string]string{"kind": "db"}); err != nil {
+	if err := s.Start(map[string]string{"kind": "db"}, session.Show{}); err != nil {
 		t.Fatal(err)
 	}
 	s.End(session.Result{Data: map[string]string{"rows": "3"}})
@@ -233,7 +233,7 @@ func TestAConnectionIsCutThoughItsProcessesTakeLongToDie(t *testing.T) {
 		w := newWorld()
 		cut := make(chan time.Time, 1)
 		s := open(t, admit(t, w, func(*fault.Fault) { cut <- time.Now() }))
-		if err := errors.Join(s.Start(nil), s.Configure(&syscall.SysProcAttr{})); err != nil {
+		if err := errors.Join(s.Start(nil, session.Show{}), s.Configure(&syscall.SysProcAttr{})); err != nil {
 			t.Fatal(err)
 		}
 		w.cages[0].stuck = make(chan struct{})
@@ -281,7 +281,7 @@ func TestNothingBeginsThatCannotBeJournaled(t *testing.T) {
 	w := newWorld()
 	s := open(t, admit(t, w, nil))
 	w.broken = errors.New("disk")
-	if err := s.Start(nil); !fault.Is(err, fault.Unavailable) {
+	if err := s.Start(nil, session.Show{}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
 	w.broken = nil
@@ -303,7 +303,7 @@ func TestACutKillsWhatRunsThenCutsTheConnectionAndWaitsForNobody(t *testing.T) {
 			cut <- f
 		})
 		s := open(t, a)
-		if err := errors.Join(s.Start(nil), s.Configure(&syscall.SysProcAttr{})); err != nil {
+		if err := errors.Join(s.Start(nil, session.Show{}), s.Configure(&syscall.SysProcAttr{})); err != nil {
 			t.Fatal(err)
 		}
 		s.Started(4711)
@@ -332,7 +332,7 @@ func TestALockOnASessionEndsThatOneAlone(t *testing.T) {
 		a := admit(t, w, func(*fault.Fault) { t.Error("the connection was cut") })
 		one, other := open(t, a), open(t, a)
 		for _, s := range []*session.Session{one, other} {
-			if err := errors.Join(s.Start(nil), s.Configure(&syscall.SysProcAttr{})); err != nil {
+			if err := errors.Join(s.Start(nil, session.Show{}), s.Configure(&syscall.SysProcAttr{})); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -350,7 +350,7 @@ func TestAProcessThatSlippedInWhileTheSessionWasCutIsKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		s := open(t, admit(t, w, nil))
-		if err := errors.Join(s.Start(nil), s.Configure(&syscall.SysProcAttr{})); err != nil {
+		if err := errors.Join(s.Start(nil, session.Show{}), s.Configure(&syscall.SysProcAttr{})); err != nil {
 			t.Fatal(err)
 		}
 		w.refuse(fault.New(fault.Denied, "locked", "ask"))
@@ -384,7 +384,7 @@ func TestWhatDoesNotEndAtOnceIsKilledAgain(t *testing.T) {
 		w := newWorld()
 		a := admit(t, w, nil)
 		s := open(t, a)
-		if err := errors.Join(s.Start(nil), s.Configure(&syscall.SysProcAttr{})); err != nil {
+		if err := errors.Join(s.Start(nil, session.Show{}), s.Configure(&syscall.SysProcAttr{})); err != nil {
 			t.Fatal(err)
 		}
 		w.cages[0].stubborn = 3
@@ -467,7 +467,7 @@ func TestSessionsOfOneAccessAreBounded(t *testing.T) {
 func TestAnEventThatIsTooLargeSaysWhatItLeavesOut(t *testing.T) {
 	w := newWorld()
 	s := open(t, admit(t, w, nil))
-	if err := s.Start(map[string]string{"command": strings.Repeat("\"", 9<<10)}); err != nil {
+	if err := s.Start(map[string]string{"command": strings.Repeat("\"", 9<<10)}, session.Show{}); err != nil {
 		t.Fatal(err)
 	}
 	e := w.of(audit.SessionStart)[0]

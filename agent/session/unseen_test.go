@@ -77,7 +77,7 @@ func TestSec_S69_WhoseRevocationMayHaveBeenMissedIsCut(t *testing.T) {
 						t.Fatal(err)
 					}
 					s = open(t, a)
-					if err := s.Start(nil); err != nil {
+					if err := s.Start(nil, session.Show{}); err != nil {
 						t.Fatal(err)
 					}
 					t.Cleanup(func() { s.End(session.Result{}); a.Close() })

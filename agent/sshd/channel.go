@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,6 +143,7 @@ func (s *channel) resize(payload []byte) bool {
 		return false
 	}
 	s.terminal.size = size
+	s.session.Resized(int(size.Col), int(size.Row))
 	return s.process == nil || s.process.resize(size) == nil
 }
 
@@ -160,7 +162,11 @@ func (s *channel) start(kind, command string) (bool, func()) {
 	if command != "" {
 		data["command"] = clip(command, 4<<10)
 	}
-	if err := s.session.Start(data); err != nil {
+	show := session.Show{Command: command}
+	if s.terminal != nil {
+		show.Terminal, show.Term, show.Width, show.Height = true, s.terminal.name, int(s.terminal.size.Col), int(s.terminal.size.Row)
+	}
+	if err := s.session.Start(data, show); err != nil {
 		return true, func() { s.refuse(s.session.Deny(err)) }
 	}
 	p, err := s.launch(a, command)
@@ -187,8 +193,12 @@ func (s *channel) refuse(f *fault.Fault) {
 
 // run moves bytes until the process and its output have ended, and reports how.
 func (s *channel) run() {
+	in := io.Reader(s.ssh)
+	if s.terminal == nil { // what is typed into a terminal isn't even hashed: it has passwords
+		in = s.session.Received(in)
+	}
 	result := s.process.run(streams{
-		in: s.ssh, out: s.session.Output().Writer(s.ssh, session.Stdout), err: s.session.Output().Writer(s.ssh.Stderr(), session.Stderr),
+		in: in, out: s.session.Output().Writer(s.ssh, session.Stdout), err: s.session.Output().Writer(s.ssh.Stderr(), session.Stderr),
 	})
 	s.session.Output().End()
 	data := map[string]string{"bytes_in": strconv.FormatInt(result.received, 10), "bytes_out": strconv.FormatInt(result.sent, 10)}

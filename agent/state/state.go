@@ -29,8 +29,9 @@ const (
 	tlsKey     = "tls.key"
 	credential = "credential.json"
 	lock       = "lock"
-	Documents  = "documents" // directory of package document/shelf
-	Spool      = "spool"     // directory of package spool
+	Documents  = "documents"  // directory of package document/shelf
+	Spool      = "spool"      // directory of package spool
+	Recordings = "recordings" // directory of package record
 )
 
 // Dir is the directory, locked for one process.

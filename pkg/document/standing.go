@@ -10,6 +10,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/policy"
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // How long a silent feed is trusted.
@@ -207,6 +208,14 @@ func (s State) Roles() *policy.Set {
 		return policy.Compile(s.Policy.Roles)
 	}
 	return s.roles
+}
+
+// Record is how sessions are recorded where no role says it: the cluster's setting. One that this release doesn't know is strict.
+func (s State) Record() string {
+	if s.Policy.Record == "" {
+		return resource.RecordBestEffort
+	}
+	return resource.Strictest(s.Policy.Record, resource.RecordOff)
 }
 
 // Feed is documents in force that newer ones replace.

@@ -476,17 +476,17 @@ func TestADatabaseAndANodeOfOneNameAreTwoResources(t *testing.T) {
 // An option that is accepted is enforced: what nothing enforces yet is refused where it is written, by name.
 func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 	for name, c := range map[string]struct{ spec, field, reason string }{
-		"agents that are forwarded":   {"  options: {forward_agent: true}\n", "line 4, column 13: spec.options.forward_agent", "write false"},
-		"ports that are forwarded":    {"  options:\n    fresh: true\n    port_forwarding: true\n", "line 6, column 5: spec.options.port_forwarding", "write false"},
-		"a second factor":             {"  options: {require_session_mfa: true}\n", "line 4, column 13: spec.options.require_session_mfa", "nothing enforces it yet"},
-		"recording with a low line":   {"  options: {record: best_effort}\n", "line 4, column 13: spec.options.record", "write off, best-effort or strict"},
-		"recording by a bare on":      {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "no way to record"},
-		"refusing when full":          {"  options: {record_when_full: refuse}\n", "line 4, column 13: spec.options.record_when_full", "write admit"},
-		"a condition":                 {"  allow:\n    rules:\n      - {resources: [role], verbs: [read], where: own}\n", "line 6, column 44: spec.allow.rules[0].where", `without "own" the rule`},
-		"a condition of a denial":     {"  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 47: spec.deny.rules[0].where", "conditions are not supported yet"},
-		"a rule about sessions":       {"  allow: {rules: [{resources: [session], verbs: [list]}]}\n", "line 4, column 32: spec.allow.rules[0].resources[0]", `"session" is unknown`},
-		"a rule about events":         {"  allow: {rules: [{resources: [role, event], verbs: [list]}]}\n", "line 4, column 38: spec.allow.rules[0].resources[1]", `"event" is unknown`},
-		"a denial about locks":        {"  deny: {rules: [{resources: [lock], verbs: ['*']}]}\n", "line 4, column 31: spec.deny.rules[0].resources[0]", `"lock" is unknown`},
+		"agents that are forwarded": {"  options: {forward_agent: true}\n", "line 4, column 13: spec.options.forward_agent", "write false"},
+		"ports that are forwarded":  {"  options:\n    fresh: true\n    port_forwarding: true\n", "line 6, column 5: spec.options.port_forwarding", "write false"},
+		"a second factor":           {"  options: {require_session_mfa: true}\n", "line 4, column 13: spec.options.require_session_mfa", "nothing enforces it yet"},
+		"recording with a low line": {"  options: {record: best_effort}\n", "line 4, column 13: spec.options.record", "write off, best-effort or strict"},
+		"recording by a bare on":    {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "no way to record"},
+		"refusing when full":        {"  options: {record_when_full: refuse}\n", "line 4, column 13: spec.options.record_when_full", "write admit"},
+		"a condition":               {"  allow:\n    rules:\n      - {resources: [role], verbs: [read], where: own}\n", "line 6, column 44: spec.allow.rules[0].where", `without "own" the rule`},
+		"a condition of a denial":   {"  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 47: spec.deny.rules[0].where", "conditions are not supported yet"},
+		"a rule about sessions":     {"  allow: {rules: [{resources: [session], verbs: [list]}]}\n", "line 4, column 32: spec.allow.rules[0].resources[0]", `"session" is unknown`},
+		"a rule about events":       {"  allow: {rules: [{resources: [role, event], verbs: [list]}]}\n", "line 4, column 38: spec.allow.rules[0].resources[1]", `"event" is unknown`},
+		"a denial about locks":      {"  deny: {rules: [{resources: [lock], verbs: ['*']}]}\n", "line 4, column 31: spec.deny.rules[0].resources[0]", `"lock" is unknown`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := read([]byte(role(c.spec)))

@@ -1,0 +1,484 @@
+// Package record keeps what sessions show, on the agent's disk, before anybody sees it, until S3 provably holds it.
+//
+// Each session has a directory: about.json says whose it is; journals hold what was shown since the last chunk; chunks and the
+// manifest are what goes to S3; state.json says how far the chain of chunks has got. A crash leaves journals, which
+// the next start seals. Uploading is package upload's. Its entry point is [Open].
+package record
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/stile-dev/stile/agent/spool"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/recording"
+	"github.com/stile-dev/stile/pkg/resource"
+)
+
+// Names in a session's directory, beside chunks and the manifest, which have the names of their objects.
+const (
+	aboutName   = "about.json"
+	stateName   = "state.json"
+	journals    = ".journal"
+	damaged     = ".damaged"
+	reserveName = "reserve"
+)
+
+// Bounds, where the configuration has none.
+const (
+	limit       = 1 << 30 // of the whole spool
+	mostOfOne   = 4 << 30 // of output that one recording may have
+	shareOfOne  = 4       // a session may take a quarter of the spool
+	syncEvery   = time.Second
+	freeShare   = 20 // a twentieth of the disk stays free when a session begins
+	journalSize = 1 << 20
+	journalAge  = 10 * time.Second
+	watchedAge  = 2 * time.Second
+	maxUnsealed = 4       // journals that wait to be sealed hold up the session
+	reserveSize = 2 << 20 // held back for sealing when the disk is full
+)
+
+// Config says where recordings are kept and who is told of them. Dir and Sign are required.
+type Config struct {
+	Dir   string
+	Limit int64 // bytes of everything here; 0 is 1 GiB
+	Most  int64 // bytes of output that one recording may have; 0 is 4 GiB
+	// Sign signs a manifest with the agent's key and certificate of today.
+	Sign func(recording.Manifest) ([]byte, error)
+	// Told is told what happened to a recording. It is called without locks, maybe again after a crash.
+	Told func(Event)
+	Now  func() time.Time // nil is time.Now
+	Log  *slog.Logger     // nil discards
+}
+
+// Kind is what happened to a recording.
+type Kind string
+
+// The kinds.
+const (
+	Sealed  Kind = "sealed"  // a chunk
+	Ended   Kind = "ended"   // the recording has its manifest
+	Torn    Kind = "torn"    // an earlier run of the agent left the session without an end
+	Damaged Kind = "damaged" // something of it could not be kept, read or uploaded
+)
+
+// Event is something that happened to a recording.
+type Event struct {
+	Kind     Kind
+	Head     recording.Head
+	Chunk    int    // its number
+	Hash     string // hex SHA-256 of the chunk
+	Bytes    int64  // of the chunk's output, or of all
+	Manifest recording.Manifest
+	Why      string // it is damaged
+}
+
+// Spool is the directory of all recordings. It is safe for concurrent use, by one process.
+type Spool struct {
+	config Config
+	used   atomic.Int64
+	ready  chan struct{}
+	stop   chan struct{}
+	ends   sync.WaitGroup
+
+	mu       sync.Mutex
+	open     map[string]*Recording // by session
+	kept     map[string]*kept      // sessions whose recording is on disk, open ones included
+	closed   bool
+	reserved bool // the reserve takes its space on disk
+}
+
+// kept is a recording on disk.
+type kept struct {
+	dir   string
+	about about
+
+	mu    sync.Mutex
+	state state
+}
+
+// about is written once, when the session begins.
+type about struct {
+	Head    recording.Head `json:"head"`
+	Command string         `json:"command,omitempty"`
+	Term    string         `json:"term,omitempty"`
+	Width   int            `json:"width"`
+	Height  int            `json:"height"`
+	Secret  []byte         `json:"secret"` // that the session's id was made from
+	Mode    string         `json:"mode"`
+}
+
+func (a about) head() recording.Head {
+	h := a.Head
+	h.Command, h.Term, h.Width, h.Height = a.Command, a.Term, a.Width, a.Height
+	return h
+}
+
+// state is how far the chunks have got.
+type state struct {
+	Next       recording.Place     `json:"next"` // of the chunk to come
+	Bytes      int64               `json:"bytes"`
+	Last       time.Duration       `json:"last"` // when something was shown last
+	Missing    []recording.Missing `json:"missing,omitempty"`
+	Torn       bool                `json:"torn,omitempty"`
+	Over       bool                `json:"over,omitempty"` // no more will be shown
+	Ended      time.Time           `json:"ended,omitzero"`
+	Unrecorded *recording.Digest   `json:"unrecorded,omitempty"`
+	Input      *recording.Digest   `json:"input,omitempty"`
+	Signed     bool                `json:"signed,omitempty"` // the manifest is there
+}
+
+// Open reads what an earlier run left behind, and seals it in the background.
+func Open(c Config) (*Spool, error) {
+	if c.Limit == 0 {
+		c.Limit = limit
+	}
+	if c.Most == 0 {
+		c.Most = mostOfOne
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Told == nil {
+		c.Told = func(Event) {}
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("opening the recordings' spool: %w", err)
+	}
+	s := &Spool{config: c, ready: make(chan struct{}, 1), stop: make(chan struct{}), open: map[string]*Recording{}, kept: map[string]*kept{}}
+	entries, err := os.ReadDir(c.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the recordings' spool: %w", err)
+	}
+	var left []*kept
+	for _, e := range entries {
+		if e.Name() == reserveName {
+			s.reserved = true
+			continue
+		}
+		k, err := s.find(e.Name())
+		if err != nil { // one that can't be read holds up no other, and stays where somebody can look at it
+			c.Log.Error("Recording in the spool not readable", "session_id", e.Name(), "error", err)
+			continue
+		}
+		s.kept[k.about.Head.Session] = k
+		left = append(left, k)
+	}
+	s.ends.Go(func() {
+		for _, k := range left {
+			s.finish(k)
+		}
+	})
+	s.ends.Go(s.sync)
+	return s, nil
+}
+
+// find reads the directory of one session.
+func (s *Spool) find(name string) (*kept, error) {
+	k := &kept{dir: filepath.Join(s.config.Dir, name)}
+	s.used.Add(weigh(k.dir))
+	if err := readJSON(filepath.Join(k.dir, aboutName), &k.about); err != nil {
+		return nil, err
+	}
+	if k.about.Head.Session != name || !identity.ValidID("ses", name) {
+		return nil, fmt.Errorf("it is that of %.64q", k.about.Head.Session)
+	}
+	k.state.Next.Session = name
+	if err := readJSON(filepath.Join(k.dir, stateName), &k.state); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return k, nil
+}
+
+// weigh is how much a directory takes.
+func weigh(dir string) (n int64) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
+}
+
+// Begin is what a session says when it begins.
+type Begin struct {
+	Head   recording.Head
+	Secret []byte
+	Mode   string // resource.RecordBestEffort or RecordStrict
+	// Fail is called at most once and without waiting when a strict recording can't go on. The session must end.
+	Fail func(*fault.Fault)
+}
+
+// ErrFull is wrapped by the fault of a session for which there is no room.
+var ErrFull = errors.New("no room for recordings")
+
+// Begin makes a recording. It fails with a fault when there is no room for one.
+func (s *Spool) Begin(b Begin) (*Recording, error) {
+	if err := s.room(); err != nil {
+		return nil, s.refusal(err)
+	}
+	k := &kept{dir: filepath.Join(s.config.Dir, b.Head.Session), about: about{b.Head, b.Head.Command, b.Head.Term, b.Head.Width, b.Head.Height, b.Secret, b.Mode}}
+	k.state.Next.Session = b.Head.Session
+	r := &Recording{spool: s, kept: k, fail: b.Fail, begun: s.config.Now(), seals: make(chan int, maxUnsealed), done: make(chan struct{})}
+	err := os.Mkdir(k.dir, 0o700)
+	if err == nil {
+		if err = writeJSON(filepath.Join(k.dir, aboutName), k.about); err == nil {
+			err = r.next()
+		}
+		if err != nil {
+			_ = os.RemoveAll(k.dir)
+		}
+	}
+	if err != nil {
+		return nil, s.refusal(err)
+	}
+	s.mu.Lock()
+	if s.closed {
+		err = os.ErrClosed
+	} else {
+		s.open[b.Head.Session], s.kept[b.Head.Session] = r, k
+	}
+	s.mu.Unlock()
+	if err != nil {
+		_ = os.RemoveAll(k.dir)
+		return nil, s.refusal(err)
+	}
+	s.ends.Go(r.seal)
+	return r, nil
+}
+
+func (s *Spool) refusal(cause error) error {
+	return fault.Newf(fault.Unavailable, "restore the agent's way to the API and S3, or free disk space on the node where "+s.config.Dir+" lies; the agent's log has the cause",
+		"the node has no room to record this session").Because(cause)
+}
+
+// room fails when the spool, or its disk, is full.
+func (s *Spool) room() error {
+	if used := s.used.Load(); used >= s.config.Limit {
+		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, used, s.config.Limit)
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(s.config.Dir, &disk); err != nil {
+		return err
+	}
+	if disk.Bavail < disk.Blocks/freeShare {
+		return fmt.Errorf("%w: the disk has %d of %d blocks left", ErrFull, disk.Bavail, disk.Blocks)
+	}
+	return s.hold(min(reserveSize, int64(disk.Blocks)*disk.Bsize/4))
+}
+
+// hold takes disk space that sealing falls back on: a chunk is written before its journals go.
+func (s *Spool) hold(size int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reserved {
+		return nil
+	}
+	if err := spool.Allocate(filepath.Join(s.config.Dir, reserveName), size); err != nil {
+		return err
+	}
+	s.reserved = true
+	return nil
+}
+
+// release gives the reserve up, and reports whether there was one.
+func (s *Spool) release() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	had := s.reserved
+	s.reserved = false
+	return had && os.Remove(filepath.Join(s.config.Dir, reserveName)) == nil
+}
+
+// sync has what was shown survive a crash of the machine, each second, and seals what is old enough.
+func (s *Spool) sync() {
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.stop:
+			return
+		}
+		for _, r := range s.running() {
+			r.tick()
+		}
+	}
+}
+
+func (s *Spool) running() []*Recording {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Recording, 0, len(s.open))
+	for _, r := range s.open {
+		all = append(all, r)
+	}
+	return all
+}
+
+// Ready has a value when there may be something to upload.
+func (s *Spool) Ready() <-chan struct{} { return s.ready }
+
+func (s *Spool) wake() {
+	select {
+	case s.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Close seals what is there and stops. Sessions should have ended.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if again {
+		return nil
+	}
+	close(s.stop)
+	for _, r := range s.running() {
+		r.leave()
+	}
+	s.ends.Wait()
+	return nil
+}
+
+// Pending is a recording of which something is to be uploaded.
+type Pending struct {
+	Session string
+	Secret  []byte
+	Head    recording.Head
+	Names   []string // chunks in their order, and then the manifest, when all chunks were sealed
+	Done    bool     // the manifest is there or was sent: nothing more will come
+}
+
+// Pending lists the recordings that have something to upload, or are over, the oldest first.
+func (s *Spool) Pending() []Pending {
+	s.mu.Lock()
+	all := make([]*kept, 0, len(s.kept))
+	for _, k := range s.kept {
+		all = append(all, k)
+	}
+	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b *kept) int { return strings.Compare(a.dir, b.dir) })
+	var out []Pending
+	for _, k := range all {
+		k.mu.Lock()
+		p := Pending{Session: k.about.Head.Session, Secret: k.about.Secret, Head: k.about.head(), Done: k.state.Signed}
+		next := k.state.Next.Seq
+		k.mu.Unlock()
+		entries, err := os.ReadDir(k.dir)
+		if err != nil {
+			s.config.Log.Error("Recording in the spool not readable", "session_id", p.Session, "error", err)
+			continue
+		}
+		for _, e := range entries {
+			seq, manifest, err := recording.ParseName(e.Name())
+			if err == nil && (!manifest && seq < next || manifest && p.Done) {
+				p.Names = append(p.Names, e.Name()) // digits sort before letters
+			}
+		}
+		if len(p.Names) > 0 || p.Done {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Read returns the bytes of something that is to be uploaded.
+func (s *Spool) Read(session, name string) ([]byte, error) {
+	return os.ReadFile(filepath.Join(s.config.Dir, session, name))
+}
+
+// Held says that S3 provably holds an object, which is then deleted here.
+func (s *Spool) Held(session, name string) error {
+	path := filepath.Join(s.config.Dir, session, name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	s.used.Add(-info.Size())
+	return nil
+}
+
+// Forget removes what is left of a recording of which S3 holds everything.
+func (s *Spool) Forget(session string) error {
+	s.mu.Lock()
+	k := s.kept[session]
+	delete(s.kept, session)
+	s.mu.Unlock()
+	if k == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(k.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries { // damaged journals stay
+		if e.Name() != aboutName && e.Name() != stateName {
+			return nil
+		}
+	}
+	s.used.Add(-weigh(k.dir))
+	return os.RemoveAll(k.dir)
+}
+
+// Failed reports what could not be uploaded, once.
+func (s *Spool) Failed(p Pending, name, why string) {
+	s.config.Told(Event{Kind: Damaged, Head: p.Head, Why: name + " could not be uploaded: " + why})
+}
+
+func writeJSON(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return write(path, b)
+}
+
+// write makes a file whole or not at all, and durable.
+func write(path string, b []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path+".new"))
+	}
+	return os.Rename(path+".new", path)
+}
+
+func readJSON(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+// strict reports whether the session must end with its recording.
+func (k *kept) strict() bool { return k.about.Mode == resource.RecordStrict }

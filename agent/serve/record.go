@@ -1,0 +1,118 @@
+package serve
+
+import (
+	"crypto"
+	"crypto/rand"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stile-dev/stile/agent/record"
+	"github.com/stile-dev/stile/agent/session"
+	"github.com/stile-dev/stile/agent/state"
+	"github.com/stile-dev/stile/agent/upload"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/recording"
+)
+
+// records is the spool of recordings in the form that sessions need.
+type records struct{ spool *record.Spool }
+
+// Begin begins a recording.
+func (r records) Begin(head recording.Head, secret []byte, mode string, fail func(*fault.Fault)) (session.Recording, error) {
+	begun, err := r.spool.Begin(record.Begin{Head: head, Secret: secret, Mode: mode, Fail: fail})
+	if err != nil {
+		return nil, err
+	}
+	return recorder{begun}, nil
+}
+
+// recorder is a recording in the form that sessions need.
+type recorder struct{ *record.Recording }
+
+// Output keeps what the session is about to show.
+func (r recorder) Output(s session.Stream, p []byte) error { return r.Recording.Output(byte(s), p) }
+
+// openRecords opens what sessions showed and S3 doesn't hold yet.
+func (a *agent) openRecords() (err error) {
+	a.records, err = record.Open(record.Config{
+		Dir: a.dir.Path(state.Recordings), Limit: a.config.RecordingsSize(), Sign: a.signManifest, Told: a.recorded, Log: a.log,
+	})
+	return err
+}
+
+// own is this agent and its key, once it has joined.
+func (a *agent) own() (identity.Host, crypto.Signer, error) {
+	c := a.keeper.Current()
+	if c == nil || c.TLS == nil {
+		return identity.Host{}, nil, fault.New(fault.Unauthenticated, "the agent has no certificate", "check the agent's log for why it did not join")
+	}
+	key, ok := c.TLS.PrivateKey.(crypto.Signer)
+	if !ok {
+		return identity.Host{}, nil, fault.New(fault.Internal, "the agent's key can't sign", "remove the state directory and join again")
+	}
+	return c.Host, key, nil
+}
+
+// uploader brings recordings to S3.
+func (a *agent) uploader() *upload.Uploader {
+	way := &http.Client{Transport: transport(a.config.Proxy)}
+	return upload.New(upload.Config{
+		Spool: a.records, Log: a.log, HTTP: way,
+		API: func() (upload.API, error) {
+			_, key, err := a.own()
+			if err != nil {
+				return nil, err
+			}
+			return client.New(client.Config{URL: a.config.API, HTTP: way, Key: key, Certificate: a.certificate().Certificate[0]})
+		},
+	})
+}
+
+// signManifest signs a manifest as the agent that this is now.
+func (a *agent) signManifest(m recording.Manifest) ([]byte, error) {
+	host, key, err := a.own()
+	if err != nil {
+		return nil, err
+	}
+	m.Agent = host.ID // it may have joined again since
+	return m.Sign(rand.Reader, key, a.certificate().Certificate[0])
+}
+
+// recorded reports what happened to a recording. Pieces that can't be told of one by one are proven by those after them: each
+// holds the hash of the one before.
+func (a *agent) recorded(e record.Event) {
+	kinds := map[record.Kind]audit.Type{
+		record.Sealed: audit.RecordingChunk, record.Ended: audit.RecordingEnd, record.Damaged: audit.RecordingDamaged, record.Torn: audit.SessionEnd,
+	}
+	event := audit.New(kinds[e.Kind], rand.Reader, time.Now())
+	event.Actor, event.SessionID, event.Scope = "user/"+e.Head.User, e.Head.Session, a.host().Scope
+	event.TargetKind, event.Target, _ = strings.Cut(e.Head.Target, "/")
+	event.Data = map[string]string{}
+	keep := a.spool.Record
+	switch e.Kind {
+	case record.Sealed:
+		event.Data["seq"], event.Data["sha256"], event.Data["bytes"] = strconv.Itoa(e.Chunk), e.Hash, strconv.FormatInt(e.Bytes, 10)
+		keep = a.spool.Note
+	case record.Ended:
+		m := e.Manifest
+		event.Data["chunks"], event.Data["last"], event.Data["bytes"] = strconv.Itoa(m.Chunks), m.Last, strconv.FormatInt(m.Bytes, 10)
+		if m.Unrecorded != nil {
+			event.Data["unrecorded_bytes"] = strconv.FormatInt(m.Unrecorded.Bytes, 10)
+		}
+		if len(m.Missing) > 0 {
+			event.Data["incomplete"] = strconv.Itoa(len(m.Missing))
+		}
+	case record.Damaged:
+		event.Outcome, event.Reason = audit.Failure, e.Why[:min(len(e.Why), 1<<10)]
+	case record.Torn:
+		event.Outcome, event.Reason = audit.Failure, "the agent ended while the session ran"
+	}
+	if err := keep(event); err != nil {
+		a.log.Warn("Event about a recording not kept", "type", string(event.Type), "session_id", event.SessionID, "error", err)
+	}
+}
