@@ -59,7 +59,7 @@ func (s *Session) record(now time.Time, d policy.Decision, show Show) (Recording
 		}
 		host := r.config.Host()
 		begun, err = r.config.Records.Begin(recording.Head{
-			Session: s.id, Cluster: host.Cluster, Agent: host.ID, Target: q.Hint.Target.String(), User: q.User.Name, Login: q.Use["login"],
+			Session: s.id, Cluster: host.Cluster, Agent: host.ID, Target: q.Hint.Target.String(), User: q.User.Name, UID: q.User.UID, Login: q.Use["login"],
 			Terminal: show.Terminal, Started: now, Command: clip(show.Command, 4<<10), Term: show.Term, Width: width, Height: height,
 		}, s.secret, mode, func(f *fault.Fault) { s.kill(f) })
 	}

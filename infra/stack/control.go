@@ -55,6 +55,7 @@ func newControl(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 		code[f.name] = cfg.Code(s, f.name)
 		made[f.name] = newFunction(s, f, code[f.name])
 	}
+	newReader(s)
 	newAPI(s, cfg.API, set)
 	newPublishing(s, set, code, made)
 	newCanary(s)
@@ -109,7 +110,7 @@ func newFleetRole(s awscdk.Stack) {
 		items(tablePresence, "ListProxies", querying, names.Proxy),
 		items(tablePresence, "PutPresence", putting, names.Proxy, names.Tunnels),
 		items(tablePresence, "LeaveProxies", deleting, names.Proxy),
-		items(tableLedger, "PutEvents", putting, events(names.WriterProxy), events(names.WriterAgent), names.Certificate),
+		items(tableLedger, "PutEvents", putting, events(names.WriterProxy), events(names.WriterAgent), names.Certificate, names.Happened),
 		objects("ReadDocuments", "s3:GetObject", ""),
 	})
 	export(s, exportFleetRole, role.AttrArn())

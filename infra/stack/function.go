@@ -12,17 +12,18 @@ import (
 
 // Functions, named as their folders under functions/.
 const (
-	fnAdmin    = "admin"
-	fnAPI      = "api"
-	fnCanary   = "canary"
-	fnImage    = "image"
-	fnJoin     = "join"
-	fnLogin    = "login"
-	fnPublish  = "publish"
-	fnRotate   = "rotate"
-	fnSignHost = "sign-host"
-	fnSignUser = "sign-user"
-	fnStock    = "stock"
+	fnAdmin     = "admin"
+	fnAPI       = "api"
+	fnCanary    = "canary"
+	fnImage     = "image"
+	fnJoin      = "join"
+	fnLogin     = "login"
+	fnPublish   = "publish"
+	fnRecording = "recording"
+	fnRotate    = "rotate"
+	fnSignHost  = "sign-host"
+	fnSignUser  = "sign-user"
+	fnStock     = "stock"
 )
 
 // function is one Lambda function: what it gets, and what its role may do.
@@ -74,9 +75,11 @@ var functions = []function{
 	},
 	{
 		name: fnAPI, does: "serves engineers and auditors", memory: 512, timeout: 28,
-		tables: []string{tableState, tablePresence},
+		tables: []string{tableState, tablePresence, tableLedger},
 		may: func() []statement {
 			return []statement{
+				items(tableLedger, "GetEvents", getting, names.Event, names.Certificate),
+				items(tableLedger, "ListEvents", querying, names.Happened),
 				items(tableState, "GetRevoked", getting, names.Revoked),
 				items(tableState, "ListState", querying, names.Head, names.Target),
 				items(tablePresence, "ListPresence", querying, names.Proxy, names.Tunnels),
@@ -140,6 +143,29 @@ var functions = []function{
 		},
 	},
 	{
+		name: fnRecording, does: "the only one that hands out ways to recordings", memory: 512, timeout: 28,
+		tables: []string{tableState, tableLedger},
+		env: map[string]func() *string{
+			names.EnvBucketRecordings: func() *string { return imported(Data, bucketRecordings+"Name") },
+			names.EnvReaderRole:       func() *string { return roleARN(reader) },
+		},
+		may: func() []statement {
+			return []statement{
+				items(tableState, "GetState", getting, names.Revoked, names.Recorded),
+				items(tableState, "ListState", querying, names.Head, names.Recorded, names.RecordedOf),
+				items(tableState, "PutRecorded", putting, names.Recorded, names.RecordedOf),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnRecording), names.Happened),
+				objects("ReadDocuments", "s3:GetObject", ""),
+				recordings("GrantUploads", "s3:PutObject"),
+				recordings("ConfirmUploads", "s3:GetObject"),
+				{
+					Sid: "ListRecordings", Actions: []string{"s3:ListBucket", "s3:ListBucketVersions"}, Resources: []any{imported(Data, bucketRecordings+"Arn")},
+				},
+				{Sid: "TakeReader", Actions: []string{"sts:AssumeRole"}, Resources: []any{roleARN(reader)}},
+			}
+		},
+	},
+	{
 		name: fnRotate, does: "signs the trust document", memory: 256, timeout: 120,
 		tables: []string{tableState, tableLedger}, keys: caKeys,
 		may: func() []statement {
@@ -192,6 +218,28 @@ var functions = []function{
 			}
 		},
 	},
+}
+
+// reader names the role that URLs of recordings are signed as, as if it were a function's.
+const reader = "recording-reader"
+
+// recordings grants an action on all recordings.
+func recordings(sid, action string) statement {
+	return statement{
+		Sid: sid, Actions: []string{action}, Resources: []any{join(imported(Data, bucketRecordings+"Arn"), "/recordings/*")},
+		Why: "there are as many recordings as sessions",
+	}
+}
+
+// newReader declares the role that URLs of recordings are signed as. Only functions/recording takes it, each time in a session
+// that may read one recording.
+func newReader(s awscdk.Stack) {
+	newRole(s, reader, map[string]any{"AWS": awscdk.Fn_GetAtt(new("Role"+camel(fnRecording)), new("Arn"))}, nil, []statement{
+		{
+			Sid: "ReadRecordings", Actions: []string{"s3:GetObject", "s3:GetObjectVersion"},
+			Resources: []any{join(imported(Data, bucketRecordings+"Arn"), "/recordings/*")}, Why: "each session of the role is narrowed to one recording",
+		},
+	})
 }
 
 func clusterName() *string { return ref("ClusterName") }

@@ -66,11 +66,11 @@ func reasons(statements []statement) map[string]any {
 }
 
 // numbered are the entities whose partition key carries an id or a shard after the #.
-var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Certificate, names.Issuance, names.Tunnels, names.Arrival, names.Target, names.Place}
+var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Certificate, names.Issuance, names.Tunnels, names.Arrival, names.Target, names.Place, names.Recorded, names.RecordedOf, names.Happened}
 
 // leading is the pattern of an entity's partition keys.
 func leading(entity string) string {
-	if slices.Contains(numbered, entity) || strings.HasPrefix(entity, names.Event+"#") {
+	if slices.Contains(numbered, entity) || entity == names.Event || strings.HasPrefix(entity, names.Event+"#") {
 		return entity + "#*"
 	}
 	return entity

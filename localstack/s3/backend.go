@@ -40,13 +40,16 @@ type bucketInfo struct {
 	Tells      bool            `json:",omitempty"` // EventBridge of new objects
 }
 
-// object describes one stored object.
+// object describes one stored object, or a delete marker. The newest version of a key has the others with it.
 type object struct {
 	Size     int64
 	Hash     []byte
 	Metadata map[string]string
 	Modified time.Time
-	Blob     string // file name under blobs/
+	Blob     string   // file name under blobs/; "" of a delete marker
+	Version  string   `json:",omitempty"` // "" in a bucket without versions
+	Deleted  bool     `json:",omitempty"` // a delete marker
+	Older    []object `json:",omitempty"` // the newest first
 }
 
 func openBackend(dir string, now func() time.Time) (*backend, error) {
@@ -172,6 +175,13 @@ func fillPage(list *gofakes3.ObjectList, c *bbolt.Cursor, prefix *gofakes3.Prefi
 			last = string(k)
 			continue
 		}
+		var o object
+		if err := json.Unmarshal(v, &o); err != nil {
+			return fmt.Errorf("object %s: %w", k, err)
+		}
+		if o.Deleted {
+			continue
+		}
 		if page.MaxKeys > 0 && count == page.MaxKeys {
 			list.IsTruncated, list.NextMarker = true, last
 			return nil
@@ -181,10 +191,6 @@ func fillPage(list *gofakes3.ObjectList, c *bbolt.Cursor, prefix *gofakes3.Prefi
 			lastPrefix = match.MatchedPart
 			list.AddPrefix(match.MatchedPart)
 			continue
-		}
-		var o object
-		if err := json.Unmarshal(v, &o); err != nil {
-			return fmt.Errorf("object %s: %w", k, err)
 		}
 		list.Add(&gofakes3.Content{
 			Key: string(k), ETag: gofakes3.FormatETag(o.Hash), Size: o.Size, LastModified: gofakes3.NewContentTime(o.Modified),
@@ -220,7 +226,13 @@ func (b *backend) find(bucket, key string) (object, error) {
 		if raw == nil {
 			return gofakes3.KeyNotFound(key)
 		}
-		return json.Unmarshal(raw, &o)
+		if err := json.Unmarshal(raw, &o); err != nil {
+			return err
+		}
+		if o.Deleted {
+			return gofakes3.KeyNotFound(key)
+		}
+		return nil
 	})
 	return o, err
 }
@@ -284,6 +296,14 @@ func (b *backend) PutObject(bucket, key string, meta map[string]string, in io.Re
 		return gofakes3.PutObjectResult{}, err
 	}
 	o.Metadata = meta
+	bucketInfo, _, err := b.info(bucket)
+	if err != nil {
+		return gofakes3.PutObjectResult{}, errors.Join(err, b.discard(o.Blob))
+	}
+	versions := bucketInfo.versioned()
+	if versions {
+		o.Version = newVersion()
+	}
 	old := ""
 	err = b.db.Update(func(tx *bbolt.Tx) error {
 		t, err := b.objects(tx, bucket)
@@ -296,7 +316,10 @@ func (b *backend) PutObject(bucket, key string, meta map[string]string, in io.Re
 			if err := json.Unmarshal(raw, &before); err != nil {
 				return err
 			}
-			old, info.Exists, info.Hash = before.Blob, true, before.Hash
+			info.Exists, info.Hash = !before.Deleted, before.Hash
+			if old = before.Blob; versions {
+				old, o.Older = "", before.versions()
+			}
 		}
 		if conditions != nil {
 			if err := gofakes3.CheckPutConditions(conditions, &info); err != nil {
@@ -313,7 +336,7 @@ func (b *backend) PutObject(bucket, key string, meta map[string]string, in io.Re
 		_ = b.discard(o.Blob) // the first error is the one to report, and unwrapped: gofakes3 looks at its type
 		return gofakes3.PutObjectResult{}, err
 	}
-	return gofakes3.PutObjectResult{}, errors.Join(b.discard(old), b.tell(bucket, key, o))
+	return gofakes3.PutObjectResult{VersionID: gofakes3.VersionID(o.Version)}, errors.Join(b.discard(old), b.tell(bucket, key, o))
 }
 
 // discard removes bytes that no object has any more; a reader with the file open keeps them.
@@ -353,8 +376,15 @@ func (b *backend) write(in io.Reader, size int64) (object, error) {
 
 // DeleteObject deletes an object; it is not an error if there is none.
 func (b *backend) DeleteObject(bucket, key string) (gofakes3.ObjectDeleteResult, error) {
+	info, _, err := b.info(bucket)
+	if err != nil {
+		return gofakes3.ObjectDeleteResult{}, err
+	}
+	if info.versioned() {
+		return b.mark(bucket, key)
+	}
 	old := ""
-	err := b.db.Update(func(tx *bbolt.Tx) error {
+	err = b.db.Update(func(tx *bbolt.Tx) error {
 		t, err := b.objects(tx, bucket)
 		if err != nil {
 			return err

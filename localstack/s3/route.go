@@ -58,7 +58,12 @@ type route struct {
 
 var routes = []route{
 	{"GET", false, "", "ListObjects", "s3:ListBucket"},
+	{"GET", false, "versions", "ListObjectVersions", "s3:ListBucketVersions"},
 	{"POST", false, "delete", "DeleteObjects", "s3:DeleteObject"},
+	{"GET", true, "versionId", "GetObject", "s3:GetObjectVersion"},
+	{"HEAD", true, "versionId", "HeadObject", "s3:GetObjectVersion"},
+	{"DELETE", true, "", "DeleteObject", "s3:DeleteObject"},
+	{"DELETE", true, "versionId", "DeleteObject", "s3:DeleteObjectVersion"},
 	{"GET", true, "", "GetObject", "s3:GetObject"},
 	{"HEAD", true, "", "HeadObject", "s3:GetObject"},
 	{"PUT", true, "", "PutObject", "s3:PutObject"},
@@ -68,7 +73,9 @@ var routes = []route{
 func (*Service) Operations() []string {
 	out := []string{listBuckets.name}
 	for _, row := range routes {
-		out = append(out, row.name)
+		if !slices.Contains(out, row.name) {
+			out = append(out, row.name)
+		}
 	}
 	return out
 }
@@ -87,7 +94,7 @@ var subResources = []string{
 // harmless is every query key that only details an operation.
 var harmless = []string{
 	"list-type", "prefix", "delimiter", "marker", "max-keys", "continuation-token", "start-after", "encoding-type", "fetch-owner",
-	"x-id",
+	"x-id", "key-marker", "version-id-marker",
 	"response-content-type", "response-content-language", "response-expires", "response-cache-control",
 	"response-content-disposition", "response-content-encoding",
 }

@@ -1,7 +1,7 @@
 // Package s3 is the local Simple Storage Service: gofakes3 behind our own signature and policy checks, on a
 // store that lasts.
 //
-// What it records without acting on it: versioning, encryption, lifecycle, public access blocks
+// What it records without acting on it: encryption, lifecycle, public access blocks
 // and ownership controls. Its entry point is [Open].
 package s3
 
@@ -116,6 +116,15 @@ func (s *Service) serve(w http.ResponseWriter, c *gate.Call) error {
 
 // answer carries out permitted operations: a few here, the rest in gofakes3.
 func (s *Service) answer(w http.ResponseWriter, c *gate.Call, op operation, info bucketInfo, query url.Values) error {
+	version := query.Get("versionId")
+	switch {
+	case op.name == "ListObjectVersions":
+		return s.listVersions(w, c, op, query)
+	case version != "" && op.name == "DeleteObject":
+		return s.unmake(w, c, op, version)
+	case version != "":
+		return s.version(w, c, op, version)
+	}
 	switch op.name {
 	case "GetObject", "HeadObject":
 		if err := s.mayMiss(c, op, info); err != nil {

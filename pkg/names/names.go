@@ -96,6 +96,12 @@ const (
 	WriterAgent    = "agent"     // what agents say, through proxies
 )
 
+// What rules name beside the kinds of resources.
+const (
+	Recording = "recording" // what sessions showed
+	AuditRule = "event"     // audit events
+)
+
 // KindNode is the kind of target that some places treat specially; package resource has the table of all kinds.
 const KindNode = "node" // a server reached by SSH
 

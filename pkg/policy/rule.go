@@ -49,3 +49,11 @@ func covers(r resource.Rule, kind, verb string) bool {
 	return (slices.Contains(r.Resources, "*") || slices.Contains(r.Resources, kind)) &&
 		(slices.Contains(r.Verbs, "*") || slices.Contains(r.Verbs, verb))
 }
+
+// MayOwn is [Set.May] for something that may be the caller's own, such as the recording of a session of theirs.
+func (s *Set) MayOwn(sub Subject, kind, verb, scope string, own bool) Decision {
+	if own {
+		return Decision{Allowed: true, Reason: "it is your own", Until: sub.Next()}
+	}
+	return s.May(sub, kind, verb, scope)
+}

@@ -36,6 +36,7 @@ type Head struct {
 	Agent    string    `json:"agent"`   // agt_<ulid>
 	Target   string    `json:"target"`  // kind/name
 	User     string    `json:"user"`
+	UID      string    `json:"uid"` // the user's
 	Login    string    `json:"login"`
 	Terminal bool      `json:"terminal"`
 	Started  time.Time `json:"started"` // the agent's clock

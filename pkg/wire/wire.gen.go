@@ -278,7 +278,10 @@ type RecordingClaim struct {
 
 	// Target kind/name, one that the calling agent serves
 	Target string `json:"target"`
-	User   string `json:"user"`
+
+	// UID the user's uid
+	UID  string `json:"uid"`
+	User string `json:"user"`
 }
 
 // RecordingList defines model for RecordingList.

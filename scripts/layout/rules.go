@@ -15,8 +15,8 @@ func init() {
 	for row, list := range []string{
 		"names fault escape release",
 		"wire frame identity resource policy certs document audit signature strict proof ration vouch image recording",
-		"issue front inventory admin document/publication",
-		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary asset registry stock",
+		"issue front inventory admin archive document/publication",
+		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary asset registry stock bucket",
 		"app",
 	} {
 		for name := range strings.FieldsSeq(list) {

@@ -41,6 +41,7 @@ type Entry struct {
 	Received time.Time // as its writer says
 	Standing Standing
 	Why      string // it isn't proven
+	Body     string // the event's JSON as it was written
 }
 
 // Gap is events that an agent numbered and the ledger lacks, both ends included. An agent's numbers begin at 1 when it
@@ -109,7 +110,7 @@ type found struct {
 
 // judge says how far the event of an item can be believed.
 func (w witness) judge(i table.Item) found {
-	f := found{body: i.Text("event"), Entry: Entry{Received: time.UnixMilli(i.Int("received_ms")).UTC()}}
+	f := found{body: i.Text("event"), Entry: Entry{Body: i.Text("event"), Received: time.UnixMilli(i.Int("received_ms")).UTC()}}
 	e, err := audit.Parse([]byte(f.body))
 	f.Event = e
 	if err == nil {

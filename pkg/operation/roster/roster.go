@@ -8,8 +8,12 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/api"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/inventory"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -18,12 +22,18 @@ type Shelf interface {
 	Binaries(context.Context, time.Time) (wire.AgentBinaries, error)
 }
 
+// Events reads a session's events, each with how far it can be believed.
+type Events interface {
+	Session(ctx context.Context, session, after string, limit int, trust []document.Trust) (entries []wire.LedgerEvent, next string, err error)
+}
+
 // Operations are the operations of tag api.
-func Operations(targets *inventory.Inventory, shelf Shelf) map[string]api.Handler {
+func Operations(targets *inventory.Inventory, shelf Shelf, ledger Events) map[string]api.Handler {
 	return map[string]api.Handler{
 		"status":        func(_ context.Context, c api.Call) (any, error) { return status(c), nil },
 		"hostStatus":    func(_ context.Context, c api.Call) (any, error) { return hostStatus(c), nil },
 		"agentBinaries": func(ctx context.Context, c api.Call) (any, error) { return shelf.Binaries(ctx, c.Now) },
+		"sessionEvents": func(ctx context.Context, c api.Call) (any, error) { return sessionEvents(ctx, c, ledger) },
 		"listTargets": func(ctx context.Context, c api.Call) (any, error) {
 			page, err := c.Page()
 			if err != nil {
@@ -36,6 +46,45 @@ func Operations(targets *inventory.Inventory, shelf Shelf) map[string]api.Handle
 			return list, err
 		},
 	}
+}
+
+// eventsPage is how many events are on a page.
+const eventsPage = 100
+
+// sessionEvents lists those of a session's events that the caller may see: what they did themselves, and what a rule on events
+// allows at its scope.
+func sessionEvents(ctx context.Context, c api.Call, ledger Events) (any, error) {
+	page, err := c.Page()
+	if err != nil {
+		return nil, err
+	}
+	if !identity.ValidID("ses", c.Params["session"]) {
+		return nil, fault.New(fault.BadInput, "write it as STILE_SESSION_ID has it: ses_ and 26 letters and digits", "that is no session's id")
+	}
+	var trust []document.Trust
+	for n := range c.View.Trust {
+		t, err := document.OpenTrust(c.View.Trust[:n+1], "")
+		if err != nil {
+			return nil, err
+		}
+		trust = append(trust, t)
+	}
+	limit := eventsPage
+	if page.Limit > 0 {
+		limit = min(page.Limit, limit)
+	}
+	all, next, err := ledger.Session(ctx, c.Params["session"], page.After, limit, trust)
+	if err != nil {
+		return nil, err
+	}
+	out := wire.EventList{Events: []wire.LedgerEvent{}, Next: api.Cursor(next)}
+	for _, e := range all {
+		event, err := audit.Parse([]byte(e.Event))
+		if err == nil && c.View.State.Roles().MayOwn(c.View.State.Subject(c.User, c.Now), names.AuditRule, "list", event.Scope, event.Actor == "user/"+c.User.Name).Allowed {
+			out.Events = append(out.Events, e)
+		}
+	}
+	return out, nil
 }
 
 func status(c api.Call) wire.Status {

@@ -1,0 +1,194 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/recording"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// resourceName is what rules call recordings.
+const resourceName = names.Recording
+
+// may reports whether the caller may do something with a recording.
+func (p Person) may(verb string, e Entry) bool {
+	own := e.User == p.User.Name && e.UID == p.User.UID
+	return p.State.Roles().MayOwn(p.State.Subject(p.User, p.Now), resourceName, verb, e.Scope, own).Allowed
+}
+
+// everywhere reports whether the caller may do it with some recordings of others.
+func (p Person) everywhere(verb string) bool {
+	return p.State.Roles().MaySomewhere(p.State.Subject(p.User, p.Now), resourceName, verb)
+}
+
+// find returns a recording that the caller may read. What there is and what isn't look the same to others.
+func (a *Archive) find(ctx context.Context, p Person, session string) (Entry, error) {
+	if !identity.ValidID("ses", session) {
+		return Entry{}, notThere(session)
+	}
+	e, err := a.config.Store.Get(ctx, session)
+	if errors.Is(err, ErrNone) || err == nil && !p.may("read", e) {
+		return Entry{}, notThere(session)
+	}
+	return e, err
+}
+
+// Get describes a recording that the caller may read.
+func (a *Archive) Get(ctx context.Context, p Person, session string) (wire.Recording, error) {
+	e, err := a.find(ctx, p, session)
+	if err != nil {
+		return wire.Recording{}, err
+	}
+	return e.outside(), nil
+}
+
+// Read gives URLs of all versions of a recording's objects, a page at a time. The ledger holds that it was asked for before
+// there is any.
+func (a *Archive) Read(ctx context.Context, p Person, session, after string) (wire.RecordingObjects, error) {
+	e, err := a.find(ctx, p, session)
+	if err != nil {
+		return wire.RecordingObjects{}, err
+	}
+	prefix, err := recording.Prefix(e.Session)
+	if err != nil {
+		return wire.RecordingObjects{}, err
+	}
+	if after == "" {
+		event := audit.New(audit.RecordingRead, a.config.Entropy, p.Now)
+		event.Cluster, event.Source = a.config.Cluster, names.WriterFunction+"recording"
+		event.Actor, event.ActorRoles = "user/"+p.User.Name, p.User.Roles
+		event.TargetKind, event.Target, event.Scope, event.SessionID = e.Target.Kind, e.Target.Name, e.Scope, e.Session
+		event.RequestID, event.SourceIP = p.RequestID, p.SourceIP
+		event.Data = map[string]string{"certificate": p.User.Certificate, "user": e.User}
+		if err := a.config.Ledger.Append(ctx, event); err != nil {
+			return wire.RecordingObjects{}, err
+		}
+	}
+	objects, next, err := a.config.Objects.Read(ctx, prefix, after)
+	if err != nil {
+		return wire.RecordingObjects{}, err
+	}
+	if objects == nil {
+		objects = []wire.RecordingObject{}
+	}
+	return wire.RecordingObjects{Objects: objects, ExpiresAt: p.Now.Add(Lasts).UTC().Truncate(time.Second), Next: next}, nil
+}
+
+// Query narrows a list.
+type Query struct {
+	User   string
+	Target string    // kind/name
+	Since  time.Time // zero is a week before Until
+	Until  time.Time // zero is now
+	After  string    // the last session of the page before
+	Limit  int       // 0 is 100
+}
+
+// Bounds of a list.
+const (
+	usual    = 7 * 24 * time.Hour
+	longest  = 92 * 24 * time.Hour
+	mostRead = 2000 // entries for one page
+	pageSize = 100
+)
+
+// List returns recordings that the caller may list, the newest first, and the last one that was looked at, to go on after. A
+// page may be empty though more follow.
+func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording, string, error) {
+	if q.Until.IsZero() {
+		q.Until = p.Now.Add(time.Minute) // an agent's clock may be a little ahead
+	}
+	if q.Since.IsZero() {
+		q.Since = q.Until.Add(-usual)
+	}
+	if q.Limit == 0 {
+		q.Limit = pageSize
+	}
+	from, err1 := first(q.Since)
+	below, err2 := first(q.Until)
+	if err := errors.Join(err1, err2); err != nil || q.Until.Sub(q.Since) > longest || q.Until.Before(q.Since) {
+		return nil, "", fault.New(fault.BadInput, "name a shorter time with --since and --until: at most 92 days", "that is no time for a list of recordings")
+	}
+	if q.After != "" {
+		if !identity.ValidID("ses", q.After) {
+			return nil, "", fault.New(fault.BadInput, "send the previous page's next unchanged", "the cursor did not come from this API").With("cursor", "malformed")
+		}
+		below = min(below, q.After)
+	}
+	out, last, read := []wire.Recording{}, "", 0
+	for read < mostRead && len(out) < q.Limit {
+		entries, more, err := a.page(ctx, p, q, from, below)
+		if err != nil {
+			return nil, "", err
+		}
+		read += len(entries)
+		for _, e := range entries {
+			last, below = e.Session, e.Session
+			if q.shows(e) && p.may("list", e) {
+				out = append(out, e.outside())
+			}
+			if len(out) == q.Limit {
+				return out, last, nil
+			}
+		}
+		if more {
+			continue
+		}
+		if below, more = earlier(below, from); p.own() || !more {
+			return out, "", nil
+		}
+		last = below
+		read += 10 // a day without any is read as well
+	}
+	return out, last, nil
+}
+
+// own reports whether the caller may list none but their own.
+func (p Person) own() bool { return !p.everywhere("list") }
+
+// page reads the entries before one, of the caller or of one day.
+func (a *Archive) page(ctx context.Context, p Person, q Query, from, below string) ([]Entry, bool, error) {
+	if p.own() {
+		return a.config.Store.Of(ctx, p.User.Name, from, below, pageSize)
+	}
+	day, err := identity.SessionTime(below)
+	if err != nil {
+		return nil, false, err
+	}
+	day = day.Add(-time.Millisecond).Truncate(24 * time.Hour) // ids below the first of a day are of the day before
+	return a.config.Store.Day(ctx, day, from, below, pageSize)
+}
+
+// earlier returns the first id of the day of those below an id, and whether that is still not below from.
+func earlier(below, from string) (string, bool) {
+	t, err := identity.SessionTime(below)
+	if err != nil {
+		return below, false
+	}
+	start, err := first(t.Add(-time.Millisecond).Truncate(24 * time.Hour))
+	return start, err == nil && start > from
+}
+
+// first is the lowest id that a session of a time can have.
+func first(t time.Time) (string, error) {
+	var id ulid.ULID
+	if t.Before(time.Unix(0, 0)) {
+		return "", errors.New("a time before 1970")
+	}
+	err := id.SetTime(ulid.Timestamp(t))
+	return "ses_" + strings.ToLower(id.String()), err
+}
+
+// shows reports whether an entry is one that was asked for.
+func (q Query) shows(e Entry) bool {
+	return (q.User == "" || q.User == e.User) && (q.Target == "" || q.Target == e.Target.String())
+}

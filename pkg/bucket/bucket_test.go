@@ -1,0 +1,45 @@
+package bucket_test
+
+import (
+	"bytes"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/pkg/bucket"
+	"github.com/stile-dev/stile/pkg/document/head"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+func TestAGrantSignsSizeHashAndThatNothingIsThere(t *testing.T) {
+	b := bucket.New(bucket.Config{
+		AWS:    aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "token")},
+		Bucket: "recordings", Reader: "arn:aws:iam::111122223333:role/reader", Options: []func(*s3.Options){head.ByPath},
+	})
+	address, headers, err := b.Grant(t.Context(), "recordings/2026-11-27/ses_1/00000000.zst", 1234, bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"Content-Length": "1234", "If-None-Match": "*", "X-Amz-Checksum-Sha256": "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="}
+	if d := cmp.Diff(want, headers); d != "" {
+		t.Error(d)
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := ";" + u.Query().Get("X-Amz-SignedHeaders") + ";"
+	for name := range want {
+		if !strings.Contains(signed, ";"+strings.ToLower(name)+";") {
+			t.Errorf("%s isn't among the signed headers %s", name, signed)
+		}
+	}
+	if u.Query().Get("X-Amz-Expires") != "900" || u.Query().Get("X-Amz-Security-Token") != "token" || u.Query().Has("X-Amz-Checksum-Sha256") {
+		t.Errorf("%s", address)
+	}
+}

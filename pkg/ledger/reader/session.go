@@ -1,0 +1,81 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/table"
+)
+
+// Session reads events of a session that come after one, the oldest first, and the id of the last that was looked for, to go
+// on after, "" at the end. Where they are any proxy may say; what isn't there, or is another session's, is left out.
+func Session(ctx context.Context, t table.Table, session, after string, limit int, trust ...document.Trust) ([]Entry, string, error) {
+	pointers, more, err := t.Page(ctx, ledger.Session(session), after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	var found basket
+	var g errgroup.Group
+	g.SetLimit(8)
+	for _, p := range pointers {
+		if at := p.Text("at"); strings.HasPrefix(at, names.Event+"#") {
+			g.Go(func() error { return found.get(ctx, t, table.Key{PK: at, SK: p.Text(names.SK)}) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, "", fmt.Errorf("reading events of %s: %w", session, err)
+	}
+	certificates := map[string]bool{}
+	for _, i := range slices.Clone(found.items) {
+		if digest := i.Text("certificate"); digest != "" && !certificates[digest] {
+			certificates[digest] = true
+			g.Go(func() error {
+				return found.get(ctx, t, table.Key{PK: names.Certificate + "#" + digest, SK: names.Certificate})
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, "", fmt.Errorf("reading events of %s: %w", session, err)
+	}
+	next := ""
+	if more && len(pointers) > 0 {
+		next = pointers[len(pointers)-1].Text(names.SK)
+	}
+	var out []Entry
+	for _, e := range Judge(found.items, trust...).Entries {
+		if e.Event.SessionID == session {
+			out = append(out, e)
+		}
+	}
+	return out, next, nil
+}
+
+// basket collects items.
+type basket struct {
+	mu    sync.Mutex
+	items []table.Item
+}
+
+// get reads an item, if it is there.
+func (f *basket) get(ctx context.Context, t table.Table, key table.Key) error {
+	i, err := t.Get(ctx, key)
+	if errors.Is(err, table.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.items = append(f.items, i)
+	return nil
+}
