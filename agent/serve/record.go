@@ -62,7 +62,7 @@ func (a *agent) own() (identity.Host, crypto.Signer, error) {
 func (a *agent) uploader() *upload.Uploader {
 	way := &http.Client{Transport: transport(a.config.Proxy)}
 	return upload.New(upload.Config{
-		Spool: a.records, Log: a.log, HTTP: way,
+		Spool: a.records, Log: a.log, HTTP: &http.Client{Transport: transport("")}, // proxies reach the API alone
 		API: func() (upload.API, error) {
 			_, key, err := a.own()
 			if err != nil {

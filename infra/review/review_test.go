@@ -251,6 +251,9 @@ func TestSec_S63_EachWriterWritesItsOwnEventsAlone(t *testing.T) {
 					if !strings.HasPrefix(value, "event") {
 						continue
 					}
+					if value == "event#*" && slices.Equal(s.Actions, []string{"dynamodb:GetItem"}) { // reading forges nothing
+						continue
+					}
 					found++
 					if !slices.Contains(own, value) || !slices.Equal(s.Actions, []string{"dynamodb:PutItem"}) {
 						t.Errorf("%s may %v %s", role.Name, s.Actions, value)

@@ -46,7 +46,9 @@ func (s *Service) forward(w http.ResponseWriter, c *gate.Call, op operation, que
 	r.URL = &url.URL{Path: path, RawQuery: inner.Encode()}
 	r.Body = io.NopCloser(bytes.NewReader(c.Body))
 	r.RequestURI = ""
-	s.handler.ServeHTTP(&answerWriter{ResponseWriter: w, call: c, op: op}, r)
+	answer := &answerWriter{ResponseWriter: w, call: c, op: op}
+	s.handler.ServeHTTP(answer, r)
+	answer.WriteHeader(http.StatusOK) // of an answer without a body
 }
 
 // answerWriter puts our own ids into gofakes3's answer and removes what S3 would not say.

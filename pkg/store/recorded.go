@@ -34,7 +34,7 @@ func keys(session, user string) (byDay, byUser string, err error) {
 
 func item(pk string, e archive.Entry) table.Item {
 	i := table.Item{
-		names.PK: table.String(pk), names.SK: table.String(e.Session), "agent": table.String(e.Agent), "scope": table.String(e.Scope), "user": table.String(e.User), "uid": table.String(e.UID),
+		names.PK: table.String(pk), names.SK: table.String(e.Session), "agent_id": table.String(e.Agent), "scope": table.String(e.Scope), "user": table.String(e.User), "uid": table.String(e.UID),
 		"target": table.String(e.Target.String()), "started_ms": table.Int(e.Started.UnixMilli()),
 	}
 	if e.Login != "" {
@@ -49,7 +49,7 @@ func item(pk string, e archive.Entry) table.Item {
 func entry(i table.Item) (archive.Entry, error) {
 	target, err := identity.ParseTarget(i.Text("target"))
 	e := archive.Entry{
-		Session: i.Text(names.SK), Agent: i.Text("agent"), Scope: i.Text("scope"), User: i.Text("user"), UID: i.Text("uid"), Login: i.Text("login"), Target: target,
+		Session: i.Text(names.SK), Agent: i.Text("agent_id"), Scope: i.Text("scope"), User: i.Text("user"), UID: i.Text("uid"), Login: i.Text("login"), Target: target,
 		Started: time.UnixMilli(i.Int("started_ms")).UTC(),
 	}
 	if _, complete := i["ended_ms"]; complete {
@@ -93,7 +93,7 @@ func (r Recorded) Replace(ctx context.Context, was, is archive.Entry) error {
 	if err != nil {
 		return err
 	}
-	const same = "agent = :was"
+	const same = "agent_id = :was"
 	owner := table.Item{":was": table.String(was.Agent)}
 	return table.Transact(ctx, r.table.API, r.table.PutOp(item(byDay, is), same, owner), r.table.PutOp(item(byUser, is), same, owner))
 }
