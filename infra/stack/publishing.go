@@ -11,7 +11,7 @@ import (
 )
 
 // policyInputs are the entities of table state that the policy and revocations documents are made from.
-var policyInputs = []string{names.Role, names.Lock, names.Order}
+var policyInputs = []string{names.Role, names.Settings, names.Lock, names.Order}
 
 // newPublishing declares what makes documents: the two custom resources that make the first ones when the
 // stack is deployed, the minute's schedule that renews the stamp, the day's that drops a replaced key when what it signed has

@@ -36,6 +36,8 @@ var gives = map[string]func(*turn, context.Context) error{
 	names.User:    (*turn).record,
 	names.Mapping: (*turn).mapping,
 	names.Token:   (*turn).token,
+	// Settings give nobody anything, and are changed only by who may change them at /, where they are.
+	names.Settings: func(*turn, context.Context) error { return nil },
 }
 
 // subject is the writer with what they have for good: what a grant gives for an hour is not theirs to give.

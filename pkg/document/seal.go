@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/stile-dev/stile/pkg/resource"
 )
 
 // The largest documents, in bytes of body. For policy: ten thousand roles of 400 bytes, and some room.
@@ -104,7 +106,11 @@ func fits(kind Kind, body any) (any, error) {
 			return b, nil
 		}
 	case Policy:
-		if b.V = formVersion; kind == KindPolicy {
+		b.V, b.Critical = formVersion, nil
+		if b.Record == resource.RecordStrict { // who can't record must let nobody in
+			b.Critical = []string{"record"}
+		}
+		if kind == KindPolicy {
 			return b, nil
 		}
 	case Revocations:

@@ -47,18 +47,19 @@ const (
 // Entities: the first part of a partition key (pk), before an optional #id. Each has its sort keys (sk) beside it.
 const (
 	// Table state.
-	Role    = "role"        // sk name
-	User    = "user"        // sk name
-	Mapping = "iam_mapping" // sk name
-	Token   = "token"       // sk name; the secret's hash is in table secrets
-	Agent   = "agent"       // sk agent id
-	Target  = "target"      // pk target#<kind>, sk name: which agent holds kind/name
-	Place   = "place"       // pk place#<token>#<token's uid>[#<role id>], sk a number: an agent that is there by a token
-	Lock    = "lock"        // sk lock id
-	Order   = "order"       // sk the input counter after the change, 16 digits: orders to revoke what was issued before it
-	Revoked = "revoked"     // sk users | agents: the list that the orders have led to; a base in S3 and a change of it
-	Input   = "input"       // sk policy: the counter that every change of policy's inputs adds to
-	Head    = "head"        // sk head: versions and places of the documents; sk revocations: that document; sk lease: publish's lease
+	Role     = "role"        // sk name
+	User     = "user"        // sk name
+	Mapping  = "iam_mapping" // sk name
+	Token    = "token"       // sk name; the secret's hash is in table secrets
+	Settings = "settings"    // sk cluster
+	Agent    = "agent"       // sk agent id
+	Target   = "target"      // pk target#<kind>, sk name: which agent holds kind/name
+	Place    = "place"       // pk place#<token>#<token's uid>[#<role id>], sk a number: an agent that is there by a token
+	Lock     = "lock"        // sk lock id
+	Order    = "order"       // sk the input counter after the change, 16 digits: orders to revoke what was issued before it
+	Revoked  = "revoked"     // sk users | agents: the list that the orders have led to; a base in S3 and a change of it
+	Input    = "input"       // sk policy: the counter that every change of policy's inputs adds to
+	Head     = "head"        // sk head: versions and places of the documents; sk revocations: that document; sk lease: publish's lease
 
 	// Table secrets.
 	TokenHash = "token_hash" // pk token_hash#<hex SHA-256 of the secret>, sk token

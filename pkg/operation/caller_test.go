@@ -22,6 +22,7 @@ import (
 	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app/clustertest"
+	"github.com/stile-dev/stile/pkg/archive"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/revoked"
@@ -32,6 +33,7 @@ import (
 	adminoperation "github.com/stile-dev/stile/pkg/operation/admin"
 	"github.com/stile-dev/stile/pkg/operation/join"
 	"github.com/stile-dev/stile/pkg/operation/login"
+	recordingoperation "github.com/stile-dev/stile/pkg/operation/recording"
 	"github.com/stile-dev/stile/pkg/operation/roster"
 	"github.com/stile-dev/stile/pkg/proof"
 	"github.com/stile-dev/stile/pkg/resource"
@@ -44,13 +46,14 @@ type site struct {
 	*clustertest.Cluster
 	t       *testing.T
 	store   *shelf
+	tapes   *tapes
 	servers map[string]*api.Server
 	log     *bytes.Buffer
 	signed  int // calls that reached a signer
 }
 
 func newSite(t *testing.T, roles ...resource.Role) *site {
-	s := &site{Cluster: clustertest.New(t, roles...), t: t, store: newShelf(), servers: map[string]*api.Server{}, log: &bytes.Buffer{}}
+	s := &site{Cluster: clustertest.New(t, roles...), t: t, store: newShelf(), tapes: newTapes(), servers: map[string]*api.Server{}, log: &bytes.Buffer{}}
 	logins := front.NewLogins(front.Config[proof.UserRequest, wire.UserCredential]{
 		Cluster: s.ID, MAC: s.Cluster, Proxies: proxies{}, Rate: proxies{}, Sign: signer[proof.UserRequest, wire.UserCredential](&s.signed),
 	})
@@ -67,7 +70,8 @@ func newSite(t *testing.T, roles ...resource.Role) *site {
 	}
 	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store, Pace: s.store})
 	for function, handlers := range map[string]map[string]api.Handler{
-		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets, s.store), "admin": adminoperation.Operations(desk),
+		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets, s.store, s.store), "admin": adminoperation.Operations(desk),
+		"recording": recordingoperation.Operations(archive.New(archive.Config{Store: s.tapes, Objects: reel{s.tapes}, Ledger: s.tapes, Cluster: s.ID, Entropy: rand.Reader})),
 	} {
 		server, err := api.New(api.Config{
 			Function: function, Handlers: handlers, Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(s.log, nil)), Now: s.Clock,
@@ -352,5 +356,5 @@ func concrete(r wire.Route) string {
 	if r.Operation == "listTargets" {
 		kind = "node"
 	}
-	return strings.NewReplacer("{kind}", kind, "{name}", "dev").Replace(r.Pattern)
+	return strings.NewReplacer("{kind}", kind, "{name}", "dev", "{session}", "ses_01hv0000000000000000000000").Replace(r.Pattern)
 }

@@ -60,6 +60,26 @@ func TestASessionOutlivesItsCertificateOnlyWhenEveryRoleThatAllowsItSaysSo(t *te
 	}
 }
 
+func TestSessionsAreRecordedAsTheStrictestRoleThatAllowsThemSays(t *testing.T) {
+	set := roles(t, map[string]string{
+		"silent":   `{allow: {logins: a, node_labels: {'*': '*'}}}`,
+		"off":      `{options: {record: 'off'}, allow: {logins: a, node_labels: {'*': '*'}}}`,
+		"best":     `{options: {record: best-effort}, allow: {logins: a, node_labels: {'*': '*'}}}`,
+		"strict":   `{options: {record: strict}, allow: {logins: a, node_labels: {'*': '*'}}}`,
+		"other":    `{options: {record: strict}, allow: {logins: b, node_labels: {'*': '*'}}}`,
+		"recovery": `{options: {record_when_full: admit}, allow: {logins: a, node_labels: {'*': '*'}}}`,
+	})
+	for names, want := range map[string]policy.Options{
+		"silent": {}, "off": {Record: "off"}, "silent,off": {Record: "off"}, "off,best": {Record: "best-effort"}, "strict,off,best": {Record: "strict"},
+		"off,other": {Record: "off"}, "strict,recovery": {Record: "strict", AdmitWhenFull: true}, "recovery": {AdmitWhenFull: true},
+	} {
+		got := decide(t, set, policy.Subject{Roles: strings.Split(names, ","), Now: now}, node("", "env", "dev"), policy.Login("a")).Options
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", names, d)
+		}
+	}
+}
+
 func TestWhatOneRoleDemandsHoldsForItsHolder(t *testing.T) {
 	set := roles(t, map[string]string{
 		"open":   `{options: {max_session_ttl: 9h}}`,

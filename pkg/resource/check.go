@@ -26,6 +26,9 @@ func (r Resource) Validate() []fault.Field {
 	if !k.named(r.Metadata.Name) {
 		c.add("metadata.name", "%q can't be the name of a %s: %s", r.Metadata.Name, k.Name, nameRule(k))
 	}
+	if s := r.Metadata.Scope; k.Name == names.Settings && s != "" && s != "/" {
+		c.add("metadata.scope", "settings are the whole cluster's; leave the scope out")
+	}
 	if s := r.Metadata.Scope; s != "" && !ValidScope(s) {
 		c.add("metadata.scope", "%q is not a scope; write / or /payments/prod", s)
 	}
@@ -44,6 +47,8 @@ func nameRule(k Kind) string {
 	switch {
 	case k.Name == names.User:
 		return "1–64 letters, digits and _ . @ + = -, beginning with a letter or digit"
+	case k.Name == names.Settings:
+		return "the cluster has one, called " + ClusterSettings
 	case k.Target:
 		return "1–63 lower-case letters, digits, dots and hyphens"
 	}

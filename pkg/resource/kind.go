@@ -9,7 +9,7 @@ import (
 )
 
 // Spec is the body of a resource of some kind: a pointer to [RoleSpec], [UserSpec], [MappingSpec],
-// [TokenSpec] or [TargetSpec].
+// [TokenSpec], [SettingsSpec] or [TargetSpec].
 type Spec interface {
 	check(c *checker)
 }
@@ -51,6 +51,11 @@ var Kinds = []Kind{
 		Name: names.Token, Plural: "tokens", Summary: "who may enrol as what, and under which names and labels",
 		Writable: true,
 		spec:     func() Spec { return new(TokenSpec) }, named: validName, reserved: []string{FleetToken},
+	},
+	{
+		Name: names.Settings, Plural: "settings", Summary: "what holds for the whole cluster",
+		Writable: true, Policy: true,
+		spec: func() Spec { return new(SettingsSpec) }, named: func(name string) bool { return name == ClusterSettings },
 	},
 }
 

@@ -33,6 +33,7 @@ import (
 // place keeps head, documents and inputs in memory. The call named by fail fails once: before it has written,
 // or after.
 type place struct {
+	settings    resource.SettingsSpec
 	mu          sync.Mutex
 	head        document.Head
 	heads       []document.Head // every head there was
@@ -183,6 +184,11 @@ func (p *place) Roles(context.Context) (r []resource.Role, err error) {
 	return r, err
 }
 
+func (p *place) Settings(context.Context) (s resource.SettingsSpec, err error) {
+	err = p.faulty("Settings", func() error { s = p.settings; return nil })
+	return s, err
+}
+
 func (p *place) Locks(context.Context) (locks []document.Lock, err error) {
 	err = p.faulty("Locks", func() error { locks = slices.Clone(p.locks); return nil })
 	return locks, err
@@ -323,6 +329,29 @@ func TestWhatIsPublishedIsWhatAgentsAccept(t *testing.T) {
 	s.publish(t)
 	if state = s.accept(t, agent); len(state.Policy.Roles) != len(resource.Presets()) {
 		t.Errorf("%d roles after the deletion", len(state.Policy.Roles))
+	}
+}
+
+// A program that can't record must not take a cluster in which everything is recorded for one in which it may let people in.
+func TestTheClustersWayToRecordIsPublishedAndStrictIsCritical(t *testing.T) {
+	s := newSite(t)
+	s.rotate(t)
+	agent := document.NewHolder(s.ID, "")
+	for _, c := range []struct {
+		setting, want string
+		critical      []string
+	}{
+		{"", resource.RecordBestEffort, nil}, {resource.RecordStrict, resource.RecordStrict, []string{"record"}}, {resource.RecordOff, resource.RecordOff, nil}, {"", resource.RecordBestEffort, nil},
+	} {
+		s.settings.Record = c.setting
+		s.change()
+		s.publish(t)
+		if state := s.accept(t, agent); state.Record() != c.want || !slices.Equal(state.Policy.Critical, c.critical) {
+			t.Errorf("%q: %s, critical %v", c.setting, state.Record(), state.Policy.Critical)
+		}
+	}
+	if (document.State{Policy: document.Policy{Record: "later"}}).Record() != resource.RecordStrict {
+		t.Error("a way that isn't known records nothing")
 	}
 }
 

@@ -36,6 +36,7 @@ type Inputs interface {
 	// Counters returns the counters that changes add to; it is read before and after the rest.
 	Counters(context.Context) (document.Counters, error)
 	Roles(context.Context) ([]resource.Role, error)
+	Settings(context.Context) (resource.SettingsSpec, error)
 	Locks(context.Context) ([]document.Lock, error)
 	// Orders returns the orders to revoke after one number, up to another, and accounts for each: what was issued before the
 	// publication that first takes them in is good no more.
@@ -251,6 +252,10 @@ func (p *Publisher) compile(ctx context.Context, d *draft) error {
 	if err != nil {
 		return err
 	}
+	settings, err := p.config.Inputs.Settings(ctx)
+	if err != nil {
+		return err
+	}
 	if d.locks, err = p.locked(ctx); err != nil {
 		return err
 	}
@@ -262,6 +267,7 @@ func (p *Publisher) compile(ctx context.Context, d *draft) error {
 	slices.SortFunc(roles, func(a, b resource.Role) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
 	d.policy = document.Policy{
 		Cluster: p.config.Cluster, Input: d.count.Input, Roles: roles, MaxPolicyAge: resource.Duration(document.DefaultMaxPolicyAge),
+		Record: settings.Record,
 	}
 	return nil
 }
@@ -315,7 +321,7 @@ func (p *Publisher) same(ctx context.Context, d *draft) bool {
 		return false
 	}
 	have, err := d.trust.OpenPolicy(doc)
-	return err == nil && have.Cluster == d.policy.Cluster && have.MaxPolicyAge == d.policy.MaxPolicyAge &&
+	return err == nil && have.Cluster == d.policy.Cluster && have.MaxPolicyAge == d.policy.MaxPolicyAge && have.Record == d.policy.Record &&
 		doc.KeyID == document.KeyID(d.signer.Public()) && normal(have.Roles) == normal(d.policy.Roles)
 }
 

@@ -1,0 +1,389 @@
+package operation_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/archive"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/recording"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// tapes are recordings, their bucket and the ledger, in memory.
+type tapes struct {
+	mu      sync.Mutex
+	entries map[string]archive.Entry
+	objects map[string][]byte
+	events  []audit.Event
+	granted []string // keys
+	fail    error    // of the ledger
+}
+
+func newTapes() *tapes {
+	return &tapes{entries: map[string]archive.Entry{}, objects: map[string][]byte{}}
+}
+
+func (p *tapes) Create(_ context.Context, e archive.Entry) (archive.Entry, error) {
+	if there, ok := p.entries[e.Session]; ok {
+		return there, nil
+	}
+	p.entries[e.Session] = e
+	return e, nil
+}
+
+func (p *tapes) Get(_ context.Context, session string) (archive.Entry, error) {
+	e, ok := p.entries[session]
+	if !ok {
+		return e, archive.ErrNone
+	}
+	return e, nil
+}
+
+func (p *tapes) Replace(_ context.Context, was, is archive.Entry) error {
+	if p.entries[is.Session].Agent != was.Agent {
+		return errors.New("it is another's")
+	}
+	p.entries[is.Session] = is
+	return nil
+}
+
+// sorted are entries from one id and below another, the newest first.
+func (p *tapes) sorted(from, below string, limit int, wanted func(archive.Entry) bool) (out []archive.Entry, more bool, _ error) {
+	for _, e := range p.entries {
+		if e.Session >= from && e.Session < below && wanted(e) {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b archive.Entry) int { return strings.Compare(b.Session, a.Session) })
+	return out[:min(len(out), limit)], len(out) > limit, nil
+}
+
+func (p *tapes) Of(_ context.Context, user, from, below string, limit int) ([]archive.Entry, bool, error) {
+	return p.sorted(from, below, limit, func(e archive.Entry) bool { return e.User == user })
+}
+
+func (p *tapes) Day(_ context.Context, day time.Time, from, below string, limit int) ([]archive.Entry, bool, error) {
+	return p.sorted(from, below, limit, func(e archive.Entry) bool {
+		at, err := identity.SessionTime(e.Session)
+		return err == nil && at.Truncate(24*time.Hour).Equal(day)
+	})
+}
+
+func (p *tapes) Grant(_ context.Context, key string, _ int64, _ []byte) (string, map[string]string, error) {
+	p.granted = append(p.granted, key)
+	return "https://s3.example/" + key, map[string]string{"If-None-Match": "*"}, nil
+}
+
+func (p *tapes) Head(_ context.Context, key string) (archive.Object, bool, error) {
+	b, there := p.objects[key]
+	sum := sha256.Sum256(b)
+	return archive.Object{Size: int64(len(b)), SHA256: sum[:]}, there, nil
+}
+
+// reel is the bucket: its Get is of objects.
+type reel struct{ *tapes }
+
+func (r reel) Get(_ context.Context, key string, _ int64) ([]byte, error) { return r.objects[key], nil }
+
+func (p *tapes) Read(_ context.Context, prefix, after string) (out []wire.RecordingObject, next string, _ error) {
+	for key := range p.objects {
+		if name, ok := strings.CutPrefix(key, prefix); ok {
+			out = append(out, wire.RecordingObject{Name: name, URL: "https://s3.example/" + key})
+		}
+	}
+	return out, next, nil
+}
+
+func (p *tapes) Append(_ context.Context, events ...audit.Event) error {
+	if p.fail != nil {
+		return p.fail
+	}
+	for _, e := range events {
+		if err := e.Validate(); err != nil {
+			return err
+		}
+	}
+	p.events = append(p.events, events...)
+	return nil
+}
+
+// Session is the ledger of functions/api: of every session it has one event of ada's and one of bob's.
+func (s *shelf) Session(_ context.Context, session, _ string, _ int, _ []document.Trust) (out []wire.LedgerEvent, next string, _ error) {
+	for _, user := range []string{"ada", "bob"} {
+		b, err := json.Marshal(audit.Event{Actor: "user/" + user, Scope: "/a", SessionID: session})
+		if err != nil {
+			return nil, "", err
+		}
+		out = append(out, wire.LedgerEvent{Event: string(b), Standing: "proven"})
+	}
+	return out, "", nil
+}
+
+const otherAgent = "agt_01hv0000000000000000000009"
+
+// other is the credential of another agent, which serves node-2.
+func (s *site) other() credential {
+	k, d := s.Host(identity.Host{Kind: identity.KindAgent, ID: otherAgent, Token: "nodes", Targets: []identity.Target{{Kind: "node", Name: "node-2"}}}, s.Now.Add(time.Hour))
+	return credential{k, d}
+}
+
+// session makes a session of a user and claims its recording as the agent.
+func (s *site) session(user string) (id string, secret []byte) { return s.sessionAt(user, s.Now) }
+
+func (s *site) sessionAt(user string, at time.Time) (id string, secret []byte) {
+	s.t.Helper()
+	id, secret = identity.NewSession(rand.Reader, at)
+	if status, p, _ := s.call(s.agent(), http.MethodPut, "/v1/host/recordings/"+id, s.claimAt(user, "node/node-1", secret, at)); status != http.StatusOK {
+		s.t.Fatalf("claiming it: %d %+v", status, p)
+	}
+	return id, secret
+}
+
+func (s *site) claim(user, target string, secret []byte) string { return s.claimAt(user, target, secret, s.Now) }
+
+func (s *site) claimAt(user, target string, secret []byte, at time.Time) string {
+	uid := fmt.Sprintf("usr_%.32x", sha256.Sum256([]byte(user)))
+	b, err := json.Marshal(wire.RecordingClaim{Secret: secret, User: user, UID: uid[:36], Login: "root", Target: target, Started: at})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(b)
+}
+
+const oneObject = `{"objects":[{"name":"00000000.zst","size":5,"sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}`
+
+func TestSec_S44_ARecordingIsReachedByItsAgentAndItsReadersAlone(t *testing.T) {
+	s := newSite(t, resource.Role{Metadata: resource.Metadata{Name: "viewer", Scope: "/"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"*"}, Verbs: []string{"list", "read"}}}}}})
+	id, secret := s.session("bob")
+	stolen, _ := identity.NewSession(rand.Reader, s.Now)
+	if status, _, _ := s.call(s.other(), http.MethodPut, "/v1/host/recordings/"+id, s.claim("bob", "node/node-2", make([]byte, 16))); status != http.StatusForbidden {
+		t.Errorf("claimed without the secret: %d", status)
+	}
+	for name, claim := range map[string]string{
+		"a node that it doesn't serve": s.claim("bob", "node/node-2", secret),
+		"another session's secret":     s.claim("bob", "node/node-1", make([]byte, 16)),
+		"a user with a newline":        s.claim("bob\neve", "node/node-1", secret),
+		"a user who has no name":       s.claim("", "node/node-1", secret),
+		"a name of a thousand letters": s.claim(strings.Repeat("a", 1000), "node/node-1", secret),
+		"a secret of another length":   s.claim("bob", "node/node-1", secret[:15]),
+		"a target that is none":        s.claim("bob", "node-1", secret),
+	} {
+		if status, p, _ := s.call(s.agent(), http.MethodPut, "/v1/host/recordings/"+id, claim); status != http.StatusForbidden && status != http.StatusBadRequest || p.Hint == "" {
+			t.Errorf("%s: %d %+v", name, status, p)
+		}
+	}
+	if status, _, _ := s.call(s.agent(), http.MethodPut, "/v1/host/recordings/"+stolen, s.claim("bob", "node/node-1", secret)); status != http.StatusForbidden {
+		t.Error("the secret of one session claims another")
+	}
+	held := `{"names":["00000000.zst"]}`
+	proxyKey, proxyDER := s.Host(identity.Host{Kind: identity.KindProxy, ID: "prx_01hv0000000000000000000000"}, s.Now.Add(time.Hour))
+	for _, c := range []struct {
+		who          string
+		as           credential
+		grant, state int
+		see, read    int
+	}{
+		{"its agent", s.agent(), 200, 200, 401, 401},
+		{"another agent", s.other(), 404, 404, 401, 401},
+		{"a proxy", credential{proxyKey, proxyDER}, 403, 403, 401, 401},
+		{"its user", s.user("bob", "access"), 401, 401, 200, 200},
+		{"another user", s.user("eve", "access"), 401, 401, 404, 404},
+		{"somebody who reads everything", s.user("carol", "viewer"), 401, 401, 200, 200},
+		{"nobody", credential{}, 401, 401, 401, 401},
+	} {
+		before := len(s.tapes.events)
+		for path, want := range map[string]int{"/v1/host/recordings/" + id + "/uploads": c.grant, "/v1/host/recordings/" + id + "/held": c.state, "/v1/recordings/" + id + "/reads": c.read} {
+			body := map[string]string{"uploads": oneObject, "held": held, "reads": "{}"}[path[strings.LastIndexByte(path, '/')+1:]]
+			if status, p, _ := s.call(c.as, http.MethodPost, path, body); status != want {
+				t.Errorf("%s: POST %s: %d %+v, want %d", c.who, path, status, p, want)
+			}
+		}
+		if status, p, _ := s.call(c.as, http.MethodGet, "/v1/recordings/"+id, ""); status != c.see {
+			t.Errorf("%s: GET: %d %+v, want %d", c.who, status, p, c.see)
+		}
+		if reads := len(s.tapes.events) - before; (c.read == 200) != (reads == 1) {
+			t.Errorf("%s: %d events about reading", c.who, reads)
+		}
+	}
+	// An agent that joined again shows the secret and goes on; the former id has nothing more.
+	key, der := s.Host(identity.Host{Kind: identity.KindAgent, ID: otherAgent, Token: "nodes", Targets: []identity.Target{{Kind: "node", Name: "node-1"}}}, s.Now.Add(time.Hour))
+	again := credential{key, der}
+	if status, p, _ := s.call(again, http.MethodPut, "/v1/host/recordings/"+id, s.claim("bob", "node/node-1", secret)); status != http.StatusOK {
+		t.Errorf("joined again: %d %+v", status, p)
+	}
+	if status, _, _ := s.call(again, http.MethodPost, "/v1/host/recordings/"+id+"/uploads", oneObject); status != http.StatusOK {
+		t.Errorf("joined again, uploads: %d", status)
+	}
+	if status, _, _ := s.call(s.agent(), http.MethodPost, "/v1/host/recordings/"+id+"/uploads", oneObject); status != http.StatusNotFound {
+		t.Errorf("the former id: %d", status)
+	}
+	prefix, err := recording.Prefix(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range s.tapes.granted {
+		if key != prefix+"00000000.zst" {
+			t.Errorf("granted %s", key)
+		}
+	}
+}
+
+func TestWhatCanBeNoObjectOfARecordingIsNotGranted(t *testing.T) {
+	s := newSite(t)
+	id, _ := s.session("bob")
+	const sum = `"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="`
+	many := `{"objects":[` + strings.Repeat(`{"name":"00000000.zst","size":5,"sha256":`+sum+`},`, 20) + `{"name":"00000000.zst","size":5,"sha256":` + sum + `}]}`
+	for name, body := range map[string]string{
+		"another name":     `{"objects":[{"name":"../00000000.zst","size":5,"sha256":` + sum + `}]}`,
+		"too large":        `{"objects":[{"name":"00000000.zst","size":2097153,"sha256":` + sum + `}]}`,
+		"a large manifest": `{"objects":[{"name":"manifest.json","size":65537,"sha256":` + sum + `}]}`,
+		"nothing":          `{"objects":[{"name":"00000000.zst","size":0,"sha256":` + sum + `}]}`,
+		"a short hash":     `{"objects":[{"name":"00000000.zst","size":5,"sha256":"AAAA"}]}`,
+		"none":             `{"objects":[]}`,
+		"too many":         many,
+	} {
+		if status, p, _ := s.call(s.agent(), http.MethodPost, "/v1/host/recordings/"+id+"/uploads", body); status != http.StatusBadRequest || p.Hint == "" {
+			t.Errorf("%s: %d %+v", name, status, p)
+		}
+	}
+	if len(s.tapes.granted) != 0 {
+		t.Errorf("granted %v", s.tapes.granted)
+	}
+}
+
+func TestNobodyReadsBeforeTheLedgerHoldsIt(t *testing.T) {
+	s := newSite(t)
+	id, _ := s.session("bob")
+	s.tapes.fail = errors.New("throttled")
+	if status, _, body := s.call(s.user("bob", "access"), http.MethodPost, "/v1/recordings/"+id+"/reads", "{}"); status == http.StatusOK || strings.Contains(body, "s3.example") {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestAManifestThatIsHeldCompletesItsRecording(t *testing.T) {
+	s := newSite(t)
+	id, _ := s.session("bob")
+	prefix, err := recording.Prefix(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := s.agent()
+	manifest := func(session string) []byte {
+		m := recording.Manifest{V: 1, Session: session, Agent: agentOnline, Started: s.Now, Ended: s.Now.Add(time.Minute), Chunks: 3, Last: strings.Repeat("a", 64), Bytes: 77}
+		b, err := m.Sign(rand.Reader, crypto.Signer(agent.key), agent.der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	ask := func() int {
+		status, _, _ := s.call(agent, http.MethodPost, "/v1/host/recordings/"+id+"/held", `{"names":["manifest.json"]}`)
+		return status
+	}
+	if status := ask(); status != http.StatusOK || s.tapes.entries[id].Complete {
+		t.Errorf("%d, and complete without a manifest", status)
+	}
+	another, _ := identity.NewSession(rand.Reader, s.Now)
+	for name, b := range map[string][]byte{
+		"another session's":   manifest(another),
+		"one that is altered": []byte(strings.Replace(string(manifest(id)), `"bytes":77`, `"bytes":78`, 1)),
+		"none":                []byte("{}"),
+	} {
+		s.tapes.objects[prefix+"manifest.json"] = b
+		if status := ask(); status != http.StatusConflict || s.tapes.entries[id].Complete {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	s.tapes.objects[prefix+"manifest.json"] = manifest(id)
+	if status := ask(); status != http.StatusOK {
+		t.Errorf("%d", status)
+	}
+	if e := s.tapes.entries[id]; !e.Complete || e.Chunks != 3 || e.Bytes != 77 || !e.Ended.Equal(s.Now.Add(time.Minute).UTC()) {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestPeopleListTheirOwnAndOthersWhatARuleAllows(t *testing.T) {
+	s := newSite(t, resource.Role{Metadata: resource.Metadata{Name: "viewer", Scope: "/"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"*"}, Verbs: []string{"list"}}}}}})
+	var all []string
+	now := s.Now
+	for n := range 7 { // over several days
+		id, _ := s.sessionAt([]string{"bob", "eve"}[n%2], now.Add(-time.Duration(n)*20*time.Hour))
+		all = append(all, id)
+	}
+	list := func(c credential, query string) (ids []string) {
+		for cursor := ""; ; {
+			e := s.request(credential{}, http.MethodGet, "/v1/recordings", "")
+			e.MultiValueQueryStringParameters = map[string][]string{"limit": {"2"}}
+			for pair := range strings.SplitSeq(query, "&") {
+				if name, value, ok := strings.Cut(pair, "="); ok {
+					e.MultiValueQueryStringParameters[name] = []string{value}
+				}
+			}
+			if cursor != "" {
+				e.MultiValueQueryStringParameters["cursor"] = []string{cursor}
+			}
+			status, p, body := s.serve(s.sign(c, e))
+			if status != http.StatusOK {
+				t.Fatalf("%d %+v", status, p)
+			}
+			var page wire.RecordingList
+			if err := json.Unmarshal([]byte(body), &page); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range page.Recordings {
+				ids = append(ids, r.ID)
+			}
+			if cursor = page.Next; cursor == "" {
+				return ids
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		as    credential
+		query string
+		want  []string
+	}{
+		"their own":             {s.user("bob", "access"), "", []string{all[0], all[2], all[4], all[6]}},
+		"none":                  {s.user("zoe", "access"), "", nil},
+		"all, the newest first": {s.user("carol", "viewer"), "", all},
+		"of one user":           {s.user("carol", "viewer"), "user=eve", []string{all[1], all[3], all[5]}},
+		"of another target":     {s.user("carol", "viewer"), "target=node/node-2", nil},
+		"of a time": {s.user("carol", "viewer"), "since=" + now.Add(-50*time.Hour).Format(time.RFC3339) + "&until=" + now.Add(-10*time.Hour).Format(time.RFC3339),
+			[]string{all[1], all[2]}},
+	} {
+		if got := list(c.as, c.query); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestPeopleSeeTheEventsThatAreTheirOwn(t *testing.T) {
+	s := newSite(t)
+	id, _ := s.session("bob")
+	for name, want := range map[string]int{"bob": 1, "eve": 0} {
+		status, p, body := s.call(s.user(name, "access"), http.MethodGet, "/v1/audit/sessions/"+id, "")
+		var page wire.EventList
+		if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK || len(page.Events) != want {
+			t.Errorf("%s: %d %+v, %d events, %v", name, status, p, len(page.Events), err)
+		}
+	}
+	if _, _, body := s.call(s.user("ann", "editor"), http.MethodGet, "/v1/audit/sessions/"+id, ""); strings.Count(body, "standing") != 2 {
+		t.Errorf("an editor sees %s", body)
+	}
+}
