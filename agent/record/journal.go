@@ -67,14 +67,14 @@ func readJournal(path string, take func(entry)) error {
 	}
 	r, left := bufio.NewReaderSize(f, 64<<10), info.Size()
 	for left > 0 {
-		head := make([]byte, 8)
+		var head [8]byte
 		if left < 8 {
 			return errTorn
 		}
-		if _, err := io.ReadFull(r, head); err != nil {
+		if _, err := io.ReadFull(r, head[:]); err != nil {
 			return err
 		}
-		n := int64(binary.BigEndian.Uint32(head))
+		n := int64(binary.BigEndian.Uint32(head[:]))
 		if left -= 8; n > left {
 			if n > maxEntry+entryHead {
 				return errDamaged // such an entry was never written
@@ -99,9 +99,9 @@ func readJournal(path string, take func(entry)) error {
 	return nil
 }
 
-// fill puts a journal's entries into a chunk, and returns how much output it had and when the last was.
-func fill(c *recording.Chunk, path string) (shown int64, last time.Duration, err error) {
-	err = readJournal(path, func(e entry) {
+// fill puts entries into a chunk, and returns how much output they have and when the last was.
+func fill(c *recording.Chunk, entries []entry) (shown int64, last time.Duration) {
+	for _, e := range entries {
 		last = max(last, e.at)
 		switch e.kind {
 		case recording.Stdout, recording.Stderr:
@@ -112,8 +112,18 @@ func fill(c *recording.Chunk, path string) (shown int64, last time.Duration, err
 				c.Resize(e.at, w, h)
 			}
 		}
+	}
+	return shown, last
+}
+
+// output is how many bytes of output a journal has.
+func output(path string) (n int64, err error) {
+	err = readJournal(path, func(e entry) {
+		if e.kind != entryResize {
+			n += int64(len(e.p))
+		}
 	})
-	return shown, last, err
+	return n, err
 }
 
 func size(width, height int) []byte { return []byte(strconv.Itoa(width) + "x" + strconv.Itoa(height)) }

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/recording"
@@ -29,20 +32,25 @@ type Recording struct {
 	dirty   atomic.Bool             // something in it isn't synced
 	due     atomic.Bool             // it is old enough to be sealed
 	watched atomic.Bool
-	weight  atomic.Int64 // of what is in the session's directory and counts against its share
+
+	came  sync.Mutex
+	input *tally // what came in
 
 	mu     sync.Mutex
 	seq    int       // of the journal
 	size   int64     // of the journal
-	shown  int64     // output in the journal
+	cost   int64     // output in the journal; what is no text counts twice, as it is written twice into a chunk
 	since  time.Time // its first entry's
 	total  int64     // output in all journals
 	buf    []byte
 	failed *fault.Fault // strict, and it can't go on
 	lost   *tally       // best effort, and it can't go on
-	input  *tally
 	over   bool
+	ended  time.Time
+	gone   bool // the session never began
 	closed bool
+
+	telling sync.WaitGroup
 }
 
 // tally counts and hashes bytes that are kept nowhere.
@@ -64,15 +72,15 @@ func (t *tally) digest() *recording.Digest {
 // again is when sealing is tried again.
 const again = 5 * time.Second
 
-// piece is how much of an output is one entry.
-const piece = 64 << 10
+// mostAtOnce is how much of an output is one entry.
+const mostAtOnce = 64 << 10
 
 // Output keeps what the session is about to show on a stream. In a strict recording an error says that nobody may see it.
 func (r *Recording) Output(stream byte, p []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(p) > 0 {
-		n := min(len(p), piece)
+		n := min(len(p), mostAtOnce)
 		if err := r.output(stream, p[:n]); err != nil {
 			return err
 		}
@@ -97,7 +105,15 @@ func (r *Recording) output(stream byte, p []byte) error {
 	if err := r.append(stream, p); err != nil {
 		return r.giveUp(err, p)
 	}
-	r.shown, r.total = r.shown+int64(len(p)), r.total+int64(len(p))
+	r.cost, r.total = r.cost+int64(len(p)), r.total+int64(len(p))
+	if !utf8.Valid(p) {
+		r.cost += int64(len(p))
+	}
+	if r.cost >= journalSize || r.size >= 2*journalSize || r.due.Load() {
+		if err := r.rotate(); err != nil {
+			return r.giveUp(err, nil)
+		}
+	}
 	return nil
 }
 
@@ -107,17 +123,19 @@ func (r *Recording) within(n int64) error {
 	switch {
 	case r.total+n > c.Most:
 		return fmt.Errorf("a recording has at most %d bytes of output", c.Most)
-	case r.weight.Load()+n > c.Limit/shareOfOne:
-		return fmt.Errorf("%w: this session's take %d bytes, and one session may take %d", ErrFull, r.weight.Load(), c.Limit/shareOfOne)
+	case r.kept.weight.Load()+n > c.Limit/shareOfOne:
+		return fmt.Errorf("%w: this session's take %d bytes, and one session may take %d", ErrFull, r.kept.weight.Load(), c.Limit/shareOfOne)
 	case r.spool.used.Load()+n > c.Limit:
 		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, r.spool.used.Load(), c.Limit)
+	case r.spool.scarce.Load():
+		return fmt.Errorf("%w: the disk has too little left", ErrFull)
 	case r.seq >= recording.MaxChunks-1:
 		return fmt.Errorf("a recording has at most %d pieces", recording.MaxChunks)
 	}
 	return nil
 }
 
-// append writes an entry, and begins another journal when this one is full.
+// append writes an entry.
 func (r *Recording) append(kind byte, p []byte) error {
 	now := r.spool.config.Now()
 	r.buf = appendEntry(r.buf[:0], kind, max(now.Sub(r.begun), 0), p)
@@ -130,17 +148,9 @@ func (r *Recording) append(kind byte, p []byte) error {
 	}
 	n := int64(len(r.buf))
 	r.size += n
-	r.count(n)
+	r.spool.weigh(r.kept, n)
 	r.dirty.Store(true)
-	if r.shown+int64(len(p)) >= journalSize || r.size >= 2*journalSize || r.due.Load() {
-		return r.rotate()
-	}
 	return nil
-}
-
-func (r *Recording) count(n int64) {
-	r.weight.Add(n)
-	r.spool.used.Add(n)
 }
 
 // Resize keeps that the terminal has another size. What can't be kept of it is no reason to end anything.
@@ -156,8 +166,8 @@ func (r *Recording) Resize(width, height int) {
 
 // Input counts and hashes what came in, of which nothing else is kept.
 func (r *Recording) Input(p []byte) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.came.Lock()
+	defer r.came.Unlock()
 	if r.input == nil {
 		r.input = &tally{hash: sha256.New()}
 	}
@@ -170,7 +180,7 @@ func (r *Recording) Watch(on bool) { r.watched.Store(on) }
 // giveUp ends a strict recording, and its session; of another the rest is counted.
 func (r *Recording) giveUp(cause error, p []byte) error {
 	r.spool.config.Log.Error("Recording can't go on", "session_id", r.kept.about.Head.Session, "strict", r.kept.strict(), "error", cause)
-	go r.spool.config.Told(Event{Kind: Damaged, Head: r.kept.about.head(), Why: "the rest is not recorded: " + cause.Error()})
+	r.later(Event{Kind: Damaged, Head: r.kept.about.head(), Why: "the rest is not recorded: " + cause.Error()})
 	if r.kept.strict() {
 		r.failed = fault.New(fault.Unavailable, "the session can't be recorded any further, and it must be",
 			"free disk space on the node, or restore the agent's way to the API and S3; then connect again").Because(cause)
@@ -184,6 +194,9 @@ func (r *Recording) giveUp(cause error, p []byte) error {
 	return nil
 }
 
+// later tells without holding anybody up. The spool isn't closed before that is done: it waits for this recording.
+func (r *Recording) later(e Event) { r.telling.Go(func() { r.spool.config.Told(e) }) }
+
 // next begins a journal.
 func (r *Recording) next() error {
 	f, err := os.OpenFile(r.kept.journal(r.seq), os.O_CREATE|os.O_EXCL|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -191,7 +204,7 @@ func (r *Recording) next() error {
 		return err
 	}
 	r.file.Store(f)
-	r.size, r.shown = 0, 0
+	r.size, r.cost = 0, 0
 	r.due.Store(false)
 	return nil
 }
@@ -204,21 +217,38 @@ func (k *kept) journal(seq int) string {
 // here.
 func (r *Recording) rotate() error {
 	old := r.file.Load()
-	r.seals <- r.seq
 	r.seq++
 	if err := r.next(); err != nil {
 		r.seq--
 		return err
 	}
+	r.seals <- r.seq - 1
 	return old.Close()
+}
+
+// syncData has the bytes of a file survive a crash of the machine.
+func syncData(f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = unix.Fdatasync(int(fd)) }); err != nil {
+		return err
+	}
+	return failed
 }
 
 // tick is called each second.
 func (r *Recording) tick() {
 	if r.dirty.Swap(false) {
-		if err := r.file.Load().Sync(); err != nil && !errors.Is(err, os.ErrClosed) { // a closed one is being sealed, which syncs
-			r.spool.config.Log.Error("Recording not synced", "session_id", r.kept.about.Head.Session, "error", err)
-			r.dirty.Store(true)
+		if err := syncData(r.file.Load()); err != nil && !errors.Is(err, os.ErrClosed) { // a closed one is being sealed, which syncs
+			r.mu.Lock()
+			if r.failed == nil && r.lost == nil && !r.closed {
+				_ = r.giveUp(fmt.Errorf("syncing it: %w", err), nil)
+			}
+			r.mu.Unlock()
+			return
 		}
 	}
 	if !r.mu.TryLock() { // it is being written, and looks itself
@@ -248,8 +278,37 @@ func (r *Recording) End() {
 	if r.closed {
 		return
 	}
-	r.over = true
+	r.over, r.ended = true, r.spool.config.Now()
 	r.hand()
+}
+
+// Journals is how many journals there were: as many chunks, unless one had to be halved.
+func (r *Recording) Journals() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.size == 0 && r.seq > 0 { // there is nothing in it
+		return r.seq
+	}
+	return r.seq + 1
+}
+
+// Told says that the session's end is journaled: the next start of the agent need not do it.
+func (r *Recording) Told() {
+	f, err := os.OpenFile(filepath.Join(r.kept.dir, endedName), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		r.spool.config.Log.Warn("End of a session not marked", "session_id", r.kept.about.Head.Session, "error", err)
+	}
+}
+
+// Discard takes back a recording of a session that didn't begin.
+func (r *Recording) Discard() {
+	r.mu.Lock()
+	r.gone = true
+	r.mu.Unlock()
+	r.leave()
 }
 
 // leave seals what is there without an end.
@@ -263,7 +322,6 @@ func (r *Recording) leave() {
 
 func (r *Recording) hand() {
 	r.closed = true
-	_ = r.file.Load().Sync()
 	_ = r.file.Load().Close()
 	r.seals <- r.seq
 	close(r.seals)
@@ -275,10 +333,15 @@ func (r *Recording) Done() <-chan struct{} { return r.done }
 // seal makes chunks of journals until the session is over, and then the manifest.
 func (r *Recording) seal() {
 	defer close(r.done)
+	defer r.telling.Wait()
 	for range r.seals {
-		before := r.spool.used.Load()
-		r.spool.drain(r.kept)
-		r.weight.Add(r.spool.used.Load() - before)
+		if !r.discarded() {
+			r.spool.drain(r.kept)
+		}
+	}
+	if r.discarded() {
+		r.spool.discard(r.kept)
+		return
 	}
 	for !r.spool.sealed(r.kept) { // the disk was full, say; it is tried until it works or the agent ends
 		limit := time.NewTimer(again)
@@ -287,21 +350,44 @@ func (r *Recording) seal() {
 			r.spool.drain(r.kept)
 		case <-r.spool.stop:
 			limit.Stop()
-			return
+			r.spool.drain(r.kept)
+			if !r.spool.sealed(r.kept) {
+				return // the next start tries again
+			}
 		}
 	}
-	r.mu.Lock()
-	over, unrecorded, input := r.over, r.lost.digest(), r.input.digest()
-	r.mu.Unlock()
+	if r.finished() {
+		r.spool.sign(r.kept)
+	}
 	r.spool.mu.Lock()
 	delete(r.spool.open, r.kept.about.Head.Session)
 	r.spool.mu.Unlock()
+}
+
+func (r *Recording) discarded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gone
+}
+
+// finished keeps how the session ended, and reports whether it did and that is kept.
+func (r *Recording) finished() bool {
+	r.mu.Lock()
+	over, unrecorded := r.over, r.lost.digest()
+	r.mu.Unlock()
+	r.came.Lock()
+	input := r.input.digest()
+	r.came.Unlock()
 	if !over {
-		return
+		return false
 	}
 	r.kept.mu.Lock()
-	r.kept.state.Over, r.kept.state.Ended = true, r.begun.Add(max(r.spool.config.Now().Sub(r.begun), 0))
-	r.kept.state.Unrecorded, r.kept.state.Input = unrecorded, input
+	st := r.kept.state
 	r.kept.mu.Unlock()
-	r.spool.sign(r.kept)
+	st.Over, st.Ended, st.Unrecorded, st.Input = true, r.kept.about.Head.Started.Add(max(r.ended.Sub(r.begun), 0)), unrecorded, input
+	if err := r.spool.save(r.kept, st); err != nil {
+		r.spool.config.Log.Error("Recording not finished", "session_id", r.kept.about.Head.Session, "error", err)
+		return false
+	}
+	return true
 }

@@ -15,7 +15,7 @@ import (
 // sealing bounds how many chunks are made at once, each of which takes some memory.
 var sealing = make(chan struct{}, 2)
 
-// finish seals what an earlier run of the agent left behind.
+// finish seals what an earlier run of the agent left behind, and signs what could not be signed before.
 func (s *Spool) finish(k *kept) {
 	k.mu.Lock()
 	over := k.state.Over
@@ -25,21 +25,44 @@ func (s *Spool) finish(k *kept) {
 			continue
 		}
 		if !s.sealed(k) {
-			return // the log says why; the next start tries again
+			return // the log says why; it is tried again
 		}
-		k.mu.Lock()
-		k.state.Over, k.state.Torn = true, true
-		k.state.Ended = k.about.Head.Started.Add(k.state.Last)
-		k.mu.Unlock()
-		s.config.Told(Event{Kind: Torn, Head: k.about.head()})
+		if err := s.tear(k); err != nil {
+			s.config.Log.Error("Recording not finished", "session_id", k.about.Head.Session, "error", err)
+			return
+		}
 	}
 	s.sign(k)
 }
 
+// tear ends a recording whose session an earlier run left open, and tells of the session's end if that run didn't.
+func (s *Spool) tear(k *kept) error {
+	_, err := os.Stat(filepath.Join(k.dir, endedName))
+	told := err == nil
+	k.mu.Lock()
+	st := k.state
+	k.mu.Unlock()
+	st.Over, st.Torn = true, !told
+	st.Ended = k.about.Head.Started.Add(st.Last)
+	if !told {
+		s.config.Told(Event{Kind: Torn, Head: k.about.head()})
+	}
+	return s.save(k, st)
+}
+
+// save makes a state the one of a recording, on disk first.
+func (s *Spool) save(k *kept, st state) error {
+	if err := writeJSON(filepath.Join(k.dir, stateName), st); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	k.state = st
+	k.mu.Unlock()
+	return nil
+}
+
 // drain seals the oldest journal of a recording, and reports whether there was one.
 func (s *Spool) drain(k *kept) bool {
-	sealing <- struct{}{}
-	defer func() { <-sealing }()
 	entries, err := os.ReadDir(k.dir)
 	if err != nil {
 		s.config.Log.Error("Recording not sealed", "session_id", k.about.Head.Session, "error", err)
@@ -47,16 +70,16 @@ func (s *Spool) drain(k *kept) bool {
 	}
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), journals)
-		seq, _, err := recording.ParseName(name)
+		number, _, err := recording.ParseName(name)
 		if !ok || err != nil {
 			continue
 		}
-		err = s.seal(k, seq)
+		err = s.seal(k, number)
 		if err != nil && s.release() {
-			err = s.seal(k, seq)
+			err = s.seal(k, number)
 		}
 		if err != nil {
-			s.config.Log.Error("Recording not sealed", "session_id", k.about.Head.Session, "chunk", seq, "error", err)
+			s.config.Log.Error("Recording not sealed", "session_id", k.about.Head.Session, "journal", number, "error", err)
 			return false
 		}
 		return true
@@ -78,66 +101,109 @@ func (s *Spool) sealed(k *kept) bool {
 	return true
 }
 
-// seal makes a chunk of a journal. A crash at any moment leaves either the journal, of which the same chunk is made again, or
-// the chunk.
-func (s *Spool) seal(k *kept, seq int) error {
-	path := k.journal(seq)
+// piece is a chunk that was made.
+type piece struct {
+	seq    int
+	object []byte
+	hash   string
+	shown  int64
+}
+
+// seal makes chunks of a journal: one, unless it doesn't fit. A crash at any moment leaves the journal, of which the same
+// chunks are made again, or the chunks; nothing is uploaded that the state doesn't count.
+func (s *Spool) seal(k *kept, number int) error {
+	path := k.journal(number)
 	k.mu.Lock()
 	st := k.state
 	k.mu.Unlock()
-	if seq < st.Next.Seq {
-		return s.drop(path)
+	if number < st.Journal { // a crash kept it from being removed, and maybe from being told of
+		if shown, err := output(path); err == nil && shown > 0 && number == st.Journal-1 && st.Next.Seq > 0 {
+			s.config.Told(Event{Kind: Sealed, Head: k.about.head(), Chunk: st.Next.Seq - 1, Hash: st.Next.Before, Bytes: shown})
+		}
+		return s.drop(k, path)
 	}
-	var head *recording.Head
-	if st.Next.Seq == 0 {
-		h := k.about.head()
-		head = &h
-	}
-	c := recording.NewChunk(st.Next, head)
-	shown, last, err := fill(c, path)
-	if seq > st.Next.Seq && err == nil {
-		err = fmt.Errorf("pieces %d to %d are not there", st.Next.Seq, seq-1)
+	var entries []entry
+	err := readJournal(path, func(e entry) { entries = append(entries, e) })
+	if number > st.Journal && (err == nil || errors.Is(err, errTorn)) {
+		err = fmt.Errorf("journals %d to %d are not there", st.Journal, number-1)
 	}
 	why := ""
-	switch {
-	case errors.Is(err, errTorn): // what was whole is kept; the rest was shown to nobody
-	case err != nil:
+	if err != nil && !errors.Is(err, errTorn) { // of a torn journal the last entry had not been shown yet
 		why = err.Error()
-		c.Note(last, "something is missing here: "+why)
 	}
-	object, next, err := c.Seal()
+	if len(entries) == 0 && why == "" && st.Next.Seq > 0 { // the session ended just when it began
+		st.Journal = number + 1
+		if err := s.save(k, st); err != nil {
+			return err
+		}
+		return s.drop(k, path)
+	}
+	pieces, next, err := s.pieces(k, st.Next, entries, why)
 	if err != nil {
 		return err
 	}
-	chunk := filepath.Join(k.dir, recording.ChunkName(st.Next.Seq))
-	if err := write(chunk, object); err != nil {
+	st.Next, st.Journal = next, number+1
+	for _, p := range pieces {
+		if err := write(filepath.Join(k.dir, recording.ChunkName(p.seq)), p.object); err != nil {
+			return err
+		}
+		st.Bytes += p.shown
+	}
+	for _, e := range entries {
+		st.Last = max(st.Last, e.at)
+	}
+	if last := pieces[len(pieces)-1]; why != "" {
+		st.Missing = append(st.Missing, recording.Missing{First: last.seq, Last: last.seq, Why: why})
+	}
+	if err := s.save(k, st); err != nil {
 		return err
 	}
-	if why != "" {
-		st.Missing = append(st.Missing, recording.Missing{First: st.Next.Seq, Last: st.Next.Seq, Why: why})
+	for _, p := range pieces {
+		s.weigh(k, int64(len(p.object)))
+		s.config.Told(Event{Kind: Sealed, Head: k.about.head(), Chunk: p.seq, Hash: p.hash, Bytes: p.shown, Size: int64(len(p.object))})
 	}
-	made := st.Next.Seq
-	st.Next, st.Bytes, st.Last = next, st.Bytes+shown, max(st.Last, last)
-	if err := writeJSON(filepath.Join(k.dir, stateName), st); err != nil {
-		return err
-	}
-	s.used.Add(int64(len(object)))
-	k.mu.Lock()
-	k.state = st
-	k.mu.Unlock()
 	if why != "" {
+		s.config.Told(Event{Kind: Damaged, Head: k.about.head(), Chunk: pieces[len(pieces)-1].seq, Why: why})
 		err = os.Rename(path, strings.TrimSuffix(path, journals)+damaged)
-		s.config.Told(Event{Kind: Damaged, Head: k.about.head(), Chunk: made, Why: why})
 	} else {
-		err = s.drop(path)
+		err = s.drop(k, path)
 	}
-	s.config.Told(Event{Kind: Sealed, Head: k.about.head(), Chunk: made, Hash: next.Before, Bytes: shown})
 	s.wake()
 	return err
 }
 
+// pieces makes the chunks of some entries. What would be too large for one is halved.
+func (s *Spool) pieces(k *kept, place recording.Place, entries []entry, why string) ([]piece, recording.Place, error) {
+	var head *recording.Head
+	if place.Seq == 0 {
+		h := k.about.head()
+		head = &h
+	}
+	c := recording.NewChunk(place, head)
+	shown, last := fill(c, entries)
+	if why != "" {
+		c.Note(last, "something is missing here: "+why)
+	}
+	sealing <- struct{}{}
+	object, next, err := c.Seal()
+	<-sealing
+	switch {
+	case err == nil:
+		return []piece{{place.Seq, object, next.Before, shown}}, next, nil
+	case len(entries) < 2:
+		return nil, place, err
+	}
+	half := len(entries) / 2
+	first, next, err := s.pieces(k, place, entries[:half], "")
+	if err != nil {
+		return nil, place, err
+	}
+	rest, next, err := s.pieces(k, next, entries[half:], why)
+	return append(first, rest...), next, err
+}
+
 // drop removes a journal that is in a chunk.
-func (s *Spool) drop(path string) error {
+func (s *Spool) drop(k *kept, path string) error {
 	info, err := os.Stat(path)
 	if err == nil {
 		err = os.Remove(path)
@@ -146,23 +212,31 @@ func (s *Spool) drop(path string) error {
 		return nil
 	}
 	if err == nil {
-		s.used.Add(-info.Size())
+		s.weigh(k, -info.Size())
 	}
 	return err
 }
 
-// sign writes the manifest of a recording that is over. It is tried again when the agent had no certificate.
+// sign writes the manifest of a recording that is over. It is tried again later when the agent has no certificate yet, or
+// the disk no room.
 func (s *Spool) sign(k *kept) {
+	k.signing.Lock()
+	defer k.signing.Unlock()
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.state.Over || k.state.Signed {
+	h, st := k.about.Head, k.state
+	k.mu.Unlock()
+	if !st.Over || st.Signed {
 		return
 	}
-	h, st := k.about.Head, k.state
 	m := recording.Manifest{
 		V: 1, Session: h.Session, Cluster: h.Cluster, Agent: h.Agent, Target: h.Target, User: h.User, Login: h.Login,
 		Started: h.Started, Ended: st.Ended.UTC().Truncate(time.Millisecond), Chunks: st.Next.Seq, Last: st.Next.Before, Bytes: st.Bytes,
 		Missing: st.Missing, Torn: st.Torn, Unrecorded: st.Unrecorded, Input: st.Input,
+	}
+	if len(m.Missing) > maxMissing { // so that the manifest stays within its size
+		m.Missing = append(m.Missing[:maxMissing:maxMissing], recording.Missing{
+			First: m.Missing[maxMissing].First, Last: m.Missing[len(m.Missing)-1].Last, Why: "among these are more that are damaged",
+		})
 	}
 	if m.Ended.Before(m.Started) {
 		m.Ended = m.Started
@@ -172,15 +246,14 @@ func (s *Spool) sign(k *kept) {
 		err = write(filepath.Join(k.dir, recording.ManifestName), b)
 	}
 	if err == nil {
+		s.config.Told(Event{Kind: Ended, Head: k.about.head(), Manifest: m})
 		st.Signed = true
-		err = writeJSON(filepath.Join(k.dir, stateName), st)
+		err = s.save(k, st)
 	}
 	if err != nil {
-		s.config.Log.Error("Manifest of a recording not written", "session_id", h.Session, "error", err)
+		s.config.Log.Error("Manifest of a recording not written yet", "session_id", h.Session, "error", err)
 		return
 	}
-	s.used.Add(int64(len(b)))
-	k.state = st
-	go s.config.Told(Event{Kind: Ended, Head: k.about.head(), Manifest: m})
+	s.weigh(k, int64(len(b)))
 	s.wake()
 }

@@ -34,6 +34,7 @@ const (
 	stateName   = "state.json"
 	journals    = ".journal"
 	damaged     = ".damaged"
+	endedName   = "ended" // the journal of events has the session's end
 	reserveName = "reserve"
 )
 
@@ -43,12 +44,16 @@ const (
 	mostOfOne   = 4 << 30 // of output that one recording may have
 	shareOfOne  = 4       // a session may take a quarter of the spool
 	syncEvery   = time.Second
-	freeShare   = 20 // a twentieth of the disk stays free when a session begins
+	mendEvery   = 30 * time.Second
+	freeShare   = 20       // a twentieth of the disk stays free,
+	mostFree    = 1 << 30  // but not more than this
+	leastFree   = 64 << 20 // and not less than this
 	journalSize = 1 << 20
 	journalAge  = 10 * time.Second
 	watchedAge  = 2 * time.Second
 	maxUnsealed = 4       // journals that wait to be sealed hold up the session
 	reserveSize = 2 << 20 // held back for sealing when the disk is full
+	maxMissing  = 200     // runs of damaged chunks that a manifest names one by one
 )
 
 // Config says where recordings are kept and who is told of them. Dir and Sign are required.
@@ -60,6 +65,8 @@ type Config struct {
 	Sign func(recording.Manifest) ([]byte, error)
 	// Told is told what happened to a recording. It is called without locks, maybe again after a crash.
 	Told func(Event)
+	// Free returns how many bytes of the disk under dir are free, and of how many; nil asks the disk.
+	Free func(dir string) (free, all uint64, err error)
 	Now  func() time.Time // nil is time.Now
 	Log  *slog.Logger     // nil discards
 }
@@ -81,7 +88,8 @@ type Event struct {
 	Head     recording.Head
 	Chunk    int    // its number
 	Hash     string // hex SHA-256 of the chunk
-	Bytes    int64  // of the chunk's output, or of all
+	Bytes    int64  // of the chunk's output
+	Size     int64  // of the chunk; 0 when that isn't known any more
 	Manifest recording.Manifest
 	Why      string // it is damaged
 }
@@ -93,6 +101,7 @@ type Spool struct {
 	ready  chan struct{}
 	stop   chan struct{}
 	ends   sync.WaitGroup
+	scarce atomic.Bool // the disk has too little room left
 
 	mu       sync.Mutex
 	open     map[string]*Recording // by session
@@ -103,8 +112,10 @@ type Spool struct {
 
 // kept is a recording on disk.
 type kept struct {
-	dir   string
-	about about
+	dir     string
+	about   about
+	weight  atomic.Int64 // bytes of what is in the directory
+	signing sync.Mutex   // of the manifest
 
 	mu    sync.Mutex
 	state state
@@ -129,7 +140,8 @@ func (a about) head() recording.Head {
 
 // state is how far the chunks have got.
 type state struct {
-	Next       recording.Place     `json:"next"` // of the chunk to come
+	Next       recording.Place     `json:"next"`    // of the chunk to come
+	Journal    int                 `json:"journal"` // the number of the journal that it will be of
 	Bytes      int64               `json:"bytes"`
 	Last       time.Duration       `json:"last"` // when something was shown last
 	Missing    []recording.Missing `json:"missing,omitempty"`
@@ -141,7 +153,7 @@ type state struct {
 	Signed     bool                `json:"signed,omitempty"` // the manifest is there
 }
 
-// Open reads what an earlier run left behind, and seals it in the background.
+// Open reads what an earlier run left behind. [Spool.Resume] seals it.
 func Open(c Config) (*Spool, error) {
 	if c.Limit == 0 {
 		c.Limit = limit
@@ -155,6 +167,9 @@ func Open(c Config) (*Spool, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.Free == nil {
+		c.Free = free
+	}
 	if c.Told == nil {
 		c.Told = func(Event) {}
 	}
@@ -166,7 +181,6 @@ func Open(c Config) (*Spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the recordings' spool: %w", err)
 	}
-	var left []*kept
 	for _, e := range entries {
 		if e.Name() == reserveName {
 			s.reserved = true
@@ -178,21 +192,64 @@ func Open(c Config) (*Spool, error) {
 			continue
 		}
 		s.kept[k.about.Head.Session] = k
-		left = append(left, k)
 	}
-	s.ends.Go(func() {
-		for _, k := range left {
-			s.finish(k)
-		}
-	})
 	s.ends.Go(s.sync)
 	return s, nil
+}
+
+// Resume seals in the background what earlier runs left behind, and signs what could not be signed. It is for an agent that
+// has its certificate.
+func (s *Spool) Resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.ends.Go(s.mend)
+	}
+}
+
+func (s *Spool) mend() {
+	tick := time.NewTicker(mendEvery)
+	defer tick.Stop()
+	for {
+		for _, k := range s.left() {
+			select {
+			case <-s.stop:
+				return
+			default:
+				s.finish(k)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// left are the recordings of sessions that have ended and have no manifest.
+func (s *Spool) left() []*kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*kept
+	for session, k := range s.kept {
+		if s.open[session] == nil && !k.signed() {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+func (k *kept) signed() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state.Signed
 }
 
 // find reads the directory of one session.
 func (s *Spool) find(name string) (*kept, error) {
 	k := &kept{dir: filepath.Join(s.config.Dir, name)}
-	s.used.Add(weigh(k.dir))
+	s.weigh(k, weight(k.dir))
 	if err := readJSON(filepath.Join(k.dir, aboutName), &k.about); err != nil {
 		return nil, err
 	}
@@ -206,8 +263,14 @@ func (s *Spool) find(name string) (*kept, error) {
 	return k, nil
 }
 
-// weigh is how much a directory takes.
-func weigh(dir string) (n int64) {
+// weigh counts bytes that came to a recording, or went.
+func (s *Spool) weigh(k *kept, n int64) {
+	k.weight.Add(n)
+	s.used.Add(n)
+}
+
+// weight is how much a directory takes.
+func weight(dir string) (n int64) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil {
@@ -232,6 +295,9 @@ var ErrFull = errors.New("no room for recordings")
 // Begin makes a recording. It fails with a fault when there is no room for one.
 func (s *Spool) Begin(b Begin) (*Recording, error) {
 	if err := s.room(); err != nil {
+		return nil, s.refusal(err)
+	}
+	if _, err := recording.Prefix(b.Head.Session); err != nil { // it is a directory's name, too
 		return nil, s.refusal(err)
 	}
 	k := &kept{dir: filepath.Join(s.config.Dir, b.Head.Session), about: about{b.Head, b.Head.Command, b.Head.Term, b.Head.Width, b.Head.Height, b.Secret, b.Mode}}
@@ -271,17 +337,29 @@ func (s *Spool) refusal(cause error) error {
 
 // room fails when the spool, or its disk, is full.
 func (s *Spool) room() error {
-	if used := s.used.Load(); used >= s.config.Limit {
+	if used := s.used.Load(); used+journalSize > s.config.Limit {
 		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, used, s.config.Limit)
 	}
-	var disk unix.Statfs_t
-	if err := unix.Statfs(s.config.Dir, &disk); err != nil {
+	free, all, err := s.config.Free(s.config.Dir)
+	if err != nil {
 		return err
 	}
-	if disk.Bavail < disk.Blocks/freeShare {
-		return fmt.Errorf("%w: the disk has %d of %d blocks left", ErrFull, disk.Bavail, disk.Blocks)
+	if free < keep(all) {
+		return fmt.Errorf("%w: the disk has %d of %d bytes left", ErrFull, free, all)
 	}
-	return s.hold(min(reserveSize, int64(disk.Blocks)*disk.Bsize/4))
+	return s.hold(reserveSize)
+}
+
+// keep is how much of a disk recordings leave free.
+func keep(all uint64) uint64 { return max(min(all/freeShare, mostFree), leastFree) }
+
+// free asks the disk under a directory what is free for others than root, and how large it is.
+func free(dir string) (free, all uint64, err error) {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		return 0, 0, err
+	}
+	return disk.Bavail * uint64(disk.Bsize), disk.Blocks * uint64(disk.Bsize), nil
 }
 
 // hold takes disk space that sealing falls back on: a chunk is written before its journals go.
@@ -317,6 +395,8 @@ func (s *Spool) sync() {
 		case <-s.stop:
 			return
 		}
+		free, all, err := s.config.Free(s.config.Dir)
+		s.scarce.Store(err == nil && free < keep(all))
 		for _, r := range s.running() {
 			r.tick()
 		}
@@ -417,7 +497,12 @@ func (s *Spool) Held(session, name string) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	s.used.Add(-info.Size())
+	s.mu.Lock()
+	k := s.kept[session]
+	s.mu.Unlock()
+	if k != nil {
+		s.weigh(k, -info.Size())
+	}
 	return nil
 }
 
@@ -435,12 +520,24 @@ func (s *Spool) Forget(session string) error {
 		return err
 	}
 	for _, e := range entries { // damaged journals stay
-		if e.Name() != aboutName && e.Name() != stateName {
+		if e.Name() != aboutName && e.Name() != stateName && e.Name() != endedName {
 			return nil
 		}
 	}
-	s.used.Add(-weigh(k.dir))
+	s.used.Add(-k.weight.Swap(0))
 	return os.RemoveAll(k.dir)
+}
+
+// discard removes the recording of a session that never began.
+func (s *Spool) discard(k *kept) {
+	s.mu.Lock()
+	delete(s.open, k.about.Head.Session)
+	delete(s.kept, k.about.Head.Session)
+	s.mu.Unlock()
+	s.used.Add(-k.weight.Swap(0))
+	if err := os.RemoveAll(k.dir); err != nil {
+		s.config.Log.Error("Recording of a session that never began not removed", "session_id", k.about.Head.Session, "error", err)
+	}
 }
 
 // Failed reports what could not be uploaded, once.
@@ -469,7 +566,14 @@ func write(path string, b []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(path+".new"))
 	}
-	return os.Rename(path+".new", path)
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func readJSON(path string, v any) error {

@@ -3,9 +3,11 @@ package serve
 import (
 	"crypto"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/stile-dev/stile/agent/record"
@@ -25,6 +27,10 @@ type records struct{ spool *record.Spool }
 // Begin begins a recording.
 func (r records) Begin(head recording.Head, secret []byte, mode string, fail func(*fault.Fault)) (session.Recording, error) {
 	begun, err := r.spool.Begin(record.Begin{Head: head, Secret: secret, Mode: mode, Fail: fail})
+	if err != nil && (errors.Is(err, record.ErrFull) || errors.Is(err, syscall.ENOSPC)) {
+		f := fault.From(err)
+		return nil, f.Because(errors.Join(session.ErrFull, f.Unwrap()))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +85,7 @@ func (a *agent) signManifest(m recording.Manifest) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.Agent = host.ID // it may have joined again since
+	m.Agent = host.ID // it may have joined again since, and have another id
 	return m.Sign(rand.Reader, key, a.certificate().Certificate[0])
 }
 
@@ -97,6 +103,9 @@ func (a *agent) recorded(e record.Event) {
 	switch e.Kind {
 	case record.Sealed:
 		event.Data["seq"], event.Data["sha256"], event.Data["bytes"] = strconv.Itoa(e.Chunk), e.Hash, strconv.FormatInt(e.Bytes, 10)
+		if e.Size > 0 {
+			event.Data["size"] = strconv.FormatInt(e.Size, 10)
+		}
 		keep = a.spool.Note
 	case record.Ended:
 		m := e.Manifest

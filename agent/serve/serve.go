@@ -220,6 +220,7 @@ func (a *agent) run(ctx context.Context) error {
 	}
 	parts.Go(func() { a.links.Run(ctx) })
 	parts.Go(func() { a.fresh.watch(ctx) })
+	a.records.Resume()
 	parts.Go(func() { a.uploader().Run(ctx) })
 	select {
 	case <-ctx.Done():

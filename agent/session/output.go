@@ -39,6 +39,14 @@ func (o *Output) Record(r Recorder) {
 	defer o.mu.Unlock()
 	o.recorder = r
 	o.plain.Store(1)
+	o.watch()
+}
+
+// watch tells a recorder that wants to know whether somebody is watching.
+func (o *Output) watch() {
+	if r, ok := o.recorder.(interface{ Watch(on bool) }); ok {
+		r.Watch(len(o.joiners) > 0)
+	}
 }
 
 // Writer returns where a service writes one stream of what the session shows; the owner sees what is written without error.
@@ -73,6 +81,7 @@ func (o *Output) pass(p []byte) {
 	for j := range o.joiners {
 		if !j.put(p) {
 			delete(o.joiners, j)
+			o.watch()
 		}
 	}
 }
@@ -98,6 +107,7 @@ func (o *Output) Join() *Joiner {
 	}
 	o.joiners[j] = struct{}{}
 	o.plain.Store(1)
+	o.watch()
 	return j
 }
 
@@ -136,6 +146,7 @@ func (j *Joiner) Close() error { j.leave(io.EOF); return nil }
 func (j *Joiner) leave(err error) {
 	j.output.mu.Lock()
 	delete(j.output.joiners, j)
+	j.output.watch()
 	j.output.mu.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()

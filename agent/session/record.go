@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"io"
 	"time"
 
@@ -36,12 +37,21 @@ type Recording interface {
 	Watch(on bool)
 	// End says that nothing more will be shown. It doesn't wait.
 	End()
+	// Journals is how many pieces the recording has, once it has ended.
+	Journals() int
+	// Told says, after End, that the journal holds how the session ended.
+	Told()
+	// Discard takes back a recording of a session that didn't begin.
+	Discard()
 }
+
+// ErrFull is wrapped by the fault of [Records.Begin] when there is no room.
+var ErrFull = errors.New("no room for a recording")
 
 // What a session's event says when nothing is recorded, beside the modes.
 const (
-	unrecordedFull = "none: no room"
-	unrecordedFail = "none: it could not begin"
+	unrecordedFull = "none, no room"
+	unrecordedFail = "none, it could not begin"
 )
 
 // record begins the session's recording as the decision asks for it, and says how it is recorded.
@@ -66,14 +76,14 @@ func (s *Session) record(now time.Time, d policy.Decision, show Show) (Recording
 	switch {
 	case err == nil:
 		return begun, mode, nil
-	case d.Options.AdmitWhenFull:
-		return nil, unrecordedFull, nil
-	case mode == resource.RecordStrict:
+	case mode == resource.RecordStrict && !(d.Options.AdmitWhenFull && errors.Is(err, ErrFull)):
 		return nil, "", err
-	default:
-		r.config.Log.Warn("Session not recorded", "session_id", s.id, "error", err)
-		return nil, unrecordedFail, nil
 	}
+	r.config.Log.Warn("Session not recorded", "session_id", s.id, "error", err)
+	if errors.Is(err, ErrFull) {
+		return nil, unrecordedFull, nil
+	}
+	return nil, unrecordedFail, nil
 }
 
 // Resized keeps that the terminal has another size.

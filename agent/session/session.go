@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"maps"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -81,35 +82,41 @@ func (s *Session) Start(data map[string]string, show Show) error {
 	d := s.access.Decision()
 	describe(&e, r.config.Host(), s.access.request.User, d)
 	maps.Copy(e.Data, data)
+	if err := s.ready(); err != nil {
+		return err
+	}
 	recorded, how, err := s.record(e.Time, d, show)
 	if err != nil {
 		return err
 	}
 	e.Data["recording"] = how
-	if err := s.start(e); err != nil {
+	if err := s.start(e, recorded); err != nil {
 		if recorded != nil {
-			recorded.End()
+			recorded.Discard()
 		}
 		return err
 	}
 	if recorded != nil {
-		s.mu.Lock()
-		s.recording = recorded
-		s.mu.Unlock()
 		s.output.Record(recorded)
 	}
 	return nil
 }
 
-func (s *Session) start(e audit.Event) error {
+// ready fails when the session may not begin, before anything is made for it.
+func (s *Session) ready() error {
+	if f := s.Reason(); f != nil {
+		return f
+	}
+	return s.access.register.room(s.access.request.User.UID)
+}
+
+// start journals the session's start.
+func (s *Session) start(e audit.Event, recorded Recording) error {
 	r := s.access.register
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.reason != nil {
 		return s.reason
-	}
-	if err := r.room(s.access.request.User.UID); err != nil {
-		return err
 	}
 	if err := r.config.Journal.Record(fit(e, audit.MaxSize)); err != nil {
 		if _, ok := errors.AsType[*fault.Fault](err); ok {
@@ -117,7 +124,7 @@ func (s *Session) start(e audit.Event) error {
 		}
 		return fault.New(fault.Unavailable, "the node can't keep audit events, so no session may begin", "check the agent's log on the node").Because(err)
 	}
-	s.started = true
+	s.started, s.recording = true, recorded
 	return nil
 }
 
@@ -231,7 +238,13 @@ func (s *Session) End(result Result) {
 		e.Reason = cut.Message
 	}
 	maps.Copy(e.Data, result.Data)
+	if recorded != nil {
+		e.Data["chunks"] = strconv.Itoa(recorded.Journals())
+	}
 	r.record(e)
+	if recorded != nil {
+		recorded.Told()
+	}
 }
 
 // Deny journals that the session was refused after its user had been admitted, as [Register.Refuse] does, and returns the

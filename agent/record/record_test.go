@@ -1,0 +1,647 @@
+package record_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stile-dev/stile/agent/record"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/recording"
+	"github.com/stile-dev/stile/pkg/resource"
+)
+
+// world is a spool whose events and signing the test holds in its hand.
+type world struct {
+	*record.Spool
+	t      *testing.T
+	config record.Config
+
+	mu     sync.Mutex
+	events []record.Event
+	unable error // to sign
+	free   uint64
+}
+
+func newWorld(t *testing.T, changes ...func(*record.Config)) *world {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, free: 10 << 30}
+	w.config = record.Config{
+		Dir: filepath.Join(t.TempDir(), "recordings"),
+		Told: func(e record.Event) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.events = append(w.events, e)
+		},
+		Sign: func(m recording.Manifest) ([]byte, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.unable != nil {
+				return nil, w.unable
+			}
+			return m.Sign(rand.Reader, key, []byte("certificate"))
+		},
+		Free: func(string) (uint64, uint64, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.free, 20 << 30, nil
+		},
+	}
+	for _, change := range changes {
+		change(&w.config)
+	}
+	w.reopen(w.config.Dir)
+	t.Cleanup(func() { _ = w.Close() })
+	return w
+}
+
+// reopen is another start of the agent on a directory.
+func (w *world) reopen(dir string) {
+	w.t.Helper()
+	if w.Spool != nil {
+		_ = w.Close()
+	}
+	c := w.config
+	c.Dir = dir
+	s, err := record.Open(c)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.Spool = s
+}
+
+func (w *world) of(kind record.Kind) []record.Event {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(w.events), func(e record.Event) bool { return e.Kind != kind })
+}
+
+func (w *world) set(change func()) { w.mu.Lock(); defer w.mu.Unlock(); change() }
+
+func (w *world) begin(mode string, fail func(*fault.Fault)) (*record.Recording, string) {
+	w.t.Helper()
+	r, session, err := w.try(mode, fail)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r, session
+}
+
+func (w *world) try(mode string, fail func(*fault.Fault)) (*record.Recording, string, error) {
+	session, secret := identity.NewSession(rand.Reader, time.Now())
+	r, err := w.Begin(record.Begin{
+		Head: recording.Head{
+			Session: session, Cluster: "c", Agent: "agt_01hv0000000000000000000000", Target: "node/web-1", User: "ada", Login: "root",
+			Terminal: true, Started: time.Now(), Command: "top", Term: "xterm", Width: 80, Height: 24,
+		},
+		Secret: secret, Mode: mode, Fail: fail,
+	})
+	return r, session, err
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatal("waited in vain: " + what)
+		}
+	}
+}
+
+// finished waits for a session's manifest.
+func (w *world) finished(session string) record.Pending {
+	w.t.Helper()
+	var found record.Pending
+	until(w.t, "a manifest", func() bool {
+		for _, p := range w.Pending() {
+			if p.Session == session && p.Done {
+				found = p
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// read gives what a recording shows, after checking that its chunks are a chain and the manifest's.
+func (w *world) read(p record.Pending) (raw []byte, m recording.Manifest, lines []recording.Line) {
+	w.t.Helper()
+	before := ""
+	for i, name := range p.Names {
+		b, err := w.Read(p.Session, name)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if name == recording.ManifestName {
+			signed, err := recording.OpenManifest(b)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			m = signed.Manifest
+			continue
+		}
+		h, text, err := recording.OpenChunk(b)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if h.Seq != i || h.Before != before || h.Session != p.Session {
+			w.t.Fatalf("chunk %d says %+v", i, h)
+		}
+		before = recording.Hash(b)
+		if i == 0 {
+			_, text, _ = bytes.Cut(text, []byte("\n"))
+		}
+		for l, err := range recording.Lines(text) {
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			lines = append(lines, l)
+			raw = append(raw, l.Raw...)
+		}
+	}
+	if m.Last != before || m.Chunks != len(p.Names)-1 || m.Bytes != int64(len(raw)) {
+		w.t.Errorf("the manifest counts %d chunks, %d bytes, last %.8s; there are %d, %d, %.8s", m.Chunks, m.Bytes, m.Last, len(p.Names)-1, len(raw), before)
+	}
+	return raw, m, lines
+}
+
+func show(t *testing.T, r *record.Recording, p []byte) {
+	t.Helper()
+	if err := r.Output(recording.Stdout, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
+}
+
+// text is noise that is text: it compresses to three quarters.
+func text(n int) []byte {
+	return []byte(base64.StdEncoding.EncodeToString(noise(n))[:n])
+}
+
+func TestWhatIsShownIsInAChainOfChunksByteForByte(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordStrict, nil)
+	var want []byte
+	for range 40 {
+		p := noise(100_000)
+		want = append(want, p...)
+		show(t, r, p)
+	}
+	r.Resize(100, 30)
+	r.Input([]byte("typed"))
+	r.End()
+	raw, m, lines := w.read(w.finished(session))
+	if !bytes.Equal(raw, want) {
+		t.Errorf("%d bytes are not the %d that were shown", len(raw), len(want))
+	}
+	sum := sha256.Sum256([]byte("typed"))
+	if m.Torn || m.Unrecorded != nil || m.Input == nil || m.Input.SHA256 != hex.EncodeToString(sum[:]) || m.Input.Bytes != 5 {
+		t.Errorf("%+v", m)
+	}
+	if last := lines[len(lines)-1]; last.Kind != 'r' || last.Text != "100x30" {
+		t.Errorf("%+v", last)
+	}
+	if got := w.of(record.Sealed); len(got) != m.Chunks || got[len(got)-1].Hash != m.Last || got[0].Size == 0 || r.Journals() != m.Chunks {
+		t.Errorf("%d chunks were told of, %d are there, %d were expected", len(got), m.Chunks, r.Journals())
+	}
+	if len(w.of(record.Ended)) != 1 || len(w.of(record.Damaged)) != 0 || len(w.of(record.Torn)) != 0 {
+		t.Error("the end was not told once, or something else was")
+	}
+	if err := r.Output(recording.Stdout, []byte("late")); err == nil {
+		t.Error("something is shown after the end")
+	}
+}
+
+// What compresses worst, and what takes the most lines, still is in chunks of their size.
+func TestNoJournalIsTooLargeForChunks(t *testing.T) {
+	for name, sizes := range map[string][]int{"single bytes": {1}, "some bytes": {1, 2, 3, 5, 7}, "large": {64 << 10}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			r, session := w.begin(resource.RecordStrict, nil)
+			want := noise(1 << 20)
+			if len(sizes) > 1 || sizes[0] == 1 {
+				want = want[:300_000]
+			}
+			for i, at := 0, 0; at < len(want); i++ {
+				n := min(sizes[i%len(sizes)], len(want)-at)
+				stream := recording.Stdout
+				if i%2 == 1 {
+					stream = recording.Stderr
+				}
+				if err := r.Output(stream, want[at:at+n]); err != nil {
+					t.Fatal(err)
+				}
+				at += n
+			}
+			r.End()
+			raw, m, _ := w.read(w.finished(session))
+			if !bytes.Equal(raw, want) {
+				t.Error("it is not what was shown")
+			}
+			if m.Chunks != r.Journals() {
+				t.Errorf("%d chunks are of %d journals", m.Chunks, r.Journals())
+			}
+		})
+	}
+}
+
+// killed copies the spool as it is while sessions run: what a SIGKILL leaves.
+func killed(t *testing.T, w *world) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "left")
+	if err := os.CopyFS(dir, os.DirFS(w.config.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestAfterAKillTheNextStartSealsAndTellsOfTheEndOnce(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordBestEffort, nil)
+	want := noise(2_500_000)
+	for p := range slices.Chunk(want, 30_000) {
+		show(t, r, p)
+	}
+	until(t, "two chunks", func() bool { return len(w.of(record.Sealed)) == 2 })
+	left := killed(t, w)
+	r.End()
+	w.finished(session)
+	w.reopen(left)
+	w.set(func() { w.events = nil })
+	w.Resume()
+	raw, m, _ := w.read(w.finished(session))
+	if !bytes.Equal(raw, want) || !m.Torn {
+		t.Errorf("%d of %d bytes, torn %v", len(raw), len(want), m.Torn)
+	}
+	for range 2 {
+		w.reopen(left)
+		w.Resume()
+		w.finished(session)
+	}
+	if n := len(w.of(record.Torn)); n != 1 {
+		t.Errorf("the session's end was told of %d times", n)
+	}
+	if n := len(w.of(record.Ended)); n != 1 {
+		t.Errorf("the recording's end was told of %d times", n)
+	}
+}
+
+func TestAKillAfterTheEndWasJournaledIsNoOtherEnd(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordBestEffort, nil)
+	show(t, r, []byte("hello"))
+	r.Told()
+	left := killed(t, w)
+	r.End()
+	w.reopen(left)
+	w.set(func() { w.events = nil })
+	w.Resume()
+	if _, m, _ := w.read(w.finished(session)); m.Torn || len(w.of(record.Torn)) != 0 {
+		t.Error("it is told as torn")
+	}
+}
+
+func journalOf(t *testing.T, dir, session string) (string, []byte) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, session, "*.journal"))
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	b, err := os.ReadFile(all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all[0], b
+}
+
+// A journal that is cut anywhere gives all entries before the cut.
+func TestATornJournalKeepsWhatIsWhole(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordBestEffort, nil)
+	show(t, r, []byte("first"))
+	show(t, r, []byte("second"))
+	left := killed(t, w)
+	r.End()
+	path, whole := journalOf(t, left, session)
+	for n := range len(whole) {
+		dir := filepath.Join(t.TempDir(), "cut")
+		if err := os.CopyFS(dir, os.DirFS(left)); err != nil {
+			t.Fatal(err)
+		}
+		rel, _ := filepath.Rel(left, path)
+		if err := os.WriteFile(filepath.Join(dir, rel), whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.reopen(dir)
+		w.Resume()
+		raw, m, _ := w.read(w.finished(session))
+		want := ""
+		if n >= 17+5 {
+			want = "first"
+		}
+		if string(raw) != want || len(m.Missing) > 0 {
+			t.Errorf("cut at %d: %q, missing %v", n, raw, m.Missing)
+		}
+	}
+}
+
+func TestSec_ADamagedJournalIsKeptAsideAndHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordBestEffort, nil)
+	other, another := w.begin(resource.RecordBestEffort, nil)
+	for _, word := range []string{"first", "second", "third"} {
+		show(t, r, []byte(word))
+		show(t, other, []byte(word))
+	}
+	left := killed(t, w)
+	r.End()
+	other.End()
+	path, b := journalOf(t, left, session)
+	b[17+5+17] ^= 1
+	if err := errors.Join(os.WriteFile(path, b, 0o600), os.Mkdir(filepath.Join(left, "ses_nonsense"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	w.reopen(left)
+	w.set(func() { w.events = nil })
+	w.Resume()
+	raw, m, lines := w.read(w.finished(session))
+	if string(raw) != "first" || len(m.Missing) != 1 || lines[len(lines)-1].Kind != 'm' || len(w.of(record.Damaged)) != 1 {
+		t.Errorf("%q %+v %d events", raw, m.Missing, len(w.of(record.Damaged)))
+	}
+	if all, _ := filepath.Glob(filepath.Join(left, session, "*.damaged")); len(all) != 1 {
+		t.Error("it wasn't kept")
+	}
+	if raw, _, _ := w.read(w.finished(another)); string(raw) != "firstsecondthird" {
+		t.Errorf("the other shows %q", raw)
+	}
+}
+
+func TestAStrictRecordingThatIsFullEndsItsSessionAndShowsNothingMore(t *testing.T) {
+	w := newWorld(t, func(c *record.Config) { c.Most = 1000 })
+	failed := make(chan *fault.Fault, 2)
+	r, session := w.begin(resource.RecordStrict, func(f *fault.Fault) { failed <- f })
+	show(t, r, noise(999))
+	for range 2 {
+		if err := r.Output(recording.Stdout, []byte("xx")); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("%v", err)
+		}
+	}
+	if f := <-failed; f.Hint == "" || !strings.Contains(f.Message, "must be") {
+		t.Errorf("%+v", f)
+	}
+	r.End()
+	raw, m, _ := w.read(w.finished(session))
+	if len(raw) != 999 || m.Unrecorded != nil || len(w.of(record.Damaged)) != 1 || len(failed) != 0 {
+		t.Errorf("%d bytes, %+v", len(raw), m)
+	}
+}
+
+func TestOfABestEffortRecordingThatIsFullTheRestIsCountedAndHashed(t *testing.T) {
+	for name, bound := range map[string]func(*world){
+		"the recording": func(w *world) { w.config.Most = 1000 },
+		"the disk":      func(w *world) { w.set(func() { w.free = 1 << 20 }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if name == "the recording" {
+				w = newWorld(t, func(c *record.Config) { c.Most = 1000 })
+			}
+			r, session := w.begin(resource.RecordBestEffort, func(*fault.Fault) { t.Error("the session is ended") })
+			kept := noise(1000)
+			show(t, r, kept)
+			bound(w)
+			if name == "the disk" {
+				until(t, "the disk's being full to be seen", func() bool {
+					show(t, r, []byte("."))
+					return len(w.of(record.Damaged)) > 0
+				})
+			} else {
+				show(t, r, []byte("over"))
+				show(t, r, []byte("all"))
+			}
+			r.End()
+			_, m, _ := w.read(w.finished(session))
+			if m.Unrecorded == nil || m.Unrecorded.Why == "" || len(w.of(record.Damaged)) != 1 {
+				t.Fatalf("%+v", m)
+			}
+			if sum := sha256.Sum256([]byte("overall")); name == "the recording" && (m.Unrecorded.Bytes != 7 || m.Unrecorded.SHA256 != hex.EncodeToString(sum[:])) {
+				t.Errorf("%+v", m.Unrecorded)
+			}
+		})
+	}
+}
+
+func TestSec_OneSessionLeavesOthersRoomAndWhatS3HoldsCountsNoMore(t *testing.T) {
+	w := newWorld(t, func(c *record.Config) { c.Limit = 16 << 20 })
+	r, session := w.begin(resource.RecordBestEffort, nil)
+	for range 3 { // three quarters of its share each time
+		sealed := len(w.of(record.Sealed))
+		for range 3 {
+			show(t, r, text(1<<20))
+		}
+		until(t, "three chunks", func() bool { return len(w.of(record.Sealed)) == sealed+3 })
+		for _, p := range w.Pending() {
+			for _, name := range p.Names {
+				if err := w.Held(session, name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if len(w.of(record.Damaged)) != 0 {
+		t.Error("what is held elsewhere counts against the session")
+	}
+	for range 6 {
+		show(t, r, text(1<<20))
+	}
+	if len(w.of(record.Damaged)) != 1 {
+		t.Error("one session takes more than its share")
+	}
+	strict, _ := w.begin(resource.RecordStrict, nil)
+	show(t, strict, text(1<<20))
+	strict.End()
+	r.End()
+}
+
+func TestWithoutRoomNoRecordingBegins(t *testing.T) {
+	w := newWorld(t, func(c *record.Config) { c.Limit = 16 << 20 })
+	w.set(func() { w.free = 1 << 20 })
+	_, _, err := w.try(resource.RecordStrict, nil)
+	if f := fault.From(err); f == nil || f.Code != fault.Unavailable || f.Hint == "" || !errors.Is(err, record.ErrFull) {
+		t.Errorf("%v", err)
+	}
+	w.set(func() { w.free = 10 << 30 })
+	for range 20 {
+		r, _, err := w.try(resource.RecordBestEffort, nil)
+		if err != nil {
+			break
+		}
+		for range 4 {
+			show(t, r, text(1<<20))
+		}
+		r.End()
+		<-r.Done()
+	}
+	if _, _, err := w.try(resource.RecordStrict, nil); !errors.Is(err, record.ErrFull) {
+		t.Errorf("the spool is full: %v", err)
+	}
+}
+
+func TestASessionThatNeverBeganLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordStrict, nil)
+	r.Discard()
+	<-r.Done()
+	if _, err := os.Stat(filepath.Join(w.config.Dir, session)); !errors.Is(err, os.ErrNotExist) || len(w.Pending()) != 0 || len(w.of(record.Ended)) != 0 {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWhatS3HoldsIsForgotten(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordStrict, nil)
+	show(t, r, []byte("hello"))
+	r.End()
+	for _, name := range w.finished(session).Names {
+		if err := w.Held(session, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Forget(session); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(w.config.Dir, session)); !errors.Is(err, os.ErrNotExist) || len(w.Pending()) != 0 {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAManifestWaitsForACertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.set(func() { w.unable = errors.New("no certificate") })
+		w.Resume()
+		r, session := w.begin(resource.RecordBestEffort, nil)
+		show(t, r, []byte("hello"))
+		r.End()
+		<-r.Done()
+		if p := w.Pending(); len(p) != 1 || p[0].Done || len(p[0].Names) != 1 {
+			t.Errorf("%+v", p)
+		}
+		w.set(func() { w.unable = nil })
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if p := w.Pending(); len(p) != 1 || !p[0].Done {
+			t.Fatalf("%+v", p)
+		}
+		if _, m, _ := w.read(w.finished(session)); m.Torn || len(w.of(record.Torn)) != 0 {
+			t.Error("it is torn")
+		}
+		_ = w.Close()
+	})
+}
+
+func TestChunksAreSealedInTimeAndSoonerWhileWatched(t *testing.T) {
+	for name, c := range map[string]struct {
+		watched bool
+		after   time.Duration
+	}{"alone": {false, 10 * time.Second}, "watched": {true, 2 * time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				r, _ := w.begin(resource.RecordBestEffort, nil)
+				r.Watch(c.watched)
+				show(t, r, []byte("hello"))
+				<-time.After(c.after - 100*time.Millisecond)
+				synctest.Wait()
+				if n := len(w.of(record.Sealed)); n != 0 {
+					t.Errorf("%d sealed already", n)
+				}
+				<-time.After(1200 * time.Millisecond)
+				synctest.Wait()
+				if n := len(w.of(record.Sealed)); n != 1 {
+					t.Errorf("%d sealed", n)
+				}
+				<-time.After(time.Minute)
+				synctest.Wait()
+				if n := len(w.of(record.Sealed)); n != 1 {
+					t.Errorf("%d sealed though nothing was shown since", n)
+				}
+				r.End()
+				_ = w.Close()
+			})
+		})
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	w := newWorld(t)
+	var all sync.WaitGroup
+	for i := range 20 {
+		r, session := w.begin(resource.RecordStrict, nil)
+		all.Go(func() {
+			want := strings.Repeat(fmt.Sprintf("session %d\n", i), 20_000)
+			for p := range slices.Chunk([]byte(want), 4096) {
+				if err := r.Output(recording.Stdout, p); err != nil {
+					t.Error(err)
+				}
+			}
+			r.End()
+			<-r.Done()
+			if raw, _, _ := w.read(w.finished(session)); string(raw) != want {
+				t.Errorf("session %d shows something else", i)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func BenchmarkOutput(b *testing.B) {
+	s, err := record.Open(record.Config{Dir: b.TempDir(), Limit: 1 << 40, Most: 1 << 40, Sign: func(recording.Manifest) ([]byte, error) { return nil, errors.New("none") }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	session, secret := identity.NewSession(rand.Reader, time.Now())
+	r, err := s.Begin(record.Begin{Head: recording.Head{Session: session, Started: time.Now()}, Secret: secret, Mode: resource.RecordStrict})
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := bytes.Repeat([]byte("all work and no play\r\n"), 1489)
+	b.SetBytes(int64(len(p)))
+	for b.Loop() {
+		if err := r.Output(recording.Stdout, p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	r.End()
+	_ = s.Close()
+}
