@@ -7,6 +7,7 @@ package upload
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -53,30 +54,47 @@ type Config struct {
 
 // Bounds.
 const (
+	atOnce    = 4               // recordings, each of which puts one object at a time
 	batch     = 20              // objects that are granted at once
 	patience  = 2 * time.Minute // for one PUT
 	shortest  = time.Second     // between two tries of a recording
 	longest   = 5 * time.Minute // likewise
-	hopeless  = 8               // refusals in a row after which an object is left alone
+	hopeless  = 8               // refusals in a row after which an object, or a recording, is left alone
 	leftAlone = 24 * time.Hour  // for so long
-	look      = time.Minute     // between two looks at what waits
+	look      = time.Minute     // between two looks at what waits, and two tries while the API can't be reached
+	remember  = time.Hour       // how long it is known that a recording was claimed
 	maxAnswer = 64 << 10        // bytes that are read of an answer
 	header    = "X-Amz-Checksum-Sha256"
 )
 
-// Uploader brings recordings to S3, one after another. It is for one goroutine.
+// Uploader brings recordings to S3, some at once, each a batch at a time. It is run once.
 type Uploader struct {
-	config Config
-	trying map[string]*try // by session
+	config  Config
+	trying  map[string]*try // by session
+	results chan result
+	running int
+	turns   int
+	down    time.Time // until when the API is left alone
+	doubt   bool      // whether the API can be reached: then one recording finds out
 }
 
-// try is what is known of a recording that could not be uploaded, or not wholly.
+// try is what is known of a recording. While it is busy, it is its worker's.
 type try struct {
+	busy     bool
+	turn     int // of its last batch; who waited longest is next
+	used     time.Time
 	claimed  bool
+	denied   int // times in a row that the API refused it
 	pause    time.Duration
 	next     time.Time
 	refusals map[string]int       // by name
 	rests    map[string]time.Time // until when an object is left alone
+}
+
+// result is how a batch went.
+type result struct {
+	pending record.Pending
+	err     error
 }
 
 // New makes an uploader.
@@ -93,7 +111,7 @@ func New(c Config) *Uploader {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Uploader{config: c, trying: map[string]*try{}}
+	return &Uploader{config: c, trying: map[string]*try{}, results: make(chan result)}
 }
 
 // Run uploads until the context ends.
@@ -103,106 +121,157 @@ func (u *Uploader) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			for ; u.running > 0; u.running-- {
+				<-u.results
+			}
 			return
 		case <-u.config.Spool.Ready():
+		case r := <-u.results:
+			u.running--
+			u.done(ctx, r)
 		case <-timer.C:
 		}
-		timer.Reset(u.round(ctx))
+		timer.Reset(u.start(ctx))
 	}
 }
 
-// round tries every recording whose time has come, and returns when there will be something to do again.
-func (u *Uploader) round(ctx context.Context) time.Duration {
-	wait := look
+// start begins a batch of every recording whose time has come, as far as there are workers, and returns when to look again.
+func (u *Uploader) start(ctx context.Context) time.Duration {
+	now, wait := u.config.Now(), look
+	if left := u.down.Sub(now); left > 0 {
+		return left
+	}
+	pending := u.config.Spool.Pending()
 	there := map[string]bool{}
-	for _, p := range u.config.Spool.Pending() {
-		if ctx.Err() != nil {
-			return wait
-		}
+	for _, p := range pending {
 		there[p.Session] = true
-		t := u.trying[p.Session]
-		if t == nil {
-			t = &try{refusals: map[string]int{}, rests: map[string]time.Time{}}
-			u.trying[p.Session] = t
+		if u.trying[p.Session] == nil {
+			u.trying[p.Session] = &try{refusals: map[string]int{}, rests: map[string]time.Time{}, used: now}
 		}
-		if left := t.next.Sub(u.config.Now()); left > 0 {
+	}
+	for session, t := range u.trying {
+		if !t.busy && !there[session] && now.Sub(t.used) > remember {
+			delete(u.trying, session)
+		}
+	}
+	slices.SortStableFunc(pending, func(a, b record.Pending) int { return u.trying[a.Session].turn - u.trying[b.Session].turn })
+	for _, p := range pending {
+		t := u.trying[p.Session]
+		if left := t.next.Sub(now); left > 0 && !t.busy {
 			wait = min(wait, left)
 			continue
 		}
-		if err := u.recording(ctx, t, p); err != nil && ctx.Err() == nil {
-			t.pause = min(max(2*t.pause, shortest), longest)
-			pause := t.pause/2 + rand.N(t.pause/2+1)
-			t.next = u.config.Now().Add(pause)
-			wait = min(wait, pause)
-			u.config.Log.WarnContext(ctx, "Recording not uploaded", "session_id", p.Session, "again_in", pause.Round(time.Millisecond).String(), "error", err)
+		if t.busy || !u.due(t, p) {
 			continue
 		}
-		t.pause, t.next = 0, time.Time{}
-	}
-	for session := range u.trying {
-		if !there[session] {
-			delete(u.trying, session)
+		if u.running >= atOnce || u.doubt && u.running > 0 {
+			break // a result comes
 		}
+		u.turns++
+		u.running++
+		t.busy, t.turn, t.used = true, u.turns, now
+		go func() { u.results <- result{p, u.recording(ctx, t, p)} }()
 	}
 	return wait
 }
 
-// recording uploads what there is of one recording.
-func (u *Uploader) recording(ctx context.Context, t *try, p record.Pending) error {
-	if len(p.Names) == 0 {
-		return u.config.Spool.Forget(p.Session)
+// unreached is an error of the API, not S3.
+type unreached struct{ error }
+
+// Unwrap returns the API's error.
+func (e unreached) Unwrap() error { return e.error }
+
+// final reports whether the API refuses a recording as it is, and not only now.
+func final(err error) bool {
+	return fault.Is(err, fault.BadInput) || fault.Is(err, fault.Denied) || fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) || fault.Is(err, fault.TooLarge)
+}
+
+// done decides when a recording is next.
+func (u *Uploader) done(ctx context.Context, r result) {
+	t := u.trying[r.pending.Session]
+	t.busy, t.used = false, u.config.Now()
+	if ctx.Err() != nil {
+		return
 	}
-	chunks, manifest := u.due(t, p)
-	if len(chunks) == 0 && !manifest {
-		return nil
+	_, api := errors.AsType[unreached](r.err)
+	u.doubt = api && !final(r.err)
+	if r.err == nil {
+		t.pause, t.next, t.denied = 0, time.Time{}, 0
+		return
+	}
+	if u.doubt {
+		u.down = t.used.Add(look)
+		u.config.Log.WarnContext(ctx, "Recordings wait for the API", "session_id", r.pending.Session, "error", r.err)
+		return
+	}
+	t.pause = min(max(2*t.pause, shortest), longest)
+	pause := t.pause/2 + rand.N(t.pause/2+1)
+	if !api {
+		t.denied = 0
+	} else if t.denied++; t.denied >= hopeless {
+		t.denied, pause = 0, leftAlone
+		u.config.Spool.Failed(r.pending, "it", r.err.Error())
+	}
+	t.next = t.used.Add(pause)
+	u.config.Log.WarnContext(ctx, "Recording not uploaded", "session_id", r.pending.Session, "again_in", pause.Round(time.Millisecond).String(), "error", r.err)
+}
+
+// due reports whether there is anything to do for a recording now.
+func (u *Uploader) due(t *try, p record.Pending) bool {
+	return len(p.Names) == 0 && p.Done || len(u.names(t, p)) > 0
+}
+
+// names lists what is to be put now: chunks, the oldest first, or the manifest, which completes the recording: after all
+// chunks, and not while one of them is left alone.
+func (u *Uploader) names(t *try, p record.Pending) (out []string) {
+	now := u.config.Now()
+	for _, name := range p.Names {
+		if until, rests := t.rests[name]; rests {
+			if now.Before(until) {
+				continue
+			}
+			delete(t.rests, name)
+		}
+		if name == recording.ManifestName && (len(out) > 0 || len(t.rests) > 0) {
+			continue
+		}
+		if out = append(out, name); len(out) == batch {
+			break
+		}
+	}
+	return out
+}
+
+// recording uploads a batch of one recording.
+func (u *Uploader) recording(ctx context.Context, t *try, p record.Pending) error {
+	names := u.names(t, p)
+	if len(names) == 0 {
+		return u.config.Spool.Forget(p.Session)
 	}
 	api, err := u.config.API()
 	if err != nil {
-		return err
+		return unreached{err}
 	}
 	if !t.claimed {
 		h := p.Head
-		if _, err := api.ClaimRecording(ctx, p.Session, wire.RecordingClaim{Secret: p.Secret, User: h.User, UID: h.UID, Login: h.Login, Target: h.Target, Started: h.Started}); err != nil {
-			return fmt.Errorf("claiming it: %w", err)
+		if _, err := api.ClaimRecording(ctx, p.Session, wire.RecordingClaim{Secret: p.Secret, User: h.User, Login: h.Login, Target: h.Target, Started: h.Started}); err != nil {
+			return unreached{fmt.Errorf("claiming it: %w", err)}
 		}
 		t.claimed = true
 	}
-	for names := range slices.Chunk(chunks, batch) {
-		if err := u.batch(ctx, api, t, p, names); err != nil {
-			return err
-		}
-	}
-	if !manifest || len(t.rests) > 0 {
-		return nil
-	}
-	if err := u.batch(ctx, api, t, p, []string{recording.ManifestName}); err != nil || len(t.rests) > 0 {
+	if err := u.batch(ctx, api, t, p, names); err != nil {
 		return err
 	}
-	return u.config.Spool.Forget(p.Session)
-}
-
-// due lists the chunks that may be tried now, and says whether the manifest may be, which completes the recording: after all
-// chunks, and not while one of them is left alone.
-func (u *Uploader) due(t *try, p record.Pending) (chunks []string, manifest bool) {
-	now := u.config.Now()
-	for _, name := range p.Names {
-		if until, rests := t.rests[name]; rests && now.Before(until) {
-			continue
-		}
-		delete(t.rests, name)
-		if name == recording.ManifestName {
-			manifest = true
-			continue
-		}
-		chunks = append(chunks, name)
+	if names[0] == recording.ManifestName && len(t.rests) == 0 {
+		return u.config.Spool.Forget(p.Session)
 	}
-	return chunks, manifest && len(t.rests) == 0
+	return nil
 }
 
-// object is one that is to be put.
+// object is one that is to be put. Its bytes are read when it is.
 type object struct {
 	name string
-	body []byte
+	size int64
 	sum  [sha256.Size]byte
 }
 
@@ -215,71 +284,78 @@ func (u *Uploader) batch(ctx context.Context, api API, t *try, p record.Pending,
 		if err != nil {
 			return err
 		}
-		o := object{name, b, sha256.Sum256(b)}
+		o := object{name, int64(len(b)), sha256.Sum256(b)}
 		objects = append(objects, o)
-		ask.Objects = append(ask.Objects, wire.UploadObject{Name: name, Size: int64(len(b)), Sha256: o.sum[:]})
+		ask.Objects = append(ask.Objects, wire.UploadObject{Name: name, Size: o.size, Sha256: o.sum[:]})
 	}
 	grants, err := api.GrantUploads(ctx, p.Session, ask)
 	if err != nil {
-		return fmt.Errorf("asking where to put it: %w", err)
+		t.claimed = t.claimed && !fault.Is(err, fault.NotFound) // it may have to be claimed again
+		return unreached{fmt.Errorf("asking where to put it: %w", err)}
 	}
 	granted := map[string]wire.UploadGrant{}
 	for _, g := range grants.Grants {
 		granted[g.Name] = g
 	}
-	var unsure wire.HeldRequest
-	var failed error
+	unsure := map[string]error{}
+	var failed []error
 	for _, o := range objects {
-		held, err := u.put(ctx, granted[o.name], o)
+		held, err := u.put(ctx, granted[o.name], p.Session, o)
 		switch {
 		case held && o.name != recording.ManifestName:
 			if err := u.held(t, p, o); err != nil {
-				return err
+				failed = append(failed, err)
 			}
 		case refused(err):
-			failed = errors.Join(failed, u.refusal(t, p, o, err))
+			failed = append(failed, u.refusal(t, p, o, err))
 		default: // of a manifest the function is told in any case: it looks at it
-			failed = errors.Join(failed, err)
-			unsure.Names = append(unsure.Names, o.name)
+			unsure[o.name] = err
 		}
 	}
-	if len(unsure.Names) == 0 {
-		return failed
+	if len(unsure) > 0 && ctx.Err() == nil {
+		failed = append(failed, u.ask(ctx, api, t, p, objects, unsure))
 	}
-	answer, err := api.ConfirmUploads(ctx, p.Session, unsure)
-	if err != nil {
-		return errors.Join(failed, fmt.Errorf("asking what S3 holds: %w", err))
-	}
-	return u.settle(t, p, objects, unsure.Names, answer, failed)
+	return errors.Join(failed...)
 }
 
-// settle lets go of what S3 holds, byte for byte, of that which was asked for. Another object under the name is never ours
-// to replace.
-func (u *Uploader) settle(t *try, p record.Pending, objects []object, asked []string, answer wire.HeldObjects, failed error) error {
+// ask asks what S3 holds of that of which it isn't known, and lets go of what is there byte for byte. Another object under
+// the name is never ours to replace.
+func (u *Uploader) ask(ctx context.Context, api API, t *try, p record.Pending, objects []object, unsure map[string]error) error {
+	var r wire.HeldRequest
+	for _, o := range objects {
+		if _, ok := unsure[o.name]; ok {
+			r.Names = append(r.Names, o.name)
+		}
+	}
+	answer, err := api.ConfirmUploads(ctx, p.Session, r)
+	if err != nil {
+		return unreached{fmt.Errorf("asking what S3 holds: %w", err)}
+	}
 	there := map[string]wire.UploadObject{}
 	for _, h := range answer.Objects {
 		there[h.Name] = h
 	}
+	var failed []error
 	for _, o := range objects {
+		why, asked := unsure[o.name]
 		h, ok := there[o.name]
 		switch {
-		case !slices.Contains(asked, o.name):
+		case !asked:
 		case !ok:
-			failed = errors.Join(failed, fmt.Errorf("S3 doesn't have %s", o.name))
-		case h.Size == int64(len(o.body)) && bytes.Equal(h.Sha256, o.sum[:]):
+			failed = append(failed, fmt.Errorf("S3 doesn't have %s: %w", o.name, cmp.Or(why, errNotHeld)))
+		case h.Size == o.size && bytes.Equal(h.Sha256, o.sum[:]):
 			if err := u.held(t, p, o); err != nil {
-				return err
-			}
-			if len(asked) == 1 { // whatever the answer to the PUT was, it is there
-				failed = nil
+				failed = append(failed, err)
 			}
 		default:
 			t.rests[o.name] = u.config.Now().Add(leftAlone)
 			u.config.Spool.Failed(p, o.name, "something else is there under its name")
 		}
 	}
-	return failed
+	return errors.Join(failed...)
 }
+
+var errNotHeld = errors.New("though it said so")
 
 func (u *Uploader) held(t *try, p record.Pending, o object) error {
 	delete(t.refusals, o.name)
@@ -313,13 +389,20 @@ func (u *Uploader) refusal(t *try, p record.Pending, o object, err error) error 
 }
 
 // put puts an object and reports whether S3 says that it has it: by the checksum in the answer.
-func (u *Uploader) put(ctx context.Context, g wire.UploadGrant, o object) (bool, error) {
+func (u *Uploader) put(ctx context.Context, g wire.UploadGrant, session string, o object) (bool, error) {
 	if g.URL == "" {
 		return false, fault.Newf(fault.Internal, "update the control plane", "no way to put %s was granted", o.name)
 	}
+	b, err := u.config.Spool.Read(session, o.name)
+	if err != nil {
+		return false, err
+	}
+	if sha256.Sum256(b) != o.sum {
+		return false, fmt.Errorf("%s changed while it was uploaded", o.name)
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, g.URL, bytes.NewReader(o.body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, g.URL, bytes.NewReader(b))
 	if err != nil {
 		return false, err
 	}
