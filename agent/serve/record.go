@@ -3,10 +3,12 @@ package serve
 import (
 	"crypto"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -66,17 +68,42 @@ func (a *agent) own() (identity.Host, crypto.Signer, error) {
 
 // uploader brings recordings to S3.
 func (a *agent) uploader() *upload.Uploader {
-	way := &http.Client{Transport: transport(a.config.Proxy)}
+	as := &caller{url: a.config.API, way: &http.Client{Transport: transport(a.config.Proxy)}, certificate: a.certificate}
 	return upload.New(upload.Config{
-		Spool: a.records, Log: a.log, HTTP: &http.Client{Transport: transport("")}, // proxies reach the API alone
-		API: func() (upload.API, error) {
-			_, key, err := a.own()
-			if err != nil {
-				return nil, err
-			}
-			return client.New(client.Config{URL: a.config.API, HTTP: way, Key: key, Certificate: a.certificate().Certificate[0]})
-		},
+		Spool: a.records, Log: a.log, API: as.api, HTTP: &http.Client{Transport: transport("")}, // proxies reach the API alone
 	})
+}
+
+// caller calls the API with the certificate of today.
+type caller struct {
+	url         string
+	way         *http.Client
+	certificate func() *tls.Certificate
+
+	mu   sync.Mutex
+	cert *tls.Certificate
+	last *client.Client // with cert
+}
+
+func (c *caller) api() (upload.API, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cert := c.certificate()
+	if cert == nil {
+		return nil, fault.New(fault.Unauthenticated, "the agent has no certificate", "check the agent's log for why it did not join")
+	}
+	if cert == c.cert {
+		return c.last, nil
+	}
+	key, ok := cert.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, fault.New(fault.Internal, "the agent's key can't sign", "remove the state directory and join again")
+	}
+	made, err := client.New(client.Config{URL: c.url, HTTP: c.way, Key: key, Certificate: cert.Certificate[0]})
+	if err == nil {
+		c.cert, c.last = cert, made
+	}
+	return made, err
 }
 
 // signManifest signs a manifest as the agent that this is now.

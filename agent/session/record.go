@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"time"
@@ -57,7 +58,7 @@ const (
 // record begins the session's recording as the decision asks for it, and says how it is recorded.
 func (s *Session) record(now time.Time, d policy.Decision, show Show) (Recording, string, error) {
 	r, q := s.access.register, s.access.request
-	mode := resource.Strictest(d.Options.Record, resource.RecordOff)
+	mode := resource.Strictest(cmp.Or(d.Options.Record, resource.RecordBestEffort), resource.RecordOff)
 	if mode == resource.RecordOff {
 		return nil, mode, nil
 	}

@@ -99,8 +99,9 @@ func newBenchOn(t testing.TB, kept session.Journal, changes ...func(*sshd.Config
 	node, credential := b.cluster.Agent(nil, "web-1")
 	b.holder = b.cluster.Holder()
 	self := func() identity.Host { return node }
+	records, _ := kept.(session.Records) // a journal that keeps recordings too
 	b.sessions = session.New(session.Config{
-		Gate: decide.New(decide.Config{Documents: b.holder, Host: self}), Journal: kept, Host: self, Cages: cages{},
+		Gate: decide.New(decide.Config{Documents: b.holder, Host: self}), Journal: kept, Records: records, Host: self, Cages: cages{},
 	})
 	config := sshd.Config{HostKey: credential.Signer, Documents: b.holder, Sessions: b.sessions}
 	for _, change := range changes {
