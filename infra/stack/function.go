@@ -236,7 +236,7 @@ func recordings(sid, action string) statement {
 func newReader(s awscdk.Stack) {
 	newRole(s, reader, map[string]any{"AWS": awscdk.Fn_GetAtt(new("Role"+camel(fnRecording)), new("Arn"))}, nil, []statement{
 		{
-			Sid: "ReadRecordings", Actions: []string{"s3:GetObject", "s3:GetObjectVersion"},
+			Sid: "ReadRecordings", Actions: []string{"s3:GetObjectVersion"},
 			Resources: []any{join(imported(Data, bucketRecordings+"Arn"), "/recordings/*")}, Why: "each session of the role is narrowed to one recording",
 		},
 	})

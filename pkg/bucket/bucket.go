@@ -158,7 +158,7 @@ func (b *Bucket) Read(ctx context.Context, prefix, after string) ([]wire.Recordi
 // reader signs URLs as the reader's role, in a session that may read what is under a prefix.
 func (b *Bucket) reader(ctx context.Context, prefix string) (*s3.PresignClient, error) {
 	policy, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
-		"Effect": "Allow", "Action": []string{"s3:GetObject", "s3:GetObjectVersion"},
+		"Effect": "Allow", "Action": "s3:GetObjectVersion",
 		"Resource": "arn:" + partition(b.config.Reader) + ":s3:::" + b.config.Bucket + "/" + prefix + "*",
 	}}})
 	if err != nil {
