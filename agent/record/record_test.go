@@ -375,7 +375,7 @@ func TestATornJournalKeepsWhatIsWhole(t *testing.T) {
 	}
 }
 
-func TestSec_ADamagedJournalIsKeptAsideAndHoldsUpNoOther(t *testing.T) {
+func TestADamagedJournalIsKeptAsideAndHoldsUpNoOther(t *testing.T) {
 	w := newWorld(t)
 	r, session := w.begin(resource.RecordBestEffort, nil)
 	other, another := w.begin(resource.RecordBestEffort, nil)
@@ -461,7 +461,7 @@ func TestOfABestEffortRecordingThatIsFullTheRestIsCountedAndHashed(t *testing.T)
 	}
 }
 
-func TestSec_OneSessionLeavesOthersRoomAndWhatS3HoldsCountsNoMore(t *testing.T) {
+func TestOneSessionLeavesOthersRoomAndWhatS3HoldsCountsNoMore(t *testing.T) {
 	w := newWorld(t, func(c *record.Config) { c.Limit = 16 << 20 })
 	r, session := w.begin(resource.RecordBestEffort, nil)
 	for range 3 { // three quarters of its share each time
@@ -600,6 +600,19 @@ func TestChunksAreSealedInTimeAndSoonerWhileWatched(t *testing.T) {
 				_ = w.Close()
 			})
 		})
+	}
+}
+
+func TestASessionThatShowsFasterThanIsSealedIsHeldUpAndGoesOn(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordStrict, nil)
+	p := bytes.Repeat([]byte("all work and no play\r\n"), 2900)
+	for range 500 { // some thirty journals
+		show(t, r, p)
+	}
+	r.End()
+	if _, m, _ := w.read(w.finished(session)); m.Bytes != int64(500*len(p)) {
+		t.Errorf("%d bytes", m.Bytes)
 	}
 }
 

@@ -32,6 +32,7 @@ type Recording struct {
 	dirty   atomic.Bool             // something in it isn't synced
 	due     atomic.Bool             // it is old enough to be sealed
 	watched atomic.Bool
+	gone    atomic.Bool // the session never began
 
 	came  sync.Mutex
 	input *tally // what came in
@@ -47,7 +48,6 @@ type Recording struct {
 	lost   *tally       // best effort, and it can't go on
 	over   bool
 	ended  time.Time
-	gone   bool // the session never began
 	closed bool
 
 	telling sync.WaitGroup
@@ -305,9 +305,7 @@ func (r *Recording) Told() {
 
 // Discard takes back a recording of a session that didn't begin.
 func (r *Recording) Discard() {
-	r.mu.Lock()
-	r.gone = true
-	r.mu.Unlock()
+	r.gone.Store(true)
 	r.leave()
 }
 
@@ -330,16 +328,17 @@ func (r *Recording) hand() {
 // Done is closed when everything that was shown is in chunks.
 func (r *Recording) Done() <-chan struct{} { return r.done }
 
-// seal makes chunks of journals until the session is over, and then the manifest.
+// seal makes chunks of journals until the session is over, and then the manifest. Until then it must not lock mu, which a
+// session that waits for it holds.
 func (r *Recording) seal() {
 	defer close(r.done)
 	defer r.telling.Wait()
 	for range r.seals {
-		if !r.discarded() {
+		if !r.gone.Load() {
 			r.spool.drain(r.kept)
 		}
 	}
-	if r.discarded() {
+	if r.gone.Load() {
 		r.spool.discard(r.kept)
 		return
 	}
@@ -362,12 +361,6 @@ func (r *Recording) seal() {
 	r.spool.mu.Lock()
 	delete(r.spool.open, r.kept.about.Head.Session)
 	r.spool.mu.Unlock()
-}
-
-func (r *Recording) discarded() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.gone
 }
 
 // finished keeps how the session ended, and reports whether it did and that is kept.

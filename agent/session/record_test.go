@@ -107,7 +107,7 @@ func TestASessionIsRecordedAsTheDecisionSays(t *testing.T) {
 	}
 }
 
-func TestSec_WithoutRecordsNoSessionBeginsThatMustBeRecorded(t *testing.T) {
+func TestWithoutRecordsNoSessionBeginsThatMustBeRecorded(t *testing.T) {
 	w := newWorld()
 	w.decision.Options.Record, w.decision.Options.AdmitWhenFull = resource.RecordStrict, true
 	if err := open(t, admit(t, w, nil)).Start(nil, session.Show{}); !fault.Is(err, fault.Unavailable) {

@@ -164,7 +164,7 @@ func TestATerminalIsRecordedWithItsSizesAndWithoutItsInput(t *testing.T) {
 	}
 }
 
-func TestSec_AStrictSessionEndsWithItsRecordingAndShowsNothingMore(t *testing.T) {
+func TestAStrictSessionEndsWithItsRecordingAndShowsNothingMore(t *testing.T) {
 	b, r := newRecorded(t, 100_000)
 	r.mode = resource.RecordStrict
 	s := open(t, b.login())

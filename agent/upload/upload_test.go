@@ -324,7 +324,7 @@ func TestWhatIsThereAlreadyIsLetGoOfWhenItIsTheSame(t *testing.T) {
 	})
 }
 
-func TestSec_SomethingElseUnderTheNameIsNoReasonToLetGo(t *testing.T) {
+func TestSomethingElseUnderTheNameIsNoReasonToLetGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.recording("ses_a", 3)
