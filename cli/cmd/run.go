@@ -97,7 +97,7 @@ func (a *app) root() *cobra.Command {
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fault.New(fault.BadInput, err.Error(), "see: "+c.CommandPath()+" --help")
 	})
-	c.AddCommand(a.login(), a.logout(), a.statusCommand(), a.ls(), a.ssh(), a.get(), a.create(), a.token(), a.rm(), a.preflight(), a.version())
+	c.AddCommand(a.login(), a.logout(), a.statusCommand(), a.ls(), a.ssh(), a.get(), a.create(), a.token(), a.rm(), a.recording(), a.audit(), a.preflight(), a.version())
 	for _, sub := range c.Commands() {
 		if sub.ValidArgsFunction == nil {
 			sub.ValidArgsFunction = cobra.NoFileCompletions

@@ -1,0 +1,113 @@
+package cmd
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/escape"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+func (a *app) audit() *cobra.Command {
+	c := &cobra.Command{
+		Use: "audit", Short: "Show what the audit log has of a session",
+		Args: unknownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	ls := a.auditLs()
+	ls.ValidArgsFunction = cobra.NoFileCompletions
+	c.AddCommand(ls)
+	return c
+}
+
+func (a *app) auditLs() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "ls --session ID",
+		Short: "List the events of a session, oldest first, and whether they are proven",
+		Long: "List the events of a session, oldest first. With --format json it prints the events themselves, one per line.\n" +
+			"An event is proven if the agent that it is from signed it, or if only its function can have written it.",
+		Args: exactly(0, "stile audit ls --session ID"),
+	}
+	id := c.Flags().String("session", "", "the session's id, as in stile recording ls")
+	// It fails only for a flag that c doesn't have.
+	_ = c.RegisterFlagCompletionFunc("session", func(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return a.completeRecordings(c, nil, typed)
+	})
+	format := formatFlag(c, formatText, formatText, output.JSON)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		f, err := format()
+		if err != nil {
+			return err
+		}
+		if !identity.ValidID("ses", *id) {
+			return fault.Newf(fault.BadInput, "type: stile audit ls --session ID", "%.64q is no session's id", *id)
+		}
+		s, err := a.session()
+		if err != nil {
+			return err
+		}
+		for e, err := range s.client.SessionEvents(c.Context(), *id) {
+			if err == nil {
+				err = a.printEvent(f, e)
+			}
+			if err != nil {
+				return silence(err)
+			}
+		}
+		return nil
+	}
+	return c
+}
+
+// printEvent prints an event on one line.
+func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
+	e, err := audit.Parse([]byte(l.Event))
+	if f == output.JSON {
+		if err != nil {
+			a.warn("an event that can't be read is left out")
+			return nil
+		}
+		var b bytes.Buffer
+		if err := json.Compact(&b, []byte(l.Event)); err != nil {
+			return fmt.Errorf("printing: %w", err)
+		}
+		_, err := fmt.Fprintf(a.Out, "%s\n", escape.JSON(b.Bytes()))
+		return err
+	}
+	if err != nil {
+		e.Reason = "it can't be read"
+	}
+	line := fmt.Sprintf("%s  %-8s  %-18s  %-7s  %s", e.Time.Local().Format(time.DateTime), l.Standing, e.Type, e.Outcome, e.Actor)
+	if e.Target != "" {
+		line += "  " + e.TargetKind + "/" + e.Target
+	}
+	for _, text := range []string{e.Reason, l.Why} {
+		if text != "" {
+			line += "  " + text
+		}
+	}
+	_, err = fmt.Fprintln(a.Out, escape.Text(line))
+	return err
+}
+
+// printLine writes a value as JSON on one line.
+func printLine(w io.Writer, value any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(value); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	if _, err := w.Write(escape.JSON(b.Bytes())); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package recording
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/escape"
+	"github.com/stile-dev/stile/pkg/recording"
+)
+
+// Format is how a recording is printed.
+type Format string
+
+// The formats.
+const (
+	Text Format = "text" // what was shown, as lines of plain text
+	JSON Format = "json" // one object per event and line
+	Cast Format = "cast" // asciicast v2, as it was recorded
+	Raw  Format = "raw"  // the bytes that the client got
+)
+
+// Print prints a recording. Stream is what Raw prints, [recording.Stdout] or [recording.Stderr]; 0 is both. What is missing
+// or damaged is told to warn, in words that need escaping.
+func Print(ctx context.Context, r *Reader, w io.Writer, f Format, stream byte, warn func(string)) error {
+	var failed error
+	lines := NewRenderer(func(_ time.Duration, line string) {
+		if failed == nil {
+			_, failed = fmt.Fprintln(w, line)
+		}
+	})
+	for p, err := range r.Pieces(ctx) {
+		if err != nil {
+			return err
+		}
+		for _, note := range p.Notes {
+			warn(note)
+		}
+		if f == Cast {
+			_, err := w.Write(p.Text)
+			if err != nil {
+				return fmt.Errorf("printing: %w", err)
+			}
+			continue
+		}
+		for l, err := range recording.Lines(p.Lines) {
+			if err != nil {
+				warn(fmt.Sprintf("piece %d has a line that can't be read, and what follows there is left out: %v", p.Seq, err))
+				break
+			}
+			switch f {
+			case JSON:
+				err = printEvent(w, l)
+			case Raw:
+				if l.Kind == 'o' && (stream == 0 || stream == l.Stream) {
+					_, err = w.Write(l.Raw)
+				}
+			default:
+				switch l.Kind {
+				case 'o':
+					lines.Show(l.At, l.Text)
+				case 'm':
+					warn("the agent noted: " + l.Text)
+				}
+				err = failed
+			}
+			if err != nil {
+				return fmt.Errorf("printing: %w", err)
+			}
+		}
+	}
+	lines.Flush()
+	if failed != nil {
+		return fmt.Errorf("printing: %w", failed)
+	}
+	return nil
+}
+
+// event is a line of a recording for programs.
+type event struct {
+	At     float64 `json:"at"`               // seconds since the session's start
+	Kind   string  `json:"kind"`             // output, resize, note
+	Stream string  `json:"stream,omitempty"` // of output: stdout, stderr
+	Text   string  `json:"text"`             // of a resize COLUMNSxROWS
+	Bytes  []byte  `json:"bytes,omitempty"`  // of output that isn't UTF-8: as it was
+}
+
+var kinds = map[byte]string{'o': "output", 'r': "resize", 'm': "note"}
+
+func printEvent(w io.Writer, l recording.Line) error {
+	e := event{At: l.At.Seconds(), Kind: kinds[l.Kind], Text: l.Text}
+	if l.Kind == 'o' {
+		e.Stream = map[byte]string{recording.Stdout: "stdout", recording.Stderr: "stderr"}[l.Stream]
+		if string(l.Raw) != l.Text {
+			e.Bytes = l.Raw
+		}
+	}
+	return printJSON(w, e)
+}
+
+// printJSON writes one line.
+func printJSON(w io.Writer, value any) error {
+	var b bytes.Buffer
+	j := json.NewEncoder(&b)
+	j.SetEscapeHTML(false)
+	if err := j.Encode(value); err != nil {
+		return err
+	}
+	_, err := w.Write(escape.JSON(b.Bytes()))
+	return err
+}
+
+// Search gives the lines of a recording that match, and when they were shown. It reports whether all of it could be read.
+func Search(ctx context.Context, r *Reader, match func(string) bool, found func(at time.Duration, line string) error) (whole bool, err error) {
+	whole = true
+	var failed error
+	lines := NewRenderer(func(at time.Duration, line string) {
+		if failed == nil && match(line) {
+			failed = found(at, line)
+		}
+	})
+	for p, err := range r.Pieces(ctx) {
+		if err != nil {
+			return false, err
+		}
+		whole = whole && len(p.Notes) == 0
+		for l, err := range recording.Lines(p.Lines) {
+			if err != nil {
+				whole = false
+				break
+			}
+			if l.Kind == 'o' {
+				lines.Show(l.At, l.Text)
+			}
+			if failed != nil {
+				return false, failed
+			}
+		}
+	}
+	lines.Flush()
+	return whole, failed
+}

@@ -1,0 +1,455 @@
+package recording
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/escape"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/recording"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// Finding is one result of a verification, a sentence that needs escaping.
+type Finding struct {
+	Kind string `json:"kind"` // proven, unproven, wrong
+	Text string `json:"text"`
+}
+
+// The kinds of findings.
+const (
+	Proven   = "proven"
+	Unproven = "unproven" // can't be said, or not yet
+	Wrong    = "wrong"
+)
+
+// mostFindings bounds what a report lists; what is more is counted.
+const mostFindings = 1000
+
+// Report is what a verification found.
+type Report struct {
+	Session  string    `json:"session"`
+	Findings []Finding `json:"findings"`
+	More     int       `json:"more,omitempty"` // findings that aren't listed
+	Bad      bool      `json:"wrong"`          // something is wrong
+	Whole    bool      `json:"whole"`          // nothing is wrong, and nothing is left to prove
+}
+
+func (r *Report) add(kind, format string, args ...any) {
+	r.Bad = r.Bad || kind == Wrong
+	r.Whole = r.Whole && kind == Proven
+	if len(r.Findings) >= mostFindings {
+		r.More++
+		return
+	}
+	r.Findings = append(r.Findings, Finding{kind, fmt.Sprintf(format, args...)})
+}
+
+// Print writes the report for people.
+func (r *Report) Print(w io.Writer) error {
+	for _, f := range r.Findings {
+		if _, err := fmt.Fprintf(w, "%-8s  %s\n", f.Kind, escape.Text(f.Text)); err != nil {
+			return fmt.Errorf("printing: %w", err)
+		}
+	}
+	if r.More > 0 {
+		if _, err := fmt.Fprintf(w, "and %d more\n", r.More); err != nil {
+			return fmt.Errorf("printing: %w", err)
+		}
+	}
+	return nil
+}
+
+// Evidence is what a recording is held against.
+type Evidence struct {
+	Hosts  []identity.Authority               // who may have signed hosts' certificates: the trust documents that are held
+	Events iter.Seq2[wire.LedgerEvent, error] // the session's, from the ledger
+	State  func() (state string, err error)   // what the API says: open or complete
+}
+
+// Verify reads all versions of all objects of a recording and says what they prove. It needs memory for a chunk, and for a
+// hash of each. An error is that it couldn't go on.
+func Verify(ctx context.Context, r *Reader, e Evidence) (*Report, error) {
+	v := &verification{reader: r, report: &Report{Session: r.session, Whole: true}, evidence: e}
+	if err := v.objects(ctx); err != nil {
+		return nil, err
+	}
+	v.manifest()
+	v.events()
+	return v.report, nil
+}
+
+type verification struct {
+	reader   *Reader
+	report   *Report
+	evidence Evidence
+
+	name   string   // of the object whose versions are read
+	hashes []string // of its versions, the newest first
+	body   []byte   // of the oldest
+
+	chunks  []string // hex hashes by number; "" is missing
+	opened  int      // chunks that could be read
+	chained bool     // each says what the one before hashes to
+	bytes   int64
+	head    *recording.Head
+	signed  *recording.Signed
+	ended   bool // the ledger has the manifest's end
+	sealed  bool // there is an object with the manifest's name
+}
+
+// objects reads all there is.
+func (v *verification) objects(ctx context.Context) error {
+	v.chained = true
+	for o, err := range v.reader.objects(ctx) {
+		if err != nil {
+			return err
+		}
+		if o.Name != v.name {
+			v.settle()
+			v.name, v.hashes, v.body = o.Name, nil, nil
+		}
+		_, manifest, err := recording.ParseName(o.Name)
+		if err != nil {
+			v.report.add(Wrong, "%.128s is none of a recording's objects", o.Name)
+			continue
+		}
+		if o.Deleted {
+			v.report.add(Wrong, "somebody marked %s as deleted, at %s", o.Name, o.Modified.Format(time.RFC3339))
+			continue
+		}
+		most := int64(recording.MaxChunk)
+		if manifest {
+			most = recording.MaxManifest
+		}
+		if o.Size > most {
+			v.report.add(Wrong, "a version of %s has %d bytes, more than such an object has", o.Name, o.Size)
+			v.hashes, v.body = append(v.hashes, ""), nil
+			continue
+		}
+		b, err := v.reader.fetch(ctx, o, most)
+		if err != nil {
+			return fmt.Errorf("fetching %s: %w", o.Name, err)
+		}
+		v.hashes, v.body = append(v.hashes, recording.Hash(b)), b
+	}
+	v.settle()
+	switch {
+	case v.opened > 0 && v.chained && v.opened == len(v.chunks):
+		v.report.add(Proven, "%d pieces can be read, and each has the hash of the one before: none was changed, left out or put between", v.opened)
+	case v.opened > 0:
+		v.report.add(Unproven, "%d of %d pieces could be read", v.opened, len(v.chunks))
+	default:
+		v.report.add(Unproven, "there is no piece that can be read")
+	}
+	return nil
+}
+
+// settle judges an object once all its versions were read: the oldest counts, for an object is written once.
+func (v *verification) settle() {
+	if len(v.hashes) == 0 {
+		return
+	}
+	if same := slices.Compact(slices.Clone(v.hashes)); len(same) > 1 {
+		v.report.add(Wrong, "%s has %d versions that differ; the oldest is looked at", v.name, len(v.hashes))
+	}
+	seq, manifest, _ := recording.ParseName(v.name)
+	switch {
+	case v.body == nil:
+	case manifest:
+		v.sealed = true
+		s, err := recording.OpenManifest(v.body)
+		if err != nil {
+			v.report.add(Wrong, "the manifest can't be read: %v", err)
+			return
+		}
+		v.signed = &s
+	default:
+		v.chunk(seq, v.hashes[len(v.hashes)-1])
+	}
+}
+
+func (v *verification) chunk(seq int, hash string) {
+	if seq < len(v.chunks) {
+		v.bad("piece %d is listed out of order", seq)
+		return
+	}
+	for len(v.chunks) < seq {
+		v.chunks = append(v.chunks, "")
+	}
+	before := ""
+	if seq > 0 {
+		before = v.chunks[seq-1]
+	}
+	v.chunks = append(v.chunks, hash)
+	h, lines, err := recording.OpenChunk(v.body)
+	switch {
+	case err != nil:
+		v.bad("piece %d can't be read: %v", seq, err)
+		return
+	case h.Session != v.reader.session:
+		v.bad("piece %d is one of another session, %s", seq, h.Session)
+		return
+	case h.Seq != seq:
+		v.bad("piece %d says that it is piece %d", seq, h.Seq)
+		return
+	case before != "" && h.Before != before:
+		v.bad("piece %d doesn't follow the piece before it: their hashes differ", seq)
+	}
+	if seq == 0 {
+		head, rest, err := recording.ReadHead(lines)
+		if err == nil && head.Session != v.reader.session {
+			err = fmt.Errorf("it is that of %s", head.Session)
+		}
+		if err != nil {
+			v.bad("the first piece's head is wrong: %v", err)
+			return
+		}
+		v.head, lines = &head, rest
+	}
+	for l, err := range recording.Lines(lines) {
+		if err != nil {
+			v.bad("piece %d can't be read: %v", seq, err)
+			return
+		}
+		v.bytes += int64(len(l.Raw))
+		if l.Kind == 'm' {
+			v.report.add(Unproven, "the agent noted %s after the start: %s", l.At.Round(time.Second), l.Text)
+		}
+	}
+	v.opened++
+}
+
+// bad is a piece that is wrong.
+func (v *verification) bad(format string, args ...any) {
+	v.chained = false
+	v.report.add(Wrong, format, args...)
+}
+
+// gaps returns the runs of pieces below a number that aren't there and of which the manifest doesn't say that they are missing.
+func (v *verification) gaps(count int, said []recording.Missing) {
+	for first := 0; first < count; {
+		if first < len(v.chunks) && v.chunks[first] != "" {
+			first++
+			continue
+		}
+		last := first
+		for last+1 < count && (last+1 >= len(v.chunks) || v.chunks[last+1] == "") {
+			last++
+		}
+		if !slices.ContainsFunc(said, func(m recording.Missing) bool { return m.First <= first && last <= m.Last }) {
+			v.report.add(Wrong, "%s, and the manifest doesn't say so", missing(first, last))
+		}
+		first = last + 1
+	}
+}
+
+// manifest holds the pieces against the manifest, and the manifest against who may sign one.
+func (v *verification) manifest() {
+	if v.signed == nil {
+		v.unsealed()
+		return
+	}
+	m := v.signed.Manifest
+	if m.Session != v.reader.session {
+		v.report.add(Wrong, "the manifest is that of another session, %s", m.Session)
+		return
+	}
+	v.gaps(m.Chunks, m.Missing)
+	if len(v.chunks) > m.Chunks {
+		v.report.add(Wrong, "there are %d pieces, more than the %d of the manifest", len(v.chunks), m.Chunks)
+	}
+	if m.Chunks > 0 && len(v.chunks) >= m.Chunks && v.chunks[m.Chunks-1] != "" {
+		if v.chunks[m.Chunks-1] == m.Last {
+			v.report.add(Proven, "the last piece is the one that the manifest names")
+		} else {
+			v.report.add(Wrong, "the last piece isn't the one that the manifest names")
+		}
+	}
+	for _, r := range m.Missing {
+		v.report.add(Unproven, "the agent says of pieces %d to %d that something is missing: %s", r.First, r.Last, r.Why)
+	}
+	if len(m.Missing) == 0 && v.opened == m.Chunks && v.bytes != m.Bytes {
+		v.report.add(Wrong, "the pieces have %d bytes of output, the manifest counts %d", v.bytes, m.Bytes)
+	}
+	if m.Torn {
+		v.report.add(Unproven, "the agent ended while the session lasted: what it showed last may be missing")
+	}
+	if m.Unrecorded != nil {
+		v.report.add(Unproven, "%d bytes at the end were shown and not recorded: %s", m.Unrecorded.Bytes, m.Unrecorded.Why)
+	}
+	if h := v.head; h != nil && (h.Cluster != m.Cluster || h.Target != m.Target || h.User != m.User || h.Login != m.Login || !h.Started.Equal(m.Started)) {
+		v.report.add(Wrong, "the first piece and the manifest disagree about whose session it was: %s as %s on %s, and %s as %s on %s", h.User, h.Login, h.Target, m.User, m.Login, m.Target)
+	}
+	v.signature(m)
+}
+
+// unsealed says why there is no manifest to hold the pieces against.
+func (v *verification) unsealed() {
+	v.gaps(len(v.chunks), nil)
+	if v.sealed {
+		return // the report says that it can't be read
+	}
+	state, err := v.evidence.State()
+	switch {
+	case err != nil:
+		v.report.add(Unproven, "there is no manifest, and the API doesn't say whether there was one: %s", fault.From(err).Message)
+	case state == "complete":
+		v.report.add(Wrong, "the manifest is gone: the recording was complete once")
+	default:
+		v.report.add(Unproven, "there is no manifest yet: the session lasts, or its agent hasn't uploaded the rest. Pieces at the end may be missing")
+	}
+}
+
+// signature says who signed the manifest.
+func (v *verification) signature(m recording.Manifest) {
+	if !v.signed.Verify() {
+		v.report.add(Wrong, "the manifest isn't signed by the key of its certificate")
+		return
+	}
+	leaf, err := x509.ParseCertificate(v.signed.Certificate)
+	if err != nil {
+		v.report.add(Wrong, "the manifest's certificate can't be read: %v", err)
+		return
+	}
+	at := m.Ended
+	if at.Before(leaf.NotBefore) { // it was signed later, when the agent was there again
+		at = leaf.NotBefore
+	}
+	var host identity.Host
+	err = fmt.Errorf("no trust document is held")
+	for _, ca := range v.evidence.Hosts {
+		if host, err = certs.VerifyX509Host([][]byte{v.signed.Certificate}, ca, at, identity.KindAgent); err == nil {
+			break
+		}
+	}
+	switch {
+	case err != nil && !v.ours(leaf):
+		v.report.add(Unproven, "no trust document that this machine holds has the key that signed the certificate of the manifest: it is a former key of the cluster, or the manifest is forged")
+	case err != nil:
+		v.report.add(Wrong, "the manifest's certificate is none that an agent could sign with: %v", err)
+	case host.ID != m.Agent:
+		v.report.add(Wrong, "the manifest names agent %s, and agent %s signed it", m.Agent, host.ID)
+	case host.Cluster != m.Cluster:
+		v.report.add(Wrong, "the manifest is that of another cluster, %s", m.Cluster)
+	case !slices.ContainsFunc(host.Targets, func(t identity.Target) bool { return t.String() == m.Target }):
+		v.report.add(Wrong, "agent %s signed the manifest, but doesn't serve %s", host.ID, m.Target)
+	default:
+		v.report.add(Proven, "agent %s, which serves %s, signed the manifest: %s as %s, %s to %s, %d bytes of output", host.ID, m.Target, m.User, m.Login,
+			m.Started.UTC().Format(time.RFC3339), m.Ended.UTC().Format(time.RFC3339), m.Bytes)
+	}
+}
+
+// ours reports whether a key that is held signed a certificate, whatever else is wrong with it.
+func (v *verification) ours(leaf *x509.Certificate) bool {
+	for _, ca := range v.evidence.Hosts {
+		for _, key := range ca.Keys {
+			issuer := &x509.Certificate{PublicKey: key, PublicKeyAlgorithm: x509.ECDSA}
+			if issuer.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// agents are those whose word counts about this recording.
+func (v *verification) agents() (out []string) {
+	if v.head != nil {
+		out = append(out, "agent/"+v.head.Agent)
+	}
+	if v.signed != nil {
+		out = append(out, "agent/"+v.signed.Manifest.Agent)
+	}
+	return out
+}
+
+// events holds the pieces against what the ledger holds since they were made.
+func (v *verification) events() {
+	told, highest, unproven, foreign := 0, -1, 0, 0
+	for l, err := range v.evidence.Events {
+		if err != nil {
+			v.report.add(Unproven, "the session's events can't be read: %s", fault.From(err).Message)
+			return
+		}
+		e, err := audit.Parse([]byte(l.Event))
+		if err != nil || e.SessionID != v.reader.session || e.Type != audit.RecordingChunk && e.Type != audit.RecordingEnd {
+			continue
+		}
+		switch {
+		case l.Standing != "proven":
+			unproven++
+		case !slices.Contains(v.agents(), e.Source):
+			foreign++
+		case e.Type == audit.RecordingEnd:
+			v.end(e)
+		default:
+			if seq, ok := v.told(e); ok {
+				told, highest = told+1, max(highest, seq)
+			}
+		}
+	}
+	if unproven > 0 {
+		v.report.add(Unproven, "%d events about pieces aren't proven and weren't looked at", unproven)
+	}
+	if foreign > 0 {
+		v.report.add(Unproven, "%d events about pieces come from an agent that isn't the recording's", foreign)
+	}
+	switch have := len(v.chunks); {
+	case have == 0 || v.ended:
+	case highest == have-1:
+		v.report.add(Proven, "the ledger has the hash of the last piece, with which all before it stand")
+	case highest < 0:
+		v.report.add(Unproven, "the ledger has no hash of any piece: nothing but the manifest speaks for them")
+	default:
+		v.report.add(Unproven, "the ledger has no hash of the pieces after %d of %d", highest, have-1)
+	}
+	if told > 0 {
+		v.report.add(Proven, "%d pieces are those that the ledger has the hashes of", told)
+	}
+}
+
+// told holds a piece against the event about it, and reports whether they agree.
+func (v *verification) told(e audit.Event) (int, bool) {
+	seq, err := strconv.Atoi(e.Data["seq"])
+	if err != nil || seq < 0 || seq >= recording.MaxChunks {
+		v.report.add(Wrong, "an event of the ledger names piece %.32q", e.Data["seq"])
+		return 0, false
+	}
+	switch hash := strings.ToLower(e.Data["sha256"]); {
+	case seq < len(v.chunks) && v.chunks[seq] == hash:
+		return seq, true
+	case seq < len(v.chunks) && v.chunks[seq] != "":
+		v.report.add(Wrong, "piece %d isn't the one that the ledger has the hash of", seq)
+	case v.signed == nil:
+		v.report.add(Unproven, "piece %d was recorded and isn't there yet", seq)
+	case slices.ContainsFunc(v.signed.Manifest.Missing, func(m recording.Missing) bool { return m.First <= seq && seq <= m.Last }):
+	default:
+		v.report.add(Wrong, "piece %d was recorded, as the ledger proves, and is not there", seq)
+	}
+	return 0, false
+}
+
+// end holds the manifest against the event about it.
+func (v *verification) end(e audit.Event) {
+	switch {
+	case v.signed == nil && !v.sealed:
+		v.report.add(Unproven, "the recording ended with %.16s pieces, as the ledger proves; its manifest isn't there yet", e.Data["chunks"])
+	case v.signed == nil:
+	case e.Data["last"] != v.signed.Manifest.Last || e.Data["chunks"] != strconv.Itoa(v.signed.Manifest.Chunks):
+		v.report.add(Wrong, "the ledger and the manifest disagree about how the recording ended")
+	default:
+		v.ended = true
+		v.report.add(Proven, "the ledger has the manifest's end: %d pieces and the last one's hash", v.signed.Manifest.Chunks)
+	}
+}
