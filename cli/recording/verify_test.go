@@ -1,0 +1,372 @@
+package recording_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stile-dev/stile/cli/recording"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/certs/certstest"
+	"github.com/stile-dev/stile/pkg/identity"
+	format "github.com/stile-dev/stile/pkg/recording"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+var started = time.Date(2026, 11, 27, 10, 0, 0, 0, time.UTC)
+
+// shelf is a source that has objects in memory, two on a page.
+type shelf struct {
+	objects []wire.RecordingObject
+	bodies  map[string][]byte // by version
+	pages   int
+}
+
+func (s *shelf) Objects(_ context.Context, _, cursor string) (wire.RecordingObjects, error) {
+	s.pages++
+	from := 0
+	if cursor != "" {
+		if _, err := fmt.Sscan(cursor, &from); err != nil {
+			return wire.RecordingObjects{}, err
+		}
+	}
+	to := min(from+2, len(s.objects))
+	p := wire.RecordingObjects{Objects: s.objects[from:to], ExpiresAt: time.Now().Add(15 * time.Minute)}
+	if to < len(s.objects) {
+		p.Next = fmt.Sprint(to)
+	}
+	return p, nil
+}
+
+func (s *shelf) Fetch(_ context.Context, o wire.RecordingObject, most int64) ([]byte, error) {
+	b, ok := s.bodies[o.Version]
+	if !ok || int64(len(b)) > most {
+		return nil, errors.New("it isn't there")
+	}
+	return b, nil
+}
+
+// put adds a version of an object, a newer one than those that are there.
+func (s *shelf) put(name string, body []byte) {
+	version := fmt.Sprintf("v%d", len(s.bodies))
+	i := slices.IndexFunc(s.objects, func(o wire.RecordingObject) bool { return o.Name >= name })
+	if i < 0 {
+		i = len(s.objects)
+	}
+	s.objects = slices.Insert(s.objects, i, wire.RecordingObject{Name: name, Version: version, Size: int64(len(body))})
+	s.bodies[version] = body
+}
+
+// remove takes all versions of an object away.
+func (s *shelf) remove(name string) {
+	s.objects = slices.DeleteFunc(s.objects, func(o wire.RecordingObject) bool { return o.Name == name })
+}
+
+// made is a recording of three chunks with all that speaks for it.
+type made struct {
+	shelf   *shelf
+	session string
+	chunks  [][]byte
+	key     *ecdsa.PrivateKey
+	cert    []byte
+	hosts   []identity.Authority
+	events  []wire.LedgerEvent
+	m       format.Manifest
+	state   string
+}
+
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+const agent = "agt_01h2xcejqtf2nbrexx3vqjhp41"
+
+func record(t testing.TB, terminal bool, outputs ...string) *made {
+	t.Helper()
+	id, _ := identity.NewSession(rand.Reader, started)
+	r := &made{shelf: &shelf{bodies: map[string][]byte{}}, session: id, key: newKey(t), state: "complete"}
+	p := format.Place{Session: id}
+	head := &format.Head{Session: id, Cluster: "c", Agent: agent, Target: "node/web-1", User: "ada", Login: "root", Terminal: terminal, Started: started, Width: 80, Height: 24}
+	var total int64
+	for n, o := range outputs {
+		c := format.NewChunk(p, head)
+		c.Output(time.Duration(n)*10*time.Second, format.Stdout, []byte(o))
+		object, next, err := c.Seal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += int64(len(o))
+		r.shelf.put(format.ChunkName(n), object)
+		r.chunks, p, head = append(r.chunks, object), next, nil
+		r.tell(t, audit.RecordingChunk, map[string]string{"seq": fmt.Sprint(n), "sha256": next.Before})
+	}
+	r.m = format.Manifest{V: 1, Session: id, Cluster: "c", Agent: agent, Target: "node/web-1", User: "ada", Login: "root", Started: started, Ended: started.Add(time.Minute),
+		Chunks: len(outputs), Last: p.Before, Bytes: total}
+	ca := newKey(t)
+	r.certify(t, ca, "node/web-1")
+	r.hosts = []identity.Authority{{Cluster: "c", Keys: []crypto.PublicKey{ca.Public()}}}
+	r.seal(t)
+	r.tell(t, audit.RecordingEnd, map[string]string{"chunks": fmt.Sprint(r.m.Chunks), "last": r.m.Last})
+	return r
+}
+
+// tell adds an event to the ledger.
+func (r *made) tell(t testing.TB, kind audit.Type, data map[string]string) {
+	t.Helper()
+	e := audit.New(kind, rand.Reader, started)
+	e.SessionID, e.Source, e.Data = r.session, "agent/"+agent, data
+	b, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.events = append(r.events, wire.LedgerEvent{Event: string(b), Standing: "proven"})
+}
+
+// certify gives the agent a certificate.
+func (r *made) certify(t testing.TB, ca crypto.Signer, target string) {
+	t.Helper()
+	kind, name, _ := strings.Cut(target, "/")
+	template, err := certs.HostTemplate(certs.HostRequest{
+		Identity: identity.Host{
+			Cluster: "c", ClusterName: "dev", Certificate: "crt_01h2xcejqtf2nbrexx3vqjhp41", Kind: identity.KindAgent, ID: agent,
+			Targets: []identity.Target{{Kind: kind, Name: name}}, Scope: "/", Method: "token", Token: "web", IssuedAt: started,
+		},
+		SSHKey: &newKey(t).PublicKey, TLSKey: &r.key.PublicKey, From: started, Until: started.Add(24 * time.Hour), Entropy: rand.Reader,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.cert, err = certstest.SignX509(template.X509, template.TLSKey, ca); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seal puts the manifest in place of the one that is there.
+func (r *made) seal(t testing.TB) {
+	t.Helper()
+	b, err := r.m.Sign(rand.Reader, r.key, r.cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.shelf.remove(format.ManifestName)
+	r.shelf.put(format.ManifestName, b)
+}
+
+func (r *made) reader() *recording.Reader { return recording.Open(r.shelf, r.session, time.Now) }
+
+func (r *made) verify(t testing.TB) *recording.Report {
+	t.Helper()
+	report, err := recording.Verify(t.Context(), r.reader(), recording.Evidence{
+		Hosts: r.hosts, State: func() (string, error) { return r.state, nil },
+		Events: iter.Seq2[wire.LedgerEvent, error](func(yield func(wire.LedgerEvent, error) bool) {
+			for _, e := range r.events {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func text(r *recording.Report) string {
+	var b bytes.Buffer
+	_ = r.Print(&b) // a buffer takes everything
+	return b.String()
+}
+
+func TestARecordingThatIsAsItWasMadeIsProvenWhole(t *testing.T) {
+	if r := record(t, true, "one", "two", "three").verify(t); r.Bad || !r.Whole {
+		t.Error(text(r))
+	}
+}
+
+func TestSec_S81_WhatIsWrongWithARecordingIsFound(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(testing.TB, *made)
+		want   string
+	}{
+		"a piece is gone":         {func(_ testing.TB, r *made) { r.shelf.remove(format.ChunkName(1)) }, "piece 1 is missing, and the manifest doesn't say so"},
+		"the last is gone":        {func(_ testing.TB, r *made) { r.shelf.remove(format.ChunkName(2)) }, "piece 2 was recorded, as the ledger proves, and is not there"},
+		"the manifest is gone":    {func(_ testing.TB, r *made) { r.shelf.remove(format.ManifestName) }, "the manifest is gone"},
+		"a piece was overwritten": {func(_ testing.TB, r *made) { r.shelf.put(format.ChunkName(1), r.chunks[0]) }, "00000001.zst has 2 versions that differ"},
+		"a piece was replaced": {func(_ testing.TB, r *made) {
+			r.shelf.remove(format.ChunkName(1))
+			r.shelf.put(format.ChunkName(1), r.chunks[2])
+		}, "piece 1 says that it is piece 2"},
+		"a piece can't be read": {func(_ testing.TB, r *made) {
+			r.shelf.remove(format.ChunkName(1))
+			r.shelf.put(format.ChunkName(1), r.chunks[1][:40])
+		}, "piece 1 can't be read"},
+		"a stranger's object": {func(_ testing.TB, r *made) { r.shelf.put("evil\x1b[31m.zst", nil) }, `evil\x1b[31m.zst is none of a recording's objects`},
+		"somebody deleted":    {func(_ testing.TB, r *made) { r.shelf.objects[1].Deleted = true }, "somebody marked 00000001.zst as deleted"},
+		"another session's": {func(t testing.TB, r *made) {
+			o := record(t, true, "x")
+			r.shelf.remove(format.ChunkName(0))
+			r.shelf.put(format.ChunkName(0), o.chunks[0])
+		}, "piece 0 is one of another session"},
+		"the manifest is forged":   {func(t testing.TB, r *made) { r.m.Last = strings.Repeat("0", 64); r.seal(t) }, "the last piece isn't the one that the manifest names"},
+		"another key signed":       {func(t testing.TB, r *made) { r.key = newKey(t); r.seal(t) }, "isn't signed by the key of its certificate"},
+		"another agent's name":     {func(t testing.TB, r *made) { r.m.Agent = "agt_01h2xcejqtf2nbrexx3vqjhp42"; r.seal(t) }, "signed it"},
+		"another target":           {func(t testing.TB, r *made) { r.m.Target = "node/other"; r.seal(t) }, "doesn't serve node/other"},
+		"another user":             {func(t testing.TB, r *made) { r.m.User = "eve"; r.seal(t) }, "disagree about whose session it was"},
+		"more bytes than there":    {func(t testing.TB, r *made) { r.m.Bytes++; r.seal(t) }, "the manifest counts 12"},
+		"the certificate was over": {func(t testing.TB, r *made) { r.m.Ended = started.Add(1000 * time.Hour); r.seal(t) }, "none that an agent could sign with"},
+		"the ledger has another": {func(t testing.TB, r *made) {
+			r.tell(t, audit.RecordingChunk, map[string]string{"seq": "1", "sha256": strings.Repeat("0", 64)})
+		}, "piece 1 isn't the one that the ledger has the hash of"},
+		"the ledger has more": {func(t testing.TB, r *made) {
+			r.tell(t, audit.RecordingChunk, map[string]string{"seq": "3", "sha256": strings.Repeat("0", 64)})
+		}, "piece 3 was recorded, as the ledger proves, and is not there"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := record(t, true, "one", "two", "three")
+			c.change(t, r)
+			if report := r.verify(t); !report.Bad || report.Whole || !strings.Contains(text(report), c.want) {
+				t.Errorf("it isn't found that %s:\n%s", c.want, text(report))
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeProvenIsSaid(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(testing.TB, *made)
+		want   string
+	}{
+		"it lasts":              {func(_ testing.TB, r *made) { r.shelf.remove(format.ManifestName); r.state = "open" }, "there is no manifest yet"},
+		"a key of former times": {func(t testing.TB, r *made) { r.hosts[0].Keys = []crypto.PublicKey{newKey(t).Public()} }, "no trust document that this machine holds"},
+		"no event":              {func(_ testing.TB, r *made) { r.events = nil }, "the ledger has no hash of any piece"},
+		"a proxy's word": {func(_ testing.TB, r *made) {
+			for i := range r.events {
+				r.events[i].Standing = "unproven"
+			}
+		}, "4 events about pieces aren't proven"},
+		"a missing piece that the agent told of": {func(t testing.TB, r *made) {
+			r.shelf.remove(format.ChunkName(1))
+			r.m.Missing = []format.Missing{{First: 1, Last: 1, Why: "the disk \x1b[31m"}}
+			r.seal(t)
+		}, `something is missing: the disk \x1b[31m`},
+		"the same again": {func(_ testing.TB, r *made) { r.shelf.put(format.ChunkName(1), r.chunks[1]); r.events = nil }, "the ledger has no hash"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := record(t, true, "one", "two", "three")
+			c.change(t, r)
+			if report := r.verify(t); report.Bad || report.Whole || !strings.Contains(text(report), c.want) {
+				t.Errorf("it isn't said that %s:\n%s", c.want, text(report))
+			}
+		})
+	}
+}
+
+func printed(t testing.TB, r *made, f recording.Format) (out string, warned []string) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := recording.Print(t.Context(), r.reader(), &b, f, 0, func(s string) { warned = append(warned, s) }); err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), warned
+}
+
+func TestARecordingIsPrintedInEachForm(t *testing.T) {
+	r := record(t, true, "one\r\n", "\x1b[31mtw\xff", "o\r\n")
+	for f, want := range map[recording.Format]string{
+		recording.Text: "one\ntw\ufffdo\n",
+		recording.Raw:  "one\r\n\x1b[31mtw\xffo\r\n",
+		recording.JSON: `{"at":0,"kind":"output","stream":"stdout","text":"one\r\n"}` + "\n" +
+			`{"at":10,"kind":"output","stream":"stdout","text":"\u001b[31mtw` + "\ufffd" + `","bytes":"G1szMW10d/8="}` + "\n" +
+			`{"at":20,"kind":"output","stream":"stdout","text":"o\r\n"}` + "\n",
+	} {
+		if got, warned := printed(t, r, f); got != want || warned != nil {
+			t.Errorf("%s: got %q, want %q; warned %q", f, got, want, warned)
+		}
+	}
+	if got, _ := printed(t, r, recording.Cast); strings.Count(got, "\n") != 5 || !strings.HasPrefix(got, `{"version":2,`) {
+		t.Errorf("the cast is %q", got)
+	}
+}
+
+func TestWhatIsMissingIsSaidAndTheRestIsPrinted(t *testing.T) {
+	r := record(t, true, "one\n", "two\n", "three\n", "four\n")
+	r.shelf.remove(format.ChunkName(1))
+	r.shelf.remove(format.ManifestName)
+	r.shelf.put(format.ChunkName(2), r.chunks[0]) // a newer version isn't read
+	got, warned := printed(t, r, recording.Text)
+	said := strings.Join(warned, "; ")
+	if got != "one\nthree\nfour\n" || !strings.Contains(said, "piece 1 is missing") || !strings.Contains(said, "there is more than one 00000002.zst") || !strings.Contains(said, "isn't complete") {
+		t.Errorf("got %q, warned of %s", got, said)
+	}
+}
+
+func TestARecordingPlaysInTheTimeThatItTook(t *testing.T) {
+	for name, c := range map[string]struct {
+		options recording.Options
+		keys    map[time.Duration]recording.Key
+		want    time.Duration
+	}{
+		"as it was":     {recording.Options{}, nil, 20 * time.Second},
+		"twice as fast": {recording.Options{Speed: 2}, nil, 10 * time.Second},
+		"short pauses":  {recording.Options{Idle: 2 * time.Second}, nil, 4 * time.Second},
+		"paused":        {recording.Options{}, map[time.Duration]recording.Key{time.Second: recording.Pause, 31 * time.Second: recording.Pause}, 50 * time.Second},
+		"forward":       {recording.Options{}, map[time.Duration]recording.Key{time.Second: recording.Forward}, 15 * time.Second},
+		"back":          {recording.Options{}, map[time.Duration]recording.Key{12 * time.Second: recording.Back}, 25 * time.Second},
+		"faster":        {recording.Options{}, map[time.Duration]recording.Key{10*time.Second + 1: recording.Faster}, 15 * time.Second},
+		"quit":          {recording.Options{}, map[time.Duration]recording.Key{3 * time.Second: recording.Quit}, 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := record(t, true, "one", "two", "\x1b]0;title\x07three")
+			synctest.Test(t, func(t *testing.T) {
+				keys := make(chan recording.Key, 8)
+				for at, k := range c.keys {
+					time.AfterFunc(at, func() { keys <- k })
+				}
+				c.options.Keys = keys
+				var out bytes.Buffer
+				begun := time.Now()
+				if _, err := recording.Play(t.Context(), r.reader(), &out, c.options); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(begun).Round(time.Millisecond); took != c.want {
+					t.Errorf("it took %s, want %s", took, c.want)
+				}
+				if name != "quit" && !strings.HasSuffix(out.String(), "onetwothree") {
+					t.Errorf("it showed %q", out.String())
+				}
+			})
+		})
+	}
+}
+
+func TestKeysAreReadAsTerminalsSendThem(t *testing.T) {
+	keys := make(chan recording.Key, 16)
+	recording.ReadKeys(strings.NewReader(" .+-\x1b[C\x1bOD\x1b[Ax\x03"), keys)
+	var got []recording.Key
+	for k := range keys {
+		got = append(got, k)
+	}
+	want := []recording.Key{recording.Pause, recording.Step, recording.Faster, recording.Slower, recording.Forward, recording.Back, recording.Quit}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
