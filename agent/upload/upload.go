@@ -254,7 +254,7 @@ func (u *Uploader) recording(ctx context.Context, t *try, p record.Pending) erro
 	}
 	if !t.claimed {
 		h := p.Head
-		if _, err := api.ClaimRecording(ctx, p.Session, wire.RecordingClaim{Secret: p.Secret, User: h.User, Login: h.Login, Target: h.Target, Started: h.Started}); err != nil {
+		if _, err := api.ClaimRecording(ctx, p.Session, wire.RecordingClaim{Secret: p.Secret, User: h.User, UID: h.UID, Login: h.Login, Target: h.Target, Started: h.Started}); err != nil {
 			return unreached{fmt.Errorf("claiming it: %w", err)}
 		}
 		t.claimed = true
