@@ -318,7 +318,7 @@ func TestTheClustersSettingsSayHowSessionsAreRecorded(t *testing.T) {
 	}
 	boss.must(t, "create", "--replace", "-f", boss.file(t, "kind: settings\nmetadata: {name: cluster}\nspec: {record: 'off'}\n"))
 	eventually(t, 20*time.Second, how("off"))
-	p.run(t, nil, "create", "-f", p.file(t, "kind: settings\nmetadata: {name: cluster}\nspec: {}\n")).refused(t, 1)
+	p.run(t, nil, "create", "-f", p.file(t, "kind: settings\nmetadata: {name: cluster}\nspec: {}\n")).refused(t, 4)
 	boss.must(t, "rm", "settings/cluster")
 	eventually(t, 20*time.Second, how("best-effort"))
 }

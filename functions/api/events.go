@@ -3,18 +3,22 @@ package main
 import (
 	"context"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
-	"github.com/stile-dev/stile/pkg/table"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // events is the ledger in the form that operations need.
-type events struct{ table table.Table }
+type events struct {
+	db   *dynamodb.Client
+	name string
+}
 
 // Session reads a session's events.
 func (e events) Session(ctx context.Context, session, after string, limit int, trust []document.Trust) ([]wire.LedgerEvent, string, error) {
-	entries, next, err := reader.Session(ctx, e.table, session, after, limit, trust...)
+	entries, next, err := reader.Session(ctx, e.db, e.name, session, after, limit, trust...)
 	var out []wire.LedgerEvent
 	for _, entry := range entries {
 		out = append(out, wire.LedgerEvent{Event: entry.Body, Received: entry.Received, Standing: string(entry.Standing), Why: entry.Why})

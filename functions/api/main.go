@@ -20,7 +20,6 @@ import (
 	"github.com/stile-dev/stile/pkg/presence"
 	"github.com/stile-dev/stile/pkg/stock"
 	"github.com/stile-dev/stile/pkg/store"
-	"github.com/stile-dev/stile/pkg/table"
 )
 
 func main() {
@@ -45,7 +44,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	documents := head.New(head.Config{DynamoDB: db, S3: objects, Table: f.Need(names.EnvTableState), Bucket: bucket})
 	shelf := stock.NewShelf(objects, bucket, f.Need(names.EnvAgentAMD64), f.Need(names.EnvAgentARM64))
 	server, err := api.New(api.Config{
-		Function: "api", Handlers: operation.Operations(targets, shelf, events{table.Table{API: db, Name: f.Need(names.EnvTableLedger)}}), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log,
+		Function: "api", Handlers: operation.Operations(targets, shelf, events{db, f.Need(names.EnvTableLedger)}), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log,
 	})
 	return server, errors.Join(f.Err(), err)
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/recording"
-	"github.com/stile-dev/stile/pkg/store"
+	"github.com/stile-dev/stile/pkg/recorded"
 )
 
 func main() {
@@ -38,8 +38,8 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	}
 	db, state := dynamodb.NewFromConfig(f.AWS), f.Need(names.EnvTableState)
 	a := archive.New(archive.Config{
-		Store:   store.NewRecorded(db, state),
-		Objects: bucket.New(bucket.Config{AWS: f.AWS, Bucket: f.Need(names.EnvBucketRecordings), Reader: f.Need(names.EnvReaderRole), Options: []func(*s3.Options){head.ByPath}}),
+		Store:   recorded.New(db, state),
+		Objects: bucket.New(bucket.Config{AWS: f.AWS, Bucket: f.Need(names.EnvBucketRecordings), Reader: f.Need(names.EnvReaderRole)}),
 		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: f.Need(names.EnvTableLedger)}),
 		Cluster: f.Cluster, Entropy: rand.Reader,
 	})

@@ -116,7 +116,7 @@ func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording
 	from, err1 := first(q.Since)
 	below, err2 := first(q.Until)
 	if err := errors.Join(err1, err2); err != nil || q.Until.Sub(q.Since) > longest || q.Until.Before(q.Since) {
-		return nil, "", fault.New(fault.BadInput, "name a shorter time with --since and --until: at most 92 days", "that is no time for a list of recordings")
+		return nil, "", fault.New(fault.BadInput, "that is not a time for a list of recordings", "name a shorter time with --since and --until: at most 92 days")
 	}
 	if q.After != "" {
 		if !identity.ValidID("ses", q.After) {

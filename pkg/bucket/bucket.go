@@ -23,15 +23,15 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/archive"
+	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// Config says where the bucket is. All but Options are required.
+// Config says where the bucket is. All are required.
 type Config struct {
-	AWS     aws.Config
-	Bucket  string
-	Reader  string // ARN of the role that URLs to get objects are signed as
-	Options []func(*s3.Options)
+	AWS    aws.Config
+	Bucket string
+	Reader string // ARN of the role that URLs to get objects are signed as
 }
 
 // Bucket is safe for concurrent use.
@@ -43,7 +43,7 @@ type Bucket struct {
 
 // New makes a bucket.
 func New(c Config) *Bucket {
-	return &Bucket{c, s3.NewFromConfig(c.AWS, c.Options...), sts.NewFromConfig(c.AWS)}
+	return &Bucket{c, s3.NewFromConfig(c.AWS, head.ByPath), sts.NewFromConfig(c.AWS)}
 }
 
 var _ archive.Objects = (*Bucket)(nil)
@@ -173,7 +173,7 @@ func (b *Bucket) reader(ctx context.Context, prefix string) (*s3.PresignClient, 
 	}
 	c := b.config.AWS.Copy()
 	c.Credentials = credentials.NewStaticCredentialsProvider(*out.Credentials.AccessKeyId, *out.Credentials.SecretAccessKey, *out.Credentials.SessionToken)
-	return s3.NewPresignClient(s3.NewFromConfig(c, b.config.Options...)), nil
+	return s3.NewPresignClient(s3.NewFromConfig(c, head.ByPath)), nil
 }
 
 // partition is that of an ARN.

@@ -11,15 +11,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/pkg/bucket"
-	"github.com/stile-dev/stile/pkg/document/head"
-
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 func TestAGrantSignsSizeHashAndThatNothingIsThere(t *testing.T) {
 	b := bucket.New(bucket.Config{
 		AWS:    aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "token")},
-		Bucket: "recordings", Reader: "arn:aws:iam::111122223333:role/reader", Options: []func(*s3.Options){head.ByPath},
+		Bucket: "recordings", Reader: "arn:aws:iam::111122223333:role/reader",
 	})
 	address, headers, err := b.Grant(t.Context(), "recordings/2026-11-27/ses_1/00000000.zst", 1234, bytes.Repeat([]byte{1}, 32))
 	if err != nil {

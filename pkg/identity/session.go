@@ -45,7 +45,7 @@ func SessionTime(id string) (time.Time, error) {
 
 func sessionULID(id string) (ulid.ULID, error) {
 	if !ValidID("ses", id) {
-		return ulid.ULID{}, fmt.Errorf("reading a session's id: %.64q is none", id)
+		return ulid.ULID{}, fmt.Errorf("reading a session's id: %.64q is not one", id)
 	}
 	u, err := ulid.ParseStrict(strings.ToUpper(strings.TrimPrefix(id, "ses_")))
 	if err != nil {

@@ -154,7 +154,9 @@ func (s *site) sessionAt(user string, at time.Time) (id string, secret []byte) {
 	return id, secret
 }
 
-func (s *site) claim(user, target string, secret []byte) string { return s.claimAt(user, target, secret, s.Now) }
+func (s *site) claim(user, target string, secret []byte) string {
+	return s.claimAt(user, target, secret, s.Now)
+}
 
 func (s *site) claimAt(user, target string, secret []byte, at time.Time) string {
 	uid := fmt.Sprintf("usr_%.32x", sha256.Sum256([]byte(user)))

@@ -86,7 +86,7 @@ func parse(line []byte, exact string) (l Line, kind string, err error) {
 	}
 	l.At = time.Duration(math.Round(seconds*1e6)) * time.Microsecond
 	if exact != "" && kind != kindOutput {
-		return l, "", errors.New("the line before says of what stream an output is, but this is none")
+		return l, "", errors.New("the line before says of what stream an output is, but this is not one")
 	}
 	switch kind {
 	case kindOutput:
@@ -95,7 +95,7 @@ func parse(line []byte, exact string) (l Line, kind string, err error) {
 	case kindResize:
 		l.Kind = 'r'
 		if _, _, ok := Size(l.Text); !ok {
-			err = fmt.Errorf("%.32q is no size", l.Text)
+			err = fmt.Errorf("%.32q is not a size", l.Text)
 		}
 	case kindMarker:
 		l.Kind = 'm'
@@ -114,7 +114,7 @@ func whence(exact, text string) (stream byte, raw []byte, err error) {
 	}
 	name, encoded, given := strings.Cut(exact, ":")
 	if name != string(Stdout) && name != string(Stderr) {
-		return 0, nil, fmt.Errorf("%.32q is no stream", name)
+		return 0, nil, fmt.Errorf("%.32q is not a stream", name)
 	}
 	raw = []byte(text)
 	if given {

@@ -108,7 +108,7 @@ func (o RoleOptions) unserved(c *checker) {
 		c.add("spec.options.require_session_mfa", "there is no second factor yet: %s", later)
 	}
 	if !ValidRecord(o.Record) {
-		c.add("spec.options.record", "%q is no way to record; write off, best-effort or strict, or leave it to the cluster's settings", o.Record)
+		c.add("spec.options.record", "%q is not a way to record; write off, best-effort or strict, or leave it to the cluster's settings", o.Record)
 	}
 	if o.RecordWhenFull != "" && o.RecordWhenFull != AdmitWhenFull {
 		c.add("spec.options.record_when_full", "%q is not known; write admit, or leave it out", o.RecordWhenFull)

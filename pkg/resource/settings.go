@@ -14,7 +14,7 @@ const recordAtNode = "node"
 
 func (s *SettingsSpec) check(c *checker) {
 	if !ValidRecord(s.Record) {
-		c.add("spec.record", "%q is no way to record; write off, best-effort or strict", s.Record)
+		c.add("spec.record", "%q is not a way to record; write off, best-effort or strict", s.Record)
 	}
 	switch s.RecordAt {
 	case "", recordAtNode:

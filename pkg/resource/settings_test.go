@@ -16,7 +16,7 @@ func TestSettingsAreTheClustersAndSayHowToRecord(t *testing.T) {
 		}
 	}
 	for document, why := range map[string]string{
-		settings + "{record: always}":                                                        "no way to record",
+		settings + "{record: always}":                                                        "not a way to record",
 		settings + "{record_at: gateway}":                                                    "comes with servers that have no agent",
 		settings + "{record_at: proxy}":                                                      "write node",
 		settings + "{recorded: strict}":                                                      "unknown",

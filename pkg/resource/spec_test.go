@@ -206,7 +206,7 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		},
 		"values out of range": {role("  options: {max_session_ttl: 13h, record: always}\n"), []string{
 			"line 4, column 13: spec.options.max_session_ttl: 13h0m0s is out of range",
-			"line 4, column 35: spec.options.record: \"always\" is no way to record",
+			"line 4, column 35: spec.options.record: \"always\" is not a way to record",
 		}},
 		"logins": {role("  allow:\n    logins: ['*', 'a b', '{{internal.logins', '{{email}}', '{{internal.a}}{{internal.b}}', '{{internal.x-}}-ok', '{{internal.a|b}}', 'a,{{internal.b}}']\n"), []string{
 			`spec.allow.logins[0]: "*" can't be a login`, `spec.allow.logins[1]: "a b" can't be a login`,
@@ -484,7 +484,7 @@ func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 		"ports that are forwarded":  {"  options:\n    fresh: true\n    port_forwarding: true\n", "line 6, column 5: spec.options.port_forwarding", "write false"},
 		"a second factor":           {"  options: {require_session_mfa: true}\n", "line 4, column 13: spec.options.require_session_mfa", "nothing enforces it yet"},
 		"recording with a low line": {"  options: {record: best_effort}\n", "line 4, column 13: spec.options.record", "write off, best-effort or strict"},
-		"recording by a bare on":    {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "no way to record"},
+		"recording by a bare on":    {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "not a way to record"},
 		"refusing when full":        {"  options: {record_when_full: refuse}\n", "line 4, column 13: spec.options.record_when_full", "write admit"},
 		"a condition":               {"  allow:\n    rules:\n      - {resources: [role], verbs: [read], where: own}\n", "line 6, column 44: spec.allow.rules[0].where", `without "own" the rule`},
 		"a condition of a denial":   {"  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 47: spec.deny.rules[0].where", "conditions are not supported yet"},

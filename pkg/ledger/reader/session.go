@@ -18,7 +18,8 @@ import (
 
 // Session reads events of a session that come after one, the oldest first, and the id of the last that was looked for, to go
 // on after, "" at the end. Where they are any proxy may say; what isn't there, or is another session's, is left out.
-func Session(ctx context.Context, t table.Table, session, after string, limit int, trust ...document.Trust) ([]Entry, string, error) {
+func Session(ctx context.Context, db table.API, name, session, after string, limit int, trust ...document.Trust) ([]Entry, string, error) {
+	t := table.Table{API: db, Name: name}
 	pointers, more, err := t.Page(ctx, ledger.Session(session), after, limit)
 	if err != nil {
 		return nil, "", err

@@ -62,7 +62,7 @@ func query(c api.Call) (archive.Query, error) {
 	for name, into := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
 		if text, ok := c.Query[name]; ok {
 			if *into, err = time.Parse(time.RFC3339Nano, text); err != nil {
-				return q, fault.Newf(fault.BadInput, "write it as 2006-01-02T15:04:05Z", "%s is no time", name).With(name, "not RFC 3339")
+				return q, fault.Newf(fault.BadInput, "write it as 2006-01-02T15:04:05Z", "%s is not a time", name).With(name, "not RFC 3339")
 			}
 		}
 	}

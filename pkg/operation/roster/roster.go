@@ -59,7 +59,7 @@ func sessionEvents(ctx context.Context, c api.Call, ledger Events) (any, error) 
 		return nil, err
 	}
 	if !identity.ValidID("ses", c.Params["session"]) {
-		return nil, fault.New(fault.BadInput, "write it as STILE_SESSION_ID has it: ses_ and 26 letters and digits", "that is no session's id")
+		return nil, fault.New(fault.BadInput, "that is not a session's id", "write it as STILE_SESSION_ID has it: ses_ and 26 letters and digits")
 	}
 	var trust []document.Trust
 	for n := range c.View.Trust {

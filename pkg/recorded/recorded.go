@@ -1,4 +1,8 @@
-package store
+// Package recorded keeps what is known of recordings without looking into them, in table state: each entry stands twice, by the
+// day on which its session began and by its user.
+//
+// It decides nothing. Its entry point is [New].
+package recorded
 
 import (
 	"context"
@@ -15,9 +19,8 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Recorded is what table state has of recordings: each entry stands twice, by the day on which its session began and by its
-// user.
-type Recorded struct{ table table.Table }
+// Store is the entries.
+type Store struct{ table table.Table }
 
 // NewRecorded makes a store of entries in table state.
 func NewRecorded(db table.API, state string) Recorded {
@@ -59,7 +62,7 @@ func entry(i table.Item) (archive.Entry, error) {
 }
 
 // Create keeps an entry, or returns the one that is there.
-func (r Recorded) Create(ctx context.Context, e archive.Entry) (archive.Entry, error) {
+func (r Store) Create(ctx context.Context, e archive.Entry) (archive.Entry, error) {
 	byDay, byUser, err := keys(e.Session, e.User)
 	if err != nil {
 		return e, err
@@ -72,7 +75,7 @@ func (r Recorded) Create(ctx context.Context, e archive.Entry) (archive.Entry, e
 }
 
 // Get returns the entry of a session.
-func (r Recorded) Get(ctx context.Context, session string) (archive.Entry, error) {
+func (r Store) Get(ctx context.Context, session string) (archive.Entry, error) {
 	byDay, _, err := keys(session, "")
 	if err != nil {
 		return archive.Entry{}, err
@@ -88,7 +91,7 @@ func (r Recorded) Get(ctx context.Context, session string) (archive.Entry, error
 }
 
 // Replace keeps an entry in place of the one that is there, unless its owner is another by now.
-func (r Recorded) Replace(ctx context.Context, was, is archive.Entry) error {
+func (r Store) Replace(ctx context.Context, was, is archive.Entry) error {
 	byDay, byUser, err := keys(is.Session, is.User)
 	if err != nil {
 		return err
@@ -99,16 +102,16 @@ func (r Recorded) Replace(ctx context.Context, was, is archive.Entry) error {
 }
 
 // Of returns a user's entries with ids from one and below another, the newest first.
-func (r Recorded) Of(ctx context.Context, user, from, below string, limit int) ([]archive.Entry, bool, error) {
+func (r Store) Of(ctx context.Context, user, from, below string, limit int) ([]archive.Entry, bool, error) {
 	return r.newest(ctx, names.RecordedOf+"#"+user, from, below, limit)
 }
 
 // Day returns those of a day, likewise.
-func (r Recorded) Day(ctx context.Context, d time.Time, from, below string, limit int) ([]archive.Entry, bool, error) {
+func (r Store) Day(ctx context.Context, d time.Time, from, below string, limit int) ([]archive.Entry, bool, error) {
 	return r.newest(ctx, day(d), from, below, limit)
 }
 
-func (r Recorded) newest(ctx context.Context, pk, from, below string, limit int) ([]archive.Entry, bool, error) {
+func (r Store) newest(ctx context.Context, pk, from, below string, limit int) ([]archive.Entry, bool, error) {
 	if below <= from {
 		return nil, false, nil
 	}
