@@ -22,9 +22,9 @@ import (
 // Store is the entries.
 type Store struct{ table table.Table }
 
-// NewRecorded makes a store of entries in table state.
-func NewRecorded(db table.API, state string) Recorded {
-	return Recorded{table.Table{API: db, Name: state}}
+// New makes a store of entries in table state.
+func New(db table.API, state string) Store {
+	return Store{table.Table{API: db, Name: state}}
 }
 
 func day(t time.Time) string { return names.Recorded + "#" + t.UTC().Format(time.DateOnly) }
