@@ -221,7 +221,7 @@ func TestARecordingIsWhatTheClientSaw(t *testing.T) {
 
 func TestATerminalsOutputAndSizesAreRecorded(t *testing.T) {
 	p := shared.person(t, engineer).login(t)
-	r := p.run(t, nil, "ssh", "-t", "node-1", "--", `stty rows 33 cols 101; printf '\033[31mred\033[0m\r\n%s\r\n' "$STILE_SESSION_ID"`)
+	r := p.run(t, nil, "ssh", "-tt", "node-1", "--", `stty rows 33 cols 101; printf '\033[31mred\033[0m\r\n%s\r\n' "$STILE_SESSION_ID"`)
 	at := strings.Index(r.out, "ses_")
 	if at < 0 {
 		t.Fatalf("%d %q %q", r.status, r.out, r.err)
@@ -255,7 +255,7 @@ func TestASessionWhoseAgentIsKilledIsRecordedAsFarAsItWasSeen(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	<-a.ended
-	got := seen.String()
+	got := seen.shown.String()
 	session, _, _ := strings.Cut(got, "\n")
 	shared.agent(t, enrol{name: "node-torn", state: a.state})
 	recorded := p.tape(t, session)
@@ -276,14 +276,14 @@ func TestASessionWhoseAgentIsKilledIsRecordedAsFarAsItWasSeen(t *testing.T) {
 
 // lines collects output, and says when there is enough.
 type lines struct {
-	bytes.Buffer
+	shown  bytes.Buffer
 	enough chan struct{}
 	told   bool
 }
 
 func (l *lines) Write(p []byte) (int, error) {
-	n, err := l.Buffer.Write(p)
-	if l.Len() > 200_000 && !l.told {
+	n, err := l.shown.Write(p)
+	if l.shown.Len() > 200_000 && !l.told {
 		l.told = true
 		close(l.enough)
 	}
