@@ -3,16 +3,15 @@ package main
 import (
 	"context"
 
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
+	"github.com/stile-dev/stile/pkg/table"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // events is the ledger in the form that operations need.
 type events struct {
-	db   *dynamodb.Client
+	db   table.API
 	name string
 }
 

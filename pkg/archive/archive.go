@@ -260,7 +260,7 @@ func (a *Archive) complete(ctx context.Context, e Entry, prefix string) (Entry, 
 		err = errors.New("it is another session's, or its certificate's key didn't sign it")
 	}
 	if err != nil { // the object can't be replaced: the recording stays open, and whoever verifies it learns why
-		return e, fault.Newf(fault.Conflict, "look at it with: stile recording verify "+e.Session, "the manifest of %s is none: %v", e.Session, err)
+		return e, fault.Newf(fault.Conflict, "run stile recording verify "+e.Session, "the manifest of %s is not one: %v", e.Session, err)
 	}
 	is := e
 	is.Ended, is.Chunks, is.Bytes, is.Complete = s.Manifest.Ended.UTC(), s.Manifest.Chunks, s.Manifest.Bytes, true

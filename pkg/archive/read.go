@@ -120,7 +120,7 @@ func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording
 	}
 	if q.After != "" {
 		if !identity.ValidID("ses", q.After) {
-			return nil, "", fault.New(fault.BadInput, "send the previous page's next unchanged", "the cursor did not come from this API").With("cursor", "malformed")
+			return nil, "", fault.New(fault.BadInput, "the cursor did not come from this API", "send the previous page's next unchanged").With("cursor", "malformed")
 		}
 		below = min(below, q.After)
 	}

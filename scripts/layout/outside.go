@@ -22,7 +22,7 @@ var services = map[string]*regexp.Regexp{
 	"kms":      right(`key `),
 	"lambda":   right(`function `),
 	"s3":       right(`object `),
-	"sts":      right(`role `),
+	"sts":      right(`sts `),
 }
 
 // serving is code that answers HTTP requests: a package and what is below it, or the names in it that do.
