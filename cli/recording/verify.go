@@ -408,7 +408,7 @@ func (v *verification) events() {
 	switch have := len(v.chunks); {
 	case have == 0 || v.ended:
 	case highest == have-1:
-		v.report.add(Proven, "the ledger has the hash of the last piece, with which all before it stand")
+		v.report.add(Proven, "the ledger has the hash of the last piece, which proves all before it")
 	case highest < 0:
 		v.report.add(Unproven, "the ledger has no hash of any piece: nothing but the manifest speaks for them")
 	default:

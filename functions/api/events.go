@@ -5,13 +5,12 @@ import (
 
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
-	"github.com/stile-dev/stile/pkg/table"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // events is the ledger in the form that operations need.
 type events struct {
-	db   table.API
+	db   reader.API
 	name string
 }
 

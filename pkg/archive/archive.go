@@ -143,7 +143,7 @@ func claimed(host identity.Host, session string, c wire.RecordingClaim) (Entry, 
 	}
 	for name, value := range map[string]string{"user": c.User, "uid": c.UID, "login": c.Login} {
 		if len(value) > maxText || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) || value == "" && name != "login" {
-			return Entry{}, fault.Newf(fault.BadInput, "update the agent", "the recording's %s is none", name).With(name, "empty, too long or with control characters")
+			return Entry{}, fault.Newf(fault.BadInput, "update the agent", "the recording's %s is not a name", name).With(name, "empty, too long or with control characters")
 		}
 	}
 	made, err := identity.SessionTime(session)

@@ -60,6 +60,9 @@ func Session(ctx context.Context, db table.API, name, session, after string, lim
 	return out, next, nil
 }
 
+// API is a *dynamodb.Client.
+type API = table.API
+
 // basket collects items.
 type basket struct {
 	mu    sync.Mutex
