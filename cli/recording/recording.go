@@ -79,7 +79,7 @@ func (r *Reader) objects(ctx context.Context) iter.Seq2[object, error] {
 					}
 					i := slices.IndexFunc(p.Objects, func(o wire.RecordingObject) bool { return o.Name == name && o.Version == version })
 					if i < 0 {
-						return wire.RecordingObject{}, fmt.Errorf("%s is no longer there", name)
+						return wire.RecordingObject{}, fmt.Errorf("%s has gone", name)
 					}
 					return p.Objects[i], nil
 				}

@@ -121,7 +121,7 @@ func (v *verification) objects(ctx context.Context) error {
 		}
 		_, manifest, err := recording.ParseName(o.Name)
 		if err != nil {
-			v.report.add(Wrong, "%.128s is none of a recording's objects", o.Name)
+			v.report.add(Wrong, "%.128s is not one of a recording's objects", o.Name)
 			continue
 		}
 		if o.Deleted {

@@ -219,7 +219,7 @@ func TestSec_S81_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 			r.shelf.remove(format.ChunkName(1))
 			r.shelf.put(format.ChunkName(1), r.chunks[1][:40])
 		}, "piece 1 can't be read"},
-		"a stranger's object": {func(_ testing.TB, r *made) { r.shelf.put("evil\x1b[31m.zst", nil) }, `evil\x1b[31m.zst is none of a recording's objects`},
+		"a stranger's object": {func(_ testing.TB, r *made) { r.shelf.put("evil\x1b[31m.zst", nil) }, `evil\x1b[31m.zst is not one of a recording's objects`},
 		"somebody deleted":    {func(_ testing.TB, r *made) { r.shelf.objects[1].Deleted = true }, "somebody marked 00000001.zst as deleted"},
 		"another session's": {func(t testing.TB, r *made) {
 			o := record(t, true, "x")
