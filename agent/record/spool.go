@@ -103,11 +103,11 @@ type Spool struct {
 	ends   sync.WaitGroup
 	scarce atomic.Bool // the disk has too little room left
 
-	mu       sync.Mutex
-	open     map[string]*Recording // by session
-	kept     map[string]*kept      // sessions whose recording is on disk, open ones included
-	closed   bool
-	reserved bool // the reserve takes its space on disk
+	mu      sync.Mutex
+	open    map[string]*Recording // by session
+	kept    map[string]*kept      // sessions whose recording is on disk, open ones included
+	closed  bool
+	reserve spool.Reserve
 }
 
 // kept is a recording on disk.
@@ -176,14 +176,17 @@ func Open(c Config) (*Spool, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the recordings' spool: %w", err)
 	}
-	s := &Spool{config: c, ready: make(chan struct{}, 1), stop: make(chan struct{}), open: map[string]*Recording{}, kept: map[string]*kept{}}
+	s := &Spool{
+		config: c, ready: make(chan struct{}, 1), stop: make(chan struct{}), open: map[string]*Recording{}, kept: map[string]*kept{},
+		reserve: spool.Reserve{Path: filepath.Join(c.Dir, reserveName), Size: reserveSize, Allocate: spool.Allocate},
+	}
 	entries, err := os.ReadDir(c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening the recordings' spool: %w", err)
 	}
 	for _, e := range entries {
 		if e.Name() == reserveName {
-			s.reserved = true
+			s.reserve.Held = true
 			continue
 		}
 		k, err := s.find(e.Name())
@@ -347,7 +350,9 @@ func (s *Spool) room() error {
 	if free < keep(all) {
 		return fmt.Errorf("%w: the disk has %d of %d bytes left", ErrFull, free, all)
 	}
-	return s.hold(reserveSize)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reserve.Hold()
 }
 
 // keep is how much of a disk recordings leave free.
@@ -362,27 +367,12 @@ func free(dir string) (free, all uint64, err error) {
 	return disk.Bavail * uint64(disk.Bsize), disk.Blocks * uint64(disk.Bsize), nil
 }
 
-// hold takes disk space that sealing falls back on: a chunk is written before its journals go.
-func (s *Spool) hold(size int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reserved {
-		return nil
-	}
-	if err := spool.Allocate(filepath.Join(s.config.Dir, reserveName), size); err != nil {
-		return err
-	}
-	s.reserved = true
-	return nil
-}
-
-// release gives the reserve up, and reports whether there was one.
+// release gives up the disk space that sealing falls back on, and reports whether there was any: a chunk is written before its
+// journals go.
 func (s *Spool) release() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	had := s.reserved
-	s.reserved = false
-	return had && os.Remove(filepath.Join(s.config.Dir, reserveName)) == nil
+	return s.reserve.Release()
 }
 
 // sync has what was shown survive a crash of the machine, each second, and seals what is old enough.

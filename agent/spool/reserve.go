@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -34,25 +33,33 @@ func Allocate(path string, size int64) error {
 	return err
 }
 
-// hold takes the reserve, or fails when there is too little disk.
-func (s *Spool) hold() error {
-	if s.reserved {
+// Reserve is disk space held back for what must still be written when the disk is full. Whoever uses it locks.
+type Reserve struct {
+	Path     string
+	Size     int64
+	Allocate func(path string, size int64) error // such as [Allocate]
+	Held     bool                                // it takes its space on disk
+}
+
+// Hold takes the space, or fails when there is too little disk.
+func (r *Reserve) Hold() error {
+	if r.Held {
 		return nil
 	}
-	if err := s.config.Allocate(filepath.Join(s.config.Dir, reserveName), reserveSize); err != nil {
+	if err := r.Allocate(r.Path, r.Size); err != nil {
 		return err
 	}
-	s.reserved = true
+	r.Held = true
 	return nil
 }
 
-// release gives the reserve to the write that found no disk left, and reports whether there was one.
-func (s *Spool) release() bool {
-	if !s.reserved {
+// Release gives the space to the write that found no disk left, and reports whether there was any.
+func (r *Reserve) Release() bool {
+	if !r.Held {
 		return false
 	}
-	s.reserved = false
-	return os.Remove(filepath.Join(s.config.Dir, reserveName)) == nil
+	r.Held = false
+	return os.Remove(r.Path) == nil
 }
 
 // Note keeps an event that is no session's, such as a denial, as long as less than half of the spool is taken: whoever
@@ -79,7 +86,7 @@ func (s *Spool) Room() error {
 		return fault.New(fault.Unavailable, "the node's audit spool is full, so no new session may begin",
 			"restore the agent's connection to a proxy, and the proxy's to the control plane")
 	}
-	if err := s.hold(); err != nil {
+	if err := s.reserve.Hold(); err != nil {
 		return s.noDisk(err)
 	}
 	return nil

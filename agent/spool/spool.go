@@ -60,7 +60,7 @@ type Spool struct {
 	dirty    *time.Timer // nil when synced
 	ready    chan struct{}
 	closed   bool
-	reserved bool // the reserve takes its space on disk
+	reserve  Reserve
 }
 
 type segment struct {
@@ -90,14 +90,17 @@ func Open(c Config) (*Spool, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the audit spool: %w", err)
 	}
-	s := &Spool{config: c, ready: make(chan struct{}, 1)}
+	s := &Spool{
+		config: c, ready: make(chan struct{}, 1),
+		reserve: Reserve{Path: filepath.Join(c.Dir, reserveName), Size: reserveSize, Allocate: c.Allocate},
+	}
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("opening the audit spool: %w", err)
 	}
 	if s.behind() {
 		s.wake()
 	}
-	if err := s.hold(); err != nil {
+	if err := s.reserve.Hold(); err != nil {
 		c.OnError(fmt.Errorf("reserving disk space: %w", err)) // Room tells this to whoever wants a session
 	}
 	return s, nil
@@ -217,7 +220,7 @@ func (s *Spool) record(e audit.Event, most int64) error {
 	if s.size()+int64(len(line)) > most {
 		return fault.New(fault.Unavailable, "the node's audit spool has no room for this event", "restore the agent's connection to a proxy, and the proxy's to the control plane")
 	}
-	if err = s.append(line); err != nil && most > s.config.Limit && s.release() {
+	if err = s.append(line); err != nil && most > s.config.Limit && s.reserve.Release() {
 		err = s.append(line)
 	}
 	if err != nil {
@@ -254,7 +257,7 @@ func (s *Spool) sync() {
 	}
 	s.dirty = nil
 	if err := s.file.Sync(); err != nil {
-		s.release()
+		s.reserve.Release()
 		s.config.OnError(err)
 	}
 }
