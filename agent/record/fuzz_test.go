@@ -13,7 +13,7 @@ import (
 
 const fuzzed = "ses_01hv0000000000000000000000"
 
-// FuzzJournal: whatever a journal holds after a crash, the next start gives the recording a manifest and no journal.
+// Whatever a journal holds after a crash, the recording has a manifest and no journal after the next start.
 func FuzzJournal(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte("\x00\x00\x00\x0a"))

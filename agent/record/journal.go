@@ -53,7 +53,7 @@ var (
 	errDamaged = errors.New("an entry in the journal's middle is damaged")
 )
 
-// readJournal gives the entries of a journal. It ends with errTorn when the last one is cut off, as by a crash, and with
+// readJournal reads a journal and passes on its entries. It ends with errTorn when the last one is cut off, as by a crash, and with
 // errDamaged when one is not what was written though more follows it.
 func readJournal(path string, take func(entry)) error {
 	f, err := os.Open(path)

@@ -148,7 +148,7 @@ func (w *world) finished(session string) record.Pending {
 	return found
 }
 
-// read gives what a recording shows, after checking that its chunks are a chain and the manifest's.
+// read returns what a recording shows, and checks that its chunks are a chain that ends as the manifest says.
 func (w *world) read(p record.Pending) (raw []byte, m recording.Manifest, lines []recording.Line) {
 	w.t.Helper()
 	before := ""

@@ -63,42 +63,40 @@ func (s *Spool) save(k *kept, st state) error {
 
 // drain seals the oldest journal of a recording, and reports whether there was one.
 func (s *Spool) drain(k *kept) bool {
-	entries, err := os.ReadDir(k.dir)
-	if err != nil {
-		s.config.Log.Error("Recording not sealed", "session_id", k.about.Head.Session, "error", err)
+	number, there, err := k.oldest()
+	if err == nil && !there {
 		return false
 	}
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), journals)
-		number, _, err := recording.ParseName(name)
-		if !ok || err != nil {
-			continue
-		}
-		err = s.seal(k, number)
-		if err != nil && s.release() {
+	if err == nil {
+		if err = s.seal(k, number); err != nil && s.release() {
 			err = s.seal(k, number)
 		}
-		if err != nil {
-			s.config.Log.Error("Recording not sealed", "session_id", k.about.Head.Session, "journal", number, "error", err)
-			return false
-		}
-		return true
 	}
-	return false
+	if err != nil {
+		s.config.Log.Error("Recording not sealed", "session_id", k.about.Head.Session, "journal", number, "error", err)
+	}
+	return err == nil
 }
 
 // sealed reports whether a recording has no journal any more.
 func (s *Spool) sealed(k *kept) bool {
+	_, there, err := k.oldest()
+	return err == nil && !there
+}
+
+// oldest is the number of a recording's first journal, and whether it has one.
+func (k *kept) oldest() (number int, there bool, err error) {
 	entries, err := os.ReadDir(k.dir)
 	if err != nil {
-		return false
+		return 0, false, err
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), journals) {
-			return false
+		name, ok := strings.CutSuffix(e.Name(), journals)
+		if number, _, err := recording.ParseName(name); ok && err == nil {
+			return number, true, nil
 		}
 	}
-	return true
+	return 0, false, nil
 }
 
 // piece is a chunk that was made.

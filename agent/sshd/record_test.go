@@ -59,7 +59,7 @@ func newRecorded(t *testing.T, most int64) (*bench, *recorded) {
 	return newBenchOn(t, r), r
 }
 
-// shown gives what the one recording there is holds.
+// shown returns what the only recording in the spool shows.
 func (r *recorded) shown(t *testing.T) (head recording.Head, stdout, stderr []byte, lines []recording.Line, m recording.Manifest) {
 	t.Helper()
 	var p record.Pending

@@ -377,7 +377,7 @@ func refused(err error) bool {
 		s.code != http.StatusRequestTimeout && s.code != http.StatusTooManyRequests
 }
 
-// refusal counts one, and gives an object up for a day when there were many.
+// refusal counts S3's refusals of an object, and leaves it alone for a day when there were too many.
 func (u *Uploader) refusal(t *try, p record.Pending, o object, err error) error {
 	if t.refusals[o.name]++; t.refusals[o.name] < hopeless {
 		return err
