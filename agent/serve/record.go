@@ -19,7 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/recording"
 )
 
@@ -53,17 +53,16 @@ func (a *agent) openRecords() (err error) {
 	return err
 }
 
-// own is this agent and its key, once it has joined.
-func (a *agent) own() (identity.Host, crypto.Signer, error) {
-	c := a.keeper.Current()
-	if c == nil || c.TLS == nil {
-		return identity.Host{}, nil, fault.New(fault.Unauthenticated, "the agent has no certificate", "check the agent's log for why it did not join")
+// signer is the key of a certificate; nil is none.
+func signer(c *tls.Certificate) (crypto.Signer, error) {
+	if c == nil {
+		return nil, fault.New(fault.Unauthenticated, "the agent has no certificate", "check the agent's log for why it did not join")
 	}
-	key, ok := c.TLS.PrivateKey.(crypto.Signer)
+	key, ok := c.PrivateKey.(crypto.Signer)
 	if !ok {
-		return identity.Host{}, nil, fault.New(fault.Internal, "the agent's key can't sign", "remove the state directory and join again")
+		return nil, fault.New(fault.Internal, "the agent's key can't sign", "remove the state directory and join again")
 	}
-	return c.Host, key, nil
+	return key, nil
 }
 
 // uploader brings recordings to S3.
@@ -89,15 +88,12 @@ func (c *caller) api() (upload.API, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cert := c.certificate()
-	if cert == nil {
-		return nil, fault.New(fault.Unauthenticated, "the agent has no certificate", "check the agent's log for why it did not join")
-	}
-	if cert == c.cert {
+	if cert != nil && cert == c.cert {
 		return c.last, nil
 	}
-	key, ok := cert.PrivateKey.(crypto.Signer)
-	if !ok {
-		return nil, fault.New(fault.Internal, "the agent's key can't sign", "remove the state directory and join again")
+	key, err := signer(cert)
+	if err != nil {
+		return nil, err
 	}
 	made, err := client.New(client.Config{URL: c.url, HTTP: c.way, Key: key, Certificate: cert.Certificate[0]})
 	if err == nil {
@@ -108,12 +104,16 @@ func (c *caller) api() (upload.API, error) {
 
 // signManifest signs a manifest as the agent that this is now.
 func (a *agent) signManifest(m recording.Manifest) ([]byte, error) {
-	host, key, err := a.own()
+	c := a.keeper.Current()
+	if c == nil {
+		c = &joiner.Credential{}
+	}
+	key, err := signer(c.TLS)
 	if err != nil {
 		return nil, err
 	}
-	m.Agent = host.ID // it may have joined again since, and have another id
-	return m.Sign(rand.Reader, key, a.certificate().Certificate[0])
+	m.Agent = c.Host.ID // it may have joined again since, and have another id
+	return m.Sign(rand.Reader, key, c.TLS.Certificate[0])
 }
 
 // recorded reports what happened to a recording. Pieces that can't be told of one by one are proven by those after them: each
