@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,7 +47,7 @@ func (a *app) auditLs() *cobra.Command {
 			return err
 		}
 		if !identity.ValidID("ses", *id) {
-			return fault.Newf(fault.BadInput, "type: stile audit ls --session ID", "%.64q is no session's id", *id)
+			return fault.Newf(fault.BadInput, "type: stile audit ls --session ID", "%.64q is not a session's id", *id)
 		}
 		s, err := a.session()
 		if err != nil {
@@ -96,18 +95,4 @@ func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
 	}
 	_, err = fmt.Fprintln(a.Out, escape.Text(line))
 	return err
-}
-
-// printLine writes a value as JSON on one line.
-func printLine(w io.Writer, value any) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(value); err != nil {
-		return fmt.Errorf("printing: %w", err)
-	}
-	if _, err := w.Write(escape.JSON(b.Bytes())); err != nil {
-		return fmt.Errorf("printing: %w", err)
-	}
-	return nil
 }

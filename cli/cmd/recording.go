@@ -164,7 +164,7 @@ func recordingRows(list []wire.Recording) output.Rows {
 // reading logs in and opens a recording.
 func (a *app) reading(id string) (session, *played.Reader, error) {
 	if !identity.ValidID("ses", id) {
-		return session{}, nil, fault.Newf(fault.BadInput, "name one that stile recording ls lists", "%.64q is no session's id", id)
+		return session{}, nil, fault.Newf(fault.BadInput, "name one that stile recording ls lists", "%.64q is not a session's id", id)
 	}
 	s, err := a.session()
 	if err != nil {
@@ -189,7 +189,7 @@ func (a *app) recordingPlay() *cobra.Command {
 	format := formatFlag(c, "", formatText, output.JSON)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !(o.Speed >= 0.1 && o.Speed <= 64) || o.Idle < 0 {
-			return fault.New(fault.BadInput, "use --speed from 0.1 to 64, and an --idle-limit such as 2s", "it can't be played like that")
+			return fault.New(fault.BadInput, "it can't be played like that", "use --speed from 0.1 to 64, and an --idle-limit such as 2s")
 		}
 		f := formatText
 		if c.Flags().Changed("format") {
@@ -267,7 +267,7 @@ func (a *app) recordingExport() *cobra.Command {
 		}
 		only, known := map[string]byte{"": 0, "stdout": recording.Stdout, "stderr": recording.Stderr}[stream]
 		if !known || only != 0 && f != formatRaw {
-			return fault.New(fault.BadInput, "use --format raw with --stream stdout or --stream stderr", "such a stream can't be written alone")
+			return fault.New(fault.BadInput, "such a stream can't be written alone", "use --format raw with --stream stdout or --stream stderr")
 		}
 		if file == "" && (f == formatCast || f == formatRaw) && shell.IsTerminal(a.Out) {
 			return fault.Newf(fault.BadInput, "name a file with --output, or use --format text", "%s isn't written to a terminal, which would obey it", f)
@@ -398,7 +398,7 @@ func reason(err error) string {
 
 func (a *app) printMatch(f output.Format, m match) error {
 	if f == output.JSON {
-		return printLine(a.Out, m)
+		return output.Line(a.Out, m)
 	}
 	_, err := fmt.Fprintf(a.Out, "%s %s %s@%s: %s\n", escape.Text(m.Session), m.Time.Local().Format(time.DateTime), escape.Text(m.User), escape.Text(m.Node), escape.Text(m.Line))
 	return err
@@ -447,7 +447,7 @@ func (a *app) verify(ctx context.Context, s session, r *played.Reader, id string
 		a.status = fault.Internal.Exit()
 	}
 	if f == output.JSON {
-		return printLine(a.Out, report)
+		return output.Line(a.Out, report)
 	}
 	if err := report.Print(a.Out); err != nil {
 		return err

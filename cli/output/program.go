@@ -1,7 +1,6 @@
 package output
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,17 +13,18 @@ import (
 	"github.com/stile-dev/stile/pkg/escape"
 )
 
-// printJSON writes what isn't printable in strings as \u escapes, so that a terminal obeys none of it and a program
-// reads the same value.
-func printJSON(w io.Writer, value any) error {
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetIndent("", "  ")
+func printJSON(w io.Writer, value any) error { return encode(w, value, "  ") }
+
+// Line writes value as JSON on one line.
+func Line(w io.Writer, value any) error { return encode(w, value, "") }
+
+// encode writes what isn't printable in strings as \u escapes, so that a terminal obeys none of it and a program reads the same
+// value.
+func encode(w io.Writer, value any, indent string) error {
+	e := json.NewEncoder(escape.JSONWriter(w))
+	e.SetIndent("", indent)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(value); err != nil {
-		return fmt.Errorf("printing: %w", err)
-	}
-	if _, err := w.Write(escape.JSON(text.Bytes())); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
 	return nil

@@ -1,14 +1,12 @@
 package recording
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/escape"
+	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/pkg/recording"
 )
 
@@ -98,19 +96,7 @@ func printEvent(w io.Writer, l recording.Line) error {
 			e.Bytes = l.Raw
 		}
 	}
-	return printJSON(w, e)
-}
-
-// printJSON writes one line.
-func printJSON(w io.Writer, value any) error {
-	var b bytes.Buffer
-	j := json.NewEncoder(&b)
-	j.SetEscapeHTML(false)
-	if err := j.Encode(value); err != nil {
-		return err
-	}
-	_, err := w.Write(escape.JSON(b.Bytes()))
-	return err
+	return output.Line(w, e)
 }
 
 // Search gives the lines of a recording that match, and when they were shown. It reports whether all of it could be read.
