@@ -70,14 +70,7 @@ func trustOf(ctx context.Context, store *head.Store) (all []document.Trust, err 
 	if err != nil {
 		return nil, err
 	}
-	for i := range chain {
-		t, err := document.OpenTrust(chain[:i+1], "")
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, t)
-	}
-	return all, nil
+	return document.OpenChain(chain, "")
 }
 
 // Leases returns the ids of the proxies that have a lease, read as the reader. One that was killed keeps it until its time has passed.

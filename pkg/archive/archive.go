@@ -182,8 +182,8 @@ func (a *Archive) Grant(ctx context.Context, host identity.Host, session string,
 	if err != nil {
 		return wire.UploadGrants{}, err
 	}
-	if len(r.Objects) == 0 || len(r.Objects) > maxObjects {
-		return wire.UploadGrants{}, fault.Newf(fault.BadInput, "ask for fewer at once", "between 1 and %d objects are granted at once", maxObjects).With("objects", "too many or none")
+	if err := few("objects", len(r.Objects)); err != nil {
+		return wire.UploadGrants{}, err
 	}
 	out := wire.UploadGrants{Grants: []wire.UploadGrant{}}
 	for n, o := range r.Objects {
@@ -197,6 +197,14 @@ func (a *Archive) Grant(ctx context.Context, host identity.Host, session string,
 		out.Grants = append(out.Grants, wire.UploadGrant{Name: o.Name, URL: url, Headers: headers, ExpiresAt: now.Add(Lasts).UTC().Truncate(time.Second)})
 	}
 	return out, nil
+}
+
+// few fails when a call names no object, or too many.
+func few(field string, n int) error {
+	if n == 0 || n > maxObjects {
+		return fault.Newf(fault.BadInput, "ask for fewer at once", "a call is about 1 to %d objects", maxObjects).With(field, "too many or none")
+	}
+	return nil
 }
 
 // fits fails when an object can be none of a recording.
@@ -223,8 +231,8 @@ func (a *Archive) Held(ctx context.Context, host identity.Host, session string, 
 	if err != nil {
 		return wire.HeldObjects{}, err
 	}
-	if len(r.Names) == 0 || len(r.Names) > maxObjects {
-		return wire.HeldObjects{}, fault.Newf(fault.BadInput, "ask for fewer at once", "between 1 and %d objects are looked up at once", maxObjects).With("names", "too many or none")
+	if err := few("names", len(r.Names)); err != nil {
+		return wire.HeldObjects{}, err
 	}
 	out := wire.HeldObjects{Objects: []wire.UploadObject{}}
 	for n, name := range r.Names {

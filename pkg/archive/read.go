@@ -3,10 +3,7 @@ package archive
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -124,9 +121,10 @@ func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording
 		}
 		below = min(below, q.After)
 	}
+	own := !p.everywhere("list")
 	out, last, read := []wire.Recording{}, "", 0
 	for read < mostRead && len(out) < q.Limit {
-		entries, more, err := a.page(ctx, p, q, from, below)
+		entries, more, err := a.page(ctx, p, own, from, below)
 		if err != nil {
 			return nil, "", err
 		}
@@ -143,7 +141,7 @@ func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording
 		if more {
 			continue
 		}
-		if below, more = earlier(below, from); p.own() || !more {
+		if below, more = earlier(below, from); own || !more {
 			return out, "", nil
 		}
 		last = below
@@ -152,12 +150,9 @@ func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording
 	return out, last, nil
 }
 
-// own reports whether the caller may list none but their own.
-func (p Person) own() bool { return !p.everywhere("list") }
-
 // page reads the entries before one, of the caller or of one day.
-func (a *Archive) page(ctx context.Context, p Person, q Query, from, below string) ([]Entry, bool, error) {
-	if p.own() {
+func (a *Archive) page(ctx context.Context, p Person, own bool, from, below string) ([]Entry, bool, error) {
+	if own {
 		return a.config.Store.Of(ctx, p.User.Name, from, below, pageSize)
 	}
 	day, err := identity.SessionTime(below)
@@ -180,12 +175,10 @@ func earlier(below, from string) (string, bool) {
 
 // first is the lowest id that a session of a time can have.
 func first(t time.Time) (string, error) {
-	var id ulid.ULID
 	if t.Before(time.Unix(0, 0)) {
 		return "", errors.New("a time before 1970")
 	}
-	err := id.SetTime(ulid.Timestamp(t))
-	return "ses_" + strings.ToLower(id.String()), err
+	return identity.FirstSession(t), nil
 }
 
 // shows reports whether an entry is one that was asked for.

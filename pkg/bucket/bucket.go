@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -157,16 +159,19 @@ func (b *Bucket) Read(ctx context.Context, prefix, after string) ([]wire.Recordi
 
 // reader signs URLs as the reader's role, in a session that may read what is under a prefix.
 func (b *Bucket) reader(ctx context.Context, prefix string) (*s3.PresignClient, error) {
+	role, err := arn.Parse(b.config.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("taking the reader's role: %w", err)
+	}
 	policy, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
 		"Effect": "Allow", "Action": "s3:GetObjectVersion",
-		"Resource": "arn:" + partition(b.config.Reader) + ":s3:::" + b.config.Bucket + "/" + prefix + "*",
+		"Resource": "arn:" + role.Partition + ":s3:::" + b.config.Bucket + "/" + prefix + "*",
 	}}})
 	if err != nil {
 		return nil, err
 	}
-	name := strings.Split(strings.TrimSuffix(prefix, "/"), "/")
 	out, err := b.sts.AssumeRole(ctx, &sts.AssumeRoleInput{
-		RoleArn: &b.config.Reader, RoleSessionName: aws.String(name[len(name)-1]), Policy: aws.String(string(policy)), DurationSeconds: aws.Int32(int32(archive.Lasts / time.Second)),
+		RoleArn: &b.config.Reader, RoleSessionName: aws.String(path.Base(prefix)), Policy: aws.String(string(policy)), DurationSeconds: aws.Int32(int32(archive.Lasts / time.Second)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("taking the reader's role: %w", err)
@@ -174,12 +179,4 @@ func (b *Bucket) reader(ctx context.Context, prefix string) (*s3.PresignClient, 
 	c := b.config.AWS.Copy()
 	c.Credentials = credentials.NewStaticCredentialsProvider(*out.Credentials.AccessKeyId, *out.Credentials.SecretAccessKey, *out.Credentials.SessionToken)
 	return s3.NewPresignClient(s3.NewFromConfig(c, head.ByPath)), nil
-}
-
-// partition is that of an ARN.
-func partition(arn string) string {
-	if parts := strings.Split(arn, ":"); len(parts) > 1 {
-		return parts[1]
-	}
-	return "aws"
 }

@@ -21,12 +21,11 @@ func NewSession(entropy io.Reader, now time.Time) (id string, secret []byte) {
 	if _, err := io.ReadFull(entropy, secret); err != nil {
 		panic(fmt.Sprintf("identity: making a session's id: %v", err))
 	}
-	made, err := ulid.New(ulid.Timestamp(now), bytes.NewReader(commitment(secret)))
-	if err != nil {
-		panic(fmt.Sprintf("identity: making a session's id: %v", err))
-	}
-	return "ses_" + strings.ToLower(made.String()), secret
+	return NewID("ses", bytes.NewReader(commitment(secret)), now), secret
 }
+
+// FirstSession is the lowest id that a session of a time can have. It panics for a time before 1970.
+func FirstSession(t time.Time) string { return NewID("ses", bytes.NewReader(make([]byte, 10)), t) }
 
 // MadeSession reports whether a session's id was made from a secret.
 func MadeSession(id string, secret []byte) bool {

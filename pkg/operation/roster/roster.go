@@ -61,13 +61,9 @@ func sessionEvents(ctx context.Context, c api.Call, ledger Events) (any, error) 
 	if !identity.ValidID("ses", c.Params["session"]) {
 		return nil, fault.New(fault.BadInput, "that is not a session's id", "write it as STILE_SESSION_ID has it: ses_ and 26 letters and digits")
 	}
-	var trust []document.Trust
-	for n := range c.View.Trust {
-		t, err := document.OpenTrust(c.View.Trust[:n+1], "")
-		if err != nil {
-			return nil, err
-		}
-		trust = append(trust, t)
+	trust, err := document.OpenChain(c.View.Trust, "")
+	if err != nil {
+		return nil, err
 	}
 	limit := eventsPage
 	if page.Limit > 0 {
