@@ -291,16 +291,16 @@ func (b *backend) HeadObject(bucket, key string) (*gofakes3.Object, error) {
 // PutObject writes the bytes to a new file, then makes that the object in one transaction with the
 // conditions.
 func (b *backend) PutObject(bucket, key string, meta map[string]string, in io.Reader, size int64, conditions *gofakes3.PutConditions) (gofakes3.PutObjectResult, error) {
+	about, _, err := b.info(bucket)
+	if err != nil {
+		return gofakes3.PutObjectResult{}, err
+	}
 	o, err := b.write(in, size)
 	if err != nil {
 		return gofakes3.PutObjectResult{}, err
 	}
 	o.Metadata = meta
-	bucketInfo, _, err := b.info(bucket)
-	if err != nil {
-		return gofakes3.PutObjectResult{}, errors.Join(err, b.discard(o.Blob))
-	}
-	versions := bucketInfo.versioned()
+	versions := about.versioned()
 	if versions {
 		o.Version = newVersion()
 	}
@@ -336,7 +336,8 @@ func (b *backend) PutObject(bucket, key string, meta map[string]string, in io.Re
 		_ = b.discard(o.Blob) // the first error is the one to report, and unwrapped: gofakes3 looks at its type
 		return gofakes3.PutObjectResult{}, err
 	}
-	return gofakes3.PutObjectResult{VersionID: gofakes3.VersionID(o.Version)}, errors.Join(b.discard(old), b.tell(bucket, key, o))
+	about.tell(b.created, bucket, key, o)
+	return gofakes3.PutObjectResult{VersionID: gofakes3.VersionID(o.Version)}, b.discard(old)
 }
 
 // discard removes bytes that no object has any more; a reader with the file open keeps them.

@@ -38,16 +38,14 @@ func readNotifications(in *resource.Reader, at string) bool {
 	return tells
 }
 
-// tell tells of an object that was written.
-func (b *backend) tell(bucket, key string, o object) error {
-	info, _, err := b.info(bucket)
-	if err != nil || b.created == nil || !info.Tells {
-		return err
+// tell tells of an object that was written, if the bucket does and somebody listens.
+func (b bucketInfo) tell(created func(Created), bucket, key string, o object) {
+	if created == nil || !b.Tells {
+		return
 	}
 	e := Created{Version: "0", Reason: "PutObject"}
 	e.Bucket.Name, e.Object.Key, e.Object.Size, e.Object.ETag = bucket, key, o.Size, hex.EncodeToString(o.Hash)
-	b.created(e)
-	return nil
+	created(e)
 }
 
 // Put writes an object for another service that acts as a principal, whose policies and the bucket's decide.
