@@ -97,7 +97,7 @@ const (
 	WriterAgent    = "agent"     // what agents say, through proxies
 )
 
-// What rules name beside the kinds of resources.
+// What package policy is asked about beside the kinds of resources.
 const (
 	Recording = "recording" // what sessions showed
 	AuditRule = "event"     // audit events
