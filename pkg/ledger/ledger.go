@@ -73,21 +73,29 @@ func (l *Ledger) Append(ctx context.Context, events ...audit.Event) error {
 		}
 		items[i] = item
 	}
-	return l.create(ctx, l.pointed(items, events))
+	return l.write(ctx, items, events)
 }
 
-// pointed adds, for each event of a session, an item that says where it is: so a session's events are found. They come
-// after the events, and a delivery that is repeated writes those that were lost.
-func (l *Ledger) pointed(items []table.Item, events []audit.Event) []table.Item {
-	for n, e := range events {
-		if e.SessionID == "" {
-			continue
-		}
-		items = append(items, table.Item{
-			names.PK: table.String(Session(e.SessionID)), names.SK: table.String(e.ID), "at": items[n][names.PK], names.Expires: items[n][names.Expires],
-		})
+// write writes the items of events and then, for each event of a session, one that says where it is: so a session's events are
+// found. What says where an event is comes after it, since it is never replaced: an event that was not written then may be
+// written on another day, in another partition. A delivery that is repeated writes what was lost.
+func (l *Ledger) write(ctx context.Context, items []table.Item, events []audit.Event) error {
+	taken := l.create(ctx, items, func(there, item table.Item) bool { return there.Text("event") == item.Text("event") })
+	if taken != nil && !errors.Is(taken, audit.ErrTaken) {
+		return taken
 	}
-	return items
+	var pointers []table.Item
+	for n, e := range events {
+		if e.SessionID != "" {
+			pointers = append(pointers, table.Item{
+				names.PK: table.String(Session(e.SessionID)), names.SK: table.String(e.ID), "at": items[n][names.PK], names.Expires: items[n][names.Expires],
+			})
+		}
+	}
+	if err := l.create(ctx, pointers, func(table.Item, table.Item) bool { return true }); err != nil { // one that is there names the day of the first delivery
+		return err
+	}
+	return taken
 }
 
 // Session returns the partition of what says where a session's events are.
@@ -110,15 +118,14 @@ func (l *Ledger) Deliver(ctx context.Context, d audit.Delivery) error {
 		}
 		items, events = append(items, item), append(events, s.Event)
 	}
-	items = l.pointed(items, events)
 	if len(d.Certificate) == 0 || len(items) == 0 {
-		return l.create(ctx, items)
+		return l.write(ctx, items, events)
 	}
 	altered := l.certify(ctx, certificate, d.Certificate)
 	if altered != nil && !errors.Is(altered, audit.ErrTaken) {
 		return altered
 	}
-	if err := l.create(ctx, items); err != nil {
+	if err := l.write(ctx, items, events); err != nil {
 		return err
 	}
 	return altered
@@ -149,8 +156,9 @@ func (l *Ledger) certify(ctx context.Context, digest string, der []byte) error {
 	return err
 }
 
-// create writes items that hold events.
-func (l *Ledger) create(ctx context.Context, items []table.Item) error {
+// create writes items that aren't there yet. Of what is there already, same says whether that is as good; what isn't is
+// [audit.ErrTaken].
+func (l *Ledger) create(ctx context.Context, items []table.Item, same func(there, item table.Item) bool) error {
 	var mu sync.Mutex
 	var taken error
 	var g errgroup.Group
@@ -162,10 +170,7 @@ func (l *Ledger) create(ctx context.Context, items []table.Item) error {
 			if !there {
 				return err
 			}
-			if _, pointer := item["at"]; pointer { // it says where an event is that is there under this id, or was on another day
-				return nil
-			}
-			if c.There.Text("event") != item.Text("event") {
+			if !same(c.There, item) {
 				mu.Lock()
 				defer mu.Unlock()
 				taken = errors.Join(taken, fmt.Errorf("writing event %s: %w", item.Text(names.SK), audit.ErrTaken))

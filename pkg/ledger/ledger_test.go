@@ -26,6 +26,7 @@ type memory struct {
 	items     map[string]table.Item
 	fail      int
 	persisted bool
+	down      string // partitions that begin so take nothing
 }
 
 func (m *memory) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
@@ -33,6 +34,9 @@ func (m *memory) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func
 	defer m.mu.Unlock()
 	item := table.Item(in.Item)
 	k := item.Text("pk") + "|" + item.Text("sk")
+	if m.down != "" && strings.HasPrefix(item.Text("pk"), m.down) {
+		return nil, errors.New("throttled")
+	}
 	m.fail--
 	if m.fail == 0 && !m.persisted {
 		return nil, errors.New("down")
@@ -84,6 +88,41 @@ func TestAppendingAgainAfterAFailureHoldsEveryEventOnceAsItWasFirstSaid(t *testi
 			}
 			if d := cmp.Diff(e, got); d != "" || !strings.HasPrefix(item.Text("pk"), "event#agent#2026-11-25#") {
 				t.Errorf("%s: %s", item.Text("pk"), d)
+			}
+		}
+	}
+}
+
+// What says where an event is stays as it is: were it written before its event, it would name a day on which the event isn't.
+func TestASessionsEventsAreFoundWheneverTheyAreWritten(t *testing.T) {
+	for name, write := range map[string]func(*ledger.Ledger, audit.Event) error{
+		"appended": func(l *ledger.Ledger, e audit.Event) error { return l.Append(t.Context(), e) },
+		"delivered": func(l *ledger.Ledger, e audit.Event) error {
+			b, err := json.Marshal(e)
+			if err != nil {
+				return err
+			}
+			return l.Deliver(t.Context(), audit.Delivery{Events: []audit.Signed{{Event: e, Body: b}}})
+		},
+	} {
+		for _, down := range []string{"event#", "session#"} {
+			now := time.Date(2026, 11, 25, 23, 59, 59, 0, time.UTC)
+			m := &memory{items: map[string]table.Item{}, down: down}
+			l := ledger.New(ledger.Config{DynamoDB: m, Table: "t", Now: func() time.Time { return now }})
+			e := event("first")
+			e.SessionID = "ses_01hv0000000000000000000000"
+			if err := write(l, e); err == nil {
+				t.Errorf("%s, %s: the failure was swallowed", name, down)
+			}
+			now, m.down = now.Add(time.Hour), ""
+			for range 2 {
+				if err := write(l, e); err != nil {
+					t.Errorf("%s, %s: %v", name, down, err)
+				}
+			}
+			pointer := m.items["session#"+e.SessionID+"|"+e.ID]
+			if item, there := m.items[pointer.Text("at")+"|"+e.ID]; !there || item.Text("event") == "" {
+				t.Errorf("%s, %s: the event isn't at %q", name, down, pointer.Text("at"))
 			}
 		}
 	}
