@@ -298,15 +298,16 @@ func TestTheClustersSettingsSayHowSessionsAreRecorded(t *testing.T) {
 			if r.status != 0 {
 				return r.err
 			}
-			for _, e := range shared.recorded(t, func(e audit.Event) bool {
+			starts := shared.recorded(t, func(e audit.Event) bool {
 				return e.SessionID == strings.TrimSpace(r.out) && e.Type == audit.SessionStart
-			}) {
-				if e.Data["recording"] == want {
-					return ""
-				}
-				return "it is recorded " + e.Data["recording"]
+			})
+			switch {
+			case len(starts) == 0:
+				return "its start isn't in the ledger"
+			case starts[0].Data["recording"] != want:
+				return "it is recorded " + starts[0].Data["recording"]
 			}
-			return "its start isn't in the ledger"
+			return ""
 		}
 	}
 	eventually(t, 20*time.Second, how("best-effort"))

@@ -1,9 +1,9 @@
 package cmd
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,30 +69,25 @@ func (a *app) auditLs() *cobra.Command {
 // printEvent prints an event on one line.
 func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
 	e, err := audit.Parse([]byte(l.Event))
+	if f == output.JSON && err == nil {
+		return output.Line(a.Out, json.RawMessage(l.Event))
+	}
 	if f == output.JSON {
-		if err != nil {
-			a.warn("an event that can't be read is left out")
-			return nil
-		}
-		var b bytes.Buffer
-		if err := json.Compact(&b, []byte(l.Event)); err != nil {
-			return fmt.Errorf("printing: %w", err)
-		}
-		_, err := fmt.Fprintf(a.Out, "%s\n", escape.JSON(b.Bytes()))
-		return err
+		a.warn("an event that can't be read is left out")
+		return nil
 	}
 	if err != nil {
 		e.Reason = "it can't be read"
 	}
-	line := fmt.Sprintf("%s  %-8s  %-18s  %-7s  %s", e.Time.Local().Format(time.DateTime), l.Standing, e.Type, e.Outcome, e.Actor)
+	line := []string{fmt.Sprintf("%s  %-8s  %-18s  %-7s  %s", e.Time.Local().Format(time.DateTime), l.Standing, e.Type, e.Outcome, e.Actor)}
 	if e.Target != "" {
-		line += "  " + e.TargetKind + "/" + e.Target
+		line = append(line, e.TargetKind+"/"+e.Target)
 	}
 	for _, text := range []string{e.Reason, l.Why} {
 		if text != "" {
-			line += "  " + text
+			line = append(line, text)
 		}
 	}
-	_, err = fmt.Fprintln(a.Out, escape.Text(line))
+	_, err = fmt.Fprintln(a.Out, escape.Text(strings.Join(line, "  ")))
 	return err
 }

@@ -81,7 +81,7 @@ func (q sequence) safeEscape() string {
 	case q.inter == "" && q.final == 'c':
 		return clean
 	case q.inter == "" && strings.ContainsRune("78DEMH", q.final),
-		len(q.inter) == 1 && strings.Contains("()*+", q.inter) && strings.ContainsRune("0AB", q.final),
+		len(q.inter) == 1 && strings.ContainsRune("()*+", rune(q.inter[0])) && strings.ContainsRune("0AB", q.final),
 		q.inter == "#" && q.final == '8':
 		return "\x1b" + q.inter + string(q.final)
 	}

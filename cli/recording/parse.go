@@ -69,7 +69,7 @@ func (p *parser) step(r rune, emit func(sequence)) {
 		return
 	}
 	switch p.state {
-	case ground:
+	case ground, ending: // it was left above
 		emit(sequence{rune: r})
 	case text:
 		p.runes++

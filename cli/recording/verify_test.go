@@ -118,8 +118,10 @@ func record(t testing.TB, terminal bool, outputs ...string) *made {
 		r.chunks, p, head = append(r.chunks, object), next, nil
 		r.tell(t, audit.RecordingChunk, map[string]string{"seq": fmt.Sprint(n), "sha256": next.Before})
 	}
-	r.m = format.Manifest{V: 1, Session: id, Cluster: "c", Agent: agent, Target: "node/web-1", User: "ada", Login: "root", Started: started, Ended: started.Add(time.Minute),
-		Chunks: len(outputs), Last: p.Before, Bytes: total}
+	r.m = format.Manifest{
+		V: 1, Session: id, Cluster: "c", Agent: agent, Target: "node/web-1", User: "ada", Login: "root", Started: started, Ended: started.Add(time.Minute),
+		Chunks: len(outputs), Last: p.Before, Bytes: total,
+	}
 	ca := newKey(t)
 	r.certify(t, ca, "node/web-1")
 	r.hosts = []identity.Authority{{Cluster: "c", Keys: []crypto.PublicKey{ca.Public()}}}

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +25,6 @@ import (
 
 // tapes are recordings, their bucket and the ledger, in memory.
 type tapes struct {
-	mu      sync.Mutex
 	entries map[string]archive.Entry
 	objects map[string][]byte
 	events  []audit.Event
@@ -100,7 +98,7 @@ type reel struct{ *tapes }
 
 func (r reel) Get(_ context.Context, key string, _ int64) ([]byte, error) { return r.objects[key], nil }
 
-func (p *tapes) Read(_ context.Context, prefix, after string) (out []wire.RecordingObject, next string, _ error) {
+func (p *tapes) Read(_ context.Context, prefix, _ string) (out []wire.RecordingObject, next string, _ error) {
 	for key := range p.objects {
 		if name, ok := strings.CutPrefix(key, prefix); ok {
 			out = append(out, wire.RecordingObject{Name: name, URL: "https://s3.example/" + key})
@@ -366,8 +364,10 @@ func TestPeopleListTheirOwnAndOthersWhatARuleAllows(t *testing.T) {
 		"all, the newest first": {s.user("carol", "viewer"), "", all},
 		"of one user":           {s.user("carol", "viewer"), "user=eve", []string{all[1], all[3], all[5]}},
 		"of another target":     {s.user("carol", "viewer"), "target=node/node-2", nil},
-		"of a time": {s.user("carol", "viewer"), "since=" + now.Add(-50*time.Hour).Format(time.RFC3339) + "&until=" + now.Add(-10*time.Hour).Format(time.RFC3339),
-			[]string{all[1], all[2]}},
+		"of a time": {
+			s.user("carol", "viewer"), "since=" + now.Add(-50*time.Hour).Format(time.RFC3339) + "&until=" + now.Add(-10*time.Hour).Format(time.RFC3339),
+			[]string{all[1], all[2]},
+		},
 	} {
 		if got := list(c.as, c.query); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)

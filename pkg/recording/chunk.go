@@ -141,9 +141,6 @@ func (c *Chunk) line(at time.Duration, kind, text string) {
 	c.text.WriteString("]\n")
 }
 
-// Size is how many bytes of lines the chunk has so far.
-func (c *Chunk) Size() int { return c.text.Len() }
-
 // Seal compresses the chunk and says where the next one is. The same input gives the same bytes with the same release.
 func (c *Chunk) Seal() (object []byte, next Place, err error) {
 	if c.text.Len() > MaxText {

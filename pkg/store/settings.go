@@ -20,9 +20,8 @@ func (s *Store) Settings(ctx context.Context) (resource.SettingsSpec, error) {
 		return resource.SettingsSpec{}, err
 	}
 	r, err := decode(names.Settings, i)
-	spec, ok := r.Spec.(*resource.SettingsSpec)
-	if err != nil || !ok || len(r.Validate()) > 0 {
-		return resource.SettingsSpec{Record: resource.RecordStrict}, nil
+	if spec, ok := r.Spec.(*resource.SettingsSpec); err == nil && ok && len(r.Validate()) == 0 {
+		return *spec, nil
 	}
-	return *spec, nil
+	return resource.SettingsSpec{Record: resource.RecordStrict}, nil
 }
