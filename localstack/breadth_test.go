@@ -127,22 +127,23 @@ var operations = map[string]map[string]caller{
 	},
 	"lambda": {"Invoke": byProduct},
 	"s3": {
-		"DeleteObjects": bySuite, "GetObject": byProduct, "HeadObject": bySuite, "ListBuckets": byTests,
-		"ListObjects": bySuite, "PutObject": byProduct,
+		"DeleteObject": bySuite, "DeleteObjects": bySuite, "GetObject": byProduct, "HeadObject": byProduct, "ListBuckets": byTests,
+		"ListObjectVersions": byProduct, "ListObjects": bySuite, "PutObject": byProduct,
 	},
-	"sts": {"AssumeRole": bySuite, "GetCallerIdentity": byProduct},
+	"sts": {"AssumeRole": byProduct, "GetCallerIdentity": byProduct},
 }
 
 // spelt is how a call of an operation is written where that isn't its name followed by Input.
 var spelt = map[string]string{
-	"HeadObject": `Method: "HEAD"`, "ListObjects": "ListObjectsV2Input", "GetCallerIdentity": "Action=GetCallerIdentity",
+	"ListObjects": "ListObjectsV2Input", "GetCallerIdentity": "Action=GetCallerIdentity",
 }
 
 // permissions are the actions that an operation needs where their name isn't the operation's; asking who one is needs
 // none.
 var permissions = map[string]string{
 	"dynamodb:TransactGetItems": "dynamodb:GetItem", "dynamodb:TransactWriteItems": "dynamodb:PutItem",
-	"lambda:Invoke":         "lambda:InvokeFunction",
+	"lambda:Invoke": "lambda:InvokeFunction",
+	"s3:HeadObject": "s3:GetObject", "s3:ListObjectVersions": "s3:ListBucketVersions",
 	"sts:GetCallerIdentity": "",
 }
 

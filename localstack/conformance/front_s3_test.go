@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
@@ -251,6 +252,130 @@ func TestAPresignedPutIsForItsKeyAndHeadersOnly(t *testing.T) {
 	}
 	if got, err := get(t, s3Client(here.Config), key); got != "chunk" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestAPresignedPutHoldsItsSenderToEachSignedHeader(t *testing.T) {
+	holds(t, "s3/presigned/headers")
+	key := fresh(t)
+	sum := sha256.Sum256([]byte("chunk"))
+	signed, err := s3.NewPresignClient(s3Client(here.Config)).PresignPutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: &here.Bucket, Key: &key, IfNoneMatch: aws.String("*"), ContentLength: aws.Int64(5),
+		ChecksumSHA256: aws.String(base64.StdEncoding.EncodeToString(sum[:])),
+	}, s3.WithPresignExpires(time.Minute), func(o *s3.PresignOptions) {
+		o.Presigner = v4.NewSigner(func(o *v4.SignerOptions) { o.DisableHeaderHoisting, o.DisableURIPathEscaping = true, true })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(body string, spoil func(*http.Request)) answer {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, signed.URL, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"If-None-Match", "X-Amz-Checksum-Sha256"} {
+			if r.Header.Set(name, signed.SignedHeader.Get(name)); r.Header.Get(name) == "" {
+				t.Fatalf("%s isn't signed: %v", name, signed.SignedHeader)
+			}
+		}
+		spoil(r)
+		return do(t, r)
+	}
+	other := sha256.Sum256([]byte("other"))
+	refused := map[string]func() answer{
+		"another length": func() answer { return send("chunks", func(*http.Request) {}) },
+		"another checksum with its bytes": func() answer {
+			return send("other", func(r *http.Request) {
+				r.Header.Set("X-Amz-Checksum-Sha256", base64.StdEncoding.EncodeToString(other[:]))
+			})
+		},
+		"no checksum": func() answer {
+			return send("other", func(r *http.Request) { r.Header.Del("X-Amz-Checksum-Sha256") })
+		},
+		"no condition": func() answer { return send("chunk", func(r *http.Request) { r.Header.Del("If-None-Match") }) },
+	}
+	for name, asked := range refused {
+		if got := asked(); got.Status != http.StatusForbidden {
+			t.Errorf("%s: %d %s", name, got.Status, got.Body)
+		}
+	}
+	if got := send("other", func(*http.Request) {}); got.Status != http.StatusBadRequest {
+		t.Errorf("other bytes of that length: %d %s", got.Status, got.Body)
+	}
+	got := send("chunk", func(*http.Request) {})
+	if want := base64.StdEncoding.EncodeToString(sum[:]); got.Status != http.StatusOK || got.Header.Get("X-Amz-Checksum-Sha256") != want {
+		t.Errorf("%d with checksum %q, want %q: %s", got.Status, got.Header.Get("X-Amz-Checksum-Sha256"), want, got.Body)
+	}
+}
+
+// versions lists what is under a key, the newest first, and the markers apart.
+func versions(t *testing.T, key string) ([]types.ObjectVersion, []types.DeleteMarkerEntry) {
+	t.Helper()
+	out, err := s3Client(here.Config).ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: &here.Bucket, Prefix: &key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Versions, out.DeleteMarkers
+}
+
+func TestADeletedObjectIsHiddenBehindAMarker(t *testing.T) {
+	holds(t, "s3/versions/marker")
+	key := fresh(t)
+	client := s3Client(here.Config)
+	put(t, key, "first")
+	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &here.Bucket, Key: &key}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := get(t, client, key)
+	wantCode(t, err, "NoSuchKey")
+	all, markers := versions(t, key)
+	if len(all) != 1 || *all[0].IsLatest || len(markers) != 1 || !*markers[0].IsLatest {
+		t.Fatalf("versions %+v, markers %+v", all, markers)
+	}
+	out, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &here.Bucket, Key: &key, VersionId: all[0].VersionId})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = out.Body.Close() }()
+	if body, err := io.ReadAll(out.Body); string(body) != "first" || err != nil {
+		t.Errorf("the hidden version is %q: %v", body, err)
+	}
+	_, err = client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &here.Bucket, Key: &key, Body: strings.NewReader("second"), IfNoneMatch: aws.String("*")})
+	if err != nil {
+		t.Fatalf("If-None-Match over a marker: %v", err)
+	}
+	if all, markers = versions(t, key); len(all) != 2 || !*all[0].IsLatest || *all[1].IsLatest || len(markers) != 1 || *markers[0].IsLatest {
+		t.Errorf("versions %+v, markers %+v", all, markers)
+	}
+	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &here.Bucket, Key: &key, VersionId: all[0].VersionId}); err != nil {
+		t.Fatal(err)
+	}
+	if all, markers = versions(t, key); len(all) != 1 || len(markers) != 1 || !*markers[0].IsLatest {
+		t.Errorf("after the newest version was deleted for good: versions %+v, markers %+v", all, markers)
+	}
+}
+
+func TestAListingOfVersionsGoesInPages(t *testing.T) {
+	holds(t, "s3/versions/pages")
+	prefix := fresh(t) + "/"
+	for _, name := range []string{"a", "a", "a", "b", "c"} {
+		put(t, prefix+name, name)
+	}
+	pages := s3.NewListObjectVersionsPaginator(s3Client(here.Config), &s3.ListObjectVersionsInput{Bucket: &here.Bucket, Prefix: &prefix, MaxKeys: aws.Int32(2)})
+	var got []string
+	seen := map[string]bool{}
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range page.Versions {
+			got = append(got, strings.TrimPrefix(*v.Key, prefix))
+			seen[*v.VersionId] = true
+		}
+	}
+	if diff := cmp.Diff([]string{"a", "a", "a", "b", "c"}, got); diff != "" || len(seen) != len(got) {
+		t.Errorf("%d different versions: %s", len(seen), diff)
 	}
 }
 
