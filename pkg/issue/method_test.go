@@ -328,7 +328,7 @@ func TestAStoredRoleThatCannotBeKeptBarsItsHolderAtLogin(t *testing.T) {
 		return resource.Role{Metadata: resource.Metadata{Name: "old", Scope: "/"}, Spec: spec}
 	}
 	for field, role := range map[string]resource.Role{
-		"spec.options.record":              stored(resource.RoleSpec{Options: resource.RoleOptions{Record: "strict"}}),
+		"spec.options.record":              stored(resource.RoleSpec{Options: resource.RoleOptions{Record: "sometimes"}}),
 		"spec.options.forward_agent":       stored(resource.RoleSpec{Options: resource.RoleOptions{ForwardAgent: &yes}}),
 		"spec.options.port_forwarding":     stored(resource.RoleSpec{Options: resource.RoleOptions{PortForwarding: &yes}}),
 		"spec.options.require_session_mfa": stored(resource.RoleSpec{Options: resource.RoleOptions{RequireSessionMFA: true}}),
