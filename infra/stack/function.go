@@ -232,9 +232,10 @@ func recordings(sid, action string) statement {
 }
 
 // newReader declares the role that URLs of recordings are signed as. Only functions/recording takes it, each time in a session
-// that may read one recording.
+// that may read one recording. It is told by a condition, since a role's ARN as the principal would come to stand for its id,
+// and for nothing once that role is made again.
 func newReader(s awscdk.Stack) {
-	newRole(s, reader, map[string]any{"AWS": awscdk.Fn_GetAtt(new("Role"+camel(fnRecording)), new("Arn"))}, nil, []statement{
+	newRole(s, reader, account, condition{"ArnEquals": {"aws:PrincipalArn": roleARN(fnRecording)}}, []statement{
 		{
 			Sid: "ReadRecordings", Actions: []string{"s3:GetObjectVersion"},
 			Resources: []any{join(imported(Data, bucketRecordings+"Arn"), "/recordings/*")}, Why: "each session of the role is narrowed to one recording",
