@@ -125,7 +125,7 @@ func (a *agent) recorded(e record.Event) {
 	event := audit.New(kinds[e.Kind], rand.Reader, time.Now())
 	event.Actor, event.SessionID, event.Scope = "user/"+e.Head.User, e.Head.Session, a.host().Scope
 	event.TargetKind, event.Target, _ = strings.Cut(e.Head.Target, "/")
-	event.Data = map[string]string{}
+	event.Data = map[string]string{"uid": e.Head.UID}
 	keep := a.spool.Record
 	switch e.Kind {
 	case record.Sealed:

@@ -19,7 +19,7 @@ func (r *Register) event(kind audit.Type, q Request) audit.Event {
 	e := audit.New(kind, r.config.Entropy, r.config.Gate.Now())
 	e.Actor, e.ActorRoles = "user/"+q.User.Name, q.User.Roles
 	e.TargetKind, e.Target, e.Scope = q.Hint.Target.Kind, q.Hint.Target.Name, host.Scope
-	e.Data = map[string]string{"certificate": q.User.Certificate}
+	e.Data = map[string]string{"certificate": q.User.Certificate, "uid": q.User.UID}
 	for _, use := range resource.UsesOf(q.Hint.Target.Kind) { // whatever else a client says is left out
 		if value, ok := q.Use[use.Name]; ok {
 			e.Data[use.Name] = clip(value, 128)

@@ -195,8 +195,8 @@ func (d *Desk) roomForRole(ctx context.Context, c Caller, r resource.Resource) e
 
 // published returns how many bytes a role takes in the policy document.
 func published(r resource.Role) (int, error) {
-	r.Metadata.Revision, r.Critical = 0, r.Limits()
-	b, err := json.Marshal(r)
+	r.Metadata.Revision = 0
+	b, err := json.Marshal(r.Published())
 	if err != nil {
 		return 0, fmt.Errorf("measuring role %q: %w", r.Metadata.Name, err)
 	}

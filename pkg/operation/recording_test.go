@@ -120,10 +120,22 @@ func (p *tapes) Append(_ context.Context, events ...audit.Event) error {
 	return nil
 }
 
-// Session is the ledger of functions/api: of every session it has one event of ada's and one of bob's.
+// uidOf is the uid of a user of that name.
+func uidOf(user string) string {
+	return fmt.Sprintf("usr_%.32x", sha256.Sum256([]byte(user)))[:36]
+}
+
+// Session is the ledger of functions/api: of every session it has an event of ada's, one of bob's, and two of people who had the
+// name bob before or might have had it.
 func (s *shelf) Session(_ context.Context, session, _ string, _ int, _ []document.Trust) (out []wire.LedgerEvent, next string, _ error) {
-	for _, user := range []string{"ada", "bob"} {
-		b, err := json.Marshal(audit.Event{Actor: "user/" + user, Scope: "/a", SessionID: session})
+	for _, e := range []audit.Event{
+		{Actor: "user/ada", Data: map[string]string{"uid": uidOf("ada")}},
+		{Actor: "user/bob", Data: map[string]string{"uid": uidOf("bob")}},
+		{Actor: "user/bob", Data: map[string]string{"uid": uidOf("robert")}},
+		{Actor: "user/bob"},
+	} {
+		e.Scope, e.SessionID = "/a", session
+		b, err := json.Marshal(e)
 		if err != nil {
 			return nil, "", err
 		}
@@ -157,8 +169,7 @@ func (s *site) claim(user, target string, secret []byte) string {
 }
 
 func (s *site) claimAt(user, target string, secret []byte, at time.Time) string {
-	uid := fmt.Sprintf("usr_%.32x", sha256.Sum256([]byte(user)))
-	b, err := json.Marshal(wire.RecordingClaim{Secret: secret, User: user, UID: uid[:36], Login: "root", Target: target, Started: at})
+	b, err := json.Marshal(wire.RecordingClaim{Secret: secret, User: user, UID: uidOf(user), Login: "root", Target: target, Started: at})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -379,13 +390,17 @@ func TestPeopleSeeTheEventsThatAreTheirOwn(t *testing.T) {
 	s := newSite(t)
 	id, _ := s.session("bob")
 	for name, want := range map[string]int{"bob": 1, "eve": 0} {
+		status, _, body := s.call(s.user(name, "viewless"), http.MethodGet, "/v1/audit/sessions/"+id, "")
+		if status != http.StatusOK || strings.Contains(body, "standing") {
+			t.Errorf("%s without a rule about their own: %d %s", name, status, body)
+		}
 		status, p, body := s.call(s.user(name, "access"), http.MethodGet, "/v1/audit/sessions/"+id, "")
 		var page wire.EventList
 		if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK || len(page.Events) != want {
 			t.Errorf("%s: %d %+v, %d events, %v", name, status, p, len(page.Events), err)
 		}
 	}
-	if _, _, body := s.call(s.user("ann", "editor"), http.MethodGet, "/v1/audit/sessions/"+id, ""); strings.Count(body, "standing") != 2 {
+	if _, _, body := s.call(s.user("ann", "editor"), http.MethodGet, "/v1/audit/sessions/"+id, ""); strings.Count(body, "standing") != 4 {
 		t.Errorf("an editor sees %s", body)
 	}
 }

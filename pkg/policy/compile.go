@@ -125,6 +125,7 @@ func (k keyIndex) of(key string) int {
 }
 
 func compile(r resource.Role, keys keyIndex) *role {
+	r = r.Whole()
 	c := &role{name: r.Metadata.Name, scope: scopeOf(r.Metadata.Scope), options: r.Spec.Options}
 	if faults := (resource.Resource{Kind: "role", Metadata: r.Metadata, Spec: &r.Spec}).Validate(); len(faults) > 0 {
 		return c.bar(faults[0].Path, faults[0].Reason)

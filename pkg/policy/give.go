@@ -76,19 +76,26 @@ func (s *Set) Rewrites(sub Subject, was, now resource.Role) Decision {
 	return s.hasAll(sub, freed, before, "it would no longer deny its holders the right to %s, which you lack: %s")
 }
 
-// right is a verb on a kind of resource. A * is one of its own, which covers kinds and verbs to come.
-type right struct{ verb, kind string }
-
 // rights are those that some of the rules cover.
 func rights(rules []resource.Rule) (all []right) {
 	for _, kind := range append(resource.RuleResources(), "*") {
 		for _, verb := range append(slices.Clone(resource.Verbs), "*") {
-			if slices.ContainsFunc(rules, func(r resource.Rule) bool { return covers(r, kind, verb) }) {
-				all = append(all, right{verb, kind})
+			for _, own := range []bool{false, true}[:1+owned(kind)] {
+				if a := (right{verb, kind, own}); slices.ContainsFunc(rules, a.coveredBy) {
+					all = append(all, a)
+				}
 			}
 		}
 	}
 	return all
+}
+
+// owned is 1 if resources of a kind are somebody's own, and 0 if not.
+func owned(kind string) int {
+	if resource.Owned(kind) {
+		return 1
+	}
+	return 0
 }
 
 func without(all, some []right) []right {
@@ -99,12 +106,12 @@ func without(all, some []right) []right {
 // that is missing.
 func (s *Set) hasAll(sub Subject, all []right, scope, sentence string) Decision {
 	for _, r := range all {
-		d := s.May(sub, r.kind, r.verb, scope)
+		d := s.MayOwn(sub, r.kind, r.verb, scope, r.own)
 		if below := s.deniesBelow(sub, r, scope); d.Allowed && below != "" {
 			d = Decision{Role: below, Reason: "role " + below + ": denies it below " + scope}
 		}
 		if !d.Allowed {
-			d.Reason = fmt.Sprintf(sentence, r.verb+" "+r.kind, d.Reason)
+			d.Reason = fmt.Sprintf(sentence, r, d.Reason)
 			return d
 		}
 	}

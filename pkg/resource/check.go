@@ -127,7 +127,7 @@ func (b *RoleBlock) check(c *checker, path string, deny bool) {
 		}
 	}
 	for i, r := range b.Rules {
-		r.check(c, fmt.Sprintf("%s.rules[%d]", path, i))
+		r.check(c, fmt.Sprintf("%s.rules[%d]", path, i), deny)
 	}
 }
 
@@ -175,16 +175,31 @@ func badLabelValue(v string) string {
 }
 
 // RuleResources are what a rule may be about, beside *.
-func RuleResources() []string { return KindNames() }
+func RuleResources() []string { return append(KindNames(), owned...) }
+
+// owned are the resources that are somebody's: of a session, its user's.
+var owned = []string{names.Recording, names.AuditRule}
+
+// Owned reports whether resources of a kind are somebody's own.
+func Owned(kind string) bool { return slices.Contains(owned, kind) }
+
+// WhereOwn confines a rule to what is the caller's own.
+const WhereOwn = "own"
 
 // Verbs are what a rule may allow, beside *.
 var Verbs = []string{"list", "read", "create", "update", "delete"}
 
-func (r Rule) check(c *checker, path string) {
+func (r Rule) check(c *checker, path string, deny bool) {
 	checkWords(c, path+".resources", r.Resources, RuleResources())
 	checkWords(c, path+".verbs", r.Verbs, Verbs)
-	if r.Where != "" {
-		c.add(path+".where", "conditions are not supported yet, and without %q the rule would apply everywhere; leave the rule out", r.Where)
+	switch {
+	case r.Where == "":
+	case r.Where != WhereOwn:
+		c.add(path+".where", "the condition %.63q is not supported, and without it the rule would apply everywhere; write own, or leave the rule out", r.Where)
+	case deny:
+		c.add(path+".where", "a denial has no condition: leave it out to deny all, or the rule to deny nothing")
+	case slices.ContainsFunc(r.Resources, func(kind string) bool { return !Owned(kind) }):
+		c.add(path+".where", "own is about %s, which are somebody's; write a rule of its own for the others", strings.Join(owned, " and "))
 	}
 }
 

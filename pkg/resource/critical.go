@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/strict"
 )
 
@@ -40,6 +41,51 @@ func (r Role) Limits() []string {
 		all = append(all, "spec.deny."+k)
 	}
 	return append(all, r.Critical...)
+}
+
+// Published returns the role as the policy document has it: what the first releases can't read stands beside it.
+func (r Role) Published() Role {
+	r.Critical = r.Limits()
+	var further FurtherRules
+	r.Spec.Allow.Rules, further.Allow = split(r.Spec.Allow.Rules)
+	r.Spec.Deny.Rules, further.Deny = split(r.Spec.Deny.Rules)
+	if further.Allow != nil || further.Deny != nil {
+		r.Further = &further
+	}
+	return r
+}
+
+// Whole returns the role as it was written, from what the policy document has.
+func (r Role) Whole() Role {
+	if f := r.Further; f != nil {
+		r.Spec.Allow.Rules = slices.Concat(r.Spec.Allow.Rules, f.Allow)
+		r.Spec.Deny.Rules = slices.Concat(r.Spec.Deny.Rules, f.Deny)
+		r.Further = nil
+	}
+	return r
+}
+
+// split tells rules that the first releases can read from the others; one that is about both becomes two.
+func split(rules []Rule) (first, further []Rule) {
+	later := append([]string{names.Settings}, owned...)
+	for _, r := range rules {
+		one, other := r, r
+		one.Resources, other.Resources = nil, nil
+		for _, kind := range r.Resources {
+			if r.Where != "" || slices.Contains(later, kind) {
+				other.Resources = append(other.Resources, kind)
+			} else {
+				one.Resources = append(one.Resources, kind)
+			}
+		}
+		if other.Resources != nil {
+			further = append(further, other)
+		}
+		if one.Resources != nil || other.Resources == nil { // one about nothing stays, to be found wrong
+			first = append(first, one)
+		}
+	}
+	return first, further
 }
 
 // unreadable is a critical field that no release knows.

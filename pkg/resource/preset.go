@@ -1,5 +1,7 @@
 package resource
 
+import "slices"
+
 // Presets are the roles that are built into the code: listed with the others, read-only.
 func Presets() []Role {
 	return []Role{
@@ -8,12 +10,13 @@ func Presets() []Role {
 			Spec: RoleSpec{Allow: RoleBlock{
 				Logins:     []string{"{{internal.logins}}"},
 				NodeLabels: map[string][]string{"*": {"*"}},
+				Rules:      []Rule{{Resources: slices.Clone(owned), Verbs: []string{"list", "read"}, Where: WhereOwn}},
 			}},
 		},
 		{
 			Metadata: Metadata{Name: "auditor", Scope: "/"},
 			Spec: RoleSpec{Allow: RoleBlock{Rules: []Rule{
-				{Resources: targetKindNames(), Verbs: []string{"list", "read"}},
+				{Resources: append(targetKindNames(), owned...), Verbs: []string{"list", "read"}},
 			}}},
 		},
 		{

@@ -22,6 +22,15 @@ type Role struct {
 	// Critical names, in the policy document alone, the fields of this role without which it would give more: a reader that
 	// doesn't know one of them denies the role's holders everything.
 	Critical []string `json:"critical,omitempty"`
+	// Further holds, in the policy document alone, the rules of the role that the first releases can't read.
+	Further *FurtherRules `json:"further,omitempty"`
+}
+
+// FurtherRules are rules with a condition, or about resources that the first releases don't know. Those would bar a role's
+// holders for a rule that they can't read, but skip a field that they don't know: what these rules decide they never do.
+type FurtherRules struct {
+	Allow []Rule `json:"allow,omitempty"`
+	Deny  []Rule `json:"deny,omitempty"`
 }
 
 // RoleSpec is the body of a role.
@@ -65,9 +74,9 @@ type RoleBlock struct {
 
 // Rule is about resources of the API itself.
 type Rule struct {
-	Resources []string `json:"resources"`       // kinds of resources, or *
+	Resources []string `json:"resources"`       // kinds of resources, recording, event, or *
 	Verbs     []string `json:"verbs"`           // list, read, create, update, delete or *
-	Where     string   `json:"where,omitempty"` // refused: conditions are not supported yet
+	Where     string   `json:"where,omitempty"` // own: only those that are the caller's; "" all of them
 }
 
 // User is a record that adds roles and traits to a user whom a mapping admits.

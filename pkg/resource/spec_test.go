@@ -234,8 +234,8 @@ func TestFaultsAreAllReportedWithPlaceAndReason(t *testing.T) {
 		}},
 		"rules": {role("  allow: {rules: [{resources: [rolle], verbs: [write]}, {where: mine}]}\n  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n"), []string{
 			"spec.allow.rules[0].resources[0]: \"rolle\" is unknown", "spec.allow.rules[0].verbs[0]: \"write\" is unknown",
-			"spec.allow.rules[1].resources: it is empty", "spec.allow.rules[1].verbs: it is empty", "spec.allow.rules[1].where: conditions are not supported yet",
-			"spec.deny.rules[0].where: conditions are not supported yet",
+			"spec.allow.rules[1].resources: it is empty", "spec.allow.rules[1].verbs: it is empty", "spec.allow.rules[1].where: the condition \"mine\" is not supported",
+			"spec.deny.rules[0].where: a denial has no condition",
 		}},
 		"metadata": {"kind: role\nmetadata: {name: Über, scope: payments, revision: -1}\nspec: {}\n", []string{
 			"line 2, column 12: metadata.name: \"Über\" can't be the name of a role", "line 2, column 24: metadata.scope: \"payments\" is not a scope", "metadata.revision: a revision",
@@ -486,10 +486,11 @@ func TestWhatNothingEnforcesIsRefusedByNameAndPlace(t *testing.T) {
 		"recording with a low line": {"  options: {record: best_effort}\n", "line 4, column 13: spec.options.record", "write off, best-effort or strict"},
 		"recording by a bare on":    {"  options: {record: 'on'}\n", "line 4, column 13: spec.options.record", "not a way to record"},
 		"refusing when full":        {"  options: {record_when_full: refuse}\n", "line 4, column 13: spec.options.record_when_full", "write admit"},
-		"a condition":               {"  allow:\n    rules:\n      - {resources: [role], verbs: [read], where: own}\n", "line 6, column 44: spec.allow.rules[0].where", `without "own" the rule`},
-		"a condition of a denial":   {"  deny: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 47: spec.deny.rules[0].where", "conditions are not supported yet"},
+		"a condition to come":       {"  allow:\n    rules:\n      - {resources: [recording], verbs: [read], where: participant}\n", "line 6, column 49: spec.allow.rules[0].where", `"participant" is not supported`},
+		"an owner of roles":         {"  allow:\n    rules:\n      - {resources: [recording, role], verbs: [read], where: own}\n", "line 6, column 55: spec.allow.rules[0].where", "own is about recording and event"},
+		"an owner of everything":    {"  allow: {rules: [{resources: '*', verbs: '*', where: own}]}\n", "line 4, column 48: spec.allow.rules[0].where", "own is about recording and event"},
+		"a condition of a denial":   {"  deny: {rules: [{resources: recording, verbs: '*', where: own}]}\n", "line 4, column 53: spec.deny.rules[0].where", "a denial has no condition"},
 		"a rule about sessions":     {"  allow: {rules: [{resources: [session], verbs: [list]}]}\n", "line 4, column 32: spec.allow.rules[0].resources[0]", `"session" is unknown`},
-		"a rule about events":       {"  allow: {rules: [{resources: [role, event], verbs: [list]}]}\n", "line 4, column 38: spec.allow.rules[0].resources[1]", `"event" is unknown`},
 		"a denial about locks":      {"  deny: {rules: [{resources: [lock], verbs: ['*']}]}\n", "line 4, column 31: spec.deny.rules[0].resources[0]", `"lock" is unknown`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,9 +1,11 @@
 package publication
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -262,7 +264,7 @@ func (p *Publisher) compile(ctx context.Context, d *draft) error {
 	roles := append(resource.Presets(), stored...)
 	for i := range roles {
 		roles[i].Metadata.Revision = 0 // says nothing about what anyone may do
-		roles[i].Critical = roles[i].Limits()
+		roles[i] = roles[i].Published()
 	}
 	slices.SortFunc(roles, func(a, b resource.Role) int { return strings.Compare(a.Metadata.Name, b.Metadata.Name) })
 	d.policy = document.Policy{
@@ -321,18 +323,10 @@ func (p *Publisher) same(ctx context.Context, d *draft) bool {
 		return false
 	}
 	have, err := d.trust.OpenPolicy(doc)
-	return err == nil && have.Cluster == d.policy.Cluster && have.MaxPolicyAge == d.policy.MaxPolicyAge && have.Record == d.policy.Record &&
-		doc.KeyID == document.KeyID(d.signer.Public()) && normal(have.Roles) == normal(d.policy.Roles)
-}
-
-// normal drops the difference between an empty list and none.
-func normal(roles []resource.Role) string {
-	var b strings.Builder
-	for _, r := range roles {
-		spec, err := resource.Resource{Kind: names.Role, Metadata: r.Metadata, Spec: &r.Spec}.SpecJSON()
-		fmt.Fprintf(&b, "%s %s %s %q %v\n", r.Metadata.Name, r.Metadata.Scope, spec, r.Critical, err)
-	}
-	return b.String()
+	roles, err2 := json.Marshal(d.policy.Roles)
+	had, err3 := json.Marshal(have.Roles)
+	return errors.Join(err, err2, err3) == nil && have.Cluster == d.policy.Cluster && have.MaxPolicyAge == d.policy.MaxPolicyAge && have.Record == d.policy.Record &&
+		doc.KeyID == document.KeyID(d.signer.Public()) && bytes.Equal(roles, had)
 }
 
 // next counts a document on, in the epoch of the trust document.

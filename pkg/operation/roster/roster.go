@@ -51,8 +51,8 @@ func Operations(targets *inventory.Inventory, shelf Shelf, ledger Events) map[st
 // eventsPage is how many events are on a page.
 const eventsPage = 100
 
-// sessionEvents lists those of a session's events that the caller may see: what they did themselves, and what a rule on events
-// allows at its scope.
+// sessionEvents lists those of a session's events that the caller may see. What they did is their own: a name that somebody else
+// had before is not enough.
 func sessionEvents(ctx context.Context, c api.Call, ledger Events) (any, error) {
 	page, err := c.Page()
 	if err != nil {
@@ -73,10 +73,12 @@ func sessionEvents(ctx context.Context, c api.Call, ledger Events) (any, error) 
 	if err != nil {
 		return nil, err
 	}
+	roles, subject := c.View.State.Roles(), c.View.State.Subject(c.User, c.Now)
 	out := wire.EventList{Events: []wire.LedgerEvent{}, Next: api.Cursor(next)}
 	for _, e := range all {
 		event, err := audit.Parse([]byte(e.Event))
-		if err == nil && c.View.State.Roles().MayOwn(c.View.State.Subject(c.User, c.Now), names.AuditRule, "list", event.Scope, event.Actor == "user/"+c.User.Name).Allowed {
+		own := err == nil && event.Actor == "user/"+c.User.Name && event.Data["uid"] == c.User.UID
+		if err == nil && roles.MayOwn(subject, names.AuditRule, "list", event.Scope, own).Allowed {
 			out.Events = append(out.Events, e)
 		}
 	}
