@@ -65,7 +65,7 @@ func (a *Archive) Read(ctx context.Context, p Person, session, after string) (wi
 		event.Actor, event.ActorRoles = "user/"+p.User.Name, p.User.Roles
 		event.TargetKind, event.Target, event.Scope, event.SessionID = e.Target.Kind, e.Target.Name, e.Scope, e.Session
 		event.RequestID, event.SourceIP = p.RequestID, p.SourceIP
-		event.Data = map[string]string{"certificate": p.User.Certificate, "user": e.User}
+		event.Data = map[string]string{"certificate": p.User.Certificate, "uid": p.User.UID, "user": e.User}
 		if err := a.config.Ledger.Append(ctx, event); err != nil {
 			return wire.RecordingObjects{}, err
 		}
