@@ -39,6 +39,7 @@ type tape struct {
 	manifest recording.Signed
 	lines    []recording.Line
 	head     recording.Head
+	beside   []byte // another object that was expected
 }
 
 // complete waits until a session's recording is complete.
@@ -61,6 +62,12 @@ func (p *person) complete(t *testing.T, session string) wire.Recording {
 // tape reads a complete recording, and checks that its chunks and its manifest belong together.
 func (p *person) tape(t *testing.T, session string) tape {
 	t.Helper()
+	return p.tapeBeside(t, session, "")
+}
+
+// tapeBeside is tape of a recording that has another object.
+func (p *person) tapeBeside(t *testing.T, session, name string) tape {
+	t.Helper()
 	p.complete(t, session)
 	objects := map[string][]byte{}
 	for cursor, c := "", p.client(t); ; {
@@ -75,7 +82,8 @@ func (p *person) tape(t *testing.T, session string) tape {
 			break
 		}
 	}
-	out := tape{raw: map[byte]string{}}
+	out := tape{raw: map[byte]string{}, beside: objects[name]}
+	delete(objects, name)
 	var err error
 	if out.manifest, err = recording.OpenManifest(objects[recording.ManifestName]); err != nil {
 		t.Fatal(err)

@@ -128,7 +128,7 @@ var operations = map[string]map[string]caller{
 	"lambda": {"Invoke": byProduct},
 	"s3": {
 		"DeleteObject": bySuite, "DeleteObjects": bySuite, "GetObject": byProduct, "HeadObject": byProduct, "ListBuckets": byTests,
-		"ListObjectVersions": byProduct, "ListObjects": bySuite, "PutObject": byProduct,
+		"ListObjectVersions": byProduct, "ListObjects": byProduct, "PutObject": byProduct,
 	},
 	"sts": {"AssumeRole": byProduct, "GetCallerIdentity": byProduct},
 }
@@ -143,7 +143,7 @@ var spelt = map[string]string{
 var permissions = map[string]string{
 	"dynamodb:TransactGetItems": "dynamodb:GetItem", "dynamodb:TransactWriteItems": "dynamodb:PutItem",
 	"lambda:Invoke": "lambda:InvokeFunction",
-	"s3:HeadObject": "s3:GetObject", "s3:ListObjectVersions": "s3:ListBucketVersions",
+	"s3:HeadObject": "s3:GetObject", "s3:ListObjects": "s3:ListBucket", "s3:ListObjectVersions": "s3:ListBucketVersions",
 	"sts:GetCallerIdentity": "",
 }
 

@@ -430,7 +430,7 @@ func (s *Spool) Close() error {
 	return nil
 }
 
-// Pending is a recording of which something is to be uploaded.
+// Pending is a recording that S3 doesn't hold whole.
 type Pending struct {
 	Session string
 	Secret  []byte
@@ -439,7 +439,8 @@ type Pending struct {
 	Done    bool     // the manifest is there or was sent: nothing more will come
 }
 
-// Pending lists the recordings that have something to upload, or are over, the oldest first.
+// Pending lists the recordings that have something to upload or are over, and those of sessions that last, the oldest first.
+// The very youngest are left out, since a session that can't begin takes its recording back.
 func (s *Spool) Pending() []Pending {
 	s.mu.Lock()
 	all := make([]*kept, 0, len(s.kept))
@@ -465,7 +466,7 @@ func (s *Spool) Pending() []Pending {
 				p.Names = append(p.Names, e.Name()) // digits sort before letters
 			}
 		}
-		if len(p.Names) > 0 || p.Done {
+		if len(p.Names) > 0 || p.Done || s.config.Now().Sub(p.Head.Started) > journalAge {
 			out = append(out, p)
 		}
 	}

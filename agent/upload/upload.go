@@ -83,8 +83,8 @@ type try struct {
 	busy     bool
 	turn     int // of its last batch; who waited longest is next
 	used     time.Time
-	claimed  bool
-	denied   int // times in a row that the API refused it
+	claim    time.Time // when to say again that the agent is alive
+	denied   int       // times in a row that the API refused it
 	pause    time.Duration
 	next     time.Time
 	refusals map[string]int       // by name
@@ -218,7 +218,7 @@ func (u *Uploader) done(ctx context.Context, r result) {
 
 // due reports whether there is anything to do for a recording now.
 func (u *Uploader) due(t *try, p record.Pending) bool {
-	return len(p.Names) == 0 && p.Done || len(u.names(t, p)) > 0
+	return len(p.Names) == 0 && p.Done || len(u.names(t, p)) > 0 || !u.config.Now().Before(t.claim)
 }
 
 // names lists what is to be put now: chunks, the oldest first, or the manifest, which completes the recording: after all
@@ -244,20 +244,23 @@ func (u *Uploader) names(t *try, p record.Pending) (out []string) {
 
 // recording uploads a batch of one recording.
 func (u *Uploader) recording(ctx context.Context, t *try, p record.Pending) error {
-	names := u.names(t, p)
-	if len(names) == 0 {
+	if len(p.Names) == 0 && p.Done {
 		return u.config.Spool.Forget(p.Session)
 	}
+	names := u.names(t, p)
 	api, err := u.config.API()
 	if err != nil {
 		return unreached{err}
 	}
-	if !t.claimed {
+	if now := u.config.Now(); !now.Before(t.claim) {
 		h := p.Head
 		if _, err := api.ClaimRecording(ctx, p.Session, wire.RecordingClaim{Secret: p.Secret, User: h.User, UID: h.UID, Login: h.Login, Target: h.Target, Started: h.Started}); err != nil {
 			return unreached{fmt.Errorf("claiming it: %w", err)}
 		}
-		t.claimed = true
+		t.claim = now.Add(recording.ClaimEvery)
+	}
+	if len(names) == 0 {
+		return nil
 	}
 	if err := u.batch(ctx, api, t, p, names); err != nil {
 		return err
@@ -290,7 +293,9 @@ func (u *Uploader) batch(ctx context.Context, api API, t *try, p record.Pending,
 	}
 	grants, err := api.GrantUploads(ctx, p.Session, ask)
 	if err != nil {
-		t.claimed = t.claimed && !fault.Is(err, fault.NotFound) // it may have to be claimed again
+		if fault.Is(err, fault.NotFound) {
+			t.claim = time.Time{} // it must be claimed again
+		}
 		return unreached{fmt.Errorf("asking where to put it: %w", err)}
 	}
 	granted := map[string]wire.UploadGrant{}

@@ -83,9 +83,7 @@ func (w *world) Pending() (out []record.Pending) {
 			p.Names = append(p.Names, name)
 		}
 		slices.Sort(p.Names)
-		if len(p.Names) > 0 || p.Done {
-			out = append(out, p)
-		}
+		out = append(out, p)
 	}
 	slices.SortFunc(out, func(a, b record.Pending) int { return strings.Compare(a.Session, b.Session) })
 	return out
@@ -252,6 +250,24 @@ func TestChunksGoFirstInTheirOrderAndThenTheManifest(t *testing.T) {
 			if n != 1 {
 				t.Errorf("%s was put %d times", key, n)
 			}
+		}
+	})
+}
+
+// While a recording isn't whole in S3, its agent says again and again that it is alive, also when nothing is shown.
+func TestARecordingIsClaimedAgainUntilItIsHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.waiting["ses_idle"] = map[string][]byte{}
+		w.run(t, 5*time.Hour+time.Minute)
+		if n := w.claims["ses_idle"]; n != 11 || len(w.bucket) != 0 || len(w.gone) != 0 {
+			t.Errorf("%d claims in five hours, gone %v", n, w.gone)
+		}
+		claims := w.claims["ses_idle"]
+		w.add("ses_idle", recording.ManifestName, []byte("m"))
+		w.run(t, 5*time.Hour)
+		if n := w.claims["ses_idle"] - claims; n > 1 || !slices.Equal(w.gone, []string{"ses_idle"}) {
+			t.Errorf("%d claims of what S3 holds, gone %v", n, w.gone)
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/archive"
-	"github.com/stile-dev/stile/pkg/bucket"
+	"github.com/stile-dev/stile/pkg/bucket/lend"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
@@ -39,7 +39,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	db, state := dynamodb.NewFromConfig(f.AWS), f.Need(names.EnvTableState)
 	a := archive.New(archive.Config{
 		Store:   recorded.New(db, state),
-		Objects: bucket.New(bucket.Config{AWS: f.AWS, Bucket: f.Need(names.EnvBucketRecordings), Reader: f.Need(names.EnvReaderRole)}),
+		Objects: lend.New(lend.Config{AWS: f.AWS, Bucket: f.Need(names.EnvBucketRecordings), Reader: f.Need(names.EnvReaderRole)}),
 		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: f.Need(names.EnvTableLedger)}),
 		Cluster: f.Cluster, Entropy: rand.Reader,
 	})

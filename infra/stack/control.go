@@ -59,6 +59,7 @@ func newControl(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 	newAPI(s, cfg.API, set)
 	newPublishing(s, set, code, made)
 	newCanary(s)
+	newSweep(s)
 	newAlarm(s, set)
 	return s
 }

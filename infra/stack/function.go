@@ -24,6 +24,7 @@ const (
 	fnSignHost  = "sign-host"
 	fnSignUser  = "sign-user"
 	fnStock     = "stock"
+	fnSweep     = "sweep"
 )
 
 // function is one Lambda function: what it gets, and what its role may do.
@@ -153,7 +154,8 @@ var functions = []function{
 			return []statement{
 				items(tableState, "GetState", getting, names.Revoked, names.Recorded),
 				items(tableState, "ListState", querying, names.Head, names.Recorded, names.RecordedOf),
-				items(tableState, "PutRecorded", putting, names.Recorded, names.RecordedOf),
+				items(tableState, "PutRecorded", putting, names.Recorded, names.RecordedOf, names.Recorder),
+				items(tableState, "DropRecorders", deleting, names.Recorder),
 				items(tableLedger, "PutEvents", putting, eventsOf(fnRecording), names.Happened),
 				objects("ReadDocuments", "s3:GetObject", ""),
 				recordings("GrantUploads", "s3:PutObject"),
@@ -215,6 +217,28 @@ var functions = []function{
 				items(tableSecrets, "UseEvidence", putting, names.Used),
 				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignUser)),
 				objects("ReadDocuments", "s3:GetObject", ""),
+			}
+		},
+	},
+	{
+		name: fnSweep, does: "closes recordings whose agents aren't heard of any more, and reads none", memory: 256, timeout: 300, bucketless: true,
+		tables: []string{tableState, tableLedger},
+		env:    map[string]func() *string{names.EnvBucketRecordings: func() *string { return imported(Data, bucketRecordings+"Name") }},
+		may: func() []statement {
+			return []statement{
+				items(tableState, "GetRecorded", getting, names.Recorded),
+				items(tableState, "ListRecorders", querying, names.Recorder),
+				items(tableState, "MarkRecorded", putting, names.Recorded, names.RecordedOf),
+				items(tableState, "DropRecorders", deleting, names.Recorder),
+				items(tableLedger, "GetEvents", getting, names.Event, names.Certificate),
+				items(tableLedger, "ListEvents", querying, names.Happened),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnSweep), names.Happened),
+				{
+					Sid: "StateRecordings", Actions: []string{"s3:PutObject"}, Resources: []any{join(imported(Data, bucketRecordings+"Arn"), "/recordings/*/statement.json")},
+					Why: "there are as many recordings as sessions",
+				},
+				recordings("HeadRecordings", "s3:GetObject"),
+				{Sid: "ListRecordings", Actions: []string{"s3:ListBucket"}, Resources: []any{imported(Data, bucketRecordings+"Arn")}},
 			}
 		},
 	},

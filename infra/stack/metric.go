@@ -81,6 +81,11 @@ func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
 			metrics: []metric{{"AWS/Lambda", "Throttles", "Sum", nil}},
 			compare: atLeast, threshold: new(1.0), bad: 2, of: 3, missing: missingIsGood,
 		},
+		{
+			id: "RecordingsAbandoned", says: "recordings were left incomplete: nothing is heard of their agents any more", page: "recordings-abandoned",
+			metrics: []metric{{names.Metrics, names.MetricRecordingsAbandoned, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
+			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
+		},
 		tablesThrottled(), tablesFailing(), undelivered(rules),
 	}
 	for _, f := range functions {

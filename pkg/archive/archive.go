@@ -31,6 +31,7 @@ type Entry struct {
 	Chunks           int       // as the manifest says
 	Bytes            int64     // of output, as the manifest says
 	Complete         bool
+	Abandoned        bool // its agent wasn't heard of any more, and it may still come back
 }
 
 // ErrNone says that there is no such recording.
@@ -42,8 +43,11 @@ type Store interface {
 	Create(context.Context, Entry) (Entry, error)
 	// Get returns the entry of a session, or ErrNone.
 	Get(ctx context.Context, session string) (Entry, error)
-	// Replace keeps an entry in place of the one that is there, unless that has another owner than was meant.
+	// Replace keeps an entry in place of the one that is there, unless that has another owner than was meant. One that is
+	// complete has no lease any more.
 	Replace(ctx context.Context, was, is Entry) error
+	// Hold keeps the lease of a recording that isn't complete, in place of the one that is there.
+	Hold(context.Context, Lease) error
 	// Of returns a user's entries with ids below one and not below another, the newest first, at most limit, and whether there
 	// may be more.
 	Of(ctx context.Context, user, from, below string, limit int) ([]Entry, bool, error)
@@ -105,9 +109,10 @@ type Source struct {
 	Now                 time.Time
 }
 
-// Claim registers a recording as the calling agent's. Whoever shows the secret that the session's id was made from made it,
-// also when the agent has joined again under another id since.
-func (a *Archive) Claim(ctx context.Context, host identity.Host, session string, c wire.RecordingClaim) (wire.Recording, error) {
+// Claim registers a recording as the calling agent's, and that the agent is alive, which it says again every
+// [recording.ClaimEvery]. Whoever shows the secret that the session's id was made from made it, also when the agent has joined
+// again under another id since.
+func (a *Archive) Claim(ctx context.Context, host identity.Host, session string, c wire.RecordingClaim, now time.Time) (wire.Recording, error) {
 	e, err := claimed(host, session, c)
 	if err != nil {
 		return wire.Recording{}, err
@@ -123,6 +128,11 @@ func (a *Archive) Claim(ctx context.Context, host identity.Host, session string,
 			return wire.Recording{}, err
 		}
 		there = e
+	}
+	if !there.Complete {
+		if err := a.config.Store.Hold(ctx, Lease{Session: session, Agent: host.ID, Until: now.Add(recording.LeaseFor)}); err != nil {
+			return wire.Recording{}, err
+		}
 	}
 	return there.outside(), nil
 }
@@ -283,8 +293,11 @@ func (e Entry) outside() wire.Recording {
 	r := wire.Recording{
 		ID: e.Session, SessionID: e.Session, User: e.User, Login: e.Login, Node: e.Target.Name, Started: e.Started, State: "open", Chunks: e.Chunks, Bytes: e.Bytes,
 	}
-	if e.Complete {
+	switch {
+	case e.Complete:
 		r.State, r.Ended = "complete", e.Ended
+	case e.Abandoned:
+		r.State = "incomplete"
 	}
 	return r
 }

@@ -36,6 +36,7 @@ const (
 	RecordingEnd       Type = "recording.end"
 	RecordingDamaged   Type = "recording.damaged"
 	RecordingRead      Type = "recording.read"
+	RecordingAbandoned Type = "recording.abandoned"
 
 	SessionDenialsCounted Type = "session.denials_counted"
 )
@@ -77,6 +78,7 @@ var Types = map[Type]Row{
 	RecordingEnd:       {"S6101I", "a session's recording was sealed: how many pieces, how much, and what is missing"},
 	RecordingDamaged:   {"S6102W", "a piece of a session's recording could not be kept, read or uploaded"},
 	RecordingRead:      {"S6103I", "somebody was given a recording to read"},
+	RecordingAbandoned: {"S6104W", "the agent of a recording isn't heard of any more: what it brought so far is all there is"},
 
 	SessionDenialsCounted: {"S6003W", "so many denials of a user were not recorded one by one"},
 }

@@ -1,86 +1,43 @@
-// Package bucket is the bucket of recordings: it hands out URLs by which agents put exactly one object each, once, and by which
-// people get those of one recording, and no other.
+// Package bucket looks at the bucket of recordings, and puts what the control plane itself says of them. Package lend hands out
+// ways for others to put and get.
 //
 // It decides nothing. Its entry point is [New].
 package bucket
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/archive"
-	"github.com/stile-dev/stile/pkg/document/head"
-	"github.com/stile-dev/stile/pkg/wire"
 )
-
-// Config says where the bucket is. All are required.
-type Config struct {
-	AWS    aws.Config
-	Bucket string
-	Reader string // ARN of the role that URLs to get objects are signed as
-}
 
 // Bucket is safe for concurrent use.
 type Bucket struct {
-	config Config
-	s3     *s3.Client
-	sts    *sts.Client
+	s3   *s3.Client
+	name string
 }
 
-// New makes a bucket.
-func New(c Config) *Bucket {
-	return &Bucket{c, s3.NewFromConfig(c.AWS, head.ByPath), sts.NewFromConfig(c.AWS)}
-}
+// New makes a bucket of a name.
+func New(c aws.Config, name string) *Bucket { return &Bucket{s3.NewFromConfig(c, ByPath), name} }
 
-var _ archive.Objects = (*Bucket)(nil)
+// ByPath has an S3 client address buckets by path: the bucket's name is ours and needs no host name.
+func ByPath(o *s3.Options) { o.UsePathStyle = true }
 
-// signedHeaders are those that a PUT must repeat: without each of them in the signature it would bind nothing.
-var signedHeaders = []string{"Content-Length", "If-None-Match", "X-Amz-Checksum-Sha256"}
-
-// Grant returns a URL that puts one object of a size and hash, if nothing is under the key.
-func (b *Bucket) Grant(ctx context.Context, key string, size int64, sum []byte) (string, map[string]string, error) {
-	encoded := base64.StdEncoding.EncodeToString(sum)
-	signed, err := s3.NewPresignClient(b.s3).PresignPutObject(ctx, &s3.PutObjectInput{
-		Bucket: &b.config.Bucket, Key: &key, ContentLength: &size, ChecksumSHA256: &encoded, IfNoneMatch: aws.String("*"),
-	}, s3.WithPresignExpires(archive.Lasts), unhoisted)
-	if err != nil {
-		return "", nil, fmt.Errorf("signing a PUT of %s: %w", key, err)
-	}
-	headers := map[string]string{}
-	for _, name := range signedHeaders {
-		value := signed.SignedHeader.Get(name)
-		if value == "" {
-			return "", nil, fmt.Errorf("signing a PUT of %s: %s isn't signed", key, name)
-		}
-		headers[name] = value
-	}
-	return signed.URL, headers, nil
-}
-
-// unhoisted has headers signed as headers: the SDK would move some of them into the URL, where S3 need not look.
-func unhoisted(o *s3.PresignOptions) {
-	o.Presigner = v4.NewSigner(func(o *v4.SignerOptions) { o.DisableHeaderHoisting, o.DisableURIPathEscaping = true, true })
-}
+var _ archive.Shelf = (*Bucket)(nil)
 
 // Head describes what is under a key.
 func (b *Bucket) Head(ctx context.Context, key string) (archive.Object, bool, error) {
-	out, err := b.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.config.Bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled})
+	out, err := b.s3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &b.name, Key: &key, ChecksumMode: types.ChecksumModeEnabled})
 	if missing(err) {
 		return archive.Object{}, false, nil
 	}
@@ -101,7 +58,7 @@ func missing(err error) bool {
 
 // Get reads what is under a key.
 func (b *Bucket) Get(ctx context.Context, key string, most int64) ([]byte, error) {
-	out, err := b.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: &key})
+	out, err := b.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.name, Key: &key})
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", key, err)
 	}
@@ -116,67 +73,34 @@ func (b *Bucket) Get(ctx context.Context, key string, most int64) ([]byte, error
 	return content, nil
 }
 
-// page is how many versions are listed at once.
-const page = 200
-
-// Read lists versions of the objects under a prefix, after a place that an earlier answer named, with URLs that are good for
-// what is under the prefix alone: they are signed as a role whose session may read no more.
-func (b *Bucket) Read(ctx context.Context, prefix, after string) ([]wire.RecordingObject, string, error) {
-	in := &s3.ListObjectVersionsInput{Bucket: &b.config.Bucket, Prefix: &prefix, MaxKeys: aws.Int32(page)}
-	if key, version, ok := strings.Cut(after, " "); ok {
-		in.KeyMarker, in.VersionIdMarker = aws.String(prefix+key), &version
-	}
-	list, err := b.s3.ListObjectVersions(ctx, in)
-	if err != nil {
-		return nil, "", fmt.Errorf("listing %s: %w", prefix, err)
-	}
-	reader, err := b.reader(ctx, prefix)
-	if err != nil {
-		return nil, "", err
-	}
-	var out []wire.RecordingObject
-	for _, v := range list.Versions {
-		signed, err := reader.PresignGetObject(ctx, &s3.GetObjectInput{Bucket: &b.config.Bucket, Key: v.Key, VersionId: v.VersionId}, s3.WithPresignExpires(archive.Lasts))
+// Names gives the names and sizes of the objects under a prefix, in order of names, until take says no.
+func (b *Bucket) Names(ctx context.Context, prefix string, take func(name string, size int64) bool) error {
+	pages := s3.NewListObjectsV2Paginator(b.s3, &s3.ListObjectsV2Input{Bucket: &b.name, Prefix: &prefix})
+	for pages.HasMorePages() {
+		list, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, "", fmt.Errorf("signing a GET of %s: %w", *v.Key, err)
+			return fmt.Errorf("listing %s: %w", prefix, err)
 		}
-		out = append(out, wire.RecordingObject{
-			Name: strings.TrimPrefix(*v.Key, prefix), Version: aws.ToString(v.VersionId), Latest: aws.ToBool(v.IsLatest), Size: aws.ToInt64(v.Size),
-			Modified: aws.ToTime(v.LastModified).UTC(), URL: signed.URL,
-		})
+		for _, o := range list.Contents {
+			if !take(strings.TrimPrefix(*o.Key, prefix), aws.ToInt64(o.Size)) {
+				return nil
+			}
+		}
 	}
-	for _, m := range list.DeleteMarkers {
-		out = append(out, wire.RecordingObject{
-			Name: strings.TrimPrefix(*m.Key, prefix), Version: aws.ToString(m.VersionId), Latest: aws.ToBool(m.IsLatest), Deleted: true, Modified: aws.ToTime(m.LastModified).UTC(),
-		})
-	}
-	next := ""
-	if aws.ToBool(list.IsTruncated) {
-		next = strings.TrimPrefix(aws.ToString(list.NextKeyMarker), prefix) + " " + aws.ToString(list.NextVersionIdMarker)
-	}
-	return out, next, nil
+	return nil
 }
 
-// reader signs URLs as the reader's role, in a session that may read what is under a prefix.
-func (b *Bucket) reader(ctx context.Context, prefix string) (*s3.PresignClient, error) {
-	role, err := arn.Parse(b.config.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("taking the reader's role: %w", err)
-	}
-	policy, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
-		"Effect": "Allow", "Action": "s3:GetObjectVersion",
-		"Resource": "arn:" + role.Partition + ":s3:::" + b.config.Bucket + "/" + prefix + "*",
-	}}})
-	if err != nil {
-		return nil, err
-	}
-	out, err := b.sts.AssumeRole(ctx, &sts.AssumeRoleInput{
-		RoleArn: &b.config.Reader, RoleSessionName: aws.String(path.Base(prefix)), Policy: aws.String(string(policy)), DurationSeconds: aws.Int32(int32(archive.Lasts / time.Second)),
+// State puts an object under a key, unless there is one.
+func (b *Bucket) State(ctx context.Context, key string, body []byte) error {
+	_, err := b.s3.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &b.name, Key: &key, Body: bytes.NewReader(body), ContentType: aws.String("application/json"), IfNoneMatch: aws.String("*"),
+		ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("taking the reader's role: %w", err)
+	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "PreconditionFailed" {
+		return nil
 	}
-	c := b.config.AWS.Copy()
-	c.Credentials = credentials.NewStaticCredentialsProvider(*out.Credentials.AccessKeyId, *out.Credentials.SecretAccessKey, *out.Credentials.SessionToken)
-	return s3.NewPresignClient(s3.NewFromConfig(c, head.ByPath)), nil
+	if err != nil {
+		return fmt.Errorf("putting %s: %w", key, err)
+	}
+	return nil
 }

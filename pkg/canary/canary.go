@@ -20,6 +20,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/entry"
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/metric"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -119,21 +120,10 @@ func nobody(user string, roles, logins []string) error {
 
 // measure writes what CloudWatch makes metrics of. A login that failed has no duration.
 func (c *Canary) measure(at time.Time, took time.Duration, ok bool) error {
-	metrics := []map[string]string{{"Name": names.MetricLoginSucceeded, "Unit": "Count"}}
-	line := map[string]any{names.MetricFunction: "canary", names.MetricLoginSucceeded: 0}
+	values := []metric.Value{{Name: names.MetricLoginSucceeded, Unit: "Count"}}
 	if ok {
-		metrics = append(metrics, map[string]string{"Name": names.MetricLoginDuration, "Unit": "Milliseconds"})
-		line[names.MetricLoginSucceeded], line[names.MetricLoginDuration] = 1, took.Milliseconds()
+		values[0].Value = 1
+		values = append(values, metric.Value{Name: names.MetricLoginDuration, Unit: "Milliseconds", Value: took.Milliseconds()})
 	}
-	line["_aws"] = map[string]any{"Timestamp": at.UnixMilli(), "CloudWatchMetrics": []any{map[string]any{
-		"Namespace": names.Metrics, "Dimensions": [][]string{{names.MetricFunction}}, "Metrics": metrics,
-	}}}
-	raw, err := json.Marshal(line)
-	if err == nil {
-		_, err = c.config.Metrics.Write(append(raw, '\n'))
-	}
-	if err != nil {
-		return fmt.Errorf("writing what was measured: %w", err)
-	}
-	return nil
+	return metric.Write(c.config.Metrics, at, "canary", values...)
 }

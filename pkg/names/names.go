@@ -76,6 +76,7 @@ const (
 	// Table state, by functions/recording alone.
 	Recorded   = "recorded"    // pk recorded#<YYYY-MM-DD of the start>, sk session id: a recording
 	RecordedOf = "recorded_of" // pk recorded_of#<user's name>, sk session id: whose recording it is
+	Recorder   = "recorder"    // pk recorder#<last character of the session id>, sk session id: until when the agent of a recording that isn't complete counts as alive
 
 	// Table presence.
 	Proxy   = "proxy"   // sk proxy id: a lease

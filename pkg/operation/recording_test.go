@@ -29,7 +29,8 @@ type tapes struct {
 	objects map[string][]byte
 	events  []audit.Event
 	granted []string // keys
-	fail    error    // of the ledger
+	leases  []archive.Lease
+	fail    error // of the ledger
 }
 
 func newTapes() *tapes {
@@ -57,6 +58,11 @@ func (p *tapes) Replace(_ context.Context, was, is archive.Entry) error {
 		return errors.New("it is another's")
 	}
 	p.entries[is.Session] = is
+	return nil
+}
+
+func (p *tapes) Hold(_ context.Context, l archive.Lease) error {
+	p.leases = append(p.leases, l)
 	return nil
 }
 

@@ -46,7 +46,7 @@ func (r right) String() string {
 
 func (r *role) may(a right, scope string) Step {
 	step := Step{Role: r.name, Effect: Silent, Value: a.verb + " " + a.kind}
-	covers := func(rule resource.Rule) bool { return a.coveredBy(rule) }
+	covers := a.coveredBy
 	switch {
 	case r.barred != "":
 		step.Effect, step.Rule, step.Reason = Denies, r.rule, r.barred

@@ -43,6 +43,9 @@ func item(pk string, e archive.Entry) table.Item {
 	if e.Login != "" {
 		i["login"] = table.String(e.Login)
 	}
+	if e.Abandoned {
+		i["abandoned"] = table.Int(1)
+	}
 	if e.Complete {
 		i["ended_ms"], i["chunks"], i["bytes"] = table.Int(e.Ended.UnixMilli()), table.Int(e.Chunks), table.Int(e.Bytes)
 	}
@@ -53,7 +56,7 @@ func entry(i table.Item) (archive.Entry, error) {
 	target, err := identity.ParseTarget(i.Text("target"))
 	e := archive.Entry{
 		Session: i.Text(names.SK), Agent: i.Text("agent_id"), Scope: i.Text("scope"), User: i.Text("user"), UID: i.Text("uid"), Login: i.Text("login"), Target: target,
-		Started: time.UnixMilli(i.Int("started_ms")).UTC(),
+		Started: time.UnixMilli(i.Int("started_ms")).UTC(), Abandoned: i.Int("abandoned") != 0,
 	}
 	if _, complete := i["ended_ms"]; complete {
 		e.Ended, e.Chunks, e.Bytes, e.Complete = time.UnixMilli(i.Int("ended_ms")).UTC(), int(i.Int("chunks")), i.Int("bytes"), true
@@ -90,15 +93,23 @@ func (r Store) Get(ctx context.Context, session string) (archive.Entry, error) {
 	return entry(i)
 }
 
-// Replace keeps an entry in place of the one that is there, unless its owner is another by now.
+// Replace keeps an entry in place of the one that is there, unless its owner is another by now. One that is complete has no
+// lease any more.
 func (r Store) Replace(ctx context.Context, was, is archive.Entry) error {
-	byDay, byUser, err := keys(is.Session, is.User)
+	ops, err := r.replace(was, is, "agent_id = :was")
+	if is.Complete {
+		ops = append(ops, r.table.DeleteOp(recorder(is.Session), "", nil))
+	}
 	if err != nil {
 		return err
 	}
-	const same = "agent_id = :was"
+	return table.Transact(ctx, r.table.API, ops...)
+}
+
+func (r Store) replace(was, is archive.Entry, condition string) ([]table.Op, error) {
+	byDay, byUser, err := keys(is.Session, is.User)
 	owner := table.Item{":was": table.String(was.Agent)}
-	return table.Transact(ctx, r.table.API, r.table.PutOp(item(byDay, is), same, owner), r.table.PutOp(item(byUser, is), same, owner))
+	return []table.Op{r.table.PutOp(item(byDay, is), condition, owner), r.table.PutOp(item(byUser, is), condition, owner)}, err
 }
 
 // Of returns a user's entries with ids from one and below another, the newest first.

@@ -263,7 +263,7 @@ type Recording struct {
 	SessionID string    `json:"session_id"`
 	Started   time.Time `json:"started"`
 
-	// State open until its manifest is there, then complete
+	// State open until its manifest is there, then complete; incomplete while its agent is not heard of
 	State string `json:"state"`
 	User  string `json:"user"`
 }

@@ -18,7 +18,7 @@ import (
 func Operations(a *archive.Archive) map[string]api.Handler {
 	return map[string]api.Handler{
 		"claimRecording": api.JSON(func(ctx context.Context, c api.Call, r wire.RecordingClaim) (any, error) {
-			return a.Claim(ctx, c.Host, c.Params["session"], r)
+			return a.Claim(ctx, c.Host, c.Params["session"], r, c.Now)
 		}),
 		"grantUploads": api.JSON(func(ctx context.Context, c api.Call, r wire.UploadRequest) (any, error) {
 			return a.Grant(ctx, c.Host, c.Params["session"], r, c.Now)

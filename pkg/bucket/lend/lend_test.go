@@ -1,4 +1,4 @@
-package bucket_test
+package lend_test
 
 import (
 	"bytes"
@@ -10,11 +10,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stile-dev/stile/pkg/bucket"
+	"github.com/stile-dev/stile/pkg/bucket/lend"
 )
 
 func TestAGrantSignsSizeHashAndThatNothingIsThere(t *testing.T) {
-	b := bucket.New(bucket.Config{
+	b := lend.New(lend.Config{
 		AWS:    aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "token")},
 		Bucket: "recordings", Reader: "arn:aws:iam::111122223333:role/reader",
 	})
