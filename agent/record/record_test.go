@@ -416,6 +416,9 @@ func TestAStrictRecordingThatIsFullEndsItsSessionAndShowsNothingMore(t *testing.
 			t.Errorf("%v", err)
 		}
 	}
+	if len(failed) != 1 {
+		t.Fatal("nobody was told before the output was refused")
+	}
 	if f := <-failed; f.Hint == "" || !strings.Contains(f.Message, "must be") {
 		t.Errorf("%+v", f)
 	}

@@ -185,7 +185,7 @@ func (r *Recording) giveUp(cause error, p []byte) error {
 		r.failed = fault.New(fault.Unavailable, "the session can't be recorded any further, and it must be",
 			"free disk space on the node, or restore the agent's way to the API and S3; then connect again").Because(cause)
 		if r.fail != nil {
-			go r.fail(r.failed)
+			r.fail(r.failed)
 		}
 		return r.failed
 	}

@@ -47,7 +47,8 @@ const (
 	mendEvery   = 30 * time.Second
 	freeShare   = 20       // a twentieth of the disk stays free,
 	mostFree    = 1 << 30  // but not more than this
-	leastFree   = 64 << 20 // and not less than this
+	leastFree   = 64 << 20 // and not less than this,
+	smallShare  = 8        // but no more than an eighth
 	journalSize = 1 << 20
 	journalAge  = 10 * time.Second
 	watchedAge  = 2 * time.Second
@@ -288,7 +289,8 @@ type Begin struct {
 	Head   recording.Head
 	Secret []byte
 	Mode   string // resource.RecordBestEffort or RecordStrict
-	// Fail is called at most once and without waiting when a strict recording can't go on. The session must end.
+	// Fail is called at most once, before Output returns, when a strict recording can't go on. The session must end. It must
+	// not wait.
 	Fail func(*fault.Fault)
 }
 
@@ -347,7 +349,7 @@ func (s *Spool) room() error {
 	if err != nil {
 		return err
 	}
-	if free < keep(all) {
+	if s.scarce.Store(free < keep(all)); free < keep(all) {
 		return fmt.Errorf("%w: the disk has %d of %d bytes left", ErrFull, free, all)
 	}
 	s.mu.Lock()
@@ -355,8 +357,10 @@ func (s *Spool) room() error {
 	return s.reserve.Hold()
 }
 
-// keep is how much of a disk recordings leave free.
-func keep(all uint64) uint64 { return max(min(all/freeShare, mostFree), leastFree) }
+// keep is how much of a disk recordings leave free: on a small one, of their own, an eighth.
+func keep(all uint64) uint64 {
+	return min(max(min(all/freeShare, mostFree), leastFree), all/smallShare)
+}
 
 // free asks the disk under a directory what is free for others than root, and how large it is.
 func free(dir string) (free, all uint64, err error) {

@@ -72,7 +72,7 @@ func (s *Session) record(now time.Time, d policy.Decision, show Show) (Recording
 		begun, err = r.config.Records.Begin(recording.Head{
 			Session: s.id, Cluster: host.Cluster, Agent: host.ID, Target: q.Hint.Target.String(), User: q.User.Name, UID: q.User.UID, Login: q.Use["login"],
 			Terminal: show.Terminal, Started: now, Command: clip(show.Command, 4<<10), Term: show.Term, Width: width, Height: height,
-		}, s.secret, mode, func(f *fault.Fault) { s.kill(f) })
+		}, s.secret, mode, s.unrecordable)
 	}
 	switch {
 	case err == nil:
@@ -85,6 +85,14 @@ func (s *Session) record(now time.Time, d policy.Decision, show Show) (Recording
 		return nil, unrecordedFull, nil
 	}
 	return nil, unrecordedFail, nil
+}
+
+// unrecordable cuts the session. That it has to be is known at once: else a process that ends by itself just then would end
+// well, and what it showed last would be missing without a word.
+func (s *Session) unrecordable(f *fault.Fault) {
+	if cut := s.condemn(f); cut != nil {
+		go cut()
+	}
 }
 
 // Resized keeps that the terminal has another size.

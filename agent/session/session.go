@@ -169,19 +169,28 @@ func (s *Session) Started(pid int) {
 
 // kill cuts the session: when it returns, its processes are gone and the service has been told.
 func (s *Session) kill(f *fault.Fault) {
+	if cut := s.condemn(f); cut != nil {
+		cut()
+	}
+}
+
+// condemn gives the session a reason to be cut, without waiting, after which it ends in no other way, and returns what cuts it;
+// nil if it has a reason or has ended.
+func (s *Session) condemn(f *fault.Fault) (cut func()) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.reason != nil || s.ended {
-		s.mu.Unlock()
-		return
+		return nil
 	}
 	s.reason = f
 	cage, told := s.cage, s.onKill
-	s.mu.Unlock()
-	if cage != nil {
-		s.slay(cage)
-	}
-	if told != nil {
-		go told(f)
+	return func() {
+		if cage != nil {
+			s.slay(cage)
+		}
+		if told != nil {
+			go told(f)
+		}
 	}
 }
 
