@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -395,4 +396,48 @@ func TestNoCommandIsAWayAroundTheRecording(t *testing.T) {
 			t.Errorf("%s: recorded %q, shown %q, %+v", command, got.raw['o'], r.out, m)
 		}
 	}
+}
+
+// A control plane that answers nobody holds up no session: what is typed comes back while it is away, in every mode that lets the
+// session go on, and what was shown is recorded and told of afterwards.
+func TestASessionDoesNotWaitForTheControlPlane(t *testing.T) {
+	p := shared.person(t, engineer).login(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := p.Command(ctx, "stile", "ssh", "node-1", "--", `echo "$STILE_SESSION_ID"; exec cat`)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	back := bufio.NewScanner(out)
+	if !back.Scan() {
+		t.Fatal("no session")
+	}
+	session, want := back.Text(), back.Text()+"\n"
+	over := shared.trouble(t, map[string]any{"service": "*", "kind": "latency", "latency_ms": 5000})
+	for n := range 2000 {
+		line := fmt.Sprintf("line %d of what is typed %s", n, strings.Repeat("x", 1000))
+		if _, err := io.WriteString(in, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if !back.Scan() || back.Text() != line {
+			t.Fatalf("line %d came back as %.40q: %v", n, back.Text(), back.Err())
+		}
+		want += line + "\n"
+	}
+	over()
+	if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.tape(t, session); got.raw['o'] != want {
+		t.Errorf("%d bytes are recorded of %d", len(got.raw['o']), len(want))
+	}
+	shared.logsEvent(t, session, audit.SessionEnd, "")
 }
