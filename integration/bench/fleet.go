@@ -45,7 +45,7 @@ func join(ctx context.Context, s *system, many int) (*fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := s.api()
+	api, err := s.api(client.Config{})
 	if err != nil {
 		return nil, err
 	}
@@ -94,18 +94,17 @@ func (s *system) token(ctx context.Context, uses int) (string, error) {
 	return made[0].Secret, nil
 }
 
-// api calls without a name, and trusts the root of the local AWS.
-func (s *system) api() (*client.Client, error) {
+// api calls as whom the configuration says, or without a name, and trusts the root of the local AWS.
+func (s *system) api(c client.Config) (*client.Client, error) {
 	roots := x509.NewCertPool()
 	b, err := os.ReadFile(s.engineer.Env["SSL_CERT_FILE"])
 	if err != nil {
 		return nil, err
 	}
 	roots.AppendCertsFromPEM(b)
-	return client.New(client.Config{
-		URL:  s.engineer.Env["STILE_API"],
-		HTTP: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}},
-	})
+	c.URL = s.engineer.Env["STILE_API"]
+	c.HTTP = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	return client.New(c)
 }
 
 func newKeys() (joiner.Keys, error) {

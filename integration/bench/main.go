@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each measure; some take a multiple")
 	flag.IntVar(&o.agents, "agents", 200, "idle agents at the proxy, at most 1000")
 	flag.DurationVar(&o.hostile, "hostile", 20*time.Second, "how long hostile peers are at work")
-	flag.StringVar(&o.only, "only", "", "these steps alone, with commas: idle, agents, connections, streams, sessions, ls, silent, hostile")
+	flag.StringVar(&o.only, "only", "", "these steps alone, with commas: idle, agents, connections, streams, recordings, sessions, ls, silent, hostile")
 	flag.Parse()
 	status, err := start(o)
 	if err != nil {
@@ -121,6 +121,7 @@ func measure(ctx context.Context, o options, s *system, w ways) ([]row, error) {
 		{"agents", func() ([]row, error) { return one(agentsHeld(ctx, s, w, o.agents)) }}, // before others leave free memory behind
 		{"connections", func() ([]row, error) { return connections(ctx, w, o.rounds) }},
 		{"streams", func() ([]row, error) { return streams(ctx, s, w, o.rounds) }},
+		{"recordings", func() ([]row, error) { return recordings(ctx, s, o.rounds) }},
 		{"sessions", func() ([]row, error) { return one(sessionsHeld(ctx, w)) }},
 		{"ls", func() ([]row, error) { return one(list(ctx, s, o.rounds)) }},
 		{"silent", func() ([]row, error) { return hushed(ctx, s) }},

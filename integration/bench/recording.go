@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/fault"
+)
+
+// exempt makes the administrator somebody who reaches nodes and isn't recorded.
+const exempt = `kind: role
+metadata: {name: exempt}
+spec:
+  options: {record: "off"}
+  allow: {logins: ["{{internal.logins}}"], node_labels: {"*": "*"}}
+---
+kind: user
+metadata: {name: ada}
+spec: {mapping: bootstrap, roles: [exempt], traits: {logins: [%q]}}
+`
+
+// recordings measures sessions that are recorded beside some that are not, in the columns of Stile and of the floor, and when
+// a recording can be played.
+func recordings(ctx context.Context, s *system, rounds int) ([]row, error) {
+	off, err := s.exempted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	on, err := s.way()
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for what, command := range map[string]string{
+		"text":  `yes "Nov 27 12:00:00 node-1 sshd[4711]: a line of a log as there are many" | head -c %d`,
+		"zeros": "head -c %d /dev/zero",
+		"noise": "head -c %d /dev/urandom",
+	} {
+		took, err := interleaved(rounds, []func() (float64, error){
+			func() (float64, error) { return transfer(ctx, off, fmt.Sprintf(command, volume<<20), os.DevNull) },
+			func() (float64, error) { return transfer(ctx, on, fmt.Sprintf(command, volume<<20), os.DevNull) },
+		})
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row{what: "throughput down of " + what + ", unrecorded (floor) and recorded", unit: "MiB/s", floor: took[0], stile: took[1], budget: 0.95 * took[0].median(), more: true})
+	}
+	echo, err := recordedEchoes(ctx, off, on, rounds)
+	if err != nil {
+		return nil, err
+	}
+	when, err := playable(ctx, s, on, 20*rounds)
+	return append(rows, echo, when), err
+}
+
+// exempted is the way of the administrator, whose sessions aren't recorded.
+func (s *system) exempted(ctx context.Context) (*way, error) {
+	file := filepath.Join(s.State, "exempt.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, exempt, s.user.Login), 0o600); err != nil {
+		return nil, err
+	}
+	if _, err := whole(s.admin.Command(ctx, "stile", "create", "--replace", "-f", file)); err != nil {
+		return nil, err
+	}
+	other := &system{System: s.System, engineer: s.admin, admin: s.admin}
+	for {
+		_, err := whole(s.admin.Command(ctx, "stile", "login", "--iam"))
+		if err == nil {
+			_, err = whole(s.admin.Command(ctx, "stile", "ssh", node, "--", "true")) // the agent may not have the role yet
+		}
+		if err == nil {
+			break
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		}
+	}
+	var err error
+	if other.user, err = s.admin.Credential(); err != nil {
+		return nil, err
+	}
+	return other.way()
+}
+
+// recordedEchoes types into terminals of both.
+func recordedEchoes(ctx context.Context, off, on *way, rounds int) (row, error) {
+	var took [2]sample
+	var all [2]*terminal
+	for i, one := range []*way{off, on} {
+		c, err := one.dial(ctx)
+		if err != nil {
+			return row{}, err
+		}
+		defer c.Close()
+		if all[i], err = openTerminal(c, "stty -icanon; printf ready; exec cat >/dev/null", "ready"); err != nil {
+			return row{}, err
+		}
+	}
+	for range 20 * rounds {
+		for i, t := range all {
+			for range 50 {
+				d, err := t.echo()
+				if err != nil {
+					return row{}, err
+				}
+				took[i] = append(took[i], ms(d))
+			}
+		}
+	}
+	return row{
+		what: "echo p99, unrecorded (floor) and recorded", unit: "ms", floor: sample{took[0].quantile(0.99)}, stile: sample{took[1].quantile(0.99)},
+		budget: took[0].quantile(0.99) + 0.3,
+	}, nil
+}
+
+// playable measures from the end of a short session until its recording is complete.
+func playable(ctx context.Context, s *system, on *way, times int) (row, error) {
+	api, err := s.api(client.Config{Key: s.user.TLS.PrivateKey.(crypto.Signer), Certificate: s.user.TLS.Certificate[0]})
+	if err != nil {
+		return row{}, err
+	}
+	c, err := on.dial(ctx)
+	if err != nil {
+		return row{}, err
+	}
+	defer c.Close()
+	var took sample
+	for range times {
+		d, err := untilPlayable(ctx, c, api)
+		if err != nil {
+			return row{}, err
+		}
+		took = append(took, ms(d))
+	}
+	return row{what: "from the end of a session until it can be played, p99", unit: "ms", stile: sample{took.quantile(0.99)}, budget: 3000}, nil
+}
+
+func untilPlayable(ctx context.Context, c *ssh.Client, api *client.Client) (time.Duration, error) {
+	session, err := c.NewSession()
+	if err != nil {
+		return 0, err
+	}
+	defer session.Close()
+	out, err := session.Output(`echo "$STILE_SESSION_ID"`)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	for {
+		r, err := api.GetRecording(ctx, strings.TrimSpace(string(out)))
+		switch {
+		case err == nil && r.State == "complete":
+			return time.Since(began), nil
+		case err != nil && !fault.Is(err, fault.NotFound):
+			return 0, err
+		case time.Since(began) > time.Minute:
+			return 0, fmt.Errorf("the recording of %s is not complete after a minute", out)
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
