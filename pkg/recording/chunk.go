@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -38,16 +39,27 @@ type Header struct {
 	Before  string `json:"before"` // hex SHA-256 of the chunk before; "" for the first
 }
 
-// Chunk is one that is being made. It is not safe for concurrent use.
+// Chunk is one that is being made, until it is sealed. It is not safe for concurrent use.
 type Chunk struct {
 	place Place
-	text  bytes.Buffer
+	text  []byte
 	carry Carry
 }
+
+// texts are buffers of chunks that were sealed.
+var texts sync.Pool
+
+// encoder is for all chunks: it keeps what it works with, a few MiB for each that are sealed at once.
+var encoder = sync.OnceValues(func() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(true), zstd.WithSingleSegment(false))
+})
 
 // NewChunk begins a chunk. The first of a recording, and no other, has the head.
 func NewChunk(p Place, head *Head) *Chunk {
 	c := &Chunk{place: p, carry: Carry{bytes.Clone(p.Carry.Stdout), bytes.Clone(p.Carry.Stderr)}}
+	if kept, ok := texts.Get().(*[]byte); ok {
+		c.text = (*kept)[:0]
+	}
 	if head != nil {
 		c.head(*head)
 	}
@@ -71,8 +83,7 @@ func (c *Chunk) head(h Head) {
 	if h.Term != "" {
 		line.Env = map[string]string{"TERM": h.Term}
 	}
-	c.text.Write(marshal(line))
-	c.text.WriteByte('\n')
+	c.text = append(append(c.text, marshal(line)...), '\n')
 }
 
 // marshal is json.Marshal of what can't fail, without escapes for HTML.
@@ -96,18 +107,23 @@ func (c *Chunk) Output(at time.Duration, stream byte, p []byte) {
 	if stream == Stderr {
 		carry = &c.carry.Stderr
 	}
-	all := append(*carry, p...)
+	all := p
+	if len(*carry) > 0 {
+		all = append(*carry, p...)
+	}
 	whole := len(all) - incomplete(all)
-	text := strings.ToValidUTF8(string(all[:whole]), "\uFFFD")
+	text := all[:whole]
+	if exact := len(text) == len(p) && len(*carry) == 0 && utf8.Valid(text); !exact || stream != Stdout {
+		c.begin(at, kindExact)
+		c.text = append(c.text, '"', stream)
+		if !exact {
+			c.text = base64.StdEncoding.AppendEncode(append(c.text, ':'), p)
+		}
+		c.text = append(c.text, "\"]\n"...)
+	}
+	c.begin(at, kindOutput)
+	c.text = append(appendText(c.text, text), "]\n"...)
 	*carry = bytes.Clone(all[whole:])
-	exact := string(stream)
-	if text != string(p) {
-		exact += ":" + base64.StdEncoding.EncodeToString(p)
-	}
-	if exact != string(Stdout) {
-		c.line(at, kindExact, exact)
-	}
-	c.line(at, kindOutput, text)
 }
 
 // incomplete is how many bytes at the end begin a character that more bytes may complete.
@@ -134,30 +150,93 @@ func (c *Chunk) Note(at time.Duration, text string) {
 }
 
 func (c *Chunk) line(at time.Duration, kind, text string) {
-	c.text.WriteByte('[')
-	c.text.WriteString(strconv.FormatFloat(max(at, 0).Seconds(), 'f', 6, 64))
-	c.text.WriteString(`,"` + kind + `",`)
-	c.text.Write(marshal(text))
-	c.text.WriteString("]\n")
+	c.begin(at, kind)
+	c.text = append(appendText(c.text, []byte(text)), "]\n"...)
 }
 
-// Seal compresses the chunk and says where the next one is. The same input gives the same bytes with the same release.
+func (c *Chunk) begin(at time.Duration, kind string) {
+	c.text = strconv.AppendFloat(append(c.text, '['), max(at, 0).Seconds(), 'f', 6, 64)
+	c.text = append(c.text, `,"`+kind+`",`...)
+}
+
+// plain are the bytes that stand in a JSON string as they are, whatever is beside them.
+var plain = func() (out [256]bool) {
+	for b := range out {
+		out[b] = b >= ' ' && b != '"' && b != '\\' && b < utf8.RuneSelf
+	}
+	return out
+}()
+
+// appendText appends a JSON string, byte for byte as package json does without escapes for HTML, with one U+FFFD for what isn't
+// UTF-8 in a row.
+func appendText(b, text []byte) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	from, bad := 0, -1
+	for i := 0; i < len(text); i++ {
+		one := text[i]
+		if plain[one] {
+			continue
+		}
+		if one >= utf8.RuneSelf {
+			r, size := utf8.DecodeRune(text[i:])
+			switch {
+			case r == utf8.RuneError && size == 1:
+				if b = append(b, text[from:i]...); bad != i {
+					b = append(b, "\uFFFD"...)
+				}
+				from, bad = i+1, i+1
+			case r == '\u2028' || r == '\u2029': // JavaScript takes them for ends of lines
+				b = append(append(b, text[from:i]...), '\\', 'u', '2', '0', '2', hex[r&0xF])
+				i += size - 1
+				from = i + 1
+			default:
+				i += size - 1
+			}
+			continue
+		}
+		b = append(b, text[from:i]...)
+		switch one {
+		case '"', '\\':
+			b = append(b, '\\', one)
+		case '\b':
+			b = append(b, '\\', 'b')
+		case '\f':
+			b = append(b, '\\', 'f')
+		case '\n':
+			b = append(b, '\\', 'n')
+		case '\r':
+			b = append(b, '\\', 'r')
+		case '\t':
+			b = append(b, '\\', 't')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hex[one>>4], hex[one&0xF])
+		}
+		from = i + 1
+	}
+	return append(append(b, text[from:]...), '"')
+}
+
+// Seal compresses the chunk and says where the next one is. The same input gives the same bytes with the same release. The chunk
+// is of no more use.
 func (c *Chunk) Seal() (object []byte, next Place, err error) {
-	if c.text.Len() > MaxText {
-		return nil, Place{}, fmt.Errorf("sealing chunk %d: %d bytes of lines are more than %d", c.place.Seq, c.text.Len(), MaxText)
+	defer func() {
+		text := c.text
+		c.text = nil
+		texts.Put(&text)
+	}()
+	if len(c.text) > MaxText {
+		return nil, Place{}, fmt.Errorf("sealing chunk %d: %d bytes of lines are more than %d", c.place.Seq, len(c.text), MaxText)
 	}
 	header := marshal(Header{V: 1, Session: c.place.Session, Seq: c.place.Seq, Before: c.place.Before})
-	object = binary.LittleEndian.AppendUint32(nil, magic)
+	object = binary.LittleEndian.AppendUint32(make([]byte, 0, len(c.text)/4+1024), magic)
 	object = binary.LittleEndian.AppendUint32(object, uint32(len(header)))
 	object = append(object, header...)
-	w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(true), zstd.WithSingleSegment(false))
+	w, err := encoder()
 	if err != nil {
 		return nil, Place{}, fmt.Errorf("sealing chunk %d: %w", c.place.Seq, err)
 	}
-	object = w.EncodeAll(c.text.Bytes(), object)
-	if err := w.Close(); err != nil {
-		return nil, Place{}, fmt.Errorf("sealing chunk %d: %w", c.place.Seq, err)
-	}
+	object = w.EncodeAll(c.text, object)
 	if len(object) > MaxChunk {
 		return nil, Place{}, fmt.Errorf("sealing chunk %d: %d bytes are more than %d", c.place.Seq, len(object), MaxChunk)
 	}
