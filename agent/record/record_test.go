@@ -661,3 +661,47 @@ func BenchmarkOutput(b *testing.B) {
 	r.End()
 	_ = s.Close()
 }
+
+// A disk that takes its time to keep what is written holds up neither what a session shows nor another session.
+func TestASlowDiskHoldsUpNoSession(t *testing.T) {
+	slow, free := make(chan struct{}), make(chan struct{})
+	w := newWorld(t, func(c *record.Config) {
+		c.Sync = func(*os.File) error {
+			select {
+			case slow <- struct{}{}:
+			case <-free:
+			}
+			<-free
+			return nil
+		}
+	})
+	r, session := w.begin(resource.RecordStrict, func(f *fault.Fault) { t.Error(f) })
+	show(t, r, []byte("before"))
+	<-slow // the disk is at work
+	show(t, r, []byte(" and while it is"))
+	other, another := w.begin(resource.RecordStrict, func(f *fault.Fault) { t.Error(f) })
+	show(t, other, []byte("beside it"))
+	close(free)
+	r.End()
+	other.End()
+	<-r.Done()
+	<-other.Done()
+	for session, want := range map[string]string{session: "before and while it is", another: "beside it"} {
+		if raw, _, _ := w.read(w.finished(session)); string(raw) != want {
+			t.Errorf("it shows %q, want %q", raw, want)
+		}
+	}
+}
+
+// A disk that fails ends a strict session.
+func TestADiskThatKeepsNothingEndsStrictSessions(t *testing.T) {
+	w := newWorld(t, func(c *record.Config) { c.Sync = func(*os.File) error { return errors.New("input/output error") } })
+	failed := make(chan *fault.Fault, 1)
+	r, _ := w.begin(resource.RecordStrict, func(f *fault.Fault) { failed <- f })
+	show(t, r, []byte("something"))
+	if f := <-failed; !strings.Contains(f.Message, "can't be recorded any further") || f.Hint == "" {
+		t.Errorf("%+v", f)
+	}
+	r.End()
+	<-r.Done()
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -21,12 +22,14 @@ import (
 
 // Recording is that of one session. It is safe for concurrent use.
 type Recording struct {
-	spool *Spool
-	kept  *kept
-	fail  func(*fault.Fault)
-	begun time.Time
-	seals chan int      // journals to be sealed, in their order
-	done  chan struct{} // closed when all were
+	spool  *Spool
+	kept   *kept
+	fail   func(*fault.Fault)
+	begun  time.Time
+	seals  chan int      // journals to be sealed, in their order
+	sealed chan struct{} // has a value when one was
+	ahead  atomic.Int32  // how many of the spool's are this session's
+	done   chan struct{} // closed when all were
 
 	file    atomic.Pointer[os.File] // the journal
 	dirty   atomic.Bool             // something in it isn't synced
@@ -214,7 +217,7 @@ func (k *kept) journal(seq int) string {
 }
 
 // rotate hands the journal over to be sealed and begins another. A session that shows more than can be sealed is held up
-// here.
+// here, once many journals wait.
 func (r *Recording) rotate() error {
 	old := r.file.Load()
 	r.seq++
@@ -222,8 +225,27 @@ func (r *Recording) rotate() error {
 		r.seq--
 		return err
 	}
+	for len(r.seals)-int(r.ahead.Load()) >= maxUnsealed {
+		select {
+		case r.spool.ahead <- struct{}{}:
+			r.ahead.Add(1)
+		case <-r.sealed:
+		}
+	}
 	r.seals <- r.seq - 1
 	return old.Close()
+}
+
+// caughtUp says that so many journals fewer wait.
+func (r *Recording) caughtUp(n int32) {
+	for ; n > 0 && r.ahead.Load() > 0; n-- {
+		r.ahead.Add(-1)
+		<-r.spool.ahead
+	}
+	select {
+	case r.sealed <- struct{}{}:
+	default:
+	}
 }
 
 // syncData has the bytes of a file survive a crash of the machine.
@@ -242,7 +264,7 @@ func syncData(f *os.File) error {
 // tick is called each second.
 func (r *Recording) tick() {
 	if r.dirty.Swap(false) {
-		if err := syncData(r.file.Load()); err != nil && !errors.Is(err, os.ErrClosed) { // a closed one is being sealed, which syncs
+		if err := r.spool.config.Sync(r.file.Load()); err != nil && !errors.Is(err, os.ErrClosed) { // a closed one is being sealed, which syncs
 			r.mu.Lock()
 			if r.failed == nil && r.lost == nil && !r.closed {
 				_ = r.giveUp(fmt.Errorf("syncing it: %w", err), nil)
@@ -262,7 +284,7 @@ func (r *Recording) tick() {
 	if r.size == 0 || r.over || r.closed || r.lost != nil || r.failed != nil || r.spool.config.Now().Sub(r.since) < age {
 		return
 	}
-	if len(r.seals) == cap(r.seals) { // nobody waits here for one session
+	if len(r.seals) >= maxUnsealed { // nobody waits here for one session
 		r.due.Store(true)
 		return
 	}
@@ -337,7 +359,9 @@ func (r *Recording) seal() {
 		if !r.gone.Load() {
 			r.spool.drain(r.kept)
 		}
+		r.caughtUp(1)
 	}
+	r.caughtUp(math.MaxInt32)
 	if r.gone.Load() {
 		r.spool.discard(r.kept)
 		return

@@ -177,12 +177,12 @@ func (s *Spool) pieces(k *kept, place recording.Place, entries []entry, why stri
 		h := k.about.head()
 		head = &h
 	}
+	sealing <- struct{}{}
 	c := recording.NewChunk(place, head)
 	shown, last := fill(c, entries)
 	if why != "" {
 		c.Note(last, "something is missing here: "+why)
 	}
-	sealing <- struct{}{}
 	object, next, err := c.Seal()
 	<-sealing
 	switch {

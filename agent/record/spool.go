@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/stile-dev/stile/agent/spool"
@@ -44,6 +45,7 @@ const (
 	mostOfOne   = 4 << 30 // of output that one recording may have
 	shareOfOne  = 4       // a session may take a quarter of the spool
 	syncEvery   = time.Second
+	syncsAtOnce = 8
 	mendEvery   = 30 * time.Second
 	freeShare   = 20       // a twentieth of the disk stays free,
 	mostFree    = 1 << 30  // but not more than this
@@ -52,7 +54,8 @@ const (
 	journalSize = 1 << 20
 	journalAge  = 10 * time.Second
 	watchedAge  = 2 * time.Second
-	maxUnsealed = 4       // journals that wait to be sealed hold up the session
+	maxUnsealed = 4       // journals of a session that wait to be sealed hold it up, unless
+	backlog     = 4       // those of all sessions beyond these take less than a quarter of the spool
 	reserveSize = 2 << 20 // held back for sealing when the disk is full
 	maxMissing  = 200     // runs of damaged chunks that a manifest names one by one
 )
@@ -68,8 +71,9 @@ type Config struct {
 	Told func(Event)
 	// Free returns how many bytes of the disk under dir are free, and of how many; nil asks the disk.
 	Free func(dir string) (free, all uint64, err error)
-	Now  func() time.Time // nil is time.Now
-	Log  *slog.Logger     // nil discards
+	Sync func(*os.File) error // has what a file has survive a crash of the machine; nil is fdatasync
+	Now  func() time.Time     // nil is time.Now
+	Log  *slog.Logger         // nil discards
 }
 
 // Kind is what happened to a recording.
@@ -102,7 +106,8 @@ type Spool struct {
 	ready  chan struct{}
 	stop   chan struct{}
 	ends   sync.WaitGroup
-	scarce atomic.Bool // the disk has too little room left
+	scarce atomic.Bool   // the disk has too little room left
+	ahead  chan struct{} // has a value for each journal beyond a session's own that waits to be sealed
 
 	mu      sync.Mutex
 	open    map[string]*Recording // by session
@@ -171,6 +176,9 @@ func Open(c Config) (*Spool, error) {
 	if c.Free == nil {
 		c.Free = free
 	}
+	if c.Sync == nil {
+		c.Sync = syncData
+	}
 	if c.Told == nil {
 		c.Told = func(Event) {}
 	}
@@ -179,6 +187,7 @@ func Open(c Config) (*Spool, error) {
 	}
 	s := &Spool{
 		config: c, ready: make(chan struct{}, 1), stop: make(chan struct{}), open: map[string]*Recording{}, kept: map[string]*kept{},
+		ahead:   make(chan struct{}, c.Limit/shareOfOne/backlog/journalSize),
 		reserve: spool.Reserve{Path: filepath.Join(c.Dir, reserveName), Size: reserveSize, Allocate: spool.Allocate},
 	}
 	entries, err := os.ReadDir(c.Dir)
@@ -307,7 +316,7 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	}
 	k := &kept{dir: filepath.Join(s.config.Dir, b.Head.Session), about: about{b.Head, b.Head.Command, b.Head.Term, b.Head.Width, b.Head.Height, b.Secret, b.Mode}}
 	k.state.Next.Session = b.Head.Session
-	r := &Recording{spool: s, kept: k, fail: b.Fail, begun: s.config.Now(), seals: make(chan int, maxUnsealed), done: make(chan struct{})}
+	r := &Recording{spool: s, kept: k, fail: b.Fail, begun: s.config.Now(), seals: make(chan int, maxUnsealed+cap(s.ahead)), sealed: make(chan struct{}, 1), done: make(chan struct{})}
 	err := os.Mkdir(k.dir, 0o700)
 	if err == nil {
 		if err = writeJSON(filepath.Join(k.dir, aboutName), k.about); err == nil {
@@ -391,9 +400,12 @@ func (s *Spool) sync() {
 		}
 		free, all, err := s.config.Free(s.config.Dir)
 		s.scarce.Store(err == nil && free < keep(all))
+		var ticks errgroup.Group
+		ticks.SetLimit(syncsAtOnce)
 		for _, r := range s.running() {
-			r.tick()
+			ticks.Go(func() error { r.tick(); return nil })
 		}
+		_ = ticks.Wait()
 	}
 }
 
