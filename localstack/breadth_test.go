@@ -30,7 +30,7 @@ var deployed = []string{
 	"infra/templates/changed/StileData.json",
 	"localstack/conformance/testdata/store.json", "localstack/conformance/testdata/world.json",
 	"localstack/conformance/testdata/custom.json", "localstack/conformance/testdata/trust.json",
-	"localstack/conformance/testdata/alarm.json",
+	"localstack/conformance/testdata/alarm.json", "localstack/conformance/testdata/lock.json",
 }
 
 // resources are those of the templates, as they were written.
@@ -127,8 +127,10 @@ var operations = map[string]map[string]caller{
 	},
 	"lambda": {"Invoke": byProduct},
 	"s3": {
-		"DeleteObject": bySuite, "DeleteObjects": bySuite, "GetObject": byProduct, "HeadObject": byProduct, "ListBuckets": byTests,
+		"DeleteObject": bySuite, "DeleteObjects": bySuite, "GetObject": byProduct,
+		"GetObjectLegalHold": bySuite, "GetObjectRetention": bySuite, "HeadObject": byProduct, "ListBuckets": byTests,
 		"ListObjectVersions": byProduct, "ListObjects": byProduct, "PutObject": byProduct,
+		"PutObjectLegalHold": bySuite, "PutObjectRetention": bySuite,
 	},
 	"sts": {"AssumeRole": byProduct, "GetCallerIdentity": byProduct},
 }

@@ -55,7 +55,8 @@ func (r *remote) dropStack(ctx context.Context, s types.Stack) error {
 	for _, one := range out.StackResources {
 		stands := aws.ToString(one.PhysicalResourceId) != "" && one.ResourceStatus != types.ResourceStatusDeleteComplete
 		if *one.ResourceType == "AWS::S3::Bucket" && stands {
-			if err := r.emptyBucket(ctx, *one.PhysicalResourceId); err != nil {
+			locks := *s.StackName == r.prefix+"-"+lockStack
+			if err := r.emptyBucket(ctx, *one.PhysicalResourceId, locks); err != nil {
 				return err
 			}
 		}
@@ -70,8 +71,9 @@ func (r *remote) dropStack(ctx context.Context, s types.Stack) error {
 	return err
 }
 
-// emptyBucket deletes every version of every object.
-func (r *remote) emptyBucket(ctx context.Context, bucket string) error {
+// emptyBucket deletes every version of every object. In a bucket with Object Lock it takes legal holds off first, and
+// bypasses governance, which S3 refuses to be asked for elsewhere.
+func (r *remote) emptyBucket(ctx context.Context, bucket string, locks bool) error {
 	client := r.s3()
 	pages := s3.NewListObjectVersionsPaginator(client, &s3.ListObjectVersionsInput{Bucket: &bucket})
 	for pages.HasMorePages() {
@@ -81,6 +83,9 @@ func (r *remote) emptyBucket(ctx context.Context, bucket string) error {
 		}
 		var all []s3types.ObjectIdentifier
 		for _, v := range page.Versions {
+			if err := r.release(ctx, client, bucket, v, locks); err != nil {
+				return fmt.Errorf("emptying bucket %s: %w", bucket, err)
+			}
 			all = append(all, s3types.ObjectIdentifier{Key: v.Key, VersionId: v.VersionId})
 		}
 		for _, m := range page.DeleteMarkers {
@@ -89,7 +94,11 @@ func (r *remote) emptyBucket(ctx context.Context, bucket string) error {
 		if len(all) == 0 {
 			continue
 		}
-		out, err := client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &bucket, Delete: &s3types.Delete{Objects: all, Quiet: aws.Bool(true)}})
+		in := &s3.DeleteObjectsInput{Bucket: &bucket, Delete: &s3types.Delete{Objects: all, Quiet: aws.Bool(true)}}
+		if locks {
+			in.BypassGovernanceRetention = aws.Bool(true)
+		}
+		out, err := client.DeleteObjects(ctx, in)
 		if err == nil && len(out.Errors) > 0 {
 			err = fmt.Errorf("%s: %s", aws.ToString(out.Errors[0].Key), aws.ToString(out.Errors[0].Message))
 		}
@@ -98,6 +107,18 @@ func (r *remote) emptyBucket(ctx context.Context, bucket string) error {
 		}
 	}
 	return nil
+}
+
+// release takes the legal hold off a version in a bucket with Object Lock.
+func (r *remote) release(ctx context.Context, client *s3.Client, bucket string, v s3types.ObjectVersion, locks bool) error {
+	if !locks {
+		return nil
+	}
+	_, err := client.PutObjectLegalHold(ctx, &s3.PutObjectLegalHoldInput{
+		Bucket: &bucket, Key: v.Key, VersionId: v.VersionId,
+		LegalHold: &s3types.ObjectLockLegalHold{Status: s3types.ObjectLockLegalHoldStatusOff},
+	})
+	return err
 }
 
 // dropTables deletes the tables that tests made and could not delete. The stacks' own go with their stacks.

@@ -38,6 +38,7 @@ type bucketInfo struct {
 	Declared   json.RawMessage `json:",omitempty"` // what it was put as
 	Properties map[string]any  `json:",omitempty"` // as the template declares them
 	Tells      bool            `json:",omitempty"` // EventBridge of new objects
+	Lock       *lockRule       `json:",omitempty"` // nil without Object Lock
 }
 
 // object describes one stored object, or a delete marker. The newest version of a key has the others with it.
@@ -50,6 +51,9 @@ type object struct {
 	Version  string   `json:",omitempty"` // "" in a bucket without versions
 	Deleted  bool     `json:",omitempty"` // a delete marker
 	Older    []object `json:",omitempty"` // the newest first
+
+	Retention retention `json:",omitzero"`
+	Hold      string    `json:",omitempty"` // ON, OFF, or "" if it never had one
 }
 
 func openBackend(dir string, now func() time.Time) (*backend, error) {
@@ -299,7 +303,7 @@ func (b *backend) PutObject(bucket, key string, meta map[string]string, in io.Re
 	if err != nil {
 		return gofakes3.PutObjectResult{}, err
 	}
-	o.Metadata = meta
+	o.Metadata, o.Retention = meta, about.Lock.begin(b.now())
 	versions := about.versioned()
 	if versions {
 		o.Version = newVersion()

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"crypto/md5"  //nolint:gosec // one of S3's checksums
 	"crypto/sha1" //nolint:gosec // one of S3's checksums
 	"crypto/sha256"
 	"encoding/base64"
@@ -18,6 +19,7 @@ import (
 const crc64NVME = 0x9a6c9329ac4bc9b5
 
 var checksums = map[string]func() hash.Hash{
+	"Content-Md5":              md5.New,
 	"X-Amz-Checksum-Crc32":     func() hash.Hash { return crc32.NewIEEE() },
 	"X-Amz-Checksum-Crc32c":    func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) },
 	"X-Amz-Checksum-Crc64nvme": func() hash.Hash { return crc64.New(crc64.MakeTable(crc64NVME)) },
@@ -25,8 +27,8 @@ var checksums = map[string]func() hash.Hash{
 	"X-Amz-Checksum-Sha256":    sha256.New,
 }
 
-// verifyChecksums checks the body against every x-amz-checksum header (or trailer, which the gate has made a
-// header).
+// verifyChecksums checks the body against Content-MD5 and every x-amz-checksum header (or trailer, which the gate has
+// made a header).
 func verifyChecksums(h http.Header, body []byte) error {
 	for name, make := range checksums {
 		given := h.Get(name)
@@ -36,6 +38,9 @@ func verifyChecksums(h http.Header, body []byte) error {
 		sum := make()
 		sum.Write(body)
 		want, err := base64.StdEncoding.DecodeString(given)
+		if (err != nil || len(want) != sum.Size()) && name == "Content-Md5" {
+			return &gate.Error{Code: "InvalidDigest", Message: "The Content-MD5 you specified was invalid."}
+		}
 		if err != nil || len(want) != sum.Size() {
 			return &gate.Error{Code: "InvalidRequest", Message: "Value for " + name + " header is invalid."}
 		}

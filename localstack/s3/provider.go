@@ -21,7 +21,7 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 	}
 	in := resource.Read(r)
 	in.Accept("BucketEncryption", "LifecycleConfiguration", "OwnershipControls", "PublicAccessBlockConfiguration", "VersioningConfiguration")
-	tells := readNotifications(in, r.LogicalID)
+	tells, lock := readNotifications(in, r.LogicalID), readLock(in, r.LogicalID)
 	name := in.String("BucketName") // of the bucket for custom resources' answers; no template names one
 	if name == "" {
 		name = strings.ToLower(r.Name(63))
@@ -35,12 +35,15 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 	if err := in.Done(); err != nil {
 		return resource.Outcome{}, err
 	}
-	_, there, err := s.store.info(name)
+	was, there, err := s.store.info(name)
+	if err == nil {
+		err = relock(was, lock, bucketInfo{Properties: r.Properties}.versioned())
+	}
 	if err == nil && there && r.New() {
 		err = fmt.Errorf("bucket %s: %w", name, resource.ErrExists)
 	}
 	if err == nil {
-		err = s.store.describe(name, func(b *bucketInfo) { b.Properties, b.Tells = r.Properties, tells })
+		err = s.store.describe(name, func(b *bucketInfo) { b.Properties, b.Tells, b.Lock = r.Properties, tells, lock })
 	}
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)

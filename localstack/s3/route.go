@@ -67,6 +67,10 @@ var routes = []route{
 	{"GET", true, "", "GetObject", "s3:GetObject"},
 	{"HEAD", true, "", "HeadObject", "s3:GetObject"},
 	{"PUT", true, "", "PutObject", "s3:PutObject"},
+	{"GET", true, "retention", "GetObjectRetention", "s3:GetObjectRetention"},
+	{"PUT", true, "retention", "PutObjectRetention", "s3:PutObjectRetention"},
+	{"GET", true, "legal-hold", "GetObjectLegalHold", "s3:GetObjectLegalHold"},
+	{"PUT", true, "legal-hold", "PutObjectLegalHold", "s3:PutObjectLegalHold"},
 }
 
 // Operations lists what the service answers.
@@ -103,8 +107,10 @@ var harmless = []string{
 func classify(r *http.Request, query url.Values) (operation, error) {
 	bucket, key := locate(r)
 	sub := ""
+	ofVersion := query.Has("retention") || query.Has("legal-hold") // for which a version is a detail
 	for name := range query {
 		switch {
+		case ofVersion && name == "versionId":
 		case slices.Contains(subResources, name):
 			if sub != "" {
 				return operation{}, notImplemented(name + " together with " + sub)

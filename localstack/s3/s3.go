@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,17 +121,25 @@ func (s *Service) answer(w http.ResponseWriter, c *gate.Call, op operation, info
 	switch {
 	case op.name == "ListObjectVersions":
 		return s.listVersions(w, c, op, query)
+	case slices.Contains(lockOperations, op.name):
+		return s.lock(w, c, op, info, version)
 	case version != "" && op.name == "DeleteObject":
-		return s.unmake(w, c, op, version)
+		return s.unmake(w, c, op, info, version)
 	case version != "":
-		return s.version(w, c, op, version)
+		return s.version(w, c, op, info, version)
 	}
 	switch op.name {
 	case "GetObject", "HeadObject":
 		if err := s.mayMiss(c, op, info); err != nil {
 			return err
 		}
+		if o, err := s.store.find(op.bucket, op.key); err == nil { // gofakes3 tells an error
+			s.tellLock(w, c, op, info, o)
+		}
 	case "PutObject":
+		if info.Lock.demandsDigest() && !hasDigest(c.HTTP.Header) {
+			return noDigest("Put Object")
+		}
 		if err := verifyChecksums(c.HTTP.Header, c.Body); err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ type shelf struct {
 	url   string
 	creds map[string]aws.Credentials
 	told  []s3.Created
+	later time.Duration // than now is what S3's clock says
 }
 
 func newShelf(t *testing.T, dir string) *shelf {
@@ -54,7 +55,7 @@ func newShelf(t *testing.T, dir string) *shelf {
 		}
 		s.creds[name] = aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}
 	}
-	if s.s3, err = s3.Open(s3.Config{Dir: filepath.Join(dir, "s3"), Authority: a, OnCreated: func(e s3.Created) { s.told = append(s.told, e) }}); err != nil {
+	if s.s3, err = s3.Open(s3.Config{Dir: filepath.Join(dir, "s3"), Authority: a, OnCreated: func(e s3.Created) { s.told = append(s.told, e) }, Now: func() time.Time { return time.Now().Add(s.later) }}); err != nil {
 		t.Fatal(err)
 	}
 	g, err := gate.New(gate.Config{Authority: a, Services: []gate.Service{s.s3}})

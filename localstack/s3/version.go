@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,21 +39,21 @@ func (o object) versions() []object {
 // mark puts a delete marker on top of a key's versions.
 func (b *backend) mark(bucket, key string) (gofakes3.ObjectDeleteResult, error) {
 	marker := object{Deleted: true, Version: newVersion(), Modified: b.now().UTC().Truncate(time.Second)}
-	err := b.rewrite(bucket, key, func(all []object) []object { return append([]object{marker}, all...) })
+	err := b.rewrite(bucket, key, func(all []object) ([]object, error) { return append([]object{marker}, all...), nil })
 	return gofakes3.ObjectDeleteResult{IsDeleteMarker: true, VersionID: gofakes3.VersionID(marker.Version)}, err
 }
 
-// unmake removes one version for good; it is no error if there is none.
-func (b *backend) unmake(bucket, key, version string) (was object, err error) {
-	err = b.rewrite(bucket, key, func(all []object) (rest []object) {
+// unmake removes one version for good, unless its lock forbids that; it is no error if there is none.
+func (b *backend) unmake(bucket, key, version string, bypass bool) (was object, err error) {
+	err = b.rewrite(bucket, key, func(all []object) (rest []object, err error) {
 		for _, o := range all {
 			if o.id() == version {
-				was = o
+				was, err = o, o.removable(b.now(), bypass)
 				continue
 			}
 			rest = append(rest, o)
 		}
-		return rest
+		return rest, err
 	})
 	if err == nil {
 		err = b.discard(was.Blob)
@@ -68,8 +69,60 @@ func (o object) id() string {
 	return o.Version
 }
 
-// rewrite replaces all versions of a key, in one transaction.
-func (b *backend) rewrite(bucket, key string, change func([]object) []object) error {
+// relock changes the lock of one version, the newest if none is said.
+func (b *backend) relock(bucket, key, version string, change func(*object) error) error {
+	return b.rewrite(bucket, key, func(all []object) ([]object, error) {
+		i, err := pick(all, key, version)
+		if err == nil {
+			err = change(&all[i])
+		}
+		return all, err
+	})
+}
+
+// one reads the description of one version, the newest if none is said.
+func (b *backend) one(bucket, key, version string) (object, error) {
+	var all []object
+	err := b.each(bucket, key, key, func(k string, _ bool, o object) bool {
+		if k == key {
+			all = append(all, o)
+		}
+		return k == key
+	})
+	if err != nil {
+		return object{}, err
+	}
+	i, err := pick(all, key, version)
+	if err != nil {
+		return object{}, err
+	}
+	return all[i], nil
+}
+
+// pick finds one of a key's versions, the newest if none is said. A delete marker is none.
+func pick(all []object, key, version string) (int, error) {
+	i := slices.IndexFunc(all, func(o object) bool { return version == "" || o.id() == version })
+	switch {
+	case i < 0 && version != "":
+		return 0, noSuchVersion()
+	case i < 0, all[i].Deleted && version == "":
+		return 0, &gate.Error{Code: "NoSuchKey", Status: http.StatusNotFound, Message: "The specified key does not exist: " + key}
+	case all[i].Deleted:
+		return 0, isMarker()
+	}
+	return i, nil
+}
+
+func noSuchVersion() error {
+	return &gate.Error{Code: "NoSuchVersion", Status: http.StatusNotFound, Message: "The specified version does not exist."}
+}
+
+func isMarker() error {
+	return &gate.Error{Code: "MethodNotAllowed", Status: http.StatusMethodNotAllowed, Message: "The specified method is not allowed against this resource."}
+}
+
+// rewrite replaces all versions of a key, in one transaction, unless the change fails.
+func (b *backend) rewrite(bucket, key string, change func([]object) ([]object, error)) error {
 	return b.db.Update(func(tx *bbolt.Tx) error {
 		t, err := b.objects(tx, bucket)
 		if err != nil {
@@ -83,7 +136,10 @@ func (b *backend) rewrite(bucket, key string, change func([]object) []object) er
 			}
 			all = o.versions()
 		}
-		if all = change(all); len(all) == 0 {
+		if all, err = change(all); err != nil {
+			return err
+		}
+		if len(all) == 0 {
 			return t.Delete([]byte(key))
 		}
 		newest := all[0]
@@ -187,7 +243,7 @@ func (s *Service) listVersions(w http.ResponseWriter, c *gate.Call, op operation
 }
 
 // version answers GetObject and HeadObject of one version.
-func (s *Service) version(w http.ResponseWriter, c *gate.Call, op operation, id string) error {
+func (s *Service) version(w http.ResponseWriter, c *gate.Call, op operation, info bucketInfo, id string) error {
 	var found *object
 	err := s.store.each(op.bucket, op.key, op.key, func(key string, _ bool, o object) bool {
 		if key == op.key && o.id() == id {
@@ -199,16 +255,17 @@ func (s *Service) version(w http.ResponseWriter, c *gate.Call, op operation, id 
 	case err != nil:
 		return err
 	case found == nil:
-		return &gate.Error{Code: "NoSuchVersion", Status: http.StatusNotFound, Message: "The specified version does not exist."}
+		return noSuchVersion()
 	case found.Deleted:
 		w.Header().Set("X-Amz-Delete-Marker", "true")
-		return &gate.Error{Code: "MethodNotAllowed", Status: http.StatusMethodNotAllowed, Message: "The specified method is not allowed against this resource."}
+		return isMarker()
 	}
 	f, err := os.Open(s.store.blob(found.Blob))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	s.tellLock(w, c, op, info, *found)
 	h := w.Header()
 	h.Set("X-Amz-Request-Id", c.RequestID)
 	h.Set("X-Amz-Version-Id", found.id())
@@ -227,8 +284,12 @@ func (s *Service) version(w http.ResponseWriter, c *gate.Call, op operation, id 
 }
 
 // unmake answers DeleteObject of one version.
-func (s *Service) unmake(w http.ResponseWriter, c *gate.Call, op operation, id string) error {
-	was, err := s.store.unmake(op.bucket, op.key, id)
+func (s *Service) unmake(w http.ResponseWriter, c *gate.Call, op operation, info bucketInfo, id string) error {
+	bypass, err := s.bypass(c, op, info)
+	if err != nil {
+		return err
+	}
+	was, err := s.store.unmake(op.bucket, op.key, id, bypass)
 	if err != nil {
 		return err
 	}

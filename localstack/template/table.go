@@ -107,7 +107,7 @@ var table = []Row{
 	{"AWS::Lambda::Permission", Runs, "lambda", []string{"Action", "FunctionName", "Principal", "SourceArn"}},
 	{"AWS::Logs::LogGroup", Recorded, "logs are files under log/", []string{"LogGroupName", "RetentionInDays"}},
 	{"AWS::S3::Bucket", Runs, "s3", []string{
-		"BucketEncryption", "LifecycleConfiguration", "NotificationConfiguration", "OwnershipControls",
+		"BucketEncryption", "LifecycleConfiguration", "NotificationConfiguration", "ObjectLockConfiguration", "OwnershipControls",
 		"PublicAccessBlockConfiguration", "VersioningConfiguration",
 	}},
 	{"AWS::S3::BucketPolicy", Runs, "s3", []string{"Bucket", "PolicyDocument"}},
