@@ -230,3 +230,47 @@ func TestSec_S28_AConditionThatIsNotUnderstoodIsAnErrorNotAGuess(t *testing.T) {
 		}
 	}
 }
+
+// unlocking are the actions by which somebody could delete recordings before their time, or keep them from it.
+var unlocking = []string{
+	"s3:BypassGovernanceRetention", "s3:PutObjectRetention", "s3:PutObjectLegalHold", "s3:PutBucketObjectLockConfiguration",
+}
+
+// unlockers finds statements that allow what changes a lock of recordings, be it by a pattern.
+func unlockers(t *testing.T, a *review.Account) (found []string) {
+	t.Helper()
+	for _, s := range allowed(a) {
+		for _, pattern := range s.Actions {
+			if !strings.HasPrefix(strings.ToLower(pattern), "s3:") && pattern != "*" {
+				continue
+			}
+			actions, err := reference(t).Match(pattern)
+			if pattern == "*" {
+				actions, err = unlocking, nil
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, action := range unlocking {
+				if slices.Contains(actions, action) {
+					found = append(found, s.Where+" may "+action)
+				}
+			}
+		}
+	}
+	return found
+}
+
+func TestNobodyInTheProductChangesTheLockOfARecording(t *testing.T) {
+	if found := unlockers(t, account(t)); len(found) > 0 {
+		t.Errorf("%q", found)
+	}
+	for action, want := range map[string]int{"s3:BypassGovernanceRetention": 1, "s3:PutObject*": 2, "s3:*": 4, "*": 4, "s3:PutObject": 0} {
+		a := read(t, map[string][]byte{"Bad": []byte(`{"Resources":{"Role":{"Type":"AWS::IAM::Role","Properties":{"RoleName":"bad",
+			"AssumeRolePolicyDocument":{"Statement":[]},
+			"Policies":[{"PolicyName":"p","PolicyDocument":{"Statement":[{"Effect":"Allow","Action":"` + action + `","Resource":"*"}]}}]}}}}`)})
+		if found := unlockers(t, a); len(found) != want {
+			t.Errorf("%s: found %q, want %d", action, found, want)
+		}
+	}
+}

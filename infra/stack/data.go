@@ -37,7 +37,7 @@ func newData(app awscdk.App, set settings) awscdk.Stack {
 	newTable(s, set, tableLedger, true)
 	newTable(s, set, tablePresence, false)
 	newBucket(s, bucketDocuments, true)
-	newBucket(s, bucketRecordings, true)
+	set.retention.apply(newBucket(s, bucketRecordings, true))
 	newBucket(s, bucketLake, false)
 	newFailures(s)
 	newKeys(s, set)

@@ -26,6 +26,8 @@ const (
 	settingEpoch      = settingPrefix + "epoch"
 	settingFormer     = settingPrefix + "former-keys"
 	settingRunbooks   = settingPrefix + "runbooks"
+	settingRetention  = settingPrefix + "recordings-retention-days"
+	settingLockMode   = settingPrefix + "recordings-retention-mode"
 )
 
 // settings are what a deployment changes across stacks. The zero value is a new cluster's.
@@ -36,6 +38,7 @@ type settings struct {
 	former      []string          // ids of replaced keys that alarms watch on
 	tables      map[string]string // table, as in its logical id → name of the table in its place; absent for the first
 	runbooks    string            // URL of the folder with the runbooks; "" for this project's
+	retention   retention         // of recordings
 }
 
 // restorable are the tables by their short names in settings.
@@ -53,7 +56,7 @@ func readSettings(context map[string]any) (settings, error) {
 			return settings{}, fmt.Errorf("setting %s: %w", key, err)
 		}
 	}
-	return s, errors.Join(s.distinct(), s.begun())
+	return s, errors.Join(s.distinct(), s.begun(), s.retention.check())
 }
 
 func (s *settings) read(key, value string) error {
@@ -69,6 +72,12 @@ func (s *settings) read(key, value string) error {
 		n, err := generation(purpose, value)
 		s.generations[purpose] = n
 		return err
+	}
+	if key == settingRetention {
+		return s.retention.readDays(value)
+	}
+	if key == settingLockMode {
+		return s.retention.readMode(value)
 	}
 	if key == settingEpoch {
 		n, err := later(value, "the first epoch")
@@ -87,8 +96,8 @@ func (s *settings) read(key, value string) error {
 		s.tables[restorable[short]] = value
 		return checkTableName(value)
 	}
-	return fmt.Errorf("there is no such setting; correct it, or remove it: %s, %s<purpose of a key>, %s<table>, %s, %s, %s and %s are known",
-		settingAPIURL, settingGeneration, settingTable, settingEpoch, settingFormer, settingRunbooks, FirstKey)
+	return fmt.Errorf("there is no such setting; correct it, or remove it: %s, %s<purpose of a key>, %s<table>, %s, %s, %s, %s, %s and %s are known",
+		settingAPIURL, settingGeneration, settingTable, settingEpoch, settingFormer, settingRunbooks, settingRetention, settingLockMode, FirstKey)
 }
 
 // checkAPIURL takes what a client can put a path behind.
@@ -229,6 +238,9 @@ func (s settings) changed() string {
 		if name, ok := s.tables[restorable[short]]; ok {
 			out = append(out, short+"/"+name)
 		}
+	}
+	if s.retention.lock {
+		out = append(out, s.retention.String())
 	}
 	if out == nil {
 		return unchanged

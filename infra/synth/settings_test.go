@@ -91,6 +91,10 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 		}},
 		{"stile:epoch", "2", []string{"StileControl.FnRotate", "StileControl.Publication", "StileControl.Trust"}},
 		{"stile:former-keys", "1234abcd-12ab-34cd-56ef-1234567890ab", []string{"StileControl.ForeignSign", "StileControl.KeyChange"}},
+		{"stile:recordings-retention-days", "30", []string{
+			"StileData.BucketRecordings",
+			"StileControl.FnRecording", "StileControl.RoleRecording", "StileControl.RoleRecordingReader",
+		}},
 		{"stile:api-url", "https://api.example.com", []string{"StileControl.FnCanary", "StileFleet.Task"}},
 	} {
 		second, err := synth.Templates(config(t), synth.Context{c.key: c.value})
@@ -218,7 +222,7 @@ func TestOtherSettingsHaveToBeConfirmed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{stack.Data: "user-ssh/2+state/stile-state-restored", stack.Control: "https://api.example.com+epoch/2+former/1234abcd-12ab-34cd-56ef-1234567890ab"} {
+	for name, want := range map[string]string{stack.Data: "user-ssh/2+state/stile-state-restored+recordings/compliance/365", stack.Control: "https://api.example.com+epoch/2+former/1234abcd-12ab-34cd-56ef-1234567890ab"} {
 		for value, raw := range map[string][]byte{"none": first[name], want: second[name]} {
 			p := read(t, raw).Parameters["Settings"]
 			if diff := cmp.Diff([]any{value}, p["AllowedValues"]); diff != "" || p["Default"] != value {
@@ -256,6 +260,13 @@ func TestASettingThatIsWrongIsRefusedByName(t *testing.T) {
 			"": "https://", "http://wiki.example.com": "https://", "https://wiki.example.com/": "without a slash", "docs/runbooks": "https://",
 			`https://wiki.example.com/"`: "https://", "https://wiki.example.com/<x>": "https://", "https://wiki.example.com/a b": "https://",
 			"https://wiki.example.com/" + strings.Repeat("x", 230): "at most 250",
+		},
+		"stile:recordings-retention-days": {
+			"": "from 1 to 36500", "-1": "from 1 to 36500", "36501": "from 1 to 36500", "030": "from 1 to 36500", "a year": "from 1 to 36500", 1.5: "from 1 to 36500",
+		},
+		"stile:recordings-retention-mode": {
+			"": "governance or compliance", "COMPLIANCE": "governance or compliance", "none": "governance or compliance",
+			"governance": "no retention", "compliance": "no retention",
 		},
 		"stile:apiurl": {"https://api.example.com": "no such setting"},
 		"stile:":       {"": "no such setting"},
@@ -310,5 +321,45 @@ func TestAGenerationMayBeANumber(t *testing.T) {
 	}
 	if _, ok := read(t, all[stack.Data]).Resources["KeyChallenge3"]; !ok {
 		t.Error("there is no KeyChallenge3")
+	}
+}
+
+// ObjectLockEnabled can't change on a bucket that exists: with it, CloudFormation would put an empty bucket in place of
+// the recordings.
+func TestRecordingsAreRetainedWithoutReplacingTheirBucket(t *testing.T) {
+	rule := func(mode string, days float64) any {
+		return map[string]any{"ObjectLockEnabled": "Enabled", "Rule": map[string]any{"DefaultRetention": map[string]any{"Mode": mode, "Days": days}}}
+	}
+	const days, mode = "stile:recordings-retention-days", "stile:recordings-retention-mode"
+	for _, c := range []struct {
+		name     string
+		context  synth.Context
+		lock     any
+		settings string
+	}{
+		{"unset", nil, nil, "none"},
+		{"zero", synth.Context{days: 0}, map[string]any{"ObjectLockEnabled": "Enabled"}, "recordings/0"},
+		{"days alone", synth.Context{days: "1"}, rule("GOVERNANCE", 1), "recordings/governance/1"},
+		{"governance", synth.Context{days: 36500, mode: "governance"}, rule("GOVERNANCE", 36500), "recordings/governance/36500"},
+		{"compliance", synth.Context{days: "30", mode: "compliance"}, rule("COMPLIANCE", 30), "recordings/compliance/30"},
+	} {
+		all, err := synth.Templates(config(t), c.context)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := read(t, all[stack.Data])
+		bucket := data.Resources["BucketRecordings"]
+		if diff := cmp.Diff(c.lock, bucket.Properties["ObjectLockConfiguration"]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+		if bucket.Properties["ObjectLockEnabled"] != nil || bucket.Properties["LifecycleConfiguration"] != nil || bucket.DeletionPolicy != "RetainExceptOnCreate" {
+			t.Errorf("%s: the bucket has %v and policy %s", c.name, bucket.Properties, bucket.DeletionPolicy)
+		}
+		if got := data.Parameters["Settings"]["Default"]; got != c.settings {
+			t.Errorf("%s: Settings is %v, want %s", c.name, got, c.settings)
+		}
+	}
+	if _, err := synth.Templates(config(t), synth.Context{days: 0, mode: "compliance"}); err == nil || !strings.Contains(err.Error(), "no retention") {
+		t.Errorf("a mode of no days: %v", err)
 	}
 }
