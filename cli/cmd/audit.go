@@ -53,15 +53,19 @@ func (a *app) auditLs() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		found := false
 		for e, err := range s.client.SessionEvents(c.Context(), *id) {
 			if err == nil {
-				err = a.printEvent(f, e)
+				found, err = true, a.printEvent(f, e)
 			}
 			if err != nil {
 				return silence(err)
 			}
 		}
-		return nil
+		if !found {
+			_, err = fmt.Fprintln(a.Err, "There are no events of that session that you may see")
+		}
+		return err
 	}
 	return c
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,7 +84,9 @@ func (a *app) narrowing(c *cobra.Command) func() (client.RecordingQuery, error) 
 		if q.Since, err = moment("--since", *since, a.Now()); err != nil {
 			return q, err
 		}
-		q.Until, err = moment("--until", *until, a.Now())
+		if q.Until, err = moment("--until", *until, a.Now()); err == nil && !q.Until.IsZero() && !q.Since.Before(q.Until) {
+			err = fault.New(fault.BadInput, "--until isn't after --since", "name first when it begins: --since 2h --until 1h is the hour before the last one")
+		}
 		return q, err
 	}
 }
@@ -219,6 +223,10 @@ func (a *app) print(ctx context.Context, r *played.Reader, w io.Writer, f played
 
 // play plays in the terminal, and leaves it as it was.
 func (a *app) play(ctx context.Context, r *played.Reader, o played.Options) error {
+	ctx, stop := stoppable(ctx)
+	defer stop()
+	playing, quit := context.WithCancel(ctx)
+	defer quit()
 	out := a.Out.(*os.File)
 	if w, h, err := term.GetSize(int(out.Fd())); err == nil {
 		o.Width, o.Height = w, h
@@ -234,16 +242,24 @@ func (a *app) play(ctx context.Context, r *played.Reader, o played.Options) erro
 		}
 		back = func() { _ = term.Restore(int(in.Fd()), before) }
 		keys := make(chan played.Key, 16)
-		go played.ReadKeys(in, keys)
+		go played.ReadKeys(in, keys, quit)
 		o.Keys = keys
 	}
-	notes, err := played.Play(ctx, r, out, o)
-	_, _ = io.WriteString(out, played.Restore+"\r\n")
+	notes, err := played.Play(playing, r, out, o)
+	_, _ = io.WriteString(out, "\r\n")
 	back()
 	for _, n := range notes {
 		a.warn(n)
 	}
+	if playing.Err() != nil && ctx.Err() == nil {
+		return nil // a key ended it, maybe while it waited for S3
+	}
 	return err
+}
+
+// stoppable ends its context on a signal, so that what is open is left in order.
+func stoppable(ctx context.Context) (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 }
 
 func (a *app) recordingExport() *cobra.Command {
@@ -286,6 +302,8 @@ func (a *app) recordingExport() *cobra.Command {
 
 // export writes a file whole, or none.
 func (a *app) export(ctx context.Context, r *played.Reader, file string, f played.Format, stream byte) error {
+	ctx, stop := stoppable(ctx)
+	defer stop()
 	w, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fault.Newf(fault.Conflict, "name another with --output, or remove it", "%s exists", file)
@@ -381,7 +399,7 @@ func (a *app) search(ctx context.Context, s session, q client.RecordingQuery, ma
 			_, _ = fmt.Fprintf(a.Err, "stile: read %s of %s on %s\n", escape.Text(rec.SessionID), escape.Text(rec.User), escape.Text(rec.Node))
 		}
 	}
-	_, err := fmt.Fprintf(a.Err, "stile: %d lines found; %d recordings read whole, %d not\n", matched, read, part)
+	_, err := fmt.Fprintf(a.Err, "stile: %s found; %s read whole, %d not\n", played.Count(matched, "line"), played.Count(read, "recording"), part)
 	if part > 0 {
 		a.status = fault.Unavailable.Exit()
 	}

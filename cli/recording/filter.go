@@ -11,10 +11,11 @@ import (
 // screen pass; titles, clipboards, links, pictures, what makes a terminal answer, and what changes keys, the mouse or pasting
 // don't. It writes complete orders alone.
 type Filter struct {
-	w      io.Writer
-	parser parser
-	out    []byte
-	column bool // a line feed goes to the first column too, for output that no terminal's driver has seen
+	w         io.Writer
+	parser    parser
+	out       []byte
+	alternate string // the mode that shows the alternate screen; "" when it isn't shown
+	column    bool   // a line feed goes to the first column too, for output that no terminal's driver has seen
 }
 
 // NewFilter returns a filter in front of a terminal.
@@ -28,13 +29,44 @@ func (f *Filter) WriteString(s string) error {
 			f.out = append(f.out, '\r')
 		}
 		f.out = append(f.out, q.safe()...)
+		f.follow(q)
 	})
 	_, err := f.w.Write(f.out)
 	return err
 }
 
-// modes are the private modes that may be set: origin, wrapping, the cursor, the alternate screen, one picture at a time.
-var modes = []string{"6", "7", "12", "25", "47", "1047", "1048", "1049"}
+// modes are the private modes that may be set, each of which Restore brings back: origin, wrapping, the cursor, the alternate
+// screen.
+var modes = []string{"6", "7", "25", "47", "1047", "1048", "1049"}
+
+// alternates are those of them that show the alternate screen.
+var alternates = []string{"47", "1047", "1049"}
+
+// Restore returns what brings a terminal back from whatever was shown, and leaves alone what can't have been changed. The
+// alternate screen is left only if it is shown: its end also moves the cursor to where it was before.
+func (f *Filter) Restore() string {
+	end := "\x18" // of an order that isn't complete
+	if f.alternate != "" {
+		end += "\x1b[?" + f.alternate + "l"
+	}
+	return end + "\x1b7\x1b[r\x1b[?6l\x1b8\x1b[?7h\x1b[?25h\x1b[4l\x1b[0m\x1b(B\x0f"
+}
+
+// follow keeps which mode shows the alternate screen.
+func (f *Filter) follow(q sequence) {
+	if !q.csi || q.prefix != "?" || q.inter != "" || q.final != 'h' && q.final != 'l' {
+		return
+	}
+	for mode := range strings.SplitSeq(q.params, ";") {
+		switch {
+		case !slices.Contains(alternates, mode):
+		case q.final == 'l':
+			f.alternate = ""
+		case f.alternate == "":
+			f.alternate = mode
+		}
+	}
+}
 
 // clean is what a full reset is replaced by.
 const clean = "\x1b[0m\x1b[r\x1b[?6l\x1b[?7h\x1b[?25h\x1b(B\x0f\x1b[H\x1b[2J"
@@ -58,7 +90,7 @@ func (q sequence) safe() string {
 		}
 		return "\x1b[?" + strings.Join(set, ";") + string(q.final)
 	case q.prefix == "?" && (q.final == 'J' || q.final == 'K'), q.prefix == "" && q.final == 'm':
-	case q.prefix != "" || !strings.ContainsRune("ABCDEFGHIJKLMPSTXZ@`abdefgrsu", q.final) && !(q.params == "4" && strings.ContainsRune("hl", q.final)):
+	case q.prefix != "" || !strings.ContainsRune("ABCDEFGHIJKLMPSTXZ@`abdefrsu", q.final) && !(q.params == "4" && strings.ContainsRune("hl", q.final)):
 		return ""
 	case !q.small():
 		return "" // repeating a character a billion times keeps a terminal busy
@@ -76,11 +108,12 @@ func (q sequence) small() bool {
 	return true
 }
 
+// safeEscape is safe for an ESC alone. Tabulators can't be brought back and are therefore not set.
 func (q sequence) safeEscape() string {
 	switch {
 	case q.inter == "" && q.final == 'c':
 		return clean
-	case q.inter == "" && strings.ContainsRune("78DEMH", q.final),
+	case q.inter == "" && strings.ContainsRune("78DEM", q.final),
 		len(q.inter) == 1 && strings.ContainsRune("()*+", rune(q.inter[0])) && strings.ContainsRune("0AB", q.final),
 		q.inter == "#" && q.final == '8':
 		return "\x1b" + q.inter + string(q.final)

@@ -39,7 +39,9 @@ func TestSec_S52_ARecordingGivesATerminalNoOrderButToShow(t *testing.T) {
 		"\x1b[?25;2004;1000h":              "\x1b[?25h",
 		"\x1b[?2004hx":                     "x",
 		"\x1b[?1000;1006h":                 "",
-		"\x1b[?1h\x1b=":                    "", // keys
+		"\x1b[?1h\x1b=":                    "",  // keys
+		"\x1b[3g\x1bHx":                    "x", // tabulators
+		"\x1b[?12l\x1b[?25h":               "\x1b[?25h",
 		"a\x1b]0;title\x07b":               "ab",
 		"a\x1b]52;c;cm0gLXJm\x07b":         "ab",
 		"a\x1b]52;c;cm0gLXJm\x1b\\b":       "ab",
@@ -80,7 +82,7 @@ func TestAStringWithoutAnEndHidesOnlySoMuch(t *testing.T) {
 }
 
 // allowed is the only form in which an order may reach a terminal.
-var allowed = regexp.MustCompile(`^(?:[^\x00-\x1f\x7f\x{80}-\x{9f}]|[\x08-\x0f]|\x1b[78DEMH]|\x1b[()*+][0AB]|\x1b#8|\x1b\[[0-9;:]*[A-HIJKLMPSTXZ@` + "`" + `abdefgrsmulh]|\x1b\[\?[0-9;]*[hlJK])*$`)
+var allowed = regexp.MustCompile(`^(?:[^\x00-\x1f\x7f\x{80}-\x{9f}]|[\x08-\x0f]|\x1b[78DEM]|\x1b[()*+][0AB]|\x1b#8|\x1b\[[0-9;:]*[A-HIJKLMPSTXZ@` + "`" + `abdefrsmulh]|\x1b\[\?[0-9;]*[hlJK])*$`)
 
 func FuzzFilter(f *testing.F) {
 	for _, s := range []string{"\x1b]52;c;AA\x07", "\x1b[?2004h", "\u009b6n", "\x1bP\x1b\\", "\x1bc", "\x1b[!p"} {

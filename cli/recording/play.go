@@ -40,11 +40,8 @@ type Options struct {
 	Warn          func(string)  // is given words that need escaping, before the first output
 }
 
-// Restore brings a terminal back from whatever a recording left it in.
-const Restore = "\x18\x1b[?1049l\x1b[?1047l\x1b[?47l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b7\x1b[r\x1b[?6l\x1b8\x1b[?7h\x1b[?25h\x1b[4l\x1b[0m\x1b(B\x0f"
-
 // Play plays a recording to a terminal in raw mode, and returns what was missing or damaged, at most [mostNotes] of it. The
-// way back is a replay from the start. The caller writes [Restore].
+// way back is a replay from the start. However it ends, the terminal's modes are those that it had.
 func Play(ctx context.Context, r *Reader, w io.Writer, o Options) ([]string, error) {
 	p := &player{Options: o, reader: r, w: w, filter: NewFilter(w)}
 	if p.Speed <= 0 {
@@ -52,13 +49,17 @@ func Play(ctx context.Context, r *Reader, w io.Writer, o Options) ([]string, err
 	}
 	for {
 		again, err := p.run(ctx)
+		end := p.filter.Restore()
+		if again = again && err == nil; again {
+			end += clean
+		}
+		if _, failed := io.WriteString(w, end); failed != nil && err == nil {
+			err = fmt.Errorf("playing: %w", failed)
+		}
 		if err != nil || !again {
 			return p.notes, err
 		}
 		p.at, p.notes, p.filter = 0, nil, NewFilter(w)
-		if _, err := io.WriteString(w, Restore+clean); err != nil {
-			return p.notes, fmt.Errorf("playing: %w", err)
-		}
 	}
 }
 
@@ -121,10 +122,22 @@ func (p *player) fits(width, height int) {
 	p.Warn(fmt.Sprintf("the recording is of a terminal of %dx%d, and this one has %dx%d: it won't look as it did", width, height, p.Width, p.Height))
 }
 
+// grows notes once that a recorded terminal became larger than this one: by then something else is on the screen.
+func (p *player) grows(l recording.Line) {
+	width, height, _ := recording.Size(l.Text) // Lines refuses what is none
+	if p.warned || p.Width <= 0 || p.Height <= 0 || width <= p.Width && height <= p.Height {
+		return
+	}
+	p.warned = true
+	p.note(fmt.Sprintf("the recorded terminal became one of %dx%d after %s, and this one has %dx%d: from there it didn't look as it did", width, height, l.At.Round(time.Second), p.Width, p.Height))
+}
+
 func (p *player) show(l recording.Line) error {
 	switch l.Kind {
 	case 'o':
 		return p.filter.WriteString(l.Text)
+	case 'r':
+		p.grows(l)
 	case 'm':
 		p.note(fmt.Sprintf("the agent noted %s after the start: %s", l.At.Round(time.Second), l.Text))
 	}
@@ -139,6 +152,9 @@ func (p *player) note(notes ...string) {
 	}
 }
 
+// place is where it is, as far as keys are concerned: what they skip over may still have to be shown.
+func (p *player) place() time.Duration { return max(p.at, p.until) }
+
 // wait waits until it is time for what was shown at a time, and obeys keys.
 func (p *player) wait(ctx context.Context, next time.Duration) error {
 	for idle := p.Idle; ; {
@@ -149,7 +165,7 @@ func (p *player) wait(ctx context.Context, next time.Duration) error {
 			p.step, p.at = false, next
 			return nil
 		}
-		if next <= max(p.at, p.until) && !p.paused {
+		if next <= p.until || next <= p.at && !p.paused {
 			p.at = max(p.at, next)
 			return nil
 		}
@@ -165,7 +181,7 @@ func (p *player) wait(ctx context.Context, next time.Duration) error {
 			}
 			continue
 		}
-		left := next - max(p.at, p.until)
+		left := next - p.place()
 		if p.Idle > 0 && left > idle {
 			p.at, left = next-idle, idle // the rest of the pause is left out
 		}
@@ -180,7 +196,7 @@ func (p *player) wait(ctx context.Context, next time.Duration) error {
 		case k, ok := <-p.Keys:
 			timer.Stop()
 			passed := min(time.Duration(float64(time.Since(begun))*p.Speed), left)
-			p.at, idle = max(p.at, p.until)+passed, max(idle-passed, 0)
+			p.at, idle = p.place()+passed, max(idle-passed, 0)
 			p.obey(k, ok)
 		}
 	}
@@ -210,9 +226,9 @@ func (p *player) obey(k Key, ok bool) {
 	case Step:
 		p.step, p.paused = true, true
 	case Forward:
-		p.until = max(p.at, p.until) + leap
+		p.until = p.place() + leap
 	case Back:
-		p.until, p.back = max(p.at-leap, 0), true
+		p.until, p.back = max(p.place()-leap, 0), true
 	case Faster:
 		p.Speed = min(p.Speed*2, fastest)
 	case Slower:
@@ -222,8 +238,9 @@ func (p *player) obey(k Key, ok bool) {
 	}
 }
 
-// ReadKeys reads keys as a terminal in raw mode sends them, until it ends. It closes the channel.
-func ReadKeys(r io.Reader, keys chan<- Key) {
+// ReadKeys reads keys as a terminal in raw mode sends them, until it ends. It closes the channel. A key for which the channel
+// has no room is lost, but for Quit: that calls quit, so that it ends also who waits for the network and reads no keys.
+func ReadKeys(r io.Reader, keys chan<- Key, quit func()) {
 	defer close(keys)
 	var b [1]byte
 	before := ""
@@ -236,8 +253,15 @@ func ReadKeys(r io.Reader, keys chan<- Key) {
 		if !more {
 			before = ""
 		}
-		if k != 0 {
-			keys <- k
+		if k == 0 {
+			continue
+		}
+		if k == Quit {
+			quit()
+		}
+		select {
+		case keys <- k:
+		default:
 		}
 	}
 }

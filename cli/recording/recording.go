@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/recording"
@@ -228,4 +229,12 @@ func missing(first, last int) string {
 		return fmt.Sprintf("piece %d is missing", first)
 	}
 	return fmt.Sprintf("pieces %d to %d are missing", first, last)
+}
+
+// Count writes how many there are of something.
+func Count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }

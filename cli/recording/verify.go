@@ -145,10 +145,12 @@ func (v *verification) objects(ctx context.Context) error {
 	}
 	v.settle()
 	switch {
+	case v.opened == 1 && v.chained && len(v.chunks) == 1:
+		v.report.add(Proven, "the only piece can be read")
 	case v.opened > 0 && v.chained && v.opened == len(v.chunks):
 		v.report.add(Proven, "%d pieces can be read, and each has the hash of the one before: none was changed, left out or put between", v.opened)
 	case v.opened > 0:
-		v.report.add(Unproven, "%d of %d pieces could be read", v.opened, len(v.chunks))
+		v.report.add(Unproven, "%d of %s could be read", v.opened, Count(len(v.chunks), "piece"))
 	default:
 		v.report.add(Unproven, "there is no piece that can be read")
 	}
@@ -267,7 +269,7 @@ func (v *verification) manifest() {
 	}
 	v.gaps(m.Chunks, m.Missing)
 	if len(v.chunks) > m.Chunks {
-		v.report.add(Wrong, "there are %d pieces, more than the %d of the manifest", len(v.chunks), m.Chunks)
+		v.report.add(Wrong, "there are %s, more than the %d of the manifest", Count(len(v.chunks), "piece"), m.Chunks)
 	}
 	if m.Chunks > 0 && len(v.chunks) >= m.Chunks && v.chunks[m.Chunks-1] != "" {
 		if v.chunks[m.Chunks-1] == m.Last {
@@ -400,10 +402,10 @@ func (v *verification) events() {
 		}
 	}
 	if unproven > 0 {
-		v.report.add(Unproven, "%d events about pieces aren't proven and weren't looked at", unproven)
+		v.report.add(Unproven, "of the events about pieces, %d can't be proven and were not looked at", unproven)
 	}
 	if foreign > 0 {
-		v.report.add(Unproven, "%d events about pieces come from an agent that isn't the recording's", foreign)
+		v.report.add(Unproven, "of the events about pieces, %d come from an agent that isn't the recording's", foreign)
 	}
 	switch have := len(v.chunks); {
 	case have == 0 || v.ended:
@@ -415,7 +417,7 @@ func (v *verification) events() {
 		v.report.add(Unproven, "the ledger has no hash of the pieces after %d of %d", highest, have-1)
 	}
 	if told > 0 {
-		v.report.add(Proven, "%d pieces are those that the ledger has the hashes of", told)
+		v.report.add(Proven, "the ledger has the hashes of %s, and they are the same", Count(told, "piece"))
 	}
 }
 
@@ -450,6 +452,6 @@ func (v *verification) end(e audit.Event) {
 		v.report.add(Wrong, "the ledger and the manifest disagree about how the recording ended")
 	default:
 		v.ended = true
-		v.report.add(Proven, "the ledger has the manifest's end: %d pieces and the last one's hash", v.signed.Manifest.Chunks)
+		v.report.add(Proven, "the ledger has the manifest's end: %s and the last one's hash", Count(v.signed.Manifest.Chunks, "piece"))
 	}
 }

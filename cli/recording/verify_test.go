@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stile-dev/stile/cli/recording"
@@ -264,7 +263,7 @@ func TestWhatCannotBeProvenIsSaid(t *testing.T) {
 			for i := range r.events {
 				r.events[i].Standing = "unproven"
 			}
-		}, "4 events about pieces aren't proven"},
+		}, "of the events about pieces, 4 can't be proven"},
 		"a missing piece that the agent told of": {func(t testing.TB, r *made) {
 			r.shelf.remove(format.ChunkName(1))
 			r.m.Missing = []format.Missing{{First: 1, Last: 1, Why: "the disk \x1b[31m"}}
@@ -318,57 +317,5 @@ func TestWhatIsMissingIsSaidAndTheRestIsPrinted(t *testing.T) {
 	said := strings.Join(warned, "; ")
 	if got != "one\nthree\nfour\n" || !strings.Contains(said, "piece 1 is missing") || !strings.Contains(said, "there is more than one 00000002.zst") || !strings.Contains(said, "isn't complete") {
 		t.Errorf("got %q, warned of %s", got, said)
-	}
-}
-
-func TestARecordingPlaysInTheTimeThatItTook(t *testing.T) {
-	for name, c := range map[string]struct {
-		options recording.Options
-		keys    map[time.Duration]recording.Key
-		want    time.Duration
-	}{
-		"as it was":     {recording.Options{}, nil, 20 * time.Second},
-		"twice as fast": {recording.Options{Speed: 2}, nil, 10 * time.Second},
-		"short pauses":  {recording.Options{Idle: 2 * time.Second}, nil, 4 * time.Second},
-		"paused":        {recording.Options{}, map[time.Duration]recording.Key{time.Second: recording.Pause, 31 * time.Second: recording.Pause}, 50 * time.Second},
-		"forward":       {recording.Options{}, map[time.Duration]recording.Key{time.Second: recording.Forward}, 15 * time.Second},
-		"back":          {recording.Options{}, map[time.Duration]recording.Key{12 * time.Second: recording.Back}, 25 * time.Second},
-		"faster":        {recording.Options{}, map[time.Duration]recording.Key{10*time.Second + 1: recording.Faster}, 15 * time.Second},
-		"quit":          {recording.Options{}, map[time.Duration]recording.Key{3 * time.Second: recording.Quit}, 3 * time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := record(t, true, "one", "two", "\x1b]0;title\x07three")
-			synctest.Test(t, func(t *testing.T) {
-				keys := make(chan recording.Key, 8)
-				for at, k := range c.keys {
-					time.AfterFunc(at, func() { keys <- k })
-				}
-				c.options.Keys = keys
-				var out bytes.Buffer
-				begun := time.Now()
-				if _, err := recording.Play(t.Context(), r.reader(), &out, c.options); err != nil {
-					t.Fatal(err)
-				}
-				if took := time.Since(begun).Round(time.Millisecond); took != c.want {
-					t.Errorf("it took %s, want %s", took, c.want)
-				}
-				if name != "quit" && !strings.HasSuffix(out.String(), "onetwothree") {
-					t.Errorf("it showed %q", out.String())
-				}
-			})
-		})
-	}
-}
-
-func TestKeysAreReadAsTerminalsSendThem(t *testing.T) {
-	keys := make(chan recording.Key, 16)
-	recording.ReadKeys(strings.NewReader(" .+-\x1b[C\x1bOD\x1b[Ax\x03"), keys)
-	var got []recording.Key
-	for k := range keys {
-		got = append(got, k)
-	}
-	want := []recording.Key{recording.Pause, recording.Step, recording.Faster, recording.Slower, recording.Forward, recording.Back, recording.Quit}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
 	}
 }
