@@ -113,7 +113,7 @@ func newSystem(dir string) (*system, error) {
 		return nil, err
 	}
 	stranger := stand.Guest{Env: "env.stranger", Role: "Stranger", Session: "stranger"}
-	if err := errors.Join(s.AdmitReader(), s.Admit(stranger), withdraw(s)); err != nil {
+	if err := errors.Join(s.AdmitReader(), s.Admit(stranger), admitMeddler(s), withdraw(s)); err != nil {
 		return nil, err
 	}
 	return &system{s}, nil

@@ -14,6 +14,7 @@ type Filter struct {
 	w         io.Writer
 	parser    parser
 	out       []byte
+	origin    bool   // places were counted from the top of a part of the screen
 	alternate string // the mode that shows the alternate screen; "" when it isn't shown
 	column    bool   // a line feed goes to the first column too, for output that no terminal's driver has seen
 }
@@ -49,16 +50,23 @@ func (f *Filter) Restore() string {
 	if f.alternate != "" {
 		end += "\x1b[?" + f.alternate + "l"
 	}
-	return end + "\x1b7\x1b[r\x1b[?6l\x1b8\x1b[?7h\x1b[?25h\x1b[4l\x1b[0m\x1b(B\x0f"
+	if f.origin { // the cursor's place would come back together with this mode
+		end += "\x1b[r\x1b[?6l\x1b[9999;1H"
+	} else {
+		end += "\x1b7\x1b[r\x1b8"
+	}
+	return end + "\x1b[?7h\x1b[?25h\x1b[4l\x1b[0m\x1b(B\x0f"
 }
 
-// follow keeps which mode shows the alternate screen.
+// follow keeps what Restore has to know.
 func (f *Filter) follow(q sequence) {
 	if !q.csi || q.prefix != "?" || q.inter != "" || q.final != 'h' && q.final != 'l' {
 		return
 	}
 	for mode := range strings.SplitSeq(q.params, ";") {
 		switch {
+		case mode == "6":
+			f.origin = true // even when it is off again: a saved cursor has it
 		case !slices.Contains(alternates, mode):
 		case q.final == 'l':
 			f.alternate = ""

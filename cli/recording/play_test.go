@@ -134,6 +134,7 @@ func TestQuittingEndsAPlayThatWaitsForTheNetwork(t *testing.T) {
 func TestATerminalIsLeftWithTheModesThatItHad(t *testing.T) {
 	for shown, left := range map[string]string{
 		"\x1b[?1049h\x1b[?1000hfull":        "\x1b[?1049l",
+		"\x1b[?6h\x1b[?6l":                  "\x1b[r\x1b[?6l\x1b[9999;1H",
 		"\x1b[?47h\x1b[?1049hfull":          "\x1b[?47l",
 		"\x1b[?25;1049hfull":                "\x1b[?1049l",
 		"\x1b[?1049hfull\x1b[?1049l done":   "",
@@ -147,7 +148,10 @@ func TestATerminalIsLeftWithTheModesThatItHad(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, end, _ := strings.Cut(out.String(), "\x18")
-		if !strings.HasPrefix(end, left+"\x1b7\x1b[r") || !strings.Contains(end, "\x1b[?25h") || strings.Contains(end, "1000") || strings.Contains(end, "2004") {
+		if !strings.Contains(left, "?6l") { // then the cursor stays where it is
+			left += "\x1b7\x1b[r\x1b8"
+		}
+		if !strings.HasPrefix(end, left) || !strings.Contains(end, "\x1b[?25h") || strings.Contains(end, "1000") || strings.Contains(end, "2004") {
 			t.Errorf("%q leaves the terminal with %q", shown, end)
 		}
 	}
