@@ -26,6 +26,10 @@ func NewFilter(w io.Writer) *Filter { return &Filter{w: w} }
 func (f *Filter) WriteString(s string) error {
 	f.out = f.out[:0]
 	f.parser.feed(s, func(q sequence) {
+		if q.run != "" {
+			f.out = append(f.out, strings.ToValidUTF8(q.run, "\uFFFD")...)
+			return
+		}
 		if f.column && q.final == 0 && q.rune == '\n' {
 			f.out = append(f.out, '\r')
 		}

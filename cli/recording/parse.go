@@ -1,6 +1,9 @@
 package recording
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // Bounds of what a sequence may be before it counts as none.
 const (
@@ -8,8 +11,10 @@ const (
 	maxString   = 256 << 10 // runes of an operating system command or another string, such as a picture
 )
 
-// sequence is one order to a terminal, ECMA-48. A rune to show, or a control below space, has no final.
+// sequence is one order to a terminal, ECMA-48. A control below space, or a rune to show, has no final; a run of characters to
+// show has nothing else.
 type sequence struct {
+	run    string // characters to show, none of which is a control
 	rune   rune
 	csi    bool   // ESC [, else ESC alone
 	prefix string // < = > ? of a private one
@@ -41,9 +46,30 @@ type parser struct {
 
 // feed parses text; what isn't complete goes on with the next.
 func (p *parser) feed(s string, emit func(sequence)) {
-	for _, r := range s {
+	for len(s) > 0 {
+		if p.state == ground {
+			n := plain(s)
+			if n > 0 {
+				emit(sequence{run: s[:n]})
+			}
+			if s = s[n:]; s == "" {
+				return
+			}
+		}
+		r, size := utf8.DecodeRuneInString(s)
 		p.step(r, emit)
+		s = s[size:]
 	}
+}
+
+// plain is how many bytes at the beginning of s are characters that are no controls.
+func plain(s string) int {
+	for i, r := range s {
+		if r < ' ' || r >= 0x7f && r <= 0x9f {
+			return i
+		}
+	}
+	return len(s)
 }
 
 func (p *parser) step(r rune, emit func(sequence)) {

@@ -49,6 +49,8 @@ func (r *Renderer) take(at time.Duration, q sequence) {
 		r.at = at
 	}
 	switch {
+	case q.run != "":
+		r.show(at, q.run)
 	case q.final == 0:
 		r.character(q.rune)
 	case !q.csi && strings.ContainsRune("DEMc8", q.final) && q.inter == "":
@@ -60,6 +62,7 @@ func (r *Renderer) take(at time.Duration, q sequence) {
 	}
 }
 
+// character obeys a control.
 func (r *Renderer) character(c rune) {
 	switch c {
 	case '\n', '\v', '\f':
@@ -70,10 +73,15 @@ func (r *Renderer) character(c rune) {
 		r.column = max(r.column-1, 0)
 	case '\t':
 		r.column = min((r.column/8+1)*8, maxLine)
-	case 0, 5, 7, 0x0e, 0x0f, 0x7f:
-	default:
+	}
+}
+
+// show puts characters where the cursor is.
+func (r *Renderer) show(at time.Duration, run string) {
+	for _, c := range run {
 		if r.column >= maxLine {
 			r.end()
+			r.at = at
 		}
 		r.pad()
 		if r.column < len(r.line) {
