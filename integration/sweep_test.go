@@ -97,6 +97,9 @@ func TestWhatAnAgentLeavesBehindIsClosedUntilItComesBack(t *testing.T) {
 	if got := state(); got != "incomplete" {
 		t.Errorf("it is %s", got)
 	}
+	if out := p.must(t, "recording", "verify", session); !strings.Contains(out, "nothing was heard of agent") {
+		t.Errorf("verified it is\n%s", out)
+	}
 	eventually(t, 10*time.Second, func() string {
 		events := map[audit.Type][]string{}
 		for e, err := range p.client(t).SessionEvents(t.Context(), session) {
@@ -125,4 +128,5 @@ func TestWhatAnAgentLeavesBehindIsClosedUntilItComesBack(t *testing.T) {
 	if got := state(); got != "complete" {
 		t.Errorf("after its agent came back, it is %s", got)
 	}
+	p.must(t, "recording", "verify", session)
 }

@@ -144,7 +144,7 @@ func (r *Reader) Pieces(ctx context.Context) iter.Seq2[Piece, error] {
 				return
 			}
 			if _, manifest, err := recording.ParseName(o.Name); err != nil || manifest {
-				w.complete = w.complete || manifest
+				w.complete, w.abandoned = w.complete || manifest, w.abandoned || o.Name == recording.StatementName
 				continue
 			}
 			if oldest != nil && oldest.Name != o.Name && !flush() {
@@ -172,11 +172,12 @@ func (r *Reader) Pieces(ctx context.Context) iter.Seq2[Piece, error] {
 
 // walk is how far pieces were read.
 type walk struct {
-	reader   *Reader
-	next     int
-	before   string // hash of the piece before; "" when it isn't known
-	notes    []string
-	complete bool
+	reader    *Reader
+	next      int
+	before    string // hash of the piece before; "" when it isn't known
+	notes     []string
+	complete  bool
+	abandoned bool // the control plane says that nothing is heard of the agent
 }
 
 func (w *walk) piece(ctx context.Context, o object) (Piece, error) {
@@ -218,7 +219,11 @@ func (w *walk) piece(ctx context.Context, o object) (Piece, error) {
 // rest is what is to be said at the end.
 func (w *walk) rest() Piece {
 	p := Piece{Seq: w.next, Notes: w.notes}
-	if !w.complete {
+	switch {
+	case w.complete:
+	case w.abandoned:
+		p.Notes = append(p.Notes, "the recording isn't complete: nothing is heard of its agent, which may have more of it")
+	default:
 		p.Notes = append(p.Notes, "the recording isn't complete: its session lasts, or its agent hasn't uploaded the rest")
 	}
 	return p

@@ -85,6 +85,7 @@ func Verify(ctx context.Context, r *Reader, e Evidence) (*Report, error) {
 		return nil, err
 	}
 	v.manifest()
+	v.statement()
 	v.events()
 	return v.report, nil
 }
@@ -104,8 +105,9 @@ type verification struct {
 	bytes   int64
 	head    *recording.Head
 	signed  *recording.Signed
-	ended   bool // the ledger has the manifest's end
-	sealed  bool // there is an object with the manifest's name
+	ended   bool                 // the ledger has the manifest's end
+	sealed  bool                 // there is an object with the manifest's name
+	stated  *recording.Statement // of the control plane, about a recording whose agent wasn't heard of
 }
 
 // objects reads all there is.
@@ -120,7 +122,8 @@ func (v *verification) objects(ctx context.Context) error {
 			v.name, v.hashes, v.body = o.Name, nil, nil
 		}
 		_, manifest, err := recording.ParseName(o.Name)
-		if err != nil {
+		statement := o.Name == recording.StatementName
+		if err != nil && !statement {
 			v.report.add(Wrong, "%.128s is not one of a recording's objects", o.Name)
 			continue
 		}
@@ -129,7 +132,7 @@ func (v *verification) objects(ctx context.Context) error {
 			continue
 		}
 		most := int64(recording.MaxChunk)
-		if manifest {
+		if manifest || statement {
 			most = recording.MaxManifest
 		}
 		if o.Size > most {
@@ -168,6 +171,13 @@ func (v *verification) settle() {
 	seq, manifest, _ := recording.ParseName(v.name)
 	switch {
 	case v.body == nil:
+	case v.name == recording.StatementName:
+		s, err := recording.OpenStatement(v.body)
+		if err != nil {
+			v.report.add(Wrong, "what the control plane stated can't be read: %v", err)
+			return
+		}
+		v.stated = &s
 	case manifest:
 		v.sealed = true
 		s, err := recording.OpenManifest(v.body)
@@ -250,7 +260,7 @@ func (v *verification) gaps(count int, said []recording.Missing) {
 			last++
 		}
 		if !slices.ContainsFunc(said, func(m recording.Missing) bool { return m.First <= first && last <= m.Last }) {
-			v.report.add(Wrong, "%s, and the manifest doesn't say so", missing(first, last))
+			v.report.add(Wrong, "%s, and nothing says why", missing(first, last))
 		}
 		first = last + 1
 	}
@@ -296,9 +306,37 @@ func (v *verification) manifest() {
 	v.signature(m)
 }
 
+// statement holds the pieces against what the control plane stated while nothing was heard of the agent. It has no signature, but
+// there can only be more than it says: what was there then may not have gone.
+func (v *verification) statement() {
+	if v.stated == nil {
+		return
+	}
+	if v.stated.Session != v.reader.session {
+		v.report.add(Wrong, "what the control plane stated is about another session, %.64s", v.stated.Session)
+		return
+	}
+	there := 0
+	for _, hash := range v.chunks {
+		if hash != "" {
+			there++
+		}
+	}
+	if there < v.stated.Chunks {
+		v.report.add(Wrong, "there were %s when the control plane looked, and there are %d", Count(v.stated.Chunks, "piece"), there)
+	}
+	if v.stated.Last != "" && !slices.Contains(v.chunks, v.stated.Last) {
+		v.report.add(Wrong, "the piece that was the last one when the control plane looked is not there")
+	}
+}
+
 // unsealed says why there is no manifest to hold the pieces against.
 func (v *verification) unsealed() {
-	v.gaps(len(v.chunks), nil)
+	var said []recording.Missing
+	if v.stated != nil {
+		said = v.stated.Missing
+	}
+	v.gaps(len(v.chunks), said)
 	if v.sealed {
 		return // the report says that it can't be read
 	}
@@ -308,6 +346,10 @@ func (v *verification) unsealed() {
 		v.report.add(Unproven, "there is no manifest, and the API doesn't say whether there was one: %s", fault.From(err).Message)
 	case state == "complete":
 		v.report.add(Wrong, "the manifest is gone: the recording was complete once")
+	case v.stated != nil:
+		v.report.add(Unproven, "there is no manifest: nothing was heard of agent %.64s after %s, and what it didn't upload is missing until it comes back", v.stated.Agent, v.stated.Lapsed.UTC().Format(time.RFC3339))
+	case state == "incomplete":
+		v.report.add(Wrong, "the control plane stated what there was of the recording when its agent wasn't heard of any more, and the statement is gone")
 	default:
 		v.report.add(Unproven, "there is no manifest yet: the session lasts, or its agent hasn't uploaded the rest. Pieces at the end may be missing")
 	}

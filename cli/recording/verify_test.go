@@ -208,7 +208,7 @@ func TestSec_S81_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 		change func(testing.TB, *made)
 		want   string
 	}{
-		"a piece is gone":         {func(_ testing.TB, r *made) { r.shelf.remove(format.ChunkName(1)) }, "piece 1 is missing, and the manifest doesn't say so"},
+		"a piece is gone":         {func(_ testing.TB, r *made) { r.shelf.remove(format.ChunkName(1)) }, "piece 1 is missing, and nothing says why"},
 		"the last is gone":        {func(_ testing.TB, r *made) { r.shelf.remove(format.ChunkName(2)) }, "piece 2 was recorded, as the ledger proves, and is not there"},
 		"the manifest is gone":    {func(_ testing.TB, r *made) { r.shelf.remove(format.ManifestName) }, "the manifest is gone"},
 		"a piece was overwritten": {func(_ testing.TB, r *made) { r.shelf.put(format.ChunkName(1), r.chunks[0]) }, "00000001.zst has 2 versions that differ"},
@@ -248,6 +248,57 @@ func TestSec_S81_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 				t.Errorf("it isn't found that %s:\n%s", c.want, text(report))
 			}
 		})
+	}
+}
+
+// stateThat puts what the control plane states while nothing is heard of the agent.
+func (r *made) stateThat(t testing.TB, change func(*format.Statement)) {
+	t.Helper()
+	st := format.Statement{V: 1, Session: r.session, Cluster: "c", Agent: agent, Lapsed: started.Add(2 * time.Hour), Made: started.Add(3 * time.Hour), Chunks: 2, Last: format.Hash(r.chunks[1])}
+	if change != nil {
+		change(&st)
+	}
+	r.state = "incomplete"
+	r.shelf.remove(format.ManifestName)
+	r.shelf.put(format.StatementName, st.Marshal())
+}
+
+func TestWhatTheControlPlaneStatedStandsUntilTheAgentComesBack(t *testing.T) {
+	r := record(t, true, "one", "two", "three")
+	sealed := slices.Clone(r.shelf.objects)
+	r.stateThat(t, nil)
+	if report := r.verify(t); report.Bad || report.Whole || !strings.Contains(text(report), "nothing was heard of agent "+agent+" after 2026-11-27T12:00:00Z") {
+		t.Errorf("while it is away:\n%s", text(report))
+	}
+	if _, warned := printed(t, r, recording.Text); len(warned) != 1 || !strings.Contains(warned[0], "nothing is heard of its agent") {
+		t.Errorf("warned of %q", warned)
+	}
+	r.shelf.objects = append(r.shelf.objects, sealed[len(sealed)-1])
+	r.state = "complete"
+	slices.SortFunc(r.shelf.objects, func(a, b wire.RecordingObject) int { return strings.Compare(a.Name, b.Name) })
+	if report := r.verify(t); report.Bad || !report.Whole {
+		t.Errorf("after it came back:\n%s", text(report))
+	}
+	for name, c := range map[string]struct {
+		change func(*made)
+		want   string
+	}{
+		"there were more":       {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Chunks = 4 }) }, "there were 4 pieces when the control plane looked, and there are 3"},
+		"the last one was else": {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Last = strings.Repeat("0", 64) }) }, "the last one when the control plane looked is not there"},
+		"another session's":     {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Session = "ses_x" }) }, "about another session, ses_x"},
+		"it can't be read": {func(r *made) {
+			r.stateThat(t, nil)
+			r.shelf.remove(format.StatementName)
+			r.shelf.put(format.StatementName, []byte("{"))
+		}, "what the control plane stated can't be read"},
+		"it is gone":                           {func(r *made) { r.stateThat(t, nil); r.shelf.remove(format.StatementName) }, "the statement is gone"},
+		"a piece is gone that it doesn't miss": {func(r *made) { r.stateThat(t, nil); r.shelf.remove(format.ChunkName(0)) }, "piece 0 is missing, and nothing says why"},
+	} {
+		r := record(t, true, "one", "two", "three")
+		c.change(r)
+		if report := r.verify(t); !report.Bad || !strings.Contains(text(report), c.want) {
+			t.Errorf("%s isn't found:\n%s", name, text(report))
+		}
 	}
 }
 
