@@ -185,7 +185,7 @@ func TestSomebodyReadsTheirOwnRecordingsByTheCommandLine(t *testing.T) {
 		t.Error(got)
 	}
 	var types []audit.Type
-	for _, line := range strings.Split(strings.TrimSpace(p.must(t, "audit", "ls", "--session", session, "--format", "json")), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(p.must(t, "audit", "ls", "--session", session, "--format", "json")), "\n") {
 		e, err := audit.Parse([]byte(line))
 		if err != nil || e.SessionID != session {
 			t.Errorf("%v: %s", err, line)
@@ -413,26 +413,46 @@ func TestWhateverIsDoneToARecordingInS3IsFound(t *testing.T) {
 		meddle func(*testing.T)
 		want   []string
 	}{
-		{"a byte is another in a new version", func(t *testing.T) { v.put(t, chunk(1), flipped) },
-			[]string{"00000001.zst has 2 versions that differ"}},
-		{"a byte is another, and the version before is gone", func(t *testing.T) { replace(t, chunk(1), flipped) },
-			[]string{"piece 1 ", "piece 1 isn't the one that the ledger has the hash of"}},
-		{"a chunk is deleted", func(t *testing.T) { v.hide(t, chunk(1)) },
-			[]string{"somebody marked 00000001.zst as deleted, at 20"}},
-		{"a chunk is gone for good", func(t *testing.T) { v.destroy(t, chunk(1)) },
-			[]string{"piece 1 is missing, and nothing says why", "piece 1 was recorded, as the ledger proves, and is not there"}},
-		{"the last chunk is gone for good", func(t *testing.T) { v.destroy(t, chunk(last)) },
-			[]string{fmt.Sprintf("piece %d is missing, and nothing says why", last)}},
-		{"two chunks are swapped", func(t *testing.T) { replace(t, chunk(0), tape.chunks[1]); replace(t, chunk(1), tape.chunks[0]) },
-			[]string{"piece 0 says that it is piece 1", "piece 1 says that it is piece 0"}},
-		{"a chunk is one of another session", func(t *testing.T) { replace(t, chunk(1), others.chunks[1]) },
-			[]string{"piece 1 is one of another session, " + another}},
-		{"the manifest is that of another session", func(t *testing.T) { replace(t, manifest, sealed(others.manifest)) },
-			[]string{"the manifest is that of another session, " + another}},
-		{"the manifest is a new version", func(t *testing.T) { v.put(t, manifest, sealed(others.manifest)) },
-			[]string{"manifest.json has 2 versions that differ"}},
-		{"another agent signed the manifest", func(t *testing.T) { replace(t, manifest, forge(tape.manifest.Manifest)) },
-			[]string{"the manifest names agent " + tape.manifest.Manifest.Agent + ", and agent " + forger + " signed it"}},
+		{
+			"a byte is another in a new version", func(t *testing.T) { v.put(t, chunk(1), flipped) },
+			[]string{"00000001.zst has 2 versions that differ"},
+		},
+		{
+			"a byte is another, and the version before is gone", func(t *testing.T) { replace(t, chunk(1), flipped) },
+			[]string{"piece 1 ", "piece 1 isn't the one that the ledger has the hash of"},
+		},
+		{
+			"a chunk is deleted", func(t *testing.T) { v.hide(t, chunk(1)) },
+			[]string{"somebody marked 00000001.zst as deleted, at 20"},
+		},
+		{
+			"a chunk is gone for good", func(t *testing.T) { v.destroy(t, chunk(1)) },
+			[]string{"piece 1 is missing, and nothing says why", "piece 1 was recorded, as the ledger proves, and is not there"},
+		},
+		{
+			"the last chunk is gone for good", func(t *testing.T) { v.destroy(t, chunk(last)) },
+			[]string{fmt.Sprintf("piece %d is missing, and nothing says why", last)},
+		},
+		{
+			"two chunks are swapped", func(t *testing.T) { replace(t, chunk(0), tape.chunks[1]); replace(t, chunk(1), tape.chunks[0]) },
+			[]string{"piece 0 says that it is piece 1", "piece 1 says that it is piece 0"},
+		},
+		{
+			"a chunk is one of another session", func(t *testing.T) { replace(t, chunk(1), others.chunks[1]) },
+			[]string{"piece 1 is one of another session, " + another},
+		},
+		{
+			"the manifest is that of another session", func(t *testing.T) { replace(t, manifest, sealed(others.manifest)) },
+			[]string{"the manifest is that of another session, " + another},
+		},
+		{
+			"the manifest is a new version", func(t *testing.T) { v.put(t, manifest, sealed(others.manifest)) },
+			[]string{"manifest.json has 2 versions that differ"},
+		},
+		{
+			"another agent signed the manifest", func(t *testing.T) { replace(t, manifest, forge(tape.manifest.Manifest)) },
+			[]string{"the manifest names agent " + tape.manifest.Manifest.Agent + ", and agent " + forger + " signed it"},
+		},
 		{"another agent signed the manifest as its own", func(t *testing.T) {
 			m := tape.manifest.Manifest
 			m.Agent = forger
@@ -443,16 +463,26 @@ func TestWhateverIsDoneToARecordingInS3IsFound(t *testing.T) {
 			s.Body = bytes.Replace(s.Body, []byte(`"user":"alice"`), []byte(`"user":"carol"`), 1)
 			replace(t, manifest, sealed(s))
 		}, []string{"the manifest isn't signed by the key of its certificate"}},
-		{"the manifest is deleted", func(t *testing.T) { v.hide(t, manifest) },
-			[]string{"somebody marked manifest.json as deleted"}},
-		{"the manifest is gone for good", func(t *testing.T) { v.destroy(t, manifest) },
-			[]string{"the manifest is gone: the recording was complete once"}},
-		{"everything is gone for good", func(t *testing.T) { v.destroy(t, prefix) },
-			[]string{"the manifest is gone: the recording was complete once"}},
-		{"a chunk too many", func(t *testing.T) { v.put(t, chunk(last+1), tape.chunks[last]) },
-			[]string{"more than the "}},
-		{"something else lies there", func(t *testing.T) { v.put(t, prefix+"evil.zst", []byte("x")) },
-			[]string{"evil.zst is not one of a recording's objects"}},
+		{
+			"the manifest is deleted", func(t *testing.T) { v.hide(t, manifest) },
+			[]string{"somebody marked manifest.json as deleted"},
+		},
+		{
+			"the manifest is gone for good", func(t *testing.T) { v.destroy(t, manifest) },
+			[]string{"the manifest is gone: the recording was complete once"},
+		},
+		{
+			"everything is gone for good", func(t *testing.T) { v.destroy(t, prefix) },
+			[]string{"the manifest is gone: the recording was complete once"},
+		},
+		{
+			"a chunk too many", func(t *testing.T) { v.put(t, chunk(last+1), tape.chunks[last]) },
+			[]string{"more than the "},
+		},
+		{
+			"something else lies there", func(t *testing.T) { v.put(t, prefix+"evil.zst", []byte("x")) },
+			[]string{"evil.zst is not one of a recording's objects"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer original(t)

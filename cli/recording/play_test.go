@@ -95,7 +95,7 @@ func TestWhoHasPausedSeesThePlaceThatTheyGoTo(t *testing.T) {
 			for _, k := range step.keys {
 				keys <- k
 			}
-			time.Sleep(time.Second) // of synctest's clock: whatever isn't paused plays on
+			<-time.After(time.Second) // of synctest's clock: whatever isn't paused plays on
 			synctest.Wait()
 			shown := out.String()
 			if at := strings.LastIndex(shown, "\x1b[2J"); at >= 0 {
