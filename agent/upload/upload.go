@@ -11,12 +11,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -375,6 +377,15 @@ type status struct {
 
 func (s *status) Error() string { return fmt.Sprintf("S3 answered %d: %s", s.code, s.body) }
 
+// reason is what S3 says of an error, without what it repeats of the request and its signature.
+func reason(body []byte) string {
+	var said struct{ Code, Message string }
+	if err := xml.Unmarshal(body, &said); err != nil || said.Code == "" {
+		return "without a reason"
+	}
+	return fmt.Sprintf("%.64s: %.256s", said.Code, said.Message)
+}
+
 // refused reports whether S3 refuses the object as it is, so that trying again soon won't help.
 func refused(err error) bool {
 	s, ok := errors.AsType[*status](err)
@@ -415,13 +426,16 @@ func (u *Uploader) put(ctx context.Context, g wire.UploadGrant, session string, 
 		r.Header.Set(name, value)
 	}
 	answer, err := u.config.HTTP.Do(r)
+	if failed, ok := errors.AsType[*url.Error](err); ok { // it has the URL, and with it the grant, which is nobody's else to see
+		return false, fmt.Errorf("putting %s to %s: %w", o.name, r.URL.Host, failed.Err)
+	}
 	if err != nil {
 		return false, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if answer.StatusCode != http.StatusOK {
-		return false, &status{answer.StatusCode, string(text[:min(len(text), 512)])}
+		return false, &status{answer.StatusCode, reason(text)}
 	}
 	if err != nil {
 		return false, err

@@ -1,12 +1,14 @@
 package upload_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -435,4 +437,50 @@ func TestAClaimThatIsRefusedIsToldOfAndLeftAlone(t *testing.T) {
 			t.Errorf("%d calls, failed %v", w.calls, w.failed)
 		}
 	})
+}
+
+// spilling is S3 that answers nothing, or repeats what it was sent.
+type spilling struct{ answer string }
+
+func (s spilling) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.answer == "" {
+		return nil, errors.New("connection reset")
+	}
+	w := httptest.NewRecorder()
+	w.WriteHeader(http.StatusForbidden)
+	fmt.Fprintf(w, s.answer, r.URL.RawQuery)
+	return w.Result(), nil
+}
+
+// granting is the world with grants that nobody else may see.
+type granting struct{ *world }
+
+func (g granting) GrantUploads(ctx context.Context, session string, r wire.UploadRequest) (wire.UploadGrants, error) {
+	out, err := g.world.GrantUploads(ctx, session, r)
+	for i := range out.Grants {
+		out.Grants[i].URL += "?X-Amz-Signature=CANARY"
+	}
+	return out, err
+}
+
+// TestSec_S50_AGrantGetsIntoNoLog, whatever S3 says and however a connection to it ends.
+func TestSec_S50_AGrantGetsIntoNoLog(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no answer": "", "an error": "<Error><Code>SignatureDoesNotMatch</Code><Message>it is another</Message><StringToSign>%s</StringToSign></Error>", "no XML": "what is %s?",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log bytes.Buffer
+			w := newWorld()
+			w.add("ses_a", recording.ChunkName(0), []byte("a chunk"))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			upload.New(upload.Config{
+				Spool: w, HTTP: &http.Client{Transport: spilling{answer}}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+				API: func() (upload.API, error) { return granting{w}, nil },
+			}).Run(ctx)
+			if text := log.String() + strings.Join(w.failed, " "); strings.Contains(text, "CANARY") || !strings.Contains(text, "not uploaded") {
+				t.Errorf("%s: %s", name, text)
+			}
+		})
+	}
 }

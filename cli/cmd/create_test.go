@@ -38,7 +38,7 @@ func TestBuiltInResourcesPassUnchanged(t *testing.T) {
 	}))
 	t.Cleanup(s.Close)
 	l := lookupAt(t, s)
-	const access = "kind: role\nmetadata: {name: access}\nspec: {allow: {logins: ['{{internal.logins}}'], node_labels: {'*': '*'}}}\n"
+	const access = "kind: role\nmetadata: {name: access}\nspec: {allow: {logins: ['{{internal.logins}}'], node_labels: {'*': '*'}, rules: [{resources: [recording, event], verbs: [list, read], where: own}]}}\n"
 	const own = "---\nkind: role\nmetadata: {name: dev}\nspec: {}\n"
 	for name, c := range map[string]struct{ file, says string }{
 		"as it is":                 {access + own, ""},

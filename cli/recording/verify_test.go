@@ -203,7 +203,7 @@ func TestARecordingThatIsAsItWasMadeIsProvenWhole(t *testing.T) {
 	}
 }
 
-func TestSec_S81_WhatIsWrongWithARecordingIsFound(t *testing.T) {
+func TestSec_S97_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(testing.TB, *made)
 		want   string

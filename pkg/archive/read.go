@@ -94,7 +94,8 @@ type Query struct {
 const (
 	usual    = 7 * 24 * time.Hour
 	longest  = 92 * 24 * time.Hour
-	mostRead = 2000 // entries for one page
+	ahead    = time.Minute // that an agent's clock may be
+	mostRead = 2000        // entries for one page
 	pageSize = 100
 )
 
@@ -102,7 +103,7 @@ const (
 // page may be empty though more follow.
 func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording, string, error) {
 	if q.Until.IsZero() {
-		q.Until = p.Now.Add(time.Minute) // an agent's clock may be a little ahead
+		q.Until = p.Now.Add(ahead)
 	}
 	if q.Since.IsZero() {
 		q.Since = q.Until.Add(-usual)
@@ -112,7 +113,7 @@ func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording
 	}
 	from, err1 := first(q.Since)
 	below, err2 := first(q.Until)
-	if err := errors.Join(err1, err2); err != nil || q.Until.Sub(q.Since) > longest || q.Until.Before(q.Since) {
+	if err := errors.Join(err1, err2); err != nil || q.Until.Sub(q.Since) > longest+ahead || q.Until.Before(q.Since) {
 		return nil, "", fault.New(fault.BadInput, "that is not a time for a list of recordings", "name a shorter time with --since and --until: at most 92 days")
 	}
 	if q.After != "" {
