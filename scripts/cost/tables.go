@@ -67,14 +67,15 @@ func assumptions(b *strings.Builder, f facts) {
 	fmt.Fprintf(b, `
 ## What is assumed
 
-* An engineer has %.0f working days a month, and on each of them %.0f logins, %.0f calls of `+"`stile ls`"+` and the like, %.0f sessions with %.0f events and %.0f MB each, and %.2f changes of roles, users, mappings or tokens.
+* An engineer has %.0f working days a month, and on each of them %.0f logins, %.0f calls of `+"`stile ls`"+` and the like, %.0f sessions with %.0f MB each, %.0f chunks of their recordings, %.0f events and one more for each chunk, and %.2f changes of roles, users, mappings or tokens.
+* A recording is %.0f %% of what its session showed. A chunk is one call, one PUT and one event, a recording three calls and %.0f writes more. Events and recordings of a year are kept; to put objects from a node costs nothing where its network has a gateway endpoint for S3, and else what a NAT gateway costs.
 * A node renews its certificate %.1f times a day and moves %.0f MB a month through its tunnel when nobody uses it.
 * A login or join is two calls, two signatures, %.0f writes and %.0f reads; a front runs for %.0f ms to hand out a challenge, a signer for %.0f ms, and the front waits for it.
 * A run logs %.0f KB. A front has %.0f MB, a signer and every other function is counted with %.0f MB.
 * Small clusters have %d proxies, the largest has %d. A proxy renews its lease every three seconds and looks for documents four times a second; a document is published each minute.
 * Each function that makes or judges challenges calls KMS once an hour.
 * Alarms read %d metrics, of which %d stands for a query: that one is billed by the metrics that it finds, errors of DynamoDB by table and operation. Without errors there should be none; if CloudWatch keeps zeros of them, they are up to 40, $4 a month.
-`, workdays, loginsADay, listsADay, sessionsADay, eventsASess, sessionGB*1000, changesADay, renewalsADay, nodeTrafficGB*1000,
+`, workdays, loginsADay, listsADay, sessionsADay, sessionGB*1000, chunksASess, eventsASess, changesADay, recordedShare*100, recordWrites, renewalsADay, nodeTrafficGB*1000,
 		2*arrivalWrites+proofWrites, proofReads, frontSeconds*1000, signSeconds*1000, runLogGB*1e6, f.front*1024, f.signer*1024,
 		f.proxies, scenarios[len(scenarios)-1].proxies, f.alarmMetrics+f.alarmQueries, f.alarmQueries)
 }

@@ -31,14 +31,19 @@ const (
 // headEvery is HeadEvery of proxy/feed, which programs don't share.
 const headEvery = 250 * time.Millisecond
 
+// sweepEvery is the rate in infra/stack/sweep.go.
+const sweepEvery = 10 * time.Minute
+
 // What an engineer and a node do. They are assumptions, and stand in the document.
 const (
 	workdays      = 21.0
 	loginsADay    = 2.0
 	listsADay     = 20.0  // stile ls, get and status
 	sessionsADay  = 15.0  // each opens a connection and makes events
-	eventsASess   = 4.0   // written to the ledger
+	chunksASess   = 20.0  // of the recording: one for each ten seconds in which something is shown
+	eventsASess   = 4.0   // written to the ledger, and one for each chunk
 	sessionGB     = 0.002 // to the engineer
+	recordedShare = 0.2   // of that, compressed
 	changesADay   = 0.05  // of roles, users, mappings and tokens, for each engineer
 	renewalsADay  = 1.5   // a certificate is good for 24 hours and renewed at 16
 	nodeTrafficGB = 0.05  // a month: keeping a tunnel, and documents each minute
@@ -55,6 +60,9 @@ const (
 	signaturesFor = 2.0
 	runLogGB      = 1.0e-6 // START, END, REPORT and one line
 	changeWrites  = 12.0
+	eventWrites   = 2.0  // the event, and where it is by its session
+	recordWrites  = 12.0 // a recording's entry, its lease and its completion, as transactions
+	recordReads   = 8.0  // of each call: documents, lists and the entry
 )
 
 // usage is a month's quantities, by the name of their price.
@@ -79,12 +87,16 @@ func (s scenario) consumed(t facts) usage {
 	u.runs(changes, t.signer, 2*signSeconds)
 	u["signature"] += changes
 	u["write unit"] += changes * changeWrites
-	u["write unit"] += people * sessionsADay * eventsASess
-	sessions, tunnels := people*sessionsADay*sessionGB, float64(s.nodes)*nodeTrafficGB
+	recorded := people * sessionsADay
+	u.calls(recorded*(chunksASess+3), t.signer, frontSeconds) // claimed, granted with the manifest, and confirmed
+	u["read unit"] += recorded * (chunksASess + 3) * recordReads
+	u["object write"] += recorded * (chunksASess + 1)
+	u["write unit"] += recorded * (recordWrites + eventWrites*(eventsASess+chunksASess))
+	sessions, tunnels := recorded*sessionGB, float64(s.nodes)*nodeTrafficGB
 	u["traffic"] += sessions + tunnels
 	u["balancer capacity"] += capacity(2*sessions + tunnels)
-	u["table storage"] += 0.1 + people*sessionsADay*eventsASess*12*1e-6 // a year of events of 1 KB
-	u["object storage"] += 1
+	u["table storage"] += 0.1 + recorded*(eventsASess+chunksASess)*12*1.2e-6 // a year of events of 1 KB, and where they are
+	u["object storage"] += 1 + 12*sessions*recordedShare                     // a year of recordings
 	s.flooded(u, t)
 	return u
 }
@@ -107,6 +119,10 @@ func (s scenario) heartbeats(u usage, t facts) {
 	u["object read"] += publications * 3
 	u["write unit"] += publications * 4
 	u["read unit"] += publications * 20
+	// A look at the leases of recordings, in 32 partitions.
+	sweeps := per(sweepEvery)
+	u.runs(sweeps, t.signer, signSeconds)
+	u["read unit"] += sweeps * 16
 	// One warm instance of each function that makes or judges challenges; a cold one costs one call more.
 	u["mac"] += 4 * per(mac.Period)
 }
