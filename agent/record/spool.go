@@ -55,7 +55,7 @@ const (
 	journalAge  = 10 * time.Second
 	watchedAge  = 2 * time.Second
 	maxUnsealed = 4       // journals of a session that wait to be sealed hold it up, unless
-	backlog     = 4       // those of all sessions beyond these take less than a quarter of the spool
+	backlog     = 4       // those of all sessions beyond these take at most a quarter of what one session may
 	reserveSize = 2 << 20 // held back for sealing when the disk is full
 	maxMissing  = 200     // runs of damaged chunks that a manifest names one by one
 )

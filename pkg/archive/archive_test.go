@@ -1,0 +1,178 @@
+package archive_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/app/clustertest"
+	"github.com/stile-dev/stile/pkg/archive"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/recording"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// shop is the store, the bucket and the ledger of an archive, in memory.
+type shop struct {
+	*yard
+	granted []string
+	broken  error // of the ledger
+}
+
+func (s *shop) Create(_ context.Context, e archive.Entry) (archive.Entry, error) {
+	if there, ok := s.entries[e.Session]; ok {
+		return there, nil
+	}
+	s.entries[e.Session] = e
+	return e, nil
+}
+
+func (s *shop) Replace(_ context.Context, _, is archive.Entry) error {
+	s.entries[is.Session] = is
+	return nil
+}
+
+func (s *shop) Hold(_ context.Context, l archive.Lease) error {
+	s.leases = append(s.leases, l)
+	return nil
+}
+
+func (s *shop) Of(context.Context, string, string, string, int) ([]archive.Entry, bool, error) {
+	return nil, false, nil
+}
+
+func (s *shop) Day(context.Context, time.Time, string, string, int) ([]archive.Entry, bool, error) {
+	return nil, false, nil
+}
+
+func (s *shop) Grant(_ context.Context, key string, _ int64, _ []byte) (url string, headers map[string]string, err error) {
+	s.granted = append(s.granted, key)
+	return "https://s3.example/" + key, headers, nil
+}
+
+func (s *shop) Get(ctx context.Context, session string) (archive.Entry, error) {
+	return s.yard.Get(ctx, session)
+}
+
+func (s *shop) Append(ctx context.Context, events ...audit.Event) error {
+	if s.broken != nil {
+		return s.broken
+	}
+	return s.yard.Append(ctx, events...)
+}
+
+// objects is the shop's bucket: its Get is about keys.
+type objects struct{ *shop }
+
+func (o objects) Get(_ context.Context, key string, _ int64) ([]byte, error) {
+	return []byte(o.shop.objects[key]), nil
+}
+
+func (o objects) Read(_ context.Context, prefix, _ string) (out []wire.RecordingObject, next string, err error) {
+	for key := range o.shop.objects {
+		if strings.HasPrefix(key, prefix) {
+			out = append(out, wire.RecordingObject{Name: key})
+		}
+	}
+	return out, next, nil
+}
+
+func newShop(t *testing.T) (*archive.Archive, *shop) {
+	s := &shop{yard: newYard(t)}
+	return archive.New(archive.Config{Store: s, Objects: objects{s}, Ledger: s, Cluster: "c", Entropy: rand.Reader}), s
+}
+
+func agent(id string) identity.Host {
+	return identity.Host{Kind: identity.KindAgent, ID: id, Scope: "/a", Targets: []identity.Target{{Kind: "node", Name: "node-1"}}}
+}
+
+func claim(secret []byte) wire.RecordingClaim {
+	return wire.RecordingClaim{Secret: secret, User: "ada", UID: "usr_ada", Login: "root", Target: "node/node-1", Started: now}
+}
+
+func TestARecordingIsClaimedByWhoKnowsItsSecret(t *testing.T) {
+	a, s := newShop(t)
+	session, secret := identity.NewSession(rand.Reader, now)
+	sum := sha256.Sum256([]byte("a chunk"))
+	ask := wire.UploadRequest{Objects: []wire.UploadObject{{Name: recording.ChunkName(0), Size: 7, Sha256: sum[:]}}}
+	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); !fault.Is(err, fault.NotFound) {
+		t.Errorf("granted before it was claimed: %v", err)
+	}
+	if r, err := a.Claim(t.Context(), agent("agt_a"), session, claim(secret), now); err != nil || r.State != "open" {
+		t.Fatal(r, err)
+	}
+	if l := s.leases; len(l) != 1 || l[0].Agent != "agt_a" || !l[0].Until.Equal(now.Add(recording.LeaseFor)) {
+		t.Errorf("leases %+v", l)
+	}
+	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); err != nil {
+		t.Error(err)
+	}
+	for name, host := range map[string]identity.Host{"another agent": agent("agt_b"), "a proxy": {Kind: identity.KindProxy, ID: "agt_a"}} {
+		_, err1 := a.Grant(t.Context(), host, session, ask, now)
+		_, err2 := a.Held(t.Context(), host, session, wire.HeldRequest{Names: []string{recording.ChunkName(0)}})
+		if err1 == nil || err2 == nil || len(s.granted) != 1 {
+			t.Errorf("%s is granted: %v, %v", name, err1, err2)
+		}
+	}
+	if _, err := a.Claim(t.Context(), agent("agt_b"), session, claim(make([]byte, len(secret))), now); !fault.Is(err, fault.Denied) {
+		t.Errorf("claimed without the secret: %v", err)
+	}
+	if _, err := a.Claim(t.Context(), agent("agt_b"), session, claim(secret), now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); !fault.Is(err, fault.NotFound) {
+		t.Errorf("the one that was joined again still brings objects under its former id: %v", err)
+	}
+}
+
+func TestWhoeverAsksForARecordingIsItsUserOrMayReadAll(t *testing.T) {
+	a, s := newShop(t)
+	c := clustertest.New(t, resource.Role{
+		Metadata: resource.Metadata{Name: "sealed"}, Spec: resource.RoleSpec{Deny: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"recording"}, Verbs: []string{"read"}}}}},
+	})
+	view, err := c.Fresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, secret := identity.NewSession(rand.Reader, now)
+	if _, err := a.Claim(t.Context(), agent("agt_a"), session, claim(secret), now); err != nil {
+		t.Fatal(err)
+	}
+	for name, k := range map[string]struct {
+		user, uid string
+		roles     []string
+		want      bool
+	}{
+		"its user":                         {"ada", "usr_ada", []string{"access"}, true},
+		"its user without a rule":          {"ada", "usr_ada", nil, false},
+		"its user, who is denied it":       {"ada", "usr_ada", []string{"access", "sealed"}, false},
+		"another of the name":              {"ada", "usr_other", []string{"access"}, false},
+		"somebody else":                    {"bob", "usr_bob", []string{"access"}, false},
+		"an auditor":                       {"bob", "usr_bob", []string{"auditor"}, true},
+		"an auditor who is denied it":      {"bob", "usr_bob", []string{"auditor", "sealed"}, false},
+		"somebody of its uid, renamed":     {"lovelace", "usr_ada", []string{"access"}, false},
+		"somebody who has an unknown role": {"ada", "usr_ada", []string{"ghost"}, false},
+	} {
+		p := archive.Person{User: identity.User{Name: k.user, UID: k.uid, Roles: k.roles}, State: view.State, Source: archive.Source{Now: now}}
+		before := len(s.events)
+		_, err := a.Read(t.Context(), p, session, "")
+		if (err == nil) != k.want || err != nil && !fault.Is(err, fault.NotFound) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if told := len(s.events) - before; (told == 1) != k.want {
+			t.Errorf("%s: %d events", name, told)
+		}
+	}
+	s.broken = errors.New("the ledger is away")
+	p := archive.Person{User: identity.User{Name: "ada", UID: "usr_ada", Roles: []string{"access"}}, State: view.State, Source: archive.Source{Now: now}}
+	if got, err := a.Read(t.Context(), p, session, ""); err == nil || got.Objects != nil {
+		t.Errorf("read though nobody can be told: %+v", got)
+	}
+}
