@@ -93,7 +93,8 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 		{"stile:former-keys", "1234abcd-12ab-34cd-56ef-1234567890ab", []string{"StileControl.ForeignSign", "StileControl.KeyChange"}},
 		{"stile:recordings-retention-days", "30", []string{
 			"StileData.BucketRecordings",
-			"StileControl.FnRecording", "StileControl.RoleRecording", "StileControl.RoleRecordingReader",
+			"StileControl.FnRecording", "StileControl.FnSweep",
+			"StileControl.RoleRecording", "StileControl.RoleRecordingReader", "StileControl.RoleSweep",
 		}},
 		{"stile:api-url", "https://api.example.com", []string{"StileControl.FnCanary", "StileFleet.Task"}},
 	} {
