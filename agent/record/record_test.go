@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -704,4 +705,47 @@ func TestADiskThatKeepsNothingEndsStrictSessions(t *testing.T) {
 	}
 	r.End()
 	<-r.Done()
+}
+
+// A clock that is set back and forth changes no byte, puts no line before one that was shown earlier, and keeps no chunk waiting.
+func TestAClockThatJumpsChangesNothingThatWasShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var jumped atomic.Int64
+		w := newWorld(t, func(c *record.Config) {
+			c.Now = func() time.Time { return time.Now().Round(0).Add(time.Duration(jumped.Load())) }
+		})
+		r, session := w.begin(resource.RecordStrict, func(f *fault.Fault) { t.Error(f) })
+		want := ""
+		for i, jump := range []time.Duration{0, -time.Hour, 30 * time.Hour, -48 * time.Hour, time.Millisecond} {
+			jumped.Add(int64(jump))
+			text := fmt.Sprintf("after jump %d\r\n", i)
+			show(t, r, []byte(text))
+			want += text
+			before := len(w.of(record.Sealed))
+			<-time.After(25 * time.Second)
+			synctest.Wait()
+			if len(w.of(record.Sealed)) == before {
+				t.Errorf("after jump %d nothing is sealed in 25 s", i)
+			}
+		}
+		r.End()
+		<-r.Done()
+		raw, m, lines := w.read(w.finished(session))
+		if string(raw) != want {
+			t.Errorf("it shows %q", raw)
+		}
+		last := time.Duration(0)
+		for _, l := range lines {
+			if l.At < last {
+				t.Errorf("%q at %v is before %v", l.Raw, l.At, last)
+			}
+			last = max(last, l.At)
+		}
+		if m.Ended.Before(m.Started) {
+			t.Errorf("it ended at %v and began at %v", m.Ended, m.Started)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

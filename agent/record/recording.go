@@ -41,11 +41,12 @@ type Recording struct {
 	input *tally // what came in
 
 	mu     sync.Mutex
-	seq    int       // of the journal
-	size   int64     // of the journal
-	cost   int64     // output in the journal; what is no text counts twice, as it is written twice into a chunk
-	since  time.Time // its first entry's
-	total  int64     // output in all journals
+	seq    int           // of the journal
+	size   int64         // of the journal
+	cost   int64         // output in the journal; what is no text counts twice, as it is written twice into a chunk
+	since  time.Time     // its first entry's
+	at     time.Duration // of the last entry: a clock that is set back makes no entry earlier than one before
+	total  int64         // output in all journals
 	buf    []byte
 	failed *fault.Fault // strict, and it can't go on
 	lost   *tally       // best effort, and it can't go on
@@ -141,7 +142,8 @@ func (r *Recording) within(n int64) error {
 // append writes an entry.
 func (r *Recording) append(kind byte, p []byte) error {
 	now := r.spool.config.Now()
-	r.buf = appendEntry(r.buf[:0], kind, max(now.Sub(r.begun), 0), p)
+	r.at = max(r.at, now.Sub(r.begun))
+	r.buf = appendEntry(r.buf[:0], kind, r.at, p)
 	f := r.file.Load()
 	if _, err := f.Write(r.buf); err != nil {
 		return errors.Join(err, f.Truncate(r.size))
@@ -281,7 +283,11 @@ func (r *Recording) tick() {
 	if r.watched.Load() {
 		age = watchedAge
 	}
-	if r.size == 0 || r.over || r.closed || r.lost != nil || r.failed != nil || r.spool.config.Now().Sub(r.since) < age {
+	now := r.spool.config.Now()
+	if now.Before(r.since) { // the clock was set back
+		r.since = now
+	}
+	if r.size == 0 || r.over || r.closed || r.lost != nil || r.failed != nil || now.Sub(r.since) < age {
 		return
 	}
 	if len(r.seals) >= maxUnsealed { // nobody waits here for one session
@@ -390,7 +396,7 @@ func (r *Recording) seal() {
 // finished keeps how the session ended, and reports whether it did and that is kept.
 func (r *Recording) finished() bool {
 	r.mu.Lock()
-	over, unrecorded := r.over, r.lost.digest()
+	over, unrecorded, lasted := r.over, r.lost.digest(), max(r.ended.Sub(r.begun), r.at)
 	r.mu.Unlock()
 	r.came.Lock()
 	input := r.input.digest()
@@ -401,7 +407,7 @@ func (r *Recording) finished() bool {
 	r.kept.mu.Lock()
 	st := r.kept.state
 	r.kept.mu.Unlock()
-	st.Over, st.Ended, st.Unrecorded, st.Input = true, r.kept.about.Head.Started.Add(max(r.ended.Sub(r.begun), 0)), unrecorded, input
+	st.Over, st.Ended, st.Unrecorded, st.Input = true, r.kept.about.Head.Started.Add(lasted), unrecorded, input
 	if err := r.spool.save(r.kept, st); err != nil {
 		r.spool.config.Log.Error("Recording not finished", "session_id", r.kept.about.Head.Session, "error", err)
 		return false
