@@ -78,3 +78,33 @@ func TestACriticalFieldOfALaterReleaseIsNoticed(t *testing.T) {
 		t.Error("what can't be read bars nobody")
 	}
 }
+
+// A release that knows neither conditions nor what they are about takes what it knows of a role, and bars nobody for the rest.
+func TestWhatTheFirstReleasesCannotReadStandsBesideTheRules(t *testing.T) {
+	rules := []resource.Rule{
+		{Resources: []string{"role", "recording", "node"}, Verbs: []string{"list"}},
+		{Resources: []string{"event"}, Verbs: []string{"read"}, Where: resource.WhereOwn},
+		{Resources: []string{"*"}, Verbs: []string{"*"}},
+		{Verbs: []string{"list"}}, // is about nothing, and has to be found wrong
+	}
+	r := resource.Role{Metadata: resource.Metadata{Name: "r"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Rules: rules}, Deny: resource.RoleBlock{Rules: rules[:1]}}}
+	p := r.Published()
+	want := []resource.Rule{{Resources: []string{"role", "node"}, Verbs: []string{"list"}}, rules[2], rules[3]}
+	if !reflect.DeepEqual(p.Spec.Allow.Rules, want) || !reflect.DeepEqual(p.Spec.Deny.Rules, want[:1]) {
+		t.Errorf("the first releases read %+v and %+v", p.Spec.Allow.Rules, p.Spec.Deny.Rules)
+	}
+	beside := []resource.Rule{{Resources: []string{"recording"}, Verbs: []string{"list"}}, rules[1]}
+	if p.Further == nil || !reflect.DeepEqual(p.Further.Allow, beside) || !reflect.DeepEqual(p.Further.Deny, beside[:1]) {
+		t.Errorf("beside them stand %+v", p.Further)
+	}
+	if w := p.Whole(); w.Further != nil || len(w.Spec.Allow.Rules) != 5 || len(w.Spec.Deny.Rules) != 2 {
+		t.Errorf("together they are %+v", w.Spec)
+	}
+	if r.Spec.Allow.Rules[0].Resources[1] != "recording" || r.Further != nil {
+		t.Error("what was written is changed")
+	}
+	plain := resource.Role{Spec: resource.RoleSpec{Allow: resource.RoleBlock{Rules: rules[2:3]}}}
+	if plain.Published().Further != nil {
+		t.Error("a role that all can read has something beside")
+	}
+}
