@@ -447,10 +447,7 @@ func (a *app) recordingVerify() *cobra.Command {
 }
 
 func (a *app) verify(ctx context.Context, s session, r *played.Reader, id string, f output.Format) error {
-	e := played.Evidence{Events: s.client.SessionEvents(ctx, id), State: func() (string, error) {
-		rec, err := s.client.GetRecording(ctx, id)
-		return rec.State, err
-	}}
+	e := played.Evidence{Events: s.client.SessionEvents(ctx, id), Entry: func() (wire.Recording, error) { return s.client.GetRecording(ctx, id) }}
 	trust, err := s.profile.Trusted()
 	if err != nil {
 		a.warn(fault.From(err).Message)

@@ -16,6 +16,7 @@ import (
 	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/recording"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -74,7 +75,7 @@ func (r *Report) Print(w io.Writer) error {
 type Evidence struct {
 	Hosts  []identity.Authority               // who may have signed hosts' certificates: the trust documents that are held
 	Events iter.Seq2[wire.LedgerEvent, error] // the session's, from the ledger
-	State  func() (state string, err error)   // what the API says: open or complete
+	Entry  func() (wire.Recording, error)     // what the API says of the recording
 }
 
 // Verify reads all versions of all objects of a recording and says what they prove. It needs memory for a chunk, and for a
@@ -84,6 +85,8 @@ func Verify(ctx context.Context, r *Reader, e Evidence) (*Report, error) {
 	if err := v.objects(ctx); err != nil {
 		return nil, err
 	}
+	v.entry, v.unsaid = e.Entry()
+	v.whose()
 	v.manifest()
 	v.statement()
 	v.events()
@@ -108,6 +111,28 @@ type verification struct {
 	ended   bool                 // the ledger has the manifest's end
 	sealed  bool                 // there is an object with the manifest's name
 	stated  *recording.Statement // of the control plane, about a recording whose agent wasn't heard of
+	entry   wire.Recording       // what the API says
+	unsaid  error                // why it doesn't
+}
+
+// whose holds what the first piece says of its session against what the API knew before there was any: who replaces all pieces
+// could make them those of another agent, by whose events they would be right.
+func (v *verification) whose() {
+	h := v.head
+	switch {
+	case v.unsaid != nil:
+		v.report.add(Unproven, "the API doesn't say whose session it was: %s", fault.From(v.unsaid).Message)
+	case h == nil:
+	case name(h.Target) != v.entry.Node || h.User != v.entry.User || h.Login != v.entry.Login || h.Started.UnixMilli() != v.entry.Started.UnixMilli():
+		v.report.add(Wrong, "the first piece and the API disagree about whose session it was: %.64s as %.64s on %.64s, and %.64s as %.64s on %.64s",
+			h.User, h.Login, name(h.Target), v.entry.User, v.entry.Login, v.entry.Node)
+	}
+}
+
+// name is a target's, without its kind.
+func name(target string) string {
+	_, name, _ := strings.Cut(target, "/")
+	return name
 }
 
 // objects reads all there is.
@@ -151,7 +176,7 @@ func (v *verification) objects(ctx context.Context) error {
 	case v.opened == 1 && v.chained && len(v.chunks) == 1:
 		v.report.add(Proven, "the only piece can be read")
 	case v.opened > 0 && v.chained && v.opened == len(v.chunks):
-		v.report.add(Proven, "%d pieces can be read, and each has the hash of the one before: none was changed, left out or put between", v.opened)
+		v.report.add(Proven, "%d pieces can be read, and each has the hash of the one before: none was changed, left out or put between by itself", v.opened)
 	case v.opened > 0:
 		v.report.add(Unproven, "%d of %s could be read", v.opened, Count(len(v.chunks), "piece"))
 	default:
@@ -316,16 +341,29 @@ func (v *verification) statement() {
 		v.report.add(Wrong, "what the control plane stated is about another session, %.64s", v.stated.Session)
 		return
 	}
+	v.looked(v.stated.Chunks, v.stated.Last)
+}
+
+// abandoned is statement for what the ledger has of it, in an event that only the control plane can write: so who changes the
+// statement has to change the ledger as well.
+func (v *verification) abandoned(e audit.Event) {
+	if chunks, err := strconv.Atoi(e.Data["chunks"]); err == nil && e.Source == names.WriterFunction+"sweep" {
+		v.looked(chunks, e.Data["last"])
+	}
+}
+
+// looked holds the pieces against how many there were when the control plane looked, and what the last one hashed to.
+func (v *verification) looked(chunks int, last string) {
 	there := 0
 	for _, hash := range v.chunks {
 		if hash != "" {
 			there++
 		}
 	}
-	if there < v.stated.Chunks {
-		v.report.add(Wrong, "there were %s when the control plane looked, and there are %d", Count(v.stated.Chunks, "piece"), there)
+	if there < chunks {
+		v.report.add(Wrong, "there were %s when the control plane looked, and there are %d", Count(chunks, "piece"), there)
 	}
-	if v.stated.Last != "" && !slices.Contains(v.chunks, v.stated.Last) {
+	if last != "" && !slices.Contains(v.chunks, last) {
 		v.report.add(Wrong, "the piece that was the last one when the control plane looked is not there")
 	}
 }
@@ -340,15 +378,14 @@ func (v *verification) unsealed() {
 	if v.sealed {
 		return // the report says that it can't be read
 	}
-	state, err := v.evidence.State()
 	switch {
-	case err != nil:
-		v.report.add(Unproven, "there is no manifest, and the API doesn't say whether there was one: %s", fault.From(err).Message)
-	case state == "complete":
+	case v.unsaid != nil:
+		v.report.add(Unproven, "there is no manifest, and the API doesn't say whether there was one: %s", fault.From(v.unsaid).Message)
+	case v.entry.State == "complete":
 		v.report.add(Wrong, "the manifest is gone: the recording was complete once")
 	case v.stated != nil:
 		v.report.add(Unproven, "there is no manifest: nothing was heard of agent %.64s after %s, and what it didn't upload is missing until it comes back", v.stated.Agent, v.stated.Lapsed.UTC().Format(time.RFC3339))
-	case state == "incomplete":
+	case v.entry.State == "incomplete":
 		v.report.add(Wrong, "the control plane stated what there was of the recording when its agent wasn't heard of any more, and the statement is gone")
 	default:
 		v.report.add(Unproven, "there is no manifest yet: the session lasts, or its agent hasn't uploaded the rest. Pieces at the end may be missing")
@@ -407,15 +444,13 @@ func (v *verification) ours(leaf *x509.Certificate) bool {
 	return false
 }
 
-// agents are those whose word counts about this recording.
-func (v *verification) agents() (out []string) {
-	if v.head != nil {
-		out = append(out, "agent/"+v.head.Agent)
+// about reports whether an event that is proven comes from an agent of the recording's target, which nobody else could name in an
+// event. What the recording itself says of its agent doesn't count: who forges it could name another.
+func (v *verification) about(e audit.Event) bool {
+	if v.unsaid == nil {
+		return e.Target == v.entry.Node
 	}
-	if v.signed != nil {
-		out = append(out, "agent/"+v.signed.Manifest.Agent)
-	}
-	return out
+	return v.head != nil && e.Target == name(v.head.Target)
 }
 
 // events holds the pieces against what the ledger holds since they were made.
@@ -427,13 +462,15 @@ func (v *verification) events() {
 			return
 		}
 		e, err := audit.Parse([]byte(l.Event))
-		if err != nil || e.SessionID != v.reader.session || e.Type != audit.RecordingChunk && e.Type != audit.RecordingEnd {
+		if err != nil || e.SessionID != v.reader.session || e.Type != audit.RecordingChunk && e.Type != audit.RecordingEnd && e.Type != audit.RecordingAbandoned {
 			continue
 		}
 		switch {
 		case l.Standing != "proven":
 			unproven++
-		case !slices.Contains(v.agents(), e.Source):
+		case e.Type == audit.RecordingAbandoned:
+			v.abandoned(e)
+		case !v.about(e):
 			foreign++
 		case e.Type == audit.RecordingEnd:
 			v.end(e)
@@ -447,7 +484,7 @@ func (v *verification) events() {
 		v.report.add(Unproven, "of the events about pieces, %d can't be proven and were not looked at", unproven)
 	}
 	if foreign > 0 {
-		v.report.add(Unproven, "of the events about pieces, %d come from an agent that isn't the recording's", foreign)
+		v.report.add(Unproven, "of the events about pieces, %d come from agents of other targets", foreign)
 	}
 	switch have := len(v.chunks); {
 	case have == 0 || v.ended:

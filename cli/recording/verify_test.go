@@ -129,11 +129,34 @@ func record(t testing.TB, terminal bool, outputs ...string) *made {
 	return r
 }
 
-// tell adds an event to the ledger.
+const otherAgent = "agt_01h2xcejqtf2nbrexx3vqjhp42"
+
+// replace puts a recording of another agent in place of all pieces, with a statement that suits it.
+func (r *made) replace(t testing.TB, agent, target string) {
+	t.Helper()
+	r.shelf.objects = nil
+	head := &format.Head{Session: r.session, Cluster: "c", Agent: agent, Target: target, User: "ada", Login: "root", Terminal: true, Started: started, Width: 80, Height: 24}
+	c := format.NewChunk(format.Place{Session: r.session}, head)
+	c.Output(0, format.Stdout, []byte("all is well"))
+	object, next, err := c.Seal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.shelf.put(format.ChunkName(0), object)
+	r.shelf.put(format.StatementName, format.Statement{V: 1, Session: r.session, Cluster: "c", Agent: agent, Chunks: 1, Last: next.Before}.Marshal())
+	r.m.Chunks, r.m.Last, r.m.Bytes, r.m.Target, r.state = 1, next.Before, int64(len("all is well")), target, "incomplete"
+}
+
+// tell adds an event of the agent to the ledger.
 func (r *made) tell(t testing.TB, kind audit.Type, data map[string]string) {
 	t.Helper()
+	r.tellAs(t, "agent/"+agent, kind, data)
+}
+
+func (r *made) tellAs(t testing.TB, source string, kind audit.Type, data map[string]string) {
+	t.Helper()
 	e := audit.New(kind, rand.Reader, started)
-	e.SessionID, e.Source, e.Data = r.session, "agent/"+agent, data
+	e.SessionID, e.Source, e.TargetKind, e.Target, e.Data = r.session, source, "node", "web-1", data
 	b, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
@@ -143,6 +166,11 @@ func (r *made) tell(t testing.TB, kind audit.Type, data map[string]string) {
 
 // certify gives the agent a certificate.
 func (r *made) certify(t testing.TB, ca crypto.Signer, target string) {
+	t.Helper()
+	r.certifyAs(t, agent, ca, target)
+}
+
+func (r *made) certifyAs(t testing.TB, agent string, ca crypto.Signer, target string) {
 	t.Helper()
 	kind, name, _ := strings.Cut(target, "/")
 	template, err := certs.HostTemplate(certs.HostRequest{
@@ -176,7 +204,9 @@ func (r *made) reader() *recording.Reader { return recording.Open(r.shelf, r.ses
 func (r *made) verify(t testing.TB) *recording.Report {
 	t.Helper()
 	report, err := recording.Verify(t.Context(), r.reader(), recording.Evidence{
-		Hosts: r.hosts, State: func() (string, error) { return r.state, nil },
+		Hosts: r.hosts, Entry: func() (wire.Recording, error) {
+			return wire.Recording{User: "ada", Login: "root", Node: "web-1", Started: started, State: r.state}, nil
+		},
 		Events: iter.Seq2[wire.LedgerEvent, error](func(yield func(wire.LedgerEvent, error) bool) {
 			for _, e := range r.events {
 				if !yield(e, nil) {
@@ -229,7 +259,7 @@ func TestSec_S97_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 		}, "piece 0 is one of another session"},
 		"the manifest is forged":   {func(t testing.TB, r *made) { r.m.Last = strings.Repeat("0", 64); r.seal(t) }, "the last piece isn't the one that the manifest names"},
 		"another key signed":       {func(t testing.TB, r *made) { r.key = newKey(t); r.seal(t) }, "isn't signed by the key of its certificate"},
-		"another agent's name":     {func(t testing.TB, r *made) { r.m.Agent = "agt_01h2xcejqtf2nbrexx3vqjhp42"; r.seal(t) }, "signed it"},
+		"another agent's name":     {func(t testing.TB, r *made) { r.m.Agent = otherAgent; r.seal(t) }, "signed it"},
 		"another target":           {func(t testing.TB, r *made) { r.m.Target = "node/other"; r.seal(t) }, "doesn't serve node/other"},
 		"another user":             {func(t testing.TB, r *made) { r.m.User = "eve"; r.seal(t) }, "disagree about whose session it was"},
 		"more bytes than there":    {func(t testing.TB, r *made) { r.m.Bytes++; r.seal(t) }, "the manifest counts 12"},
@@ -237,6 +267,20 @@ func TestSec_S97_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 		"the ledger has another": {func(t testing.TB, r *made) {
 			r.tell(t, audit.RecordingChunk, map[string]string{"seq": "1", "sha256": strings.Repeat("0", 64)})
 		}, "piece 1 isn't the one that the ledger has the hash of"},
+		"all of it was replaced by another agent's": {func(t testing.TB, r *made) { r.replace(t, otherAgent, "node/web-1") }, "piece 0 isn't the one that the ledger has the hash of"},
+		"all of it was replaced, the manifest too, by a key that nobody knows": {func(t testing.TB, r *made) {
+			r.replace(t, otherAgent, "node/web-1")
+			r.key = newKey(t)
+			r.certifyAs(t, otherAgent, newKey(t), "node/web-1")
+			r.m.Agent, r.state = otherAgent, "complete"
+			r.seal(t)
+		}, "piece 0 isn't the one that the ledger has the hash of"},
+		"all of it was replaced by that of another target": {func(t testing.TB, r *made) { r.replace(t, otherAgent, "node/web-2") }, "disagree about whose session it was: ada as root on web-2, and ada as root on web-1"},
+		"the end was cut, and the statement changed to match": {func(t testing.TB, r *made) {
+			r.stateThat(t, nil)
+			r.tellAs(t, "function/sweep", audit.RecordingAbandoned, map[string]string{"chunks": "3", "last": format.Hash(r.chunks[2])})
+			r.shelf.remove(format.ChunkName(2))
+		}, "there were 3 pieces when the control plane looked, and there are 2"},
 		"the ledger has more": {func(t testing.TB, r *made) {
 			r.tell(t, audit.RecordingChunk, map[string]string{"seq": "3", "sha256": strings.Repeat("0", 64)})
 		}, "piece 3 was recorded, as the ledger proves, and is not there"},
@@ -309,7 +353,12 @@ func TestWhatCannotBeProvenIsSaid(t *testing.T) {
 	}{
 		"it lasts":              {func(_ testing.TB, r *made) { r.shelf.remove(format.ManifestName); r.state = "open" }, "there is no manifest yet"},
 		"a key of former times": {func(t testing.TB, r *made) { r.hosts[0].Keys = []crypto.PublicKey{newKey(t).Public()} }, "no trust document that this machine holds"},
-		"no event":              {func(_ testing.TB, r *made) { r.events = nil }, "the ledger has no hash of any piece"},
+		"another target's word": {func(_ testing.TB, r *made) {
+			for i := range r.events {
+				r.events[i].Event = strings.Replace(r.events[i].Event, "web-1", "web-2", 1)
+			}
+		}, "of the events about pieces, 4 come from agents of other targets"},
+		"no event": {func(_ testing.TB, r *made) { r.events = nil }, "the ledger has no hash of any piece"},
 		"a proxy's word": {func(_ testing.TB, r *made) {
 			for i := range r.events {
 				r.events[i].Standing = "unproven"

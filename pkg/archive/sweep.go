@@ -149,6 +149,9 @@ func (s *Sweeper) tell(ctx context.Context, e Entry, st recording.Statement, now
 		out.TargetKind, out.Target, out.Scope, out.SessionID = e.Target.Kind, e.Target.Name, e.Scope, e.Session
 		out.Outcome, out.Reason = audit.Failure, fmt.Sprintf("nothing was heard of agent %s for %v, until %s", e.Agent, recording.LeaseFor, st.Lapsed.Format(time.RFC3339))
 		out.Data = map[string]string{"uid": e.UID, "agent": e.Agent, "chunks": strconv.Itoa(st.Chunks)}
+		if st.Last != "" {
+			out.Data["last"] = st.Last
+		}
 		if len(st.Missing) > 0 {
 			out.Data["missing"] = strconv.Itoa(len(st.Missing))
 		}
