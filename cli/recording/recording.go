@@ -19,7 +19,7 @@ import (
 
 // Source has the objects of recordings.
 type Source interface {
-	// Objects returns a page of a recording's objects, all versions of them. The first, of cursor "", is noted in the ledger.
+	// Objects returns a page of a recording's objects, all versions of them, the first for cursor "". Each is noted in the ledger.
 	Objects(ctx context.Context, session, cursor string) (wire.RecordingObjects, error)
 	// Fetch reads an object that a page has; one of more than so many bytes is an error.
 	Fetch(ctx context.Context, o wire.RecordingObject, most int64) ([]byte, error)

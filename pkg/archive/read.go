@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -48,8 +49,8 @@ func (a *Archive) Get(ctx context.Context, p Person, session string) (wire.Recor
 	return e.outside(), nil
 }
 
-// Read gives URLs of all versions of a recording's objects, a page at a time. The ledger holds that it was asked for before
-// there is any.
+// Read gives URLs of all versions of a recording's objects, a page at a time. The ledger holds that each was asked for before
+// there is any: a caller can make up where to go on after, so that no page is known to come after one that was noted.
 func (a *Archive) Read(ctx context.Context, p Person, session, after string) (wire.RecordingObjects, error) {
 	e, err := a.find(ctx, p, session)
 	if err != nil {
@@ -59,16 +60,17 @@ func (a *Archive) Read(ctx context.Context, p Person, session, after string) (wi
 	if err != nil {
 		return wire.RecordingObjects{}, err
 	}
-	if after == "" {
-		event := audit.New(audit.RecordingRead, a.config.Entropy, p.Now)
-		event.Cluster, event.Source = a.config.Cluster, names.WriterFunction+"recording"
-		event.Actor, event.ActorRoles = "user/"+p.User.Name, p.User.Roles
-		event.TargetKind, event.Target, event.Scope, event.SessionID = e.Target.Kind, e.Target.Name, e.Scope, e.Session
-		event.RequestID, event.SourceIP = p.RequestID, p.SourceIP
-		event.Data = map[string]string{"certificate": p.User.Certificate, "uid": p.User.UID, "user": e.User}
-		if err := a.config.Ledger.Append(ctx, event); err != nil {
-			return wire.RecordingObjects{}, err
-		}
+	event := audit.New(audit.RecordingRead, a.config.Entropy, p.Now)
+	event.Cluster, event.Source = a.config.Cluster, names.WriterFunction+"recording"
+	event.Actor, event.ActorRoles = "user/"+p.User.Name, p.User.Roles
+	event.TargetKind, event.Target, event.Scope, event.SessionID = e.Target.Kind, e.Target.Name, e.Scope, e.Session
+	event.RequestID, event.SourceIP = p.RequestID, p.SourceIP
+	event.Data = map[string]string{"certificate": p.User.Certificate, "uid": p.User.UID, "user": e.User}
+	if after != "" {
+		event.Data["after"] = fmt.Sprintf("%.64s", after)
+	}
+	if err := a.config.Ledger.Append(ctx, event); err != nil {
+		return wire.RecordingObjects{}, err
 	}
 	objects, next, err := a.config.Objects.Read(ctx, prefix, after)
 	if err != nil {

@@ -158,7 +158,7 @@ func (c *Client) GetRecording(ctx context.Context, session string) (wire.Recordi
 	return signed[wire.Recording](ctx, c, http.MethodGet, nil, "v1", "recordings", session)
 }
 
-// ReadRecording returns a page of a recording's objects with URLs to get them at. The first page is written into the
+// ReadRecording returns a page of a recording's objects with URLs to get them at. Each page is written into the
 // ledger as a read; cursor is "" for it.
 func (c *Client) ReadRecording(ctx context.Context, session, cursor string) (wire.RecordingObjects, error) {
 	if err := named(session); err != nil {

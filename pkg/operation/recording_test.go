@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -289,6 +290,18 @@ func TestNobodyReadsBeforeTheLedgerHoldsIt(t *testing.T) {
 	s.tapes.fail = errors.New("throttled")
 	if status, _, body := s.call(s.user("bob", "access"), http.MethodPost, "/v1/recordings/"+id+"/reads", "{}"); status == http.StatusOK || strings.Contains(body, "s3.example") {
 		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestSec_S44_NoCursorReadsWithoutAnEvent(t *testing.T) {
+	s := newSite(t)
+	id, _ := s.session("bob")
+	for _, after := range []string{"x", " ", "! null", "00000000.zst v1", "\xff", "\n"} {
+		before := len(s.tapes.events)
+		body := fmt.Sprintf(`{"cursor":%q}`, base64.RawURLEncoding.EncodeToString([]byte(after)))
+		if status, p, _ := s.call(s.user("bob", "access"), http.MethodPost, "/v1/recordings/"+id+"/reads", body); status != http.StatusOK || len(s.tapes.events) != before+1 {
+			t.Errorf("after %q: %d %+v, %d events", after, status, p, len(s.tapes.events)-before)
+		}
 	}
 }
 

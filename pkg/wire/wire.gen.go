@@ -241,7 +241,7 @@ type ProblemField struct {
 
 // ReadRequest defines model for ReadRequest.
 type ReadRequest struct {
-	// Cursor the previous page's next; without it the first page, which is written into the ledger as a read
+	// Cursor the previous page's next; without it the first page. Each is written into the ledger as a read
 	Cursor string `json:"cursor,omitempty,omitzero"`
 }
 
