@@ -157,7 +157,7 @@ func claimed(host identity.Host, session string, c wire.RecordingClaim) (Entry, 
 		}
 	}
 	made, err := identity.SessionTime(session)
-	if err != nil || c.Started.Before(made.Add(-maxDrift)) || c.Started.After(made.Add(maxDrift)) {
+	if err != nil || c.Started.UTC().Year() > 9999 || c.Started.Before(made.Add(-maxDrift)) || c.Started.After(made.Add(maxDrift)) {
 		return Entry{}, fault.New(fault.BadInput, "the session's id was made at another time than it started", "update the agent").With("started", "not when the id was made")
 	}
 	return Entry{Session: session, Agent: host.ID, Scope: host.Scope, User: c.User, UID: c.UID, Login: c.Login, Target: target, Started: c.Started.UTC()}, nil

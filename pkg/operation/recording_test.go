@@ -328,11 +328,13 @@ func TestAManifestThatIsHeldCompletesItsRecording(t *testing.T) {
 	if status := ask(); status != http.StatusOK || s.tapes.entries[id].Complete {
 		t.Errorf("%d, and complete without a manifest", status)
 	}
+	late := forged(t, agent, fmt.Sprintf(`{"v":1,"session":%q,"agent":%q,"started":"2026-01-01T00:00:00Z","ended":"9999-12-31T23:59:59-10:00"}`, id, agentOnline))
 	another, _ := identity.NewSession(rand.Reader, s.Now)
 	for name, b := range map[string][]byte{
 		"another session's":   manifest(another),
 		"one that is altered": []byte(strings.Replace(string(manifest(id)), `"bytes":77`, `"bytes":78`, 1)),
 		"none":                []byte("{}"),
+		"one that ends when no year can be written": late,
 	} {
 		s.tapes.objects[prefix+"manifest.json"] = b
 		if status := ask(); status != http.StatusConflict || s.tapes.entries[id].Complete {
@@ -343,9 +345,28 @@ func TestAManifestThatIsHeldCompletesItsRecording(t *testing.T) {
 	if status := ask(); status != http.StatusOK {
 		t.Errorf("%d", status)
 	}
+	if status, p, _ := s.call(s.user("bob", "access"), http.MethodGet, "/v1/recordings/"+id, ""); status != http.StatusOK {
+		t.Errorf("its user sees %d %+v", status, p)
+	}
 	if e := s.tapes.entries[id]; !e.Complete || e.Chunks != 3 || e.Bytes != 77 || !e.Ended.Equal(s.Now.Add(time.Minute).UTC()) {
 		t.Errorf("%+v", e)
 	}
+}
+
+// forged is manifest.json with a body that only a hostile agent signs.
+func forged(t *testing.T, agent credential, body string) []byte {
+	t.Helper()
+	sum := sha256.Sum256([]byte(body))
+	sum = sha256.Sum256(append([]byte("stile-manifest-v1\n"), sum[:]...))
+	signature, err := crypto.Signer(agent.key).Sign(rand.Reader, sum[:], crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(map[string]any{"manifest": json.RawMessage(body), "certificate": agent.der, "signature": signature})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func TestPeopleListTheirOwnAndOthersWhatARuleAllows(t *testing.T) {

@@ -136,8 +136,12 @@ func (m Manifest) check() error {
 		return fmt.Errorf("%d chunks are more than a recording has", m.Chunks)
 	case (m.Chunks == 0) != (m.Last == "") || m.Last != "" && !hexHash.MatchString(m.Last):
 		return errors.New("it doesn't say what the last chunk hashes to")
-	case m.Bytes < 0 || m.Ended.Before(m.Started):
+	case m.Bytes < 0 || m.Ended.Before(m.Started) || !writable(m.Started) || !writable(m.Ended):
 		return errors.New("its bytes or its times are none")
 	}
 	return nil
 }
+
+// writable reports whether a time can be written as JSON in UTC: one that only can in another zone would spoil each answer that
+// has it.
+func writable(t time.Time) bool { return t.UTC().Year() >= 0 && t.UTC().Year() <= 9999 }
