@@ -139,7 +139,7 @@ func (p *player) show(l recording.Line) error {
 	case 'r':
 		p.grows(l)
 	case 'm':
-		p.note(fmt.Sprintf("the agent noted %s after the start: %s", l.At.Round(time.Second), l.Text))
+		p.note(fmt.Sprintf("the agent noted %s after the start: %.512s", l.At.Round(time.Second), l.Text))
 	}
 	return nil
 }

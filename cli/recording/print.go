@@ -61,7 +61,7 @@ func Print(ctx context.Context, r *Reader, w io.Writer, f Format, stream byte, w
 				case 'o':
 					lines.Show(l.At, l.Text)
 				case 'm':
-					warn("the agent noted: " + l.Text)
+					warn(fmt.Sprintf("the agent noted: %.512s", l.Text))
 				}
 				err = failed
 			}

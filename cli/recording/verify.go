@@ -246,7 +246,7 @@ func (v *verification) chunk(seq int, hash string) {
 	if seq == 0 {
 		head, rest, err := recording.ReadHead(lines)
 		if err == nil && head.Session != v.reader.session {
-			err = fmt.Errorf("it is that of %s", head.Session)
+			err = fmt.Errorf("it is that of %.64s", head.Session)
 		}
 		if err != nil {
 			v.bad("the first piece's head is wrong: %v", err)
@@ -261,7 +261,7 @@ func (v *verification) chunk(seq int, hash string) {
 		}
 		v.bytes += int64(len(l.Raw))
 		if l.Kind == 'm' {
-			v.report.add(Unproven, "the agent noted %s after the start: %s", l.At.Round(time.Second), l.Text)
+			v.report.add(Unproven, "the agent noted %s after the start: %.512s", l.At.Round(time.Second), l.Text)
 		}
 	}
 	v.opened++

@@ -28,9 +28,12 @@ func ReadHead(lines []byte) (Head, []byte, error) {
 	if !ok {
 		return Head{}, nil, errors.New("reading a recording's head: there is none")
 	}
+	if len(first) > maxLine {
+		return Head{}, nil, fmt.Errorf("reading a recording's head: %d bytes are more than one has", len(first))
+	}
 	var c cast
 	if err := json.Unmarshal(first, &c); err != nil {
-		return Head{}, nil, fmt.Errorf("reading a recording's head: %w", err)
+		return Head{}, nil, fmt.Errorf("reading a recording's head: %.200s", err.Error()) // it may repeat what it can't read
 	}
 	if c.Version != 2 || c.Stile == nil {
 		return Head{}, nil, errors.New("reading a recording's head: it isn't that of a session's recording")
@@ -50,7 +53,7 @@ func Lines(lines []byte) iter.Seq2[Line, error] {
 			lines, number = rest, number+1
 			l, kind, err := parse(line, exact)
 			if err != nil {
-				yield(Line{}, fmt.Errorf("reading line %d: %w", number, err))
+				yield(Line{}, fmt.Errorf("reading line %d: %.200s", number, err.Error())) // it may repeat what it can't read
 				return
 			}
 			if kind == kindExact {
@@ -70,12 +73,15 @@ func Lines(lines []byte) iter.Seq2[Line, error] {
 
 // parse reads one line; exact is what the line before says of it.
 func parse(line []byte, exact string) (l Line, kind string, err error) {
-	var fields []json.RawMessage
+	if len(line) > maxLine {
+		return l, "", fmt.Errorf("%d bytes are more than one has", len(line))
+	}
+	var fields [4]json.RawMessage // what is more is counted nowhere, and takes no memory
 	if err := json.Unmarshal(line, &fields); err != nil {
 		return l, "", err
 	}
-	if len(fields) != 3 {
-		return l, "", fmt.Errorf("%d fields in place of 3", len(fields))
+	if fields[2] == nil || fields[3] != nil {
+		return l, "", errors.New("it doesn't have 3 fields")
 	}
 	var seconds float64
 	if err := errors.Join(json.Unmarshal(fields[0], &seconds), json.Unmarshal(fields[1], &kind), json.Unmarshal(fields[2], &l.Text)); err != nil {

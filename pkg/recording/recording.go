@@ -24,6 +24,7 @@ const (
 	MaxChunks   = 200_000  // of a recording
 	MaxManifest = 64 << 10 // bytes of a manifest
 	maxHeader   = 4 << 10  // bytes of a chunk's header
+	maxLine     = 1 << 20  // bytes of a line that a reader takes: an agent writes at most 64 KiB of output as one
 )
 
 // ManifestName is the manifest's name beside the chunks.
