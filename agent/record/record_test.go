@@ -749,3 +749,53 @@ func TestAClockThatJumpsChangesNothingThatWasShown(t *testing.T) {
 		}
 	})
 }
+
+func TestAKillWhileARecordingIsForgottenBringsNothingOfItBack(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordStrict, nil)
+	show(t, r, []byte("hello"))
+	r.End()
+	r.Told()
+	dir := filepath.Join(w.config.Dir, session)
+	for _, name := range w.finished(session).Names {
+		if err := w.Held(session, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	about, err := os.ReadFile(filepath.Join(dir, "about.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := session + ".gone" // as which it is removed, file by file
+	if err := os.WriteFile(filepath.Join(w.config.Dir, name), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Forget(session); err == nil {
+		t.Error("files were removed under a name that the next start reads")
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	w.reopen(w.config.Dir)
+	if err := w.Forget(session); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := os.Mkdir(filepath.Join(w.config.Dir, name), 0o700); err != nil { // as a kill leaves it
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.config.Dir, name, "about.json"), about, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended := len(w.of(record.Ended))
+	w.reopen(w.config.Dir)
+	w.Resume()
+	if entries, err := os.ReadDir(w.config.Dir); err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), session) }) {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if p := w.Pending(); len(p) != 0 || len(w.of(record.Torn)) != 0 || len(w.of(record.Ended)) != ended {
+		t.Errorf("%+v, %+v", p, w.of(record.Torn))
+	}
+}

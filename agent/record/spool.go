@@ -37,6 +37,7 @@ const (
 	damaged     = ".damaged"
 	endedName   = "ended" // the journal of events has the session's end
 	reserveName = "reserve"
+	goneName    = ".gone" // behind the name of a directory that is being removed
 )
 
 // Bounds, where the configuration has none.
@@ -197,6 +198,12 @@ func Open(c Config) (*Spool, error) {
 	for _, e := range entries {
 		if e.Name() == reserveName {
 			s.reserve.Held = true
+			continue
+		}
+		if strings.HasSuffix(e.Name(), goneName) {
+			if err := os.RemoveAll(filepath.Join(c.Dir, e.Name())); err != nil {
+				c.Log.Error("Recording in the spool not removed", "directory", e.Name(), "error", err)
+			}
 			continue
 		}
 		k, err := s.find(e.Name())
@@ -532,7 +539,20 @@ func (s *Spool) Forget(session string) error {
 		}
 	}
 	s.used.Add(-k.weight.Swap(0))
-	return os.RemoveAll(k.dir)
+	return k.remove()
+}
+
+// remove removes the directory, under another name first: of one that a crash left half the next start would take what is still
+// there for a recording of its own.
+func (k *kept) remove() error {
+	gone := k.dir + goneName
+	if err := os.Rename(k.dir, gone); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(k.dir)); err != nil {
+		return err
+	}
+	return os.RemoveAll(gone)
 }
 
 // discard removes the recording of a session that never began.
@@ -542,7 +562,7 @@ func (s *Spool) discard(k *kept) {
 	delete(s.kept, k.about.Head.Session)
 	s.mu.Unlock()
 	s.used.Add(-k.weight.Swap(0))
-	if err := os.RemoveAll(k.dir); err != nil {
+	if err := k.remove(); err != nil {
 		s.config.Log.Error("Recording of a session that never began not removed", "session_id", k.about.Head.Session, "error", err)
 	}
 }
@@ -576,7 +596,12 @@ func write(path string, b []byte) error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir has the names in a directory survive a crash of the machine.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
