@@ -799,3 +799,43 @@ func TestAKillWhileARecordingIsForgottenBringsNothingOfItBack(t *testing.T) {
 		t.Errorf("%+v, %+v", p, w.of(record.Torn))
 	}
 }
+
+func TestHowASessionEndedIsKeptOnceTheDiskTakesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		blocked := ""
+		w := newWorld(t, func(c *record.Config) {
+			c.Most = 10
+			told := c.Told
+			c.Told = func(e record.Event) {
+				if e.Kind == record.Sealed { // what comes next is the end
+					blocked = filepath.Join(c.Dir, e.Head.Session, "state.json.new")
+					_ = os.Mkdir(blocked, 0o700) // what isn't there is found below
+				}
+				told(e)
+			}
+		})
+		w.Resume()
+		r, _ := w.begin(resource.RecordBestEffort, nil)
+		show(t, r, []byte("0123456789"))
+		show(t, r, []byte("and more"))
+		r.End()
+		r.Told()
+		<-time.After(2 * time.Minute)
+		if p := w.Pending(); len(p) != 1 || p[0].Done {
+			t.Errorf("%+v", p)
+		}
+		if err := os.Remove(blocked); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(2 * time.Minute)
+		synctest.Wait()
+		p := w.Pending()
+		if len(p) != 1 || !p[0].Done {
+			t.Fatalf("%+v", p)
+		}
+		if _, m, _ := w.read(p[0]); m.Unrecorded == nil || m.Unrecorded.Bytes != int64(len("and more")) || m.Torn {
+			t.Errorf("%+v", m)
+		}
+		_ = w.Close()
+	})
+}

@@ -373,28 +373,36 @@ func (r *Recording) seal() {
 		return
 	}
 	for !r.spool.sealed(r.kept) { // the disk was full, say; it is tried until it works or the agent ends
-		limit := time.NewTimer(again)
-		select {
-		case <-limit.C:
-			r.spool.drain(r.kept)
-		case <-r.spool.stop:
-			limit.Stop()
-			r.spool.drain(r.kept)
-			if !r.spool.sealed(r.kept) {
-				return // the next start tries again
-			}
+		goes := r.spool.wait(again)
+		r.spool.drain(r.kept)
+		if !goes && !r.spool.sealed(r.kept) {
+			return // the next start tries again
 		}
 	}
-	if r.finished() {
-		r.spool.sign(r.kept)
+	for {
+		over, err := r.finished()
+		if err != nil && r.spool.release() {
+			over, err = r.finished()
+		}
+		if over && err == nil {
+			r.spool.sign(r.kept)
+		}
+		if err == nil {
+			break
+		}
+		// Only this run knows what was shown and not recorded: the next one would sign that nothing was.
+		r.spool.config.Log.Error("Recording not finished", "session_id", r.kept.about.Head.Session, "error", err)
+		if !r.spool.wait(again) {
+			return
+		}
 	}
 	r.spool.mu.Lock()
 	delete(r.spool.open, r.kept.about.Head.Session)
 	r.spool.mu.Unlock()
 }
 
-// finished keeps how the session ended, and reports whether it did and that is kept.
-func (r *Recording) finished() bool {
+// finished keeps how the session ended, and reports whether it did.
+func (r *Recording) finished() (bool, error) {
 	r.mu.Lock()
 	over, unrecorded, lasted := r.over, r.lost.digest(), max(r.ended.Sub(r.begun), r.at)
 	r.mu.Unlock()
@@ -402,15 +410,11 @@ func (r *Recording) finished() bool {
 	input := r.input.digest()
 	r.came.Unlock()
 	if !over {
-		return false
+		return false, nil
 	}
 	r.kept.mu.Lock()
 	st := r.kept.state
 	r.kept.mu.Unlock()
 	st.Over, st.Ended, st.Unrecorded, st.Input = true, r.kept.about.Head.Started.Add(lasted), unrecorded, input
-	if err := r.spool.save(r.kept, st); err != nil {
-		r.spool.config.Log.Error("Recording not finished", "session_id", r.kept.about.Head.Session, "error", err)
-		return false
-	}
-	return true
+	return true, r.spool.save(r.kept, st)
 }

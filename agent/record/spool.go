@@ -395,6 +395,18 @@ func (s *Spool) release() bool {
 	return s.reserve.Release()
 }
 
+// wait waits, and reports false when the spool is closed meanwhile.
+func (s *Spool) wait(d time.Duration) bool {
+	limit := time.NewTimer(d)
+	defer limit.Stop()
+	select {
+	case <-limit.C:
+		return true
+	case <-s.stop:
+		return false
+	}
+}
+
 // sync has what was shown survive a crash of the machine, each second, and seals what is old enough.
 func (s *Spool) sync() {
 	tick := time.NewTicker(syncEvery)
