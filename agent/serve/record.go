@@ -103,14 +103,20 @@ func (c *caller) api() (upload.API, error) {
 }
 
 // signManifest signs a manifest as the agent that this is now.
-func (a *agent) signManifest(m recording.Manifest) ([]byte, error) {
-	c := a.keeper.Current()
+func (a *agent) signManifest(m recording.Manifest) ([]byte, error) { return signAs(a.keeper.Current(), m) }
+
+// signAs signs a manifest with a credential. One that ended before the session did proves nothing of it, and another comes once
+// the control plane can be reached: a manifest can't be replaced.
+func signAs(c *joiner.Credential, m recording.Manifest) ([]byte, error) {
 	if c == nil {
 		c = &joiner.Credential{}
 	}
 	key, err := signer(c.TLS)
 	if err != nil {
 		return nil, err
+	}
+	if !m.Ended.Before(c.Until) {
+		return nil, fault.New(fault.Unavailable, "the agent's certificate had expired when the session ended", "restore the agent's way to the API, so that it can renew")
 	}
 	m.Agent = c.Host.ID // it may have joined again since, and have another id
 	return m.Sign(rand.Reader, key, c.TLS.Certificate[0])
