@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,20 +68,29 @@ func NewSweeper(c SweeperConfig) *Sweeper { return &Sweeper{c} }
 // mostSwept is how many recordings a run closes; the next one goes on.
 const mostSwept = 200
 
+// mostSeen is of how many lapsed leases a run chooses those, and patience how long it looks at one of them: an agent that leaves
+// many behind, or any that take long, holds up no other for ever.
+const (
+	mostSeen = 20 * mostSwept
+	patience = time.Minute
+)
+
 // maxRuns is how many runs of missing chunks a statement names.
 const maxRuns = 200
 
 // Sweep closes what is abandoned and returns the sessions. One recording that can't be closed holds up no other: it is tried
 // again by the next run, and part of the error.
 func (s *Sweeper) Sweep(ctx context.Context, now time.Time) ([]string, error) {
-	lapsed, err := s.config.Leases.Lapsed(ctx, now, mostSwept)
+	lapsed, err := s.config.Leases.Lapsed(ctx, now, mostSeen)
 	if err != nil {
 		return nil, fmt.Errorf("looking for recordings whose agents aren't heard of: %w", err)
 	}
 	var closed []string
 	var failed []error
-	for _, l := range lapsed {
-		did, err := s.close(ctx, l, now)
+	for _, l := range inTurn(lapsed, mostSwept) {
+		one, cancel := context.WithTimeout(ctx, patience)
+		did, err := s.close(one, l, now)
+		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return closed, errors.Join(append(failed, ctx.Err())...)
@@ -89,6 +101,25 @@ func (s *Sweeper) Sweep(ctx context.Context, now time.Time) ([]string, error) {
 		}
 	}
 	return closed, errors.Join(failed...)
+}
+
+// inTurn chooses leases, at most so many: one of each agent, the second of each, and so on, the agents in any order.
+func inTurn(all []Lease, most int) []Lease {
+	of := map[string][]Lease{}
+	for _, l := range all {
+		of[l.Agent] = append(of[l.Agent], l)
+	}
+	agents := slices.Collect(maps.Keys(of))
+	rand.Shuffle(len(agents), func(i, j int) { agents[i], agents[j] = agents[j], agents[i] })
+	out := make([]Lease, 0, min(len(all), most))
+	for turn := 0; len(out) < cap(out); turn++ {
+		for _, agent := range agents {
+			if turn < len(of[agent]) && len(out) < cap(out) {
+				out = append(out, of[agent][turn])
+			}
+		}
+	}
+	return out
 }
 
 // close states what there is of a recording, writes what the ledger lacks, and marks the recording, in this order: a run that is

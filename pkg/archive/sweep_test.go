@@ -273,3 +273,24 @@ func TestWhatFailsIsMadeGoodByTheNextRun(t *testing.T) {
 		t.Errorf("beside a bad one: %v, %v", closed, err)
 	}
 }
+
+func TestAnAgentThatLeavesManyHoldsUpNoOther(t *testing.T) {
+	y := newYard(t)
+	for range 300 {
+		y.session(now.Add(-time.Minute))
+	}
+	y.fail["mark"] = errors.New("it can never be closed")
+	last := y.session(now.Add(-time.Minute))
+	y.leases[len(y.leases)-1].Agent = "agt_b"
+	y.meddle = func() { // the other agent's alone can be marked
+		if e := y.events[len(y.events)-1]; e.SessionID == last {
+			delete(y.fail, "mark")
+		} else {
+			y.fail["mark"] = errors.New("it can never be closed")
+		}
+	}
+	closed, err := y.sweep(now)
+	if !slices.Contains(closed, last) || err == nil || len(y.events) != 400 {
+		t.Errorf("closed %v with %d events", closed, len(y.events))
+	}
+}

@@ -3,6 +3,7 @@ package recorded
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/archive"
@@ -26,10 +27,12 @@ func (r Store) Hold(ctx context.Context, l archive.Lease) error {
 	})
 }
 
-// Lapsed returns leases that ended before a time, at most so many.
+// Lapsed returns leases that ended before a time, at most so many. Each call begins at another partition: who makes many ids
+// can choose what they end with.
 func (r Store) Lapsed(ctx context.Context, now time.Time, most int) ([]archive.Lease, error) {
 	var out []archive.Lease
-	for _, shard := range shards {
+	first := rand.N(len(shards))
+	for _, shard := range shards[first:] + shards[:first] {
 		for after, more := "", true; more; {
 			items, next, err := r.table.Page(ctx, names.Recorder+"#"+string(shard), after, pageSize)
 			if err != nil {
