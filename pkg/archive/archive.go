@@ -188,7 +188,7 @@ func (a *Archive) owned(ctx context.Context, host identity.Host, session string)
 
 // Grant returns how the owner puts objects of its recording.
 func (a *Archive) Grant(ctx context.Context, host identity.Host, session string, r wire.UploadRequest, now time.Time) (wire.UploadGrants, error) {
-	_, prefix, err := a.owned(ctx, host, session)
+	e, prefix, err := a.owned(ctx, host, session)
 	if err != nil {
 		return wire.UploadGrants{}, err
 	}
@@ -199,6 +199,9 @@ func (a *Archive) Grant(ctx context.Context, host identity.Host, session string,
 	for n, o := range r.Objects {
 		if err := fits(o); err != nil {
 			return wire.UploadGrants{}, fault.Newf(fault.BadInput, "update the agent", "objects[%d]: %v", n, err).With(fmt.Sprintf("objects[%d]", n), err.Error())
+		}
+		if seq, manifest, _ := recording.ParseName(o.Name); e.Complete && !manifest && seq >= e.Chunks { // it would make the recording look changed
+			return wire.UploadGrants{}, fault.Newf(fault.Conflict, "run stile recording verify "+session, "the recording is complete with %d chunks: %s can't be one of them", e.Chunks, o.Name)
 		}
 		url, headers, err := a.config.Objects.Grant(ctx, prefix+o.Name, o.Size, o.Sha256)
 		if err != nil {

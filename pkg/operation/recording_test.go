@@ -348,6 +348,12 @@ func TestAManifestThatIsHeldCompletesItsRecording(t *testing.T) {
 	if status, p, _ := s.call(s.user("bob", "access"), http.MethodGet, "/v1/recordings/"+id, ""); status != http.StatusOK {
 		t.Errorf("its user sees %d %+v", status, p)
 	}
+	for name, want := range map[string]int{"00000002.zst": http.StatusOK, "manifest.json": http.StatusOK, "00000003.zst": http.StatusConflict} { // who didn't hear the answer asks again
+		body := strings.Replace(oneObject, "00000000.zst", name, 1)
+		if status, p, _ := s.call(agent, http.MethodPost, "/v1/host/recordings/"+id+"/uploads", body); status != want {
+			t.Errorf("granting %s of 3 chunks: %d %+v", name, status, p)
+		}
+	}
 	if e := s.tapes.entries[id]; !e.Complete || e.Chunks != 3 || e.Bytes != 77 || !e.Ended.Equal(s.Now.Add(time.Minute).UTC()) {
 		t.Errorf("%+v", e)
 	}

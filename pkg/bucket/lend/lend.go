@@ -82,8 +82,8 @@ const page = 200
 // what is under the prefix alone: they are signed as a role whose session may read no more.
 func (l *Lender) Read(ctx context.Context, prefix, after string) ([]wire.RecordingObject, string, error) {
 	in := &s3.ListObjectVersionsInput{Bucket: &l.config.Bucket, Prefix: &prefix, MaxKeys: aws.Int32(page)}
-	if key, version, ok := strings.Cut(after, " "); ok {
-		in.KeyMarker, in.VersionIdMarker = aws.String(prefix+key), &version
+	if at := strings.LastIndexByte(after, ' '); at >= 0 { // somebody else's key may have a space, and a version has none
+		in.KeyMarker, in.VersionIdMarker = aws.String(prefix+after[:at]), aws.String(after[at+1:])
 	}
 	list, err := l.s3.ListObjectVersions(ctx, in)
 	if err != nil {

@@ -2,6 +2,8 @@ package lend_test
 
 import (
 	"bytes"
+	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -38,5 +40,28 @@ func TestAGrantSignsSizeHashAndThatNothingIsThere(t *testing.T) {
 	}
 	if u.Query().Get("X-Amz-Expires") != "900" || u.Query().Get("X-Amz-Security-Token") != "token" || u.Query().Has("X-Amz-Checksum-Sha256") {
 		t.Errorf("%s", address)
+	}
+}
+
+// wire answers with an empty list and keeps what was asked.
+type wire struct{ asked *url.URL }
+
+func (w *wire) Do(r *http.Request) (*http.Response, error) {
+	if w.asked == nil {
+		w.asked = r.URL
+	}
+	body := `<ListVersionsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListVersionsResult>`
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+func TestAListGoesOnAfterANameWithASpace(t *testing.T) {
+	w := &wire{}
+	b := lend.New(lend.Config{
+		AWS:    aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "token"), HTTPClient: w},
+		Bucket: "recordings", Reader: "arn:aws:iam::111122223333:role/reader",
+	})
+	_, _, _ = b.Read(t.Context(), "recordings/d/s/", "a stranger's object v1") // nobody takes the reader's role here
+	if q := w.asked.Query(); q.Get("key-marker") != "recordings/d/s/a stranger's object" || q.Get("version-id-marker") != "v1" {
+		t.Error(w.asked)
 	}
 }
