@@ -839,3 +839,28 @@ func TestHowASessionEndedIsKeptOnceTheDiskTakesIt(t *testing.T) {
 		_ = w.Close()
 	})
 }
+
+func TestSizesOfATerminalAreNoEndlessJournal(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordStrict, nil)
+	dir := filepath.Join(w.config.Dir, session)
+	for n := range 300_000 {
+		r.Resize(80+n%2, 24)
+		if n%20_000 != 0 {
+			continue
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if info, err := e.Info(); err == nil && info.Size() > 3<<20 {
+				t.Fatalf("%s has %d bytes", e.Name(), info.Size())
+			}
+		}
+	}
+	r.End()
+	if _, _, lines := w.read(w.finished(session)); len(lines) != 300_000 {
+		t.Errorf("%d sizes", len(lines))
+	}
+}

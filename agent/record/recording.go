@@ -163,7 +163,11 @@ func (r *Recording) Resize(width, height int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failed == nil && r.lost == nil && !r.over && !r.closed && r.within(0) == nil {
-		if err := r.append(entryResize, size(width, height)); err != nil {
+		err := r.append(entryResize, size(width, height))
+		if err == nil && r.size >= 2*journalSize { // a client may send as many as it likes
+			err = r.rotate()
+		}
+		if err != nil {
 			_ = r.giveUp(err, nil)
 		}
 	}
