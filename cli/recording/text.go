@@ -8,8 +8,12 @@ import (
 	"github.com/stile-dev/stile/pkg/escape"
 )
 
-// maxLine is how many characters a line of text has before it counts as ended.
-const maxLine = 16 << 10
+// maxLine is how many characters a line of text has before it counts as ended, and maxColumn how far the cursor goes behind what
+// is in it: no screen is wider, and a few bytes are no long line.
+const (
+	maxLine   = 16 << 10
+	maxColumn = 1 << 10
+)
 
 // Renderer turns what a terminal was told into lines of plain text. Within a line it follows the cursor and what is erased;
 // where the cursor goes to another place of the screen, a line begins. Nothing that a session concealed is left out, and
@@ -72,9 +76,12 @@ func (r *Renderer) character(c rune) {
 	case '\b':
 		r.column = max(r.column-1, 0)
 	case '\t':
-		r.column = min((r.column/8+1)*8, maxLine)
+		r.to((r.column/8 + 1) * 8)
 	}
 }
+
+// to moves the cursor to a column.
+func (r *Renderer) to(column int) { r.column = min(column, max(len(r.line), maxColumn)) }
 
 // show puts characters where the cursor is.
 func (r *Renderer) show(at time.Duration, run string) {
@@ -105,11 +112,11 @@ func (r *Renderer) order(q sequence) {
 	count := min(max(n, 1), maxLine)
 	switch q.final {
 	case 'C', 'a':
-		r.column = min(r.column+count, maxLine)
+		r.to(r.column + count)
 	case 'D':
 		r.column = max(r.column-count, 0)
 	case 'G', '`':
-		r.column = count - 1
+		r.to(count - 1)
 	case 'K':
 		r.erase(n)
 	case 'P':

@@ -69,3 +69,23 @@ func TestALineWithoutAnEndIsShownInParts(t *testing.T) {
 		t.Errorf("%d characters of %d are left", total, 1<<20)
 	}
 }
+
+func TestSec_S52_AFewBytesAreNoLongLine(t *testing.T) {
+	var bytes int
+	r := recording.NewRenderer(func(_ time.Duration, line string) { bytes += len(line) })
+	const times = 1000
+	for range times {
+		r.Show(0, "\x1b[9999C\x1b[9999CX\n")
+		r.Show(0, "\x1b[9999GX\n")
+		r.Show(0, strings.Repeat("\t", 4000)+"X\n")
+	}
+	if bytes > 3*times<<11 {
+		t.Errorf("%d bytes", bytes)
+	}
+	var lines []string
+	r = recording.NewRenderer(func(_ time.Duration, line string) { lines = append(lines, line) })
+	r.Show(0, strings.Repeat("a", 5000)+"\r\x1b[4999CX\n") // what is there is gone over
+	if len(lines) != 1 || !strings.HasSuffix(lines[0], "aX") || len(lines[0]) != 5000 {
+		t.Errorf("%d lines, %d characters", len(lines), len(lines[0]))
+	}
+}
