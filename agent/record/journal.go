@@ -6,7 +6,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
-	"os"
 	"strconv"
 	"time"
 
@@ -56,16 +55,12 @@ var (
 // readJournal reads a journal and passes on its entries. It ends with errTorn when the last one is cut off, as by a crash, and with
 // errDamaged when one is not what was written though more follows it.
 func readJournal(path string, take func(entry)) error {
-	f, err := os.Open(path)
+	f, left, err := open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	r, left := bufio.NewReaderSize(f, 64<<10), info.Size()
+	r := bufio.NewReaderSize(f, 64<<10)
 	for left > 0 {
 		var head [8]byte
 		if left < 8 {

@@ -20,6 +20,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stile-dev/stile/agent/record"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -862,5 +864,81 @@ func TestSizesOfATerminalAreNoEndlessJournal(t *testing.T) {
 	r.End()
 	if _, _, lines := w.read(w.finished(session)); len(lines) != 300_000 {
 		t.Errorf("%d sizes", len(lines))
+	}
+}
+
+func TestACrashBeforeASessionBeganLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	for name, files := range map[string][]string{"ses_01h2xcejqtf2nbrexx3vqjhp41": nil, "ses_01h2xcejqtf2nbrexx3vqjhp42": {"about.json.new"}, "ses_01h2xcejqtf2nbrexx3vqjhp43": {"00000000.zst.journal"}} {
+		if err := os.Mkdir(filepath.Join(w.config.Dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if err := os.WriteFile(filepath.Join(w.config.Dir, name, file), []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.reopen(w.config.Dir)
+	left, err := filepath.Glob(filepath.Join(w.config.Dir, "ses_*"))
+	if err != nil || len(left) != 1 || !strings.HasSuffix(left[0], "43") { // what has something in it stays where somebody can look at it
+		t.Errorf("%v, %v", left, err)
+	}
+}
+
+func TestADamagedJournalIsKeptAsideAlsoAfterAKill(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordStrict, nil)
+	show(t, r, bytes.Repeat([]byte("something "), 10))
+	show(t, r, []byte("more"))
+	dir := killed(t, w)
+	path, journal := journalOf(t, dir, session)
+	journal[20]++
+	if err := os.WriteFile(path, journal, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.reopen(dir)
+	w.Resume()
+	w.finished(session)
+	kept := strings.TrimSuffix(path, ".journal") + ".damaged"
+	if err := os.Rename(kept, path); err != nil { // as a kill just before leaves it
+		t.Fatal(err)
+	}
+	state, err := os.ReadFile(filepath.Join(dir, session, "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state = bytes.Replace(bytes.Replace(state, []byte(`"signed":true`), []byte(`"signed":false`), 1), []byte(`"over":true`), []byte(`"over":false`), 1)
+	if err := os.WriteFile(filepath.Join(dir, session, "state.json"), state, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.reopen(dir)
+	w.Resume()
+	until(t, "the journal", func() bool { _, err := os.Stat(kept); return err == nil })
+}
+
+func TestAPipeInTheSpoolHoldsUpNobody(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordStrict, nil)
+	show(t, r, []byte("hello"))
+	r.End()
+	p := w.finished(session)
+	path := filepath.Join(w.config.Dir, session, p.Names[0])
+	for name, put := range map[string]func() error{
+		"a pipe":      func() error { return unix.Mkfifo(path, 0o600) },
+		"a link":      func() error { return os.Symlink("/dev/zero", path) },
+		"a huge file": func() error { return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40)) },
+		"a directory": func() error { return os.Mkdir(path, 0o700) },
+		"no file":     func() error { return nil },
+	} {
+		if err := errors.Join(os.Remove(path), put()); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := w.Read(session, p.Names[0]); err == nil {
+			t.Errorf("%s has %d bytes", name, len(b))
+		}
+		if name == "no file" {
+			_ = os.WriteFile(path, nil, 0o600)
+		}
 	}
 }

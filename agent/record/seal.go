@@ -115,7 +115,11 @@ func (s *Spool) seal(k *kept, number int) error {
 	st := k.state
 	k.mu.Unlock()
 	if number < st.Journal { // a crash kept it from being removed, and maybe from being told of
-		if shown, err := output(path); err == nil && shown > 0 && number == st.Journal-1 && st.Next.Seq > 0 {
+		shown, err := output(path)
+		if errors.Is(err, errDamaged) { // it was to be kept
+			return os.Rename(path, strings.TrimSuffix(path, journals)+damaged)
+		}
+		if err == nil && shown > 0 && number == st.Journal-1 && st.Next.Seq > 0 {
 			s.config.Told(Event{Kind: Sealed, Head: k.about.head(), Chunk: st.Next.Seq - 1, Hash: st.Next.Before, Bytes: shown})
 		}
 		return s.drop(k, path)

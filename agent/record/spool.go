@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -37,6 +38,7 @@ const (
 	damaged     = ".damaged"
 	endedName   = "ended" // the journal of events has the session's end
 	reserveName = "reserve"
+	newName     = ".new"  // behind the name of a file that is being written
 	goneName    = ".gone" // behind the name of a directory that is being removed
 )
 
@@ -206,6 +208,9 @@ func Open(c Config) (*Spool, error) {
 			}
 			continue
 		}
+		if dir := filepath.Join(c.Dir, e.Name()); neverBegan(dir) {
+			continue
+		}
 		k, err := s.find(e.Name())
 		if err != nil { // one that can't be read holds up no other, and stays where somebody can look at it
 			c.Log.Error("Recording in the spool not readable", "session_id", e.Name(), "error", err)
@@ -215,6 +220,18 @@ func Open(c Config) (*Spool, error) {
 	}
 	s.ends.Go(s.sync)
 	return s, nil
+}
+
+// neverBegan removes the directory of a session that a crash kept from beginning, and reports whether it was one.
+func neverBegan(dir string) bool {
+	if _, err := os.Lstat(filepath.Join(dir, aboutName)); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 1 || len(entries) == 1 && entries[0].Name() != aboutName+newName {
+		return false
+	}
+	return os.RemoveAll(dir) == nil
 }
 
 // Resume seals in the background what earlier runs left behind, and signs what could not be signed. It is for an agent that
@@ -510,7 +527,37 @@ func (s *Spool) Pending() []Pending {
 
 // Read returns the bytes of something that is to be uploaded.
 func (s *Spool) Read(session, name string) ([]byte, error) {
-	return os.ReadFile(filepath.Join(s.config.Dir, session, name))
+	return read(filepath.Join(s.config.Dir, session, name))
+}
+
+// open opens a file of the spool and says how long it is. What isn't one, such as a pipe that nobody writes into, is an error: it
+// would hold up who reads it.
+func open(path string) (*os.File, int64, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", path)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
+}
+
+// read reads a file of the spool, of which none but journals is larger than a chunk.
+func read(path string) ([]byte, error) {
+	f, size, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size > recording.MaxChunk {
+		return nil, fmt.Errorf("%s has %d bytes, more than it can have", path, size)
+	}
+	return io.ReadAll(io.LimitReader(f, recording.MaxChunk))
 }
 
 // Held says that S3 provably holds an object, which is then deleted here.
@@ -594,7 +641,7 @@ func writeJSON(path string, v any) error {
 
 // write makes a file whole or not at all, and durable.
 func write(path string, b []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path+newName, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -603,9 +650,9 @@ func write(path string, b []byte) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path+".new"))
+		return errors.Join(err, os.Remove(path+newName))
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := os.Rename(path+newName, path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
@@ -621,7 +668,7 @@ func syncDir(path string) error {
 }
 
 func readJSON(path string, v any) error {
-	b, err := os.ReadFile(path)
+	b, err := read(path)
 	if err != nil {
 		return err
 	}
