@@ -103,7 +103,9 @@ func (c *caller) api() (upload.API, error) {
 }
 
 // signManifest signs a manifest as the agent that this is now.
-func (a *agent) signManifest(m recording.Manifest) ([]byte, error) { return signAs(a.keeper.Current(), m) }
+func (a *agent) signManifest(m recording.Manifest) ([]byte, error) {
+	return signAs(a.keeper.Current(), m)
+}
 
 // signAs signs a manifest with a credential. One that ended before the session did proves nothing of it, and another comes once
 // the control plane can be reached: a manifest can't be replaced.
