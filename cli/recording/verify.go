@@ -82,10 +82,10 @@ type Evidence struct {
 // hash of each. An error is that it couldn't go on.
 func Verify(ctx context.Context, r *Reader, e Evidence) (*Report, error) {
 	v := &verification{reader: r, report: &Report{Session: r.session, Whole: true}, evidence: e}
+	v.entry, v.unsaid = e.Entry() // before the objects: one that becomes complete meanwhile isn't one whose manifest is gone
 	if err := v.objects(ctx); err != nil {
 		return nil, err
 	}
-	v.entry, v.unsaid = e.Entry()
 	v.whose()
 	v.manifest()
 	v.statement()
@@ -312,6 +312,9 @@ func (v *verification) manifest() {
 		} else {
 			v.report.add(Wrong, "the last piece isn't the one that the manifest names")
 		}
+	}
+	if e := v.entry; v.unsaid == nil && e.State == "complete" && (e.Chunks != m.Chunks || e.Bytes != m.Bytes || e.Last != "" && e.Last != m.Last) {
+		v.report.add(Wrong, "the manifest isn't the one by which the recording became complete")
 	}
 	for _, r := range m.Missing {
 		v.report.add(Unproven, "the agent says of pieces %d to %d that something is missing: %s", r.First, r.Last, r.Why)

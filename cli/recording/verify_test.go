@@ -84,6 +84,7 @@ type made struct {
 	hosts   []identity.Authority
 	events  []wire.LedgerEvent
 	m       format.Manifest
+	entry   wire.Recording
 	state   string
 }
 
@@ -121,6 +122,7 @@ func record(t testing.TB, terminal bool, outputs ...string) *made {
 		V: 1, Session: id, Cluster: "c", Agent: agent, Target: "node/web-1", User: "ada", Login: "root", Started: started, Ended: started.Add(time.Minute),
 		Chunks: len(outputs), Last: p.Before, Bytes: total,
 	}
+	r.entry = wire.Recording{User: "ada", Login: "root", Node: "web-1", Started: started, Chunks: r.m.Chunks, Bytes: r.m.Bytes, Last: r.m.Last}
 	ca := newKey(t)
 	r.certify(t, ca, "node/web-1")
 	r.hosts = []identity.Authority{{Cluster: "c", Keys: []crypto.PublicKey{ca.Public()}}}
@@ -205,7 +207,8 @@ func (r *made) verify(t testing.TB) *recording.Report {
 	t.Helper()
 	report, err := recording.Verify(t.Context(), r.reader(), recording.Evidence{
 		Hosts: r.hosts, Entry: func() (wire.Recording, error) {
-			return wire.Recording{User: "ada", Login: "root", Node: "web-1", Started: started, State: r.state}, nil
+			r.entry.State = r.state
+			return r.entry, nil
 		},
 		Events: iter.Seq2[wire.LedgerEvent, error](func(yield func(wire.LedgerEvent, error) bool) {
 			for _, e := range r.events {
@@ -275,6 +278,15 @@ func TestSec_S97_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 			r.m.Agent, r.state = otherAgent, "complete"
 			r.seal(t)
 		}, "piece 0 isn't the one that the ledger has the hash of"},
+		"all of it was replaced by what counts the same, when the ledger had forgotten it": {func(t testing.TB, r *made) {
+			r.replace(t, otherAgent, "node/web-1")
+			r.shelf.remove(format.StatementName)
+			r.key = newKey(t)
+			r.certifyAs(t, otherAgent, newKey(t), "node/web-1")
+			r.m.Agent, r.state, r.events = otherAgent, "complete", nil
+			r.entry.Chunks, r.entry.Bytes = r.m.Chunks, r.m.Bytes
+			r.seal(t)
+		}, "the manifest isn't the one by which the recording became complete"},
 		"all of it was replaced by that of another target": {func(t testing.TB, r *made) { r.replace(t, otherAgent, "node/web-2") }, "disagree about whose session it was: ada as root on web-2, and ada as root on web-1"},
 		"the end was cut, and the statement changed to match": {func(t testing.TB, r *made) {
 			r.stateThat(t, nil)

@@ -30,6 +30,7 @@ type Entry struct {
 	Started, Ended   time.Time // the agent's clock; zero until it is complete
 	Chunks           int       // as the manifest says
 	Bytes            int64     // of output, as the manifest says
+	Last             string    // hex SHA-256 of the last chunk, as the manifest says
 	Complete         bool
 	Abandoned        bool // its agent wasn't heard of any more, and it may still come back
 }
@@ -284,7 +285,7 @@ func (a *Archive) complete(ctx context.Context, e Entry, prefix string) (Entry, 
 		return e, fault.Newf(fault.Conflict, "run stile recording verify "+e.Session, "the manifest of %s is not one: %v", e.Session, err)
 	}
 	is := e
-	is.Ended, is.Chunks, is.Bytes, is.Complete = s.Manifest.Ended.UTC(), s.Manifest.Chunks, s.Manifest.Bytes, true
+	is.Ended, is.Chunks, is.Bytes, is.Last, is.Complete = s.Manifest.Ended.UTC(), s.Manifest.Chunks, s.Manifest.Bytes, s.Manifest.Last, true
 	return is, a.config.Store.Replace(ctx, e, is)
 }
 
@@ -294,7 +295,7 @@ func notThere(session string) error {
 
 func (e Entry) outside() wire.Recording {
 	r := wire.Recording{
-		ID: e.Session, SessionID: e.Session, User: e.User, Login: e.Login, Node: e.Target.Name, Started: e.Started, State: "open", Chunks: e.Chunks, Bytes: e.Bytes,
+		ID: e.Session, SessionID: e.Session, User: e.User, Login: e.Login, Node: e.Target.Name, Started: e.Started, State: "open", Chunks: e.Chunks, Bytes: e.Bytes, Last: e.Last,
 	}
 	switch {
 	case e.Complete:

@@ -354,7 +354,7 @@ func TestAManifestThatIsHeldCompletesItsRecording(t *testing.T) {
 			t.Errorf("granting %s of 3 chunks: %d %+v", name, status, p)
 		}
 	}
-	if e := s.tapes.entries[id]; !e.Complete || e.Chunks != 3 || e.Bytes != 77 || !e.Ended.Equal(s.Now.Add(time.Minute).UTC()) {
+	if e := s.tapes.entries[id]; !e.Complete || e.Chunks != 3 || e.Bytes != 77 || e.Last != strings.Repeat("a", 64) || !e.Ended.Equal(s.Now.Add(time.Minute).UTC()) {
 		t.Errorf("%+v", e)
 	}
 }

@@ -49,6 +49,9 @@ func item(pk string, e archive.Entry) table.Item {
 	if e.Complete {
 		i["ended_ms"], i["chunks"], i["bytes"] = table.Int(e.Ended.UnixMilli()), table.Int(e.Chunks), table.Int(e.Bytes)
 	}
+	if e.Last != "" {
+		i["last"] = table.String(e.Last)
+	}
 	return i
 }
 
@@ -60,6 +63,7 @@ func entry(i table.Item) (archive.Entry, error) {
 	}
 	if _, complete := i["ended_ms"]; complete {
 		e.Ended, e.Chunks, e.Bytes, e.Complete = time.UnixMilli(i.Int("ended_ms")).UTC(), int(i.Int("chunks")), i.Int("bytes"), true
+		e.Last = i.Text("last")
 	}
 	return e, err
 }

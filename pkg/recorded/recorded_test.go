@@ -145,7 +145,7 @@ func TestAnEntryComesBackAsItWasKept(t *testing.T) {
 	s, m := newStore()
 	open := entry("ada", now)
 	whole := entry("bob", now)
-	whole.Complete, whole.Chunks, whole.Bytes, whole.Ended = true, 3, 1<<40, now.Add(time.Hour)
+	whole.Complete, whole.Chunks, whole.Bytes, whole.Last, whole.Ended = true, 3, 1<<40, "abc", now.Add(time.Hour)
 	left := entry("eve", now)
 	left.Login, left.Abandoned = "", true
 	for _, want := range []archive.Entry{open, whole, left} {

@@ -257,7 +257,10 @@ type Recording struct {
 	Ended time.Time `json:"ended,omitempty,omitzero"`
 
 	// ID the session's id
-	ID        string    `json:"id"`
+	ID string `json:"id"`
+
+	// Last the last chunk's SHA-256 in hex, as the manifest says; absent before and without a chunk
+	Last      string    `json:"last,omitempty,omitzero"`
 	Login     string    `json:"login"`
 	Node      string    `json:"node"`
 	SessionID string    `json:"session_id"`
