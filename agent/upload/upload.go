@@ -306,7 +306,11 @@ func (u *Uploader) batch(ctx context.Context, api API, t *try, p record.Pending,
 	}
 	unsure := map[string]error{}
 	var failed []error
+	begun := u.config.Now()
 	for _, o := range objects {
+		if u.config.Now().Sub(begun) >= patience { // others wait, and are to be claimed in time
+			break
+		}
 		held, err := u.put(ctx, granted[o.name], p.Session, o)
 		switch {
 		case held && o.name != recording.ManifestName:

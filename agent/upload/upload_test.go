@@ -38,6 +38,7 @@ type world struct {
 	bucket map[string][]byte // by session/name
 	answer func(key string, n int) (status int, lose bool, checksum string)
 	puts   map[string]int
+	slow   time.Duration // that a PUT takes
 	atOnce int
 	most   int
 
@@ -207,7 +208,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 // RoundTrip takes a while, and may lose the answer.
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.set(func() { w.atOnce++; w.most = max(w.most, w.atOnce) })
-	<-time.After(100 * time.Millisecond)
+	<-time.After(max(w.slow, 100*time.Millisecond))
 	rec := httptest.NewRecorder()
 	w.ServeHTTP(rec, r)
 	w.mu.Lock()
@@ -483,4 +484,20 @@ func TestSec_S50_AGrantGetsIntoNoLog(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An agent that isn't heard of for two hours counts as gone, whatever its sessions do.
+func TestASlowS3KeepsNoSessionFromBeingClaimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.slow = 90 * time.Second
+		for n := range 30 {
+			w.recording(fmt.Sprintf("ses_%02d", n), 20)
+		}
+		w.waiting["ses_idle"] = map[string][]byte{}
+		w.run(t, time.Hour)
+		if w.claims["ses_idle"] == 0 {
+			t.Errorf("%d of 31 were claimed in an hour", len(w.claims))
+		}
+	})
 }
