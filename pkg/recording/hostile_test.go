@@ -37,7 +37,7 @@ func TestSec_S52_ALineThatIsTooLongTakesNoMemory(t *testing.T) {
 		}
 	}
 	if _, _, err := recording.ReadHead([]byte(`{"version":2,"title":"` + strings.Repeat("a", size) + `","stile":{}}` + "\n")); err == nil {
-		t.Error("a head of 24 MiB is read")
+		t.Error("a head of 8 MiB is read")
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 // Bounds on what is written and on what a reader takes.
 const (
 	MaxChunk    = 2 << 20  // bytes of a chunk
-	MaxText     = 24 << 20 // bytes of a chunk's lines
+	MaxText     = 8 << 20  // bytes of a chunk's lines
 	MaxChunks   = 200_000  // of a recording
 	MaxManifest = 64 << 10 // bytes of a manifest
 	maxHeader   = 4 << 10  // bytes of a chunk's header
