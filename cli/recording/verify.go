@@ -176,7 +176,7 @@ func (v *verification) objects(ctx context.Context) error {
 	case v.opened == 1 && v.chained && len(v.chunks) == 1:
 		v.report.add(Proven, "the only piece can be read")
 	case v.opened > 0 && v.chained && v.opened == len(v.chunks):
-		v.report.add(Proven, "%d pieces can be read, and each has the hash of the one before: none was changed, left out or put between by itself", v.opened)
+		v.report.add(Proven, "%d pieces can be read, and each has the hash of the one before: no single one was changed, left out or put between", v.opened)
 	case v.opened > 0:
 		v.report.add(Unproven, "%d of %s could be read", v.opened, Count(len(v.chunks), "piece"))
 	default:

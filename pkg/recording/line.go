@@ -76,7 +76,7 @@ func parse(line []byte, exact string) (l Line, kind string, err error) {
 	if len(line) > maxLine {
 		return l, "", fmt.Errorf("%d bytes are more than one has", len(line))
 	}
-	var fields [4]json.RawMessage // what is more is counted nowhere, and takes no memory
+	var fields [4]json.RawMessage // what is more is left out and takes no memory
 	if err := json.Unmarshal(line, &fields); err != nil {
 		return l, "", err
 	}
