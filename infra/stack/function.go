@@ -226,7 +226,7 @@ var functions = []function{
 		env:    map[string]func() *string{names.EnvBucketRecordings: func() *string { return imported(Data, bucketRecordings+"Name") }},
 		may: func() []statement {
 			return []statement{
-				items(tableState, "GetRecorded", getting, names.Recorded),
+				items(tableState, "GetRecorded", getting, names.Recorded, names.Recorder),
 				items(tableState, "ListRecorders", querying, names.Recorder),
 				items(tableState, "MarkRecorded", putting, names.Recorded, names.RecordedOf),
 				items(tableState, "DropRecorders", deleting, names.Recorder),

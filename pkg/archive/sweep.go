@@ -30,6 +30,8 @@ var ErrHeardOf = errors.New("the recording's agent has been heard of")
 type Leases interface {
 	// Lapsed returns leases that ended before a time, at most so many.
 	Lapsed(ctx context.Context, now time.Time, most int) ([]Lease, error)
+	// Lapses fails with ErrHeardOf unless the lease is still as it was found.
+	Lapses(context.Context, Lease) error
 	// Get returns the entry of a session, or ErrNone.
 	Get(ctx context.Context, session string) (Entry, error)
 	// Abandon marks an entry and drops its lease, or fails with ErrHeardOf.
@@ -138,6 +140,9 @@ func (s *Sweeper) close(ctx context.Context, l Lease, now time.Time) (bool, erro
 	}
 	st, err := s.found(ctx, prefix, e, l, now)
 	if err != nil {
+		return false, err
+	}
+	if err := s.config.Leases.Lapses(ctx, l); err != nil { // others were closed since it was found
 		return false, err
 	}
 	if err := s.config.Shelf.State(ctx, prefix+recording.StatementName, st.Marshal()); err != nil {

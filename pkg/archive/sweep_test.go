@@ -31,6 +31,7 @@ type yard struct {
 	events  []audit.Event
 	ended   map[string]bool
 	fail    map[string]error // by step
+	early   func()           // before anything is said of a recording
 	meddle  func()           // while a recording is being closed
 }
 
@@ -98,6 +99,16 @@ func (y *yard) Abandon(_ context.Context, e archive.Entry, l archive.Lease) erro
 	}
 	e.Abandoned = true
 	y.entries[e.Session] = e
+	return nil
+}
+
+func (y *yard) Lapses(_ context.Context, l archive.Lease) error {
+	if y.early != nil {
+		y.early()
+	}
+	if !slices.Contains(y.leases, l) {
+		return archive.ErrHeardOf
+	}
 	return nil
 }
 
@@ -219,6 +230,16 @@ func TestAnAgentThatIsHeardOfMeanwhileKeepsItsRecording(t *testing.T) {
 	y.meddle = func() { y.leases[0].Until = now.Add(time.Hour) }
 	if closed, err := y.sweep(now); closed != nil || err != nil || y.entries[id].Abandoned || len(y.leases) != 1 {
 		t.Errorf("%v, %v, %+v", closed, err, y.entries[id])
+	}
+}
+
+// Of one whose agent is heard of while others are closed nothing is said at all.
+func TestNothingIsSaidOfARecordingWhoseAgentCameBackInTime(t *testing.T) {
+	y := newYard(t)
+	id := y.session(now.Add(-time.Minute), 0)
+	y.early = func() { y.leases[0].Until = now.Add(time.Hour) }
+	if closed, err := y.sweep(now); closed != nil || err != nil || len(y.events) > 0 || len(y.objects) != 1 || y.entries[id].Abandoned {
+		t.Errorf("%v, %v, %v", closed, err, y.events)
 	}
 }
 

@@ -56,6 +56,15 @@ func (r Store) Lapsed(ctx context.Context, now time.Time, most int) ([]archive.L
 // pageSize is how many leases are read at once.
 const pageSize = 1000
 
+// Lapses fails with [archive.ErrHeardOf] unless the lease is still as it was found.
+func (r Store) Lapses(ctx context.Context, l archive.Lease) error {
+	i, err := r.table.Get(ctx, recorder(l.Session))
+	if errors.Is(err, table.ErrNotFound) || err == nil && i.Int("until_ms") != l.Until.UnixMilli() {
+		return archive.ErrHeardOf
+	}
+	return err
+}
+
 // Abandon marks an entry and drops its lease, unless the agent has been heard of meanwhile, or the recording is complete.
 func (r Store) Abandon(ctx context.Context, e archive.Entry, l archive.Lease) error {
 	is := e

@@ -270,7 +270,10 @@ func TestLeasesLapseAndGoWithTheirRecordings(t *testing.T) {
 	if err := s.Hold(t.Context(), archive.Lease{Session: heard.Session, Agent: "agt_a", Until: now.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
-	for name, err := range map[string]error{"abandoned": s.Abandon(t.Context(), entries[heard.Session], heard), "dropped": s.Drop(t.Context(), heard)} {
+	if err := s.Lapses(t.Context(), left); err != nil {
+		t.Error(err)
+	}
+	for name, err := range map[string]error{"lapsed": s.Lapses(t.Context(), heard), "abandoned": s.Abandon(t.Context(), entries[heard.Session], heard), "dropped": s.Drop(t.Context(), heard)} {
 		if !errors.Is(err, archive.ErrHeardOf) {
 			t.Errorf("one that was heard of is %s: %v", name, err)
 		}
