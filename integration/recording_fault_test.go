@@ -330,24 +330,12 @@ func TestADamagedPieceHoldsUpNothing(t *testing.T) {
 	eventually(t, 30*time.Second, p.online(t, e.name, true))
 	over := shared.trouble(t, s3Refuses)
 	other, whole := p.shows(t, e.name, "head -c 3000000 /dev/urandom")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := p.Command(ctx, "stile", "ssh", e.name, "--", `echo "$STILE_SESSION_ID"; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo "line $i of what was seen"; done; exec sleep 50`)
-	seen := &lines{enough: make(chan struct{})}
-	cmd.Stdout = seen
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-seen.enough:
-	case <-ctx.Done():
-		t.Fatal("nothing came")
-	}
+	seen, ended := p.sees(t, e.name, `echo "$STILE_SESSION_ID"; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo "line $i of what was seen"; done; exec sleep 50`)
 	if err := a.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	<-a.ended
-	_ = cmd.Wait()
+	ended()
 	session, _, _ := strings.Cut(seen.shown.String(), "\n")
 	journals, err := filepath.Glob(filepath.Join(a.state, "recordings", session, "*.journal"))
 	if err != nil || len(journals) == 0 {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -245,23 +246,11 @@ func TestASessionWhoseAgentIsKilledIsRecordedAsFarAsItWasSeen(t *testing.T) {
 	p := shared.person(t, engineer).login(t)
 	a := shared.agent(t, enrol{name: "node-torn"})
 	eventually(t, 30*time.Second, p.online(t, "node-torn", true))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := p.Command(ctx, "stile", "ssh", "node-torn", "--", `echo "$STILE_SESSION_ID"; i=0; while :; do i=$((i+1)); echo "line $i of what was seen"; done`)
-	seen := &lines{enough: make(chan struct{})}
-	cmd.Stdout = seen
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-seen.enough:
-	case <-ctx.Done():
-		t.Fatal("nothing came")
-	}
+	seen, ended := p.sees(t, "node-torn", `echo "$STILE_SESSION_ID"; i=0; while :; do i=$((i+1)); echo "line $i of what was seen"; done`)
 	if err := a.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait()
+	ended()
 	<-a.ended
 	got := seen.shown.String()
 	session, _, _ := strings.Cut(got, "\n")
@@ -280,6 +269,30 @@ func TestASessionWhoseAgentIsKilledIsRecordedAsFarAsItWasSeen(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// sees runs a command on a node until much of what it shows was seen; the function that it returns waits until the command has
+// ended, after which nothing more is seen.
+func (p *person) sees(t *testing.T, node, command string) (seen *lines, ended func()) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	cmd := p.Command(ctx, "stile", "ssh", node, "--", command)
+	seen = &lines{enough: make(chan struct{})}
+	cmd.Stdout = seen
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended = sync.OnceFunc(func() { _ = cmd.Wait() })
+	t.Cleanup(func() {
+		cancel()
+		ended()
+	})
+	select {
+	case <-seen.enough:
+	case <-ctx.Done():
+		t.Fatal("nothing came")
+	}
+	return seen, ended
 }
 
 // lines collects output, and says when there is enough.

@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -49,19 +48,7 @@ func TestWhatAnAgentLeavesBehindIsClosedUntilItComesBack(t *testing.T) {
 	p := shared.person(t, engineer).login(t)
 	a := shared.agent(t, enrol{name: "node-gone"})
 	eventually(t, 30*time.Second, p.online(t, "node-gone", true))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := p.Command(ctx, "stile", "ssh", "node-gone", "--", `echo "$STILE_SESSION_ID"; head -c 2000000 /dev/urandom | base64; exec sleep 60`)
-	seen := &lines{enough: make(chan struct{})}
-	cmd.Stdout = seen
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-seen.enough:
-	case <-ctx.Done():
-		t.Fatal("nothing came")
-	}
+	seen, ended := p.sees(t, "node-gone", `echo "$STILE_SESSION_ID"; head -c 2000000 /dev/urandom | base64; exec sleep 60`)
 	session := ""
 	eventually(t, 30*time.Second, func() string { // a chunk is in S3 before the session ends
 		for r, err := range p.client(t).Recordings(t.Context(), client.RecordingQuery{Target: "node/node-gone"}) {
@@ -80,7 +67,7 @@ func TestWhatAnAgentLeavesBehindIsClosedUntilItComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-a.ended
-	_ = cmd.Wait()
+	ended()
 	state := func() string {
 		r, err := p.client(t).GetRecording(t.Context(), session)
 		if err != nil {

@@ -259,7 +259,7 @@ type Recording struct {
 	// ID the session's id
 	ID string `json:"id"`
 
-	// Last the last chunk's SHA-256 in hex, as the manifest says; absent before and without a chunk
+	// Last the last chunk's SHA-256 in hex, as the manifest says; absent in lists, before it is complete, and without a chunk
 	Last      string    `json:"last,omitempty,omitzero"`
 	Login     string    `json:"login"`
 	Node      string    `json:"node"`
