@@ -2,7 +2,6 @@ package stack
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsevents"
@@ -29,8 +28,8 @@ func newPublishing(s awscdk.Stack, set settings, code map[string]*awslambda.CfnF
 		}
 	}
 
-	every(s, "Minute", fnPublish, "renew the stamp of the revocations document")
-	every(s, "Day", fnRotate, "drop replaced keys of agents from the trust document once what they signed has expired")
+	every(s, "Minute", "1 minute", fnPublish, "renew the stamp of the revocations document")
+	every(s, "Day", "1 day", fnRotate, "drop replaced keys of agents from the trust document once what they signed has expired")
 
 	awslambda.NewCfnEventSourceMapping(s, new("StateStream"), &awslambda.CfnEventSourceMappingProps{
 		EventSourceArn: imported(Data, tableState+"Stream"),
@@ -48,11 +47,11 @@ func newPublishing(s awscdk.Stack, set settings, code map[string]*awslambda.CfnF
 	})
 }
 
-// every declares a schedule that invokes a function once in a unit of time.
-func every(s awscdk.Stack, unit, function, does string) {
-	rule := awsevents.NewCfnRule(s, new("Every"+unit), &awsevents.CfnRuleProps{
+// every declares a schedule that invokes a function once in a time, which is part of the rule's id in one word, and spelt as a rate.
+func every(s awscdk.Stack, id, rate, function, does string) {
+	rule := awsevents.NewCfnRule(s, new("Every"+id), &awsevents.CfnRuleProps{
 		Description:        new("Stile: " + does),
-		ScheduleExpression: new("rate(1 " + strings.ToLower(unit) + ")"), State: new("ENABLED"),
+		ScheduleExpression: new("rate(" + rate + ")"), State: new("ENABLED"),
 		Targets: &[]any{&awsevents.CfnRule_TargetProperty{Id: &function, Arn: functionARN(function)}},
 	})
 	permit(s, function, "events", rule.AttrArn())

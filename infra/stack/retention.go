@@ -60,7 +60,7 @@ func (r *retention) String() string {
 	return "recordings/" + cmp.Or(r.mode, modeGovernance) + "/" + strconv.Itoa(r.days)
 }
 
-// apply gives the bucket Object Lock by ObjectLockConfiguration alone, which CloudFormation updates without
+// apply sets Object Lock by ObjectLockConfiguration alone, which CloudFormation updates without
 // interruption. It must not set ObjectLockEnabled: in CloudFormation's schema that property can't be changed after the
 // bucket was made, so it would replace a bucket that has recordings by an empty one. Once a bucket has Object Lock, it
 // has it for good; that is why a deployment doesn't get it without asking for it.

@@ -31,7 +31,7 @@ const (
 // headEvery is HeadEvery of proxy/feed, which programs don't share.
 const headEvery = 250 * time.Millisecond
 
-// sweepEvery is the rate in infra/stack/sweep.go.
+// sweepEvery is the rate in infra/stack/control.go.
 const sweepEvery = 10 * time.Minute
 
 // What an engineer and a node do. They are assumptions, and stand in the document.
