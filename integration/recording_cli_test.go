@@ -21,7 +21,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/stile-dev/stile/agent/state"
 	"github.com/stile-dev/stile/integration/stand"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/recording"
@@ -77,7 +76,7 @@ func admitMeddler(s *stand.System) error {
 	}))
 }
 
-// exchange runs a command on node-1 that waits for a line after it has shown so many bytes, and gives what came and the
+// exchange runs a command on node-1 that waits for a line after it has shown so many bytes, and returns what came and the
 // session's id, which the command writes to its standard error.
 func (p *person) exchange(t *testing.T, command string, before int) (shown []byte, session string) {
 	t.Helper()
@@ -113,7 +112,7 @@ func (p *person) exchange(t *testing.T, command string, before int) (shown []byt
 	return append(first, rest...), session
 }
 
-// show runs a command on node-1 to its end, and gives what came, whose first line is the session's id.
+// show runs a command on node-1 to its end, and returns what came, whose first line is the session's id.
 func (p *person) show(t *testing.T, command string) (shown, session string) {
 	t.Helper()
 	r := p.run(t, nil, "ssh", "node-1", "--", `echo "$STILE_SESSION_ID"; `+command)
@@ -512,19 +511,7 @@ func (s *system) forger(t *testing.T, p *person) (id string, forge func(recordin
 	eventually(t, 30*time.Second, p.online(t, "node-forger", true))
 	_ = a.cmd.Process.Kill()
 	<-a.ended
-	d, err := state.Open(a.state)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	keys, err := d.Keys()
-	if err != nil {
-		t.Fatal(err)
-	}
-	credential, there, err := d.Load()
-	if err != nil || !there {
-		t.Fatal(there, err)
-	}
+	keys, credential := left(t, a.state)
 	return credential.ID, func(m recording.Manifest) []byte {
 		b, err := m.Sign(rand.Reader, keys.TLS, credential.TLSCertificate)
 		if err != nil {

@@ -6,12 +6,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,35 +17,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stile-dev/stile/integration/stand"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/recording"
 )
 
 // trouble has the local AWS misbehave until the test is over, or the function that it returns is called.
-func (s *system) trouble(t *testing.T, fault map[string]any) (over func()) {
+func (s *system) trouble(t *testing.T, f stand.Fault) (over func()) {
 	t.Helper()
-	order := func(ctx context.Context, method string, body []byte) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(ctx, method, s.person(t, admin).Env["AWS_ENDPOINT_URL"]+"/_local/fault", bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		if res.StatusCode >= http.StatusBadRequest {
-			text, _ := io.ReadAll(res.Body)
-			t.Fatalf("%s %s", res.Status, text)
-		}
-	}
-	body, err := json.Marshal(fault)
-	if err != nil {
+	boss := s.person(t, admin)
+	if err := boss.Misbehave(f); err != nil {
 		t.Fatal(err)
 	}
-	order(t.Context(), http.MethodPost, body)
-	over = func() { order(context.WithoutCancel(t.Context()), http.MethodDelete, nil) }
+	over = func() {
+		t.Helper()
+		if err := boss.Behave(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Cleanup(over)
 	return over
 }
@@ -162,7 +149,7 @@ func TestNothingIsLostWhileS3IsAway(t *testing.T) {
 		}
 	}
 	over()
-	over = shared.trouble(t, map[string]any{"service": "s3", "operation": "PutObject", "kind": "lost_answer", "probability": 0.5})
+	over = shared.trouble(t, stand.Fault{Service: "s3", Operation: "PutObject", Kind: "lost_answer", Probability: 0.5})
 	shared.restart(t, a, e)
 	for session, want := range shown {
 		eventually(t, 3*time.Minute, func() string {
@@ -306,7 +293,7 @@ func TestAFullSpoolEndsStrictSessionsAndIsToldOfInOthers(t *testing.T) {
 }
 
 // s3Refuses has S3 take no object, the cluster's documents included.
-var s3Refuses = map[string]any{"service": "s3", "operation": "PutObject", "kind": "error", "status": 503, "code": "SlowDown"}
+var s3Refuses = stand.Fault{Service: "s3", Operation: "PutObject", Kind: "error", Status: 503, Code: "SlowDown"}
 
 // logsEvent waits for an event of a session whose reason contains a text.
 func (s *system) logsEvent(t *testing.T, session string, kind audit.Type, reason string) {
@@ -409,7 +396,7 @@ func TestASessionDoesNotWaitForTheControlPlane(t *testing.T) {
 		t.Fatal("no session")
 	}
 	session, want := back.Text(), back.Text()+"\n"
-	over := shared.trouble(t, map[string]any{"service": "*", "kind": "latency", "latency_ms": 5000})
+	over := shared.trouble(t, stand.Fault{Service: "*", Kind: "latency", LatencyMS: 5000})
 	for n := range 2000 {
 		line := fmt.Sprintf("line %d of what is typed %s", n, strings.Repeat("x", 1000))
 		if _, err := io.WriteString(in, line+"\n"); err != nil {

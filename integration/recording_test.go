@@ -18,6 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/recording"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -431,8 +432,8 @@ func put(t *testing.T, g wire.UploadGrant, body []byte, bend func(*http.Request)
 	return answer.StatusCode
 }
 
-// host calls the API as the agent whose state directory this is, which must have ended.
-func (p *person) host(t *testing.T, dir string) *client.Client {
+// left are the keys and the credential that an agent left in its state directory. It must have ended.
+func left(t *testing.T, dir string) (joiner.Keys, wire.HostCredential) {
 	t.Helper()
 	d, err := state.Open(dir)
 	if err != nil {
@@ -447,6 +448,13 @@ func (p *person) host(t *testing.T, dir string) *client.Client {
 	if err != nil || !there {
 		t.Fatal(there, err)
 	}
+	return keys, credential
+}
+
+// host calls the API as the agent whose state directory this is, which must have ended.
+func (p *person) host(t *testing.T, dir string) *client.Client {
+	t.Helper()
+	keys, credential := left(t, dir)
 	c, err := client.New(client.Config{URL: p.Env["STILE_API"], HTTP: p.api(t).http, Key: keys.TLS, Certificate: credential.TLSCertificate})
 	if err != nil {
 		t.Fatal(err)

@@ -40,19 +40,20 @@ func recordings(ctx context.Context, s *system, rounds int) ([]row, error) {
 		return nil, err
 	}
 	var rows []row
-	for what, command := range map[string]string{
-		"text":  `yes "Nov 27 12:00:00 node-1 sshd[4711]: a line of a log as there are many" | head -c %d`,
-		"zeros": "head -c %d /dev/zero",
-		"noise": "head -c %d /dev/urandom",
+	for _, c := range []struct{ what, command string }{
+		{"text", `yes "Nov 27 12:00:00 node-1 sshd[4711]: a line of a log as there are many" | head -c %d`},
+		{"zeros", "head -c %d /dev/zero"},
+		{"noise", "head -c %d /dev/urandom"},
 	} {
+		command := fmt.Sprintf(c.command, volume<<20)
 		took, err := interleaved(rounds, []func() (float64, error){
-			func() (float64, error) { return transfer(ctx, off, fmt.Sprintf(command, volume<<20), os.DevNull) },
-			func() (float64, error) { return transfer(ctx, on, fmt.Sprintf(command, volume<<20), os.DevNull) },
+			func() (float64, error) { return transfer(ctx, off, command, os.DevNull) },
+			func() (float64, error) { return transfer(ctx, on, command, os.DevNull) },
 		})
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, row{what: "throughput down of " + what + ", unrecorded (floor) and recorded", unit: "MiB/s", floor: took[0], stile: took[1], budget: 0.95 * took[0].median(), more: true})
+		rows = append(rows, row{what: "throughput down of " + c.what + ", unrecorded (floor) and recorded", unit: "MiB/s", floor: took[0], stile: took[1], budget: 0.95 * took[0].median(), more: true})
 	}
 	echo, err := recordedEchoes(ctx, off, on, rounds)
 	if err != nil {

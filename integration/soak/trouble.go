@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -166,16 +162,8 @@ func (r *run) outage(ctx context.Context) error {
 	return err
 }
 
-// fault is what POST /_local/fault takes.
-type fault struct {
-	Service     string  `json:"service"`
-	Kind        string  `json:"kind"`
-	Probability float64 `json:"probability"`
-	LatencyMS   int     `json:"latency_ms,omitempty"`
-}
-
 var (
-	slow = []fault{
+	slow = []stand.Fault{
 		{Service: "dynamodb", Kind: "throttle", Probability: 0.2},
 		{Service: "kms", Kind: "throttle", Probability: 0.2},
 		{Service: "s3", Kind: "throttle", Probability: 0.2},
@@ -184,41 +172,17 @@ var (
 		{Service: "dynamodb", Kind: "error", Probability: 0.1},
 		{Service: "*", Kind: "latency", Probability: 0.3, LatencyMS: 400},
 	}
-	deaf = []fault{{Service: "*", Kind: "lost_answer", Probability: 0.15}, {Service: "s3", Kind: "down", Probability: 0.5}}
+	deaf = []stand.Fault{{Service: "*", Kind: "lost_answer", Probability: 0.15}, {Service: "s3", Kind: "down", Probability: 0.5}}
 )
 
 // faults has the local AWS misbehave for a while.
-func (r *run) faults(ctx context.Context, list ...fault) (err error) {
-	defer func() { err = errors.Join(err, r.order(http.MethodDelete, nil)) }()
+func (r *run) faults(ctx context.Context, list ...stand.Fault) (err error) {
+	defer func() { err = errors.Join(err, r.boss.Behave()) }()
 	for _, f := range list {
-		body, err := json.Marshal(f)
-		if err != nil {
-			return err
-		}
-		if err := r.order(http.MethodPost, body); err != nil {
+		if err := r.boss.Misbehave(f); err != nil {
 			return err
 		}
 	}
 	pause(ctx, 2*lasting)
-	return nil
-}
-
-// order tells the local AWS about faults, and is obeyed even by an interrupted run.
-func (r *run) order(method string, body []byte) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, r.boss.Env["AWS_ENDPOINT_URL"]+"/_local/fault", bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	res, err := (&http.Transport{}).RoundTrip(req)
-	if err != nil {
-		return fmt.Errorf("ordering a fault: %w", err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode >= http.StatusBadRequest {
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-		return fmt.Errorf("ordering a fault: %s: %s", res.Status, text)
-	}
 	return nil
 }
