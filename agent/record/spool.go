@@ -208,7 +208,7 @@ func Open(c Config) (*Spool, error) {
 			}
 			continue
 		}
-		if dir := filepath.Join(c.Dir, e.Name()); neverBegan(dir) {
+		if neverBegan(filepath.Join(c.Dir, e.Name())) {
 			continue
 		}
 		k, err := s.find(e.Name())

@@ -174,8 +174,8 @@ func (s *Session) kill(f *fault.Fault) {
 	}
 }
 
-// condemn gives the session a reason to be cut, without waiting, after which it ends in no other way, and returns what cuts it;
-// nil if it has a reason or has ended.
+// condemn sets why the session is cut: from then on it can't end in another way. It doesn't wait, and returns the function that
+// cuts; nil if there is a reason already, or the session has ended.
 func (s *Session) condemn(f *fault.Fault) (cut func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

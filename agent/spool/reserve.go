@@ -53,7 +53,7 @@ func (r *Reserve) Hold() error {
 	return nil
 }
 
-// Release gives the space to the write that found no disk left, and reports whether there was any.
+// Release frees the space for a write that found the disk full, and reports whether there was any.
 func (r *Reserve) Release() bool {
 	if !r.Held {
 		return false

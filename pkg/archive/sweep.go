@@ -42,8 +42,8 @@ type Leases interface {
 
 // Shelf is the bucket in the form that a sweeper needs: it reads no recording.
 type Shelf interface {
-	// Names gives the names and sizes of the objects under a prefix, in order of names, until take says no.
-	Names(ctx context.Context, prefix string, take func(name string, size int64) bool) error
+	// Names passes on the names and sizes of the objects under a prefix, in order of names.
+	Names(ctx context.Context, prefix string, take func(name string, size int64)) error
 	// Head describes what is under a key, and whether anything is.
 	Head(ctx context.Context, key string) (Object, bool, error)
 	// State puts a statement under a key, unless there is one.
@@ -158,16 +158,15 @@ func (s *Sweeper) close(ctx context.Context, l Lease, now time.Time) (bool, erro
 func (s *Sweeper) found(ctx context.Context, prefix string, e Entry, l Lease, now time.Time) (recording.Statement, error) {
 	st := recording.Statement{V: 1, Session: e.Session, Cluster: s.config.Cluster, Agent: e.Agent, Lapsed: l.Until, Made: now.UTC()}
 	next, last := 0, ""
-	err := s.config.Shelf.Names(ctx, prefix, func(name string, size int64) bool {
+	err := s.config.Shelf.Names(ctx, prefix, func(name string, size int64) {
 		seq, manifest, err := recording.ParseName(name)
 		if err != nil || manifest {
-			return true
+			return
 		}
 		if seq > next && len(st.Missing) < maxRuns {
 			st.Missing = append(st.Missing, recording.Missing{First: next, Last: seq - 1, Why: "it was not there"})
 		}
 		st.Chunks, st.Size, next, last = st.Chunks+1, st.Size+size, seq+1, name
-		return true
 	})
 	if err != nil || last == "" {
 		return st, err

@@ -114,10 +114,10 @@ func (y *yard) Lapses(_ context.Context, l archive.Lease) error {
 
 func (y *yard) Drop(_ context.Context, l archive.Lease) error { return y.drop(l) }
 
-func (y *yard) Names(_ context.Context, prefix string, take func(string, int64) bool) error {
+func (y *yard) Names(_ context.Context, prefix string, take func(string, int64)) error {
 	for _, key := range slices.Sorted(maps.Keys(y.objects)) {
-		if name, ok := strings.CutPrefix(key, prefix); ok && !take(name, int64(len(y.objects[key]))) {
-			break
+		if name, ok := strings.CutPrefix(key, prefix); ok {
+			take(name, int64(len(y.objects[key])))
 		}
 	}
 	return nil

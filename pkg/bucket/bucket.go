@@ -73,8 +73,8 @@ func (b *Bucket) Get(ctx context.Context, key string, most int64) ([]byte, error
 	return content, nil
 }
 
-// Names gives the names and sizes of the objects under a prefix, in order of names, until take says no.
-func (b *Bucket) Names(ctx context.Context, prefix string, take func(name string, size int64) bool) error {
+// Names passes on the names and sizes of the objects under a prefix, in order of names.
+func (b *Bucket) Names(ctx context.Context, prefix string, take func(name string, size int64)) error {
 	pages := s3.NewListObjectsV2Paginator(b.s3, &s3.ListObjectsV2Input{Bucket: &b.name, Prefix: &prefix})
 	for pages.HasMorePages() {
 		list, err := pages.NextPage(ctx)
@@ -82,9 +82,7 @@ func (b *Bucket) Names(ctx context.Context, prefix string, take func(name string
 			return fmt.Errorf("listing %s: %w", prefix, err)
 		}
 		for _, o := range list.Contents {
-			if !take(strings.TrimPrefix(*o.Key, prefix), aws.ToInt64(o.Size)) {
-				return nil
-			}
+			take(strings.TrimPrefix(*o.Key, prefix), aws.ToInt64(o.Size))
 		}
 	}
 	return nil

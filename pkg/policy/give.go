@@ -80,22 +80,14 @@ func (s *Set) Rewrites(sub Subject, was, now resource.Role) Decision {
 func rights(rules []resource.Rule) (all []right) {
 	for _, kind := range append(resource.RuleResources(), "*") {
 		for _, verb := range append(slices.Clone(resource.Verbs), "*") {
-			for _, own := range []bool{false, true}[:1+owned(kind)] {
-				if a := (right{verb, kind, own}); slices.ContainsFunc(rules, a.coveredBy) {
+			for _, a := range []right{{verb, kind, false}, {verb, kind, true}} {
+				if (!a.own || resource.Owned(kind)) && slices.ContainsFunc(rules, a.coveredBy) {
 					all = append(all, a)
 				}
 			}
 		}
 	}
 	return all
-}
-
-// owned is 1 if resources of a kind are somebody's own, and 0 if not.
-func owned(kind string) int {
-	if resource.Owned(kind) {
-		return 1
-	}
-	return 0
 }
 
 func without(all, some []right) []right {

@@ -10,7 +10,6 @@ import (
 	"io"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -146,7 +145,7 @@ func (c *Chunk) Resize(at time.Duration, width, height int) {
 
 // Note adds a marker: what happened to the recording itself.
 func (c *Chunk) Note(at time.Duration, text string) {
-	c.line(at, kindMarker, strings.ToValidUTF8(text, "\uFFFD"))
+	c.line(at, kindMarker, text)
 }
 
 func (c *Chunk) line(at time.Duration, kind, text string) {

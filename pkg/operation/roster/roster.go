@@ -77,8 +77,11 @@ func sessionEvents(ctx context.Context, c api.Call, ledger Events) (any, error) 
 	out := wire.EventList{Events: []wire.LedgerEvent{}, Next: api.Cursor(next)}
 	for _, e := range all {
 		event, err := audit.Parse([]byte(e.Event))
-		own := err == nil && event.Actor == "user/"+c.User.Name && event.Data["uid"] == c.User.UID
-		if err == nil && roles.MayOwn(subject, names.AuditRule, "list", event.Scope, own).Allowed {
+		if err != nil {
+			continue
+		}
+		own := event.Actor == "user/"+c.User.Name && event.Data["uid"] == c.User.UID
+		if roles.MayOwn(subject, names.AuditRule, "list", event.Scope, own).Allowed {
 			out.Events = append(out.Events, e)
 		}
 	}
