@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stile-dev/stile/pkg/policy"
@@ -32,7 +33,7 @@ func written(t *testing.T, specs map[string]string) (*policy.Set, map[string]res
 
 var team = map[string]string{
 	"roler":     "{allow: {rules: [{resources: [role, user], verbs: ['*']}]}}",
-	"all-kinds": "{allow: {rules: [{resources: [role, user, iam_mapping, token, node, db, app, kube], verbs: [list, read, create, update, delete]}]}}",
+	"all-kinds": "{allow: {rules: [{resources: [" + strings.Join(resource.RuleResources(), ", ") + "], verbs: [" + strings.Join(resource.Verbs, ", ") + "]}]}}",
 	"dev":       "{allow: {logins: [ubuntu], node_labels: {env: dev}}}",
 	"dev-own":   "{allow: {logins: ['{{internal.logins}}'], node_labels: {env: dev}}}",
 	"no-root":   "{deny: {logins: [root]}}",
