@@ -54,7 +54,7 @@ type Config struct {
 	Region     string            `yaml:"region"`      // AWS Region of method iam; the environment's by default
 	TTL        string            `yaml:"ttl"`         // how long a credential should live, such as 12h; 24h by default
 	Log        string            `yaml:"log"`         // debug | info | warn | error; info by default
-	Recordings string            `yaml:"recordings"`  // how much disk recordings may take until S3 holds them, such as 512MiB; 1GiB by default
+	Recordings string            `yaml:"recordings"`  // how much disk recordings may take until S3 holds them, such as 512MiB; 2GiB by default
 }
 
 // Serves lists what the agent is to serve: the targets, and name as a node.

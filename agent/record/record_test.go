@@ -29,6 +29,14 @@ import (
 	"github.com/stile-dev/stile/pkg/resource"
 )
 
+// All chunks are compressed by one encoder, whose channels would be those of the first bubble that uses it.
+func TestMain(m *testing.M) {
+	if _, _, err := recording.NewChunk(recording.Place{}, nil).Seal(); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
+
 // world is a spool whose events and signing the test holds in its hand.
 type world struct {
 	*record.Spool
@@ -620,6 +628,105 @@ func TestASessionThatShowsFasterThanIsSealedIsHeldUpAndGoesOn(t *testing.T) {
 	if _, m, _ := w.read(w.finished(session)); m.Bytes != int64(500*len(p)) {
 		t.Errorf("%d bytes", m.Bytes)
 	}
+}
+
+// flood shows 16 MiB a second in a session until it is told to stop.
+func flood(t *testing.T, r *record.Recording) (stop func()) {
+	p := bytes.Repeat([]byte("all work and no play\r\n"), 16<<20/100/22)
+	quit := make(chan struct{})
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			show(t, r, p)
+			select {
+			case <-tick.C:
+			case <-quit:
+				return
+			}
+		}
+	})
+	return func() { close(quit); done.Wait() }
+}
+
+func TestWhatIsShownFastIsSealedInAPauseOrWhenItIsOldOrTooMuch(t *testing.T) {
+	for name, c := range map[string]struct {
+		limit    int64
+		free     uint64
+		watched  bool
+		unsealed time.Duration // how long nothing is sealed while it goes on
+		pause    bool          // whether it stops then
+	}{
+		"a pause":      {limit: 16 << 30, free: 10 << 30, unsealed: 5 * time.Second, pause: true},
+		"its age":      {limit: 16 << 30, free: 10 << 30, unsealed: 9800 * time.Millisecond},
+		"a watcher":    {limit: 16 << 30, free: 10 << 30, watched: true, unsealed: 1800 * time.Millisecond},
+		"how much":     {limit: 256 << 20, free: 10 << 30, unsealed: 1200 * time.Millisecond},
+		"a small disk": {limit: 16 << 30, free: 1200 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, func(config *record.Config) { config.Limit = c.limit })
+				w.set(func() { w.free = c.free })
+				r, session := w.begin(resource.RecordStrict, nil)
+				r.Watch(c.watched)
+				stop := flood(t, r)
+				if c.unsealed > 0 {
+					<-time.After(c.unsealed)
+					if n := len(w.of(record.Sealed)); n != 0 {
+						t.Errorf("%d are sealed while much is shown", n)
+					}
+				}
+				if c.pause {
+					stop()
+				}
+				<-time.After(time.Second)
+				if n := len(w.of(record.Sealed)); n == 0 {
+					t.Error("nothing is sealed")
+				}
+				if !c.pause {
+					stop()
+				}
+				r.End()
+				<-r.Done()
+				w.finished(session)
+				_ = w.Close()
+			})
+		})
+	}
+}
+
+// The journals that wait don't take a session's whole share of a small spool.
+func TestASmallSpoolHoldsUpWhatIsShownFast(t *testing.T) {
+	w := newWorld(t, func(config *record.Config) { config.Limit = 16 << 20 })
+	r, session := w.begin(resource.RecordStrict, nil)
+	p := bytes.Repeat([]byte("all work and no play\r\n"), 2900)
+	for range 500 { // thirty MiB, of which four may be on the disk
+		show(t, r, p)
+	}
+	r.End()
+	if _, m, _ := w.read(w.finished(session)); m.Bytes != int64(500*len(p)) {
+		t.Errorf("%d bytes", m.Bytes)
+	}
+}
+
+// One session's flood keeps no other's chunks waiting beyond their time.
+func TestWhatIsOldIsSealedWhateverOthersShow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(config *record.Config) { config.Limit = 16 << 30 })
+		loud, _ := w.begin(resource.RecordStrict, nil)
+		quiet, session := w.begin(resource.RecordStrict, nil)
+		show(t, quiet, []byte("hello"))
+		stop := flood(t, loud)
+		<-time.After(11500 * time.Millisecond)
+		if !slices.ContainsFunc(w.of(record.Sealed), func(e record.Event) bool { return e.Head.Session == session }) {
+			t.Error("it waits although it is old")
+		}
+		stop()
+		quiet.End()
+		loud.End()
+		_ = w.Close()
+	})
 }
 
 func TestManyAtOnce(t *testing.T) {

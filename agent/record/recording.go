@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -22,19 +21,20 @@ import (
 
 // Recording is that of one session. It is safe for concurrent use.
 type Recording struct {
-	spool  *Spool
-	kept   *kept
-	fail   func(*fault.Fault)
-	begun  time.Time
-	seals  chan int      // journals to be sealed, in their order
-	sealed chan struct{} // has a value when one was
-	ahead  atomic.Int32  // how many of the spool's are this session's
-	done   chan struct{} // closed when all were
+	spool   *Spool
+	kept    *kept
+	fail    func(*fault.Fault)
+	begun   time.Time
+	seals   chan full     // journals to be sealed, in their order
+	waiting atomic.Int64  // bytes of those
+	sealed  chan struct{} // has a value when one was
+	done    chan struct{} // closed when all were
 
 	file    atomic.Pointer[os.File] // the journal
 	dirty   atomic.Bool             // something in it isn't synced
 	due     atomic.Bool             // it is old enough to be sealed
 	watched atomic.Bool
+	last    atomic.Bool // no journal will be begun any more
 	gone    atomic.Bool // the session never began
 
 	came  sync.Mutex
@@ -55,6 +55,12 @@ type Recording struct {
 	closed bool
 
 	telling sync.WaitGroup
+}
+
+// full is a journal that is to be sealed.
+type full struct {
+	began time.Duration // when its first entry is of, since the session's start
+	size  int64
 }
 
 // tally counts and hashes bytes that are kept nowhere.
@@ -110,6 +116,7 @@ func (r *Recording) output(stream byte, p []byte) error {
 		return r.giveUp(err, p)
 	}
 	r.cost, r.total = r.cost+int64(len(p)), r.total+int64(len(p))
+	r.spool.shown.Add(int64(len(p)))
 	if !utf8.Valid(p) {
 		r.cost += int64(len(p))
 	}
@@ -223,31 +230,38 @@ func (k *kept) journal(seq int) string {
 }
 
 // rotate hands the journal over to be sealed and begins another. A session that shows more than can be sealed is held up
-// here, once many journals wait.
+// here, once many of its journals wait, and many of all sessions.
 func (r *Recording) rotate() error {
 	old := r.file.Load()
+	j := full{r.since.Sub(r.begun), r.size}
 	r.seq++
 	if err := r.next(); err != nil {
 		r.seq--
 		return err
 	}
-	for len(r.seals)-int(r.ahead.Load()) >= maxUnsealed {
-		select {
-		case r.spool.ahead <- struct{}{}:
-			r.ahead.Add(1)
-		case <-r.sealed:
-		}
+	for r.ahead(j.size) {
+		<-r.sealed
 	}
-	r.seals <- r.seq - 1
+	r.hand(j)
 	return old.Close()
 }
 
-// caughtUp says that so many journals fewer wait.
-func (r *Recording) caughtUp(n int32) {
-	for ; n > 0 && r.ahead.Load() > 0; n-- {
-		r.ahead.Add(-1)
-		<-r.spool.ahead
-	}
+// ahead reports whether the session shows more than can be sealed: too much would wait if n bytes more did.
+func (r *Recording) ahead(n int64) bool {
+	own := r.waiting.Load()
+	return own > 0 && own+n > r.spool.own && r.spool.waiting.Load()+n > r.spool.most
+}
+
+func (r *Recording) hand(j full) {
+	r.waiting.Add(j.size)
+	r.spool.waiting.Add(j.size)
+	r.seals <- j
+}
+
+// caughtUp says that a journal waits no more.
+func (r *Recording) caughtUp(j full) {
+	r.waiting.Add(-j.size)
+	r.spool.waiting.Add(-j.size)
 	select {
 	case r.sealed <- struct{}{}:
 	default:
@@ -283,18 +297,14 @@ func (r *Recording) tick() {
 		return
 	}
 	defer r.mu.Unlock()
-	age := journalAge
-	if r.watched.Load() {
-		age = watchedAge
-	}
 	now := r.spool.config.Now()
 	if now.Before(r.since) { // the clock was set back
 		r.since = now
 	}
-	if r.size == 0 || r.over || r.closed || r.lost != nil || r.failed != nil || now.Sub(r.since) < age {
+	if r.size == 0 || r.over || r.closed || r.lost != nil || r.failed != nil || now.Sub(r.since) < r.mostAge() {
 		return
 	}
-	if len(r.seals) >= maxUnsealed { // nobody waits here for one session
+	if r.ahead(r.size) { // nobody waits here for one session
 		r.due.Store(true)
 		return
 	}
@@ -311,7 +321,7 @@ func (r *Recording) End() {
 		return
 	}
 	r.over, r.ended = true, r.spool.config.Now()
-	r.hand()
+	r.close()
 }
 
 // Journals is how many journals there were: as many chunks, unless one had to be halved.
@@ -346,14 +356,15 @@ func (r *Recording) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.closed {
-		r.hand()
+		r.close()
 	}
 }
 
-func (r *Recording) hand() {
+func (r *Recording) close() {
 	r.closed = true
+	r.last.Store(true)
 	_ = r.file.Load().Close()
-	r.seals <- r.seq
+	r.hand(full{r.since.Sub(r.begun), r.size})
 	close(r.seals)
 }
 
@@ -365,13 +376,13 @@ func (r *Recording) Done() <-chan struct{} { return r.done }
 func (r *Recording) seal() {
 	defer close(r.done)
 	defer r.telling.Wait()
-	for range r.seals {
+	for j := range r.seals {
 		if !r.gone.Load() {
+			r.calm(j.began)
 			r.spool.drain(r.kept)
 		}
-		r.caughtUp(1)
+		r.caughtUp(j)
 	}
-	r.caughtUp(math.MaxInt32)
 	if r.gone.Load() {
 		r.spool.discard(r.kept)
 		return

@@ -44,7 +44,7 @@ const (
 
 // Bounds, where the configuration has none.
 const (
-	limit       = 1 << 30 // of the whole spool
+	limit       = 2 << 30 // of the whole spool
 	mostOfOne   = 4 << 30 // of output that one recording may have
 	shareOfOne  = 4       // a session may take a quarter of the spool
 	syncEvery   = time.Second
@@ -57,16 +57,17 @@ const (
 	journalSize = 1 << 20
 	journalAge  = 10 * time.Second
 	watchedAge  = 2 * time.Second
-	maxUnsealed = 4       // journals of a session that wait to be sealed hold it up, unless
-	backlog     = 4       // those of all sessions beyond these take at most a quarter of what one session may
-	reserveSize = 2 << 20 // held back for sealing when the disk is full
-	maxMissing  = 200     // runs of damaged chunks that a manifest names one by one
+	backlog     = 2         // journals of all sessions that wait to be sealed take at most half of what one session may,
+	mostWaiting = 512 << 20 // and at most this, unless
+	mostOwn     = 4 << 20   // those of each take no more than this, or half of that
+	reserveSize = 2 << 20   // held back for sealing when the disk is full
+	maxMissing  = 200       // runs of damaged chunks that a manifest names one by one
 )
 
 // Config says where recordings are kept and who is told of them. Dir and Sign are required.
 type Config struct {
 	Dir   string
-	Limit int64 // bytes of everything here; 0 is 1 GiB
+	Limit int64 // bytes of everything here; 0 is 2 GiB
 	Most  int64 // bytes of output that one recording may have; 0 is 4 GiB
 	// Sign signs a manifest with the agent's key and certificate of today.
 	Sign func(recording.Manifest) ([]byte, error)
@@ -104,13 +105,17 @@ type Event struct {
 
 // Spool is the directory of all recordings. It is safe for concurrent use, by one process.
 type Spool struct {
-	config Config
-	used   atomic.Int64
-	ready  chan struct{}
-	stop   chan struct{}
-	ends   sync.WaitGroup
-	scarce atomic.Bool   // the disk has too little room left
-	ahead  chan struct{} // has a value for each journal beyond a session's own that waits to be sealed
+	config  Config
+	used    atomic.Int64
+	ready   chan struct{}
+	stop    chan struct{}
+	ends    sync.WaitGroup
+	waiting atomic.Int64 // bytes of journals that wait to be sealed
+	scarce  atomic.Bool  // the disk has too little room left
+	tight   atomic.Bool  // it will have, if as many journals wait as may
+	shown   atomic.Int64 // bytes of output that this run has kept
+	most    int64        // bytes of journals that may wait to be sealed; sessions that show more are held up,
+	own     int64        // unless so many of their own wait
 
 	mu      sync.Mutex
 	open    map[string]*Recording // by session
@@ -188,9 +193,10 @@ func Open(c Config) (*Spool, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the recordings' spool: %w", err)
 	}
+	most := min(c.Limit/shareOfOne/backlog, mostWaiting)
 	s := &Spool{
-		config: c, ready: make(chan struct{}, 1), stop: make(chan struct{}), open: map[string]*Recording{}, kept: map[string]*kept{},
-		ahead:   make(chan struct{}, c.Limit/shareOfOne/backlog/journalSize),
+		config: c, most: most, own: min(mostOwn, most/2),
+		ready: make(chan struct{}, 1), stop: make(chan struct{}), open: map[string]*Recording{}, kept: map[string]*kept{},
 		reserve: spool.Reserve{Path: filepath.Join(c.Dir, reserveName), Size: reserveSize, Allocate: spool.Allocate},
 	}
 	entries, err := os.ReadDir(c.Dir)
@@ -340,7 +346,8 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	}
 	k := &kept{dir: filepath.Join(s.config.Dir, b.Head.Session), about: about{b.Head, b.Head.Command, b.Head.Term, b.Head.Width, b.Head.Height, b.Secret, b.Mode}}
 	k.state.Next.Session = b.Head.Session
-	r := &Recording{spool: s, kept: k, fail: b.Fail, begun: s.config.Now(), seals: make(chan int, maxUnsealed+cap(s.ahead)), sealed: make(chan struct{}, 1), done: make(chan struct{})}
+	r := &Recording{spool: s, kept: k, fail: b.Fail, begun: s.config.Now()}
+	r.seals, r.sealed, r.done = make(chan full, s.most/(journalSize/2)+1), make(chan struct{}, 1), make(chan struct{})
 	err := os.Mkdir(k.dir, 0o700)
 	if err == nil {
 		if err = writeJSON(filepath.Join(k.dir, aboutName), k.about); err == nil {
@@ -378,16 +385,24 @@ func (s *Spool) room() error {
 	if used := s.used.Load(); used+journalSize > s.config.Limit {
 		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, used, s.config.Limit)
 	}
-	free, all, err := s.config.Free(s.config.Dir)
+	free, all, err := s.look()
 	if err != nil {
 		return err
 	}
-	if s.scarce.Store(free < keep(all)); free < keep(all) {
+	if s.scarce.Load() {
 		return fmt.Errorf("%w: the disk has %d of %d bytes left", ErrFull, free, all)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.reserve.Hold()
+}
+
+// look finds out whether the disk has room.
+func (s *Spool) look() (free, all uint64, err error) {
+	free, all, err = s.config.Free(s.config.Dir)
+	s.scarce.Store(err == nil && free < keep(all))
+	s.tight.Store(err == nil && free < keep(all)+uint64(s.most))
+	return free, all, err
 }
 
 // keep is how much of a disk recordings leave free: on a small one, of their own, an eighth.
@@ -434,8 +449,7 @@ func (s *Spool) sync() {
 		case <-s.stop:
 			return
 		}
-		free, all, err := s.config.Free(s.config.Dir)
-		s.scarce.Store(err == nil && free < keep(all))
+		_, _, _ = s.look()
 		var ticks errgroup.Group
 		ticks.SetLimit(syncsAtOnce)
 		for _, r := range s.running() {

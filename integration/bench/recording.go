@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,27 +41,44 @@ func recordings(ctx context.Context, s *system, rounds int) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	api, err := s.api(client.Config{Key: s.user.TLS.PrivateKey.(crypto.Signer), Certificate: s.user.TLS.Certificate[0]})
+	if err != nil {
+		return nil, err
+	}
+	const lines = `yes "Nov 27 12:00:00 node-1 sshd[4711]: a line of a log as there are many" | head -c %d`
 	var rows []row
-	for _, c := range []struct{ what, command string }{
-		{"text", `yes "Nov 27 12:00:00 node-1 sshd[4711]: a line of a log as there are many" | head -c %d`},
-		{"zeros", "head -c %d /dev/zero"},
-		{"noise", "head -c %d /dev/urandom"},
+	for _, c := range []struct {
+		what, command string
+		size          int // MiB
+		budget        float64
+	}{
+		{"text", lines, volume, 0.95},
+		{"zeros", "head -c %d /dev/zero", volume, 0.95},
+		{"noise", "head -c %d /dev/urandom", volume, 0.95},
+		{"1 GiB of text", lines, 1024, 0}, // more than waits to be sealed
 	} {
-		command := fmt.Sprintf(c.command, volume<<20)
+		command := "echo $STILE_SESSION_ID >&2; " + fmt.Sprintf(c.command, c.size<<20)
 		took, err := interleaved(rounds, []func() (float64, error){
-			func() (float64, error) { return transfer(ctx, off, command, os.DevNull) },
-			func() (float64, error) { return transfer(ctx, on, command, os.DevNull) },
+			func() (float64, error) { return transferred(ctx, off, command, nil, io.Discard, float64(c.size)) },
+			func() (float64, error) {
+				var session bytes.Buffer
+				rate, err := transferred(ctx, on, command, nil, &session, float64(c.size))
+				if err == nil {
+					_, err = complete(ctx, api, session.String()) // what comes next is measured alone
+				}
+				return rate, err
+			},
 		})
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, row{what: "throughput down of " + c.what + ", unrecorded (floor) and recorded", unit: "MiB/s", floor: took[0], stile: took[1], budget: 0.95 * took[0].median(), more: true})
+		rows = append(rows, row{what: "throughput down of " + c.what + ", unrecorded (floor) and recorded", unit: "MiB/s", floor: took[0], stile: took[1], budget: c.budget * took[0].median(), more: true})
 	}
 	echo, err := recordedEchoes(ctx, off, on, rounds)
 	if err != nil {
 		return nil, err
 	}
-	when, err := playable(ctx, s, on, 20*rounds)
+	when, err := playable(ctx, api, on, 20*rounds)
 	return append(rows, echo, when), err
 }
 
@@ -126,11 +145,7 @@ func recordedEchoes(ctx context.Context, off, on *way, rounds int) (row, error) 
 }
 
 // playable measures from the end of a short session until its recording is complete.
-func playable(ctx context.Context, s *system, on *way, times int) (row, error) {
-	api, err := s.api(client.Config{Key: s.user.TLS.PrivateKey.(crypto.Signer), Certificate: s.user.TLS.Certificate[0]})
-	if err != nil {
-		return row{}, err
-	}
+func playable(ctx context.Context, api *client.Client, on *way, times int) (row, error) {
 	c, err := on.dial(ctx)
 	if err != nil {
 		return row{}, err
@@ -157,16 +172,21 @@ func untilPlayable(ctx context.Context, c *ssh.Client, api *client.Client) (time
 	if err != nil {
 		return 0, err
 	}
+	return complete(ctx, api, string(out))
+}
+
+// complete waits until the recording of a session can be played whole, and says how long that took.
+func complete(ctx context.Context, api *client.Client, session string) (time.Duration, error) {
 	began := time.Now()
 	for {
-		r, err := api.GetRecording(ctx, strings.TrimSpace(string(out)))
+		r, err := api.GetRecording(ctx, strings.TrimSpace(session))
 		switch {
 		case err == nil && r.State == "complete":
 			return time.Since(began), nil
 		case err != nil && !fault.Is(err, fault.NotFound):
 			return 0, err
 		case time.Since(began) > time.Minute:
-			return 0, fmt.Errorf("the recording of %s is not complete after a minute", out)
+			return 0, fmt.Errorf("the recording of %s is not complete after a minute", session)
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):

@@ -96,26 +96,31 @@ func echoes(ctx context.Context, w ways, rounds int) ([]row, error) {
 	return []row{p50, p99}, nil
 }
 
-// transfer gives the MiB per second of a whole process, without what the same process takes for nothing.
+// transfer gives the MiB per second of a whole process that transfers volume, without what the same process takes for nothing.
 func transfer(ctx context.Context, w *way, command, in string) (float64, error) {
 	input, err := os.Open(in)
 	if err != nil {
 		return 0, err
 	}
 	defer input.Close()
+	return transferred(ctx, w, command, input, nil, volume)
+}
+
+// transferred is transfer of so many MiB, with the process's input and errors.
+func transferred(ctx context.Context, w *way, command string, in io.Reader, errs io.Writer, size float64) (float64, error) {
 	sink, err := null()
 	if err != nil {
 		return 0, err
 	}
 	defer sink.Close()
-	cmd := w.command(ctx, command)
-	cmd.Stdin, cmd.Stdout = input, sink
-	d, err := whole(cmd)
+	empty, err := whole(w.command(ctx, "true"))
 	if err != nil {
 		return 0, err
 	}
-	empty, err := whole(w.command(ctx, "true"))
-	return volume / (d - empty).Seconds(), err
+	cmd := w.command(ctx, command)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, sink, errs
+	d, err := whole(cmd)
+	return size / (d - empty).Seconds(), err
 }
 
 // distant measures one stream down with 100 ms of round trip between client and proxy.
