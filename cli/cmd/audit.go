@@ -31,8 +31,10 @@ func (a *app) auditLs() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ls --session ID",
 		Short: "List the events of a session, oldest first, and whether they are proven",
-		Long: "List the events of a session, oldest first. With --format json it prints the events themselves, one per line.\n" +
-			"An event is proven if the agent that it is from signed it, or if only its function can have written it.",
+		Long: "List the events of a session, oldest first: who was let in, how it was recorded, the command, its end, and who read the recording.\n" +
+			"A command is cut after 200 characters; --format json prints the events themselves, one per line, with all that they have.\n" +
+			"An event is proven if the agent that it is from signed it, or if only its function can have written it.\n" +
+			"stile recording ls lists ids of sessions that were recorded.",
 		Args: exactly(0, "stile audit ls --session ID"),
 	}
 	id := c.Flags().String("session", "", "the session's id, as in stile recording ls")
@@ -41,13 +43,17 @@ func (a *app) auditLs() *cobra.Command {
 		return a.completeRecordings(c, nil, typed)
 	})
 	format := formatFlag(c, formatText, formatText, output.JSON)
+	c.Example = "  stile audit ls --session ses_01h2xcejqtf2nbrexx3vqjhp41\n  stile audit ls --session ses_01h2xcejqtf2nbrexx3vqjhp41 --format json"
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		f, err := format()
 		if err != nil {
 			return err
 		}
 		if !identity.ValidID("ses", *id) {
-			return fault.Newf(fault.BadInput, "type: stile audit ls --session ID", "%.64q is not a session's id", *id)
+			if *id == "" {
+				return fault.New(fault.BadInput, "no session was named", "type: stile audit ls --session ID, with an id that stile recording ls lists")
+			}
+			return fault.Newf(fault.BadInput, "name one that stile recording ls lists", "%.64q is not a session's id", *id)
 		}
 		s, err := a.session()
 		if err != nil {
@@ -63,12 +69,15 @@ func (a *app) auditLs() *cobra.Command {
 			}
 		}
 		if !found {
-			_, err = fmt.Fprintln(a.Err, "There are no events of that session that you may see")
+			_, err = fmt.Fprintln(a.Err, "There are no events of that session that you may see; the audit log keeps events for 30 days")
 		}
 		return err
 	}
 	return c
 }
+
+// told is what a line shows of an event's data, in this order. All of it is in --format json.
+var told = []string{"login", "recording", "command", "exit_status", "exit_signal", "chunks", "missing"}
 
 // printEvent prints an event on one line.
 func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
@@ -86,6 +95,11 @@ func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
 	line := []string{fmt.Sprintf("%s  %-8s  %-18s  %-7s  %s", e.Time.Local().Format(time.DateTime), l.Standing, e.Type, e.Outcome, e.Actor)}
 	if e.Target != "" {
 		line = append(line, e.TargetKind+"/"+e.Target)
+	}
+	for _, key := range told {
+		if v := e.Data[key]; v != "" {
+			line = append(line, fmt.Sprintf("%s=%.200q", key, v))
+		}
 	}
 	for _, text := range []string{e.Reason, l.Why} {
 		if text != "" {

@@ -73,8 +73,8 @@ func (a *app) completeRecordings(c *cobra.Command, args []string, _ string) ([]c
 func (a *app) narrowing(c *cobra.Command) func() (client.RecordingQuery, error) {
 	user := c.Flags().String("user", "", "only recordings of this user's sessions")
 	target := c.Flags().String("target", "", "only those on this target: KIND/NAME, or the name of a node")
-	since := c.Flags().String("since", "", "only sessions since: 24h, 7d, 2006-01-02, or a time as in RFC 3339; without it, a week")
-	until := c.Flags().String("until", "", "only sessions until, written as --since")
+	since := c.Flags().String("since", "", "only sessions that began since: 24h, 7d, 2006-01-02 (its beginning, here), or a time as in RFC 3339; without it, a week")
+	until := c.Flags().String("until", "", "only sessions that began before, written as --since")
 	return func() (client.RecordingQuery, error) {
 		q := client.RecordingQuery{User: *user, Target: *target}
 		if q.Target != "" && !strings.Contains(q.Target, "/") {
@@ -85,7 +85,7 @@ func (a *app) narrowing(c *cobra.Command) func() (client.RecordingQuery, error) 
 			return q, err
 		}
 		if q.Until, err = moment("--until", *until, a.Now()); err == nil && !q.Until.IsZero() && !q.Since.Before(q.Until) {
-			err = fault.New(fault.BadInput, "--until isn't after --since", "name first when it begins: --since 2h --until 1h is the hour before the last one")
+			err = fault.New(fault.BadInput, "--until isn't after --since", "name first when it begins: --since 2h --until 1h is the hour before the last one, and --since 2006-01-02 --until 2006-01-03 that day")
 		}
 		return q, err
 	}
@@ -110,16 +110,19 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 		ago = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || ago < 0 {
-		return time.Time{}, fault.Newf(fault.BadInput, "write how long ago, such as 24h or 7d, or a time such as 2006-01-02T15:04:05Z", "%s doesn't take %q", flag, text)
+		return time.Time{}, fault.Newf(fault.BadInput, "write how long ago, such as 24h or 7d, a day such as 2006-01-02, or a time such as 2006-01-02T15:04:05Z", "%s doesn't take %q", flag, text)
 	}
 	return now.Add(-ago), nil
 }
 
 func (a *app) recordingLs() *cobra.Command {
 	c := &cobra.Command{
-		Use:     "ls",
-		Short:   "List the recordings of sessions that you may see, newest first",
-		Example: "  stile recording ls --user ada --since 7d\n  stile recording ls --target node/web-1 --format json",
+		Use:   "ls",
+		Short: "List the recordings of sessions that you may see, newest first",
+		Long: "List the recordings of sessions that you may see, newest first. A session is there once its agent has brought something, which\n" +
+			"takes ten seconds from its first output, or until its end; one that was not recorded is not there. An open one lasts or is being\n" +
+			"uploaded; of an incomplete one nothing was heard for two hours. BYTES is what it showed. For its command: stile audit ls --session ID.",
+		Example: "  stile recording ls --user ada --since 7d\n  stile recording ls --target node/web-1 --since 2006-01-02 --until 2006-01-03\n  stile recording ls --target node/web-1 --format json",
 		Args:    exactly(0, "stile recording ls"),
 	}
 	query := a.narrowing(c)
@@ -145,7 +148,7 @@ func (a *app) recordingLs() *cobra.Command {
 			list = append(list, r)
 		}
 		if len(list) == 0 && (f == output.Table || f == formatText) {
-			_, err := fmt.Fprintln(a.Out, "There are no recordings of that time that you may see")
+			_, err := fmt.Fprintln(a.Out, "There are no recordings of that time, user and target that you may see; --since looks further back")
 			return err
 		}
 		return output.Print(a.Out, f, list, recordingRows(list))
@@ -326,7 +329,7 @@ func (a *app) recordingSearch() *cobra.Command {
 		Long: "Search the lines that sessions showed. It reads each recording from S3, so narrow it down. A full-screen program's output is\n" +
 			"found as it was written, which may be in fragments. Each recording that it reads is noted as read in the audit log.\n" +
 			"The exit status is 6 when a recording couldn't be read whole.",
-		Example: "  stile recording search 'DROP TABLE' --since 24h --target db-1",
+		Example: "  stile recording search 'DROP TABLE' --since 24h --target web-1",
 		Args:    exactly(1, "stile recording search TEXT"),
 	}
 	query := a.narrowing(c)
@@ -429,7 +432,8 @@ func (a *app) recordingVerify() *cobra.Command {
 		Long: "Check a recording: that its pieces follow one another by their hashes, that the agent of its target signed what it consists of,\n" +
 			"and that the audit log, written while the session lasted, has the same hashes. All versions of all objects are read, and the keys\n" +
 			"are those of this machine's trust documents. It says what is proven, and what can't be. The exit status is 1 when something is wrong.",
-		Args: exactly(1, "stile recording verify ID"),
+		Example: "  stile recording verify ses_01h2xcejqtf2nbrexx3vqjhp41\n  stile recording verify ses_01h2xcejqtf2nbrexx3vqjhp41 --format json",
+		Args:    exactly(1, "stile recording verify ID"),
 	}
 	format := formatFlag(c, formatText, formatText, output.JSON)
 	c.RunE = func(c *cobra.Command, args []string) error {
