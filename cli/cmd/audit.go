@@ -69,7 +69,7 @@ func (a *app) auditLs() *cobra.Command {
 			}
 		}
 		if !found {
-			_, err = fmt.Fprintln(a.Err, "There are no events of that session that you may see; the audit log keeps events for 30 days")
+			_, err = fmt.Fprintln(a.Err, "There are no events of that session that your roles let you see; the audit log keeps events for 30 days")
 		}
 		return err
 	}

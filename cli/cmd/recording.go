@@ -110,7 +110,7 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 		ago = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || ago < 0 {
-		return time.Time{}, fault.Newf(fault.BadInput, "write how long ago, such as 24h or 7d, a day such as 2006-01-02, or a time such as 2006-01-02T15:04:05Z", "%s doesn't take %q", flag, text)
+		return time.Time{}, fault.Newf(fault.BadInput, "write how long ago, such as 24h or 7d, a day such as 2006-01-02, or a time such as '2006-01-02 15:04:05' (here) or 2006-01-02T15:04:05Z", "%s doesn't take %q", flag, text)
 	}
 	return now.Add(-ago), nil
 }
@@ -148,7 +148,7 @@ func (a *app) recordingLs() *cobra.Command {
 			list = append(list, r)
 		}
 		if len(list) == 0 && (f == output.Table || f == formatText) {
-			_, err := fmt.Fprintln(a.Out, "There are no recordings of that time, user and target that you may see; --since looks further back")
+			_, err := fmt.Fprintln(a.Out, "There are no recordings of that time, user and target that your roles let you see; --since looks further back")
 			return err
 		}
 		return output.Print(a.Out, f, list, recordingRows(list))
