@@ -396,7 +396,7 @@ func (a *app) search(ctx context.Context, s session, q client.RecordingQuery, ma
 			a.warn(fmt.Sprintf("%s of %s on %s was not read to its end: %s", rec.SessionID, rec.User, rec.Node, reason(err)))
 		case !whole:
 			part++
-			a.warn(fmt.Sprintf("%s of %s on %s isn't whole: something is missing in it, or it hasn't ended", rec.SessionID, rec.User, rec.Node))
+			a.warn(fmt.Sprintf("%s of %s on %s isn't whole: something is missing or was changed in it, or it hasn't ended; see: stile recording verify %s", rec.SessionID, rec.User, rec.Node, rec.SessionID))
 		default:
 			read++
 			_, _ = fmt.Fprintf(a.Err, "stile: read %s of %s on %s\n", escape.Text(rec.SessionID), escape.Text(rec.User), escape.Text(rec.Node))
