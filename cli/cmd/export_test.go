@@ -10,6 +10,7 @@ import (
 	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // ParseSSH reads the arguments of ssh.
@@ -88,4 +89,12 @@ func (l Lookup) Missing(ctx context.Context, node string, err error) error {
 // Proxies returns the addresses that ssh dials.
 func (l Lookup) Proxies(ctx context.Context) ([]string, error) {
 	return session{profile: l.Profile, client: l.Client}.proxies(ctx)
+}
+
+// EventLine is what audit ls prints of an event.
+func EventLine(l wire.LedgerEvent) (string, error) {
+	var out strings.Builder
+	a := &app{Process: Process{Out: &out}}
+	err := a.printEvent(formatText, l)
+	return out.String(), err
 }
