@@ -2,6 +2,8 @@ package integration_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -116,4 +118,46 @@ func TestWhatAnAgentLeavesBehindIsClosedUntilItComesBack(t *testing.T) {
 		t.Errorf("after its agent came back, it is %s", got)
 	}
 	p.must(t, "recording", "verify", session)
+}
+
+// Whoever ends the agent and empties its disk, before anything of a session was uploaded, leaves a session that is missed.
+func TestASessionWhoseAgentIsWipedAtOnceIsMissed(t *testing.T) {
+	p := shared.person(t, engineer).login(t)
+	a := shared.agent(t, enrol{name: "node-wiped"})
+	eventually(t, 30*time.Second, p.online(t, "node-wiped", true))
+	_, ended := p.sees(t, "node-wiped", "head -c 250000 /dev/zero; exec sleep 60") // too little for a chunk
+	session := ""
+	eventually(t, 5*time.Second, func() string {
+		for r, err := range p.client(t).Recordings(t.Context(), client.RecordingQuery{Target: "node/node-wiped"}) {
+			if err != nil {
+				return err.Error()
+			}
+			session = r.ID
+		}
+		if session == "" {
+			return "the control plane doesn't know of the session"
+		}
+		return ""
+	})
+	if err := a.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-a.ended
+	ended()
+	if err := os.RemoveAll(filepath.Join(a.state, "recordings")); err != nil {
+		t.Fatal(err)
+	}
+	shared.agent(t, enrol{name: "node-wiped", state: a.state})
+	shared.lapse(t, session)
+	shared.sweep(t)
+	r, err := p.client(t).GetRecording(t.Context(), session)
+	if err != nil || r.State != "incomplete" || r.Chunks != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if out := p.must(t, "recording", "ls", "--target", "node-wiped"); !strings.Contains(out, "incomplete") {
+		t.Errorf("an auditor sees\n%s", out)
+	}
+	if out := p.must(t, "recording", "verify", session); !strings.Contains(out, "nothing was heard of agent") {
+		t.Errorf("verified it is\n%s", out)
+	}
 }

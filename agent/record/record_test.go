@@ -114,6 +114,7 @@ func (w *world) begin(mode string, fail func(*fault.Fault)) (*record.Recording, 
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	r.Began()
 	return r, session
 }
 
@@ -531,9 +532,37 @@ func TestWithoutRoomNoRecordingBegins(t *testing.T) {
 	}
 }
 
+// The control plane knows of a session's recording as soon as the session runs, whatever happens to the agent's disk then.
+func TestASessionThatBeganIsToldOfAtOnce(t *testing.T) {
+	w := newWorld(t)
+	r, session, err := w.try(resource.RecordStrict, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.Ready():
+	default:
+	}
+	if all := w.Pending(); len(all) != 0 {
+		t.Errorf("it is told of before it began: %+v", all)
+	}
+	r.Began()
+	select {
+	case <-w.Ready():
+	default:
+		t.Error("nobody is told that it began")
+	}
+	if all := w.Pending(); len(all) != 1 || all[0].Session != session || len(all[0].Names) != 0 || all[0].Done {
+		t.Errorf("%+v", all)
+	}
+}
+
 func TestASessionThatNeverBeganLeavesNothing(t *testing.T) {
 	w := newWorld(t)
-	r, session := w.begin(resource.RecordStrict, nil)
+	r, session, err := w.try(resource.RecordStrict, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.Discard()
 	<-r.Done()
 	if _, err := os.Stat(filepath.Join(w.config.Dir, session)); !errors.Is(err, os.ErrNotExist) || len(w.Pending()) != 0 || len(w.of(record.Ended)) != 0 {

@@ -345,6 +345,13 @@ func (r *Recording) Told() {
 	}
 }
 
+// Began says that the session runs. The control plane is to know of its recording as soon as can be: from then on it misses
+// one of which nothing comes.
+func (r *Recording) Began() {
+	r.kept.began.Store(true)
+	r.spool.wake()
+}
+
 // Discard takes back a recording of a session that didn't begin.
 func (r *Recording) Discard() {
 	r.gone.Store(true)

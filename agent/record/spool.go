@@ -129,6 +129,7 @@ type kept struct {
 	dir     string
 	about   about
 	weight  atomic.Int64 // bytes of what is in the directory
+	began   atomic.Bool  // its session did
 	signing sync.Mutex   // of the manifest
 
 	mu    sync.Mutex
@@ -292,6 +293,7 @@ func (k *kept) signed() bool {
 // find reads the directory of one session.
 func (s *Spool) find(name string) (*kept, error) {
 	k := &kept{dir: filepath.Join(s.config.Dir, name)}
+	k.began.Store(true) // or a crash kept it from being told
 	s.weigh(k, weight(k.dir))
 	if err := readJSON(filepath.Join(k.dir, aboutName), &k.about); err != nil {
 		return nil, err
@@ -505,8 +507,8 @@ type Pending struct {
 	Done    bool     // the manifest is there or was sent: nothing more will come
 }
 
-// Pending lists the recordings that have something to upload or are over, and those of sessions that last, the oldest first.
-// The very youngest are left out, since a session that can't begin takes its recording back.
+// Pending lists the recordings of which S3 doesn't hold everything yet, the oldest first, also those of sessions that have shown
+// nothing so far.
 func (s *Spool) Pending() []Pending {
 	s.mu.Lock()
 	all := make([]*kept, 0, len(s.kept))
@@ -517,6 +519,9 @@ func (s *Spool) Pending() []Pending {
 	slices.SortFunc(all, func(a, b *kept) int { return strings.Compare(a.dir, b.dir) })
 	var out []Pending
 	for _, k := range all {
+		if !k.began.Load() {
+			continue
+		}
 		k.mu.Lock()
 		p := Pending{Session: k.about.Head.Session, Secret: k.about.Secret, Head: k.about.head(), Done: k.state.Signed}
 		next := k.state.Next.Seq
@@ -532,9 +537,7 @@ func (s *Spool) Pending() []Pending {
 				p.Names = append(p.Names, e.Name()) // digits sort before letters
 			}
 		}
-		if len(p.Names) > 0 || p.Done || s.config.Now().Sub(p.Head.Started) > journalAge {
-			out = append(out, p)
-		}
+		out = append(out, p)
 	}
 	return out
 }

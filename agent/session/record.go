@@ -42,6 +42,8 @@ type Recording interface {
 	Journals() int
 	// Told says, after End, that the journal holds how the session ended.
 	Told()
+	// Began says that the session runs: whoever asks may know of it.
+	Began()
 	// Discard takes back a recording of a session that didn't begin.
 	Discard()
 }

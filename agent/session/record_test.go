@@ -57,6 +57,7 @@ func (r *records) Watch(on bool)   { r.note(fmt.Sprintf("watch %v", on)) }
 func (r *records) End()            { r.note("end") }
 func (r *records) Journals() int   { return 3 }
 func (r *records) Told()           { r.note("told") }
+func (r *records) Began()          { r.note("began") }
 func (r *records) Discard()        { r.note("discard") }
 
 func newRecorded(mode string) (*world, *records) {
@@ -134,7 +135,7 @@ func TestARecordingSaysWhoseItIsAndEndsBeforeTheSessionsEndIsTold(t *testing.T) 
 	j := s.Output().Join()
 	_ = j.Close()
 	s.End(session.Result{})
-	if want := []string{"begin", "watch false", "resize 90x20", "input typed", "watch true", "watch false", "end", "told"}; !slices.Equal(r.did, want) {
+	if want := []string{"begin", "began", "watch false", "resize 90x20", "input typed", "watch true", "watch false", "end", "told"}; !slices.Equal(r.did, want) {
 		t.Errorf("%q", r.did)
 	}
 	if ends := w.of(audit.SessionEnd); len(ends) != 1 || ends[0].Data["chunks"] != "3" {

@@ -97,6 +97,7 @@ func (s *Session) Start(data map[string]string, show Show) error {
 		return err
 	}
 	if recorded != nil {
+		recorded.Began()
 		s.output.Record(recorded)
 	}
 	return nil

@@ -56,7 +56,7 @@ type Config struct {
 
 // Bounds.
 const (
-	atOnce    = 4               // recordings, each of which puts one object at a time
+	atOnce    = 4               // recordings, each of which puts one object at a time, and as many that are claimed alone
 	batch     = 20              // objects that are granted at once
 	patience  = 2 * time.Minute // for one PUT
 	shortest  = time.Second     // between two tries of a recording
@@ -74,7 +74,7 @@ type Uploader struct {
 	config  Config
 	trying  map[string]*try // by session
 	results chan result
-	running int
+	running [2]int // of each kind
 	turns   int
 	down    time.Time // until when the API is left alone
 	doubt   bool      // whether the API can be reached: then one recording finds out
@@ -93,8 +93,15 @@ type try struct {
 	rests    map[string]time.Time // until when an object is left alone
 }
 
+// Kinds of work on a recording. That many are uploaded mustn't keep the control plane from knowing of one that begins.
+const (
+	puts   = iota
+	claims // alone
+)
+
 // result is how a batch went.
 type result struct {
+	kind    int
 	pending record.Pending
 	err     error
 }
@@ -123,13 +130,13 @@ func (u *Uploader) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			for ; u.running > 0; u.running-- {
+			for range u.running[puts] + u.running[claims] {
 				<-u.results
 			}
 			return
 		case <-u.config.Spool.Ready():
 		case r := <-u.results:
-			u.running--
+			u.running[r.kind]--
 			u.done(ctx, r)
 		case <-timer.C:
 		}
@@ -166,13 +173,17 @@ func (u *Uploader) start(ctx context.Context) time.Duration {
 		if t.busy || !u.due(t, p) {
 			continue
 		}
-		if u.running >= atOnce || u.doubt && u.running > 0 {
-			break // a result comes
+		kind := puts
+		if len(u.names(t, p)) == 0 && !p.Done {
+			kind = claims
+		}
+		if u.running[kind] >= atOnce || u.doubt && u.running[puts]+u.running[claims] > 0 {
+			continue // a result comes
 		}
 		u.turns++
-		u.running++
+		u.running[kind]++
 		t.busy, t.turn, t.used = true, u.turns, now
-		go func() { u.results <- result{p, u.recording(ctx, t, p)} }()
+		go func() { u.results <- result{kind, p, u.recording(ctx, t, p)} }()
 	}
 	return wait
 }

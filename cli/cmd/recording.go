@@ -119,9 +119,9 @@ func (a *app) recordingLs() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ls",
 		Short: "List the recordings of sessions that you may see, newest first",
-		Long: "List the recordings of sessions that you may see, newest first. A session is there once its agent has brought something, which\n" +
-			"takes ten seconds from its first output, or until its end; one that was not recorded is not there. An open one lasts or is being\n" +
-			"uploaded; of an incomplete one nothing was heard for two hours. BYTES is what it showed. For its command: stile audit ls --session ID.",
+		Long: "List the recordings of sessions that you may see, newest first. A session is there once its agent has told of it, which it\n" +
+			"does when the session begins; one that was not recorded is not there. An open one lasts or is being uploaded; of an incomplete one\n" +
+			"nothing was heard for two hours. BYTES is what it showed. For its command: stile audit ls --session ID.",
 		Example: "  stile recording ls --user ada --since 7d\n  stile recording ls --target node/web-1 --since 2006-01-02 --until 2006-01-03\n  stile recording ls --target node/web-1 --format json",
 		Args:    exactly(0, "stile recording ls"),
 	}
