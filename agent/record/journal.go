@@ -6,13 +6,14 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"iter"
 	"strconv"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/recording"
 )
 
-// A journal is what a session shows until it is sealed into a chunk: entries of
+// A journal is what a session shows until it is sealed into chunks: entries of
 //
 //	4 bytes  how long the rest is, big-endian
 //	4 bytes  CRC-32C of the rest
@@ -24,7 +25,11 @@ const (
 	maxEntry  = 1 << 20 // bytes of an entry's own
 )
 
-const entryResize = 'r'
+// Kinds of entries, beside the streams of output.
+const (
+	entryResize = 'r'
+	entryCut    = 'c' // what follows is another chunk's
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -52,9 +57,20 @@ var (
 	errDamaged = errors.New("an entry in the journal's middle is damaged")
 )
 
-// readJournal reads a journal and passes on its entries. It ends with errTorn when the last one is cut off, as by a crash, and with
+// readJournal yields the entries of a journal. It ends with errTorn when the last one is cut off, as by a crash, and with
 // errDamaged when one is not what was written though more follows it.
-func readJournal(path string, take func(entry)) error {
+func readJournal(path string) iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
+		err := eachEntry(path, func(e entry) bool { return yield(e, nil) })
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(entry{}, err)
+		}
+	}
+}
+
+var errStopped = errors.New("no more entries are wanted")
+
+func eachEntry(path string, take func(entry) bool) error {
 	f, left, err := open(path)
 	if err != nil {
 		return err
@@ -89,7 +105,9 @@ func readJournal(path string, take func(entry)) error {
 			}
 			return errDamaged
 		}
-		take(entry{body[0], time.Duration(binary.BigEndian.Uint64(body[1:])) * time.Microsecond, body[9:]})
+		if !take(entry{body[0], time.Duration(binary.BigEndian.Uint64(body[1:])) * time.Microsecond, body[9:]}) {
+			return errStopped
+		}
 	}
 	return nil
 }
@@ -109,16 +127,6 @@ func fill(c *recording.Chunk, entries []entry) (shown int64, last time.Duration)
 		}
 	}
 	return shown, last
-}
-
-// output is how many bytes of output a journal has.
-func output(path string) (n int64, err error) {
-	err = readJournal(path, func(e entry) {
-		if e.kind != entryResize {
-			n += int64(len(e.p))
-		}
-	})
-	return n, err
 }
 
 func size(width, height int) []byte { return []byte(strconv.Itoa(width) + "x" + strconv.Itoa(height)) }

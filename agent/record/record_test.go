@@ -243,8 +243,8 @@ func TestWhatIsShownIsInAChainOfChunksByteForByte(t *testing.T) {
 	if last := lines[len(lines)-1]; last.Kind != 'r' || last.Text != "100x30" {
 		t.Errorf("%+v", last)
 	}
-	if got := w.of(record.Sealed); len(got) != m.Chunks || got[len(got)-1].Hash != m.Last || got[0].Size == 0 || r.Journals() != m.Chunks {
-		t.Errorf("%d chunks were told of, %d are there, %d were expected", len(got), m.Chunks, r.Journals())
+	if got := w.of(record.Sealed); len(got) != m.Chunks || got[len(got)-1].Hash != m.Last || got[0].Size == 0 || r.Chunks() != m.Chunks {
+		t.Errorf("%d chunks were told of, %d are there, %d were expected", len(got), m.Chunks, r.Chunks())
 	}
 	if len(w.of(record.Ended)) != 1 || len(w.of(record.Damaged)) != 0 || len(w.of(record.Torn)) != 0 {
 		t.Error("the end was not told once, or something else was")
@@ -280,8 +280,8 @@ func TestNoJournalIsTooLargeForChunks(t *testing.T) {
 			if !bytes.Equal(raw, want) {
 				t.Error("it is not what was shown")
 			}
-			if m.Chunks != r.Journals() {
-				t.Errorf("%d chunks are of %d journals", m.Chunks, r.Journals())
+			if m.Chunks != r.Chunks() {
+				t.Errorf("%d chunks are of %d journals", m.Chunks, r.Chunks())
 			}
 		})
 	}
@@ -301,10 +301,11 @@ func TestAfterAKillTheNextStartSealsAndTellsOfTheEndOnce(t *testing.T) {
 	w := newWorld(t)
 	r, session := w.begin(resource.RecordBestEffort, nil)
 	want := noise(2_500_000)
-	for p := range slices.Chunk(want, 30_000) {
+	for p := range slices.Chunk(want[:2_000_000], 30_000) {
 		show(t, r, p)
 	}
-	until(t, "two chunks", func() bool { return len(w.of(record.Sealed)) == 2 })
+	until(t, "chunks", func() bool { return len(w.of(record.Sealed)) > 0 })
+	show(t, r, want[2_000_000:])
 	left := killed(t, w)
 	r.End()
 	w.finished(session)
@@ -325,6 +326,69 @@ func TestAfterAKillTheNextStartSealsAndTellsOfTheEndOnce(t *testing.T) {
 	}
 	if n := len(w.of(record.Ended)); n != 1 {
 		t.Errorf("the recording's end was told of %d times", n)
+	}
+}
+
+// What is shown at once is in one journal of several chunks, which a kill at any step of its sealing leaves to the next start.
+func TestAJournalOfSeveralChunksIsSealedOnceWhateverInterrupts(t *testing.T) {
+	for name, interrupted := range map[string]func(t *testing.T, dir, journal string, whole []byte){
+		"after some chunks": func(t *testing.T, dir, _ string, _ []byte) {
+			for _, n := range []int{0, 1} {
+				if err := os.WriteFile(filepath.Join(dir, recording.ChunkName(n)), []byte("half a chunk"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"before the journal goes": func(t *testing.T, dir, journal string, whole []byte) {
+			w := newWorld(t)
+			w.reopen(filepath.Dir(dir))
+			w.Resume()
+			w.finished(filepath.Base(dir))
+			_ = w.Close()
+			if err := errors.Join(os.Remove(filepath.Join(dir, recording.ManifestName)), os.WriteFile(journal, whole, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			state := filepath.Join(dir, "state.json")
+			b, err := os.ReadFile(state)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = bytes.ReplaceAll(bytes.ReplaceAll(b, []byte(`"over":true`), []byte(`"over":false`)), []byte(`"signed":true`), []byte(`"signed":false`))
+			if err := os.WriteFile(state, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			r, session := w.begin(resource.RecordBestEffort, nil)
+			want := text(5_300_000)
+			for p := range slices.Chunk(want, 30_000) {
+				show(t, r, p)
+			}
+			left := killed(t, w)
+			journal, whole := journalOf(t, left, session)
+			if len(whole) < len(want) {
+				t.Fatalf("%d of %d bytes are in one journal", len(whole), len(want))
+			}
+			r.End()
+			w.finished(session)
+			interrupted(t, filepath.Join(left, session), journal, whole)
+			w.set(func() { w.events = nil })
+			w.reopen(left)
+			w.Resume()
+			raw, m, _ := w.read(w.finished(session))
+			if !bytes.Equal(raw, want) || m.Chunks != r.Chunks() || m.Chunks != 6 {
+				t.Errorf("%d of %d bytes, %d chunks, %d were expected", len(raw), len(want), m.Chunks, r.Chunks())
+			}
+			told := map[int]bool{}
+			for _, e := range w.of(record.Sealed) {
+				told[e.Chunk] = true
+			}
+			if len(told) != m.Chunks {
+				t.Errorf("%d of %d chunks were told of", len(told), m.Chunks)
+			}
+		})
 	}
 }
 

@@ -42,9 +42,12 @@ type Recording struct {
 
 	mu     sync.Mutex
 	seq    int           // of the journal
+	chunks int           // in the journals, without the one that isn't full
+	inside int           // of those in this journal
 	size   int64         // of the journal
-	cost   int64         // output in the journal; what is no text counts twice, as it is written twice into a chunk
-	since  time.Time     // its first entry's
+	from   int64         // where in the journal the chunk begins
+	cost   int64         // output in the chunk; what is no text counts twice, as it is written twice
+	since  time.Time     // the journal's first entry's
 	at     time.Duration // of the last entry: a clock that is set back makes no entry earlier than one before
 	total  int64         // output in all journals
 	buf    []byte
@@ -120,11 +123,28 @@ func (r *Recording) output(stream byte, p []byte) error {
 	if !utf8.Valid(p) {
 		r.cost += int64(len(p))
 	}
-	if r.cost >= journalSize || r.size >= 2*journalSize || r.due.Load() {
-		if err := r.rotate(); err != nil {
+	if r.cost >= chunkSize || r.size-r.from >= 2*chunkSize || r.due.Load() {
+		if err := r.turn(); err != nil {
 			return r.giveUp(err, nil)
 		}
 	}
+	return nil
+}
+
+// turn ends a chunk, and its journal unless much is shown. Then the next chunk is in the same one, which is sealed all the same
+// before it is old.
+func (r *Recording) turn() error {
+	s := r.spool
+	quick := s.config.Now().Sub(r.since) < time.Duration(r.inside+1)*chunkSize*lookEvery/much
+	if !quick || r.due.Load() || s.tight.Load() || r.inside+1 >= s.perJournal {
+		return r.rotate()
+	}
+	if err := r.append(entryCut, nil); err != nil {
+		return err
+	}
+	r.inside++
+	r.chunks++
+	r.from, r.cost = r.size, 0
 	return nil
 }
 
@@ -140,7 +160,7 @@ func (r *Recording) within(n int64) error {
 		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, r.spool.used.Load(), c.Limit)
 	case r.spool.scarce.Load():
 		return fmt.Errorf("%w: the disk has too little left", ErrFull)
-	case r.seq >= recording.MaxChunks-1:
+	case r.chunks >= recording.MaxChunks-1:
 		return fmt.Errorf("a recording has at most %d pieces", recording.MaxChunks)
 	}
 	return nil
@@ -171,7 +191,7 @@ func (r *Recording) Resize(width, height int) {
 	defer r.mu.Unlock()
 	if r.failed == nil && r.lost == nil && !r.over && !r.closed && r.within(0) == nil {
 		err := r.append(entryResize, size(width, height))
-		if err == nil && r.size >= 2*journalSize { // a client may send as many as it likes
+		if err == nil && r.size-r.from >= 2*chunkSize { // a client may send as many as it likes
 			err = r.rotate()
 		}
 		if err != nil {
@@ -220,7 +240,7 @@ func (r *Recording) next() error {
 		return err
 	}
 	r.file.Store(f)
-	r.size, r.cost = 0, 0
+	r.size, r.from, r.cost, r.inside = 0, 0, 0, 0
 	r.due.Store(false)
 	return nil
 }
@@ -233,11 +253,14 @@ func (k *kept) journal(seq int) string {
 // here, once many of its journals wait, and many of all sessions.
 func (r *Recording) rotate() error {
 	old := r.file.Load()
-	j := full{r.since.Sub(r.begun), r.size}
+	j, more := full{r.since.Sub(r.begun), r.size}, r.size > r.from
 	r.seq++
 	if err := r.next(); err != nil {
 		r.seq--
 		return err
+	}
+	if more {
+		r.chunks++
 	}
 	for r.ahead(j.size) {
 		<-r.sealed
@@ -297,11 +320,15 @@ func (r *Recording) tick() {
 		return
 	}
 	defer r.mu.Unlock()
+	age := r.mostAge()
+	if r.inside > 0 { // it has whole chunks
+		age = syncEvery
+	}
 	now := r.spool.config.Now()
 	if now.Before(r.since) { // the clock was set back
 		r.since = now
 	}
-	if r.size == 0 || r.over || r.closed || r.lost != nil || r.failed != nil || now.Sub(r.since) < r.mostAge() {
+	if r.size == 0 || r.over || r.closed || r.lost != nil || r.failed != nil || now.Sub(r.since) < age {
 		return
 	}
 	if r.ahead(r.size) { // nobody waits here for one session
@@ -324,14 +351,14 @@ func (r *Recording) End() {
 	r.close()
 }
 
-// Journals is how many journals there were: as many chunks, unless one had to be halved.
-func (r *Recording) Journals() int {
+// Chunks is how many there will be, unless one has to be halved.
+func (r *Recording) Chunks() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.size == 0 && r.seq > 0 { // there is nothing in it
-		return r.seq
+	if r.size == r.from && r.chunks > 0 { // there is nothing in the last
+		return r.chunks
 	}
-	return r.seq + 1
+	return r.chunks + 1
 }
 
 // Told says that the session's end is journaled: the next start of the agent need not do it.

@@ -99,73 +99,40 @@ func (k *kept) oldest() (number int, there bool, err error) {
 	return 0, false, nil
 }
 
-// piece is a chunk that was made.
-type piece struct {
-	seq    int
-	object []byte
-	hash   string
-	shown  int64
-}
-
-// seal makes chunks of a journal: one, unless it doesn't fit. A crash at any moment leaves the journal, of which the same
-// chunks are made again, or the chunks; nothing is uploaded that the state doesn't count.
+// seal makes the chunks of a journal. A crash at any moment leaves the journal, of which the same chunks are made again, or the
+// chunks; nothing is uploaded that the state doesn't count.
 func (s *Spool) seal(k *kept, number int) error {
 	path := k.journal(number)
 	k.mu.Lock()
 	st := k.state
 	k.mu.Unlock()
 	if number < st.Journal { // a crash kept it from being removed, and maybe from being told of
-		shown, err := output(path)
-		if errors.Is(err, errDamaged) { // it was to be kept
-			return os.Rename(path, strings.TrimSuffix(path, journals)+damaged)
-		}
-		if err == nil && shown > 0 && number == st.Journal-1 && st.Next.Seq > 0 {
-			s.config.Told(Event{Kind: Sealed, Head: k.about.head(), Chunk: st.Next.Seq - 1, Hash: st.Next.Before, Bytes: shown})
-		}
-		return s.drop(k, path)
-	}
-	var entries []entry
-	err := readJournal(path, func(e entry) { entries = append(entries, e) })
-	if number > st.Journal && (err == nil || errors.Is(err, errTorn)) {
-		err = fmt.Errorf("journals %d to %d are not there", st.Journal, number-1)
+		return s.sealedBefore(k, st, number)
 	}
 	why := ""
-	if err != nil && !errors.Is(err, errTorn) { // of a torn journal the last entry had not been shown yet
-		why = err.Error()
+	if number > st.Journal {
+		why = fmt.Sprintf("journals %d to %d are not there", st.Journal, number-1)
 	}
-	if len(entries) == 0 && why == "" && st.Next.Seq > 0 { // the session ended just when it began
-		st.Journal = number + 1
-		if err := s.save(k, st); err != nil {
-			return err
-		}
-		return s.drop(k, path)
+	why, err := s.chunks(k, &st, path, why)
+	if err == nil {
+		err = syncDir(k.dir)
 	}
-	pieces, next, err := s.pieces(k, st.Next, entries, why)
 	if err != nil {
+		for _, m := range st.Made { // the disk may need their room
+			_ = os.Remove(filepath.Join(k.dir, recording.ChunkName(m.Seq)))
+		}
 		return err
 	}
-	st.Next, st.Journal = next, number+1
-	for _, p := range pieces {
-		if err := write(filepath.Join(k.dir, recording.ChunkName(p.seq)), p.object); err != nil {
-			return err
-		}
-		st.Bytes += p.shown
-	}
-	for _, e := range entries {
-		st.Last = max(st.Last, e.at)
-	}
-	if last := pieces[len(pieces)-1]; why != "" {
-		st.Missing = append(st.Missing, recording.Missing{First: last.seq, Last: last.seq, Why: why})
-	}
+	st.Journal = number + 1
 	if err := s.save(k, st); err != nil {
 		return err
 	}
-	for _, p := range pieces {
-		s.weigh(k, int64(len(p.object)))
-		s.config.Told(Event{Kind: Sealed, Head: k.about.head(), Chunk: p.seq, Hash: p.hash, Bytes: p.shown, Size: int64(len(p.object))})
+	for _, m := range st.Made {
+		s.weigh(k, m.Size)
 	}
+	s.tell(k, st.Made)
 	if why != "" {
-		s.config.Told(Event{Kind: Damaged, Head: k.about.head(), Chunk: pieces[len(pieces)-1].seq, Why: why})
+		s.config.Told(Event{Kind: Damaged, Head: k.about.head(), Chunk: st.Next.Seq - 1, Why: why})
 		err = os.Rename(path, strings.TrimSuffix(path, journals)+damaged)
 	} else {
 		err = s.drop(k, path)
@@ -174,34 +141,84 @@ func (s *Spool) seal(k *kept, number int) error {
 	return err
 }
 
-// pieces makes the chunks of some entries. What would be too large for one is halved.
-func (s *Spool) pieces(k *kept, place recording.Place, entries []entry, why string) ([]piece, recording.Place, error) {
+// sealedBefore is of a journal whose chunks the state counts already.
+func (s *Spool) sealedBefore(k *kept, st state, number int) error {
+	path := k.journal(number)
+	for _, err := range readJournal(path) {
+		if errors.Is(err, errDamaged) { // it was to be kept
+			return os.Rename(path, strings.TrimSuffix(path, journals)+damaged)
+		}
+	}
+	if number == st.Journal-1 {
+		s.tell(k, st.Made)
+	}
+	return s.drop(k, path)
+}
+
+func (s *Spool) tell(k *kept, all []made) {
+	for _, m := range all {
+		s.config.Told(Event{Kind: Sealed, Head: k.about.head(), Chunk: m.Seq, Hash: m.Hash, Bytes: m.Shown, Size: m.Size})
+	}
+}
+
+// chunks makes the chunks of a journal's entries, and says what is missing in the last of them; why, if something is already.
+func (s *Spool) chunks(k *kept, st *state, path, why string) (string, error) {
+	st.Made = nil
+	var entries []entry
+	for e, err := range readJournal(path) {
+		switch {
+		case errors.Is(err, errTorn): // of a torn journal the last entry had not been shown yet
+		case err != nil:
+			why = err.Error()
+		case e.kind != entryCut:
+			entries = append(entries, e)
+		default:
+			if err := s.make(k, st, entries, ""); err != nil {
+				return "", err
+			}
+			entries = nil
+		}
+	}
+	if len(entries) == 0 && why == "" && st.Next.Seq > 0 { // it ends with a cut, or the session ended just when it began
+		return "", nil
+	}
+	return why, s.make(k, st, entries, why)
+}
+
+// make makes a chunk of some entries. What would be too large for one is halved.
+func (s *Spool) make(k *kept, st *state, entries []entry, why string) error {
 	var head *recording.Head
-	if place.Seq == 0 {
+	if st.Next.Seq == 0 {
 		h := k.about.head()
 		head = &h
 	}
 	sealing <- struct{}{}
-	c := recording.NewChunk(place, head)
+	c := recording.NewChunk(st.Next, head)
 	shown, last := fill(c, entries)
 	if why != "" {
 		c.Note(last, "something is missing here: "+why)
 	}
 	object, next, err := c.Seal()
 	<-sealing
-	switch {
-	case err == nil:
-		return []piece{{place.Seq, object, next.Before, shown}}, next, nil
-	case len(entries) < 2:
-		return nil, place, err
+	if err != nil && len(entries) > 1 {
+		half := len(entries) / 2
+		if err := s.make(k, st, entries[:half], ""); err != nil {
+			return err
+		}
+		return s.make(k, st, entries[half:], why)
 	}
-	half := len(entries) / 2
-	first, next, err := s.pieces(k, place, entries[:half], "")
+	if err == nil {
+		err = place(filepath.Join(k.dir, recording.ChunkName(st.Next.Seq)), object)
+	}
 	if err != nil {
-		return nil, place, err
+		return err
 	}
-	rest, next, err := s.pieces(k, next, entries[half:], why)
-	return append(first, rest...), next, err
+	if why != "" {
+		st.Missing = append(st.Missing, recording.Missing{First: st.Next.Seq, Last: st.Next.Seq, Why: why})
+	}
+	st.Made = append(st.Made, made{st.Next.Seq, next.Before, shown, int64(len(object))})
+	st.Next, st.Bytes, st.Last = next, st.Bytes+shown, max(st.Last, last)
+	return nil
 }
 
 // drop removes a journal that is in a chunk.

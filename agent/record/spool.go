@@ -54,7 +54,9 @@ const (
 	mostFree    = 1 << 30  // but not more than this
 	leastFree   = 64 << 20 // and not less than this,
 	smallShare  = 8        // but no more than an eighth
-	journalSize = 1 << 20
+	chunkSize   = 1 << 20  // of output, which are one chunk
+	mostJournal = 8        // chunks in the journal of a session that shows much, so that the disk makes fewer files,
+	smallest    = 32       // but no more than one of so many parts of what may wait
 	journalAge  = 10 * time.Second
 	watchedAge  = 2 * time.Second
 	backlog     = 2         // journals of all sessions that wait to be sealed take at most half of what one session may,
@@ -105,17 +107,18 @@ type Event struct {
 
 // Spool is the directory of all recordings. It is safe for concurrent use, by one process.
 type Spool struct {
-	config  Config
-	used    atomic.Int64
-	ready   chan struct{}
-	stop    chan struct{}
-	ends    sync.WaitGroup
-	waiting atomic.Int64 // bytes of journals that wait to be sealed
-	scarce  atomic.Bool  // the disk has too little room left
-	tight   atomic.Bool  // it will have, if as many journals wait as may
-	shown   atomic.Int64 // bytes of output that this run has kept
-	most    int64        // bytes of journals that may wait to be sealed; sessions that show more are held up,
-	own     int64        // unless so many of their own wait
+	config     Config
+	used       atomic.Int64
+	ready      chan struct{}
+	stop       chan struct{}
+	ends       sync.WaitGroup
+	waiting    atomic.Int64 // bytes of journals that wait to be sealed
+	scarce     atomic.Bool  // the disk has too little room left
+	tight      atomic.Bool  // it will have, if as many journals wait as may
+	shown      atomic.Int64 // bytes of output that this run has kept
+	perJournal int          // chunks at most
+	most       int64        // bytes of journals that may wait to be sealed; sessions that show more are held up,
+	own        int64        // unless so many of their own wait
 
 	mu      sync.Mutex
 	open    map[string]*Recording // by session
@@ -155,8 +158,9 @@ func (a about) head() recording.Head {
 
 // state is how far the chunks have got.
 type state struct {
-	Next       recording.Place     `json:"next"`    // of the chunk to come
-	Journal    int                 `json:"journal"` // the number of the journal that it will be of
+	Next       recording.Place     `json:"next"`           // of the chunk to come
+	Journal    int                 `json:"journal"`        // the number of the journal that it will be of
+	Made       []made              `json:"made,omitempty"` // of the journal before
 	Bytes      int64               `json:"bytes"`
 	Last       time.Duration       `json:"last"` // when something was shown last
 	Missing    []recording.Missing `json:"missing,omitempty"`
@@ -166,6 +170,14 @@ type state struct {
 	Unrecorded *recording.Digest   `json:"unrecorded,omitempty"`
 	Input      *recording.Digest   `json:"input,omitempty"`
 	Signed     bool                `json:"signed,omitempty"` // the manifest is there
+}
+
+// made is a chunk that was made.
+type made struct {
+	Seq   int    `json:"seq"`
+	Hash  string `json:"hash"`
+	Shown int64  `json:"shown"` // bytes of output
+	Size  int64  `json:"size"`
 }
 
 // Open reads what an earlier run left behind. [Spool.Resume] seals it.
@@ -196,7 +208,7 @@ func Open(c Config) (*Spool, error) {
 	}
 	most := min(c.Limit/shareOfOne/backlog, mostWaiting)
 	s := &Spool{
-		config: c, most: most, own: min(mostOwn, most/2),
+		config: c, perJournal: int(max(1, min(mostJournal, most/smallest/chunkSize))), most: most, own: min(mostOwn, most/2),
 		ready: make(chan struct{}, 1), stop: make(chan struct{}), open: map[string]*Recording{}, kept: map[string]*kept{},
 		reserve: spool.Reserve{Path: filepath.Join(c.Dir, reserveName), Size: reserveSize, Allocate: spool.Allocate},
 	}
@@ -349,7 +361,7 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	k := &kept{dir: filepath.Join(s.config.Dir, b.Head.Session), about: about{b.Head, b.Head.Command, b.Head.Term, b.Head.Width, b.Head.Height, b.Secret, b.Mode}}
 	k.state.Next.Session = b.Head.Session
 	r := &Recording{spool: s, kept: k, fail: b.Fail, begun: s.config.Now()}
-	r.seals, r.sealed, r.done = make(chan full, s.most/(journalSize/2)+1), make(chan struct{}, 1), make(chan struct{})
+	r.seals, r.sealed, r.done = make(chan full, s.most/(chunkSize/2)+1), make(chan struct{}, 1), make(chan struct{})
 	err := os.Mkdir(k.dir, 0o700)
 	if err == nil {
 		if err = writeJSON(filepath.Join(k.dir, aboutName), k.about); err == nil {
@@ -384,7 +396,7 @@ func (s *Spool) refusal(cause error) error {
 
 // room fails when the spool, or its disk, is full.
 func (s *Spool) room() error {
-	if used := s.used.Load(); used+journalSize > s.config.Limit {
+	if used := s.used.Load(); used+chunkSize > s.config.Limit {
 		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, used, s.config.Limit)
 	}
 	free, all, err := s.look()
@@ -658,6 +670,14 @@ func writeJSON(path string, v any) error {
 
 // write makes a file whole or not at all, and durable.
 func write(path string, b []byte) error {
+	if err := place(path, b); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// place makes a file whole or not at all. Its bytes are durable, and with [syncDir] its name.
+func place(path string, b []byte) error {
 	f, err := os.OpenFile(path+newName, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -669,10 +689,7 @@ func write(path string, b []byte) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(path+newName))
 	}
-	if err := os.Rename(path+newName, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return os.Rename(path+newName, path)
 }
 
 // syncDir has the names in a directory survive a crash of the machine.

@@ -38,8 +38,8 @@ type Recording interface {
 	Watch(on bool)
 	// End says that nothing more will be shown. It doesn't wait.
 	End()
-	// Journals is how many pieces the recording has, once it has ended.
-	Journals() int
+	// Chunks is how many the recording has, once it has ended.
+	Chunks() int
 	// Told says, after End, that the journal holds how the session ended.
 	Told()
 	// Began says that the session runs: whoever asks may know of it.

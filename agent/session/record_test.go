@@ -55,7 +55,7 @@ func (r *records) Resize(w, h int) { r.note(fmt.Sprintf("resize %dx%d", w, h)) }
 func (r *records) Input(p []byte)  { r.note("input " + string(p)) }
 func (r *records) Watch(on bool)   { r.note(fmt.Sprintf("watch %v", on)) }
 func (r *records) End()            { r.note("end") }
-func (r *records) Journals() int   { return 3 }
+func (r *records) Chunks() int     { return 3 }
 func (r *records) Told()           { r.note("told") }
 func (r *records) Began()          { r.note("began") }
 func (r *records) Discard()        { r.note("discard") }

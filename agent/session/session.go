@@ -249,7 +249,7 @@ func (s *Session) End(result Result) {
 	}
 	maps.Copy(e.Data, result.Data)
 	if recorded != nil {
-		e.Data["chunks"] = strconv.Itoa(recorded.Journals())
+		e.Data["chunks"] = strconv.Itoa(recorded.Chunks())
 	}
 	r.record(e)
 	if recorded != nil {
