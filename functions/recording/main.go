@@ -20,6 +20,7 @@ import (
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/recording"
+	"github.com/stile-dev/stile/pkg/rate"
 	"github.com/stile-dev/stile/pkg/recorded"
 )
 
@@ -40,6 +41,8 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	a := archive.New(archive.Config{
 		Store:   recorded.New(db, state),
 		Objects: lend.New(lend.Config{AWS: f.AWS, Bucket: f.Need(names.EnvBucketRecordings), Reader: f.Need(names.EnvReaderRole)}),
+		Claims:  rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorClaim}),
+		Puts:    rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorPut}),
 		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: f.Need(names.EnvTableLedger)}),
 		Cluster: f.Cluster, Entropy: rand.Reader,
 	})

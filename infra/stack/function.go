@@ -145,7 +145,7 @@ var functions = []function{
 	},
 	{
 		name: fnRecording, does: "the only one that hands out ways to recordings", memory: 512, timeout: 28,
-		tables: []string{tableState, tableLedger},
+		tables: []string{tableState, tableLedger, tablePresence},
 		env: map[string]func() *string{
 			names.EnvBucketRecordings: func() *string { return imported(Data, bucketRecordings+"Name") },
 			names.EnvReaderRole:       func() *string { return roleARN(reader) },
@@ -156,6 +156,7 @@ var functions = []function{
 				items(tableState, "ListState", querying, names.Head, names.Recorded, names.RecordedOf),
 				items(tableState, "PutRecorded", putting, names.Recorded, names.RecordedOf, names.Recorder),
 				items(tableState, "DropRecorders", deleting, names.Recorder),
+				items(tablePresence, "CountBrought", updating, names.Brought),
 				items(tableLedger, "PutEvents", putting, eventsOf(fnRecording), names.Happened),
 				objects("ReadDocuments", "s3:GetObject", ""),
 				recordings("GrantUploads", "s3:PutObject"),

@@ -79,6 +79,12 @@ type Ledger interface {
 	Append(context.Context, ...audit.Event) error
 }
 
+// Pace bounds what one agent brings.
+type Pace interface {
+	// Take counts n of something, or fails with [fault.RateLimited].
+	Take(ctx context.Context, agent string, n int, now time.Time) error
+}
+
 // Lasts is how long a URL is good for.
 const Lasts = 15 * time.Minute
 
@@ -93,6 +99,8 @@ const (
 type Config struct {
 	Store   Store
 	Objects Objects
+	Claims  Pace // of claims
+	Puts    Pace // of what is put, of [recording.PutUnit] bytes each
 	Ledger  Ledger
 	Cluster string
 	Entropy io.Reader
@@ -116,6 +124,9 @@ type Source struct {
 func (a *Archive) Claim(ctx context.Context, host identity.Host, session string, c wire.RecordingClaim, now time.Time) (wire.Recording, error) {
 	e, err := claimed(host, session, c)
 	if err != nil {
+		return wire.Recording{}, err
+	}
+	if err := a.config.Claims.Take(ctx, host.ID, 1, now); err != nil {
 		return wire.Recording{}, err
 	}
 	there, err := a.config.Store.Create(ctx, e)
@@ -196,7 +207,7 @@ func (a *Archive) Grant(ctx context.Context, host identity.Host, session string,
 	if err := few("objects", len(r.Objects)); err != nil {
 		return wire.UploadGrants{}, err
 	}
-	out := wire.UploadGrants{Grants: []wire.UploadGrant{}}
+	bytes := int64(0)
 	for n, o := range r.Objects {
 		if err := fits(o); err != nil {
 			return wire.UploadGrants{}, fault.Newf(fault.BadInput, "update the agent", "objects[%d]: %v", n, err).With(fmt.Sprintf("objects[%d]", n), err.Error())
@@ -204,6 +215,13 @@ func (a *Archive) Grant(ctx context.Context, host identity.Host, session string,
 		if seq, manifest, _ := recording.ParseName(o.Name); e.Complete && !manifest && seq >= e.Chunks { // it would make the recording look changed
 			return wire.UploadGrants{}, fault.Newf(fault.Conflict, "run stile recording verify "+session, "the recording is complete with %d chunks: %s can't be one of them", e.Chunks, o.Name)
 		}
+		bytes += o.Size
+	}
+	if err := a.config.Puts.Take(ctx, host.ID, int((bytes+recording.PutUnit-1)/recording.PutUnit), now); err != nil {
+		return wire.UploadGrants{}, err
+	}
+	out := wire.UploadGrants{Grants: []wire.UploadGrant{}}
+	for _, o := range r.Objects {
 		url, headers, err := a.config.Objects.Grant(ctx, prefix+o.Name, o.Size, o.Sha256)
 		if err != nil {
 			return wire.UploadGrants{}, err

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,9 @@ import (
 type shop struct {
 	*yard
 	granted []string
-	broken  error // of the ledger
+	broken  error          // of the ledger
+	brought map[string]int // by agent, and what
+	slow    error          // that it is too much
 }
 
 func (s *shop) Create(_ context.Context, e archive.Entry) (archive.Entry, error) {
@@ -84,9 +87,23 @@ func (o objects) Read(_ context.Context, prefix, _ string) (out []wire.Recording
 	return out, next, nil
 }
 
+// pace counts what an agent brings.
+type pace struct {
+	*shop
+	what string
+}
+
+func (p pace) Take(_ context.Context, agent string, n int, _ time.Time) error {
+	if p.brought == nil {
+		p.brought = map[string]int{}
+	}
+	p.brought[agent+" "+p.what] += n
+	return p.slow
+}
+
 func newShop(t *testing.T) (*archive.Archive, *shop) {
 	s := &shop{yard: newYard(t)}
-	return archive.New(archive.Config{Store: s, Objects: objects{s}, Ledger: s, Cluster: "c", Entropy: rand.Reader}), s
+	return archive.New(archive.Config{Store: s, Objects: objects{s}, Claims: pace{s, "claims"}, Puts: pace{s, "puts"}, Ledger: s, Cluster: "c", Entropy: rand.Reader}), s
 }
 
 func agent(id string) identity.Host {
@@ -129,6 +146,34 @@ func TestARecordingIsClaimedByWhoKnowsItsSecret(t *testing.T) {
 	}
 	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); !fault.Is(err, fault.NotFound) {
 		t.Errorf("the one that was joined again still brings objects under its former id: %v", err)
+	}
+}
+
+func TestSec_S98_AnAgentBringsOnlySoMuch(t *testing.T) {
+	a, s := newShop(t)
+	session, secret := identity.NewSession(rand.Reader, now)
+	if _, err := a.Claim(t.Context(), agent("agt_a"), session, claim(secret), now); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("a chunk"))
+	ask := wire.UploadRequest{Objects: []wire.UploadObject{{Name: recording.ChunkName(0), Size: recording.MaxChunk, Sha256: sum[:]}, {Name: recording.ChunkName(1), Size: 1, Sha256: sum[:]}}}
+	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[string]int{"agt_a claims": 1, "agt_a puts": recording.MaxChunk/recording.PutUnit + 1}; !maps.Equal(s.brought, want) {
+		t.Errorf("counted are %v", s.brought)
+	}
+	if _, err := a.Grant(t.Context(), agent("agt_b"), session, ask, now); err == nil || s.brought["agt_b puts"] != 0 {
+		t.Errorf("one agent pays for another: %v, %v", s.brought, err)
+	}
+	s.slow = fault.New(fault.RateLimited, "too much", "wait")
+	other, secret := identity.NewSession(rand.Reader, now)
+	if _, err := a.Claim(t.Context(), agent("agt_a"), other, claim(secret), now); !fault.Is(err, fault.RateLimited) || len(s.leases) != 1 {
+		t.Errorf("claimed beyond its pace: %v, %d leases", err, len(s.leases))
+	}
+	granted := len(s.granted)
+	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); !fault.Is(err, fault.RateLimited) || len(s.granted) != granted {
+		t.Errorf("granted beyond its pace: %v", err)
 	}
 }
 

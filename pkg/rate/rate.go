@@ -30,8 +30,38 @@ const (
 	ChangeEvery = 200 * time.Millisecond
 )
 
-// DoorChange is the door for changes.
-const DoorChange = "change"
+// What one agent may bring of recordings: ClaimBurst claims at once, and one more in each ClaimEvery after that; PutBurst times
+// 64 KiB that it is let put into S3, 256 GiB, and one more in each PutEvery, 8 MiB a second. An agent that couldn't reach S3 for
+// days comes with all that its spool holds.
+const (
+	ClaimBurst = 2_000
+	ClaimEvery = 200 * time.Millisecond
+	PutBurst   = 4 << 20
+	PutEvery   = 8 * time.Millisecond
+)
+
+// Doors beside those of names.PurposeLogin and names.PurposeJoin.
+const (
+	DoorChange = "change" // of resources
+	DoorClaim  = "claim"  // of recordings
+	DoorPut    = "put"    // of what recordings consist of, of 64 KiB each
+)
+
+// door is what is counted at one.
+type door struct {
+	entity string
+	burst  int64
+	every  time.Duration
+	beyond string // what is said to who comes too often
+}
+
+var doors = map[string]door{
+	names.PurposeLogin: {names.Arrival, Burst, Every, "too many requests came from this address"},
+	names.PurposeJoin:  {names.Arrival, Burst, Every, "too many requests came from this address"},
+	DoorChange:         {names.Arrival, ChangeBurst, ChangeEvery, "too many changes came from this user"},
+	DoorClaim:          {names.Brought, ClaimBurst, ClaimEvery, "this agent claims more recordings than one may"},
+	DoorPut:            {names.Brought, PutBurst, PutEvery, "this agent brings larger recordings than one may"},
+}
 
 // keptFor is how long the item of an address outlives the last arrival, at least.
 const keptFor = time.Hour
@@ -40,25 +70,23 @@ const keptFor = time.Hour
 type Config struct {
 	DynamoDB table.API
 	Table    string
-	Door     string // names.PurposeLogin, names.PurposeJoin or DoorChange: each is counted by itself
+	Door     string // each is counted by itself
 }
 
 // Limiter counts arrivals. It may be used by several goroutines.
 type Limiter struct {
-	table  table.Table
-	door   string
-	burst  int64
-	every  time.Duration
-	beyond string // what is said to who comes too often
+	table table.Table
+	name  string
+	door
 }
 
-// New makes a limiter.
+// New makes a limiter. It panics when there is no such door.
 func New(c Config) *Limiter {
-	l := &Limiter{table.Table{API: c.DynamoDB, Name: c.Table}, c.Door, Burst, Every, "too many requests came from this address"}
-	if c.Door == DoorChange {
-		l.burst, l.every, l.beyond = ChangeBurst, ChangeEvery, "too many changes came from this user"
+	d, ok := doors[c.Door]
+	if !ok {
+		panic("rate: there is no door " + c.Door)
 	}
-	return l
+	return &Limiter{table.Table{API: c.DynamoDB, Name: c.Table}, c.Door, d}
 }
 
 // Arrive counts an arrival from an address, or refuses it as [fault.RateLimited] with the time to wait.
@@ -87,19 +115,25 @@ func (l *Limiter) Arrive(ctx context.Context, proxy, source string, now time.Tim
 
 // Count counts an arrival of somebody whose name can't be chosen freely, or of all at a scope together, as Arrive does.
 func (l *Limiter) Count(ctx context.Context, who string, now time.Time) error {
-	key := table.Key{PK: names.Arrival + "#" + who, SK: l.door}
+	return l.Take(ctx, who, 1, now)
+}
+
+// Take counts n arrivals at once: all of them, or none.
+func (l *Limiter) Take(ctx context.Context, who string, n int, now time.Time) error {
+	key := table.Key{PK: l.entity + "#" + who, SK: l.name}
+	takes := time.Duration(n) * l.every
 	expires := table.Int(now.Add(time.Duration(l.burst)*l.every + keptFor).Unix())
 	// The item holds when the arrivals so far will be forgotten, each one after a while. First for who has none on record.
 	was, err := l.table.UpdateIf(ctx, key, "SET until_ms = :next, expires = :expires", "attribute_not_exists(pk) OR until_ms <= :now", table.Item{
-		":next": table.Int(now.Add(l.every).UnixMilli()), ":now": table.Int(now.UnixMilli()), ":expires": expires,
+		":next": table.Int(now.Add(takes).UnixMilli()), ":now": table.Int(now.UnixMilli()), ":expires": expires,
 	})
 	if !refused(err) {
 		return err
 	}
-	full := now.Add(time.Duration(l.burst-1) * l.every).UnixMilli()
+	full := now.Add(time.Duration(l.burst)*l.every - takes).UnixMilli()
 	if was.Int("until_ms") <= full {
 		was, err = l.table.UpdateIf(ctx, key, "SET until_ms = until_ms + :every, expires = :expires", "until_ms <= :full", table.Item{
-			":every": table.Int(l.every.Milliseconds()), ":full": table.Int(full), ":expires": expires,
+			":every": table.Int(takes.Milliseconds()), ":full": table.Int(full), ":expires": expires,
 		})
 		if !refused(err) {
 			return err

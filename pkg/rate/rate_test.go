@@ -114,6 +114,43 @@ func TestSec_S59_AUserChangesOnlySoMuch(t *testing.T) {
 	}
 }
 
+// TestSec_S98_AnAgentBringsOnlySoMuch: claims and bytes are counted apart, and what doesn't fit counts for nothing.
+func TestSec_S98_AnAgentBringsOnlySoMuch(t *testing.T) {
+	c := newCounts()
+	claims, puts := c.door(rate.DoorClaim), c.door(rate.DoorPut)
+	for i := range rate.ClaimBurst {
+		if err := claims.Take(t.Context(), "agt_1", 1, start); err != nil {
+			t.Fatalf("claim %d: %v", i, err)
+		}
+	}
+	if err := claims.Take(t.Context(), "agt_1", 1, start); !fault.Is(err, fault.RateLimited) {
+		t.Errorf("one claim too many: %v", err)
+	}
+	const most = 640 // of 2 MiB each, in one call
+	for at := 0; at+most <= rate.PutBurst; at += most {
+		if err := puts.Take(t.Context(), "agt_1", most, start); err != nil {
+			t.Fatalf("after %d: %v", at, err)
+		}
+	}
+	rest := rate.PutBurst % most
+	err := puts.Take(t.Context(), "agt_1", rest+1, start)
+	if f := fault.From(err); !fault.Is(err, fault.RateLimited) || f.RetryAfter > time.Minute {
+		t.Errorf("more than is left: %v", err)
+	}
+	if err := puts.Take(t.Context(), "agt_1", rest, start); err != nil {
+		t.Errorf("what is left: %v", err)
+	}
+	if err := puts.Take(t.Context(), "agt_1", most, start.Add(most*rate.PutEvery)); err != nil {
+		t.Errorf("after its time: %v", err)
+	}
+	if err := puts.Take(t.Context(), "agt_2", most, start); err != nil {
+		t.Errorf("another agent: %v", err)
+	}
+	if got := slices.Sorted(maps.Keys(c.items)); !slices.Equal(got, []string{"brought#agt_1|claim", "brought#agt_1|put", "brought#agt_2|put"}) {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestSec_S61_AnIPv6NetworkIsOneAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		sources []string

@@ -20,6 +20,7 @@ import (
 // Bounds on what is written and on what a reader takes.
 const (
 	MaxChunk    = 2 << 20  // bytes of a chunk
+	PutUnit     = 64 << 10 // bytes that an agent puts, or a part of them, count as one
 	MaxText     = 8 << 20  // bytes of a chunk's lines
 	MaxChunks   = 200_000  // of a recording
 	MaxManifest = 64 << 10 // bytes of a manifest

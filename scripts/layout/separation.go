@@ -37,7 +37,7 @@ var codes = []code{
 	{"pkg/document/head", right(`object documents/`), "it reads no document"},
 	{"pkg/ledger", right(`item ledger event#`), "it writes no event"},
 	{"pkg/presence", right(`item presence`), "it may not see who is there"},
-	{"pkg/rate", right(`item (presence|secrets) arrival#`), "it counts nobody's arrivals"},
+	{"pkg/rate", right(`item ((presence|secrets) arrival|presence brought)#`), "it counts neither arrivals nor what agents bring"},
 	{"pkg/kms", right(`key `), "it may use no key"},
 	{"pkg/kms/signer", right(`key \S+ (\S+ )*Sign\b`), "it may sign with no key"},
 	{"pkg/kms/mac", right(`key \S+ (\S+ )*GenerateMac\b`), "it may derive no key of challenges"},
