@@ -270,8 +270,9 @@ func (a *app) recordingExport() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export ID",
 		Short: "Write a recording as asciicast, text, JSON or the bytes that the client got",
-		Long: "Write a recording. cast is asciicast v2, which asciinema plays; text is what was shown as lines of plain text; json has one object per line;\n" +
-			"raw is the exact bytes that the client got. cast and raw give orders to a terminal and are therefore not written to one. That you read it is in the audit log.",
+		Long: "Write a recording. cast is asciicast v2, which asciinema plays; of a session without a terminal each line feed in it has a carriage\n" +
+			"return before it. text is what was shown as lines of plain text; json has one object per line; raw is the exact bytes that the\n" +
+			"client got. cast and raw give orders to a terminal and are therefore not written to one. That you read it is in the audit log.",
 		Example: "  stile recording export ses_01h2xcejqtf2nbrexx3vqjhp41 --format cast --output session.cast",
 		Args:    exactly(1, "stile recording export ID --format cast --output FILE"),
 	}
@@ -385,7 +386,7 @@ func (a *app) search(ctx context.Context, s session, q client.RecordingQuery, ma
 		}
 		whole, err := played.Search(ctx, played.Open(source, rec.SessionID, a.Now), matches, func(at time.Duration, line string) error {
 			matched++
-			m := match{rec.SessionID, rec.User, rec.Login, rec.Node, rec.Started.Add(at).UTC().Truncate(time.Millisecond), at.Seconds(), line}
+			m := match{rec.SessionID, rec.User, rec.Login, rec.Node, rec.Started.Add(at).UTC().Truncate(time.Millisecond), played.Seconds(at), line}
 			return a.printMatch(f, m)
 		})
 		switch {

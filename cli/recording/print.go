@@ -17,7 +17,7 @@ type Format string
 const (
 	Text Format = "text" // what was shown, as lines of plain text
 	JSON Format = "json" // one object per event and line
-	Cast Format = "cast" // asciicast v2, as it was recorded
+	Cast Format = "cast" // asciicast v2 for players: without a terminal, what was shown with the carriage returns that they need
 	Raw  Format = "raw"  // the bytes that the client got
 )
 
@@ -30,6 +30,7 @@ func Print(ctx context.Context, r *Reader, w io.Writer, f Format, stream byte, w
 			_, failed = fmt.Fprintln(w, line)
 		}
 	})
+	var returns *recording.Returns // of a session without a terminal
 	for p, err := range r.Pieces(ctx) {
 		if err != nil {
 			return err
@@ -38,8 +39,10 @@ func Print(ctx context.Context, r *Reader, w io.Writer, f Format, stream byte, w
 			warn(note)
 		}
 		if f == Cast {
-			_, err := w.Write(p.Text)
-			if err != nil {
+			if p.Head != nil && !p.Head.Terminal {
+				returns = new(recording.Returns)
+			}
+			if err := writeCast(w, p.Text, returns); err != nil {
 				return fmt.Errorf("printing: %w", err)
 			}
 			continue
@@ -77,6 +80,19 @@ func Print(ctx context.Context, r *Reader, w io.Writer, f Format, stream byte, w
 	return nil
 }
 
+// writeCast writes a chunk's lines for players, through returns if there is one.
+func writeCast(w io.Writer, text []byte, returns *recording.Returns) error {
+	if returns != nil {
+		return returns.Write(w, text)
+	}
+	_, err := w.Write(text)
+	return err
+}
+
+// Seconds is a time since a session's start as JSON has it: the number of seconds that is written with as many digits as its
+// microseconds have, and no more.
+func Seconds(at time.Duration) float64 { return float64(at.Microseconds()) / 1e6 }
+
 // event is a line of a recording for programs.
 type event struct {
 	At     float64 `json:"at"`               // seconds since the session's start
@@ -89,7 +105,7 @@ type event struct {
 var kinds = map[byte]string{'o': "output", 'r': "resize", 'm': "note"}
 
 func printEvent(w io.Writer, l recording.Line) error {
-	e := event{At: l.At.Seconds(), Kind: kinds[l.Kind], Text: l.Text}
+	e := event{At: Seconds(l.At), Kind: kinds[l.Kind], Text: l.Text}
 	if l.Kind == 'o' {
 		e.Stream = map[byte]string{recording.Stdout: "stdout", recording.Stderr: "stderr"}[l.Stream]
 		if string(l.Raw) != l.Text {

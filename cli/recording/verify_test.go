@@ -402,6 +402,61 @@ func printed(t testing.TB, r *made, f recording.Format) (out string, warned []st
 	return b.String(), warned
 }
 
+// Other players go down at a line feed and not to the line's beginning: what has no terminal would show stairs there.
+func TestACastOfASessionWithoutATerminalPlaysAsItWasShown(t *testing.T) {
+	outputs := []string{"one\ntwo\r\n\n", "three\r", "\nfour \\n\n"}
+	for terminal, want := range map[bool]string{false: "one\r\ntwo\r\n\r\nthree\r\nfour \\n\r\n", true: strings.Join(outputs, "")} {
+		r := record(t, terminal, outputs...)
+		cast, warned := printed(t, r, recording.Cast)
+		_, lines, err := format.ReadHead([]byte(cast))
+		if err != nil || warned != nil {
+			t.Fatal(err, warned)
+		}
+		var got strings.Builder
+		for l, err := range format.Lines(lines) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.WriteString(l.Text)
+		}
+		if got.String() != want {
+			t.Errorf("terminal %v: it shows %q, want %q", terminal, got.String(), want)
+		}
+		for _, f := range []recording.Format{recording.Raw, recording.JSON} {
+			shown, _ := printed(t, r, f)
+			if all := strings.Join(outputs, ""); f == recording.Raw && shown != all || strings.Contains(shown, `one\r`) {
+				t.Errorf("terminal %v: %s has %q", terminal, f, shown)
+			}
+		}
+	}
+}
+
+func TestTimesArePrintedAsExactlyAsTheyAreKept(t *testing.T) {
+	for at, want := range map[time.Duration]string{
+		1018455 * time.Microsecond:                  "1.018455",
+		time.Microsecond:                            "0.000001",
+		2 * time.Second:                             "2",
+		30*24*time.Hour + 1100001*time.Microsecond:  "2592001.100001",
+		29*365*24*time.Hour + 300*time.Millisecond:  "914544000.3",
+		72*time.Hour + 123457*time.Microsecond + 19: "259200.123457",
+	} {
+		if got, err := json.Marshal(recording.Seconds(at)); err != nil || string(got) != want {
+			t.Errorf("%s is printed as %s, want %s", at, got, want)
+		}
+	}
+	r := record(t, true)
+	c := format.NewChunk(format.Place{Session: r.session}, &format.Head{Session: r.session, Started: started, Width: 80, Height: 24})
+	c.Output(1018455*time.Microsecond, format.Stdout, []byte("x"))
+	object, _, err := c.Seal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.shelf.put(format.ChunkName(0), object)
+	if got, _ := printed(t, r, recording.JSON); !strings.HasPrefix(got, `{"at":1.018455,`) {
+		t.Errorf("printed %s", got)
+	}
+}
+
 func TestARecordingIsPrintedInEachForm(t *testing.T) {
 	r := record(t, true, "one\r\n", "\x1b[31mtw\xff", "o\r\n")
 	for f, want := range map[recording.Format]string{
