@@ -81,10 +81,20 @@ func (a *app) narrowing(c *cobra.Command) func() (client.RecordingQuery, error) 
 			q.Target = names.KindNode + "/" + q.Target
 		}
 		var err error
+		if q.Target != "" { // which kinds there are the API knows
+			if _, err = identity.ParseTarget(q.Target); err != nil {
+				return q, err
+			}
+		}
 		if q.Since, err = moment("--since", *since, a.Now()); err != nil {
 			return q, err
 		}
-		if q.Until, err = moment("--until", *until, a.Now()); err == nil && !q.Until.IsZero() && !q.Since.Before(q.Until) {
+		q.Until, err = moment("--until", *until, a.Now())
+		switch {
+		case err != nil:
+		case q.Since.After(a.Now()):
+			err = fault.New(fault.BadInput, "--since is in the future", "name a time that has begun: --since 24h, --since 7d or a day before this one")
+		case !q.Until.IsZero() && !q.Since.Before(q.Until):
 			err = fault.New(fault.BadInput, "--until isn't after --since", "name first when it begins: --since 2h --until 1h is the hour before the last one, and --since 2006-01-02 --until 2006-01-03 that day")
 		}
 		return q, err

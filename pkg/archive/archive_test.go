@@ -221,3 +221,68 @@ func TestWhoeverAsksForARecordingIsItsUserOrMayReadAll(t *testing.T) {
 		t.Errorf("read though nobody can be told: %+v", got)
 	}
 }
+
+// lister is somebody who lists recordings.
+func lister(t *testing.T, roles ...string) archive.Person {
+	t.Helper()
+	c := clustertest.New(t, resource.Role{
+		Metadata: resource.Metadata{Name: "scoped", Scope: "/b"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"recording"}, Verbs: []string{"list"}}}}},
+	}, resource.Role{
+		Metadata: resource.Metadata{Name: "reads"}, Spec: resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"recording"}, Verbs: []string{"read"}}}}},
+	}, resource.Role{
+		Metadata: resource.Metadata{Name: "blind"}, Spec: resource.RoleSpec{Deny: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"recording"}, Verbs: []string{"list"}}}}},
+	})
+	view, err := c.Fresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return archive.Person{User: identity.User{Name: "ada", UID: "usr_ada", Roles: roles}, State: view.State, Source: archive.Source{Now: now}}
+}
+
+func TestWhoMayListNoRecordingIsToldSo(t *testing.T) {
+	a, _ := newShop(t)
+	for roles, want := range map[string]bool{"access": true, "auditor": true, "scoped": true, "": false, "reads": false, "access,blind": false, "ghost": false} {
+		list, _, err := a.List(t.Context(), lister(t, strings.Split(roles, ",")...), archive.Query{})
+		if want && (err != nil || list == nil) {
+			t.Errorf("%q: %v", roles, err)
+		}
+		if f := fault.From(err); !want && (f.Code != fault.Denied || !strings.Contains(f.Message, "ada may not list recordings: ") || f.Hint != "ask an administrator for a role whose rules allow list on recording") {
+			t.Errorf("%q: %s, %s (%s)", roles, f.Code, f.Message, f.Hint)
+		}
+	}
+}
+
+func TestAListThatCanHoldNothingIsRefusedWithTheReason(t *testing.T) {
+	a, _ := newShop(t)
+	day := 24 * time.Hour
+	for name, c := range map[string]struct {
+		query         archive.Query
+		message, hint string // "" for none
+	}{
+		"nothing":                     {archive.Query{}, "", ""},
+		"each kind":                   {archive.Query{Target: "db/orders"}, "", ""},
+		"a kind that there isn't":     {archive.Query{Target: "foo/db-1"}, `there is no kind of targets "foo"`, "of one of the kinds node, db, app, kube"},
+		"no target":                   {archive.Query{Target: "web-1"}, `"web-1" is not a target`, "write kind/name"},
+		"the longest time":            {archive.Query{Since: now.Add(-92*day - 30*time.Second)}, "", ""},
+		"days with their clock's end": {archive.Query{Since: now.Add(-93*day - time.Hour), Until: now.Add(-day)}, "", ""},
+		"too long":                    {archive.Query{Since: now.Add(-100 * day)}, "the list would be of 100 days, and one is of at most 92", "use --since 92d"},
+		"too long, and long ago":      {archive.Query{Since: now.Add(-400 * day), Until: now.Add(-300 * day)}, "the list would be of 100 days", "use --since 92d, or --since and --until"},
+		"to come":                     {archive.Query{Since: now.Add(day)}, "the list would begin in the future, at 2026-11-28T12:00:00Z", "name a time with --since that has begun"},
+		"all to come":                 {archive.Query{Since: now.Add(day), Until: now.Add(2 * day)}, "the list would begin in the future", "--since"},
+		"an end that is to come":      {archive.Query{Until: now.Add(3000 * day)}, "", ""},
+		"an end before the beginning": {archive.Query{Since: now.Add(-day), Until: now.Add(-2 * day)}, "the list would end before it begins", "name a time with --until that is after --since"},
+		"before there was a clock":    {archive.Query{Since: time.Unix(-1, 0), Until: time.Unix(1, 0)}, "before 1970", "--since"},
+		"all before there was one":    {archive.Query{Until: time.Unix(-1, 0)}, "before 1970", "--since"},
+	} {
+		_, _, err := a.List(t.Context(), lister(t, "auditor"), c.query)
+		if c.message == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if f := fault.From(err); err == nil || f.Code != fault.BadInput || !strings.Contains(f.Message, c.message) || !strings.Contains(f.Hint, c.hint) || len(f.Fields) == 0 && c.query.Target != "web-1" {
+			t.Errorf("%s: %s, %s (%s)", name, f.Code, f.Message, f.Hint)
+		}
+	}
+}

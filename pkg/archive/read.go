@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -11,6 +12,7 @@ import (
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/recording"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -23,9 +25,15 @@ func (p Person) may(verb string, e Entry) bool {
 	return p.State.Roles().MayOwn(p.State.Subject(p.User, p.Now), resourceName, verb, e.Scope, own).Allowed
 }
 
-// everywhere reports whether the caller may do it with some recordings of others.
-func (p Person) everywhere(verb string) bool {
-	return p.State.Roles().MaySomewhere(p.State.Subject(p.User, p.Now), resourceName, verb)
+// somewhere reports whether the caller may do it with some recordings: with own, with some of theirs at least.
+func (p Person) somewhere(verb string, own bool) bool {
+	return p.State.Roles().MayOwnSomewhere(p.State.Subject(p.User, p.Now), resourceName, verb, own)
+}
+
+// denied says that the caller may do it with no recording at all, and why.
+func (p Person) denied(verb string) error {
+	d := p.State.Roles().MayOwn(p.State.Subject(p.User, p.Now), resourceName, verb, "/", true)
+	return fault.Newf(fault.Denied, fmt.Sprintf("ask an administrator for a role whose rules allow %s on %s", verb, resourceName), "%s may not %s recordings: %s", p.User.Name, verb, d.Reason)
 }
 
 // find returns a recording that the caller may read. What there is and what isn't look the same to others.
@@ -94,29 +102,72 @@ type Query struct {
 
 // Bounds of a list.
 const (
-	usual    = 7 * 24 * time.Hour
-	longest  = 92 * 24 * time.Hour
+	oneDay   = 24 * time.Hour
+	usual    = 7 * oneDay
+	longest  = 92 * oneDay
+	slack    = time.Hour   // of the longest: a day on which clocks are put back, and how long a call takes
 	ahead    = time.Minute // that an agent's clock may be
 	mostRead = 2000        // entries for one page
 	pageSize = 100
 )
 
-// List returns recordings that the caller may list, the newest first, and the last one that was looked at, to go on after. A
-// page may be empty though more follow.
-func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording, string, error) {
-	if q.Until.IsZero() {
-		q.Until = p.Now.Add(ahead)
+// target fails when what the list is narrowed to can be no target.
+func (q Query) target() error {
+	if q.Target == "" {
+		return nil
+	}
+	t, err := identity.ParseTarget(q.Target)
+	if err != nil || resource.IsTargetKind(t.Kind) {
+		return err
+	}
+	var kinds []string
+	for _, k := range resource.TargetKinds {
+		kinds = append(kinds, k.Name)
+	}
+	return fault.Newf(fault.BadInput, "name a target as KIND/NAME, of one of the kinds "+strings.Join(kinds, ", "), "there is no kind of targets %q", t.Kind).With("target", "of no kind")
+}
+
+// times fills in what of the time wasn't given, and returns the session ids that begin and end it. What is to come has no
+// recordings and is left out.
+func (q *Query) times(now time.Time) (from, below string, err error) {
+	end := q.Until
+	if latest := now.Add(ahead); end.IsZero() || end.After(latest) {
+		end = latest
 	}
 	if q.Since.IsZero() {
-		q.Since = q.Until.Add(-usual)
+		q.Since = end.Add(-usual)
+	}
+	bad := func(field, hint, format string, args ...any) error {
+		return fault.Newf(fault.BadInput, hint, format, args...).With(field, "no time for a list")
+	}
+	switch {
+	case q.Since.After(now.Add(ahead)):
+		return "", "", bad("since", "name a time with --since that has begun", "the list would begin in the future, at %s", q.Since.UTC().Format(time.RFC3339))
+	case end.Before(q.Since):
+		return "", "", bad("until", "name a time with --until that is after --since", "the list would end before it begins")
+	case q.Since.Before(time.Unix(0, 0)) || end.Before(time.Unix(0, 0)):
+		return "", "", bad("since", "name a time with --since after 1970", "the list would begin before 1970")
+	case end.Sub(q.Since) > longest+slack:
+		return "", "", bad("since", "use --since 92d, or --since and --until of a time that isn't longer", "the list would be of %d days, and one is of at most %d", (end.Sub(q.Since)-slack+oneDay-1)/oneDay, longest/oneDay)
+	}
+	return identity.FirstSession(q.Since), identity.FirstSession(end), nil
+}
+
+// List returns recordings that the caller may list, the newest first, and the last one that was looked at, to go on after. A
+// page may be empty though more follow. Who may list none at all is denied.
+func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording, string, error) {
+	if !p.somewhere("list", true) {
+		return nil, "", p.denied("list")
+	}
+	if err := q.target(); err != nil {
+		return nil, "", err
+	}
+	from, below, err := q.times(p.Now)
+	if err != nil {
+		return nil, "", err
 	}
 	if q.Limit == 0 {
 		q.Limit = pageSize
-	}
-	from, err1 := first(q.Since)
-	below, err2 := first(q.Until)
-	if err := errors.Join(err1, err2); err != nil || q.Until.Sub(q.Since) > longest+ahead || q.Until.Before(q.Since) {
-		return nil, "", fault.New(fault.BadInput, "that is not a time for a list of recordings", "name a shorter time with --since and --until: at most 92 days")
 	}
 	if q.After != "" {
 		if !identity.ValidID("ses", q.After) {
@@ -124,7 +175,7 @@ func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording
 		}
 		below = min(below, q.After)
 	}
-	own := !p.everywhere("list")
+	own := !p.somewhere("list", false)
 	out, last, read := []wire.Recording{}, "", 0
 	for read < mostRead && len(out) < q.Limit {
 		entries, more, err := a.page(ctx, p, own, from, below)

@@ -24,9 +24,14 @@ func (s *Set) MayOwn(sub Subject, kind, verb, scope string, own bool) Decision {
 
 // MaySomewhere reports whether [Set.May] allows it at some scope.
 func (s *Set) MaySomewhere(sub Subject, kind, verb string) bool {
+	return s.MayOwnSomewhere(sub, kind, verb, false)
+}
+
+// MayOwnSomewhere reports whether [Set.MayOwn] allows it at some scope.
+func (s *Set) MayOwnSomewhere(sub Subject, kind, verb string, own bool) bool {
 	return slices.ContainsFunc(sub.held(nil), func(h held) bool {
 		r := s.roles[h.name]
-		return r != nil && s.May(sub, kind, verb, r.scope).Allowed
+		return r != nil && s.MayOwn(sub, kind, verb, r.scope, own).Allowed
 	})
 }
 

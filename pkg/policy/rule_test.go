@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -43,6 +44,11 @@ func TestAPersonsOwnIsWhatARuleGivesAndNoDenialTakes(t *testing.T) {
 	} {
 		if d := set.MayOwn(policy.Subject{Roles: k.roles}, k.kind, k.verb, k.scope, k.own); d.Allowed != k.want || d.Reason == "" {
 			t.Errorf("%s: %t, %q", name, d.Allowed, d.Reason)
+		}
+	}
+	for held, want := range map[string]bool{"own": true, "all": true, "own,denied": false, "targets": false, "": false} {
+		if got := set.MayOwnSomewhere(policy.Subject{Roles: strings.Split(held, ",")}, "recording", "read", true); got != want {
+			t.Errorf("%q may read their own recordings somewhere: %v", held, got)
 		}
 	}
 	if set.MaySomewhere(policy.Subject{Roles: []string{"own"}}, "recording", "list") {
