@@ -3,12 +3,15 @@ package cmd
 import (
 	"context"
 	"io"
+	"iter"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/cli/profile"
+	played "github.com/stile-dev/stile/cli/recording"
 	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -97,4 +100,11 @@ func EventLine(l wire.LedgerEvent) (string, error) {
 	a := &app{Process: Process{Out: &out}}
 	err := a.printEvent(formatText, l)
 	return out.String(), err
+}
+
+// SearchRecordings searches a list of recordings in a source for a text, and returns the exit status that it leaves.
+func SearchRecordings(ctx context.Context, list iter.Seq2[wire.Recording, error], source played.Source, text string, out, errs io.Writer) (int, error) {
+	a := &app{Process: Process{Out: out, Err: errs, Now: time.Now}}
+	err := a.search(ctx, list, source, matcher(text, false), output.JSON)
+	return a.status, err
 }

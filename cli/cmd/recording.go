@@ -2,11 +2,13 @@ package cmd
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"os/signal"
 	"strconv"
@@ -339,7 +341,7 @@ func (a *app) recordingSearch() *cobra.Command {
 		Short: "Search what sessions showed, in the recordings that you may read",
 		Long: "Search the lines that sessions showed. It reads each recording from S3, so narrow it down. A full-screen program's output is\n" +
 			"found as it was written, which may be in fragments. Each recording that it reads is noted as read in the audit log.\n" +
-			"The exit status is 6 when a recording couldn't be read whole.",
+			"At the end it says how many it has read; those that it couldn't read whole it names, and the exit status is then 6.",
 		Example: "  stile recording search 'DROP TABLE' --since 24h --target web-1",
 		Args:    exactly(1, "stile recording search TEXT"),
 	}
@@ -362,7 +364,7 @@ func (a *app) recordingSearch() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return silence(a.search(c.Context(), s, q, matcher(args[0], fold), f))
+		return silence(a.search(c.Context(), s.client.Recordings(c.Context(), q), s.archive(), matcher(args[0], fold), f))
 	}
 	return c
 }
@@ -386,14 +388,11 @@ type match struct {
 	Line    string    `json:"line"`
 }
 
-// search searches one recording after another, and says at the end which it could and couldn't read.
-func (a *app) search(ctx context.Context, s session, q client.RecordingQuery, matches func(string) bool, f output.Format) error {
+// search searches one recording of a list after another. It names those that couldn't be read whole, and says at the end, or where
+// something ends it, how many it could and couldn't read.
+func (a *app) search(ctx context.Context, list iter.Seq2[wire.Recording, error], source played.Source, matches func(string) bool, f output.Format) error {
 	read, matched, part := 0, 0, 0
-	source := s.archive()
-	for rec, err := range s.client.Recordings(ctx, q) {
-		if err != nil {
-			return err
-		}
+	each := func(rec wire.Recording) error {
 		whole, err := played.Search(ctx, played.Open(source, rec.SessionID, a.Now), matches, func(at time.Duration, line string) error {
 			matched++
 			m := match{rec.SessionID, rec.User, rec.Login, rec.Node, rec.Started.Add(at).UTC().Truncate(time.Millisecond), played.Seconds(at), line}
@@ -410,14 +409,26 @@ func (a *app) search(ctx context.Context, s session, q client.RecordingQuery, ma
 			a.warn(fmt.Sprintf("%s of %s on %s isn't whole: something is missing or was changed in it, or it hasn't ended; see: stile recording verify %s", rec.SessionID, rec.User, rec.Node, rec.SessionID))
 		default:
 			read++
-			_, _ = fmt.Fprintf(a.Err, "stile: read %s of %s on %s\n", escape.Text(rec.SessionID), escape.Text(rec.User), escape.Text(rec.Node))
+		}
+		return nil
+	}
+	var failed error
+	for rec, err := range list {
+		if failed = err; failed == nil {
+			failed = each(rec)
+		}
+		if failed != nil {
+			break
 		}
 	}
-	_, err := fmt.Fprintf(a.Err, "stile: %s found; %s read whole, %d not\n", played.Count(matched, "line"), played.Count(read, "recording"), part)
+	if failed != nil && read+part == 0 {
+		return failed
+	}
 	if part > 0 {
 		a.status = fault.Unavailable.Exit()
 	}
-	return err
+	_, err := fmt.Fprintf(a.Err, "stile: %s found; %s read whole, %d not\n", played.Count(matched, "line"), played.Count(read, "recording"), part)
+	return cmp.Or(failed, err)
 }
 
 // reason is what people see of an error.
