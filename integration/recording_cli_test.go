@@ -432,7 +432,7 @@ func TestWhateverIsDoneToARecordingInS3IsFound(t *testing.T) {
 		},
 		{
 			"a byte is another, and the version before is gone", func(t *testing.T) { replace(t, chunk(1), flipped) },
-			[]string{"piece 1 ", "piece 1 isn't the one that the ledger has the hash of"},
+			[]string{"chunk 1 ", "chunk 1 isn't the one that the audit log has the hash of"},
 		},
 		{
 			"a chunk is deleted", func(t *testing.T) { v.hide(t, chunk(1)) },
@@ -440,19 +440,19 @@ func TestWhateverIsDoneToARecordingInS3IsFound(t *testing.T) {
 		},
 		{
 			"a chunk is gone for good", func(t *testing.T) { v.destroy(t, chunk(1)) },
-			[]string{"piece 1 is missing, and nothing says why", "piece 1 was recorded, as the ledger proves, and is not there"},
+			[]string{"chunk 1 is missing, and nothing says why", "chunk 1 was recorded, as the audit log proves, and is not there"},
 		},
 		{
 			"the last chunk is gone for good", func(t *testing.T) { v.destroy(t, chunk(last)) },
-			[]string{fmt.Sprintf("piece %d is missing, and nothing says why", last)},
+			[]string{fmt.Sprintf("chunk %d is missing, and nothing says why", last)},
 		},
 		{
 			"two chunks are swapped", func(t *testing.T) { replace(t, chunk(0), tape.chunks[1]); replace(t, chunk(1), tape.chunks[0]) },
-			[]string{"piece 0 says that it is piece 1", "piece 1 says that it is piece 0"},
+			[]string{"chunk 0 says that it is chunk 1", "chunk 1 says that it is chunk 0"},
 		},
 		{
 			"a chunk is one of another session", func(t *testing.T) { replace(t, chunk(1), others.chunks[1]) },
-			[]string{"piece 1 is one of another session, " + another},
+			[]string{"chunk 1 is one of another session, " + another},
 		},
 		{
 			"the manifest is that of another session", func(t *testing.T) { replace(t, manifest, sealed(others.manifest)) },

@@ -451,7 +451,7 @@ func (a *app) recordingVerify() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify ID",
 		Short: "Check that a recording is what was recorded, and whole",
-		Long: "Check a recording: that its pieces follow one another by their hashes, that the agent of its target signed what it consists of,\n" +
+		Long: "Check a recording: that its chunks follow one another by their hashes, that the agent of its target signed what it consists of,\n" +
 			"and that the audit log, written while the session lasted, has the same hashes. All versions of all objects are read, and the keys\n" +
 			"are those of this machine's trust documents. It says what is proven, and what can't be. The exit status is 1 when something is wrong.",
 		Example: "  stile recording verify ses_01h2xcejqtf2nbrexx3vqjhp41\n  stile recording verify ses_01h2xcejqtf2nbrexx3vqjhp41 --format json",

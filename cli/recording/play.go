@@ -81,17 +81,17 @@ type player struct {
 // run plays from the start, and reports whether to do that again.
 func (p *player) run(ctx context.Context) (again bool, err error) {
 	p.back = false
-	for piece, err := range p.reader.Pieces(ctx) {
+	for chunk, err := range p.reader.Pieces(ctx) {
 		if err != nil {
 			return false, err
 		}
-		p.note(piece.Notes...)
-		if piece.Head != nil {
-			p.begin(*piece.Head)
+		p.note(chunk.Notes...)
+		if chunk.Head != nil {
+			p.begin(*chunk.Head)
 		}
-		for l, err := range recording.Lines(piece.Lines) {
+		for l, err := range recording.Lines(chunk.Lines) {
 			if err != nil {
-				p.note(fmt.Sprintf("piece %d has a line that can't be read, and what follows there is left out: %v", piece.Seq, err))
+				p.note(fmt.Sprintf("chunk %d has a line that can't be read, and what follows there is left out: %v", chunk.Seq, err))
 				break
 			}
 			if err := p.wait(ctx, l.At); err != nil {

@@ -49,7 +49,7 @@ func Print(ctx context.Context, r *Reader, w io.Writer, f Format, stream byte, w
 		}
 		for l, err := range recording.Lines(p.Lines) {
 			if err != nil {
-				warn(fmt.Sprintf("piece %d has a line that can't be read, and what follows there is left out: %v", p.Seq, err))
+				warn(fmt.Sprintf("chunk %d has a line that can't be read, and what follows there is left out: %v", p.Seq, err))
 				break
 			}
 			switch f {

@@ -1,4 +1,4 @@
-// Package recording plays, prints, exports, searches and verifies recordings of sessions, a piece at a time.
+// Package recording plays, prints, exports, searches and verifies recordings of sessions, a chunk at a time.
 //
 // It reaches them through a [Source] and knows no network. Everything in a recording was written by others: what reaches a
 // terminal passes [Filter] or is text in which nothing is an order. Its entry points are [Open], [Play] and [Verify].
@@ -119,7 +119,7 @@ type Piece struct {
 	Head  *recording.Head // of the first
 	Text  []byte          // its lines as they are, the head's too
 	Lines []byte          // without the head's
-	Notes []string        // what is wrong here, for people: pieces that are missing, or that can't be read
+	Notes []string        // what is wrong here, for people: chunks that are missing, or that can't be read
 }
 
 // Pieces yields the chunks in order. What is missing or damaged doesn't end them: a piece says it, and may have nothing else.
@@ -134,7 +134,7 @@ func (r *Reader) Pieces(ctx context.Context) iter.Seq2[Piece, error] {
 			}
 			o := *oldest
 			oldest = nil
-			p, err := w.piece(ctx, o)
+			p, err := w.chunk(ctx, o)
 			return yield(p, err) && err == nil
 		}
 		var pending []string
@@ -170,17 +170,17 @@ func (r *Reader) Pieces(ctx context.Context) iter.Seq2[Piece, error] {
 	}
 }
 
-// walk is how far pieces were read.
+// walk is how far chunks were read.
 type walk struct {
 	reader    *Reader
 	next      int
-	before    string // hash of the piece before; "" when it isn't known
+	before    string // hash of the chunk before; "" when it isn't known
 	notes     []string
 	complete  bool
 	abandoned bool // the control plane says that nothing is heard of the agent
 }
 
-func (w *walk) piece(ctx context.Context, o object) (Piece, error) {
+func (w *walk) chunk(ctx context.Context, o object) (Piece, error) {
 	seq, _, _ := recording.ParseName(o.Name)
 	p := Piece{Seq: seq, Notes: w.notes}
 	w.notes = nil
@@ -195,12 +195,12 @@ func (w *walk) piece(ctx context.Context, o object) (Piece, error) {
 	header, lines, err := recording.OpenChunk(b)
 	switch {
 	case err != nil:
-		p.Notes = append(p.Notes, fmt.Sprintf("piece %d can't be read: %v", seq, err))
+		p.Notes = append(p.Notes, fmt.Sprintf("chunk %d can't be read: %v", seq, err))
 	case header.Session != w.reader.session || header.Seq != seq:
-		p.Notes = append(p.Notes, fmt.Sprintf("piece %d is in truth piece %d of %s and is left out", seq, header.Seq, header.Session))
+		p.Notes = append(p.Notes, fmt.Sprintf("chunk %d is in truth chunk %d of %s and is left out", seq, header.Seq, header.Session))
 	default:
 		if w.before != "" && header.Before != w.before {
-			p.Notes = append(p.Notes, fmt.Sprintf("piece %d doesn't follow the one before it: one of them isn't what was recorded", seq))
+			p.Notes = append(p.Notes, fmt.Sprintf("chunk %d doesn't follow the one before it: one of them isn't what was recorded", seq))
 		}
 		p.Text, p.Lines = lines, lines
 		if seq == 0 {
@@ -231,9 +231,9 @@ func (w *walk) rest() Piece {
 
 func missing(first, last int) string {
 	if first == last {
-		return fmt.Sprintf("piece %d is missing", first)
+		return fmt.Sprintf("chunk %d is missing", first)
 	}
-	return fmt.Sprintf("pieces %d to %d are missing", first, last)
+	return fmt.Sprintf("chunks %d to %d are missing", first, last)
 }
 
 // Count writes how many there are of something.

@@ -115,7 +115,7 @@ type verification struct {
 	unsaid  error                // why it doesn't
 }
 
-// whose holds what the first piece says of its session against what the API knew before there was any: who replaces all pieces
+// whose holds what the first chunk says of its session against what the API knew before there was any: who replaces all chunks
 // could make them those of another agent, by whose events they would be right.
 func (v *verification) whose() {
 	h := v.head
@@ -124,7 +124,7 @@ func (v *verification) whose() {
 		v.report.add(Unproven, "the API doesn't say whose session it was: %s", fault.From(v.unsaid).Message)
 	case h == nil:
 	case name(h.Target) != v.entry.Node || h.User != v.entry.User || h.Login != v.entry.Login || h.Started.UnixMilli() != v.entry.Started.UnixMilli():
-		v.report.add(Wrong, "the first piece and the API disagree about whose session it was: %.64s as %.64s on %.64s, and %.64s as %.64s on %.64s",
+		v.report.add(Wrong, "the first chunk and the API disagree about whose session it was: %.64s as %.64s on %.64s, and %.64s as %.64s on %.64s",
 			h.User, h.Login, name(h.Target), v.entry.User, v.entry.Login, v.entry.Node)
 	}
 }
@@ -174,13 +174,13 @@ func (v *verification) objects(ctx context.Context) error {
 	v.settle()
 	switch {
 	case v.opened == 1 && v.chained && len(v.chunks) == 1:
-		v.report.add(Proven, "the only piece can be read")
+		v.report.add(Proven, "the only chunk can be read")
 	case v.opened > 0 && v.chained && v.opened == len(v.chunks):
-		v.report.add(Proven, "%d pieces can be read, and each has the hash of the one before: no single one was changed, left out or put between", v.opened)
+		v.report.add(Proven, "%d chunks can be read, and each has the hash of the one before: no single one was changed, left out or put between", v.opened)
 	case v.opened > 0:
-		v.report.add(Unproven, "%d of %s could be read", v.opened, Count(len(v.chunks), "piece"))
+		v.report.add(Unproven, "%d of %s could be read", v.opened, Count(len(v.chunks), "chunk"))
 	default:
-		v.report.add(Unproven, "there is no piece that can be read")
+		v.report.add(Unproven, "there is no chunk that can be read")
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func (v *verification) settle() {
 
 func (v *verification) chunk(seq int, hash string) {
 	if seq < len(v.chunks) {
-		v.bad("piece %d is listed out of order", seq)
+		v.bad("chunk %d is listed out of order", seq)
 		return
 	}
 	for len(v.chunks) < seq {
@@ -232,16 +232,16 @@ func (v *verification) chunk(seq int, hash string) {
 	h, lines, err := recording.OpenChunk(v.body)
 	switch {
 	case err != nil:
-		v.bad("piece %d can't be read: %v", seq, err)
+		v.bad("chunk %d can't be read: %v", seq, err)
 		return
 	case h.Session != v.reader.session:
-		v.bad("piece %d is one of another session, %s", seq, h.Session)
+		v.bad("chunk %d is one of another session, %s", seq, h.Session)
 		return
 	case h.Seq != seq:
-		v.bad("piece %d says that it is piece %d", seq, h.Seq)
+		v.bad("chunk %d says that it is chunk %d", seq, h.Seq)
 		return
 	case before != "" && h.Before != before:
-		v.bad("piece %d doesn't follow the piece before it: their hashes differ", seq)
+		v.bad("chunk %d doesn't follow the chunk before it: their hashes differ", seq)
 	}
 	if seq == 0 {
 		head, rest, err := recording.ReadHead(lines)
@@ -249,14 +249,14 @@ func (v *verification) chunk(seq int, hash string) {
 			err = fmt.Errorf("it is that of %.64s", head.Session)
 		}
 		if err != nil {
-			v.bad("the first piece's head is wrong: %v", err)
+			v.bad("the first chunk's head is wrong: %v", err)
 			return
 		}
 		v.head, lines = &head, rest
 	}
 	for l, err := range recording.Lines(lines) {
 		if err != nil {
-			v.bad("piece %d can't be read: %v", seq, err)
+			v.bad("chunk %d can't be read: %v", seq, err)
 			return
 		}
 		v.bytes += int64(len(l.Raw))
@@ -267,13 +267,13 @@ func (v *verification) chunk(seq int, hash string) {
 	v.opened++
 }
 
-// bad is a piece that is wrong.
+// bad is a chunk that is wrong.
 func (v *verification) bad(format string, args ...any) {
 	v.chained = false
 	v.report.add(Wrong, format, args...)
 }
 
-// gaps returns the runs of pieces below a number that aren't there and of which the manifest doesn't say that they are missing.
+// gaps returns the runs of chunks below a number that aren't there and of which the manifest doesn't say that they are missing.
 func (v *verification) gaps(count int, said []recording.Missing) {
 	for first := 0; first < count; {
 		if first < len(v.chunks) && v.chunks[first] != "" {
@@ -291,7 +291,7 @@ func (v *verification) gaps(count int, said []recording.Missing) {
 	}
 }
 
-// manifest holds the pieces against the manifest, and the manifest against who may sign one.
+// manifest holds the chunks against the manifest, and the manifest against who may sign one.
 func (v *verification) manifest() {
 	if v.signed == nil {
 		v.unsealed()
@@ -304,23 +304,23 @@ func (v *verification) manifest() {
 	}
 	v.gaps(m.Chunks, m.Missing)
 	if len(v.chunks) > m.Chunks {
-		v.report.add(Wrong, "there are %s, more than the %d of the manifest", Count(len(v.chunks), "piece"), m.Chunks)
+		v.report.add(Wrong, "there are %s, more than the %d of the manifest", Count(len(v.chunks), "chunk"), m.Chunks)
 	}
 	if m.Chunks > 0 && len(v.chunks) >= m.Chunks && v.chunks[m.Chunks-1] != "" {
 		if v.chunks[m.Chunks-1] == m.Last {
-			v.report.add(Proven, "the last piece is the one that the manifest names")
+			v.report.add(Proven, "the last chunk is the one that the manifest names")
 		} else {
-			v.report.add(Wrong, "the last piece isn't the one that the manifest names")
+			v.report.add(Wrong, "the last chunk isn't the one that the manifest names")
 		}
 	}
 	if e := v.entry; v.unsaid == nil && e.State == "complete" && (e.Chunks != m.Chunks || e.Bytes != m.Bytes || e.Last != "" && e.Last != m.Last) {
 		v.report.add(Wrong, "the manifest isn't the one by which the recording became complete")
 	}
 	for _, r := range m.Missing {
-		v.report.add(Unproven, "the agent says of pieces %d to %d that something is missing: %s", r.First, r.Last, r.Why)
+		v.report.add(Unproven, "the agent says of chunks %d to %d that something is missing: %s", r.First, r.Last, r.Why)
 	}
 	if len(m.Missing) == 0 && v.opened == m.Chunks && v.bytes != m.Bytes {
-		v.report.add(Wrong, "the pieces have %d bytes of output, the manifest counts %d", v.bytes, m.Bytes)
+		v.report.add(Wrong, "the chunks have %d bytes of output, the manifest counts %d", v.bytes, m.Bytes)
 	}
 	if m.Torn {
 		v.report.add(Unproven, "the agent ended while the session lasted: what it showed last may be missing")
@@ -329,12 +329,12 @@ func (v *verification) manifest() {
 		v.report.add(Unproven, "%d bytes at the end were shown and not recorded: %s", m.Unrecorded.Bytes, m.Unrecorded.Why)
 	}
 	if h := v.head; h != nil && (h.Cluster != m.Cluster || h.Target != m.Target || h.User != m.User || h.Login != m.Login || !h.Started.Equal(m.Started)) {
-		v.report.add(Wrong, "the first piece and the manifest disagree about whose session it was: %s as %s on %s, and %s as %s on %s", h.User, h.Login, h.Target, m.User, m.Login, m.Target)
+		v.report.add(Wrong, "the first chunk and the manifest disagree about whose session it was: %s as %s on %s, and %s as %s on %s", h.User, h.Login, h.Target, m.User, m.Login, m.Target)
 	}
 	v.signature(m)
 }
 
-// statement holds the pieces against what the control plane stated while nothing was heard of the agent. It has no signature, but
+// statement holds the chunks against what the control plane stated while nothing was heard of the agent. It has no signature, but
 // there can only be more than it says: what was there then may not have gone.
 func (v *verification) statement() {
 	if v.stated == nil {
@@ -355,7 +355,7 @@ func (v *verification) abandoned(e audit.Event) {
 	}
 }
 
-// looked holds the pieces against how many there were when the control plane looked, and what the last one hashed to.
+// looked holds the chunks against how many there were when the control plane looked, and what the last one hashed to.
 func (v *verification) looked(chunks int, last string) {
 	there := 0
 	for _, hash := range v.chunks {
@@ -364,14 +364,14 @@ func (v *verification) looked(chunks int, last string) {
 		}
 	}
 	if there < chunks {
-		v.report.add(Wrong, "there were %s when the control plane looked, and there are %d", Count(chunks, "piece"), there)
+		v.report.add(Wrong, "there were %s when the control plane looked, and there are %d", Count(chunks, "chunk"), there)
 	}
 	if last != "" && !slices.Contains(v.chunks, last) {
-		v.report.add(Wrong, "the piece that was the last one when the control plane looked is not there")
+		v.report.add(Wrong, "the chunk that was the last one when the control plane looked is not there")
 	}
 }
 
-// unsealed says why there is no manifest to hold the pieces against.
+// unsealed says why there is no manifest to hold the chunks against.
 func (v *verification) unsealed() {
 	var said []recording.Missing
 	if v.stated != nil {
@@ -391,7 +391,7 @@ func (v *verification) unsealed() {
 	case v.entry.State == "incomplete":
 		v.report.add(Wrong, "the control plane stated what there was of the recording when its agent wasn't heard of any more, and the statement is gone")
 	default:
-		v.report.add(Unproven, "there is no manifest yet: the session lasts, or its agent hasn't uploaded the rest. Pieces at the end may be missing")
+		v.report.add(Unproven, "there is no manifest yet: the session lasts, or its agent hasn't uploaded the rest. Chunks at the end may be missing")
 	}
 }
 
@@ -456,7 +456,7 @@ func (v *verification) about(e audit.Event) bool {
 	return v.head != nil && e.Target == name(v.head.Target)
 }
 
-// events holds the pieces against what the ledger holds since they were made.
+// events holds the chunks against what the ledger holds since they were made.
 func (v *verification) events() {
 	told, highest, unproven, foreign := 0, -1, 0, 0
 	for l, err := range v.evidence.Events {
@@ -484,42 +484,42 @@ func (v *verification) events() {
 		}
 	}
 	if unproven > 0 {
-		v.report.add(Unproven, "of the events about pieces, %d can't be proven and were not looked at", unproven)
+		v.report.add(Unproven, "of the events about chunks, %d can't be proven and were not looked at", unproven)
 	}
 	if foreign > 0 {
-		v.report.add(Unproven, "of the events about pieces, %d come from agents of other targets", foreign)
+		v.report.add(Unproven, "of the events about chunks, %d come from agents of other targets", foreign)
 	}
 	switch have := len(v.chunks); {
 	case have == 0 || v.ended:
 	case highest == have-1:
-		v.report.add(Proven, "the ledger has the hash of the last piece, which proves all before it")
+		v.report.add(Proven, "the audit log has the hash of the last chunk, which proves all before it")
 	case highest < 0:
-		v.report.add(Unproven, "the ledger has no hash of any piece: nothing but the manifest speaks for them")
+		v.report.add(Unproven, "the audit log has no hash of any chunk: nothing but the manifest speaks for them")
 	default:
-		v.report.add(Unproven, "the ledger has no hash of the pieces after %d of %d", highest, have-1)
+		v.report.add(Unproven, "the audit log has no hash of the chunks after %d of %d", highest, have-1)
 	}
 	if told > 0 {
-		v.report.add(Proven, "the ledger has the hashes of %s, and they are the same", Count(told, "piece"))
+		v.report.add(Proven, "the audit log has the hashes of %s, and they are the same", Count(told, "chunk"))
 	}
 }
 
-// told holds a piece against the event about it, and reports whether they agree.
+// told holds a chunk against the event about it, and reports whether they agree.
 func (v *verification) told(e audit.Event) (int, bool) {
 	seq, err := strconv.Atoi(e.Data["seq"])
 	if err != nil || seq < 0 || seq >= recording.MaxChunks {
-		v.report.add(Wrong, "an event of the ledger names piece %.32q", e.Data["seq"])
+		v.report.add(Wrong, "an event of the audit log names chunk %.32q", e.Data["seq"])
 		return 0, false
 	}
 	switch hash := strings.ToLower(e.Data["sha256"]); {
 	case seq < len(v.chunks) && v.chunks[seq] == hash:
 		return seq, true
 	case seq < len(v.chunks) && v.chunks[seq] != "":
-		v.report.add(Wrong, "piece %d isn't the one that the ledger has the hash of", seq)
+		v.report.add(Wrong, "chunk %d isn't the one that the audit log has the hash of", seq)
 	case v.signed == nil:
-		v.report.add(Unproven, "piece %d was recorded and isn't there yet", seq)
+		v.report.add(Unproven, "chunk %d was recorded and isn't there yet", seq)
 	case slices.ContainsFunc(v.signed.Manifest.Missing, func(m recording.Missing) bool { return m.First <= seq && seq <= m.Last }):
 	default:
-		v.report.add(Wrong, "piece %d was recorded, as the ledger proves, and is not there", seq)
+		v.report.add(Wrong, "chunk %d was recorded, as the audit log proves, and is not there", seq)
 	}
 	return 0, false
 }
@@ -528,12 +528,12 @@ func (v *verification) told(e audit.Event) (int, bool) {
 func (v *verification) end(e audit.Event) {
 	switch {
 	case v.signed == nil && !v.sealed:
-		v.report.add(Unproven, "the recording ended with %.16s pieces, as the ledger proves; its manifest isn't there yet", e.Data["chunks"])
+		v.report.add(Unproven, "the recording ended with %.16s chunks, as the audit log proves; its manifest isn't there yet", e.Data["chunks"])
 	case v.signed == nil:
 	case e.Data["last"] != v.signed.Manifest.Last || e.Data["chunks"] != strconv.Itoa(v.signed.Manifest.Chunks):
-		v.report.add(Wrong, "the ledger and the manifest disagree about how the recording ended")
+		v.report.add(Wrong, "the audit log and the manifest disagree about how the recording ended")
 	default:
 		v.ended = true
-		v.report.add(Proven, "the ledger has the manifest's end: %s and the last one's hash", Count(v.signed.Manifest.Chunks, "piece"))
+		v.report.add(Proven, "the audit log has the manifest's end: %s and the last one's hash", Count(v.signed.Manifest.Chunks, "chunk"))
 	}
 }

@@ -133,7 +133,7 @@ func record(t testing.TB, terminal bool, outputs ...string) *made {
 
 const otherAgent = "agt_01h2xcejqtf2nbrexx3vqjhp42"
 
-// replace puts a recording of another agent in place of all pieces, with a statement that suits it.
+// replace puts a recording of another agent in place of all chunks, with a statement that suits it.
 func (r *made) replace(t testing.TB, agent, target string) {
 	t.Helper()
 	r.shelf.objects = nil
@@ -241,26 +241,26 @@ func TestSec_S97_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 		change func(testing.TB, *made)
 		want   string
 	}{
-		"a piece is gone":         {func(_ testing.TB, r *made) { r.shelf.remove(format.ChunkName(1)) }, "piece 1 is missing, and nothing says why"},
-		"the last is gone":        {func(_ testing.TB, r *made) { r.shelf.remove(format.ChunkName(2)) }, "piece 2 was recorded, as the ledger proves, and is not there"},
+		"a chunk is gone":         {func(_ testing.TB, r *made) { r.shelf.remove(format.ChunkName(1)) }, "chunk 1 is missing, and nothing says why"},
+		"the last is gone":        {func(_ testing.TB, r *made) { r.shelf.remove(format.ChunkName(2)) }, "chunk 2 was recorded, as the audit log proves, and is not there"},
 		"the manifest is gone":    {func(_ testing.TB, r *made) { r.shelf.remove(format.ManifestName) }, "the manifest is gone"},
-		"a piece was overwritten": {func(_ testing.TB, r *made) { r.shelf.put(format.ChunkName(1), r.chunks[0]) }, "00000001.zst has 2 versions that differ"},
-		"a piece was replaced": {func(_ testing.TB, r *made) {
+		"a chunk was overwritten": {func(_ testing.TB, r *made) { r.shelf.put(format.ChunkName(1), r.chunks[0]) }, "00000001.zst has 2 versions that differ"},
+		"a chunk was replaced": {func(_ testing.TB, r *made) {
 			r.shelf.remove(format.ChunkName(1))
 			r.shelf.put(format.ChunkName(1), r.chunks[2])
-		}, "piece 1 says that it is piece 2"},
-		"a piece can't be read": {func(_ testing.TB, r *made) {
+		}, "chunk 1 says that it is chunk 2"},
+		"a chunk can't be read": {func(_ testing.TB, r *made) {
 			r.shelf.remove(format.ChunkName(1))
 			r.shelf.put(format.ChunkName(1), r.chunks[1][:40])
-		}, "piece 1 can't be read"},
+		}, "chunk 1 can't be read"},
 		"a stranger's object": {func(_ testing.TB, r *made) { r.shelf.put("evil\x1b[31m.zst", nil) }, `evil\x1b[31m.zst is not one of a recording's objects`},
 		"somebody deleted":    {func(_ testing.TB, r *made) { r.shelf.objects[1].Deleted = true }, "somebody marked 00000001.zst as deleted"},
 		"another session's": {func(t testing.TB, r *made) {
 			o := record(t, true, "x")
 			r.shelf.remove(format.ChunkName(0))
 			r.shelf.put(format.ChunkName(0), o.chunks[0])
-		}, "piece 0 is one of another session"},
-		"the manifest is forged":   {func(t testing.TB, r *made) { r.m.Last = strings.Repeat("0", 64); r.seal(t) }, "the last piece isn't the one that the manifest names"},
+		}, "chunk 0 is one of another session"},
+		"the manifest is forged":   {func(t testing.TB, r *made) { r.m.Last = strings.Repeat("0", 64); r.seal(t) }, "the last chunk isn't the one that the manifest names"},
 		"another key signed":       {func(t testing.TB, r *made) { r.key = newKey(t); r.seal(t) }, "isn't signed by the key of its certificate"},
 		"another agent's name":     {func(t testing.TB, r *made) { r.m.Agent = otherAgent; r.seal(t) }, "signed it"},
 		"another target":           {func(t testing.TB, r *made) { r.m.Target = "node/other"; r.seal(t) }, "doesn't serve node/other"},
@@ -269,15 +269,15 @@ func TestSec_S97_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 		"the certificate was over": {func(t testing.TB, r *made) { r.m.Ended = started.Add(1000 * time.Hour); r.seal(t) }, "none that an agent could sign with"},
 		"the ledger has another": {func(t testing.TB, r *made) {
 			r.tell(t, audit.RecordingChunk, map[string]string{"seq": "1", "sha256": strings.Repeat("0", 64)})
-		}, "piece 1 isn't the one that the ledger has the hash of"},
-		"all of it was replaced by another agent's": {func(t testing.TB, r *made) { r.replace(t, otherAgent, "node/web-1") }, "piece 0 isn't the one that the ledger has the hash of"},
+		}, "chunk 1 isn't the one that the audit log has the hash of"},
+		"all of it was replaced by another agent's": {func(t testing.TB, r *made) { r.replace(t, otherAgent, "node/web-1") }, "chunk 0 isn't the one that the audit log has the hash of"},
 		"all of it was replaced, the manifest too, by a key that nobody knows": {func(t testing.TB, r *made) {
 			r.replace(t, otherAgent, "node/web-1")
 			r.key = newKey(t)
 			r.certifyAs(t, otherAgent, newKey(t), "node/web-1")
 			r.m.Agent, r.state = otherAgent, "complete"
 			r.seal(t)
-		}, "piece 0 isn't the one that the ledger has the hash of"},
+		}, "chunk 0 isn't the one that the audit log has the hash of"},
 		"all of it was replaced by what counts the same, when the ledger had forgotten it": {func(t testing.TB, r *made) {
 			r.replace(t, otherAgent, "node/web-1")
 			r.shelf.remove(format.StatementName)
@@ -292,10 +292,10 @@ func TestSec_S97_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 			r.stateThat(t, nil)
 			r.tellAs(t, "function/sweep", audit.RecordingAbandoned, map[string]string{"chunks": "3", "last": format.Hash(r.chunks[2])})
 			r.shelf.remove(format.ChunkName(2))
-		}, "there were 3 pieces when the control plane looked, and there are 2"},
+		}, "there were 3 chunks when the control plane looked, and there are 2"},
 		"the ledger has more": {func(t testing.TB, r *made) {
 			r.tell(t, audit.RecordingChunk, map[string]string{"seq": "3", "sha256": strings.Repeat("0", 64)})
-		}, "piece 3 was recorded, as the ledger proves, and is not there"},
+		}, "chunk 3 was recorded, as the audit log proves, and is not there"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := record(t, true, "one", "two", "three")
@@ -339,7 +339,7 @@ func TestWhatTheControlPlaneStatedStandsUntilTheAgentComesBack(t *testing.T) {
 		change func(*made)
 		want   string
 	}{
-		"there were more":       {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Chunks = 4 }) }, "there were 4 pieces when the control plane looked, and there are 3"},
+		"there were more":       {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Chunks = 4 }) }, "there were 4 chunks when the control plane looked, and there are 3"},
 		"the last one was else": {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Last = strings.Repeat("0", 64) }) }, "the last one when the control plane looked is not there"},
 		"another session's":     {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Session = "ses_x" }) }, "about another session, ses_x"},
 		"it can't be read": {func(r *made) {
@@ -348,7 +348,7 @@ func TestWhatTheControlPlaneStatedStandsUntilTheAgentComesBack(t *testing.T) {
 			r.shelf.put(format.StatementName, []byte("{"))
 		}, "what the control plane stated can't be read"},
 		"it is gone":                           {func(r *made) { r.stateThat(t, nil); r.shelf.remove(format.StatementName) }, "the statement is gone"},
-		"a piece is gone that it doesn't miss": {func(r *made) { r.stateThat(t, nil); r.shelf.remove(format.ChunkName(0)) }, "piece 0 is missing, and nothing says why"},
+		"a chunk is gone that it doesn't miss": {func(r *made) { r.stateThat(t, nil); r.shelf.remove(format.ChunkName(0)) }, "chunk 0 is missing, and nothing says why"},
 	} {
 		r := record(t, true, "one", "two", "three")
 		c.change(r)
@@ -369,19 +369,19 @@ func TestWhatCannotBeProvenIsSaid(t *testing.T) {
 			for i := range r.events {
 				r.events[i].Event = strings.Replace(r.events[i].Event, "web-1", "web-2", 1)
 			}
-		}, "of the events about pieces, 4 come from agents of other targets"},
-		"no event": {func(_ testing.TB, r *made) { r.events = nil }, "the ledger has no hash of any piece"},
+		}, "of the events about chunks, 4 come from agents of other targets"},
+		"no event": {func(_ testing.TB, r *made) { r.events = nil }, "the audit log has no hash of any chunk"},
 		"a proxy's word": {func(_ testing.TB, r *made) {
 			for i := range r.events {
 				r.events[i].Standing = "unproven"
 			}
-		}, "of the events about pieces, 4 can't be proven"},
-		"a missing piece that the agent told of": {func(t testing.TB, r *made) {
+		}, "of the events about chunks, 4 can't be proven"},
+		"a missing chunk that the agent told of": {func(t testing.TB, r *made) {
 			r.shelf.remove(format.ChunkName(1))
 			r.m.Missing = []format.Missing{{First: 1, Last: 1, Why: "the disk \x1b[31m"}}
 			r.seal(t)
 		}, `something is missing: the disk \x1b[31m`},
-		"the same again": {func(_ testing.TB, r *made) { r.shelf.put(format.ChunkName(1), r.chunks[1]); r.events = nil }, "the ledger has no hash"},
+		"the same again": {func(_ testing.TB, r *made) { r.shelf.put(format.ChunkName(1), r.chunks[1]); r.events = nil }, "the audit log has no hash"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := record(t, true, "one", "two", "three")
@@ -482,7 +482,7 @@ func TestWhatIsMissingIsSaidAndTheRestIsPrinted(t *testing.T) {
 	r.shelf.put(format.ChunkName(2), r.chunks[0]) // a newer version isn't read
 	got, warned := printed(t, r, recording.Text)
 	said := strings.Join(warned, "; ")
-	if got != "one\nthree\nfour\n" || !strings.Contains(said, "piece 1 is missing") || !strings.Contains(said, "there is more than one 00000002.zst") || !strings.Contains(said, "isn't complete") {
+	if got != "one\nthree\nfour\n" || !strings.Contains(said, "chunk 1 is missing") || !strings.Contains(said, "there is more than one 00000002.zst") || !strings.Contains(said, "isn't complete") {
 		t.Errorf("got %q, warned of %s", got, said)
 	}
 }
