@@ -30,6 +30,16 @@ type Status struct {
 	Software string            `json:"software"`
 	Warnings []string          `json:"warnings,omitempty"` // what is weaker than it could be on this machine
 	Refusals []Refusal         `json:"refusals,omitempty"` // why a tunnel or a renewed credential is missing
+
+	Recordings *Recordings `json:"recordings,omitempty"` // on this machine's disk; none by an older agent
+}
+
+// Recordings is what the agent keeps of recordings until S3 holds it.
+type Recordings struct {
+	Used    int64 `json:"used_bytes"`
+	Limit   int64 `json:"limit_bytes"`    // as configured
+	Waiting int   `json:"waiting"`        // recordings of sessions that have ended, of which S3 doesn't hold all
+	Full    bool  `json:"full,omitempty"` // no further session is recorded: there is no room within the limit, or on the disk
 }
 
 // Refusal is why the agent didn't get something, and what to do.
