@@ -1,6 +1,10 @@
 package resource
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/stile-dev/stile/pkg/names"
+)
 
 // Presets are the roles that are built into the code: listed with the others, read-only.
 func Presets() []Role {
@@ -16,7 +20,7 @@ func Presets() []Role {
 		{
 			Metadata: Metadata{Name: "auditor", Scope: "/"},
 			Spec: RoleSpec{Allow: RoleBlock{Rules: []Rule{
-				{Resources: append(targetKindNames(), owned...), Verbs: []string{"list", "read"}},
+				{Resources: slices.Concat(targetKindNames(), owned, []string{names.Settings}), Verbs: []string{"list", "read"}},
 			}}},
 		},
 		{
