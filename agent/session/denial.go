@@ -108,6 +108,9 @@ func (r *Register) counted(uid string, c count) audit.Event {
 		whom, e.Actor = "user "+c.name, "user/"+c.name
 	}
 	e.Outcome, e.Reason = audit.Denied, fmt.Sprintf("%d refusals of %s were not written one by one", c.n, whom)
+	if c.n == 1 {
+		e.Reason = fmt.Sprintf("1 refusal of %s was not written", whom)
+	}
 	e.Data = map[string]string{"denials": strconv.Itoa(c.n), "since": c.since.UTC().Format(time.RFC3339)}
 	if uid != others {
 		e.Data["uid"] = uid

@@ -37,7 +37,7 @@ func counts(t *testing.T, w *world) map[string]string {
 			t.Errorf("%s is counted twice", e.Actor)
 		}
 		out[e.Actor] = e.Reason
-		if !strings.HasPrefix(e.Reason, e.Data["denials"]+" refusals of ") || e.Data["since"] == "" {
+		if !strings.HasPrefix(e.Reason, e.Data["denials"]+" refusal") || e.Data["since"] == "" {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -173,6 +173,17 @@ func TestSec_S65_AnAdmittedUserCannotFillTheJournalWithDeniedSessions(t *testing
 	w.Close()
 	if got := counts(t, w); got["user/ada"] != "90 refusals of user ada were not written one by one" {
 		t.Errorf("%v", got)
+	}
+}
+
+func TestOneDenialIsCountedAsOne(t *testing.T) {
+	w := newWorld()
+	for range 11 { // ten are written
+		deny(t, w, "mallory")
+	}
+	w.Close()
+	if e := w.of(audit.SessionDenialsCounted); len(e) != 1 || e[0].Reason != "1 refusal of user mallory was not written" || e[0].Data["denials"] != "1" {
+		t.Errorf("%+v", e)
 	}
 }
 
