@@ -137,18 +137,20 @@ func (q *Query) times(now time.Time) (from, below string, err error) {
 	if q.Since.IsZero() {
 		q.Since = end.Add(-usual)
 	}
-	bad := func(field, hint, format string, args ...any) error {
-		return fault.Newf(fault.BadInput, hint, format, args...).With(field, "no time for a list")
-	}
+	const bad = "no time for a list"
 	switch {
 	case q.Since.After(now.Add(ahead)):
-		return "", "", bad("since", "name a time with --since that has begun", "the list would begin in the future, at %s", q.Since.UTC().Format(time.RFC3339))
+		err = fault.Newf(fault.BadInput, "name a time with --since that has begun", "the list would begin in the future, at %s", q.Since.UTC().Format(time.RFC3339)).With("since", bad)
 	case end.Before(q.Since):
-		return "", "", bad("until", "name a time with --until that is after --since", "the list would end before it begins")
-	case q.Since.Before(time.Unix(0, 0)) || end.Before(time.Unix(0, 0)):
-		return "", "", bad("since", "name a time with --since after 1970", "the list would begin before 1970")
+		err = fault.New(fault.BadInput, "the list would end before it begins", "name a time with --until that is after --since").With("until", bad)
+	case q.Since.Before(time.Unix(0, 0)):
+		err = fault.New(fault.BadInput, "the list would begin before 1970", "name a time with --since after that").With("since", bad)
 	case end.Sub(q.Since) > longest+slack:
-		return "", "", bad("since", "use --since 92d, or --since and --until of a time that isn't longer", "the list would be of %d days, and one is of at most %d", (end.Sub(q.Since)-slack+oneDay-1)/oneDay, longest/oneDay)
+		err = fault.Newf(fault.BadInput, "use --since 92d, or --since and --until of a time that isn't longer",
+			"the list would be of %d days, and one is of at most %d", (end.Sub(q.Since)-slack+oneDay-1)/oneDay, longest/oneDay).With("since", bad)
+	}
+	if err != nil {
+		return "", "", err
 	}
 	return identity.FirstSession(q.Since), identity.FirstSession(end), nil
 }
