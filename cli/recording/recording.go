@@ -233,7 +233,15 @@ func missing(first, last int) string {
 	if first == last {
 		return fmt.Sprintf("chunk %d is missing", first)
 	}
-	return fmt.Sprintf("chunks %d to %d are missing", first, last)
+	return run(first, last) + " are missing"
+}
+
+// run names chunks that follow one another.
+func run(first, last int) string {
+	if first == last {
+		return fmt.Sprintf("chunk %d", first)
+	}
+	return fmt.Sprintf("chunks %d to %d", first, last)
 }
 
 // Count writes how many there are of something.

@@ -317,7 +317,7 @@ func (v *verification) manifest() {
 		v.report.add(Wrong, "the manifest isn't the one by which the recording became complete")
 	}
 	for _, r := range m.Missing {
-		v.report.add(Unproven, "the agent says of chunks %d to %d that something is missing: %s", r.First, r.Last, r.Why)
+		v.report.add(Unproven, "the agent says of %s that something is missing: %s", run(r.First, r.Last), r.Why)
 	}
 	if len(m.Missing) == 0 && v.opened == m.Chunks && v.bytes != m.Bytes {
 		v.report.add(Wrong, "the chunks have %d bytes of output, the manifest counts %d", v.bytes, m.Bytes)
@@ -364,7 +364,7 @@ func (v *verification) looked(chunks int, last string) {
 		}
 	}
 	if there < chunks {
-		v.report.add(Wrong, "there were %s when the control plane looked, and there are %d", Count(chunks, "chunk"), there)
+		v.report.add(Wrong, "the control plane saw %s when it looked, and there are %d", Count(chunks, "chunk"), there)
 	}
 	if last != "" && !slices.Contains(v.chunks, last) {
 		v.report.add(Wrong, "the chunk that was the last one when the control plane looked is not there")
@@ -528,7 +528,12 @@ func (v *verification) told(e audit.Event) (int, bool) {
 func (v *verification) end(e audit.Event) {
 	switch {
 	case v.signed == nil && !v.sealed:
-		v.report.add(Unproven, "the recording ended with %.16s chunks, as the audit log proves; its manifest isn't there yet", e.Data["chunks"])
+		chunks, err := strconv.Atoi(e.Data["chunks"])
+		if err != nil {
+			v.report.add(Wrong, "an event of the audit log says that the recording ended with %.32q chunks", e.Data["chunks"])
+			return
+		}
+		v.report.add(Unproven, "the recording ended with %s, as the audit log proves; its manifest isn't there yet", Count(chunks, "chunk"))
 	case v.signed == nil:
 	case e.Data["last"] != v.signed.Manifest.Last || e.Data["chunks"] != strconv.Itoa(v.signed.Manifest.Chunks):
 		v.report.add(Wrong, "the audit log and the manifest disagree about how the recording ended")

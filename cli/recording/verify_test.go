@@ -292,7 +292,12 @@ func TestSec_S97_WhatIsWrongWithARecordingIsFound(t *testing.T) {
 			r.stateThat(t, nil)
 			r.tellAs(t, "function/sweep", audit.RecordingAbandoned, map[string]string{"chunks": "3", "last": format.Hash(r.chunks[2])})
 			r.shelf.remove(format.ChunkName(2))
-		}, "there were 3 chunks when the control plane looked, and there are 2"},
+		}, "the control plane saw 3 chunks when it looked, and there are 2"},
+		"the ledger has an end without a number": {func(_ testing.TB, r *made) {
+			r.shelf.remove(format.ManifestName)
+			r.state = "open"
+			r.events[3].Event = strings.Replace(r.events[3].Event, `"chunks":"3"`, `"chunks":"many"`, 1)
+		}, `the recording ended with "many" chunks`},
 		"the ledger has more": {func(t testing.TB, r *made) {
 			r.tell(t, audit.RecordingChunk, map[string]string{"seq": "3", "sha256": strings.Repeat("0", 64)})
 		}, "chunk 3 was recorded, as the audit log proves, and is not there"},
@@ -339,7 +344,7 @@ func TestWhatTheControlPlaneStatedStandsUntilTheAgentComesBack(t *testing.T) {
 		change func(*made)
 		want   string
 	}{
-		"there were more":       {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Chunks = 4 }) }, "there were 4 chunks when the control plane looked, and there are 3"},
+		"there were more":       {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Chunks = 4 }) }, "the control plane saw 4 chunks when it looked, and there are 3"},
 		"the last one was else": {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Last = strings.Repeat("0", 64) }) }, "the last one when the control plane looked is not there"},
 		"another session's":     {func(r *made) { r.stateThat(t, func(s *format.Statement) { s.Session = "ses_x" }) }, "about another session, ses_x"},
 		"it can't be read": {func(r *made) {
@@ -380,7 +385,12 @@ func TestWhatCannotBeProvenIsSaid(t *testing.T) {
 			r.shelf.remove(format.ChunkName(1))
 			r.m.Missing = []format.Missing{{First: 1, Last: 1, Why: "the disk \x1b[31m"}}
 			r.seal(t)
-		}, `something is missing: the disk \x1b[31m`},
+		}, `the agent says of chunk 1 that something is missing: the disk \x1b[31m`},
+		"a manifest that isn't there yet": {func(_ testing.TB, r *made) {
+			r.shelf.remove(format.ManifestName)
+			r.state = "open"
+			r.events[3].Event = strings.Replace(r.events[3].Event, `"chunks":"3"`, `"chunks":"1"`, 1)
+		}, "the recording ended with 1 chunk, as the audit log proves"},
 		"the same again": {func(_ testing.TB, r *made) { r.shelf.put(format.ChunkName(1), r.chunks[1]); r.events = nil }, "the audit log has no hash"},
 	} {
 		t.Run(name, func(t *testing.T) {
