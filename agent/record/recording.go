@@ -161,7 +161,7 @@ func (r *Recording) within(n int64) error {
 	case r.spool.scarce.Load():
 		return fmt.Errorf("%w: the disk has too little left", ErrFull)
 	case r.chunks >= recording.MaxChunks-1:
-		return fmt.Errorf("a recording has at most %d pieces", recording.MaxChunks)
+		return fmt.Errorf("a recording has at most %d chunks", recording.MaxChunks)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ type Usage struct {
 // Usage says how much of the disk recordings take. It reads no disk: what it says of that is a second old at most.
 func (s *Spool) Usage() Usage {
 	u := Usage{Bytes: s.used.Load(), Limit: s.config.Limit}
-	u.Full = u.Bytes+journalSize > u.Limit || s.scarce.Load()
+	u.Full = u.Bytes+chunkSize > u.Limit || s.scarce.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for session := range s.kept {
