@@ -113,7 +113,7 @@ clean: down ## stop everything, and remove what was built and the local state
 	rm -rf bin dist .cache/integration "$$STILE_STATE"
 
 need:
-	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux asciinema:asciinema zstd:zstd node:nodejs curl:curl dpkg:dpkg systemd-analyze:systemd
+	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux asciinema:asciinema zstd:zstd strace:strace node:nodejs curl:curl dpkg:dpkg systemd-analyze:systemd
 
 vet:
 	$(GO) vet $(PACKAGES)

@@ -11,8 +11,11 @@ import (
 	"hash"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -127,6 +130,55 @@ func (s *system) restart(t *testing.T, a *agent, e enrol) *agent {
 	<-a.ended
 	e.state = a.state
 	return s.agent(t, e)
+}
+
+// slowDisk has a process wait whenever it has a disk keep something, until the function that it returns is called.
+func slowDisk(t *testing.T, pid int) (over func()) {
+	t.Helper()
+	log := filepath.Join(t.TempDir(), "strace")
+	cmd := exec.CommandContext(t.Context(), "strace", "-f", "--seccomp-bpf", "-o", log, "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:delay_enter=120s", "-p", strconv.Itoa(pid))
+	said, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	over = sync.OnceFunc(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if b, err := os.ReadFile(log); err != nil || !bytes.Contains(b, []byte("sync(")) {
+			t.Errorf("nothing waited for the disk: %v\n%s", err, b)
+		}
+	})
+	t.Cleanup(over)
+	line, err := bufio.NewReader(said).ReadString('\n')
+	if err != nil || !strings.Contains(line, "attached") {
+		t.Fatalf("strace says %q, %v", line, err)
+	}
+	go io.Copy(io.Discard, said)
+	return over
+}
+
+// A disk that takes a minute for each sync holds up no session, strict ones included, and loses nothing.
+func TestASlowDiskHoldsUpNoSession(t *testing.T) {
+	p := shared.person(t, engineer).login(t)
+	a := shared.agent(t, enrol{name: "node-slow-disk"})
+	eventually(t, 30*time.Second, p.online(t, "node-slow-disk", true))
+	over := slowDisk(t, a.cmd.Process.Pid)
+	var sessions []string
+	var shown []*sum
+	for range 2 { // the second begins while the disk is at work for the first
+		got, session := p.shows(t, "node-slow-disk", "for i in 1 2 3; do head -c 100000 /dev/urandom | base64; sleep 1; done")
+		sessions, shown = append(sessions, session), append(shown, got)
+	}
+	over()
+	for i, session := range sessions {
+		p.complete(t, session)
+		if got := p.recordedSum(t, session); got.String() != shown[i].String() {
+			t.Errorf("recorded are %s, and shown were %s", got, shown[i])
+		}
+	}
 }
 
 // S3 takes nothing while 300 MiB are shown and the agent starts again twice, and then loses half of its answers.

@@ -896,6 +896,33 @@ func TestASlowDiskHoldsUpNoSession(t *testing.T) {
 	}
 }
 
+// A machine that crashes after something of a session is in S3 still has what it needs to bring the rest.
+func TestWhoseSessionItIsIsDurableBeforeAnythingIsSealed(t *testing.T) {
+	var durable atomic.Bool
+	w := newWorld(t, func(c *record.Config) {
+		told := c.Told
+		c.Told = func(e record.Event) {
+			if e.Kind == record.Sealed && !durable.Load() {
+				t.Error("a chunk is made, and about.json may be lost")
+			}
+			told(e)
+		}
+		c.Sync = func(f *os.File) error {
+			if filepath.Base(f.Name()) == "about.json" {
+				durable.Store(true)
+			}
+			return f.Sync()
+		}
+	})
+	r, session := w.begin(resource.RecordStrict, nil)
+	show(t, r, []byte("something"))
+	r.End()
+	w.finished(session)
+	if !durable.Load() {
+		t.Error("it never was")
+	}
+}
+
 // A disk that fails ends a strict session.
 func TestADiskThatKeepsNothingEndsStrictSessions(t *testing.T) {
 	w := newWorld(t, func(c *record.Config) { c.Sync = func(*os.File) error { return errors.New("input/output error") } })
@@ -1069,12 +1096,13 @@ func TestSizesOfATerminalAreNoEndlessJournal(t *testing.T) {
 
 func TestACrashBeforeASessionBeganLeavesNothing(t *testing.T) {
 	w := newWorld(t)
-	for name, files := range map[string][]string{"ses_01h2xcejqtf2nbrexx3vqjhp41": nil, "ses_01h2xcejqtf2nbrexx3vqjhp42": {"about.json.new"}, "ses_01h2xcejqtf2nbrexx3vqjhp43": {"00000000.zst.journal"}} {
+	for name, files := range map[string][]string{"ses_01h2xcejqtf2nbrexx3vqjhp41": nil, "ses_01h2xcejqtf2nbrexx3vqjhp42": {"about.json=", "00000000.zst.journal="}, "ses_01h2xcejqtf2nbrexx3vqjhp43": {"about.json=", "00000000.zst.journal=x"}} {
 		if err := os.Mkdir(filepath.Join(w.config.Dir, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			if err := os.WriteFile(filepath.Join(w.config.Dir, name, file), []byte("x"), 0o600); err != nil {
+			file, text, _ := strings.Cut(file, "=")
+			if err := os.WriteFile(filepath.Join(w.config.Dir, name, file), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}

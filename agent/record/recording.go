@@ -307,7 +307,11 @@ func syncData(f *os.File) error {
 // tick is called each second.
 func (r *Recording) tick() {
 	if r.dirty.Swap(false) {
-		if err := r.spool.config.Sync(r.file.Load()); err != nil && !errors.Is(err, os.ErrClosed) { // a closed one is being sealed, which syncs
+		err := r.spool.settle(r.kept)
+		if err == nil {
+			err = r.spool.config.Sync(r.file.Load())
+		}
+		if err != nil && !errors.Is(err, os.ErrClosed) { // a closed one is being sealed, which syncs
 			r.mu.Lock()
 			if r.failed == nil && r.lost == nil && !r.closed {
 				_ = r.giveUp(fmt.Errorf("syncing it: %w", err), nil)

@@ -113,6 +113,9 @@ func (s *Spool) seal(k *kept, number int) error {
 	if number > st.Journal {
 		why = fmt.Sprintf("journals %d to %d are not there", st.Journal, number-1)
 	}
+	if err := s.settle(k); err != nil {
+		return err
+	}
 	why, err := s.chunks(k, &st, path, why)
 	if err == nil {
 		err = syncDir(k.dir)

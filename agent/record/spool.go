@@ -133,6 +133,7 @@ type kept struct {
 	about   about
 	weight  atomic.Int64 // bytes of what is in the directory
 	began   atomic.Bool  // its session did
+	durable atomic.Bool  // about.json is
 	signing sync.Mutex   // of the manifest
 
 	mu    sync.Mutex
@@ -241,16 +242,20 @@ func Open(c Config) (*Spool, error) {
 	return s, nil
 }
 
-// neverBegan removes the directory of a session that a crash kept from beginning, and reports whether it was one.
+// neverBegan removes the directory of a session that a crash kept from beginning, and reports whether it was one: it has nothing, or
+// empty files alone.
 func neverBegan(dir string) bool {
-	if _, err := os.Lstat(filepath.Join(dir, aboutName)); !errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) > 1 || len(entries) == 1 && entries[0].Name() != aboutName+newName {
-		return false
+	for _, e := range entries {
+		info, failed := e.Info()
+		if err == nil {
+			err = failed
+		}
+		if err != nil || !info.Mode().IsRegular() || info.Size() > 0 {
+			return false
+		}
 	}
-	return os.RemoveAll(dir) == nil
+	return err == nil && os.RemoveAll(dir) == nil
 }
 
 // Resume seals in the background what earlier runs left behind, and signs what could not be signed. It is for an agent that
@@ -364,7 +369,7 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	r.seals, r.sealed, r.done = make(chan full, s.most/(chunkSize/2)+1), make(chan struct{}, 1), make(chan struct{})
 	err := os.Mkdir(k.dir, 0o700)
 	if err == nil {
-		if err = writeJSON(filepath.Join(k.dir, aboutName), k.about); err == nil {
+		if err = writeAbout(k); err == nil {
 			err = r.next()
 		}
 		if err != nil {
@@ -387,6 +392,31 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	}
 	s.ends.Go(r.seal)
 	return r, nil
+}
+
+// writeAbout says whose session it is. That is made durable with what the session shows first: no session waits for the disk.
+func writeAbout(k *kept) error {
+	b, err := json.Marshal(k.about)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(k.dir, aboutName), b, 0o600)
+}
+
+// settle has whose session it is survive a crash of the machine, once.
+func (s *Spool) settle(k *kept) error {
+	if k.durable.Load() {
+		return nil
+	}
+	f, _, err := open(filepath.Join(k.dir, aboutName))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(s.config.Sync(f), f.Close(), syncDir(k.dir), syncDir(s.config.Dir)); err != nil {
+		return err
+	}
+	k.durable.Store(true)
+	return nil
 }
 
 func (s *Spool) refusal(cause error) error {

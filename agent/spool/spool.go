@@ -33,11 +33,12 @@ const (
 
 // Config says how much is kept and in whose name.
 type Config struct {
-	Dir     string          // made with 0700 when absent
-	Limit   int64           // bytes on disk past which no new session has room; 0 is 64 MiB. Sessions that run may use an eighth more, what is no session's half
-	Stamp   func() Stamp    // whose events these are, asked for each event
-	Epoch   string          // changes when the agent starts
-	OnError func(err error) // told about failed syncs; nil logs
+	Dir     string               // made with 0700 when absent
+	Limit   int64                // bytes on disk past which no new session has room; 0 is 64 MiB. Sessions that run may use an eighth more, what is no session's half
+	Stamp   func() Stamp         // whose events these are, asked for each event
+	Epoch   string               // changes when the agent starts
+	OnError func(err error)      // told about failed syncs; nil logs
+	Sync    func(*os.File) error // has what a file has survive a crash of the machine; nil is fsync
 	// Allocate takes disk space for the reserve; nil is [Allocate].
 	Allocate func(path string, size int64) error
 }
@@ -50,11 +51,13 @@ type Stamp struct {
 
 // Spool is one directory of events. It is safe for concurrent use, by one process.
 type Spool struct {
-	config Config
+	config  Config
+	syncing sync.Mutex // held while the disk is at work, and never waited for under mu: no session waits for a disk
 
 	mu       sync.Mutex
 	segments []segment   // oldest first; the last is appended to
 	file     *os.File    // the last segment
+	full     []*os.File  // segments before it that are to be synced and closed
 	at       position    // of the first event not acknowledged
 	last     number      // of the newest event, maybe of an earlier run
 	dirty    *time.Timer // nil when synced
@@ -86,6 +89,9 @@ func Open(c Config) (*Spool, error) {
 	}
 	if c.Allocate == nil {
 		c.Allocate = Allocate
+	}
+	if c.Sync == nil {
+		c.Sync = (*os.File).Sync
 	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the audit spool: %w", err)
@@ -176,14 +182,15 @@ func (s *Spool) begin(number uint64) error {
 		return err
 	}
 	if s.file != nil {
-		err = errors.Join(s.file.Sync(), s.file.Close())
+		s.full = append(s.full, s.file)
+		s.soon()
 	}
 	s.file = f
 	s.segments = append(s.segments, segment{number: number})
 	if s.at.segment == 0 {
 		s.at = position{segment: number}
 	}
-	return err
+	return nil
 }
 
 func (s *Spool) size() (n int64) {
@@ -243,23 +250,44 @@ func (s *Spool) append(line []byte) error {
 		return errors.Join(err, s.file.Truncate(last.size))
 	}
 	last.size += int64(len(line))
-	if s.dirty == nil {
-		s.dirty = time.AfterFunc(syncAfter, s.sync)
-	}
+	s.soon()
 	return nil
 }
 
+// soon has what was written synced.
+func (s *Spool) soon() {
+	if s.dirty == nil {
+		s.dirty = time.AfterFunc(syncAfter, s.sync)
+	}
+}
+
 func (s *Spool) sync() {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.dirty == nil || s.closed {
+		s.mu.Unlock()
 		return
 	}
 	s.dirty = nil
-	if err := s.file.Sync(); err != nil {
+	file, full := s.file, s.full
+	s.full = nil
+	s.mu.Unlock()
+	if err := errors.Join(s.finish(full), s.config.Sync(file)); err != nil {
+		s.mu.Lock()
 		s.reserve.Release()
+		s.mu.Unlock()
 		s.config.OnError(err)
 	}
+}
+
+// finish syncs and closes files.
+func (s *Spool) finish(files []*os.File) error {
+	var failed []error
+	for _, f := range files {
+		failed = append(failed, s.config.Sync(f), f.Close())
+	}
+	return errors.Join(failed...)
 }
 
 func (s *Spool) wake() {
@@ -372,6 +400,8 @@ func (s *Spool) Acknowledge(p Position) error {
 
 // Close syncs and closes; later events are refused.
 func (s *Spool) Close() error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -381,5 +411,5 @@ func (s *Spool) Close() error {
 	if s.dirty != nil {
 		s.dirty.Stop()
 	}
-	return errors.Join(s.file.Sync(), s.file.Close())
+	return s.finish(append(s.full, s.file))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -166,6 +167,44 @@ func TestTheLastByteOfRoomIsRoom(t *testing.T) {
 			t.Errorf("%d bytes where %d are allowed: %v", info.Size(), limit, err)
 		}
 		_ = s.Close()
+	}
+}
+
+// A disk that takes its time to keep what is written holds up no event, not even one that begins a segment.
+func TestASlowDiskHoldsUpNoEvent(t *testing.T) {
+	slow, free := make(chan struct{}), make(chan struct{})
+	var synced sync.Map
+	s, err := spool.Open(spool.Config{
+		Dir: t.TempDir(), Epoch: "e1", Stamp: func() spool.Stamp { return spool.Stamp{Cluster: "c", Source: "agent/agt_1"} },
+		OnError: func(err error) { t.Error(err) },
+		Sync: func(f *os.File) error {
+			select {
+			case slow <- struct{}{}:
+			case <-free:
+			}
+			<-free
+			synced.Store(f.Name(), true)
+			return f.Sync()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	record(t, s, 0, 1)
+	<-slow // the disk is at work
+	record(t, s, 1, 6001)
+	batch, _, err := s.Next(1 << 30)
+	if err != nil || len(batch) != 6001 {
+		t.Errorf("%d events, %v", len(batch), err)
+	}
+	close(free)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	segments := 0
+	synced.Range(func(any, any) bool { segments++; return true })
+	if segments < 2 {
+		t.Errorf("%d segments were synced", segments)
 	}
 }
 
