@@ -52,7 +52,7 @@ func (s *Spool) tear(k *kept) error {
 
 // save makes a state the one of a recording, on disk first.
 func (s *Spool) save(k *kept, st state) error {
-	if err := writeJSON(filepath.Join(k.dir, stateName), st); err != nil {
+	if err := writeJSON(filepath.Join(k.dir, stateName), st, write); err != nil {
 		return err
 	}
 	k.mu.Lock()

@@ -369,7 +369,7 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	r.seals, r.sealed, r.done = make(chan full, s.most/(chunkSize/2)+1), make(chan struct{}, 1), make(chan struct{})
 	err := os.Mkdir(k.dir, 0o700)
 	if err == nil {
-		if err = writeAbout(k); err == nil {
+		if err = writeJSON(filepath.Join(k.dir, aboutName), k.about, quickly); err == nil {
 			err = r.next()
 		}
 		if err != nil {
@@ -394,16 +394,8 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	return r, nil
 }
 
-// writeAbout says whose session it is. That is made durable with what the session shows first: no session waits for the disk.
-func writeAbout(k *kept) error {
-	b, err := json.Marshal(k.about)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(k.dir, aboutName), b, 0o600)
-}
-
-// settle has whose session it is survive a crash of the machine, once.
+// settle has whose session it is survive a crash of the machine, once. It comes with what the session shows first, since no session
+// waits for the disk.
 func (s *Spool) settle(k *kept) error {
 	if k.durable.Load() {
 		return nil
@@ -690,13 +682,16 @@ func (s *Spool) Failed(p Pending, name, why string) {
 	s.config.Told(Event{Kind: Damaged, Head: p.Head, Why: name + " could not be uploaded: " + why})
 }
 
-func writeJSON(path string, v any) error {
+func writeJSON(path string, v any, how func(path string, b []byte) error) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return write(path, b)
+	return how(path, b)
 }
+
+// quickly writes a file that a crash of the machine may take.
+func quickly(path string, b []byte) error { return os.WriteFile(path, b, 0o600) }
 
 // write makes a file whole or not at all, and durable.
 func write(path string, b []byte) error {
