@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/stile-dev/stile/pkg/durable"
 	"github.com/stile-dev/stile/pkg/fault"
 )
 
@@ -73,20 +74,11 @@ func put(path, text string, mode os.FileMode) (err error) {
 		_ = os.Remove(beside)
 		return err
 	}
-	return sync(dir)
+	return durable.SyncDir(dir)
 }
 
 // fill writes a file whose mode no umask changes, and closes it.
 func fill(f *os.File, text string, mode os.FileMode) error {
 	_, err := f.WriteString(text)
 	return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-}
-
-// sync has a directory's entries kept over a loss of power.
-func sync(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

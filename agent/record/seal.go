@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/durable"
 	"github.com/stile-dev/stile/pkg/recording"
 )
 
@@ -118,7 +119,7 @@ func (s *Spool) seal(k *kept, number int) error {
 	}
 	why, err := s.chunks(k, &st, path, why)
 	if err == nil {
-		err = syncDir(k.dir)
+		err = durable.SyncDir(k.dir)
 	}
 	if err != nil {
 		for _, m := range st.Made { // the disk may need their room

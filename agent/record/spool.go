@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stile-dev/stile/agent/spool"
+	"github.com/stile-dev/stile/pkg/durable"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/recording"
@@ -404,7 +405,7 @@ func (s *Spool) settle(k *kept) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(s.config.Sync(f), f.Close(), syncDir(k.dir), syncDir(s.config.Dir)); err != nil {
+	if err := errors.Join(s.config.Sync(f), f.Close(), durable.SyncDir(k.dir), durable.SyncDir(s.config.Dir)); err != nil {
 		return err
 	}
 	k.durable.Store(true)
@@ -659,7 +660,7 @@ func (k *kept) remove() error {
 	if err := os.Rename(k.dir, gone); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(k.dir)); err != nil {
+	if err := durable.SyncDir(filepath.Dir(k.dir)); err != nil {
 		return err
 	}
 	return os.RemoveAll(gone)
@@ -698,33 +699,11 @@ func write(path string, b []byte) error {
 	if err := place(path, b); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return durable.SyncDir(filepath.Dir(path))
 }
 
-// place makes a file whole or not at all. Its bytes are durable, and with [syncDir] its name.
-func place(path string, b []byte) error {
-	f, err := os.OpenFile(path+newName, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path+newName))
-	}
-	return os.Rename(path+newName, path)
-}
-
-// syncDir has the names in a directory survive a crash of the machine.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
+// place is write of a file whose name need not be durable yet. What a crash leaves of it has the same name the next time.
+func place(path string, b []byte) error { return durable.Place(path, path+newName, b) }
 
 func readJSON(path string, v any) error {
 	b, err := read(path)

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stile-dev/stile/pkg/durable"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/joiner"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -141,19 +142,10 @@ func (d *Dir) Save(w wire.HostCredential) error {
 	return d.write(credential, b)
 }
 
-// write replaces a file: a crash at any moment leaves the old one or the new one whole.
+// write replaces a file: a crash at any moment, also of the machine, leaves the old one or the new one whole. Once it returns, it is
+// the new one: a credential that was superseded would be refused.
 func (d *Dir) write(name string, b []byte) error {
-	temp, err := os.CreateTemp(d.path, "."+name+".*") // 0600
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	_, err = temp.Write(b)
-	err = errors.Join(err, temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), d.Path(name))
-	}
-	if err != nil {
-		_ = os.Remove(temp.Name())
+	if err := durable.Write(d.Path(name), b); err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return nil

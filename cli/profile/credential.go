@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/durable"
 	"github.com/stile-dev/stile/pkg/entry"
 	"github.com/stile-dev/stile/pkg/fault"
 )
@@ -102,7 +103,7 @@ func (p *Profile) Remove() (bool, error) {
 	if err != nil {
 		return false, p.unusable(fmt.Errorf("removing credential: %w", err))
 	}
-	return true, syncDir(p.dir)
+	return true, durable.SyncDir(p.dir)
 }
 
 // Allows reports whether the certificate names the login as a principal.

@@ -16,7 +16,7 @@ func init() {
 		"names fault escape release",
 		"wire frame identity resource policy certs document audit signature strict proof ration vouch image recording",
 		"issue front inventory admin archive document/publication",
-		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary metric asset registry stock bucket bucket/lend recorded",
+		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary metric asset registry stock durable bucket bucket/lend recorded",
 		"app",
 	} {
 		for name := range strings.FieldsSeq(list) {

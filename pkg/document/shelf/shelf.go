@@ -15,6 +15,7 @@ import (
 	"sync"
 
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/durable"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/strict"
 )
@@ -103,31 +104,7 @@ func (s *Shelf) write() error {
 
 // replace writes a file as a whole.
 func replace(path string, data []byte) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // 0600
-	if err != nil {
-		return fmt.Errorf("writing documents: %w", err)
-	}
-	defer func() { _ = os.Remove(temp.Name()) }() // fails once it is renamed
-	_, err = temp.Write(data)
-	if err == nil {
-		err = temp.Sync()
-	}
-	if err = errors.Join(err, temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("writing documents: %w", err)
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes the rename durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("writing documents: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+	if err := durable.Write(path, data); err != nil {
 		return fmt.Errorf("writing documents: %w", err)
 	}
 	return nil
