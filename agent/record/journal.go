@@ -22,7 +22,7 @@ import (
 //	         the bytes
 const (
 	entryHead = 4 + 4 + 1 + 8
-	maxEntry  = 1 << 20 // bytes of an entry's own
+	maxEntry  = mostAtOnce // bytes of an entry's own
 )
 
 // Kinds of entries, beside the streams of output.
@@ -54,6 +54,7 @@ type entry struct {
 
 var (
 	errTorn    = errors.New("the journal's last entry is not whole")
+	errEmpty   = errors.New("a journal with others behind it is empty")
 	errDamaged = errors.New("an entry in the journal's middle is damaged")
 )
 

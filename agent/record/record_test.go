@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -389,6 +390,229 @@ func TestAJournalOfSeveralChunksIsSealedOnceWhateverInterrupts(t *testing.T) {
 				t.Errorf("%d of %d chunks were told of", len(told), m.Chunks)
 			}
 		})
+	}
+}
+
+// A disk that takes some chunks of a journal and no more has them go to S3, which may free their room.
+func TestAJournalOfSeveralChunksIsSealedAsFarAsTheDiskTakesIt(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordBestEffort, nil)
+	want := text(5_300_000)
+	for p := range slices.Chunk(want, 30_000) {
+		show(t, r, p)
+	}
+	left := killed(t, w)
+	r.End()
+	w.finished(session)
+	blocked := filepath.Join(left, session, recording.ChunkName(3)+".new")
+	if err := os.Mkdir(blocked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.set(func() { w.events = nil })
+	var early [][]byte
+	for range 2 { // a start after that makes neither another chunk of what is in one, nor the same
+		w.reopen(left)
+		before := w.Usage().Bytes
+		w.Resume()
+		until(t, "three chunks", func() bool { p := w.Pending(); return len(p) == 1 && len(p[0].Names) == 3 && !p[0].Done })
+		if len(early) > 0 {
+			continue
+		}
+		for i := range 3 {
+			b, err := w.Read(session, recording.ChunkName(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			early = append(early, b)
+			before += int64(len(b))
+		}
+		until(t, "their weight", func() bool { return w.Usage().Bytes == before })
+	}
+	_ = w.Close()
+	if err := os.Remove(blocked); err != nil {
+		t.Fatal(err)
+	}
+	w.reopen(left)
+	w.Resume()
+	p := w.finished(session)
+	raw, m, _ := w.read(p)
+	if !bytes.Equal(raw, want) || m.Chunks != 6 || len(m.Missing) != 0 {
+		t.Errorf("%d of %d bytes, %d chunks", len(raw), len(want), m.Chunks)
+	}
+	for i, b := range early {
+		if now, err := w.Read(session, recording.ChunkName(i)); err != nil || !bytes.Equal(b, now) {
+			t.Errorf("chunk %d could be put into S3, and is another: %v", i, err)
+		}
+	}
+	told := map[int]bool{}
+	for _, e := range w.of(record.Sealed) {
+		told[e.Chunk] = true
+	}
+	if len(told) != 6 {
+		t.Errorf("%d of 6 chunks were told of", len(told))
+	}
+}
+
+// A chunk that the disk didn't take is made later though the session shows nothing more.
+func TestWhatTheDiskDidNotTakeIsSealedWhileTheSessionIsQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r, session := w.begin(resource.RecordStrict, func(f *fault.Fault) { t.Error(f) })
+		blocked := filepath.Join(w.config.Dir, session, recording.ChunkName(0)+".new")
+		if err := os.Mkdir(blocked, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		show(t, r, []byte("hello"))
+		<-time.After(13 * time.Second)
+		if n := len(w.of(record.Sealed)); n != 0 {
+			t.Fatalf("%d are sealed", n)
+		}
+		if err := os.Remove(blocked); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		if n := len(w.of(record.Sealed)); n != 1 {
+			t.Errorf("%d are sealed", n)
+		}
+		show(t, r, []byte(", world"))
+		<-time.After(12 * time.Second)
+		synctest.Wait()
+		if n := len(w.of(record.Sealed)); n != 2 {
+			t.Errorf("%d are sealed", n)
+		}
+		r.End()
+		<-r.Done()
+		if raw, m, _ := w.read(w.finished(session)); string(raw) != "hello, world" || m.Chunks != 2 {
+			t.Errorf("%q in %d chunks", raw, m.Chunks)
+		}
+		_ = w.Close()
+	})
+}
+
+// What was kept before a bound is sealed in its time, though the session goes on for days.
+func TestWhatIsKeptIsSealedThoughTheRestIsCountedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *record.Config) { c.Most = 10 })
+		r, session := w.begin(resource.RecordBestEffort, nil)
+		show(t, r, []byte("0123456789"))
+		show(t, r, []byte("and more"))
+		<-time.After(12 * time.Second)
+		synctest.Wait()
+		if n := len(w.of(record.Sealed)); n != 1 {
+			t.Errorf("%d are sealed", n)
+		}
+		r.End()
+		<-r.Done()
+		if raw, m, _ := w.read(w.finished(session)); string(raw) != "0123456789" || m.Unrecorded == nil || len(w.of(record.Damaged)) != 1 {
+			t.Errorf("%q, %+v", raw, m)
+		}
+		_ = w.Close()
+	})
+}
+
+// After a crash of the machine a journal may have lost its end though one behind it is there. Then something that was shown is
+// missing, and the recording says so.
+func TestAJournalThatLostItsEndBeforeOthersIsToldOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *record.Config) { c.Limit = 16 << 30 })
+		r, session := w.begin(resource.RecordStrict, nil)
+		stop := flood(t, r)
+		<-time.After(3 * time.Second)
+		stop()
+		left := killed(t, w)
+		r.End()
+		for name, size := range map[string]int64{"a part": 2_000_000, "all of it": 0} {
+			dir := filepath.Join(t.TempDir(), "cut")
+			if err := os.CopyFS(dir, os.DirFS(left)); err != nil {
+				t.Fatal(err)
+			}
+			all, err := filepath.Glob(filepath.Join(dir, session, "*.journal"))
+			if err != nil || len(all) < 3 {
+				t.Fatalf("%d journals, %v", len(all), err)
+			}
+			if err := os.Truncate(all[1], size); err != nil {
+				t.Fatal(err)
+			}
+			w.reopen(dir)
+			w.Resume()
+			var p record.Pending
+			for range 100 {
+				<-time.After(time.Second)
+				if all := w.Pending(); len(all) == 1 && all[0].Done {
+					p = all[0]
+					break
+				}
+			}
+			if _, m, lines := w.read(p); len(m.Missing) != 1 || !slices.ContainsFunc(lines, func(l recording.Line) bool { return l.Kind == 'm' }) {
+				t.Errorf("%s: missing is %+v", name, m.Missing)
+			} else if !slices.IsSortedFunc(lines, func(a, b recording.Line) int { return int(a.At - b.At) }) {
+				t.Errorf("%s: lines are not in their order", name)
+			}
+		}
+		_ = w.Close()
+	})
+}
+
+// Whatever happens to a byte of a journal of several chunks: all entries before it are in the recording, and that something is
+// missing is told, unless it is of what was written last.
+func TestADamagedJournalOfSeveralChunksGivesAllBeforeTheDamage(t *testing.T) {
+	w := newWorld(t)
+	r, session := w.begin(resource.RecordBestEffort, nil)
+	const each, head = 30_000, 17
+	want := text(70 * each)
+	for p := range slices.Chunk(want, each) {
+		show(t, r, p)
+	}
+	left := killed(t, w)
+	r.End()
+	path, whole := journalOf(t, left, session)
+	var starts []int // of entries, with cuts
+	for at := 0; at < len(whole); at += 8 + int(binary.BigEndian.Uint32(whole[at:])) {
+		starts = append(starts, at)
+	}
+	var offsets []int
+	for i, at := range starts {
+		switch {
+		case i+1 < len(starts) && starts[i+1]-at == head: // before a cut, in it and behind it
+			for n := range head + 1 {
+				offsets = append(offsets, starts[i+1]+n)
+			}
+		case i%9 == 0:
+			offsets = append(offsets, at+1, at+2, at+3, at+5, at+head+i)
+		}
+	}
+	rel, _ := filepath.Rel(left, path)
+	for _, cut := range []bool{false, true} {
+		for _, offset := range offsets {
+			dir := filepath.Join(t.TempDir(), "hurt")
+			if err := os.CopyFS(dir, os.DirFS(left)); err != nil {
+				t.Fatal(err)
+			}
+			b := bytes.Clone(whole)
+			if b[offset] ^= 0x0a; cut {
+				b = b[:offset]
+			}
+			if err := os.WriteFile(filepath.Join(dir, rel), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w.reopen(dir)
+			w.Resume()
+			raw, m, _ := w.read(w.finished(session))
+			shown := 0
+			for i, at := range starts {
+				if at > offset || i+1 < len(starts) && starts[i+1] > offset || i+1 == len(starts) {
+					break
+				}
+				shown += starts[i+1] - at - head
+			}
+			if !bytes.Equal(raw, want[:shown]) {
+				t.Errorf("byte %d, cut %v: %d bytes are there, want %d", offset, cut, len(raw), shown)
+			}
+			if told := len(m.Missing) == 1; told == cut && len(whole)-offset > 64<<10+head {
+				t.Errorf("byte %d, cut %v: missing is %+v", offset, cut, m.Missing)
+			}
+		}
 	}
 }
 
@@ -789,6 +1013,51 @@ func TestWhatIsShownFastIsSealedInAPauseOrWhenItIsOldOrTooMuch(t *testing.T) {
 	}
 }
 
+// What waits to be sealed survives a crash of the machine as what is being written does.
+func TestWhatWaitsToBeSealedIsSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		synced := map[string]int64{}
+		w := newWorld(t, func(c *record.Config) {
+			c.Limit = 16 << 30
+			c.Sync = func(f *os.File) error {
+				info, err := f.Stat()
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				synced[filepath.Base(f.Name())] = info.Size()
+				return nil
+			}
+		})
+		r, session := w.begin(resource.RecordStrict, func(f *fault.Fault) { t.Error(f) })
+		stop := flood(t, r)
+		<-time.After(3 * time.Second)
+		full, err := filepath.Glob(filepath.Join(w.config.Dir, session, "*.journal"))
+		if err != nil || len(full) < 3 {
+			t.Fatalf("%d journals wait, %v", len(full), err)
+		}
+		<-time.After(2500 * time.Millisecond)
+		for _, path := range full {
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mu.Lock()
+			if n := synced[filepath.Base(path)]; n != info.Size() {
+				t.Errorf("of %s %d of %d bytes are synced", filepath.Base(path), n, info.Size())
+			}
+			mu.Unlock()
+		}
+		stop()
+		r.End()
+		<-r.Done()
+		w.finished(session)
+		_ = w.Close()
+	})
+}
+
 // The journals that wait don't take a session's whole share of a small spool.
 func TestASmallSpoolHoldsUpWhatIsShownFast(t *testing.T) {
 	w := newWorld(t, func(config *record.Config) { config.Limit = 16 << 20 })
@@ -925,13 +1194,22 @@ func TestWhoseSessionItIsIsDurableBeforeAnythingIsSealed(t *testing.T) {
 
 // A disk that fails ends a strict session.
 func TestADiskThatKeepsNothingEndsStrictSessions(t *testing.T) {
-	w := newWorld(t, func(c *record.Config) { c.Sync = func(*os.File) error { return errors.New("input/output error") } })
+	var mended atomic.Bool
+	w := newWorld(t, func(c *record.Config) {
+		c.Sync = func(*os.File) error {
+			if mended.Load() {
+				return nil
+			}
+			return errors.New("input/output error")
+		}
+	})
 	failed := make(chan *fault.Fault, 1)
 	r, _ := w.begin(resource.RecordStrict, func(f *fault.Fault) { failed <- f })
 	show(t, r, []byte("something"))
 	if f := <-failed; !strings.Contains(f.Message, "can't be recorded any further") || f.Hint == "" {
 		t.Errorf("%+v", f)
 	}
+	mended.Store(true)
 	r.End()
 	<-r.Done()
 }
@@ -1168,5 +1446,22 @@ func TestAPipeInTheSpoolHoldsUpNobody(t *testing.T) {
 		if name == "no file" {
 			_ = os.WriteFile(path, nil, 0o600)
 		}
+	}
+}
+
+// A journal may be closed just when it is to be synced, which is no trouble of the disk.
+func TestAFileThatIsClosedWhileItIsSyncedIsNoFailure(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := record.SyncData(f); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := record.SyncData(f); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a closed file is synced with %v", err)
 	}
 }

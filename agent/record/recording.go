@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -39,6 +40,9 @@ type Recording struct {
 
 	came  sync.Mutex
 	input *tally // what came in
+
+	behind   sync.Mutex
+	unsynced []int // numbers of journals that wait to be sealed, and may not be synced yet
 
 	mu     sync.Mutex
 	seq    int           // of the journal
@@ -259,6 +263,7 @@ func (r *Recording) rotate() error {
 		r.seq--
 		return err
 	}
+	r.leaves(r.seq - 1)
 	if more {
 		r.chunks++
 	}
@@ -267,6 +272,52 @@ func (r *Recording) rotate() error {
 	}
 	r.hand(j)
 	return old.Close()
+}
+
+// leaves says that nothing more is written to a journal.
+func (r *Recording) leaves(number int) {
+	r.behind.Lock()
+	defer r.behind.Unlock()
+	r.unsynced = append(r.unsynced, number)
+}
+
+// sync has what was written survive a crash of the machine, the oldest first: what waits to be sealed as well.
+func (r *Recording) sync() error {
+	dirty, f := r.dirty.Swap(false), r.file.Load() // before the others: if f is among them, it is so now or the next time
+	r.behind.Lock()
+	old := r.unsynced
+	r.unsynced = nil
+	r.behind.Unlock()
+	if !dirty && len(old) == 0 {
+		return nil
+	}
+	if err := r.spool.settle(r.kept); err != nil {
+		return err
+	}
+	for _, number := range old {
+		if err := r.spool.syncFile(r.kept.journal(number)); err != nil {
+			return err
+		}
+	}
+	if !dirty {
+		return nil
+	}
+	if err := r.spool.config.Sync(f); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// syncFile has a journal survive a crash of the machine. One that isn't there any more is in chunks, which do.
+func (s *Spool) syncFile(path string) error {
+	f, _, err := open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.config.Sync(f), f.Close())
 }
 
 // ahead reports whether the session shows more than can be sealed: too much would wait if n bytes more did.
@@ -291,7 +342,7 @@ func (r *Recording) caughtUp(j full) {
 	}
 }
 
-// syncData has the bytes of a file survive a crash of the machine.
+// syncData has the bytes of a file survive a crash of the machine. Of one that is closed meanwhile it says so by [os.ErrClosed].
 func syncData(f *os.File) error {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -299,26 +350,20 @@ func syncData(f *os.File) error {
 	}
 	var failed error
 	if err := raw.Control(func(fd uintptr) { failed = unix.Fdatasync(int(fd)) }); err != nil {
-		return err
+		return errors.Join(os.ErrClosed, err) // which says it in other words
 	}
 	return failed
 }
 
 // tick is called each second.
 func (r *Recording) tick() {
-	if r.dirty.Swap(false) {
-		err := r.spool.settle(r.kept)
-		if err == nil {
-			err = r.spool.config.Sync(r.file.Load())
+	if err := r.sync(); err != nil {
+		r.mu.Lock()
+		if r.failed == nil && r.lost == nil && !r.closed {
+			_ = r.giveUp(fmt.Errorf("syncing it: %w", err), nil)
 		}
-		if err != nil && !errors.Is(err, os.ErrClosed) { // a closed one is being sealed, which syncs
-			r.mu.Lock()
-			if r.failed == nil && r.lost == nil && !r.closed {
-				_ = r.giveUp(fmt.Errorf("syncing it: %w", err), nil)
-			}
-			r.mu.Unlock()
-			return
-		}
+		r.mu.Unlock()
+		return
 	}
 	if !r.mu.TryLock() { // it is being written, and looks itself
 		return
@@ -332,14 +377,14 @@ func (r *Recording) tick() {
 	if now.Before(r.since) { // the clock was set back
 		r.since = now
 	}
-	if r.size == 0 || r.over || r.closed || r.lost != nil || r.failed != nil || now.Sub(r.since) < age {
+	if r.size == 0 || r.over || r.closed || r.failed != nil || now.Sub(r.since) < age {
 		return
 	}
 	if r.ahead(r.size) { // nobody waits here for one session
 		r.due.Store(true)
 		return
 	}
-	if err := r.rotate(); err != nil {
+	if err := r.rotate(); err != nil && r.lost == nil { // of what is counted alone, what is kept goes as well
 		_ = r.giveUp(err, nil)
 	}
 }
@@ -402,6 +447,7 @@ func (r *Recording) close() {
 	r.closed = true
 	r.last.Store(true)
 	_ = r.file.Load().Close()
+	r.leaves(r.seq)
 	r.hand(full{r.since.Sub(r.begun), r.size})
 	close(r.seals)
 }
@@ -414,21 +460,32 @@ func (r *Recording) Done() <-chan struct{} { return r.done }
 func (r *Recording) seal() {
 	defer close(r.done)
 	defer r.telling.Wait()
-	for j := range r.seals {
-		if !r.gone.Load() {
-			r.calm(j.began)
-			r.spool.drain(r.kept)
+	owed := 0 // journals that are to be sealed; with more than the next, the disk didn't take one
+	for more := true; more; {
+		var retry <-chan time.Time
+		if owed > 0 {
+			retry = time.After(again)
 		}
-		r.caughtUp(j)
+		select {
+		case j, ok := <-r.seals:
+			if more = ok; !ok {
+				continue
+			}
+			if !r.gone.Load() {
+				r.calm(j.began)
+				owed = r.drain(owed + 1)
+			}
+			r.caughtUp(j)
+		case <-retry:
+			owed = r.drain(owed)
+		}
 	}
 	if r.gone.Load() {
 		r.spool.discard(r.kept)
 		return
 	}
 	for !r.spool.sealed(r.kept) { // the disk was full, say; it is tried until it works or the agent ends
-		goes := r.spool.wait(again)
-		r.spool.drain(r.kept)
-		if !goes && !r.spool.sealed(r.kept) {
+		if !r.spool.drain(r.kept) && !r.spool.wait(again) {
 			return // the next start tries again
 		}
 	}
@@ -452,6 +509,14 @@ func (r *Recording) seal() {
 	r.spool.mu.Lock()
 	delete(r.spool.open, r.kept.about.Head.Session)
 	r.spool.mu.Unlock()
+}
+
+// drain seals so many journals, and returns how many of them are left: the one that is being written isn't theirs.
+func (r *Recording) drain(n int) int {
+	for n > 0 && r.spool.drain(r.kept) {
+		n--
+	}
+	return n
 }
 
 // finished keeps how the session ended, and reports whether it did.

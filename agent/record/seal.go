@@ -16,6 +16,9 @@ import (
 // sealing bounds how many chunks are made at once, each of which takes some memory.
 var sealing = make(chan struct{}, 2)
 
+// reading bounds how many journals are in memory at once, a chunk of each: of single bytes such a one takes many times their size.
+var reading = make(chan struct{}, 4)
+
 // finish seals what an earlier run of the agent left behind, and signs what could not be signed before.
 func (s *Spool) finish(k *kept) {
 	k.mu.Lock()
@@ -117,23 +120,31 @@ func (s *Spool) seal(k *kept, number int) error {
 	if err := s.settle(k); err != nil {
 		return err
 	}
-	why, err := s.chunks(k, &st, path, why)
+	counted := st.Next.Seq
+	reading <- struct{}{}
+	part, why, err := s.chunks(k, &st, number, why)
+	<-reading
 	if err == nil {
 		err = durable.SyncDir(k.dir)
 	}
 	if err != nil {
+		if part.Next.Seq > counted && durable.SyncDir(k.dir) == nil && s.save(k, part) == nil { // S3 can have these, and the disk their room
+			s.weighMade(k, part.Made, counted)
+			counted = part.Next.Seq
+			s.wake()
+		}
 		for _, m := range st.Made { // the disk may need their room
-			_ = os.Remove(filepath.Join(k.dir, recording.ChunkName(m.Seq)))
+			if m.Seq >= counted {
+				_ = os.Remove(filepath.Join(k.dir, recording.ChunkName(m.Seq)))
+			}
 		}
 		return err
 	}
-	st.Journal = number + 1
+	st.Journal, st.Cuts = number+1, 0
 	if err := s.save(k, st); err != nil {
 		return err
 	}
-	for _, m := range st.Made {
-		s.weigh(k, m.Size)
-	}
+	s.weighMade(k, st.Made, counted)
 	s.tell(k, st.Made)
 	if why != "" {
 		s.config.Told(Event{Kind: Damaged, Head: k.about.head(), Chunk: st.Next.Seq - 1, Why: why})
@@ -159,34 +170,59 @@ func (s *Spool) sealedBefore(k *kept, st state, number int) error {
 	return s.drop(k, path)
 }
 
+// weighMade counts chunks from a number on.
+func (s *Spool) weighMade(k *kept, all []made, from int) {
+	for _, m := range all {
+		if m.Seq >= from {
+			s.weigh(k, m.Size)
+		}
+	}
+}
+
 func (s *Spool) tell(k *kept, all []made) {
 	for _, m := range all {
 		s.config.Told(Event{Kind: Sealed, Head: k.about.head(), Chunk: m.Seq, Hash: m.Hash, Bytes: m.Shown, Size: m.Size})
 	}
 }
 
-// chunks makes the chunks of a journal's entries, and says what is missing in the last of them; why, if something is already.
-func (s *Spool) chunks(k *kept, st *state, path, why string) (string, error) {
-	st.Made = nil
+// chunks makes the chunks of a journal's entries, and says what is missing in the last of them; why, if something is already. When
+// it fails, part is how far it got.
+func (s *Spool) chunks(k *kept, st *state, number int, why string) (part state, missing string, err error) {
+	if st.Cuts == 0 || number > st.Journal {
+		st.Cuts, st.Made = 0, nil
+	}
+	st.Journal, part = number, *st
+	_, err = os.Lstat(k.journal(number + 1))
+	last, empty := errors.Is(err, fs.ErrNotExist), true
 	var entries []entry
-	for e, err := range readJournal(path) {
+	cuts := 0
+	for e, err := range readJournal(k.journal(number)) {
+		empty = false
 		switch {
-		case errors.Is(err, errTorn): // of a torn journal the last entry had not been shown yet
+		case errors.Is(err, errTorn) && last: // of a torn journal the last entry had not been shown yet
 		case err != nil:
 			why = err.Error()
+		case e.kind != entryCut && cuts < st.Cuts: // it is in a chunk already
 		case e.kind != entryCut:
 			entries = append(entries, e)
 		default:
-			if err := s.make(k, st, entries, ""); err != nil {
-				return "", err
+			if cuts++; cuts <= st.Cuts {
+				continue
 			}
-			entries = nil
+			if err := s.make(k, st, entries, ""); err != nil {
+				return part, "", err
+			}
+			entries, st.Cuts = nil, cuts
+			part = *st
 		}
 	}
-	if len(entries) == 0 && why == "" && st.Next.Seq > 0 { // it ends with a cut, or the session ended just when it began
-		return "", nil
+	if empty && !last && why == "" {
+		why = errEmpty.Error()
 	}
-	return why, s.make(k, st, entries, why)
+	if len(entries) == 0 && why == "" && st.Next.Seq > 0 { // it ends with a cut, or the session ended just when it began
+		return part, "", nil
+	}
+	return part, why, s.make(k, st, entries, why)
 }
 
 // make makes a chunk of some entries. What would be too large for one is halved.
@@ -199,6 +235,7 @@ func (s *Spool) make(k *kept, st *state, entries []entry, why string) error {
 	sealing <- struct{}{}
 	c := recording.NewChunk(st.Next, head)
 	shown, last := fill(c, entries)
+	last = max(last, st.Last)
 	if why != "" {
 		c.Note(last, "something is missing here: "+why)
 	}

@@ -162,7 +162,8 @@ func (a about) head() recording.Head {
 type state struct {
 	Next       recording.Place     `json:"next"`           // of the chunk to come
 	Journal    int                 `json:"journal"`        // the number of the journal that it will be of
-	Made       []made              `json:"made,omitempty"` // of the journal before
+	Cuts       int                 `json:"cuts,omitempty"` // how many cuts of it are behind the chunk before
+	Made       []made              `json:"made,omitempty"` // of the journal before, or with cuts of this one so far
 	Bytes      int64               `json:"bytes"`
 	Last       time.Duration       `json:"last"` // when something was shown last
 	Missing    []recording.Missing `json:"missing,omitempty"`
