@@ -76,8 +76,10 @@ type Uploader struct {
 	results chan result
 	running [2]int // of each kind
 	turns   int
-	down    time.Time // until when the API is left alone
-	doubt   bool      // whether the API can be reached: then one recording finds out
+	users   map[string]int // the turn of each user's last batch
+	enough  [2]time.Time   // until when the API takes no more of each kind from this agent
+	down    time.Time      // until when the API is left alone
+	doubt   bool           // whether the API can be reached: then one recording finds out
 }
 
 // try is what is known of a recording. While it is busy, it is its worker's.
@@ -120,7 +122,7 @@ func New(c Config) *Uploader {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Uploader{config: c, trying: map[string]*try{}, results: make(chan result)}
+	return &Uploader{config: c, trying: map[string]*try{}, users: map[string]int{}, results: make(chan result)}
 }
 
 // Run uploads until the context ends.
@@ -155,7 +157,7 @@ func (u *Uploader) start(ctx context.Context) time.Duration {
 	for _, p := range pending {
 		there[p.Session] = true
 		if u.trying[p.Session] == nil {
-			u.trying[p.Session] = &try{refusals: map[string]int{}, rests: map[string]time.Time{}, used: now}
+			u.trying[p.Session] = &try{turn: u.turns, refusals: map[string]int{}, rests: map[string]time.Time{}, used: now}
 		}
 	}
 	for session, t := range u.trying {
@@ -163,7 +165,15 @@ func (u *Uploader) start(ctx context.Context) time.Duration {
 			delete(u.trying, session)
 		}
 	}
-	slices.SortStableFunc(pending, func(a, b record.Pending) int { return u.trying[a.Session].turn - u.trying[b.Session].turn })
+	users := map[string]int{}
+	for _, p := range pending {
+		users[p.Head.UID] = u.users[p.Head.UID]
+	}
+	u.users = users // who has nothing here is forgotten
+	// Of all users the one who waited longest is next, and then of that user's recordings: many of one keep nobody else's waiting.
+	slices.SortStableFunc(pending, func(a, b record.Pending) int {
+		return cmp.Or(u.users[a.Head.UID]-u.users[b.Head.UID], u.trying[a.Session].turn-u.trying[b.Session].turn)
+	})
 	for _, p := range pending {
 		t := u.trying[p.Session]
 		if left := t.next.Sub(now); left > 0 && !t.busy {
@@ -177,15 +187,47 @@ func (u *Uploader) start(ctx context.Context) time.Duration {
 		if len(u.names(t, p)) == 0 && !p.Done {
 			kind = claims
 		}
+		if left := u.limited(t, kind, p, now); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
 		if u.running[kind] >= atOnce || u.doubt && u.running[puts]+u.running[claims] > 0 {
 			continue // a result comes
 		}
 		u.turns++
 		u.running[kind]++
 		t.busy, t.turn, t.used = true, u.turns, now
+		u.users[p.Head.UID] = u.turns
 		go func() { u.results <- result{kind, p, u.recording(ctx, t, p)} }()
 	}
 	return wait
+}
+
+// limited is how long the API takes no more of what is due for a recording.
+func (u *Uploader) limited(t *try, kind int, p record.Pending, now time.Time) (left time.Duration) {
+	if !now.Before(t.claim) {
+		left = u.enough[claims].Sub(now)
+	}
+	if kind == puts && len(p.Names) > 0 {
+		left = max(left, u.enough[puts].Sub(now))
+	}
+	return left
+}
+
+// tooMuch is an error of the API that refuses more of a kind from this agent, whatever recording it is of.
+type tooMuch struct {
+	error
+	kind int
+	wait time.Duration
+}
+
+// asked is an error of the API about a call of a kind.
+func asked(kind int, doing string, err error) error {
+	f, ok := errors.AsType[*fault.Fault](err)
+	if err = fmt.Errorf("%s: %w", doing, err); ok && f.Code == fault.RateLimited && f.RetryAfter > 0 {
+		return tooMuch{err, kind, min(f.RetryAfter, look)}
+	}
+	return unreached{err}
 }
 
 // unreached is an error of the API, not S3.
@@ -204,6 +246,11 @@ func (u *Uploader) done(ctx context.Context, r result) {
 	t := u.trying[r.pending.Session]
 	t.busy, t.used = false, u.config.Now()
 	if ctx.Err() != nil {
+		return
+	}
+	if limit, ok := errors.AsType[tooMuch](r.err); ok { // the API is there, and what it takes of the other kind goes on
+		u.doubt, u.enough[limit.kind] = false, t.used.Add(limit.wait)
+		u.config.Log.WarnContext(ctx, "Recordings wait for the API to take more", "session_id", r.pending.Session, "again_in", limit.wait.String(), "error", r.err)
 		return
 	}
 	_, api := errors.AsType[unreached](r.err)
@@ -268,7 +315,7 @@ func (u *Uploader) recording(ctx context.Context, t *try, p record.Pending) erro
 	if now := u.config.Now(); !now.Before(t.claim) {
 		h := p.Head
 		if _, err := api.ClaimRecording(ctx, p.Session, wire.RecordingClaim{Secret: p.Secret, User: h.User, UID: h.UID, Login: h.Login, Target: h.Target, Started: h.Started}); err != nil {
-			return unreached{fmt.Errorf("claiming it: %w", err)}
+			return asked(claims, "claiming it", err)
 		}
 		t.claim = now.Add(recording.ClaimEvery)
 	}
@@ -309,7 +356,7 @@ func (u *Uploader) batch(ctx context.Context, api API, t *try, p record.Pending,
 		if fault.Is(err, fault.NotFound) {
 			t.claim = time.Time{} // it must be claimed again
 		}
-		return unreached{fmt.Errorf("asking where to put it: %w", err)}
+		return asked(puts, "asking where to put it", err)
 	}
 	granted := map[string]wire.UploadGrant{}
 	for _, g := range grants.Grants {
@@ -334,7 +381,9 @@ func (u *Uploader) batch(ctx context.Context, api API, t *try, p record.Pending,
 			unsure[o.name] = err
 		}
 	}
-	if len(unsure) > 0 && ctx.Err() == nil {
+	if err := ctx.Err(); len(unsure) > 0 && err != nil { // the next start asks
+		failed = append(failed, err)
+	} else if len(unsure) > 0 {
 		failed = append(failed, u.ask(ctx, api, t, p, objects, unsure))
 	}
 	return errors.Join(failed...)

@@ -34,6 +34,8 @@ type world struct {
 	ready   chan struct{}
 	failed  []string
 	gone    []string // sessions that were forgotten
+	uids    map[string]string
+	limit   func() error // of claims
 
 	bucket map[string][]byte // by session/name
 	answer func(key string, n int) (status int, lose bool, checksum string)
@@ -81,7 +83,7 @@ func (w *world) Pending() (out []record.Pending) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for session, objects := range w.waiting {
-		p := record.Pending{Session: session, Secret: []byte(session), Done: w.over[session]}
+		p := record.Pending{Session: session, Secret: []byte(session), Done: w.over[session], Head: recording.Head{UID: w.uids[session]}}
 		for name := range objects {
 			p.Names = append(p.Names, name)
 		}
@@ -142,6 +144,11 @@ func (w *world) ClaimRecording(_ context.Context, session string, _ wire.Recordi
 	err := w.call()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.limit != nil {
+		if err := w.limit(); err != nil {
+			return wire.Recording{}, err
+		}
+	}
 	w.claims[session]++
 	return wire.Recording{}, err
 }
@@ -484,6 +491,61 @@ func TestSec_S50_AGrantGetsIntoNoLog(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Sessions that one user opens and ends without a pause keep no recording of another from S3.
+func TestManyRecordingsOfOneUserHoldUpNobodyElses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.uids = map[string]string{}
+		w.recording("ses_z", 100)
+		w.uids["ses_z"] = "ada"
+		var mallory sync.WaitGroup
+		mallory.Go(func() {
+			for n := range 2000 { // 40 seconds
+				session := fmt.Sprintf("ses_a%06d", n)
+				w.set(func() { w.uids[session] = "mallory" })
+				w.recording(session, 1)
+				<-time.After(20 * time.Millisecond)
+			}
+		})
+		w.run(t, 40*time.Second)
+		mallory.Wait()
+		if !slices.Contains(w.gone, "ses_z") {
+			t.Errorf("%d chunks of another's are left, %d recordings went", len(w.waiting["ses_z"]), len(w.gone))
+		}
+	})
+}
+
+// An agent that claims more than it may does so as fast as it may, and goes on with what it has claimed.
+func TestAnAgentThatClaimsTooMuchPutsOnAndLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.uids = map[string]string{"ses_z": "ada"}
+		w.recording("ses_z", 400)
+		for n := range 300 {
+			w.recording(fmt.Sprintf("ses_a%03d", n), 1)
+		}
+		taken, refused, begun := 0, 0, time.Now()
+		w.limit = func() error {
+			if taken >= 20+int(time.Since(begun)/(200*time.Millisecond)) {
+				f := fault.New(fault.RateLimited, "this agent claims more recordings than one may", "wait 1s and try again")
+				f.RetryAfter = time.Second
+				refused++
+				return f
+			}
+			taken++
+			return nil
+		}
+		w.run(t, 50*time.Second)
+		if !slices.Contains(w.gone, "ses_z") || len(w.gone) < 200 || refused > 500 {
+			t.Errorf("%d went, %d chunks of another's are left, %d claims were refused", len(w.gone), len(w.waiting["ses_z"]), refused)
+		}
+		w.run(t, 50*time.Second)
+		if len(w.gone) != 301 || len(w.failed) > 0 {
+			t.Errorf("%d went, failed %v", len(w.gone), w.failed)
+		}
+	})
 }
 
 // An agent that isn't heard of for two hours counts as gone, whatever its sessions do.
