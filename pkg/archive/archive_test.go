@@ -47,12 +47,20 @@ func (s *shop) Hold(_ context.Context, l archive.Lease) error {
 	return nil
 }
 
-func (s *shop) Of(context.Context, string, string, string, int) ([]archive.Entry, bool, error) {
-	return nil, false, nil
+func (s *shop) Of(_ context.Context, _, from, below string, _ int) ([]archive.Entry, bool, error) {
+	return nil, false, between(from, below)
 }
 
-func (s *shop) Day(context.Context, time.Time, string, string, int) ([]archive.Entry, bool, error) {
-	return nil, false, nil
+func (s *shop) Day(_ context.Context, _ time.Time, from, below string, _ int) ([]archive.Entry, bool, error) {
+	return nil, false, between(from, below)
+}
+
+// between fails as DynamoDB does.
+func between(from, below string) error {
+	if from > below {
+		return errors.New("The BETWEEN operator requires upper bound to be greater than or equal to lower bound")
+	}
+	return nil
 }
 
 func (s *shop) Grant(_ context.Context, key string, _ int64, _ []byte) (url string, headers map[string]string, err error) {
@@ -248,6 +256,17 @@ func TestWhoMayListNoRecordingIsToldSo(t *testing.T) {
 		}
 		if f := fault.From(err); !want && (f.Code != fault.Denied || !strings.Contains(f.Message, "ada may not list recordings: ") || f.Hint != "ask an administrator for a role whose rules allow list on recording") {
 			t.Errorf("%q: %s, %s (%s)", roles, f.Code, f.Message, f.Hint)
+		}
+	}
+}
+
+// A list without a beginning begins later with each page, maybe after the last that was looked at.
+func TestAPageBehindTheBeginningOfAListIsTheLast(t *testing.T) {
+	a, _ := newShop(t)
+	for _, roles := range []string{"access", "auditor"} {
+		list, next, err := a.List(t.Context(), lister(t, roles), archive.Query{After: identity.FirstSession(now.Add(-8 * 24 * time.Hour))})
+		if err != nil || list == nil || len(list) > 0 || next != "" {
+			t.Errorf("%s: %v, %q, %v", roles, list, next, err)
 		}
 	}
 }

@@ -175,7 +175,9 @@ func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording
 		if !identity.ValidID("ses", q.After) {
 			return nil, "", fault.New(fault.BadInput, "the cursor did not come from this API", "send the previous page's next unchanged").With("cursor", "malformed")
 		}
-		below = min(below, q.After)
+		if below = min(below, q.After); below < from { // the list began later when it was asked for the page before
+			return []wire.Recording{}, "", nil
+		}
 	}
 	own := !p.somewhere("list", false)
 	out, last, read := []wire.Recording{}, "", 0
