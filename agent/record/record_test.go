@@ -1465,3 +1465,28 @@ func TestAFileThatIsClosedWhileItIsSyncedIsNoFailure(t *testing.T) {
 		t.Errorf("a closed file is synced with %v", err)
 	}
 }
+
+// Sessions without number that show much at once don't fill the spool with journals that nobody seals yet.
+func TestManyFloodsLeaveOthersRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(config *record.Config) { config.Limit = 256 << 20 }) // of which an eighth may wait
+		p := bytes.Repeat([]byte("all work and no play\r\n"), 60<<10/22)
+		var all []*record.Recording
+		for range 40 { // 280 MiB, if each had seven chunks in a journal
+			r, _ := w.begin(resource.RecordStrict, func(f *fault.Fault) { t.Error(f) })
+			all = append(all, r)
+		}
+		for range 7 << 20 / len(p) {
+			for _, r := range all {
+				show(t, r, p)
+			}
+		}
+		if u := w.Usage(); u.Bytes > 128<<20 {
+			t.Errorf("%d bytes of %d are taken", u.Bytes, u.Limit)
+		}
+		for _, r := range all {
+			r.End()
+		}
+		_ = w.Close()
+	})
+}

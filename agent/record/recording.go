@@ -140,7 +140,8 @@ func (r *Recording) output(stream byte, p []byte) error {
 func (r *Recording) turn() error {
 	s := r.spool
 	quick := s.config.Now().Sub(r.since) < time.Duration(r.inside+1)*chunkSize*lookEvery/much
-	if !quick || r.due.Load() || s.tight.Load() || r.inside+1 >= s.perJournal {
+	crowded := s.waiting.Load()+s.held.Load() > s.most/2 // by sessions without number, of which each may have such a journal
+	if !quick || crowded || r.due.Load() || s.tight.Load() || r.inside+1 >= s.perJournal {
 		return r.rotate()
 	}
 	if err := r.append(entryCut, nil); err != nil {
@@ -148,6 +149,7 @@ func (r *Recording) turn() error {
 	}
 	r.inside++
 	r.chunks++
+	s.held.Add(r.size - r.from)
 	r.from, r.cost = r.size, 0
 	return nil
 }
@@ -257,13 +259,14 @@ func (k *kept) journal(seq int) string {
 // here, once many of its journals wait, and many of all sessions.
 func (r *Recording) rotate() error {
 	old := r.file.Load()
-	j, more := full{r.since.Sub(r.begun), r.size}, r.size > r.from
+	j, more, whole := full{r.since.Sub(r.begun), r.size}, r.size > r.from, r.from
 	r.seq++
 	if err := r.next(); err != nil {
 		r.seq--
 		return err
 	}
 	r.leaves(r.seq - 1)
+	r.spool.held.Add(-whole)
 	if more {
 		r.chunks++
 	}
@@ -448,6 +451,7 @@ func (r *Recording) close() {
 	r.last.Store(true)
 	_ = r.file.Load().Close()
 	r.leaves(r.seq)
+	r.spool.held.Add(-r.from)
 	r.hand(full{r.since.Sub(r.begun), r.size})
 	close(r.seals)
 }

@@ -114,6 +114,7 @@ type Spool struct {
 	stop       chan struct{}
 	ends       sync.WaitGroup
 	waiting    atomic.Int64 // bytes of journals that wait to be sealed
+	held       atomic.Int64 // bytes of whole chunks in journals that aren't full
 	scarce     atomic.Bool  // the disk has too little room left
 	tight      atomic.Bool  // it will have, if as many journals wait as may
 	shown      atomic.Int64 // bytes of output that this run has kept
