@@ -400,7 +400,7 @@ func (u *Uploader) ask(ctx context.Context, api API, t *try, p record.Pending, o
 	}
 	answer, err := api.ConfirmUploads(ctx, p.Session, r)
 	if err != nil {
-		return unreached{fmt.Errorf("asking what S3 holds: %w", err)}
+		return asked(puts, "asking what S3 holds", err)
 	}
 	there := map[string]wire.UploadObject{}
 	for _, h := range answer.Objects {

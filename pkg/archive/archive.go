@@ -258,12 +258,15 @@ func fits(o wire.UploadObject) error {
 }
 
 // Held says what S3 holds of the owner's recording. A manifest that is held completes the recording.
-func (a *Archive) Held(ctx context.Context, host identity.Host, session string, r wire.HeldRequest) (wire.HeldObjects, error) {
+func (a *Archive) Held(ctx context.Context, host identity.Host, session string, r wire.HeldRequest, now time.Time) (wire.HeldObjects, error) {
 	e, prefix, err := a.owned(ctx, host, session)
 	if err != nil {
 		return wire.HeldObjects{}, err
 	}
 	if err := few("names", len(r.Names)); err != nil {
+		return wire.HeldObjects{}, err
+	}
+	if err := a.config.Puts.Take(ctx, host.ID, len(r.Names), now); err != nil { // S3 is asked for each
 		return wire.HeldObjects{}, err
 	}
 	out := wire.HeldObjects{Objects: []wire.UploadObject{}}

@@ -141,7 +141,7 @@ func TestARecordingIsClaimedByWhoKnowsItsSecret(t *testing.T) {
 	}
 	for name, host := range map[string]identity.Host{"another agent": agent("agt_b"), "a proxy": {Kind: identity.KindProxy, ID: "agt_a"}} {
 		_, err1 := a.Grant(t.Context(), host, session, ask, now)
-		_, err2 := a.Held(t.Context(), host, session, wire.HeldRequest{Names: []string{recording.ChunkName(0)}})
+		_, err2 := a.Held(t.Context(), host, session, wire.HeldRequest{Names: []string{recording.ChunkName(0)}}, now)
 		if err1 == nil || err2 == nil || len(s.granted) != 1 {
 			t.Errorf("%s is granted: %v, %v", name, err1, err2)
 		}
@@ -178,6 +178,12 @@ func TestSec_S98_AnAgentBringsOnlySoMuch(t *testing.T) {
 	other, secret := identity.NewSession(rand.Reader, now)
 	if _, err := a.Claim(t.Context(), agent("agt_a"), other, claim(secret), now); !fault.Is(err, fault.RateLimited) || len(s.leases) != 1 {
 		t.Errorf("claimed beyond its pace: %v, %d leases", err, len(s.leases))
+	}
+	if _, err := a.Held(t.Context(), agent("agt_a"), session, wire.HeldRequest{Names: []string{recording.ChunkName(0), recording.ChunkName(1)}}, now); !fault.Is(err, fault.RateLimited) {
+		t.Errorf("S3 is asked beyond its pace: %v", err)
+	}
+	if want := recording.MaxChunk/recording.PutUnit + 1 + 2; s.brought["agt_a puts"] != want {
+		t.Errorf("%d are counted, want %d", s.brought["agt_a puts"], want)
 	}
 	granted := len(s.granted)
 	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); !fault.Is(err, fault.RateLimited) || len(s.granted) != granted {

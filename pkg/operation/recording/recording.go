@@ -24,7 +24,7 @@ func Operations(a *archive.Archive) map[string]api.Handler {
 			return a.Grant(ctx, c.Host, c.Params["session"], r, c.Now)
 		}),
 		"confirmUploads": api.JSON(func(ctx context.Context, c api.Call, r wire.HeldRequest) (any, error) {
-			return a.Held(ctx, c.Host, c.Params["session"], r)
+			return a.Held(ctx, c.Host, c.Params["session"], r, c.Now)
 		}),
 		"listRecordings": func(ctx context.Context, c api.Call) (any, error) {
 			q, err := query(c)
