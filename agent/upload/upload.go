@@ -61,6 +61,7 @@ const (
 	patience  = 2 * time.Minute // for one PUT
 	shortest  = time.Second     // between two tries of a recording
 	longest   = 5 * time.Minute // likewise
+	serious   = 5               // failures in a row, which take some 15 s, after which it is told of
 	hopeless  = 8               // refusals in a row after which an object, or a recording, is left alone
 	leftAlone = 24 * time.Hour  // for so long
 	look      = time.Minute     // between two looks at what waits, and two tries while the API can't be reached
@@ -71,15 +72,16 @@ const (
 
 // Uploader brings recordings to S3, some at once, each a batch at a time. It is run once.
 type Uploader struct {
-	config  Config
-	trying  map[string]*try // by session
-	results chan result
-	running [2]int // of each kind
-	turns   int
-	users   map[string]int // the turn of each user's last batch
-	enough  [2]time.Time   // until when the API takes no more of each kind from this agent
-	down    time.Time      // until when the API is left alone
-	doubt   bool           // whether the API can be reached: then one recording finds out
+	config   Config
+	trying   map[string]*try // by session
+	results  chan result
+	running  [2]int // of each kind
+	turns    int
+	users    map[string]int // the turn of each user's last batch
+	enough   [2]time.Time   // until when the API takes no more of each kind from this agent
+	tellNext time.Time      // when to say again that S3 takes nothing
+	down     time.Time      // until when the API is left alone
+	doubt    bool           // whether the API can be reached: then one recording finds out
 }
 
 // try is what is known of a recording. While it is busy, it is its worker's.
@@ -89,6 +91,7 @@ type try struct {
 	used     time.Time
 	claim    time.Time // when to say again that the agent is alive
 	denied   int       // times in a row that the API refused it
+	failed   int       // times in a row that S3 didn't take it
 	pause    time.Duration
 	next     time.Time
 	refusals map[string]int       // by name
@@ -256,7 +259,7 @@ func (u *Uploader) done(ctx context.Context, r result) {
 	_, api := errors.AsType[unreached](r.err)
 	u.doubt = api && !final(r.err)
 	if r.err == nil {
-		t.pause, t.next, t.denied = 0, time.Time{}, 0
+		t.pause, t.next, t.denied, t.failed = 0, time.Time{}, 0, 0
 		return
 	}
 	if u.doubt {
@@ -268,12 +271,24 @@ func (u *Uploader) done(ctx context.Context, r result) {
 	pause := t.pause/2 + rand.N(t.pause/2+1)
 	if !api {
 		t.denied = 0
+		u.tell(t, r)
 	} else if t.denied++; t.denied >= hopeless {
 		t.denied, pause = 0, leftAlone
 		u.config.Spool.Failed(r.pending, "it", r.err.Error())
 	}
 	t.next = t.used.Add(pause)
 	u.config.Log.WarnContext(ctx, "Recording not uploaded", "session_id", r.pending.Session, "again_in", pause.Round(time.Millisecond).String(), "error", r.err)
+}
+
+// tell says, once an hour, that S3 takes nothing: that is in the way of all recordings, and nobody else knows.
+func (u *Uploader) tell(t *try, r result) {
+	if refused(r.err) { // that is of one object, and told when it is left alone
+		return
+	}
+	if t.failed++; t.failed >= serious && !t.used.Before(u.tellNext) {
+		u.tellNext = t.used.Add(time.Hour)
+		u.config.Spool.Failed(r.pending, "it", r.err.Error()+"; it is tried again, and this is said once an hour")
+	}
 }
 
 // due reports whether there is anything to do for a recording now.
