@@ -168,7 +168,7 @@ func TestSomebodyReadsTheirOwnRecordingsByTheCommandLine(t *testing.T) {
 			t.Errorf("line %d is %s: %v", n, line, err)
 		}
 	}
-	found := p.must(t, "recording", "search", word, "--since", "1h", "--format", "json")
+	found := p.must(t, "recording", "search", word, "--target", "node-1", "--since", "1h", "--format", "json")
 	var match struct {
 		SessionID string `json:"session_id"`
 		Time      time.Time
@@ -177,7 +177,7 @@ func TestSomebodyReadsTheirOwnRecordingsByTheCommandLine(t *testing.T) {
 	if err := json.Unmarshal([]byte(found), &match); err != nil || match.SessionID != session || match.Line != "the "+word || time.Since(match.Time) > time.Minute || time.Since(match.Time) < 0 {
 		t.Errorf("found %s: %v", found, err)
 	}
-	if got := p.must(t, "recording", "search", strings.ToUpper(word), "-i", "--since", "1h"); !strings.HasPrefix(got, session+" ") || !strings.Contains(got, "alice@node-1: the "+word+"\n") {
+	if got := p.must(t, "recording", "search", strings.ToUpper(word), "-i", "--target", "node-1", "--since", "1h"); !strings.HasPrefix(got, session+" ") || !strings.Contains(got, "alice@node-1: the "+word+"\n") {
 		t.Errorf("found %q", got)
 	}
 	if got := p.must(t, "recording", "verify", session); !strings.HasSuffix(got, "\nThe recording is whole, and as it was made\n") {

@@ -367,7 +367,7 @@ func TestThatS3TakesNothingIsToldOfInAMinuteAndThenHourly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		w.recording("ses_0", 3)
-		w.answer = func(_ string, n int) (int, bool, string) { return http.StatusServiceUnavailable, false, "" }
+		w.answer = func(string, int) (int, bool, string) { return http.StatusServiceUnavailable, false, "" }
 		w.run(t, 150*time.Minute)
 		if len(w.failed) != 3 {
 			t.Errorf("in two hours and a half: %q", w.failed)
