@@ -62,15 +62,13 @@ var (
 // errDamaged when one is not what was written though more follows it.
 func readJournal(path string) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
-		err := eachEntry(path, func(e entry) bool { return yield(e, nil) })
-		if err != nil && !errors.Is(err, errStopped) {
+		if err := eachEntry(path, func(e entry) bool { return yield(e, nil) }); err != nil {
 			yield(entry{}, err)
 		}
 	}
 }
 
-var errStopped = errors.New("no more entries are wanted")
-
+// eachEntry passes on entries until one isn't taken, which is no error.
 func eachEntry(path string, take func(entry) bool) error {
 	f, left, err := open(path)
 	if err != nil {
@@ -107,7 +105,7 @@ func eachEntry(path string, take func(entry) bool) error {
 			return errDamaged
 		}
 		if !take(entry{body[0], time.Duration(binary.BigEndian.Uint64(body[1:])) * time.Microsecond, body[9:]}) {
-			return errStopped
+			return nil
 		}
 	}
 	return nil

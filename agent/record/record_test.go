@@ -161,6 +161,29 @@ func (w *world) finished(session string) record.Pending {
 	return found
 }
 
+// end ends a session, waits for its manifest and closes the spool.
+func (w *world) end(r *record.Recording, session string) {
+	w.t.Helper()
+	r.End()
+	<-r.Done()
+	w.finished(session)
+	_ = w.Close()
+}
+
+// showMuch shows some thirty MiB at once in a session, and checks that they are recorded.
+func (w *world) showMuch() {
+	w.t.Helper()
+	r, session := w.begin(resource.RecordStrict, nil)
+	p := bytes.Repeat([]byte("all work and no play\r\n"), 2900)
+	for range 500 {
+		show(w.t, r, p)
+	}
+	r.End()
+	if _, m, _ := w.read(w.finished(session)); m.Bytes != int64(500*len(p)) {
+		w.t.Errorf("%d bytes", m.Bytes)
+	}
+}
+
 // read returns what a recording shows, and checks that its chunks are a chain that ends as the manifest says.
 func (w *world) read(p record.Pending) (raw []byte, m recording.Manifest, lines []recording.Line) {
 	w.t.Helper()
@@ -936,15 +959,7 @@ func TestChunksAreSealedInTimeAndSoonerWhileWatched(t *testing.T) {
 
 func TestASessionThatShowsFasterThanIsSealedIsHeldUpAndGoesOn(t *testing.T) {
 	w := newWorld(t)
-	r, session := w.begin(resource.RecordStrict, nil)
-	p := bytes.Repeat([]byte("all work and no play\r\n"), 2900)
-	for range 500 { // some thirty journals
-		show(t, r, p)
-	}
-	r.End()
-	if _, m, _ := w.read(w.finished(session)); m.Bytes != int64(500*len(p)) {
-		t.Errorf("%d bytes", m.Bytes)
-	}
+	w.showMuch() // some thirty journals
 }
 
 // flood shows 16 MiB a second in a session until it is told to stop.
@@ -1004,10 +1019,7 @@ func TestWhatIsShownFastIsSealedInAPauseOrWhenItIsOldOrTooMuch(t *testing.T) {
 				if !c.pause {
 					stop()
 				}
-				r.End()
-				<-r.Done()
-				w.finished(session)
-				_ = w.Close()
+				w.end(r, session)
 			})
 		})
 	}
@@ -1051,25 +1063,14 @@ func TestWhatWaitsToBeSealedIsSynced(t *testing.T) {
 			mu.Unlock()
 		}
 		stop()
-		r.End()
-		<-r.Done()
-		w.finished(session)
-		_ = w.Close()
+		w.end(r, session)
 	})
 }
 
 // The journals that wait don't take a session's whole share of a small spool.
 func TestASmallSpoolHoldsUpWhatIsShownFast(t *testing.T) {
 	w := newWorld(t, func(config *record.Config) { config.Limit = 16 << 20 })
-	r, session := w.begin(resource.RecordStrict, nil)
-	p := bytes.Repeat([]byte("all work and no play\r\n"), 2900)
-	for range 500 { // thirty MiB, of which four may be on the disk
-		show(t, r, p)
-	}
-	r.End()
-	if _, m, _ := w.read(w.finished(session)); m.Bytes != int64(500*len(p)) {
-		t.Errorf("%d bytes", m.Bytes)
-	}
+	w.showMuch() // thirty MiB, of which four may be on the disk
 }
 
 // One session's flood keeps no other's chunks waiting beyond their time.

@@ -298,7 +298,7 @@ func (r *Recording) sync() error {
 		return err
 	}
 	for _, number := range old {
-		if err := r.spool.syncFile(r.kept.journal(number)); err != nil {
+		if err := r.spool.syncFile(r.kept.journal(number)); err != nil && !errors.Is(err, fs.ErrNotExist) { // it is in chunks, which are synced
 			return err
 		}
 	}
@@ -311,12 +311,9 @@ func (r *Recording) sync() error {
 	return nil
 }
 
-// syncFile has a journal survive a crash of the machine. One that isn't there any more is in chunks, which do.
+// syncFile has a file survive a crash of the machine.
 func (s *Spool) syncFile(path string) error {
 	f, _, err := open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

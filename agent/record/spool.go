@@ -403,11 +403,7 @@ func (s *Spool) settle(k *kept) error {
 	if k.durable.Load() {
 		return nil
 	}
-	f, _, err := open(filepath.Join(k.dir, aboutName))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(s.config.Sync(f), f.Close(), durable.SyncDir(k.dir), durable.SyncDir(s.config.Dir)); err != nil {
+	if err := errors.Join(s.syncFile(filepath.Join(k.dir, aboutName)), durable.SyncDir(k.dir), durable.SyncDir(s.config.Dir)); err != nil {
 		return err
 	}
 	k.durable.Store(true)

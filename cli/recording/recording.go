@@ -231,7 +231,7 @@ func (w *walk) rest() Piece {
 
 func missing(first, last int) string {
 	if first == last {
-		return fmt.Sprintf("chunk %d is missing", first)
+		return run(first, last) + " is missing"
 	}
 	return run(first, last) + " are missing"
 }

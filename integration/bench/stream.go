@@ -96,7 +96,8 @@ func echoes(ctx context.Context, w ways, rounds int) ([]row, error) {
 	return []row{p50, p99}, nil
 }
 
-// transfer gives the MiB per second of a whole process that transfers volume, without what the same process takes for nothing.
+// transfer runs a whole process that moves volume, and returns its MiB per second: the time that it would take for the command
+// true is subtracted.
 func transfer(ctx context.Context, w *way, command, in string) (float64, error) {
 	input, err := os.Open(in)
 	if err != nil {
@@ -106,7 +107,7 @@ func transfer(ctx context.Context, w *way, command, in string) (float64, error) 
 	return transferred(ctx, w, command, input, nil, volume)
 }
 
-// transferred is transfer of so many MiB, with the process's input and errors.
+// transferred is transfer of size MiB; what the process reads and where its errors go are the caller's.
 func transferred(ctx context.Context, w *way, command string, in io.Reader, errs io.Writer, size float64) (float64, error) {
 	sink, err := null()
 	if err != nil {

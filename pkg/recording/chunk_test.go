@@ -23,14 +23,7 @@ func TestTextIsWrittenAsPackageJSONDoes(t *testing.T) {
 		}
 		c := recording.NewChunk(recording.Place{Session: session, Seq: 1, Before: strings.Repeat("0", 64)}, nil)
 		c.Output(1500*time.Millisecond, recording.Stdout, []byte(text))
-		object, _, err := c.Seal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, lines, err := recording.OpenChunk(object)
-		if err != nil {
-			t.Fatal(err)
-		}
+		lines := linesOf(t, c)
 		var want bytes.Buffer
 		e := json.NewEncoder(&want)
 		e.SetEscapeHTML(false)
@@ -41,4 +34,18 @@ func TestTextIsWrittenAsPackageJSONDoes(t *testing.T) {
 			t.Errorf("%q, want %q", got, want.String())
 		}
 	})
+}
+
+// linesOf seals a chunk and reads its lines.
+func linesOf(t rapid.TB, c *recording.Chunk) []byte {
+	t.Helper()
+	object, _, err := c.Seal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, lines, err := recording.OpenChunk(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
 }

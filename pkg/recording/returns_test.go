@@ -63,14 +63,7 @@ func TestNothingButCarriageReturnsIsAdded(t *testing.T) {
 		for n, w := range writes {
 			c.Output(time.Duration(n)*time.Millisecond, []byte{recording.Stdout, recording.Stderr}[n%2], w)
 		}
-		object, _, err := c.Seal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, lines, err := recording.OpenChunk(object)
-		if err != nil {
-			t.Fatal(err)
-		}
+		lines := linesOf(t, c)
 		var out bytes.Buffer
 		if err := new(recording.Returns).Write(&out, lines); err != nil {
 			t.Fatal(err)
