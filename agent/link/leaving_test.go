@@ -14,7 +14,7 @@ func TestAnAgentKeepsATunnelToAProxyThatLeavesUntilItHasAnother(t *testing.T) {
 	until(t, "the tunnel to count no more", func() bool { return l.links.Up() == 0 })
 	l.runs(l.proxies[0].addr) // people still get through
 	other := l.newProxy()
-	l.proxies = append(l.proxies, other)
+	l.knows(l.proxies[0], other)
 	l.tell(other)
 	until(t, "a tunnel to the other", other.hasRoute)
 	until(t, "the first to be left", func() bool { return !l.proxies[0].hasRoute() })
