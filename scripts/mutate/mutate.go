@@ -2,15 +2,19 @@
 // and expects a test of the same package to fail. The working tree is never touched: the compiler gets the broken file
 // as an overlay.
 //
+// killers.txt says which test killed each mutant last. That test is tried alone first, which takes a moment; only if it
+// does not fail, the whole package is tried, so a line that is wrong or absent costs time and changes no result.
+// With -update, the file is written from what this run saw.
+//
+// Several mutants are built and tried at once, but never the tests of one package twice at once: they may want the same
+// port, directory or cgroup. Tests of different packages do run beside each other in go test ./... as well.
+//
 // Its entry point is [Parse], which reads mutants.txt.
 package main
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -18,20 +22,25 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 //go:embed mutants.txt
 var list string
 
 func main() {
-	since := flag.String("since", "", "only mutants of files that changed since this commit, and those that changed themselves")
-	only := flag.String("only", "", "only mutants whose sentence or file matches this regular expression")
+	var o options
+	flag.StringVar(&o.since, "since", "", "only mutants of files that changed since this commit, and those that changed themselves")
+	flag.StringVar(&o.only, "only", "", "only mutants whose sentence or file matches this regular expression")
+	flag.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "how many mutants are tried at once")
+	flag.BoolVar(&o.update, "update", false, "write "+killersFile+" from what this run sees")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	survivors, err := run(ctx, *since, *only)
+	survivors, err := run(ctx, o)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		survivors = 1
@@ -42,36 +51,79 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, since, only string) (survivors int, err error) {
-	mutants, err := Parse(list)
+type options struct {
+	since, only string
+	parallel    int
+	update      bool
+}
+
+func run(ctx context.Context, o options) (survivors int, err error) {
+	if o.parallel < 1 {
+		return 0, fmt.Errorf("-parallel is %d, and nothing would be tried", o.parallel)
+	}
+	all, err := Parse(list)
 	if err != nil {
 		return 0, err
 	}
-	if mutants, err = matching(mutants, only); err != nil {
+	killers, err := ParseKillers(killersList)
+	if err != nil {
 		return 0, err
 	}
-	if since != "" {
-		if mutants, err = changed(ctx, mutants, since); err != nil {
+	mutants, err := matching(slices.Clone(all), o.only)
+	if err != nil {
+		return 0, err
+	}
+	if o.since != "" {
+		if mutants, err = changed(ctx, mutants, o.since); err != nil {
 			return 0, err
 		}
 	}
-	for _, m := range mutants {
-		killer, err := m.hunt(ctx)
+	survivors, seen := tryAll(ctx, mutants, killers, o.parallel)
+	if err := ctx.Err(); err != nil {
+		return survivors, err
+	}
+	fmt.Printf("%d mutants, %d survive\n", len(mutants), survivors)
+	if o.update {
+		if seen, err = reliable(ctx, mutants, seen, o.parallel); err != nil {
+			return survivors, err
+		}
+		return survivors, os.WriteFile(killersFile, []byte(merge(killers, seen, all, mutants).String()), 0o644)
+	}
+	return survivors, nil
+}
+
+// tryAll hunts all mutants, and says as each ends what became of it. Seen are the tests that kill alone.
+func tryAll(ctx context.Context, mutants []Mutant, killers Killers, parallel int) (survivors int, seen Killers) {
+	var mu sync.Mutex // of what is printed and counted
+	var running locks
+	seen = Killers{}
+	spread(ctx, mutants, parallel, Mutant.dir, func(m Mutant) {
+		known := killers[m.Sentence]
+		by, err := m.hunt(ctx, known, running.of(m.dir()))
+		if ctx.Err() != nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
 		switch {
-		case ctx.Err() != nil:
-			return survivors, ctx.Err()
 		case err != nil:
 			survivors++
 			fmt.Printf("UNTRIED   %s: %s: %v\n", m.File, m.Sentence, err)
-		case killer == "":
+		case by == kill{}:
 			survivors++
 			fmt.Printf("SURVIVES  %s: %s\n", m.File, m.Sentence)
 		default:
-			fmt.Printf("killed    %s: %s: %s\n", m.File, m.Sentence, killer)
+			if by.alone {
+				seen[m.Sentence] = by.name
+			}
+			also := ""
+			if known != "" && by.name != known {
+				also = fmt.Sprintf(" (not by %s, as killers.txt says: -update writes it)", known)
+			}
+			fmt.Printf("killed    %s: %s: %s%s\n", m.File, m.Sentence, by.name, also)
 		}
-	}
-	fmt.Printf("%d mutants, %d survive\n", len(mutants), survivors)
-	return survivors, nil
+	})
+	return survivors, seen
 }
 
 // matching returns the mutants whose sentence or file matches an expression. That none does is an error: somebody who
@@ -132,6 +184,9 @@ type Mutant struct {
 	Old, New string // whole lines; Old occurs in the file exactly once
 }
 
+// dir is the package whose tests decide, by its path from the root.
+func (m Mutant) dir() string { return filepath.Dir(m.File) }
+
 // Parse reads a list: for each mutant a line "# sentence", a line with the file, and lines that begin with '-' (taken
 // out), '+' (put in their place) or ' ' (left as they are), as in a diff; the first character is not part of the line.
 // Empty lines separate mutants.
@@ -178,47 +233,4 @@ func (m Mutant) Broken(text string) (string, error) {
 		return "", fmt.Errorf("its lines occur %d times in the file instead of once; copy them from the file as it is now", times)
 	}
 	return text[:at] + m.New + text[at+len(m.Old):], nil
-}
-
-var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
-
-// hunt runs the tests of the mutant's package and returns the first one that fails; "" when none does.
-func (m Mutant) hunt(ctx context.Context) (killer string, err error) {
-	text, err := os.ReadFile(m.File)
-	if err != nil {
-		return "", err
-	}
-	broken, err := m.Broken(string(text))
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp("", "mutant-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(dir)
-	file, err := filepath.Abs(m.File)
-	if err != nil {
-		return "", err
-	}
-	copied, overlay := filepath.Join(dir, filepath.Base(m.File)), filepath.Join(dir, "overlay.json")
-	replace, err := json.Marshal(map[string]map[string]string{"Replace": {file: copied}})
-	if err = errors.Join(err, os.WriteFile(copied, []byte(broken), 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-failfast", "-timeout=2m", "-overlay="+overlay, "./"+filepath.Dir(m.File))
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		return "", nil
-	}
-	if found := failed.FindSubmatch(out); found != nil {
-		return string(found[1]), nil
-	}
-	if bytes.Contains(out, []byte("panic: test timed out")) {
-		return "a test that hangs", nil
-	}
-	if bytes.Contains(out, []byte("panic: ")) || bytes.Contains(out, []byte("fatal error: ")) {
-		return "a panic", nil
-	}
-	return "", fmt.Errorf("it does not compile, or the tests can't run:\n%s", out)
 }

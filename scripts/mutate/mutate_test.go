@@ -125,23 +125,3 @@ func TestWhatChangedIsTriedAgain(t *testing.T) {
 		t.Errorf("since a commit that is not there: %v", got)
 	}
 }
-
-// The hunt itself: a mutant that a test kills is killed, one that changes nothing that matters survives, and one that
-// does not compile is neither.
-func TestTheHuntTellsDeadFromAlive(t *testing.T) {
-	t.Chdir("../..")
-	const file = "pkg/fault/fault.go"
-	killed := Mutant{"K.", file, "\treturn New(Internal, \"something went wrong inside Stile\",\n", "\treturn New(Denied, \"something went wrong inside Stile\",\n"}
-	if by, err := killed.hunt(t.Context()); err != nil || by != "TestAnErrorWithoutAFaultIsInternalAndNotShown" {
-		t.Errorf("killed by %q, %v", by, err)
-	}
-	alive := Mutant{"A.", file, "\t\"try again; if it keeps happening, give the request id to your administrator\").Because(err)\n", ""}
-	alive.Old = "\t\t" + strings.TrimLeft(alive.Old, "\t")
-	alive.New = strings.Replace(alive.Old, "try again", "try once more", 1)
-	if by, err := alive.hunt(t.Context()); err != nil || by != "" {
-		t.Errorf("killed by %q, %v", by, err)
-	}
-	if by, err := (Mutant{"B.", file, "package fault\n", "package\n"}).hunt(t.Context()); err == nil || by != "" {
-		t.Errorf("killed by %q", by)
-	}
-}
