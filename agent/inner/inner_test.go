@@ -77,7 +77,7 @@ func newBench(t *testing.T) *bench {
 		Documents: b.holder, Certificate: func() *tls.Certificate { return credential.TLS }, Sessions: b.sessions, AuthTime: 2 * time.Second,
 		Handle: func(_ context.Context, s *session.Session, stream net.Conn) session.Result {
 			_, _ = io.Copy(s.Output().Writer(stream, session.Stdout), stream)
-			return session.Result{Data: map[string]string{"echoed": "yes"}}
+			return session.Result{Data: map[string]string{"bytes": "4"}}
 		},
 	})
 	return b
@@ -173,7 +173,7 @@ func TestASessionPassesUnreadAndIsJournaled(t *testing.T) {
 	if start.TargetKind != "db" || start.Target != "orders" || start.Data["database"] != "shop" || start.Data["user"] != "reader" || start.SourceIP != "192.0.2.7" {
 		t.Errorf("%+v", start)
 	}
-	if end.SessionID != start.SessionID || end.Data["echoed"] != "yes" {
+	if end.SessionID != start.SessionID || end.Data["bytes"] != "4" {
 		t.Errorf("%+v", end)
 	}
 	until(t, "the user to be gone", func() bool { return b.sessions.Users() == 0 })

@@ -131,6 +131,7 @@ func TestSec_S63_WhatALiarAcknowledgesAndNeverWritesShowsAsAGap(t *testing.T) {
 	record := func() {
 		e := audit.New(audit.SessionStart, rand.Reader, time.Now())
 		e.Actor, e.TargetKind, e.Target = "user/ada", "node", "web-1"
+		e.Data = map[string]string{"certificate": "crt_1"}
 		if err := l.spool.Record(e); err != nil {
 			t.Fatal(err)
 		}

@@ -185,9 +185,13 @@ func TestAnAgentThatDoesNotAnswerAStreamIsNamed(t *testing.T) {
 func TestAnAgentSpeaksForItselfAlone(t *testing.T) {
 	l := newLine(t, 1)
 	l.up(1)
+	data := map[audit.Type]map[string]string{
+		audit.SessionStart: {"certificate": "crt_1"},
+		audit.UserLogin:    {"method": "iam", "uid": "usr_1", "logins": "ada"},
+	}
 	record := func(kind audit.Type, target, actor string) {
 		e := audit.New(kind, rand.Reader, time.Now())
-		e.Actor, e.TargetKind, e.Target = actor, "node", target
+		e.Actor, e.TargetKind, e.Target, e.Data = actor, "node", target, data[kind]
 		if err := l.spool.Record(e); err != nil {
 			t.Fatal(err)
 		}

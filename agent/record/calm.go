@@ -10,14 +10,15 @@ const (
 )
 
 // calm waits until little is shown. It returns as well once a journal that began at some time of the session is as old as any may
-// become, too many of all sessions wait or the disk has little room, and when the session or the agent ends.
+// become, too many of all sessions wait, the session itself waits for it or the disk has little room, and when the session or the
+// agent ends.
 func (r *Recording) calm(began time.Duration) {
 	s := r.spool
 	look := time.NewTimer(lookEvery)
 	defer look.Stop()
 	for {
 		age := s.config.Now().Sub(r.begun) - began
-		if age < 0 || age >= r.mostAge() || r.last.Load() || s.tight.Load() || s.waiting.Load() > s.most*3/4 {
+		if age < 0 || age >= r.mostAge() || r.last.Load() || r.urgent.Load() || s.tight.Load() || s.waiting.Load() > s.most*3/4 {
 			return
 		}
 		before := s.shown.Load()

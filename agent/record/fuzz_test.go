@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/stile-dev/stile/agent/record"
 	"github.com/stile-dev/stile/pkg/recording"
 )
@@ -20,6 +22,9 @@ func FuzzJournal(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x0a\x01\x02\x03\x04o\x00\x00\x00\x00\x00\x00\x00\x01xyz"))
 	f.Add([]byte("\xff\xff\xff\xff\x00\x00\x00\x00o"))
 	f.Add(make([]byte, 100))
+	f.Add(packed(s2.Encode(nil, lines(8000))))
+	f.Add(append(packed(s2.Encode(nil, lines(8000))), packed(nil)[:20]...))
+	f.Add(packed(s2.Encode(nil, make([]byte, 1<<20))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()
 		own := filepath.Join(dir, fuzzed)

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -170,11 +169,10 @@ func (w *world) end(r *record.Recording, session string) {
 	_ = w.Close()
 }
 
-// showMuch shows some thirty MiB at once in a session, and checks that they are recorded.
-func (w *world) showMuch() {
+// showMuch shows something 500 times at once in a session, and checks that all is recorded.
+func (w *world) showMuch(p []byte) {
 	w.t.Helper()
 	r, session := w.begin(resource.RecordStrict, nil)
-	p := bytes.Repeat([]byte("all work and no play\r\n"), 2900)
 	for range 500 {
 		show(w.t, r, p)
 	}
@@ -243,6 +241,9 @@ func noise(n int) []byte {
 func text(n int) []byte {
 	return []byte(base64.StdEncoding.EncodeToString(noise(n))[:n])
 }
+
+// plain is text that is not packed in a journal, though it repeats itself and makes small chunks.
+func plain(n int) []byte { return bytes.Repeat(text(8000), n/8000+1)[:n] }
 
 func TestWhatIsShownIsInAChainOfChunksByteForByte(t *testing.T) {
 	w := newWorld(t)
@@ -513,6 +514,43 @@ func TestWhatTheDiskDidNotTakeIsSealedWhileTheSessionIsQuiet(t *testing.T) {
 	})
 }
 
+// The room that sealing falls back on when a disk is full is no session's, until the disk has that much more.
+func TestWhatWasKeptFreeForSealingIsNotShownInto(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var failed atomic.Bool
+		r, session := w.begin(resource.RecordStrict, func(*fault.Fault) { failed.Store(true) })
+		reserve := filepath.Join(w.config.Dir, "reserve")
+		if _, err := os.Stat(reserve); err != nil {
+			t.Fatal(err)
+		}
+		blocked := filepath.Join(w.config.Dir, session, recording.ChunkName(0)+".new")
+		if err := os.Mkdir(blocked, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		show(t, r, []byte("hello"))
+		w.set(func() { w.free = 1<<30 + 1<<20 }) // of twenty, one of which is for others
+		until(t, "sealing that finds no room", func() bool { _, err := os.Stat(reserve); return err != nil })
+		if err := r.Output(recording.Stdout, []byte("x")); !errors.Is(err, record.ErrFull) || !failed.Load() {
+			t.Errorf("what is free for sealing is taken: %v", err)
+		}
+		if _, _, err := w.try(resource.RecordStrict, nil); !errors.Is(err, record.ErrFull) {
+			t.Errorf("a session begins in it: %v", err)
+		}
+		if err := os.Remove(blocked); err != nil {
+			t.Fatal(err)
+		}
+		w.set(func() { w.free = 1<<30 + 3<<20 })
+		<-time.After(2 * time.Second)
+		if _, err := os.Stat(reserve); err != nil {
+			t.Error("it isn't kept again")
+		}
+		other, ended := w.begin(resource.RecordStrict, nil)
+		show(t, other, []byte("hello"))
+		w.end(other, ended)
+	})
+}
+
 // What was kept before a bound is sealed in its time, though the session goes on for days.
 func TestWhatIsKeptIsSealedThoughTheRestIsCountedAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -540,7 +578,7 @@ func TestAJournalThatLostItsEndBeforeOthersIsToldOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(c *record.Config) { c.Limit = 16 << 30 })
 		r, session := w.begin(resource.RecordStrict, nil)
-		stop := flood(t, r)
+		stop := flood(t, r, plain(160<<10))
 		<-time.After(3 * time.Second)
 		stop()
 		left := killed(t, w)
@@ -591,7 +629,7 @@ func TestADamagedJournalOfSeveralChunksGivesAllBeforeTheDamage(t *testing.T) {
 	r.End()
 	path, whole := journalOf(t, left, session)
 	var starts []int // of entries, with cuts
-	for at := 0; at < len(whole); at += 8 + int(binary.BigEndian.Uint32(whole[at:])) {
+	for at := 0; at < len(whole); at += 8 + lengthOf(whole[at:]) {
 		starts = append(starts, at)
 	}
 	var offsets []int
@@ -959,12 +997,12 @@ func TestChunksAreSealedInTimeAndSoonerWhileWatched(t *testing.T) {
 
 func TestASessionThatShowsFasterThanIsSealedIsHeldUpAndGoesOn(t *testing.T) {
 	w := newWorld(t)
-	w.showMuch() // some thirty journals
+	w.showMuch(plain(60_000)) // some thirty journals
 }
 
-// flood shows 16 MiB a second in a session until it is told to stop.
-func flood(t *testing.T, r *record.Recording) (stop func()) {
-	p := bytes.Repeat([]byte("all work and no play\r\n"), 16<<20/100/22)
+// flood shows 16 MiB a second in a session until it is told to stop: some of it again and again.
+func flood(t *testing.T, r *record.Recording, some []byte) (stop func()) {
+	p := bytes.Repeat(some, 16<<20/100/len(some))
 	quit := make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
@@ -987,6 +1025,7 @@ func TestWhatIsShownFastIsSealedInAPauseOrWhenItIsOldOrTooMuch(t *testing.T) {
 		limit    int64
 		free     uint64
 		watched  bool
+		packs    bool          // what is shown
 		unsealed time.Duration // how long nothing is sealed while it goes on
 		pause    bool          // whether it stops then
 	}{
@@ -995,6 +1034,7 @@ func TestWhatIsShownFastIsSealedInAPauseOrWhenItIsOldOrTooMuch(t *testing.T) {
 		"a watcher":    {limit: 16 << 30, free: 10 << 30, watched: true, unsealed: 1800 * time.Millisecond},
 		"how much":     {limit: 256 << 20, free: 10 << 30, unsealed: 1200 * time.Millisecond},
 		"a small disk": {limit: 16 << 30, free: 1200 << 20},
+		"how much, of what takes little of the disk": {limit: 64 << 20, free: 10 << 30, packs: true, unsealed: 2500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -1002,7 +1042,11 @@ func TestWhatIsShownFastIsSealedInAPauseOrWhenItIsOldOrTooMuch(t *testing.T) {
 				w.set(func() { w.free = c.free })
 				r, session := w.begin(resource.RecordStrict, nil)
 				r.Watch(c.watched)
-				stop := flood(t, r)
+				some := plain(160 << 10)
+				if c.packs {
+					some = lines(11_000)
+				}
+				stop := flood(t, r, some)
 				if c.unsealed > 0 {
 					<-time.After(c.unsealed)
 					if n := len(w.of(record.Sealed)); n != 0 {
@@ -1044,7 +1088,7 @@ func TestWhatWaitsToBeSealedIsSynced(t *testing.T) {
 			}
 		})
 		r, session := w.begin(resource.RecordStrict, func(f *fault.Fault) { t.Error(f) })
-		stop := flood(t, r)
+		stop := flood(t, r, plain(160<<10))
 		<-time.After(3 * time.Second)
 		full, err := filepath.Glob(filepath.Join(w.config.Dir, session, "*.journal"))
 		if err != nil || len(full) < 3 {
@@ -1070,7 +1114,7 @@ func TestWhatWaitsToBeSealedIsSynced(t *testing.T) {
 // The journals that wait don't take a session's whole share of a small spool.
 func TestASmallSpoolHoldsUpWhatIsShownFast(t *testing.T) {
 	w := newWorld(t, func(config *record.Config) { config.Limit = 16 << 20 })
-	w.showMuch() // thirty MiB, of which four may be on the disk
+	w.showMuch(plain(60_000)) // thirty MB, of which four may be on the disk
 }
 
 // One session's flood keeps no other's chunks waiting beyond their time.
@@ -1080,7 +1124,7 @@ func TestWhatIsOldIsSealedWhateverOthersShow(t *testing.T) {
 		loud, _ := w.begin(resource.RecordStrict, nil)
 		quiet, session := w.begin(resource.RecordStrict, nil)
 		show(t, quiet, []byte("hello"))
-		stop := flood(t, loud)
+		stop := flood(t, loud, plain(160<<10))
 		<-time.After(11500 * time.Millisecond)
 		if !slices.ContainsFunc(w.of(record.Sealed), func(e record.Event) bool { return e.Head.Session == session }) {
 			t.Error("it waits although it is old")
@@ -1124,7 +1168,7 @@ func BenchmarkOutput(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p := bytes.Repeat([]byte("all work and no play\r\n"), 1489)
+	p := plain(1489 * 22)
 	b.SetBytes(int64(len(p)))
 	for b.Loop() {
 		if err := r.Output(recording.Stdout, p); err != nil {
@@ -1469,34 +1513,122 @@ func TestAFileThatIsClosedWhileItIsSyncedIsNoFailure(t *testing.T) {
 
 // Sessions without number that show much at once don't fill the spool with journals that aren't full.
 func TestManyFloodsLeaveOthersRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		p        []byte
+		sessions int
+		most     int64 // of output that may be in those
+	}{
+		"plain":  {plain(60 << 10), 60, 150 << 20},
+		"packed": {lines(60 << 10), 300, 850 << 20}, // of which eight bytes count as one
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, func(config *record.Config) { config.Limit = 1 << 30 }) // 128 MiB may wait, and a journal have four chunks
+				var all []*record.Recording
+				var dirs []string
+				for range c.sessions {
+					r, session := w.begin(resource.RecordStrict, func(f *fault.Fault) { t.Error(f) })
+					all, dirs = append(all, r), append(dirs, filepath.Join(w.config.Dir, session))
+				}
+				newest := func(dir string) int64 {
+					path, _ := filepath.Glob(filepath.Join(dir, "*.journal"))
+					info, err := os.Stat(path[len(path)-1])
+					if err != nil {
+						t.Fatal(err)
+					}
+					return info.Size()
+				}
+				one := int64(0)
+				for range 3_500_000 / len(c.p) {
+					for _, r := range all {
+						show(t, r, c.p)
+						if one == 0 {
+							one = newest(dirs[0])
+						}
+					}
+				}
+				open := int64(0)
+				for _, dir := range dirs {
+					open += newest(dir) / one * int64(len(c.p))
+				}
+				if open > c.most {
+					t.Errorf("%d bytes of output are in journals that aren't full", open)
+				}
+				for _, r := range all {
+					r.End()
+				}
+				_ = w.Close()
+			})
+		})
+	}
+}
+
+// What sealing may add counts before a session begins as it does while one shows something.
+func TestASessionThatBeginsHasRoomToShowSomething(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(config *record.Config) { config.Limit = 1 << 30 }) // 128 MiB may wait, and a journal have four chunks
-		p := bytes.Repeat([]byte("all work and no play\r\n"), 60<<10/22)
-		all := map[string]*record.Recording{}
-		for range 60 {
-			r, session := w.begin(resource.RecordStrict, func(f *fault.Fault) { t.Error(f) })
-			all[session] = r
-		}
-		for range 3_500_000 / len(p) {
-			for _, r := range all {
-				show(t, r, p)
+		w := newWorld(t, func(c *record.Config) { c.Limit = 16 << 20 })
+		began := 0
+		for ; ; began++ {
+			r, _, err := w.try(resource.RecordStrict, nil)
+			if errors.Is(err, record.ErrFull) {
+				break
 			}
-		}
-		open := int64(0)
-		for session := range all {
-			path, _ := filepath.Glob(filepath.Join(w.config.Dir, session, "*.journal"))
-			info, err := os.Stat(path[len(path)-1])
 			if err != nil {
 				t.Fatal(err)
 			}
-			open += info.Size()
+			r.Began()
+			show(t, r, noise(1<<10))
+			show(t, r, noise(250<<10)) // which isn't sealed yet
 		}
-		if open > 150<<20 {
-			t.Errorf("%d bytes are in journals that aren't full", open)
+		if began < 16 {
+			t.Errorf("%d sessions fill it", began)
 		}
-		for _, r := range all {
-			r.End()
-		}
-		_ = w.Close()
 	})
+}
+
+// A session that has its whole share waits for its own sealing alone, not for others to show less.
+func TestASessionThatNeedsRoomIsSealedWhateverOthersShow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *record.Config) { c.Limit = 256 << 20 })
+		r, session := w.begin(resource.RecordBestEffort, nil)
+		part := noise(256 << 10)
+		for range 24 << 20 / len(part) { // seven eighths of its share, once they are sealed
+			show(t, r, part)
+		}
+		<-time.After(time.Second)
+		loud, _ := w.begin(resource.RecordStrict, nil)
+		stop := flood(t, loud, plain(160<<10))
+		<-time.After(200 * time.Millisecond)
+		sealed := len(w.of(record.Sealed))
+		for len(w.of(record.Damaged)) == 0 {
+			before := time.Now()
+			show(t, r, part)
+			if waited := time.Since(before); waited > 100*time.Millisecond {
+				t.Fatalf("it waited %v for room", waited)
+			}
+		}
+		if len(w.of(record.Sealed)) == sealed {
+			t.Error("it was ended before it was sealed")
+		}
+		stop()
+		loud.End()
+		w.end(r, session)
+	})
+}
+
+// A session that shows little at a time doesn't fill the last of its share with chunks that are all frame.
+func TestTheLastOfAShareIsNoFloodOfSmallChunks(t *testing.T) {
+	w := newWorld(t, func(c *record.Config) { c.Limit = 16 << 20 })
+	r, session := w.begin(resource.RecordBestEffort, nil)
+	for len(w.of(record.Damaged)) == 0 {
+		show(t, r, noise(100))
+	}
+	w.end(r, session)
+	var sizes []int64
+	for _, e := range w.of(record.Sealed) {
+		sizes = append(sizes, e.Bytes)
+	}
+	if len(sizes) < 3 || slices.Min(sizes[:len(sizes)-1]) < 50<<10 {
+		t.Errorf("chunks have %d bytes of output", sizes)
+	}
 }

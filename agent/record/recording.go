@@ -2,11 +2,13 @@ package record
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"io/fs"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,8 +28,8 @@ type Recording struct {
 	kept    *kept
 	fail    func(*fault.Fault)
 	begun   time.Time
-	seals   chan full     // journals to be sealed, in their order
-	waiting atomic.Int64  // bytes of those
+	handed  chan struct{} // has a value when a journal is to be sealed, or no more will be
+	waiting atomic.Int64  // what those weigh
 	sealed  chan struct{} // has a value when one was
 	done    chan struct{} // closed when all were
 
@@ -35,6 +37,7 @@ type Recording struct {
 	dirty   atomic.Bool             // something in it isn't synced
 	due     atomic.Bool             // it is old enough to be sealed
 	watched atomic.Bool
+	urgent  atomic.Bool // the session waits for room that sealing may make
 	last    atomic.Bool // no journal will be begun any more
 	gone    atomic.Bool // the session never began
 
@@ -42,7 +45,9 @@ type Recording struct {
 	input *tally // what came in
 
 	behind   sync.Mutex
-	unsynced []int // numbers of journals that wait to be sealed, and may not be synced yet
+	queue    []full // journals to be sealed, in their order
+	all      bool   // no more of them come
+	unsynced []int  // numbers of journals that wait to be sealed, and may not be synced yet
 
 	mu     sync.Mutex
 	seq    int           // of the journal
@@ -50,6 +55,11 @@ type Recording struct {
 	inside int           // of those in this journal
 	size   int64         // of the journal
 	from   int64         // where in the journal the chunk begins
+	spare  int64         // what its chunks may take beyond its size
+	whole  int64         // what those weigh that are whole
+	shown  int64         // output in the journal
+	plain  bool          // what the chunk shows doesn't pack well
+	part   [2]bool       // stdout, and stderr, may end within a character
 	cost   int64         // output in the chunk; what is no text counts twice, as it is written twice
 	since  time.Time     // the journal's first entry's
 	at     time.Duration // of the last entry: a clock that is set back makes no entry earlier than one before
@@ -66,9 +76,20 @@ type Recording struct {
 
 // full is a journal that is to be sealed.
 type full struct {
-	began time.Duration // when its first entry is of, since the session's start
-	size  int64
+	began  time.Duration // when its first entry is of, since the session's start
+	weight int64         // its size, or what sealing its output takes if that is more
 }
+
+// packedWeight is how many bytes of output weigh as much as one that is on disk: what is packed must be sealed all the same.
+const packedWeight = 8
+
+// A chunk may take more than its journal did: a control character is six there before it is compressed, and what isn't text is
+// there twice. So that there is room for it as well, this is kept free until a journal is sealed, in percent of its bytes.
+const (
+	growth        = 50  // of text; at most 37 was seen
+	growthElse    = 160 // of what isn't text; at most 148
+	growthControl = 150 // of control characters that are packed: among their escapes zstd may miss what S2 finds among them
+)
 
 // tally counts and hashes bytes that are kept nowhere.
 type tally struct {
@@ -116,16 +137,22 @@ func (r *Recording) output(stream byte, p []byte) error {
 	case r.over || r.closed:
 		return os.ErrClosed
 	}
-	if err := r.within(int64(len(p))); err != nil {
+	n, text := int64(len(p)), r.isText(stream, p)
+	err := r.within(n, text)
+	for more := true; more && errors.Is(err, ErrFull); { // once more when nothing is left to wait for: it may just have been sealed
+		more = r.catchUp()
+		err = r.within(n, text)
+	}
+	if err != nil {
 		return r.giveUp(err, p)
 	}
-	if err := r.append(stream, p); err != nil {
+	if err := r.append(stream, p, text); err != nil {
 		return r.giveUp(err, p)
 	}
-	r.cost, r.total = r.cost+int64(len(p)), r.total+int64(len(p))
-	r.spool.shown.Add(int64(len(p)))
-	if !utf8.Valid(p) {
-		r.cost += int64(len(p))
+	r.cost, r.shown, r.total = r.cost+n, r.shown+n, r.total+n
+	r.spool.shown.Add(n)
+	if !text {
+		r.cost += n
 	}
 	if r.cost >= chunkSize || r.size-r.from >= 2*chunkSize || r.due.Load() {
 		if err := r.turn(); err != nil {
@@ -133,6 +160,19 @@ func (r *Recording) output(stream byte, p []byte) error {
 		}
 	}
 	return nil
+}
+
+// isText reports whether a chunk has output as text alone. What follows a part of a character on its stream isn't: the chunk shows
+// it behind that, and has the exact bytes as well.
+func (r *Recording) isText(stream byte, p []byte) bool {
+	part := &r.part[0]
+	if stream == recording.Stderr {
+		part = &r.part[1]
+	}
+	behind := *part
+	last, size := utf8.DecodeLastRune(p)
+	*part = last == utf8.RuneError && size == 1
+	return !behind && utf8.Valid(p)
 }
 
 // turn ends a chunk, and its journal unless much is shown. Then the next chunk is in the same one, which is sealed all the same
@@ -144,25 +184,38 @@ func (r *Recording) turn() error {
 	if !quick || crowded || r.due.Load() || s.tight.Load() || r.inside+1 >= s.perJournal {
 		return r.rotate()
 	}
-	if err := r.append(entryCut, nil); err != nil {
+	if err := r.append(entryCut, nil, true); err != nil {
 		return err
 	}
 	r.inside++
 	r.chunks++
-	s.held.Add(r.size - r.from)
-	r.from, r.cost = r.size, 0
+	now := r.full().weight
+	s.held.Add(now - r.whole)
+	r.from, r.whole, r.cost, r.plain = r.size, now, 0, false
 	return nil
 }
 
+// beyond is how much chunks may take beyond so many bytes in a journal.
+func beyond(n int64, text bool) int64 {
+	if text {
+		return n * growth / 100
+	}
+	return n * growthElse / 100
+}
+
 // within fails when more output would be more than the recording, the session or the spool may have.
-func (r *Recording) within(n int64) error {
-	c := &r.spool.config
+func (r *Recording) within(n int64, text bool) error {
+	c, takes := &r.spool.config, n+beyond(n, text)
+	most := c.Limit
+	if r.behindIt() {
+		most -= c.Limit / shareOfOthers
+	}
 	switch {
 	case r.total+n > c.Most:
 		return fmt.Errorf("a recording has at most %d bytes of output", c.Most)
-	case r.kept.weight.Load()+n > c.Limit/shareOfOne:
+	case r.kept.weight.Load()+r.kept.spare.Load()+takes > c.Limit/shareOfOne:
 		return fmt.Errorf("%w: this session's take %d bytes, and one session may take %d", ErrFull, r.kept.weight.Load(), c.Limit/shareOfOne)
-	case r.spool.used.Load()+n > c.Limit:
+	case r.spool.taken()+takes > most:
 		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, r.spool.used.Load(), c.Limit)
 	case r.spool.scarce.Load():
 		return fmt.Errorf("%w: the disk has too little left", ErrFull)
@@ -172,11 +225,51 @@ func (r *Recording) within(n int64) error {
 	return nil
 }
 
+// worthSealing is how much room sealing a journal before its time must promise at least: no flood of small chunks comes of it.
+const worthSealing = chunkSize / 8
+
+// shareOfOthers is the part of the spool, an eighth, that none gets who could make room by sealing first: what is kept free for
+// floods ends no other session, and keeps none from beginning.
+const shareOfOthers = 8
+
+// behindIt reports whether sealing what the session showed makes room.
+func (r *Recording) behindIt() bool { return r.waiting.Load() > 0 || r.spare >= worthSealing }
+
+// catchUp waits until a journal is sealed, which takes less room then than was kept free for it. It reports false when none is
+// left that would.
+func (r *Recording) catchUp() bool {
+	r.urgent.Store(true)
+	defer r.urgent.Store(false)
+	if r.waiting.Load() == 0 && (r.spare < worthSealing || r.rotate() != nil) {
+		return false
+	}
+	<-r.sealed
+	return true
+}
+
+// controls is how many control characters p has, eight bytes at a time.
+func controls(p []byte) (n int64) {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(p) >= 8; p = p[8:] {
+		x := binary.LittleEndian.Uint64(p)
+		n += int64(bits.OnesCount64(high &^ (x | ((x | high) - ' '*ones)))) // what is below a space falls below 0x80 without it
+	}
+	for _, b := range p {
+		if b < ' ' {
+			n++
+		}
+	}
+	return n
+}
+
 // append writes an entry.
-func (r *Recording) append(kind byte, p []byte) error {
+func (r *Recording) append(kind byte, p []byte, text bool) error {
 	now := r.spool.config.Now()
 	r.at = max(r.at, now.Sub(r.begun))
-	r.buf = appendEntry(r.buf[:0], kind, r.at, p)
+	r.buf = appendEntry(r.buf[:0], kind, r.at, p, text && !r.plain)
+	if len(p) >= leastTry {
+		r.plain = r.buf[kindAt]&packed == 0
+	}
 	f := r.file.Load()
 	if _, err := f.Write(r.buf); err != nil {
 		return errors.Join(err, f.Truncate(r.size))
@@ -185,8 +278,13 @@ func (r *Recording) append(kind byte, p []byte) error {
 		r.since = now
 	}
 	n := int64(len(r.buf))
-	r.size += n
+	spare := beyond(n, text)
+	if r.buf[kindAt]&packed != 0 {
+		spare += controls(p) * growthControl / 100
+	}
+	r.size, r.spare = r.size+n, r.spare+spare
 	r.spool.weigh(r.kept, n)
+	r.spool.keepFree(r.kept, spare)
 	r.dirty.Store(true)
 	return nil
 }
@@ -195,8 +293,8 @@ func (r *Recording) append(kind byte, p []byte) error {
 func (r *Recording) Resize(width, height int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.failed == nil && r.lost == nil && !r.over && !r.closed && r.within(0) == nil {
-		err := r.append(entryResize, size(width, height))
+	if r.failed == nil && r.lost == nil && !r.over && !r.closed && r.within(0, true) == nil {
+		err := r.append(entryResize, size(width, height), true)
 		if err == nil && r.size-r.from >= 2*chunkSize { // a client may send as many as it likes
 			err = r.rotate()
 		}
@@ -246,7 +344,7 @@ func (r *Recording) next() error {
 		return err
 	}
 	r.file.Store(f)
-	r.size, r.from, r.cost, r.inside = 0, 0, 0, 0
+	r.size, r.from, r.spare, r.whole, r.shown, r.cost, r.inside, r.plain = 0, 0, 0, 0, 0, 0, 0, false
 	r.due.Store(false)
 	return nil
 }
@@ -259,26 +357,29 @@ func (k *kept) journal(seq int) string {
 // here, once many of its journals wait, and many of all sessions.
 func (r *Recording) rotate() error {
 	old := r.file.Load()
-	j, more, whole := full{r.since.Sub(r.begun), r.size}, r.size > r.from, r.from
+	j, more, spare, whole := r.full(), r.size > r.from, r.spare, r.whole
 	r.seq++
 	if err := r.next(); err != nil {
 		r.seq--
 		return err
 	}
-	r.leaves(r.seq - 1)
+	r.leaves(r.seq-1, spare)
 	r.spool.held.Add(-whole)
 	if more {
 		r.chunks++
 	}
-	for r.ahead(j.size) {
+	for r.ahead(j.weight) {
 		<-r.sealed
 	}
-	r.hand(j)
+	r.hand(j, false)
 	return old.Close()
 }
 
-// leaves says that nothing more is written to a journal.
-func (r *Recording) leaves(number int) {
+// leaves says that nothing more is written to a journal, whose chunks may take so much beyond its size.
+func (r *Recording) leaves(number int, spare int64) {
+	r.kept.mu.Lock()
+	r.kept.spares[number] = spare
+	r.kept.mu.Unlock()
 	r.behind.Lock()
 	defer r.behind.Unlock()
 	r.unsynced = append(r.unsynced, number)
@@ -320,26 +421,51 @@ func (s *Spool) syncFile(path string) error {
 	return errors.Join(s.config.Sync(f), f.Close())
 }
 
-// ahead reports whether the session shows more than can be sealed: too much would wait if n bytes more did.
+// full is the journal that is being written, as it is handed over.
+func (r *Recording) full() full {
+	return full{r.since.Sub(r.begun), max(r.size, r.shown/packedWeight)}
+}
+
+// ahead reports whether the session shows more than can be sealed: too much would wait if n more did.
 func (r *Recording) ahead(n int64) bool {
 	own := r.waiting.Load()
 	return own > 0 && own+n > r.spool.own && r.spool.waiting.Load()+n > r.spool.most
 }
 
-func (r *Recording) hand(j full) {
-	r.waiting.Add(j.size)
-	r.spool.waiting.Add(j.size)
-	r.seals <- j
+// hand has a journal sealed; all says that it is the last.
+func (r *Recording) hand(j full, all bool) {
+	r.waiting.Add(j.weight)
+	r.spool.waiting.Add(j.weight)
+	r.behind.Lock()
+	r.queue, r.all = append(r.queue, j), all
+	r.behind.Unlock()
+	signal(r.handed)
+}
+
+// take returns what is to be sealed next, if there is something, and whether there is or will be.
+func (r *Recording) take() (j full, there, more bool) {
+	r.behind.Lock()
+	defer r.behind.Unlock()
+	if len(r.queue) == 0 {
+		return full{}, false, !r.all
+	}
+	j, r.queue = r.queue[0], r.queue[1:]
+	return j, true, true
+}
+
+// signal leaves a value in a channel that has room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // caughtUp says that a journal waits no more.
 func (r *Recording) caughtUp(j full) {
-	r.waiting.Add(-j.size)
-	r.spool.waiting.Add(-j.size)
-	select {
-	case r.sealed <- struct{}{}:
-	default:
-	}
+	r.waiting.Add(-j.weight)
+	r.spool.waiting.Add(-j.weight)
+	signal(r.sealed)
 }
 
 // syncData has the bytes of a file survive a crash of the machine. Of one that is closed meanwhile it says so by [os.ErrClosed].
@@ -380,7 +506,7 @@ func (r *Recording) tick() {
 	if r.size == 0 || r.over || r.closed || r.failed != nil || now.Sub(r.since) < age {
 		return
 	}
-	if r.ahead(r.size) { // nobody waits here for one session
+	if r.ahead(r.full().weight) { // nobody waits here for one session
 		r.due.Store(true)
 		return
 	}
@@ -447,10 +573,9 @@ func (r *Recording) close() {
 	r.closed = true
 	r.last.Store(true)
 	_ = r.file.Load().Close()
-	r.leaves(r.seq)
-	r.spool.held.Add(-r.from)
-	r.hand(full{r.since.Sub(r.begun), r.size})
-	close(r.seals)
+	r.leaves(r.seq, r.spare)
+	r.spool.held.Add(-r.whole)
+	r.hand(r.full(), true)
 }
 
 // Done is closed when everything that was shown is in chunks.
@@ -462,21 +587,25 @@ func (r *Recording) seal() {
 	defer close(r.done)
 	defer r.telling.Wait()
 	owed := 0 // journals that are to be sealed; with more than the next, the disk didn't take one
-	for more := true; more; {
-		var retry <-chan time.Time
-		if owed > 0 {
-			retry = time.After(again)
+	for {
+		j, there, more := r.take()
+		if !more {
+			break
 		}
-		select {
-		case j, ok := <-r.seals:
-			if more = ok; !ok {
-				continue
-			}
+		if there {
 			if !r.gone.Load() {
 				r.calm(j.began)
 				owed = r.drain(owed + 1)
 			}
 			r.caughtUp(j)
+			continue
+		}
+		var retry <-chan time.Time
+		if owed > 0 {
+			retry = time.After(again)
+		}
+		select {
+		case <-r.handed:
 		case <-retry:
 			owed = r.drain(owed)
 		}

@@ -144,6 +144,7 @@ func (s *Spool) seal(k *kept, number int) error {
 	if err := s.save(k, st); err != nil {
 		return err
 	}
+	s.keepFree(k, -k.takeSpare(number))
 	s.weighMade(k, st.Made, counted)
 	s.tell(k, st.Made)
 	if why != "" {
@@ -154,6 +155,15 @@ func (s *Spool) seal(k *kept, number int) error {
 	}
 	s.wake()
 	return err
+}
+
+// takeSpare returns what was kept free for the chunks of a journal, which are made now.
+func (k *kept) takeSpare(number int) int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := k.spares[number]
+	delete(k.spares, number)
+	return n
 }
 
 // sealedBefore is of a journal whose chunks the state counts already.

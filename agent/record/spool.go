@@ -109,24 +109,26 @@ type Event struct {
 // Spool is the directory of all recordings. It is safe for concurrent use, by one process.
 type Spool struct {
 	config     Config
-	used       atomic.Int64
+	used       atomic.Int64 // bytes that are on the disk
+	spare      atomic.Int64 // bytes that sealing may add to them
 	ready      chan struct{}
 	stop       chan struct{}
 	ends       sync.WaitGroup
-	waiting    atomic.Int64 // bytes of journals that wait to be sealed
+	waiting    atomic.Int64 // what journals weigh that wait to be sealed
 	held       atomic.Int64 // bytes of whole chunks in journals that aren't full
 	scarce     atomic.Bool  // the disk has too little room left
 	tight      atomic.Bool  // it will have, if as many journals wait as may
 	shown      atomic.Int64 // bytes of output that this run has kept
 	perJournal int          // chunks at most
-	most       int64        // bytes of journals that may wait to be sealed; sessions that show more are held up,
-	own        int64        // unless so many of their own wait
+	most       int64        // what journals may weigh that wait to be sealed; sessions that show more are held up,
+	own        int64        // unless no more of their own wait
 
 	mu      sync.Mutex
 	open    map[string]*Recording // by session
 	kept    map[string]*kept      // sessions whose recording is on disk, open ones included
 	closed  bool
 	reserve spool.Reserve
+	lent    atomic.Bool // the reserve's room is free on the disk, for sealing alone
 }
 
 // kept is a recording on disk.
@@ -134,12 +136,14 @@ type kept struct {
 	dir     string
 	about   about
 	weight  atomic.Int64 // bytes of what is in the directory
+	spare   atomic.Int64 // bytes that sealing may add to them
 	began   atomic.Bool  // its session did
 	durable atomic.Bool  // about.json is
 	signing sync.Mutex   // of the manifest
 
-	mu    sync.Mutex
-	state state
+	mu     sync.Mutex
+	state  state
+	spares map[int]int64 // which those are, by the number of a journal of this run that waits to be sealed
 }
 
 // about is written once, when the session begins.
@@ -312,7 +316,7 @@ func (k *kept) signed() bool {
 
 // find reads the directory of one session.
 func (s *Spool) find(name string) (*kept, error) {
-	k := &kept{dir: filepath.Join(s.config.Dir, name)}
+	k := &kept{dir: filepath.Join(s.config.Dir, name), spares: map[int]int64{}}
 	k.began.Store(true) // or a crash kept it from being told
 	s.weigh(k, weight(k.dir))
 	if err := readJSON(filepath.Join(k.dir, aboutName), &k.about); err != nil {
@@ -333,6 +337,21 @@ func (s *Spool) weigh(k *kept, n int64) {
 	k.weight.Add(n)
 	s.used.Add(n)
 }
+
+// keepFree counts bytes that sealing may add to a recording, or that it may no longer.
+func (s *Spool) keepFree(k *kept, n int64) {
+	k.spare.Add(n)
+	s.spare.Add(n)
+}
+
+// uncount is of a recording that goes.
+func (s *Spool) uncount(k *kept) {
+	s.used.Add(-k.weight.Swap(0))
+	s.spare.Add(-k.spare.Swap(0))
+}
+
+// taken is how much of the limit is given away.
+func (s *Spool) taken() int64 { return s.used.Load() + s.spare.Load() }
 
 // weight is how much a directory takes.
 func weight(dir string) (n int64) {
@@ -366,10 +385,10 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	if _, err := recording.Prefix(b.Head.Session); err != nil { // it is a directory's name, too
 		return nil, s.refusal(err)
 	}
-	k := &kept{dir: filepath.Join(s.config.Dir, b.Head.Session), about: about{b.Head, b.Head.Command, b.Head.Term, b.Head.Width, b.Head.Height, b.Secret, b.Mode}}
+	k := &kept{dir: filepath.Join(s.config.Dir, b.Head.Session), about: about{b.Head, b.Head.Command, b.Head.Term, b.Head.Width, b.Head.Height, b.Secret, b.Mode}, spares: map[int]int64{}}
 	k.state.Next.Session = b.Head.Session
 	r := &Recording{spool: s, kept: k, fail: b.Fail, begun: s.config.Now()}
-	r.seals, r.sealed, r.done = make(chan full, s.most/(chunkSize/2)+1), make(chan struct{}, 1), make(chan struct{})
+	r.handed, r.sealed, r.done = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
 	err := os.Mkdir(k.dir, 0o700)
 	if err == nil {
 		if err = writeJSON(filepath.Join(k.dir, aboutName), k.about, quickly); err == nil {
@@ -417,8 +436,8 @@ func (s *Spool) refusal(cause error) error {
 
 // room fails when the spool, or its disk, is full.
 func (s *Spool) room() error {
-	if used := s.used.Load(); used+chunkSize > s.config.Limit {
-		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, used, s.config.Limit)
+	if s.taken()+chunkSize > s.config.Limit {
+		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, s.used.Load(), s.config.Limit)
 	}
 	free, all, err := s.look()
 	if err != nil {
@@ -427,16 +446,29 @@ func (s *Spool) room() error {
 	if s.scarce.Load() {
 		return fmt.Errorf("%w: the disk has %d of %d bytes left", ErrFull, free, all)
 	}
+	return s.hold()
+}
+
+// hold takes the reserve's room on the disk, unless it has it.
+func (s *Spool) hold() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.reserve.Hold()
+	err := s.reserve.Hold()
+	if err == nil {
+		s.lent.Store(false)
+	}
+	return err
 }
 
 // look finds out whether the disk has room.
 func (s *Spool) look() (free, all uint64, err error) {
 	free, all, err = s.config.Free(s.config.Dir)
-	s.scarce.Store(err == nil && free < keep(all))
-	s.tight.Store(err == nil && free < keep(all)+uint64(s.most))
+	least := keep(all)
+	if s.lent.Load() {
+		least += reserveSize
+	}
+	s.scarce.Store(err == nil && free < least)
+	s.tight.Store(err == nil && free < least+uint64(s.most))
 	return free, all, err
 }
 
@@ -455,10 +487,16 @@ func free(dir string) (free, all uint64, err error) {
 }
 
 // release gives up the disk space that sealing falls back on, and reports whether there was any: a chunk is written before its
-// journals go.
+// journals go. Sessions get none of it: those that show much would have it before sealing does, and nothing would make room
+// again.
 func (s *Spool) release() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.reserve.Held {
+		return false
+	}
+	s.lent.Store(true)
+	_, _, _ = s.look()
 	return s.reserve.Release()
 }
 
@@ -484,7 +522,9 @@ func (s *Spool) sync() {
 		case <-s.stop:
 			return
 		}
-		_, _, _ = s.look()
+		if _, _, err := s.look(); err == nil && s.lent.Load() && !s.scarce.Load() {
+			_ = s.hold() // or it is tried again
+		}
 		var ticks errgroup.Group
 		ticks.SetLimit(syncsAtOnce)
 		for _, r := range s.running() {
@@ -507,12 +547,7 @@ func (s *Spool) running() []*Recording {
 // Ready has a value when there may be something to upload.
 func (s *Spool) Ready() <-chan struct{} { return s.ready }
 
-func (s *Spool) wake() {
-	select {
-	case s.ready <- struct{}{}:
-	default:
-	}
-}
+func (s *Spool) wake() { signal(s.ready) }
 
 // Close seals what is there and stops. Sessions should have ended.
 func (s *Spool) Close() error {
@@ -647,7 +682,7 @@ func (s *Spool) Forget(session string) error {
 			return nil
 		}
 	}
-	s.used.Add(-k.weight.Swap(0))
+	s.uncount(k)
 	return k.remove()
 }
 
@@ -670,7 +705,7 @@ func (s *Spool) discard(k *kept) {
 	delete(s.open, k.about.Head.Session)
 	delete(s.kept, k.about.Head.Session)
 	s.mu.Unlock()
-	s.used.Add(-k.weight.Swap(0))
+	s.uncount(k)
 	if err := k.remove(); err != nil {
 		s.config.Log.Error("Recording of a session that never began not removed", "session_id", k.about.Head.Session, "error", err)
 	}

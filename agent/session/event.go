@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -66,15 +67,28 @@ func details(e *audit.Event, cause error) {
 // bulky are the data that are dropped first, or cut to size, when an event would be too large.
 var bulky = []string{"trace", "traits", "labels", "command"}
 
+// maxUnknown is of how many data that a service may not say an event names.
+const maxUnknown = 4
+
 // maxReason is how much of a reason an event keeps, in bytes.
 const maxReason = 2 << 10
 
-// fit keeps an event below a size, as far as leaving out what is bulky can, and names what it left out.
+// fit leaves out what a service may not say in an event of the type, keeps the event below a size, as far as leaving out what
+// is bulky can, and names what it left out.
 func fit(e audit.Event, size int) audit.Event {
 	if e.Reason = strings.ToValidUTF8(e.Reason, "?"); len(e.Reason) > maxReason {
 		e.Reason = strings.ToValidUTF8(clip(e.Reason, maxReason), "") + " …"
 	}
 	var left []string
+	for _, name := range slices.Sorted(maps.Keys(e.Data)) {
+		if _, ok := audit.Types[e.Type].Field(name); !ok { // without it there is still an event
+			left = append(left, fmt.Sprintf("%s (unknown, %d bytes)", clip(name, 64), len(e.Data[name])))
+			delete(e.Data, name)
+		}
+	}
+	if len(left) > maxUnknown {
+		left = append(left[:maxUnknown], fmt.Sprintf("%d more", len(left)-maxUnknown))
+	}
 	for _, name := range bulky {
 		b, err := json.Marshal(e)
 		if err != nil || len(b) <= size-512 { // room for what the journal adds

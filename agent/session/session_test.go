@@ -187,8 +187,8 @@ func TestASessionIsJournaledSoThatItsDecisionCanBeMadeAgain(t *testing.T) {
 	if err := s.Start(map[string]string{"kind": "db"}, session.Show{}); err != nil {
 		t.Fatal(err)
 	}
-	s.End(session.Result{Data: map[string]string{"rows": "3"}})
-	s.End(session.Result{Data: map[string]string{"rows": "twice"}})
+	s.End(session.Result{Data: map[string]string{"bytes": "3", "rows": "9", "columns": "seven"}})
+	s.End(session.Result{Data: map[string]string{"bytes": "twice"}})
 	starts, ends := w.of(audit.SessionStart), w.of(audit.SessionEnd)
 	if len(starts) != 1 || len(ends) != 1 || starts[0].SessionID != s.ID() || ends[0].SessionID != s.ID() {
 		t.Fatalf("%+v %+v", starts, ends)
@@ -205,7 +205,11 @@ func TestASessionIsJournaledSoThatItsDecisionCanBeMadeAgain(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, e.Data[name], want)
 		}
 	}
-	if ends[0].Data["rows"] != "3" {
+	if ends[0].Data["bytes"] != "3" {
+		t.Errorf("%+v", ends[0])
+	}
+	// What the type doesn't have would make the event one that nobody takes.
+	if _, ok := ends[0].Data["rows"]; ok || ends[0].Data["left_out"] != "columns (unknown, 5 bytes), rows (unknown, 1 bytes)" {
 		t.Errorf("%+v", ends[0])
 	}
 }

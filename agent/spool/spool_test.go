@@ -31,7 +31,7 @@ func open(t *testing.T, dir string, limit int64) *spool.Spool {
 func event(n int) audit.Event {
 	e := audit.New(audit.SessionStart, rand.Reader, time.Now())
 	e.Actor, e.TargetKind, e.Target = "user/ada", "node", "web-1"
-	e.Data = map[string]string{"n": fmt.Sprint(n)}
+	e.Data = map[string]string{"certificate": "crt_1", "command": fmt.Sprint(n)}
 	return e
 }
 
@@ -56,7 +56,7 @@ func numbers(t *testing.T, lines [][]byte) []string {
 		if e.Cluster != "c" || e.Source != "agent/agt_1" || e.Seq == 0 {
 			t.Errorf("not stamped: %s", l)
 		}
-		out = append(out, e.Data["n"])
+		out = append(out, e.Data["command"])
 	}
 	return out
 }

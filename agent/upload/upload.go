@@ -390,9 +390,7 @@ func (u *Uploader) batch(ctx context.Context, api API, t *try, p record.Pending,
 			if err := u.held(t, p, o); err != nil {
 				failed = append(failed, err)
 			}
-		case refused(err):
-			failed = append(failed, u.refusal(t, p, o, err))
-		default: // of a manifest the function is told in any case: it looks at it
+		default: // of a manifest the function is told in any case: it looks at it; of a refusal, since it counts what S3 doesn't get
 			unsure[o.name] = err
 		}
 	}
@@ -414,9 +412,6 @@ func (u *Uploader) ask(ctx context.Context, api API, t *try, p record.Pending, o
 		}
 	}
 	answer, err := api.ConfirmUploads(ctx, p.Session, r)
-	if err != nil {
-		return asked(puts, "asking what S3 holds", err)
-	}
 	there := map[string]wire.UploadObject{}
 	for _, h := range answer.Objects {
 		there[h.Name] = h
@@ -427,6 +422,9 @@ func (u *Uploader) ask(ctx context.Context, api API, t *try, p record.Pending, o
 		h, ok := there[o.name]
 		switch {
 		case !asked:
+		case !ok && refused(why): // which is known whatever was answered
+			failed = append(failed, u.refusal(t, p, o, why))
+		case err != nil:
 		case !ok:
 			failed = append(failed, fmt.Errorf("S3 doesn't have %s: %w", o.name, cmp.Or(why, errNotHeld)))
 		case h.Size == o.size && bytes.Equal(h.Sha256, o.sum[:]):
@@ -437,6 +435,13 @@ func (u *Uploader) ask(ctx context.Context, api API, t *try, p record.Pending, o
 			t.rests[o.name] = u.config.Now().Add(leftAlone)
 			u.config.Spool.Failed(p, o.name, "something else is there under its name")
 		}
+	}
+	switch {
+	case err == nil:
+	case fault.Is(err, fault.Internal): // the API is there, and S3 tells it as little: this goes on as where S3 alone is in the way
+		failed = append(failed, fmt.Errorf("asking what S3 holds: %w", err))
+	default:
+		failed = append(failed, asked(puts, "asking what S3 holds", err))
 	}
 	return errors.Join(failed...)
 }

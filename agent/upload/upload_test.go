@@ -46,14 +46,16 @@ type world struct {
 
 	claims map[string]int
 	calls  int
+	asked  map[string]int // by session/name, whether S3 has it
 	api    error
+	unsaid error    // of ConfirmUploads alone
 	order  []string // in which S3 came to hold objects
 }
 
 func newWorld() *world {
 	return &world{
 		waiting: map[string]map[string][]byte{}, over: map[string]bool{}, ready: make(chan struct{}, 1), bucket: map[string][]byte{},
-		puts: map[string]int{}, claims: map[string]int{},
+		puts: map[string]int{}, claims: map[string]int{}, asked: map[string]int{},
 	}
 }
 
@@ -172,6 +174,12 @@ func (w *world) ConfirmUploads(_ context.Context, session string, r wire.HeldReq
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, name := range r.Names {
+		w.asked[session+"/"+name]++
+	}
+	if w.unsaid != nil {
+		return out, w.unsaid
+	}
 	for _, name := range r.Names {
 		if b, ok := w.bucket[session+"/"+name]; ok {
 			sum := sha256.Sum256(b)
@@ -317,6 +325,9 @@ func TestEveryAnswerOfS3LeadsToAnEnd(t *testing.T) {
 		"a lost answer": func(_ string, n int) (int, bool, string) {
 			return http.StatusOK, n == 1, ""
 		},
+		"409, 403, and then 200": func(_ string, n int) (int, bool, string) {
+			return []int{http.StatusConflict, http.StatusForbidden, http.StatusOK}[min(n, 3)-1], false, ""
+		},
 		"a redirect": first(http.StatusTemporaryRedirect, 2),
 		"another checksum in a 200": func(string, int) (int, bool, string) {
 			return http.StatusOK, false, "AAAA"
@@ -413,6 +424,70 @@ func TestARefusalForEverIsToldOnceAndKeptForADay(t *testing.T) {
 		w.run(t, 26*time.Hour)
 		if !slices.Equal(w.gone, []string{"ses_b", "ses_a"}) {
 			t.Errorf("%v", w.gone)
+		}
+	})
+}
+
+// Whatever S3 answers in place of taking what it is brought, functions/recording is asked and so measures it: three times
+// in the first minute at least, however the clock's minutes fall.
+func TestThatS3TakesNothingTheControlPlaneHearsWithinAMinute(t *testing.T) {
+	for _, status := range []int{http.StatusForbidden, http.StatusBadRequest, http.StatusNotFound, http.StatusServiceUnavailable} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld()
+			w.answer = func(string, int) (int, bool, string) { return status, false, "" }
+			w.add("ses_a", recording.ChunkName(0), []byte("a chunk"))
+			w.run(t, 35*time.Second)
+			if n := w.asked["ses_a/00000000.zst"]; n < 6 {
+				t.Errorf("%d: asked %d times in 35 seconds, so that a minute of the clock may have had fewer than three", status, n)
+			}
+		})
+	}
+}
+
+// As when the function's role has no permission left at all: then S3 doesn't tell it either what it has.
+func TestThatS3TakesAndTellsNothingIsHeardWithinAMinuteAndHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.answer = func(string, int) (int, bool, string) { return http.StatusForbidden, false, "" }
+		w.unsaid = fault.New(fault.Internal, "something went wrong inside Stile", "wait")
+		w.add("ses_a", recording.ChunkName(0), []byte("a chunk"))
+		w.add("ses_b", recording.ChunkName(0), []byte("another's"))
+		w.run(t, 35*time.Second)
+		if a, b := w.asked["ses_a/00000000.zst"], w.asked["ses_b/00000000.zst"]; a < 6 || b < 6 || len(w.failed) != 1 {
+			t.Errorf("asked %d and %d times in 35 seconds, told %v", a, b, w.failed)
+		}
+	})
+}
+
+// An answer that refuses is believed no more than another: it is let go of what S3 has.
+func TestWhatIsRefusedThoughS3HasItIsLetGoOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.recording("ses_a", 2)
+		w.bucket["ses_a/00000000.zst"] = []byte("ses_a 0")
+		w.answer = func(key string, _ int) (int, bool, string) {
+			if key == "ses_a/00000000.zst" {
+				return http.StatusBadRequest, false, ""
+			}
+			return http.StatusOK, false, ""
+		}
+		w.run(t, time.Minute)
+		if !slices.Equal(w.gone, []string{"ses_a"}) || w.puts["ses_a/00000000.zst"] != 1 || len(w.failed) != 0 {
+			t.Errorf("gone %v, failed %v, %v", w.gone, w.failed, w.puts)
+		}
+	})
+}
+
+// Refusals are counted also while nobody says what S3 has, so that they come to an end.
+func TestRefusalsAreCountedAlsoWhenNobodySaysWhatS3Has(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.add("ses_a", recording.ChunkName(0), []byte("a chunk"))
+		w.answer = func(string, int) (int, bool, string) { return http.StatusBadRequest, false, "" }
+		w.unsaid = fault.New(fault.Internal, "no way", "wait")
+		w.run(t, time.Hour)
+		if n := w.puts["ses_a/00000000.zst"]; n != 8 || len(w.failed) != 1 || !strings.Contains(w.failed[0], "400") {
+			t.Errorf("put %d times, failed %v", n, w.failed)
 		}
 	})
 }
