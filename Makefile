@@ -57,8 +57,8 @@ bench: build ## compare with ssh, as docs/performance.md describes (HOSTILE=10m 
 	$(GO) test -run '^$$' -bench Hostile -benchtime $(HOSTILE) ./agent/sshd
 	$(GO) run ./integration/bench -hostile $(HOSTILE)
 
-mutate: ## break each rule in scripts/mutate/mutants.txt and expect a test in the same package to fail: make mutate ONLY=policy SINCE=HEAD~3
-	$(GO) run ./scripts/mutate -only "$(ONLY)" -since "$(SINCE)"
+mutate: ## break each rule in scripts/mutate/mutants.txt and expect a test in the same package to fail: make mutate ONLY=policy SINCE=HEAD~3 [UPDATE=1]
+	$(GO) run ./scripts/mutate -only "$(ONLY)" -since "$(SINCE)" -update=$(call on,UPDATE)
 
 withdraw: build ## take each right from its role, one at a time, and expect the tests that used it to fail (a good hour): make withdraw ONLY=sign-user
 	$(GO) run ./integration/withdraw -only "$(ONLY)" -learnt "$(LEARNT)"

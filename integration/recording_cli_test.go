@@ -184,7 +184,7 @@ func TestSomebodyReadsTheirOwnRecordingsByTheCommandLine(t *testing.T) {
 		t.Error(got)
 	}
 	var types []audit.Type
-	for line := range strings.SplitSeq(strings.TrimSpace(p.must(t, "audit", "ls", "--session", session, "--format", "json")), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(p.must(t, "audit", "ls", "--session", session, "--format", "ndjson")), "\n") {
 		e, err := audit.Parse([]byte(line))
 		if err != nil || e.SessionID != session {
 			t.Errorf("%v: %s", err, line)

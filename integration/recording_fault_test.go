@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/stile-dev/stile/integration/stand"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/recording"
 )
 
@@ -187,6 +189,7 @@ func TestNothingIsLostWhileS3IsAway(t *testing.T) {
 	e := enrol{name: "node-s3-away", extra: "recordings: 2GiB\n"}
 	a := shared.agent(t, e)
 	eventually(t, 30*time.Second, p.online(t, e.name, true))
+	before := len(shared.log("stile-recording"))
 	over := shared.trouble(t, s3Refuses)
 	shown := map[string]string{}
 	for range 2 {
@@ -200,6 +203,13 @@ func TestNothingIsLostWhileS3IsAway(t *testing.T) {
 			t.Errorf("while S3 takes nothing, %s is %s", session, r.State)
 		}
 	}
+	eventually(t, time.Minute, func() string { // as AlarmRecordingsStuck hears it
+		granted, missing := measured(shared.log("stile-recording")[before:], names.MetricUploadsGranted, names.MetricUploadsMissing)
+		if missing < 3 || 2*missing <= granted {
+			return fmt.Sprintf("functions/recording measured that %d of %d objects are missing", missing, granted)
+		}
+		return ""
+	})
 	over()
 	over = shared.trouble(t, stand.Fault{Service: "s3", Operation: "PutObject", Kind: "lost_answer", Probability: 0.5})
 	shared.restart(t, a, e)
@@ -225,6 +235,20 @@ func TestNothingIsLostWhileS3IsAway(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// measured sums two metrics of a function's log.
+func measured(log, first, second string) (n, m int) {
+	for line := range strings.Lines(log) {
+		var said map[string]any
+		if err := json.Unmarshal([]byte(line), &said); err != nil || said["_aws"] == nil {
+			continue
+		}
+		one, _ := said[first].(float64)
+		other, _ := said[second].(float64)
+		n, m = n+int(one), m+int(other)
+	}
+	return n, m
 }
 
 // recordingsIn lists the recordings in an agent's spool.

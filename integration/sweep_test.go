@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,6 +26,25 @@ func (s *system) sweep(t *testing.T) {
 	if err != nil || out.FunctionError != nil {
 		t.Fatalf("%v %s %s", err, aws.ToString(out.FunctionError), out.Payload)
 	}
+}
+
+// abandoned sums what functions/sweep measured of recordings that it closed, which an alarm reads.
+func (s *system) abandoned(t *testing.T) (sum int) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(s.State, "log/stile-sweep.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		var m struct {
+			Function            string
+			RecordingsAbandoned int
+		}
+		if json.Unmarshal([]byte(line), &m) == nil && m.Function == "sweep" {
+			sum += m.RecordingsAbandoned
+		}
+	}
+	return sum
 }
 
 // lapse lets the lease of a recording end, as two hours in which its agent isn't heard of would.
@@ -81,11 +101,18 @@ func TestWhatAnAgentLeavesBehindIsClosedUntilItComesBack(t *testing.T) {
 	if got := state(); got != "open" {
 		t.Fatalf("while its agent counts as alive, it is %s", got)
 	}
+	before := shared.abandoned(t)
 	shared.lapse(t, session)
 	shared.sweep(t)
 	if got := state(); got != "incomplete" {
 		t.Errorf("it is %s", got)
 	}
+	eventually(t, 10*time.Second, func() string {
+		if n := shared.abandoned(t) - before; n < 1 {
+			return "no recording was measured that an alarm would hear of"
+		}
+		return ""
+	})
 	if out := p.must(t, "recording", "verify", session); !strings.Contains(out, "nothing was heard of agent") {
 		t.Errorf("verified it is\n%s", out)
 	}

@@ -10,12 +10,16 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stile-dev/stile/localstack/athena"
 	"github.com/stile-dev/stile/localstack/dynamodb"
 	"github.com/stile-dev/stile/localstack/ecr"
 	"github.com/stile-dev/stile/localstack/events"
+	"github.com/stile-dev/stile/localstack/firehose"
+	"github.com/stile-dev/stile/localstack/glue"
 	"github.com/stile-dev/stile/localstack/kms"
 	"github.com/stile-dev/stile/localstack/lambda"
 	"github.com/stile-dev/stile/localstack/s3"
+	"github.com/stile-dev/stile/localstack/sqs"
 	"github.com/stile-dev/stile/localstack/sts"
 	"github.com/stile-dev/stile/localstack/template"
 )
@@ -31,6 +35,7 @@ var deployed = []string{
 	"localstack/conformance/testdata/store.json", "localstack/conformance/testdata/world.json",
 	"localstack/conformance/testdata/custom.json", "localstack/conformance/testdata/trust.json",
 	"localstack/conformance/testdata/alarm.json", "localstack/conformance/testdata/lock.json",
+	"localstack/conformance/testdata/lake.json",
 }
 
 // resources are those of the templates, as they were written.
@@ -107,6 +112,7 @@ const (
 
 // operations is every operation that a service answers, with one who calls it.
 var operations = map[string]map[string]caller{
+	"athena": {"BatchGetNamedQuery": bySuite, "GetNamedQuery": bySuite, "GetWorkGroup": bySuite, "ListNamedQueries": bySuite},
 	"dynamodb": {
 		"BatchGetItem": bySuite, "CreateTable": bySuite, "DeleteItem": byProduct, "DeleteTable": bySuite,
 		"DescribeTable": bySuite, "GetItem": byProduct, "ListTables": byTests, "PutItem": byProduct, "Query": byProduct,
@@ -118,7 +124,9 @@ var operations = map[string]map[string]caller{
 		"BatchCheckLayerAvailability": byProduct, "BatchGetImage": byProduct, "CompleteLayerUpload": byProduct,
 		"InitiateLayerUpload": byProduct, "PutImage": byProduct, "UploadLayerPart": byProduct,
 	},
-	"events": {"PutEvents": bySuite},
+	"events":   {"PutEvents": bySuite},
+	"firehose": {"DescribeDeliveryStream": bySuite, "PutRecord": bySuite, "PutRecordBatch": bySuite},
+	"glue":     {"GetTable": bySuite, "GetTables": bySuite},
 	"kms": {
 		"CancelKeyDeletion": bySuite, "CreateAlias": bySuite, "CreateKey": bySuite, "DeleteAlias": bySuite,
 		"DescribeKey": bySuite, "DisableKey": bySuite, "EnableKey": bySuite, "GenerateMac": byProduct,
@@ -132,12 +140,19 @@ var operations = map[string]map[string]caller{
 		"ListObjectVersions": byProduct, "ListObjects": byProduct, "PutObject": byProduct,
 		"PutObjectLegalHold": bySuite, "PutObjectRetention": bySuite,
 	},
+	"sqs": {
+		"DeleteMessage": bySuite, "GetQueueAttributes": bySuite, "PurgeQueue": bySuite, "ReceiveMessage": bySuite,
+		"SendMessage": bySuite, "SendMessageBatch": bySuite,
+	},
 	"sts": {"AssumeRole": byProduct, "GetCallerIdentity": byProduct},
 }
 
 // spelt is how a call of an operation is written where that isn't its name followed by Input.
 var spelt = map[string]string{
 	"ListObjects": "ListObjectsV2Input", "GetCallerIdentity": "Action=GetCallerIdentity",
+	"BatchGetNamedQuery": "AmazonAthena.BatchGetNamedQuery", "GetNamedQuery": "AmazonAthena.GetNamedQuery",
+	"GetWorkGroup": "AmazonAthena.GetWorkGroup", "ListNamedQueries": "AmazonAthena.ListNamedQueries",
+	"GetTable": `"AWSGlue.GetTable"`, "GetTables": `"AWSGlue.GetTables"`,
 }
 
 // permissions are the actions that an operation needs where their name isn't the operation's; asking who one is needs
@@ -151,8 +166,9 @@ var permissions = map[string]string{
 
 func TestOperationsAreThoseThatSomebodyCalls(t *testing.T) {
 	services := map[string]interface{ Operations() []string }{
-		"dynamodb": &dynamodb.Server{}, "ecr": &ecr.Service{}, "events": &events.Service{}, "kms": &kms.Service{},
-		"lambda": &lambda.Service{}, "s3": &s3.Service{}, "sts": sts.New(),
+		"athena": &athena.Service{}, "dynamodb": &dynamodb.Server{}, "ecr": &ecr.Service{}, "events": &events.Service{},
+		"firehose": &firehose.Service{}, "glue": &glue.Service{}, "kms": &kms.Service{},
+		"lambda": &lambda.Service{}, "s3": &s3.Service{}, "sqs": &sqs.Service{}, "sts": sts.New(),
 	}
 	for name, service := range services {
 		differ(service.Operations(), slices.Sorted(maps.Keys(operations[name])), func(operation string) {

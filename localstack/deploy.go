@@ -16,7 +16,7 @@ import (
 )
 
 // stacks are deployed in this order; each file in infra/templates is named after its stack.
-var stacks = []string{"StileData", "StileControl", "StileFleet"}
+var stacks = []string{"StileData", "StileControl", "StileAudit", "StileFleet"}
 
 // deployment is everything that a deployment of the stacks needs.
 type deployment struct {

@@ -29,7 +29,7 @@ const usage = `usage: localstack COMMAND [-root DIR] [-state DIR]
            A number other than what is running starts or stops the difference. The default is the number that
            was asked for last, or 1 the first time.
   down     stop what up started; everything that was created is kept
-  delete   a stack: StileFleet, StileControl, then StileData; the next up creates it again
+  delete   a stack: StileFleet, StileAudit, StileControl, then StileData; the next up creates it again
              -unprotect  also if it has termination protection
   ps       list what runs, with process ids and addresses
              -format F   table or json

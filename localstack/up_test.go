@@ -94,15 +94,15 @@ func repository(t *testing.T) place {
 			t.Fatal(err)
 		}
 	}
-	control, err := os.ReadFile("../infra/templates/StileControl.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, name := range stacks {
 		copyFile("../infra/templates/"+name+".json", "infra/templates/"+name+".json", 0o644)
-	}
-	for _, match := range regexp.MustCompile(`"(functions/[a-z-]+)"`).FindAllStringSubmatch(string(control), -1) {
-		copyFile(filepath.Join(programs, "fn"), "bin/"+match[1], 0o755)
+		raw, err := os.ReadFile("../infra/templates/" + name + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range regexp.MustCompile(`"(functions/[a-z-]+)"`).FindAllStringSubmatch(string(raw), -1) {
+			copyFile(filepath.Join(programs, "fn"), "bin/"+match[1], 0o755)
+		}
 	}
 	for _, function := range []string{"image", "stock"} {
 		copyFile(filepath.Join(programs, function), "bin/functions/"+function, 0o755)

@@ -1,8 +1,12 @@
 package cmd
 
 import (
-	"encoding/json"
+	"context"
+	"crypto/sha256"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,15 +14,18 @@ import (
 
 	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/audit/ocsf"
+	"github.com/stile-dev/stile/pkg/client"
 	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
 func (a *app) audit() *cobra.Command {
 	c := &cobra.Command{
-		Use: "audit", Short: "Show what the audit log has of a session",
+		Use: "audit", Short: "Show what the audit log has",
 		Args: unknownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	ls := a.auditLs()
@@ -28,53 +35,361 @@ func (a *app) audit() *cobra.Command {
 }
 
 func (a *app) auditLs() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "ls --session ID",
-		Short: "List the events of a session, oldest first, and whether they are proven",
-		Long: "List the events of a session, oldest first: who was let in, how it was recorded, the command, its end, and who read the recording.\n" +
-			"A command is cut after 200 characters; --format json prints the events themselves, one per line, with all that they have.\n" +
-			"An event is proven if the agent that it is from signed it, or if only its function can have written it.\n" +
-			"stile recording ls lists ids of sessions that were recorded.",
-		Args: exactly(0, "stile audit ls --session ID"),
+	var q struct {
+		types, actor, session, target, since, until, outcome string
+		follow                                               bool
 	}
-	id := c.Flags().String("session", "", "the session's id, as in stile recording ls")
-	// It fails only for a flag that c doesn't have.
+	c := &cobra.Command{
+		Use:   "ls",
+		Short: "List events, and whether they are proven",
+		Long: "List the events that you may see, in the order of their arrival in the audit log: without --since, those of the last hour. It\n" +
+			"keeps them for 30 days. With --session those of one session, oldest first, whenever they were.\n" +
+			"An event is proven if the agent that it is from signed it, or if only its function can have written it.\n" +
+			"A command is cut after 200 characters; --format json prints an array of the events with all that they have, ndjson one per\n" +
+			"line, and ocsf one per line as OCSF " + ocsf.Version + " does, with the standing in unmapped.\n" +
+			"--follow goes on with what is received from then on, until you end it.",
+		Args: exactly(0, "stile audit ls --since 24h"),
+		Example: "  stile audit ls --since 24h --type session.denied,user.login_refused\n  stile audit ls --since 7d --actor ada --target node/web-1 --format json\n" +
+			"  stile audit ls --follow --outcome denied\n  stile audit ls --session ses_01h2xcejqtf2nbrexx3vqjhp41",
+	}
+	c.Flags().StringVar(&q.types, "type", "", "only events of these types, such as session.start, or groups of types, such as session, which is all session.…; commas between them")
+	c.Flags().StringVar(&q.actor, "actor", "", "only what this user did, or this actor as events name it: user/NAME, agent/ID, proxy/ID, function/NAME, aws/… (a login that was refused)")
+	c.Flags().StringVar(&q.session, "session", "", "only events of this session: an id as in stile recording ls")
+	c.Flags().StringVar(&q.target, "target", "", "only what was done to this target: KIND/NAME, or the name of a node")
+	c.Flags().StringVar(&q.since, "since", "", "only what was received since: 24h, 7d, 2006-01-02 (its beginning, here), '2006-01-02 15:04:05' (here), or a time as in RFC 3339; without it, an hour before --until or now")
+	c.Flags().StringVar(&q.until, "until", "", "only what was received before, written as --since")
+	c.Flags().StringVar(&q.outcome, "outcome", "", "only what ended so: success, failure or denied")
+	c.Flags().BoolVar(&q.follow, "follow", false, "go on with what is received from then on")
+	// These fail only for a flag that c doesn't have.
 	_ = c.RegisterFlagCompletionFunc("session", func(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return a.completeRecordings(c, nil, typed)
 	})
-	format := formatFlag(c, formatText, formatText, output.JSON)
-	c.Example = "  stile audit ls --session ses_01h2xcejqtf2nbrexx3vqjhp41\n  stile audit ls --session ses_01h2xcejqtf2nbrexx3vqjhp41 --format json"
+	_ = c.RegisterFlagCompletionFunc("outcome", cobra.FixedCompletions([]cobra.Completion{string(audit.Success), string(audit.Failure), string(audit.Denied)}, cobra.ShellCompDirectiveNoFileComp))
+	format := formatFlag(c, formatText, formatText, output.JSON, formatNDJSON, formatOCSF)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		f, err := format()
 		if err != nil {
 			return err
 		}
-		if !identity.ValidID("ses", *id) {
-			if *id == "" {
-				return fault.New(fault.BadInput, "no session was named", "type: stile audit ls --session ID, with an id that stile recording ls lists")
-			}
-			return fault.Newf(fault.BadInput, "name one that stile recording ls lists", "%.64q is not a session's id", *id)
+		if err := filled(c, "type", "actor", "session", "target", "since", "until", "outcome"); err != nil {
+			return err
+		}
+		if q.target != "" && !strings.Contains(q.target, "/") {
+			q.target = names.KindNode + "/" + q.target
+		}
+		chosen, err := audit.ParseFilter(q.types, q.actor, q.target, q.outcome)
+		if err != nil {
+			return explain(err)
+		}
+		query := client.EventQuery{Types: chosen.Types, Actor: chosen.Actor, Target: chosen.Target, Outcome: string(chosen.Outcome)}
+		if query.Since, query.Until, err = window(q.since, q.until, a.Now()); err != nil {
+			return err
+		}
+		l := listing{app: a, printer: a.printer(f), query: query}
+		switch {
+		case q.session != "" && !identity.ValidID("ses", q.session):
+			return fault.Newf(fault.BadInput, "name one that stile recording ls lists", "%.64q is not a session's id", q.session)
+		case q.session != "" && (q.follow || q.since != "" || q.until != ""):
+			return fault.New(fault.BadInput, "--session lists all events of a session, whenever they were", "leave out --follow, --since and --until, or --session")
+		case q.follow && f == output.JSON:
+			return fault.New(fault.BadInput, "an array has no end while it is followed", "use --format ndjson, of which each line is an event")
+		case q.follow && q.until != "":
+			return fault.New(fault.BadInput, "what is received from now on isn't before --until", "leave out --until or --follow")
 		}
 		s, err := a.session()
 		if err != nil {
 			return err
 		}
-		found := false
-		for e, err := range s.client.SessionEvents(c.Context(), *id) {
-			if err == nil {
-				found, err = true, a.printEvent(f, e)
-			}
-			if err != nil {
-				return silence(err)
-			}
+		l.client = s.client
+		switch {
+		case q.session != "":
+			err = l.session(c.Context(), q.session, chosen)
+		case q.follow:
+			err = l.follow(c.Context())
+		default:
+			err = l.all(c.Context())
 		}
-		if !found {
-			_, err = fmt.Fprintln(a.Err, "There are no events of that session that your roles let you see; the audit log keeps events for 30 days")
-		}
-		return err
+		return silence(err)
 	}
 	return c
 }
+
+// explain says of a filter's only fault what to write instead.
+func explain(err error) error {
+	f := fault.From(err)
+	if f == nil || len(f.Fields) != 1 {
+		return err
+	}
+	switch f.Fields[0].Path {
+	case "type":
+		f.Hint = "write types, such as session.start, or groups of types, with commas between them; the groups are: " + strings.Join(groups(), ", ")
+	case "target":
+		f.Hint = "write KIND/NAME, such as node/web-1 or role/developer, or the name of a node"
+	case "actor":
+		f.Hint = "write the name of a user, or the actor as events name it: user/NAME, agent/ID, proxy/ID, function/NAME, aws/… or unknown"
+	case "outcome":
+		f.Hint = "write one of them, or leave out --outcome"
+	}
+	return f
+}
+
+// groups are the groups of types in alphabetical order.
+func groups() []string {
+	all := map[string]bool{}
+	for t := range audit.Types {
+		group, _, _ := strings.Cut(string(t), ".")
+		all[group] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// filled refuses a flag that is given and empty, as a variable that isn't set makes it: it may mean any or none.
+func filled(c *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		if f := c.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return fault.Newf(fault.BadInput, "give it a value, or leave it out for any", "--%s is empty", name)
+		}
+	}
+	return nil
+}
+
+// window reads --since and --until of events, of which an hour is listed where it isn't said when to begin.
+func window(since, until string, now time.Time) (from, to time.Time, err error) {
+	from, to, err = between(since, until, now)
+	if err == nil && from.IsZero() && !to.IsZero() {
+		if from = to; now.Before(to) {
+			from = now
+		}
+		from = from.Add(-time.Hour)
+	}
+	return from, to, err
+}
+
+// between reads --since and --until.
+func between(since, until string, now time.Time) (from, to time.Time, err error) {
+	if from, err = moment("--since", since, now); err != nil {
+		return from, to, err
+	}
+	to, err = moment("--until", until, now)
+	switch {
+	case err != nil:
+	case from.After(now):
+		err = fault.New(fault.BadInput, "--since is in the future", "name a time that has begun: --since 24h, --since 7d or a day before this one")
+	case !to.IsZero() && !from.Before(to):
+		err = fault.New(fault.BadInput, "--until isn't after --since", "name first when it begins: --since 2h --until 1h is the hour before the last one, and --since 2006-01-02 --until 2006-01-03 that day")
+	}
+	return from, to, err
+}
+
+// listing lists events.
+type listing struct {
+	*app
+	client  *client.Client
+	printer printer
+	query   client.EventQuery
+	seen    seen
+}
+
+// session lists the events of a session.
+func (l *listing) session(ctx context.Context, id string, chosen audit.Filter) error {
+	found := false
+	for e, err := range l.client.SessionEvents(ctx, id) {
+		if err != nil {
+			return err
+		}
+		found = true
+		if event, err := audit.Parse([]byte(e.Event)); err == nil && !chosen.Match(event) {
+			continue
+		}
+		if err := l.printer.print(e); err != nil {
+			return err
+		}
+	}
+	if !found {
+		_, _ = fmt.Fprintln(l.Err, "There are no events of that session that your roles let you see; the audit log keeps events for 30 days")
+	}
+	return l.printer.end()
+}
+
+// all lists what was received, and says when that was.
+func (l *listing) all(ctx context.Context) error {
+	since, until, err := l.receive(ctx)
+	if err != nil {
+		return err
+	}
+	if asked := l.query.Since; !asked.IsZero() && since.After(asked) {
+		l.warn("the audit log keeps events for 30 days: this list begins at " + since.Local().Format(time.DateTime))
+	}
+	_, _ = fmt.Fprintf(l.Err, "%s, of what was received from %s to %s\n", events(l.printer.count()), since.Local().Format(time.DateTime), until.Local().Format(time.DateTime))
+	return l.printer.end()
+}
+
+// events says how many there are.
+func events(n int) string {
+	if n == 1 {
+		return "1 event"
+	}
+	return fmt.Sprintf("%d events", n)
+}
+
+// How often followers ask, and how far back: what is received at a moment may become readable later.
+const (
+	askEvery = time.Second
+	lately   = 5 * time.Second
+	late     = 2 * time.Minute // a minute is how long that may take, and there must be such a look within the other
+	lateEach = 15              // times it looks that far back
+	restEach = 5 * time.Second
+)
+
+// follow lists what was received and goes on with what is, until it is ended.
+func (l *listing) follow(ctx context.Context) error {
+	away, begun := false, l.query.Since // what was received before isn't asked for; the API says when an hour ago was
+	back := func(t time.Time, by time.Duration) {
+		if l.query.Since = t.Add(-by); l.query.Since.Before(begun) {
+			l.query.Since = begun
+		}
+	}
+	for round := 1; ; round++ {
+		since, until, err := l.receive(ctx)
+		f, wait := fault.From(err), askEvery
+		switch {
+		case err == nil:
+			if begun.IsZero() {
+				begun = since
+			}
+			away = false
+			if back(until, lately); round%lateEach == 0 {
+				back(until, late)
+			}
+		case ctx.Err() == nil && f != nil && (f.Code == fault.Unreachable || f.Code == fault.Unavailable):
+			if !away {
+				l.warn("the API doesn't answer; it is asked again until it does: " + f.Message)
+				if !l.query.Since.IsZero() { // what is received meanwhile comes then
+					back(l.query.Since, late)
+				}
+			}
+			away, wait = true, restEach
+		default:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// receive prints what was received that wasn't printed before.
+func (l *listing) receive(ctx context.Context) (since, until time.Time, err error) {
+	return l.client.Events(ctx, l.query, func(page wire.ReceivedEvents) error {
+		for _, e := range page.Events {
+			if l.seen.add(e) {
+				continue
+			}
+			if err := l.printer.print(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// seen are the events that came last: one may be received twice, and be read again by whoever follows.
+type seen struct {
+	known map[[sha256.Size]byte]bool
+	order [][sha256.Size]byte
+}
+
+// mostSeen is how many are remembered.
+const mostSeen = 100_000
+
+// add reports whether an event is there already, and adds it.
+func (s *seen) add(e wire.LedgerEvent) bool {
+	key := sha256.Sum256([]byte(e.Event))
+	if s.known[key] {
+		return true
+	}
+	if s.known == nil {
+		s.known = map[[sha256.Size]byte]bool{}
+	}
+	if len(s.order) == mostSeen {
+		delete(s.known, s.order[0])
+		s.order = s.order[1:]
+	}
+	s.known[key], s.order = true, append(s.order, key)
+	return false
+}
+
+// printer prints events in one format.
+type printer interface {
+	print(e wire.LedgerEvent) error
+	count() int
+	end() error
+}
+
+func (a *app) printer(f output.Format) printer {
+	if f == output.JSON {
+		return &array{app: a}
+	}
+	return &lines{app: a, format: f}
+}
+
+// lines has one for each event.
+type lines struct {
+	*app
+	format output.Format
+	n      int
+}
+
+func (p *lines) print(e wire.LedgerEvent) error { p.n++; return p.printEvent(p.format, e) }
+func (p *lines) count() int                     { return p.n }
+func (p *lines) end() error                     { return nil }
+
+// array is that of JSON. One that is cut short has no end, so that nobody takes it for all.
+type array struct {
+	*app
+	n int
+}
+
+func (p *array) print(e wire.LedgerEvent) error {
+	before := ","
+	if p.n == 0 {
+		before = "["
+	}
+	if _, err := io.WriteString(p.Out, before); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	p.n++
+	return p.printEvent(formatNDJSON, e)
+}
+
+func (p *array) count() int { return p.n }
+
+func (p *array) end() error {
+	text := "]\n"
+	if p.n == 0 {
+		text = "[]\n"
+	}
+	if _, err := io.WriteString(p.Out, text); err != nil {
+		return fmt.Errorf("printing: %w", err)
+	}
+	return nil
+}
+
+// toldEvent is an event as programs get it.
+type toldEvent struct {
+	audit.Event
+	Received time.Time `json:"received"`
+	Standing string    `json:"standing"` // proven, unproven or refused
+	Why      string    `json:"why,omitempty"`
+}
+
+// formatNDJSON prints one event per line.
+const formatNDJSON output.Format = "ndjson"
+
+// formatOCSF prints events in the terms of a schema that other systems read.
+const formatOCSF output.Format = "ocsf"
 
 // told is what a line shows of an event's data, in this order. All of it is in --format json.
 var told = []string{"login", "recording", "command", "exit_status", "exit_signal", "chunks", "missing"}
@@ -82,10 +397,15 @@ var told = []string{"login", "recording", "command", "exit_status", "exit_signal
 // printEvent prints an event on one line.
 func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
 	e, err := audit.Parse([]byte(l.Event))
-	if f == output.JSON && err == nil {
-		return output.Line(a.Out, json.RawMessage(l.Event))
+	if f == formatNDJSON {
+		return output.Line(a.Out, toldEvent{e, l.Received, l.Standing, l.Why})
 	}
-	if f == output.JSON {
+	if f == formatOCSF && err == nil && e.Validate() == nil {
+		r := ocsf.Map(e)
+		r.Unmapped["standing"] = l.Standing
+		return output.Line(a.Out, r)
+	}
+	if f == formatOCSF {
 		a.warn("an event that can't be read is left out")
 		return nil
 	}

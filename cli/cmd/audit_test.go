@@ -34,3 +34,27 @@ func TestALineOfAnEventSaysHowItWasRecordedAndWhatRan(t *testing.T) {
 		t.Errorf("a command of more than 1,000 characters has a line of %d", len(line))
 	}
 }
+
+func TestAnEventIsARecordOfOCSFWithItsStanding(t *testing.T) {
+	e := audit.New(audit.SessionStart, strings.NewReader(strings.Repeat("x", 64)), time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC))
+	e.Cluster, e.Source, e.Actor, e.TargetKind, e.Target = "c", "agent/agt_1", "user/ada", "node", "web-1"
+	e.Data = map[string]string{"certificate": "crt_1"}
+	text, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := cmd.EventRecord(wire.LedgerEvent{Event: string(text), Standing: "unproven"})
+	var r struct {
+		ClassUID int `json:"class_uid"`
+		Unmapped struct{ Standing string }
+	}
+	if err != nil || json.Unmarshal([]byte(out), &r) != nil || r.ClassUID != 4007 || r.Unmapped.Standing != "unproven" || strings.Count(out, "\n") != 1 {
+		t.Errorf("%q, %v", out, err)
+	}
+	for _, bad := range []string{"{", `{"type":"session.start"}`, `{"type":"made.up"}`} {
+		out, errs, err := cmd.EventRecord(wire.LedgerEvent{Event: bad})
+		if out != "" || errs == "" || err != nil {
+			t.Errorf("%s: %q, %q, %v", bad, out, errs, err)
+		}
+	}
+}

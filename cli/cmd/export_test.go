@@ -102,6 +102,14 @@ func EventLine(l wire.LedgerEvent) (string, error) {
 	return out.String(), err
 }
 
+// EventRecord returns what audit ls prints of an event as OCSF, and what it warns of.
+func EventRecord(l wire.LedgerEvent) (string, string, error) {
+	var out, errs strings.Builder
+	a := &app{Process: Process{Out: &out, Err: &errs}}
+	err := a.printEvent(formatOCSF, l)
+	return out.String(), errs.String(), err
+}
+
 // SearchRecordings searches a list of recordings in a source for a text, and returns the exit status that it leaves.
 func SearchRecordings(ctx context.Context, list iter.Seq2[wire.Recording, error], source played.Source, text string, out, errs io.Writer) (int, error) {
 	a := &app{Process: Process{Out: out, Err: errs, Now: time.Now}}

@@ -75,10 +75,13 @@ func (a *app) completeRecordings(c *cobra.Command, args []string, _ string) ([]c
 func (a *app) narrowing(c *cobra.Command) func() (client.RecordingQuery, error) {
 	user := c.Flags().String("user", "", "only recordings of this user's sessions")
 	target := c.Flags().String("target", "", "only those on this target: KIND/NAME, or the name of a node")
-	since := c.Flags().String("since", "", "only sessions that began since: 24h, 7d, 2006-01-02 (its beginning, here), or a time as in RFC 3339; without it, a week")
-	until := c.Flags().String("until", "", "only sessions that began before, written as --since")
+	since := c.Flags().String("since", "", "only sessions that began since: 24h, 7d, 2006-01-02 (its beginning, here), '2006-01-02 15:04:05' (here), or a time as in RFC 3339; without it, a week before --until or now")
+	until := c.Flags().String("until", "", "only sessions that began before, written as --since; a list is of at most 92 days")
 	return func() (client.RecordingQuery, error) {
 		q := client.RecordingQuery{User: *user, Target: *target}
+		if err := filled(c, "user", "target", "since", "until"); err != nil {
+			return q, err
+		}
 		if q.Target != "" && !strings.Contains(q.Target, "/") {
 			q.Target = names.KindNode + "/" + q.Target
 		}
@@ -88,17 +91,7 @@ func (a *app) narrowing(c *cobra.Command) func() (client.RecordingQuery, error) 
 				return q, err
 			}
 		}
-		if q.Since, err = moment("--since", *since, a.Now()); err != nil {
-			return q, err
-		}
-		q.Until, err = moment("--until", *until, a.Now())
-		switch {
-		case err != nil:
-		case q.Since.After(a.Now()):
-			err = fault.New(fault.BadInput, "--since is in the future", "name a time that has begun: --since 24h, --since 7d or a day before this one")
-		case !q.Until.IsZero() && !q.Since.Before(q.Until):
-			err = fault.New(fault.BadInput, "--until isn't after --since", "name first when it begins: --since 2h --until 1h is the hour before the last one, and --since 2006-01-02 --until 2006-01-03 that day")
-		}
+		q.Since, q.Until, err = between(*since, *until, a.Now())
 		return q, err
 	}
 }
@@ -132,8 +125,8 @@ func (a *app) recordingLs() *cobra.Command {
 		Use:   "ls",
 		Short: "List the recordings of sessions that you may see, newest first",
 		Long: "List the recordings of sessions that you may see, newest first. A session is there once its agent has told of it, which it\n" +
-			"does when the session begins; one that was not recorded is not there. An open one lasts or is being uploaded; of an incomplete one\n" +
-			"nothing was heard for two hours. BYTES is what it showed. For its command: stile audit ls --session ID.",
+			"does when the session begins; one that was not recorded is not there. An open one lasts, or S3 doesn't have it whole yet; of an\n" +
+			"incomplete one nothing was heard for two hours. BYTES is what it showed. For its command: stile audit ls --session ID.",
 		Example: "  stile recording ls --user ada --since 7d\n  stile recording ls --target node/web-1 --since 2006-01-02 --until 2006-01-03\n  stile recording ls --target node/web-1 --format json",
 		Args:    exactly(0, "stile recording ls"),
 	}

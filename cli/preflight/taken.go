@@ -11,7 +11,7 @@ import (
 )
 
 // stacks are Stile's, in the order of their deployment.
-var stacks = []string{"StileData", "StileControl", "StileFleet"}
+var stacks = []string{"StileData", "StileControl", "StileAudit", "StileFleet"}
 
 // fixed are names that stacks give to what they make, by stack: an account can have each once in a Region.
 type fixed map[string][]string
@@ -24,10 +24,10 @@ func (f fixed) all() []string {
 }
 
 var (
-	functions = fixed{"StileControl": strings.Fields("admin api canary join login publish recording rotate sign-host sign-user stock sweep"), "StileFleet": {"image"}}
-	roles     = fixed{"StileControl": append(slices.Clone(functions["StileControl"]), "fleet", "recording-reader"), "StileFleet": {"fleet-execution", "image"}}
+	functions = fixed{"StileControl": strings.Fields("admin api canary join login publish recording rotate sign-host sign-user stock sweep"), "StileAudit": {"relay"}, "StileFleet": {"image"}}
+	roles     = fixed{"StileControl": append(slices.Clone(functions["StileControl"]), "fleet", "recording-reader"), "StileAudit": {"delivery", "lake", "relay"}, "StileFleet": {"fleet-execution", "image"}}
 	aliases   = fixed{"StileData": strings.Fields("challenge host-ssh host-x509 policy root user-ssh user-x509")}
-	logs      = fixed{"StileControl": append(slices.Clone(functions["StileControl"]), "api-access"), "StileFleet": {"image", "proxy"}}
+	logs      = fixed{"StileControl": append(slices.Clone(functions["StileControl"]), "api-access"), "StileAudit": {"relay"}, "StileFleet": {"image", "proxy"}}
 )
 
 var taken = []check{

@@ -492,7 +492,7 @@ func (v *verification) events() {
 	switch have := len(v.chunks); {
 	case have == 0 || v.ended:
 	case highest == have-1:
-		v.report.add(Proven, "the audit log has the hash of the last chunk, which proves all before it")
+		v.report.add(Proven, "the audit log has the hash of chunk %d, the last one, which proves all before it", highest)
 	case highest < 0:
 		v.report.add(Unproven, "the audit log has no hash of any chunk: nothing but the manifest speaks for them")
 	default:

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 
+	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
+	operation "github.com/stile-dev/stile/pkg/operation/roster"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -17,9 +22,22 @@ type events struct {
 // Session reads a session's events.
 func (e events) Session(ctx context.Context, session, after string, limit int, trust []document.Trust) ([]wire.LedgerEvent, string, error) {
 	entries, next, err := reader.Session(ctx, e.db, e.name, session, after, limit, trust...)
-	var out []wire.LedgerEvent
-	for _, entry := range entries {
-		out = append(out, wire.LedgerEvent{Event: entry.Body, Received: entry.Received, Standing: string(entry.Standing), Why: entry.Why})
+	return onWire(entries), next, err
+}
+
+// Received reads what was received.
+func (e events) Received(ctx context.Context, s operation.Span, want func(audit.Event) bool, trust []document.Trust) ([]wire.LedgerEvent, string, error) {
+	span := reader.Span{After: cmp.Or(s.After, reader.Begin(s.Since)), Until: s.Until, Limit: s.Limit}
+	entries, next, err := reader.Received(ctx, e.db, e.name, span, want, trust...)
+	if errors.Is(err, reader.ErrPosition) {
+		err = fault.New(fault.BadInput, "the cursor did not come from this list", "send the previous page's next unchanged, or none to begin again").With("cursor", "malformed").Because(err)
 	}
-	return out, next, err
+	return onWire(entries), next, err
+}
+
+func onWire(entries []reader.Entry) (out []wire.LedgerEvent) {
+	for _, e := range entries {
+		out = append(out, wire.LedgerEvent{Event: e.Body, Received: e.Received, Standing: string(e.Standing), Why: e.Why})
+	}
+	return out
 }

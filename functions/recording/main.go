@@ -1,5 +1,5 @@
 // Command recording is the function of this name: it lets agents put their sessions' recordings, and people read those that
-// they may. No other function touches recordings, and this one writes and deletes none.
+// they may. No other function reads recordings or hands out ways to them, and this one writes and deletes none.
 package main
 
 import (
@@ -7,6 +7,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"log"
+	"log/slog"
+	"os"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -18,6 +21,7 @@ import (
 	"github.com/stile-dev/stile/pkg/bucket/lend"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/metric"
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/recording"
 	"github.com/stile-dev/stile/pkg/rate"
@@ -45,6 +49,11 @@ func assemble(ctx context.Context) (*api.Server, error) {
 		Puts:    rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorPut}),
 		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: f.Need(names.EnvTableLedger)}),
 		Cluster: f.Cluster, Entropy: rand.Reader,
+		Measure: func(name string, n int) {
+			if err := metric.Write(os.Stdout, time.Now(), "recording", metric.Value{Name: name, Unit: "Count", Value: int64(n)}); err != nil {
+				f.Log.Warn("Measurement not written", slog.Any("error", err))
+			}
+		},
 	})
 	documents := head.New(head.Config{DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: state, Bucket: f.Need(names.EnvBucketDocuments)})
 	server, err := api.New(api.Config{Function: "recording", Handlers: operation.Operations(a), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log})

@@ -1,5 +1,5 @@
-// Command sweep is the function of this name: it closes recordings whose agents aren't heard of any more. It sees which objects
-// a recording has and reads none of them.
+// Command sweep is the function of this name: it closes recordings whose agents aren't heard of any more, and tells what the
+// ledger lacks of agents' events. It sees which objects a recording has and reads none of them.
 package main
 
 import (
@@ -10,16 +10,21 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/archive"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bucket"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/ledger/gap"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
 	"github.com/stile-dev/stile/pkg/metric"
 	"github.com/stile-dev/stile/pkg/names"
@@ -39,23 +44,71 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 	if err != nil {
 		return nil, err
 	}
-	db, table := dynamodb.NewFromConfig(f.AWS), f.Need(names.EnvTableLedger)
+	db, state, table := dynamodb.NewFromConfig(f.AWS), f.Need(names.EnvTableState), f.Need(names.EnvTableLedger)
+	books := ledger.New(ledger.Config{DynamoDB: db, Table: table})
 	s := archive.NewSweeper(archive.SweeperConfig{
-		Leases:  recorded.New(db, f.Need(names.EnvTableState)),
+		Leases:  recorded.New(db, state),
 		Shelf:   bucket.New(f.AWS, f.Need(names.EnvBucketRecordings)),
-		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: table}),
+		Ledger:  books,
 		Ended:   func(ctx context.Context, session string) (bool, error) { return ended(ctx, db, table, session) },
 		Cluster: f.Cluster, Entropy: rand.Reader,
 	})
+	documents := head.New(head.Config{DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: state, Bucket: f.Need(names.EnvBucketDocuments)})
+	l := gap.New(gap.Config{
+		DynamoDB: db, Events: table, State: state, Ledger: books, Cluster: f.Cluster, For: readFor,
+		Trust: func(ctx context.Context) ([]document.Trust, error) { return trusted(ctx, documents) },
+	})
 	return func(ctx context.Context, _ json.RawMessage) error {
-		now := time.Now()
-		closed, err := s.Sweep(ctx, now)
-		for _, session := range closed {
-			f.Log.WarnContext(ctx, "Recording abandoned by its agent", slog.String("session_id", session))
-		}
-		value := metric.Value{Name: names.MetricRecordingsAbandoned, Unit: "Count", Value: int64(len(closed))}
-		return errors.Join(err, metric.Write(os.Stdout, now, "sweep", value))
+		var both sync.WaitGroup // neither waits for what holds up the other
+		var swept, looked error
+		both.Go(func() { swept = sweep(ctx, f.Log, s) })
+		both.Go(func() { looked = look(ctx, f.Log, l) })
+		both.Wait()
+		return errors.Join(swept, looked)
 	}, f.Err()
+}
+
+// readFor is how long a run reads the ledger; the template gives it five minutes for everything.
+const readFor = 2 * time.Minute
+
+// sweep closes recordings.
+func sweep(ctx context.Context, log *slog.Logger, s *archive.Sweeper) error {
+	now := time.Now()
+	closed, err := s.Sweep(ctx, now)
+	for _, session := range closed {
+		log.WarnContext(ctx, "Recording abandoned by its agent", slog.String("session_id", session))
+	}
+	value := metric.Value{Name: names.MetricRecordingsAbandoned, Unit: "Count", Value: int64(len(closed))}
+	return errors.Join(err, metric.Write(os.Stdout, now, "sweep", value))
+}
+
+// look tells what the ledger lacks.
+func look(ctx context.Context, log *slog.Logger, l *gap.Looker) error {
+	now := time.Now()
+	told, err := l.Look(ctx, now)
+	found := 0
+	for _, g := range told {
+		log.WarnContext(ctx, "Audit events missing", slog.String("source", g.Source), slog.String("source_epoch", g.Epoch),
+			slog.Uint64("from", g.First), slog.Uint64("to", g.Last), slog.Int("more", g.More))
+		found += 1 + g.More
+	}
+	return errors.Join(err, metric.Write(os.Stdout, now, "sweep", metric.Value{Name: names.MetricLedgerGaps, Unit: "Count", Value: int64(found)}))
+}
+
+// trusted returns the trust documents, the oldest first; none before there is one.
+func trusted(ctx context.Context, documents *head.Store) ([]document.Trust, error) {
+	h, err := documents.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := documents.Trust(ctx, h)
+	if errors.Is(err, head.ErrNone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return document.OpenChain(chain, "")
 }
 
 // ended reports whether the ledger holds the end of a session.

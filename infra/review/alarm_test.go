@@ -2,6 +2,7 @@ package review_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stile-dev/stile/infra/review"
+	"github.com/stile-dev/stile/pkg/names"
 )
 
 var runbookOf = regexp.MustCompile(`docs/runbooks/[a-z-]+\.md`) // at the end of a URL
@@ -38,8 +40,8 @@ func TestEveryAlarmNamesItsPageAndEveryPageHasAnAlarm(t *testing.T) {
 	for _, r := range a.Resources("AWS::CloudWatch::Alarm", "AWS::Events::Rule") {
 		text := spoken(a, r)
 		if text == "" {
-			if r.Properties["ScheduleExpression"] == nil {
-				t.Errorf("%s: neither a schedule nor a message to the topic", r.ID)
+			if r.Properties["ScheduleExpression"] == nil && r.Properties["EventBusName"] == nil { // the rules of our own bus deliver
+				t.Errorf("%s: neither a schedule, nor a delivery of our bus, nor a message to the topic", r.ID)
 			}
 			continue
 		}
@@ -182,6 +184,51 @@ func TestProxiesAreMissedAsSoonAsThereAreFewerThanWanted(t *testing.T) {
 	}
 	if after, ok := missing.DependsOn.([]any); !ok || !slices.Contains(after, any("Service")) {
 		t.Errorf("it comes after %v, so that it rings while the first proxies begin", missing.DependsOn)
+	}
+}
+
+// CloudWatch compares a metric by its exact name and dimensions, and one without data is no error: so they are compared here
+// with what functions/recording writes. Minutes are the shortest periods that there are of it.
+func TestRecordingsThatDoNotReachS3AreHeardOfWithinAMinute(t *testing.T) {
+	stuck := alarm(t, account(t), "AlarmRecordingsStuck")
+	var got []string
+	for _, q := range stuck.Properties["Metrics"].([]any) {
+		q := q.(map[string]any)
+		if stat, ok := q["MetricStat"].(map[string]any); ok {
+			raw, err := json.Marshal(stat)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, q["Id"].(string)+" "+string(raw))
+		} else {
+			got = append(got, q["Expression"].(string))
+		}
+	}
+	read := `{"Metric":{"Dimensions":[{"Name":"` + names.MetricFunction + `","Value":"recording"}],"MetricName":"%s","Namespace":"` + names.Metrics + `"},"Period":60,"Stat":"Sum"}`
+	want := []string{
+		"m0 " + fmt.Sprintf(read, names.MetricUploadsMissing), "m1 " + fmt.Sprintf(read, names.MetricUploadsGranted),
+		"(m0 >= 3) AND (2 * m0 > m1)",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is compared (-want +got):\n%s", diff)
+	}
+	p := stuck.Properties
+	when := fmt.Sprintf("%v of %v, %v %v, without data %v", p["DatapointsToAlarm"], p["EvaluationPeriods"], p["ComparisonOperator"], p["Threshold"], p["TreatMissingData"])
+	if when != "1 of 10, GreaterThanOrEqualToThreshold 1, without data notBreaching" {
+		t.Errorf("it is raised by %s", when)
+	}
+}
+
+func TestARecordingThatIsLeftIncompleteIsHeardOf(t *testing.T) {
+	p := alarm(t, account(t), "AlarmRecordingsAbandoned").Properties
+	raw, err := json.Marshal(p["Dimensions"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintf("%v %v %s, %v of %v, %v %v", p["Namespace"], p["MetricName"], raw, p["DatapointsToAlarm"], p["EvaluationPeriods"], p["ComparisonOperator"], p["Threshold"])
+	want := names.Metrics + " " + names.MetricRecordingsAbandoned + ` [{"Name":"` + names.MetricFunction + `","Value":"sweep"}], 1 of 1, GreaterThanOrEqualToThreshold 1`
+	if got != want {
+		t.Errorf("it is raised by %s, not by %s", got, want)
 	}
 }
 

@@ -39,9 +39,9 @@ func limited(s review.Statement, key string) bool {
 }
 
 // passed reports whether a service gets this role only from somebody who may pass it, and is limited as far as it says
-// for whom it acts. Lambda takes a role of its own account alone, from whoever has iam:PassRole on it.
+// for whom it acts. Lambda and Firehose take a role of their own account alone, from whoever has iam:PassRole on it.
 func passed(s review.Statement, service string) bool {
-	return service == "lambda.amazonaws.com" && slices.Contains(s.Actions, "sts:AssumeRole") && slices.ContainsFunc(s.Condition, func(c review.Clause) bool {
+	return slices.Contains([]string{"lambda.amazonaws.com", "firehose.amazonaws.com"}, service) && slices.Contains(s.Actions, "sts:AssumeRole") && slices.ContainsFunc(s.Condition, func(c review.Clause) bool {
 		return c.Key == "aws:SourceAccount" && c.Operator == "StringEqualsIfExists" && slices.Equal(c.Values, []string{"<account>"})
 	})
 }

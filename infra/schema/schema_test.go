@@ -13,7 +13,7 @@ import (
 func committed(t *testing.T) map[string][]byte {
 	t.Helper()
 	raw := map[string][]byte{}
-	for _, stack := range []string{"StileData", "StileControl", "StileFleet"} {
+	for _, stack := range []string{"StileData", "StileControl", "StileAudit", "StileFleet"} {
 		text, err := os.ReadFile("../templates/" + stack + ".json")
 		if err != nil {
 			t.Fatal(err)

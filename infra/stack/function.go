@@ -42,7 +42,7 @@ type function struct {
 
 // Functions lists the functions' names, sorted.
 func Functions() []string {
-	out := []string{imageFunction.name, stockFunction.name}
+	out := []string{imageFunction.name, relayFunction.name, stockFunction.name}
 	for _, f := range functions {
 		out = append(out, f.name)
 	}
@@ -80,7 +80,7 @@ var functions = []function{
 		may: func() []statement {
 			return []statement{
 				items(tableLedger, "GetEvents", getting, names.Event, names.Certificate),
-				items(tableLedger, "ListEvents", querying, names.Happened),
+				items(tableLedger, "ListEvents", querying, names.Event, names.Happened),
 				items(tableState, "GetRevoked", getting, names.Revoked),
 				items(tableState, "ListState", querying, names.Head, names.Target),
 				items(tablePresence, "ListPresence", querying, names.Proxy, names.Tunnels),
@@ -222,7 +222,7 @@ var functions = []function{
 		},
 	},
 	{
-		name: fnSweep, does: "closes recordings whose agents aren't heard of any more, and reads none", memory: 256, timeout: 300, bucketless: true,
+		name: fnSweep, does: "closes recordings whose agents aren't heard of any more, reading none, and tells what the ledger lacks of agents' events", memory: 512, timeout: 300,
 		tables: []string{tableState, tableLedger},
 		env:    map[string]func() *string{names.EnvBucketRecordings: func() *string { return imported(Data, bucketRecordings+"Name") }},
 		may: func() []statement {
@@ -231,9 +231,14 @@ var functions = []function{
 				items(tableState, "ListRecorders", querying, names.Recorder),
 				items(tableState, "MarkRecorded", putting, names.Recorded, names.RecordedOf),
 				items(tableState, "DropRecorders", deleting, names.Recorder),
+				items(tableState, "GetCounted", getting, names.Head, names.Counted, names.Looked),
+				items(tableState, "ListGaps", querying, names.Gap),
+				items(tableState, "PutCounted", putting, names.Counted, names.Looked, names.Gap),
+				items(tableState, "DropGaps", deleting, names.Gap),
 				items(tableLedger, "GetEvents", getting, names.Event, names.Certificate),
-				items(tableLedger, "ListEvents", querying, names.Happened),
+				items(tableLedger, "ListEvents", querying, names.Happened, events(names.WriterAgent)),
 				items(tableLedger, "PutEvents", putting, eventsOf(fnSweep), names.Happened),
+				objects("ReadTrust", "s3:GetObject", "trust/"),
 				{
 					Sid: "StateRecordings", Actions: []string{"s3:PutObject"}, Resources: []any{join(imported(Data, bucketRecordings+"Arn"), "/recordings/*/statement.json")},
 					Why: "there are as many recordings as sessions",
@@ -289,7 +294,7 @@ func newFunction(s awscdk.Stack, f function, code *awslambda.CfnFunction_CodePro
 	may := append(f.may(), statement{
 		Sid: "WriteLog", Actions: []string{"logs:CreateLogStream", "logs:PutLogEvents"}, Resources: []any{log.AttrArn()},
 	})
-	role := newRole(s, f.name, service("lambda"), lambdas(), may)
+	role := newRole(s, f.name, service("lambda"), ours(), may)
 	made := awslambda.NewCfnFunction(s, new(functionID(f.name)), &awslambda.CfnFunctionProps{
 		FunctionName: functionName(f.name)(),
 		Description:  new("Stile: " + f.does),
@@ -307,9 +312,9 @@ func newFunction(s awscdk.Stack, f function, code *awslambda.CfnFunction_CodePro
 	return made
 }
 
-// lambdas limits a trust in Lambda to this account's functions where Lambda says whose they are. AWS promises that
-// nowhere, least of all for the reader of a stream, so a trust that demanded it might never be given.
-func lambdas() condition {
+// ours limits a trust in a service to what works for this account where the service says for whom it does. AWS promises that
+// nowhere of Lambda, least of all for the reader of a stream, nor of Firehose: a trust that demanded it might never be given.
+func ours() condition {
 	return condition{"StringEqualsIfExists": {"aws:SourceAccount": awscdk.Aws_ACCOUNT_ID()}}
 }
 

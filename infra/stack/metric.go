@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -21,8 +22,7 @@ type dimension struct {
 	value *string
 }
 
-// metricAlarm is an alarm on a metric, or on an expression over several, in periods of five minutes. Each metric that an
-// alarm reads costs $0.10 a month.
+// metricAlarm is an alarm on a metric, or on an expression over several. Each metric that an alarm reads costs $0.10 a month.
 type metricAlarm struct {
 	id, says, page string
 	metrics        []metric
@@ -30,6 +30,7 @@ type metricAlarm struct {
 	compare        string
 	threshold      *float64
 	bad, of        float64 // periods
+	period         float64 // seconds; 0 is usual
 	missing        string
 }
 
@@ -45,7 +46,11 @@ const (
 	above   = "GreaterThanThreshold"
 )
 
-const period = 300 // seconds
+// Periods, in seconds.
+const (
+	usual  = 300
+	minute = 60 // the shortest of a metric of standard resolution
+)
 
 // metricAlarms are all alarms; rules are those that tell the topic.
 func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
@@ -86,7 +91,12 @@ func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
 			metrics: []metric{{names.Metrics, names.MetricRecordingsAbandoned, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
 			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
 		},
-		tablesThrottled(), tablesFailing(), undelivered(rules),
+		{
+			id: "LedgerGaps", says: "audit events that agents numbered are not in the ledger", page: "ledger-gaps",
+			metrics: []metric{{names.Metrics, names.MetricLedgerGaps, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
+			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
+		},
+		stuck(), tablesThrottled(), tablesFailing(), undelivered(rules),
 	}
 	for _, f := range functions {
 		bad, of := 2.0, 3.0
@@ -100,6 +110,25 @@ func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
 		})
 	}
 	return all
+}
+
+// stuck hears within a minute that S3 takes no recordings, as when a permission or the bucket's key is gone.
+//
+// An agent puts what it was granted and asks about what S3 didn't confirm: at 0, 1, 3, 7, 15 and 31 s at the latest, and then
+// ever more seldom, up to every five minutes. However the clock's minutes cut that, three of its questions are in one of them,
+// be there a single object. More than half of what was granted is missing only if little else arrives.
+//
+// Of CloudWatch it is documented that a comparison treats as 0 what one of two series lacks, that a series may be compared with
+// a number, and that AND joins comparisons to 0 or 1. FILL is left out on purpose: its values for a minute whose data comes late
+// would pass for the newest, so that nothing would ever be bad. For the same reason one bad minute of the last ten is enough,
+// which also keeps the alarm up between two tries that are five minutes apart.
+func stuck() metricAlarm {
+	of := []dimension{{names.MetricFunction, new(fnRecording)}}
+	return metricAlarm{
+		id: "RecordingsStuck", says: "recordings don't reach S3: what was shown is on the nodes' disks alone", page: "recordings-stuck",
+		metrics:    []metric{{names.Metrics, names.MetricUploadsMissing, "Sum", of}, {names.Metrics, names.MetricUploadsGranted, "Sum", of}},
+		expression: "(m0 >= 3) AND (2 * m0 > m1)", compare: atLeast, threshold: new(1.0), bad: 1, of: 10, period: minute, missing: missingIsGood,
+	}
 }
 
 // tables are those of StileData, by the name that each has, a restored one too.
@@ -179,13 +208,16 @@ func (a metricAlarm) alarm(s awscdk.Stack, topic *string, page string) awscloudw
 	}
 	if a.expression == "" {
 		m := a.metrics[0]
-		props.Namespace, props.MetricName, props.Statistic, props.Period = &m.namespace, &m.name, &m.statistic, new(float64(period))
+		props.Namespace, props.MetricName, props.Statistic, props.Period = &m.namespace, &m.name, &m.statistic, a.every()
 		props.Dimensions = m.render()
 	} else {
 		props.Metrics = a.queries()
 	}
 	return awscloudwatch.NewCfnAlarm(s, new("Alarm"+a.id), props)
 }
+
+// every is the alarm's period.
+func (a metricAlarm) every() *float64 { return new(cmp.Or(a.period, usual)) }
 
 // queries are the metrics with the expression over them, which alone is compared.
 func (a metricAlarm) queries() *[]any {
@@ -195,13 +227,13 @@ func (a metricAlarm) queries() *[]any {
 			Id: new(fmt.Sprintf("m%d", i)), ReturnData: new(false),
 			MetricStat: &awscloudwatch.CfnAlarm_MetricStatProperty{
 				Metric: &awscloudwatch.CfnAlarm_MetricProperty{Namespace: &m.namespace, MetricName: &m.name, Dimensions: m.render()},
-				Stat:   &m.statistic, Period: new(float64(period)),
+				Stat:   &m.statistic, Period: a.every(),
 			},
 		})
 	}
 	all := &awscloudwatch.CfnAlarm_MetricDataQueryProperty{Id: new("all"), Expression: &a.expression, ReturnData: new(true)}
 	if len(a.metrics) == 0 {
-		all.Period = new(float64(period)) // a query has no metric to take it from
+		all.Period = a.every() // a query has no metric to take it from
 	}
 	out = append(out, all)
 	return &out

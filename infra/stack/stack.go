@@ -1,6 +1,6 @@
 // Package stack declares what a cluster is made of in AWS: StileData (what must survive), StileControl (the
-// functions, their roles and the API) and StileFleet (the proxies). The stacks depend one way, Data ← Control ←
-// Fleet, by outputs with plain names. A reference reads the output when a deployment changes the resource that refers
+// functions, their roles and the API), StileAudit (the way of audit events to the lake) and StileFleet (the
+// proxies). The stacks depend one way, Data ← Control ← Audit and Fleet, by outputs with plain names. A reference reads the output when a deployment changes the resource that refers
 // to it, and holds nothing fast: what an output says may change. docs/decisions/0017 says how.
 //
 // It uses the CDK's level 1 constructs: every line of a template has its line here, and no policy,
@@ -18,6 +18,7 @@ import (
 const (
 	Data    = "StileData"
 	Control = "StileControl"
+	Audit   = "StileAudit"
 	Fleet   = "StileFleet"
 )
 
@@ -36,7 +37,7 @@ type Config struct {
 // Consumes is the metadata of a resource that refers to other stacks: a digest of what the outputs there are made of.
 const Consumes = "stile:consumes"
 
-// New adds the three stacks to the app, as the settings in its context say. A setting that is wrong is an error. It
+// New adds the four stacks to the app, as the settings in its context say. A setting that is wrong is an error. It
 // panics when the OpenAPI document can't be routed, as everything in the CDK does: only the author could handle it.
 func New(app awscdk.App, cfg Config) error {
 	context, _ := app.Node().GetAllContext(nil).(map[string]any)
@@ -47,9 +48,11 @@ func New(app awscdk.App, cfg Config) error {
 	data := newData(app, set)
 	control := newControl(app, cfg, set)
 	fleet := newFleet(app, cfg, set)
+	audit := newAudit(app, cfg, set)
 	control.AddStackDependency(data, new("tables, keys and buckets"))
+	audit.AddStackDependency(control, new("the topic of alarms"))
 	fleet.AddStackDependency(control, new("the proxies' role and the API"))
-	for _, s := range []awscdk.Stack{data, control, fleet} {
+	for _, s := range []awscdk.Stack{data, control, audit, fleet} {
 		describe(s, cfg.Consumed[*s.StackName()])
 	}
 	return nil

@@ -161,11 +161,18 @@ func storeChange(set settings) watch {
 // off without the other's telling.
 var silenced = []string{"DeleteRule", "DisableRule", "PutRule", "PutTargets", "RemoveTargets"}
 
-// Names that CloudFormation generates for this stack's rules, and for alarms of this one and of the fleet's.
+// Names that CloudFormation generates for rules and alarms of the stacks.
 var (
-	rulesHere  = []any{map[string]any{"prefix": Control + "-"}}
-	alarmsHere = []any{map[string]any{"prefix": Control + "-"}, map[string]any{"prefix": Fleet + "-"}}
+	rulesHere  = generated(Control, Audit)
+	alarmsHere = generated(Control, Audit, Fleet)
 )
+
+func generated(stacks ...string) (names []any) {
+	for _, s := range stacks {
+		names = append(names, map[string]any{"prefix": s + "-"})
+	}
+	return names
+}
 
 // trailChange reports what stops CloudTrail, without which no rule hears anything.
 func trailChange() watch {
@@ -201,11 +208,11 @@ func alarmChange() watch {
 	}
 }
 
-// failedBatch reports a batch of the state table's stream that publish never took.
+// failedBatch reports a batch of a stream that its function never took, and an event that the relay set aside.
 func failedBatch() watch {
 	return watch{
 		id: "FailedBatch", page: "failed-batch", state: changesOnly, source: []string{"aws.s3"}, kind: "Object Created",
-		says:   "publish failed for a batch of changes again and again, and the batch was given up",
+		says:   "a batch of changes or audit events failed again and again and was given up, or an event was set aside",
 		detail: map[string]any{"bucket": map[string]any{"name": []any{imported(Data, bucketFailures+"Name")}}},
 	}
 }

@@ -27,7 +27,7 @@ func TestAFirstDeploymentLacksProtectionAndNothingElse(t *testing.T) {
 	if p := manifest[stack.Data].(map[string]any)["properties"].(map[string]any)["terminationProtection"]; p == true {
 		t.Error("StileData is protected before it has been created")
 	}
-	for _, name := range []string{stack.Data, stack.Control, stack.Fleet} {
+	for _, name := range []string{stack.Data, stack.Control, stack.Audit, stack.Fleet} {
 		want := load(t, filepath.Join(templates, name+".json"))
 		for _, r := range want["Resources"].(map[string]any) {
 			r := r.(map[string]any)

@@ -75,7 +75,7 @@ func templates(cfg stack.Config, context Context) (map[string][]byte, error) {
 		return nil, err
 	}
 	out := map[string][]byte{}
-	for _, name := range []string{stack.Data, stack.Control, stack.Fleet} {
+	for _, name := range []string{stack.Data, stack.Control, stack.Audit, stack.Fleet} {
 		raw, err := os.ReadFile(filepath.Join(dir, name+".template.json"))
 		if err != nil {
 			return nil, fmt.Errorf("reading what was synthesised: %w", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,17 +46,24 @@ func recordings(ctx context.Context, s *system, rounds int) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	file := filepath.Join(s.State, "source")
+	if err := source(s.Root, file); err != nil {
+		return nil, err
+	}
 	const lines = `yes "Nov 27 12:00:00 node-1 sshd[4711]: a line of a log as there are many" | head -c %d`
+	code := "while cat " + file + "; do :; done | head -c %d"
 	var rows []row
 	for _, c := range []struct {
 		what, command string
 		size          int // MiB
 		budget        float64
 	}{
-		{"text", lines, volume, 0.95},
+		{"one line again and again", lines, volume, 0.95},
+		{"source code", code, volume, 0.95},
 		{"zeros", "head -c %d /dev/zero", volume, 0.95},
-		{"noise", "head -c %d /dev/urandom", volume, 0.95},
-		{"1 GiB of text", lines, 1024, 0}, // more than waits to be sealed
+		{"random bytes", "head -c %d /dev/urandom", volume, 0.95},
+		{"one line, a GiB", lines, 1024, 0.95},
+		{"source code, a GiB", code, 1024, 0}, // more than waits to be sealed
 	} {
 		command := "echo $STILE_SESSION_ID >&2; " + fmt.Sprintf(c.command, c.size<<20)
 		took, err := interleaved(rounds, []func() (float64, error){
@@ -80,6 +88,31 @@ func recordings(ctx context.Context, s *system, rounds int) ([]row, error) {
 	}
 	when, err := playable(ctx, api, on, 20*rounds)
 	return append(rows, echo, when), err
+}
+
+// source writes the repository's code to a file: text that is like little else in it.
+func source(root, file string) error {
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	files := os.DirFS(root)
+	return fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != "." && strings.HasPrefix(path, "."):
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(path) != ".go":
+			return nil
+		}
+		b, err := fs.ReadFile(files, path)
+		if err == nil {
+			_, err = out.Write(b)
+		}
+		return err
+	})
 }
 
 // exempted is the way of the administrator, whose sessions aren't recorded.

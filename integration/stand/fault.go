@@ -27,28 +27,31 @@ func (p *Person) Misbehave(f Fault) error {
 	if err != nil {
 		return err
 	}
-	return p.order(http.MethodPost, body)
+	return p.order(http.MethodPost, "fault", body)
 }
 
 // Behave ends all faults.
-func (p *Person) Behave() error { return p.order(http.MethodDelete, nil) }
+func (p *Person) Behave() error { return p.order(http.MethodDelete, "fault", nil) }
 
-// order tells the local AWS about faults, and is obeyed even by an interrupted run.
-func (p *Person) order(method string, body []byte) error {
+// Flush has delivery streams deliver what they keep.
+func (p *Person) Flush() error { return p.order(http.MethodPost, "flush", nil) }
+
+// order tells the local AWS what to do, and is obeyed even by an interrupted run.
+func (p *Person) order(method, what string, body []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, p.Env["AWS_ENDPOINT_URL"]+"/_local/fault", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, p.Env["AWS_ENDPOINT_URL"]+"/_local/"+what, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	res, err := (&http.Transport{}).RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("ordering a fault: %w", err)
+		return fmt.Errorf("ordering a %s: %w", what, err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode >= http.StatusBadRequest {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-		return fmt.Errorf("ordering a fault: %s: %s", res.Status, text)
+		return fmt.Errorf("ordering a %s: %s: %s", what, res.Status, text)
 	}
 	return nil
 }

@@ -10,16 +10,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/localstack/apigateway"
+	"github.com/stile-dev/stile/localstack/athena"
 	"github.com/stile-dev/stile/localstack/dynamodb"
 	"github.com/stile-dev/stile/localstack/ecr"
 	"github.com/stile-dev/stile/localstack/ecs"
 	"github.com/stile-dev/stile/localstack/events"
+	"github.com/stile-dev/stile/localstack/firehose"
 	"github.com/stile-dev/stile/localstack/gate"
+	"github.com/stile-dev/stile/localstack/glue"
 	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/kms"
 	"github.com/stile-dev/stile/localstack/lambda"
@@ -27,6 +30,7 @@ import (
 	"github.com/stile-dev/stile/localstack/process"
 	"github.com/stile-dev/stile/localstack/resource"
 	"github.com/stile-dev/stile/localstack/s3"
+	"github.com/stile-dev/stile/localstack/sqs"
 	"github.com/stile-dev/stile/localstack/sts"
 )
 
@@ -57,6 +61,10 @@ type Cloud struct {
 	S3         *s3.Service
 	ECR        *ecr.Service
 	Events     *events.Service
+	SQS        *sqs.Service
+	Glue       *glue.Service
+	Athena     *athena.Service
+	Firehose   *firehose.Service
 	Lambda     *lambda.Host
 	Notice     *notice.Service
 	API        *apigateway.Gateway
@@ -65,8 +73,9 @@ type Cloud struct {
 	Supervisor *process.Supervisor
 	Gate       *gate.Gate
 
-	config  Config
-	closers []func() error // in the order of opening
+	config   Config
+	sessions sessions
+	closers  []func() error // in the order of opening
 }
 
 // Open opens everything below c.Dir. Close it when done.
@@ -103,16 +112,43 @@ func (s *Cloud) openStores(c Config) (err error) {
 		return err
 	}
 	s.Notice = notice.New(notice.Config{Dir: c.Dir + "/notice", Authority: s.Authority})
-	s.Events, err = events.Open(events.Config{Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule, OnEvent: s.tell, OnGone: func(arn string) { s.Lambda.Stop(arn) }})
-	if err == nil {
-		s.closers = append(s.closers, s.Events.Close)
+	return s.openLake(c)
+}
+
+// openLake opens what carries events on, and keeps them.
+func (s *Cloud) openLake(c Config) (err error) {
+	if s.SQS, err = sqs.Open(sqs.Config{Dir: c.Dir + "/sqs", Authority: s.Authority}); err != nil {
+		return err
 	}
-	return err
+	s.closers = append(s.closers, s.SQS.Close)
+	if s.Glue, err = glue.Open(glue.Config{Dir: c.Dir + "/glue", Authority: s.Authority}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.Glue.Close)
+	if s.Athena, err = athena.Open(athena.Config{Dir: c.Dir + "/athena", Authority: s.Authority}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.Athena.Close)
+	if s.Firehose, err = firehose.Open(firehose.Config{Dir: c.Dir + "/firehose", Authority: s.Authority, Buckets: s.S3, Catalog: s.Glue, Log: c.Log}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.Firehose.Close)
+	pause := time.Second
+	if c.Minute > 0 {
+		pause = c.Minute / 60
+	}
+	if s.Events, err = events.Open(events.Config{
+		Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule, OnEvent: s.tell, OnDead: s.dead, OnGone: func(arn string) { s.Lambda.Stop(arn) }, Pause: pause, Log: c.Log,
+	}); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.Events.Close)
+	return nil
 }
 
 func (s *Cloud) openHosts(c Config) (err error) {
 	if s.Lambda, err = lambda.New(lambda.Config{
-		Authority: s.Authority, BinDir: c.BinDir, LogDir: c.LogDir, StateDir: c.Dir + "/lambda", Endpoint: c.Endpoint, TrustFile: c.TrustFile, Streams: streams{s.DynamoDB}, Buckets: s.S3, Log: c.Log, Minute: c.Minute,
+		Authority: s.Authority, BinDir: c.BinDir, LogDir: c.LogDir, StateDir: c.Dir + "/lambda", Endpoint: c.Endpoint, TrustFile: c.TrustFile, Streams: streams{s.DynamoDB}, Buckets: s.S3, Queues: s.SQS, Log: c.Log, Minute: c.Minute,
 	}); err != nil {
 		return err
 	}
@@ -129,14 +165,29 @@ func (s *Cloud) openHosts(c Config) (err error) {
 	}
 	s.Gate, err = gate.New(gate.Config{
 		Authority: s.Authority, Logger: c.Log,
-		Services: []gate.Service{s.DynamoDB, s.ECR, s.KMS, s.S3, sts.New(), s.Events, s.Lambda.Service()},
+		Services: []gate.Service{s.DynamoDB, s.ECR, s.KMS, s.S3, s.SQS, s.Glue, s.Athena, s.Firehose, sts.New(), s.Events, s.Lambda.Service()},
+		Mounts:   map[string]http.Handler{"/_local/flush": http.HandlerFunc(s.flush)},
 	})
 	return err
 }
 
+// flush answers POST /_local/flush: it delivers what streams keep by now.
+func (s *Cloud) flush(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "use POST to deliver what is in the buffers", http.StatusMethodNotAllowed)
+		return
+	}
+	if err := s.Firehose.Flush(); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
 // Providers are everybody who makes resources.
 func (s *Cloud) Providers() []resource.Provider {
-	return []resource.Provider{iam.NewProvider(s.Authority), s.DynamoDB, s.KMS, s.S3, s.ECR, s.Events, s.Notice, s.Lambda, s.API, s.ECS}
+	return []resource.Provider{iam.NewProvider(s.Authority), s.DynamoDB, s.KMS, s.S3, s.ECR, s.SQS, s.Glue, s.Athena, s.Firehose, s.Events, s.Notice, s.Lambda, s.API, s.ECS}
 }
 
 // Close ends every function and closes every store. Tasks, agents and the load balancer go on.
@@ -147,28 +198,6 @@ func (s *Cloud) Close() error {
 		faults = append(faults, closer())
 	}
 	return errors.Join(faults...)
-}
-
-// rule puts a provisioned rule to work; one with a pattern works by itself.
-func (s *Cloud) rule(r events.Rule) error {
-	if r.Schedule == "" {
-		for _, t := range r.Targets {
-			if !strings.Contains(t.ARN, ":sns:") {
-				return fmt.Errorf("rule %s: only topics are targets of patterns here, not %s", r.Name, t.ARN)
-			}
-		}
-		return nil
-	}
-	schedule := lambda.Rule{Name: r.Name, ARN: r.ARN, Schedule: r.Schedule, Enabled: r.Enabled}
-	for _, t := range r.Targets {
-		schedule.Targets = append(schedule.Targets, t.ARN)
-	}
-	return s.Lambda.Run(schedule)
-}
-
-// tell publishes what a rule has to say.
-func (s *Cloud) tell(_ events.Rule, t events.Target, message []byte) error {
-	return s.Notice.Publish("events.amazonaws.com", t.ARN, message)
 }
 
 // called tells EventBridge of a call of KMS, as CloudTrail does.

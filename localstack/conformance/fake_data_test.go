@@ -38,25 +38,6 @@ func (f *fake) versions(w http.ResponseWriter, bucket string) {
 	fmt.Fprint(w, "</ListVersionsResult>")
 }
 
-// sqs answers as SQS does from the file of a queue, whose messages go with their reading.
-func (f *fake) sqs(w http.ResponseWriter, r *http.Request) {
-	var in struct{ QueueUrl, ReceiptHandle string }
-	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
-		f.t.Error(err)
-	}
-	messages := []map[string]string{}
-	if in.ReceiptHandle == "" {
-		bodies, err := f.queue(r.Context(), in.QueueUrl)
-		if err != nil {
-			f.t.Error(err)
-		}
-		for _, body := range bodies {
-			messages = append(messages, map[string]string{"Body": body, "ReceiptHandle": "of " + in.QueueUrl})
-		}
-	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"Messages": messages})
-}
-
 // createTable keeps the suite's tag of a table, which the local AWS tells nobody.
 func (f *fake) createTable(w http.ResponseWriter, r *http.Request) {
 	raw, err := io.ReadAll(r.Body)

@@ -121,8 +121,6 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.cloudFormation(w, r)
 	case versions:
 		f.versions(w, strings.Trim(r.URL.Path, "/"))
-	case strings.HasPrefix(target, "AmazonSQS."):
-		f.sqs(w, r)
 	case target == "DynamoDB_20120810.CreateTable":
 		f.createTable(w, r)
 	case target == "DynamoDB_20120810.ListTagsOfResource":

@@ -13,12 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/stile-dev/stile/localstack/cloud"
 	"github.com/stile-dev/stile/localstack/iam"
@@ -155,20 +155,25 @@ func static(c iam.Credentials) aws.CredentialsProvider {
 	return credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
 }
 
-// queue takes the lines of a queue's file.
-func (l *local) queue(_ context.Context, url string) ([]string, error) {
-	path := filepath.Join(l.dir, "aws", "lambda", "queue-"+url[strings.LastIndex(url, "/")+1:]+".ndjson")
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+// queue takes up to ten messages from a queue, as the suite's role.
+func (l *local) queue(ctx context.Context, url string) ([]string, error) {
+	c, err := l.login("arn:aws:iam::" + localAccount + ":role/" + localPrefix + "-suite")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Remove(path); err != nil {
+	client := sqs.NewFromConfig(c, func(o *sqs.Options) { o.BaseEndpoint = &l.endpoint })
+	out, err := client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{QueueUrl: &url, MaxNumberOfMessages: 10})
+	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(strings.Split(string(raw), "\n"), func(line string) bool { return line == "" }), nil
+	var bodies []string
+	for _, m := range out.Messages {
+		bodies = append(bodies, *m.Body)
+		if _, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			return nil, err
+		}
+	}
+	return bodies, nil
 }
 
 // build makes the suite's program, for this machine or for arch of Linux.

@@ -166,6 +166,32 @@ func TestABucketKeepsWhatAStreamGaveUp(t *testing.T) {
 		"key of the form true\n"+strings.Replace(failure, "requestContext.approx", "payload string\nrequestContext.approx", 1))
 }
 
+func TestARecordThatIsReportedIsTriedAgainWithThoseBehindIt(t *testing.T) {
+	t.Parallel()
+	run, table := nonce(), here.Outputs["KeptTable"]
+	for _, sk := range []string{"1", "2", "3"} {
+		item := at("report", sk+run)
+		if sk == "2" {
+			item["report"] = text("yes")
+		}
+		if _, err := dynamoClient(here.Config).PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &table, Item: item}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var keys []string
+	await(t, streamLimit, "the record that was reported", func(context.Context) (bool, error) {
+		keys = done(batches(t, "stream-report"), run)
+		again := strings.Join(keys, " ")
+		return strings.Count(again, "report/2") > 1 && strings.HasSuffix(again, "report/3"), nil
+	})
+	count := map[string]int{}
+	for _, key := range keys {
+		count[key]++
+	}
+	saw(t, "streams/mapping/report", fmt.Sprintf("the first %d times, the one that was reported %d times", count["report/1"], count["report/2"]),
+		"the first 1 times, the one that was reported 2 times")
+}
+
 // keptAt is where a batch is kept: the mapping, its shard, the day, and the second with a random id.
 var keptAt = regexp.MustCompile(`^aws/lambda/[0-9a-f-]{36}/[^/]+/\d{4}/\d\d/\d\d/\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d-[0-9a-f-]{36}$`)
 

@@ -46,6 +46,9 @@ var table = []behaviour{
 	{"apigateway/throttle/function", "A throttled function is a 500 to the API's client.", "", "a function has a queue of 256 here, and one that is full is a 429"},
 	{"apigateway/throttle/method", "Above the rate that a stage sets for a method its requests are refused with 429, and others are not.", "gateway responses", ""},
 
+	{"athena/query/named", "A named query of a template is listed in its workgroup, and shown with its text.", "", ""},
+	{"athena/workgroup/settings", "A workgroup says what its template does of its limit, its results and its engine.", "", ""},
+
 	{"cloudformation/condition", "Fn::If takes the branch that the condition says at each deployment.", "", ""},
 	{"cloudformation/custom/create", "The fields of a Create.", "", ""},
 	{"cloudformation/custom/delete", "The fields of a Delete.", "", ""},
@@ -84,9 +87,20 @@ var table = []behaviour{
 	{"events/put/partial-failure", "Bad entries fail by themselves, with their codes and in their places.", "PutEventsResultEntry", ""},
 	{"events/put/permission", "Putting events needs events:PutEvents on the bus.", "", ""},
 	{"events/put/size", "More than a megabyte in a call is refused.", "", ""},
+	{"events/rule/dead-letter", "An event that a rule may not deliver goes to the target's queue at once, as it came, with code, message, rule and target.", "dead-letter queues of rules", ""},
+	{"events/rule/firehose", "A rule of a bus reaches a delivery stream with its role, with what its transformer makes of the event.", "input transformation", ""},
+	{"events/rule/queue", "It reaches a queue whose policy allows events.amazonaws.com from the rule, with the part of the event that InputPath names.", "resource-based policies of targets", ""},
 	{"events/rule/topic", "A rule's event reaches an SNS topic whose policy allows events.amazonaws.com.", "resource-based policies of targets", "a topic keeps its messages in a file here, and no queue subscribes"},
 	{"events/rule/topic-with-source-arn", "It does not if that policy has a condition on aws:SourceArn.", "resource-based policies of targets", "such a policy is refused here"},
 	{"events/schedule/rate", "A rate runs its function, with this event.", "", ""},
+
+	{"firehose/convert/columns", "JSON's keys find the table's columns in any case or by a mapping, numbers may be strings, and each record is a row of a Parquet file.", "format conversion", ""},
+	{"firehose/convert/failed", "A record that is no JSON or does not fit is a line below the prefix of errors, with code and data; the others are rows.", "conversion errors", ""},
+	{"firehose/convert/key", "An object's key has the prefix with its time in UTC, the stream, its version, a time and an id, and ends in .parquet.", "object names of Firehose", ""},
+	{"firehose/put/limits", "A record above 1,000 KiB, and a batch above 500 records or 4 MiB, are refused.", "PutRecordBatch", ""},
+	{"firehose/put/permission", "Putting records needs firehose:PutRecord on the stream; one that is none is ResourceNotFoundException.", "", ""},
+
+	{"glue/view/shown", "A view that a template declares is shown with its query, as it was encoded.", "", ""},
 
 	{"kms/alias/conditions", "kms:RequestAlias and kms:ResourceAliases choose a key by its alias.", "conditions of KMS", ""},
 	{"kms/errors", "Errors are JSON with these codes.", "", ""},
@@ -143,11 +157,15 @@ var table = []behaviour{
 	{"s3/versions/marker", "A deletion hides what is there behind a marker, over which If-None-Match: * succeeds.", "delete markers", ""},
 	{"s3/versions/pages", "A listing of versions goes by pages.", "ListObjectVersions", ""},
 
+	{"sqs/batch", "A bad entry of a batch fails by itself.", "SendMessageBatch", ""},
+	{"sqs/visibility", "A message that was received is hidden for a while, then given again with another handle, until it is deleted.", "visibility timeout", ""},
+
 	{"streams/mapping/bisect", "A batch that fails is halved, so that all but the bad record succeed.", "stream errors", ""},
 	{"streams/mapping/failure-bucket", "A record that was given up is put into the bucket, with its content, below aws/lambda, the mapping, the shard and the day.", "stream errors", ""},
 	{"streams/mapping/failure-destination", "A record that was given up is told to the queue, without its content.", "stream errors", ""},
 	{"streams/mapping/filter", "Records that no filter matches don't reach the function.", "event filtering", ""},
 	{"streams/mapping/order", "Changes below one partition key come in their order.", "", ""},
+	{"streams/mapping/report", "What a function reports as failed is tried again with all that follows it, and what comes before is not.", "partial batches", ""},
 	{"streams/mapping/retries", "A bad record alone is tried again before it is given up.", "stream errors", ""},
 	{"streams/role/source-account", "Lambda says aws:SourceAccount when it reads a stream with a function's role, too.", "", "as above"},
 
@@ -171,6 +189,14 @@ var unasked = map[string]string{
 // pages are those of AWS's documentation that rows cite, where the sentence is to be found as of this writing. AWS
 // rewrites its pages without notice: a record outranks them.
 var pages = map[string]string{
+	"PutRecordBatch":                     "https://docs.aws.amazon.com/firehose/latest/APIReference/API_PutRecordBatch.html",
+	"SendMessageBatch":                   "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html",
+	"conversion errors":                  "https://docs.aws.amazon.com/firehose/latest/dev/record-format-conversion-error-handling.html",
+	"dead-letter queues of rules":        "https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html",
+	"format conversion":                  "https://docs.aws.amazon.com/firehose/latest/dev/record-format-conversion.html",
+	"input transformation":               "https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html",
+	"object names of Firehose":           "https://docs.aws.amazon.com/firehose/latest/dev/s3-object-name.html",
+	"visibility timeout":                 "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-visibility-timeout.html",
 	"AssumeRole":                         "https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html",
 	"CompleteLayerUpload":                "https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CompleteLayerUpload.html",
 	"DeleteObjects":                      "https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html",
@@ -204,6 +230,7 @@ var pages = map[string]string{
 	"key states":                         "https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html",
 	"load balancer":                      "https://docs.aws.amazon.com/elasticloadbalancing/latest/network/network-load-balancers.html",
 	"object integrity":                   "https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html",
+	"partial batches":                    "https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html",
 	"proxy integration":                  "https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html",
 	"requests of custom resources":       "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requesttypes.html",
 	"reserved concurrency":               "https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html",

@@ -1,11 +1,10 @@
 package events
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
-	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -16,12 +15,6 @@ import (
 // maxPattern is how many characters a rule's pattern may have.
 const maxPattern = 2048
 
-// wholeEvent is the one placeholder that targets' templates may have here. EventBridge takes it as the value of a
-// key in an object alone.
-const wholeEvent = "<aws.events.event.json>"
-
-var placeholder = regexp.MustCompile(`<[^<>]*>`)
-
 // checkPattern refuses a pattern that EventBridge would, or that is not understood here.
 func checkPattern(raw []byte) error {
 	if n := len(raw); n > maxPattern {
@@ -29,19 +22,6 @@ func checkPattern(raw []byte) error {
 	}
 	_, err := pattern.Parse(raw)
 	return err
-}
-
-// checkTemplate refuses a template that doesn't become JSON.
-func checkTemplate(text string) error {
-	for _, p := range placeholder.FindAllString(text, -1) {
-		if p != wholeEvent {
-			return fmt.Errorf("the placeholder %s is not supported here, only %s is", p, wholeEvent)
-		}
-	}
-	if !json.Valid([]byte(strings.ReplaceAll(text, wholeEvent, "{}"))) {
-		return errors.New("with the event in its place it is no JSON")
-	}
-	return nil
 }
 
 // Emit puts an event of an AWS service about some resources on the default bus, whose rules hear it.
@@ -57,8 +37,10 @@ func (s *Service) Emit(source, kind string, at time.Time, detail any, about ...s
 	})
 }
 
-// deliver hands an event to the targets of the rules whose patterns match.
+// deliver hands an event to the targets of the rules of its bus whose patterns match.
 func (s *Service) deliver(e Event) error {
+	bus := cmp.Or(e.Bus, defaultBus)
+	e.Bus = "" // targets aren't told
 	raw, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("encoding an event: %w", err)
@@ -66,10 +48,11 @@ func (s *Service) deliver(e Event) error {
 	rules, err := s.rules()
 	var faults []error
 	for _, r := range rules {
-		if r.hears(e, raw) {
-			for _, t := range r.Targets {
-				faults = append(faults, s.config.OnEvent(r, t, t.message(raw)))
-			}
+		if cmp.Or(r.Bus, defaultBus) != bus || !r.hears(e, raw) {
+			continue
+		}
+		for _, t := range r.Targets {
+			faults = append(faults, s.first(r, t, raw))
 		}
 	}
 	return errors.Join(append(faults, err)...)
@@ -88,14 +71,6 @@ func (r Rule) hears(e Event, raw []byte) bool {
 	}
 	p, err := pattern.Parse(r.Pattern)
 	return err == nil && p.Matches(raw)
-}
-
-// message is what a target gets of an event.
-func (t Target) message(event []byte) []byte {
-	if t.Template == "" {
-		return event
-	}
-	return []byte(strings.ReplaceAll(t.Template, wholeEvent, string(event)))
 }
 
 // rules are all that were provisioned.

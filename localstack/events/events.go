@@ -1,15 +1,18 @@
 // Package events is the local EventBridge: buses that take events and write them to disk, and rules. Schedules are
-// handed to whoever runs them; rules with a pattern hear what comes on the default bus, from callers and from the other
-// services, and their messages are handed to whoever knows the targets.
+// handed to whoever runs them; rules with a pattern hear what comes on their bus, from callers and on the default one from
+// the other services, and their messages are handed to whoever knows the targets. What a target doesn't take is tried
+// again, and in the end sent to the target's dead-letter queue.
 //
 // It knows no target itself. Its entry point is [Open].
 package events
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -29,8 +32,11 @@ type Config struct {
 	Authority *iam.Authority
 	Now       func() time.Time                 // default time.Now
 	OnRule    func(Rule) error                 // told of every provisioned rule; nil records only
-	OnEvent   func(Rule, Target, []byte) error // gets what a rule tells a target; nil tells nobody
+	OnEvent   func(Rule, Target, []byte) error // gets what a rule tells a target; nil tells nobody. See [Failure]
+	OnDead    func(Rule, Target, Dead) error   // gets what no target took, for the target's queue; may be nil
 	OnGone    func(arn string)                 // told of every rule that was removed; may be nil
+	Pause     time.Duration                    // before the first of the retries, each of which waits longer; default a second
+	Log       *slog.Logger                     // default discards
 }
 
 // Service is the local EventBridge. It is safe for concurrent use.
@@ -40,6 +46,10 @@ type Service struct {
 
 	mu  sync.Mutex // one writer of the log
 	log *os.File
+
+	end   context.CancelFunc
+	loop  sync.WaitGroup
+	retry chan struct{} // told that something is to be tried again
 }
 
 // defaultBus is the bus on which AWS's own events come, and rules listen that name none.
@@ -48,6 +58,7 @@ const defaultBus = "default"
 var (
 	busBucket  = []byte("bus")
 	ruleBucket = []byte("rule")
+	lateBucket = []byte("late") // what is to be tried again
 )
 
 // Open reads or creates the buses kept in c.Dir; the bus "default" always exists. Close it when done.
@@ -61,6 +72,15 @@ func Open(c Config) (*Service, error) {
 	if c.OnEvent == nil {
 		c.OnEvent = func(Rule, Target, []byte) error { return nil }
 	}
+	if c.OnDead == nil {
+		c.OnDead = func(Rule, Target, Dead) error { return nil }
+	}
+	if c.Pause == 0 {
+		c.Pause = time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening events: %w", err)
 	}
@@ -68,10 +88,13 @@ func Open(c Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening events: another process may have %s open: %w", c.Dir, err)
 	}
-	s := &Service{config: c, db: db}
+	ctx, end := context.WithCancel(context.Background())
+	s := &Service{config: c, db: db, end: end, retry: make(chan struct{}, 1)}
 	if err := s.prepare(); err != nil {
+		end()
 		return nil, errors.Join(fmt.Errorf("opening events: %w", err), db.Close())
 	}
+	s.loop.Go(func() { s.run(ctx) })
 	return s, nil
 }
 
@@ -81,8 +104,10 @@ func (s *Service) prepare() error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.CreateBucketIfNotExists(ruleBucket); err != nil {
-			return err
+		for _, name := range [][]byte{ruleBucket, lateBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
 		}
 		return buses.Put([]byte(defaultBus), []byte("{}"))
 	})
@@ -93,24 +118,19 @@ func (s *Service) prepare() error {
 	return err
 }
 
-// Close releases the files.
-func (s *Service) Close() error { return errors.Join(s.db.Close(), s.log.Close()) }
+// Close ends retries, which go on after the next Open, and releases the files.
+func (s *Service) Close() error {
+	s.end()
+	s.loop.Wait()
+	return errors.Join(s.db.Close(), s.log.Close())
+}
 
 // Name is the signing name.
 func (*Service) Name() string { return "events" }
 
 // ServeAWS answers PutEvents.
 func (s *Service) ServeAWS(w http.ResponseWriter, c *gate.Call) {
-	if target := c.HTTP.Header.Get("X-Amz-Target"); target != "AWSEvents.PutEvents" {
-		gate.WriteError(w, c, gate.JSON11, &gate.Error{Code: "UnknownOperationException", Message: "the local EventBridge has no operation " + target})
-		return
-	}
-	out, err := s.putEvents(c)
-	if err != nil {
-		gate.WriteError(w, c, gate.JSON11, err)
-		return
-	}
-	gate.WriteJSON(w, c, gate.JSON11, out)
+	gate.ServeJSON(w, c, gate.JSON11, "EventBridge", "", map[string]func(*gate.Call) (any, error){"AWSEvents.PutEvents": s.putEvents})
 }
 
 type entry struct {
@@ -241,10 +261,8 @@ func (s *Service) put(c *gate.Call, e entry) (result, error) {
 	if err := s.write(raw); err != nil {
 		return result{}, err
 	}
-	if out.Bus == defaultBus {
-		if err := s.deliver(out); err != nil {
-			return result{}, err
-		}
+	if err := s.deliver(out); err != nil { // who puts an event doesn't learn what becomes of it
+		s.config.Log.Error("A rule's target failed", "cause", err)
 	}
 	return result{EventID: out.ID}, nil
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -14,6 +16,7 @@ import (
 type Rule struct {
 	Name     string
 	ARN      string
+	Bus      string `json:",omitempty"` // "" for the default one
 	Schedule string // rate(…); "" for a rule with a pattern
 	Pattern  json.RawMessage
 	Enabled  bool
@@ -25,7 +28,13 @@ type Rule struct {
 type Target struct {
 	ID       string
 	ARN      string
-	Template string // of the message; "": the event as it is
+	Role     string            `json:",omitempty"` // as which EventBridge uses the target; "": as itself
+	Path     string            `json:",omitempty"` // of the part of the event that is the message
+	Paths    map[string]string `json:",omitempty"` // of what the template names
+	Template string            // of the message; "": the event as it is
+	Dead     string            `json:",omitempty"` // the ARN of the queue for what could not be delivered
+	Retries  *int              `json:",omitempty"` // nil: 185
+	Age      *int              `json:",omitempty"` // seconds for which it is tried; nil: a day
 }
 
 // Types names what the service provisions from templates.
@@ -58,7 +67,13 @@ func (s *Service) Provision(r resource.Resource) (resource.Outcome, error) {
 func (s *Service) provisionRule(r resource.Resource) (resource.Outcome, error) {
 	in := resource.Read(r)
 	in.Accept("Description")
-	rule := Rule{Name: r.Name(64), Schedule: in.String("ScheduleExpression"), Enabled: true}
+	physical := r
+	physical.PhysicalID = r.PhysicalID[strings.Index(r.PhysicalID, "|")+1:]
+	rule := Rule{Name: physical.Name(64), Schedule: in.String("ScheduleExpression"), Enabled: true}
+	if in.Has("Name") {
+		rule.Name = in.String("Name")
+	}
+	rule.Bus = s.readBus(in)
 	state := in.String("State")
 	rule.Reads = state == "ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS"
 	if state != "ENABLED" && !rule.Reads {
@@ -74,6 +89,9 @@ func (s *Service) provisionRule(r resource.Resource) (resource.Outcome, error) {
 		}
 		rule.Pattern = raw
 	}
+	if rule.Bus != "" && rule.Schedule != "" {
+		in.Fail("ScheduleExpression", "schedules are of the default bus alone")
+	}
 	if (rule.Pattern == nil) == (rule.Schedule == "") {
 		in.Fail("ScheduleExpression", "a rule has either a schedule or a pattern")
 	}
@@ -84,24 +102,16 @@ func (s *Service) provisionRule(r resource.Resource) (resource.Outcome, error) {
 	return s.keepRule(r, rule)
 }
 
-func readTargets(in *resource.Reader, logicalID string) []Target {
-	var out []Target
-	for i, o := range in.Objects("Targets") {
-		at := fmt.Sprintf("%s.Targets[%d]", logicalID, i)
-		t := resource.ReadObject(at, o)
-		target := Target{ID: t.Required("Id"), ARN: t.Required("Arn")}
-		if t.Has("InputTransformer") {
-			shape := resource.ReadObject(at+".InputTransformer", t.Object("InputTransformer"))
-			target.Template = shape.Required("InputTemplate")
-			if err := checkTemplate(target.Template); err != nil {
-				shape.Fail("InputTemplate", "%w", err)
-			}
-			in.Add(shape.Done())
-		}
-		out = append(out, target)
-		in.Add(t.Done())
+// readBus is the name of a rule's bus, "" for the default one.
+func (s *Service) readBus(in *resource.Reader) string {
+	name := strings.TrimPrefix(in.String("EventBusName"), s.arn("event-bus/"))
+	if name != "" && !s.has(name) {
+		in.Fail("EventBusName", "there is no bus %s", name)
 	}
-	return out
+	if name == defaultBus {
+		return ""
+	}
+	return name
 }
 
 // compact writes a pattern as CloudFormation sends it, without escapes that would count as characters.
@@ -115,9 +125,15 @@ func compact(pattern map[string]any) ([]byte, error) {
 
 func (s *Service) keepRule(r resource.Resource, rule Rule) (resource.Outcome, error) {
 	rule.ARN = s.arn("rule/" + rule.Name)
+	if rule.Bus != "" {
+		rule.ARN = s.arn("rule/" + rule.Bus + "/" + rule.Name)
+	}
+	if r.PhysicalID != "" && r.PhysicalID != rule.id() {
+		return resource.Outcome{}, fmt.Errorf("%s: rule %s cannot become %s", r.LogicalID, r.PhysicalID, rule.id())
+	}
 	raw, err := json.Marshal(rule)
 	if err == nil {
-		err = s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(ruleBucket).Put([]byte(rule.Name), raw) })
+		err = s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(ruleBucket).Put([]byte(rule.id()), raw) })
 	}
 	if err != nil {
 		return resource.Outcome{}, fmt.Errorf("%s: storing the rule: %w", r.LogicalID, err)
@@ -127,16 +143,32 @@ func (s *Service) keepRule(r resource.Resource, rule Rule) (resource.Outcome, er
 			return resource.Outcome{}, fmt.Errorf("%s: %w", r.LogicalID, err)
 		}
 	}
-	return resource.Outcome{Ref: rule.Name, Attributes: map[string]any{"Arn": rule.ARN}}, nil
+	return resource.Outcome{Ref: rule.id(), Attributes: map[string]any{"Arn": rule.ARN}}, nil
 }
 
-// Remove deletes a bus or rule.
+// id is what Ref returns: of a rule on another bus than the default one, with the bus.
+func (r Rule) id() string {
+	if r.Bus == "" {
+		return r.Name
+	}
+	return r.Bus + "|" + r.Name
+}
+
+// Remove deletes a rule, or a bus that has none.
 func (s *Service) Remove(r resource.Resource) error {
 	bucket := busBucket
 	if r.Type == "AWS::Events::Rule" {
 		bucket = ruleBucket
 		if s.config.OnGone != nil {
-			s.config.OnGone(s.arn("rule/" + r.PhysicalID))
+			s.config.OnGone(s.arn("rule/" + strings.Replace(r.PhysicalID, "|", "/", 1)))
+		}
+	} else {
+		rules, err := s.rules()
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(rules, func(one Rule) bool { return one.Bus == r.PhysicalID }) {
+			return fmt.Errorf("event bus %s can't be deleted since it has rules", r.PhysicalID)
 		}
 	}
 	return s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucket).Delete([]byte(r.PhysicalID)) })

@@ -16,8 +16,8 @@ type Protocol int
 
 // The protocols that AWS services speak.
 const (
-	JSON10   Protocol = iota + 1 // dynamodb, streams
-	JSON11                       // ecr, kms, events
+	JSON10   Protocol = iota + 1 // dynamodb, streams, sqs
+	JSON11                       // ecr, kms, events, glue, athena, firehose
 	Query                        // sts
 	RESTXML                      // s3
 	RESTJSON                     // lambda
@@ -25,7 +25,7 @@ const (
 
 func protocolOf(service string) Protocol {
 	switch service {
-	case "dynamodb":
+	case "dynamodb", "sqs":
 		return JSON10
 	case "sts":
 		return Query

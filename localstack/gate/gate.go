@@ -15,7 +15,7 @@ import (
 
 // Service answers the calls signed for one signing name.
 type Service interface {
-	// Name is the signing name in the credential scope: dynamodb, ecr, kms, s3, sts, lambda, events.
+	// Name is the signing name in the credential scope: dynamodb, ecr, kms, s3, sts, lambda, events, sqs, glue, athena, firehose.
 	Name() string
 	// ServeAWS answers one call whose signature has been verified. Authorisation is the service's part:
 	// it calls c.Authorize with the action and resource before it acts.

@@ -247,6 +247,10 @@ func guess(r *http.Request) string {
 		return "kms"
 	case strings.HasPrefix(target, "AWSEvents."):
 		return "events"
+	case strings.HasPrefix(target, "AmazonSQS."):
+		return "sqs"
+	case strings.HasPrefix(target, "Firehose_"):
+		return "firehose"
 	case strings.HasPrefix(target, "AmazonEC2ContainerRegistry"):
 		return "ecr"
 	case strings.HasPrefix(r.URL.Path, "/2015-03-31/"):

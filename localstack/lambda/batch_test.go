@@ -26,7 +26,7 @@ func newTrial(invoke func(batch string) (Result, error)) *trial {
 			return invoke(sequences(records))
 		},
 		done: func(s string) error { tr.log = append(tr.log, "done "+s); return nil },
-		giveUp: func(r []Record, _ string, tries int) {
+		giveUp: func(r []Record, _ verdict, tries int) {
 			tr.log = append(tr.log, fmt.Sprintf("give up %s after %d", sequences(r), tries))
 		},
 		pause:   func(context.Context, int) error { return nil },
@@ -103,6 +103,85 @@ func TestRecordsThatAreTooOldAreGivenUp(t *testing.T) {
 	tr := newTrial(func(string) (Result, error) { return fail() })
 	tr.maxAge = time.Minute
 	tr.expect(t, "ab", "invoke ab", "give up ab after 1", "done b")
+}
+
+// report is an answer that names records.
+func report(sequences ...string) (Result, error) {
+	var items []string
+	for _, s := range sequences {
+		items = append(items, fmt.Sprintf(`{"itemIdentifier":%q}`, s))
+	}
+	return succeed(`{"batchItemFailures":[` + strings.Join(items, ",") + `]}`)
+}
+
+// poisoned reports the records of a text as failed, as often as they come, and stops at the first of them.
+func poisoned(text string) *trial {
+	tr := newTrial(func(batch string) (Result, error) {
+		if i := strings.IndexAny(batch, text); i >= 0 {
+			return report(batch[i : i+1])
+		}
+		return report()
+	})
+	tr.reports = true
+	return tr
+}
+
+func TestAReportMovesTheCheckpointAndTheRestIsTriedAgain(t *testing.T) {
+	calls := 0
+	tr := newTrial(func(string) (Result, error) {
+		if calls++; calls == 1 {
+			return report("d", "b", "c")
+		}
+		return report()
+	})
+	tr.reports = true
+	tr.expect(t, "abcd", "invoke abcd", "done a", "invoke bcd", "done d")
+}
+
+func TestARecordThatIsReportedIsTriedAsOftenAsOneThatFails(t *testing.T) {
+	tr := poisoned("c")
+	tr.retries = 2
+	tr.expect(t, "abcd", "invoke abcd", "done b", "invoke cd", "invoke cd", "give up cd after 3", "done d")
+	tr = poisoned("bd")
+	tr.retries = 0
+	tr.expect(t, "abcd", "invoke abcd", "done a", "give up bcd after 1", "done d")
+}
+
+func TestRecordsBehindAReportAreGivenUpByTheAgeOfTheFirst(t *testing.T) {
+	tr := poisoned("b")
+	tr.maxAge = time.Minute
+	tr.expect(t, "abc", "invoke abc", "done a", "give up bc after 1", "done c")
+}
+
+func TestAReportBisectsAtItsRecord(t *testing.T) {
+	tr := poisoned("c")
+	tr.bisect, tr.retries = true, 1
+	tr.expect(t, "abcdef", "invoke abcdef", "done b", "invoke cdef", "invoke cdef", "give up cdef after 2", "done f")
+}
+
+func TestAFailureIsHalvedWhatEverIsReportedBesides(t *testing.T) {
+	tr := newTrial(func(batch string) (Result, error) {
+		switch {
+		case batch == "abcd":
+			return report("b")
+		case strings.Contains(batch, "c"):
+			return fail()
+		}
+		return report()
+	})
+	tr.reports, tr.bisect, tr.retries = true, true, 0
+	tr.expect(t, "abcd", "invoke abcd", "done a", "invoke bcd", "invoke b", "done b", "invoke cd", "invoke c", "give up c after 1", "done c", "invoke d", "done d")
+}
+
+func TestAReportThatCannotBeUnderstoodIsHalvedAsAFailure(t *testing.T) {
+	tr := newTrial(func(batch string) (Result, error) {
+		if len(batch) > 1 {
+			return report("z")
+		}
+		return report()
+	})
+	tr.reports, tr.bisect = true, true
+	tr.expect(t, "ab", "invoke ab", "invoke a", "done a", "invoke b", "done b")
 }
 
 func TestADeliveryThatIsEndedKeepsItsPlace(t *testing.T) {

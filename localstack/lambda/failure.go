@@ -21,13 +21,18 @@ func bucketOf(arn string) (string, bool) {
 	return name, ok
 }
 
-// mayKeep asks for what Lambda needs on a bucket as the function's role
+// mayKeep asks for what Lambda needs on a bucket or a queue as the function's role
 // (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html).
 func (m *mapping) mayKeep(f *function) error {
 	destination := m.DestinationConfig.OnFailure.Destination
 	bucket, ok := bucketOf(destination)
-	if !ok {
+	switch {
+	case destination == "":
 		return nil
+	case !ok && (m.host.Queues == nil || !m.host.Queues.Has(destination)):
+		return fmt.Errorf("property DestinationConfig: there is no queue %s", destination)
+	case !ok:
+		return m.may(f, []string{"sqs:SendMessage"}, destination)
 	}
 	if m.host.Buckets == nil {
 		return fmt.Errorf("property DestinationConfig: there is no bucket %s", bucket)
@@ -49,7 +54,9 @@ func (m *mapping) bury(records []Record, message map[string]any) {
 	message["timestamp"] = now.UTC().Format(time.RFC3339Nano)
 	bucket, ok := bucketOf(m.DestinationConfig.OnFailure.Destination)
 	if !ok {
-		m.host.bury(m.DestinationConfig.OnFailure.Destination, message)
+		if err := m.send(message); err != nil {
+			m.host.Log.Error("A failed batch could not be told to its queue", "destination", m.DestinationConfig.OnFailure.Destination, "cause", err)
+		}
 		return
 	}
 	message["payload"] = string(eventOf(records))

@@ -31,11 +31,12 @@ type Config struct {
 	Authority *iam.Authority
 	BinDir    string // where a function's binary is: <BinDir>/functions/<name>
 	LogDir    string // <LogDir>/<function>.log
-	StateDir  string // checkpoints of event source mappings, failed batches
+	StateDir  string // checkpoints of event source mappings
 	Endpoint  string // the local AWS, as AWS_ENDPOINT_URL
 	TrustFile string // root certificates beside those that Lambda's runtime has, as SSL_CERT_FILE; "" for none
 	Streams   Streams
 	Buckets   Buckets // nil: no bucket can be a failure destination
+	Queues    Queues  // nil: no queue can
 	Log       *slog.Logger
 
 	Instances int           // of one function; 0 means 4
@@ -56,7 +57,6 @@ type Host struct {
 	functions map[string]*function            // by name
 	grants    map[string]map[string]statement // by function name, then by permission
 	running   map[string]context.CancelFunc   // mappings and rules, by physical id
-	queues    map[string]string               // failure destinations: file by ARN
 }
 
 // New makes a host without functions. Close it to end them.
@@ -85,7 +85,7 @@ func New(c Config) (*Host, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Host{
 		Config: c, ctx: ctx, cancel: cancel, functions: map[string]*function{}, grants: map[string]map[string]statement{},
-		running: map[string]context.CancelFunc{}, queues: map[string]string{},
+		running: map[string]context.CancelFunc{},
 	}, nil
 }
 

@@ -38,6 +38,7 @@ type mappingSpec struct {
 	BisectBatchOnFunctionError     property.Bool
 	MaximumRetryAttempts           *property.Int
 	MaximumRecordAgeInSeconds      *property.Int
+	FunctionResponseTypes          []string
 	FilterCriteria                 struct{ Filters []struct{ Pattern string } }
 	DestinationConfig              struct{ OnFailure struct{ Destination string } }
 }
@@ -100,6 +101,9 @@ func (m *mapping) check() error {
 	}
 	if m.StartingPosition != "TRIM_HORIZON" {
 		return fmt.Errorf("property StartingPosition: %q is not supported, only TRIM_HORIZON is", m.StartingPosition)
+	}
+	if types := m.FunctionResponseTypes; len(types) > 1 || len(types) == 1 && types[0] != reportFailures {
+		return fmt.Errorf("property FunctionResponseTypes: %q is not supported, only %s is, once", types, reportFailures)
 	}
 	for _, filter := range m.FilterCriteria.Filters {
 		p, err := pattern.Parse([]byte(filter.Pattern))
@@ -240,7 +244,7 @@ func (m *mapping) delivery() delivery {
 		pause: func(ctx context.Context, tries int) error {
 			return sleep(ctx, min(100*time.Millisecond<<min(tries, 7), 10*time.Second))
 		},
-		bisect: bool(m.BisectBatchOnFunctionError),
+		bisect: bool(m.BisectBatchOnFunctionError), reports: len(m.FunctionResponseTypes) > 0,
 	}
 	if m.MaximumRetryAttempts != nil {
 		d.retries = int(*m.MaximumRetryAttempts)
@@ -265,17 +269,21 @@ func eventOf(records []Record) []byte {
 }
 
 // giveUp reports a batch to the failure destination, in the shape in which Lambda does.
-func (m *mapping) giveUp(records []Record, why string, tries int) {
-	m.host.Log.Error("A batch was abandoned", "function", m.f, "records", len(records), "tries", tries, "cause", why)
+func (m *mapping) giveUp(records []Record, v verdict, tries int) {
+	m.host.Log.Error("A batch was abandoned", "function", m.f, "records", len(records), "tries", tries, "cause", v.why)
 	if m.DestinationConfig.OnFailure.Destination == "" {
 		return
+	}
+	response := map[string]any{"statusCode": 200, "executedVersion": "$LATEST"}
+	if v.threw {
+		response["functionError"] = "Unhandled"
 	}
 	first, last := records[0], records[len(records)-1]
 	m.bury(records, map[string]any{
 		"requestContext": map[string]any{
 			"requestId": requestID(), "functionArn": m.host.arn(m.f), "condition": "RetryAttemptsExhausted", "approximateInvokeCount": tries,
 		},
-		"responseContext": map[string]any{"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+		"responseContext": response,
 		"version":         "1.0",
 		"DDBStreamBatchInfo": map[string]any{
 			"shardId": m.host.Streams.Shard(m.EventSourceArn), "startSequenceNumber": first.Sequence, "endSequenceNumber": last.Sequence,

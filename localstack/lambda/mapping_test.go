@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -124,30 +124,62 @@ func TestAMappingDeliversFiltersAndKeepsItsPlace(t *testing.T) {
 	}
 }
 
+// letters is a queue.
+type letters struct {
+	mu   sync.Mutex
+	list []string
+	who  string
+}
+
+const failures = "arn:aws:sqs:us-east-1:111122223333:failures"
+
+func (l *letters) Has(arn string) bool { return arn == failures }
+
+func (l *letters) Send(who *iam.Principal, _ map[string][]string, _, body string, _ map[string]string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list, l.who = append(l.list, body), who.RoleName
+	return nil
+}
+
+func (l *letters) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list)
+}
+
 func TestABatchThatIsGivenUpGoesToItsQueue(t *testing.T) {
-	source := newTape()
-	w := newWorld(t, func(c *lambda.Config) { c.Streams = source })
+	source, queue := newTape(), &letters{}
+	w := newWorld(t, func(c *lambda.Config) { c.Streams, c.Queues = source, queue })
 	mayRead(t, w.Authority)
 	w.put(t, "fn", map[string]any{"Environment": map[string]any{"Variables": map[string]any{"KEEP": "fail"}}})
-	queue, err := w.Provision(resource.Resource{Stack: "S", LogicalID: "Q", Type: "AWS::SQS::Queue", Properties: map[string]any{"SqsManagedSseEnabled": "true"}})
-	if err != nil {
+	to := func(arn string) resource.Resource {
+		return mapTo("fn", map[string]any{"MaximumRetryAttempts": json.Number("0"), "DestinationConfig": map[string]any{"OnFailure": map[string]any{"Destination": arn}}})
+	}
+	if _, err := w.Provision(to(failures)); err == nil || !strings.Contains(err.Error(), "may not sqs:SendMessage") {
+		t.Errorf("without the permission: %v", err)
+	}
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["dynamodb:DescribeStream","dynamodb:GetRecords","dynamodb:GetShardIterator"],"Resource":"` + stream + `"},` +
+		`{"Effect":"Allow","Action":"sqs:SendMessage","Resource":"` + failures + `"}]}`
+	if _, err := w.Authority.PutRole(iam.Role{Name: "fn", Trust: json.RawMessage(trust("lambda.amazonaws.com")), Inline: map[string]iam.Inline{"stream": {Document: json.RawMessage(policy)}}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Provision(mapTo("fn", map[string]any{
-		"MaximumRetryAttempts": json.Number("0"), "DestinationConfig": map[string]any{"OnFailure": map[string]any{"Destination": queue.Attributes["Arn"]}},
-	})); err != nil {
+	if _, err := w.Provision(to(failures + "-gone")); err == nil || !strings.Contains(err.Error(), "there is no queue") {
+		t.Errorf("a queue that is none: %v", err)
+	}
+	if _, err := w.Provision(to(failures)); err != nil {
 		t.Fatal(err)
 	}
 	source.add(`{"eventID":"one"}`)
+	eventually(t, "a message", func() bool { return len(queue.all()) == 1 })
 	var message struct {
 		DDBStreamBatchInfo struct{ ShardId, StartSequenceNumber, StreamArn string }
 	}
-	eventually(t, "a message", func() bool {
-		raw, err := os.ReadFile(filepath.Join(w.state, "queue-"+path.Base(queue.Ref)+".ndjson"))
-		return err == nil && json.Unmarshal(raw, &message) == nil
-	})
-	if message.DDBStreamBatchInfo.ShardId != "shard-1" || message.DDBStreamBatchInfo.StartSequenceNumber != "1" || message.DDBStreamBatchInfo.StreamArn != stream {
-		t.Errorf("message %+v", message)
+	if err := json.Unmarshal([]byte(queue.all()[0]), &message); err != nil {
+		t.Fatal(err)
+	}
+	if message.DDBStreamBatchInfo.ShardId != "shard-1" || message.DDBStreamBatchInfo.StartSequenceNumber != "1" || message.DDBStreamBatchInfo.StreamArn != stream || queue.who != "fn" {
+		t.Errorf("message %+v, by %s", message, queue.who)
 	}
 }
 
@@ -213,6 +245,125 @@ func TestABatchThatIsGivenUpGoesToItsBucketWithItsRecords(t *testing.T) {
 		}
 		if !form.MatchString(key) || message.Payload != `{"Records":[{"eventID":"one"}]}` || message.DDBStreamBatchInfo.StartSequenceNumber != "1" || kept.who != "fn" {
 			t.Errorf("%s: %s, by %s", key, body, kept.who)
+		}
+	}
+}
+
+// Each rule of "Configuring partial batch response with DynamoDB and Lambda" in the developer guide, for a batch of the
+// records 1, 2 and 3, which is tried once more.
+func TestAFunctionSaysWhichRecordsOfABatchFailed(t *testing.T) {
+	const asked, whole = "ReportBatchItemFailures", "123 123"
+	for name, c := range map[string]struct {
+		answer, types string
+		batches       string // that the function saw
+		kept          string // what was given up
+	}{
+		"an empty list":                    {`{"batchItemFailures":[]}`, asked, "123", ""},
+		"a list that is null":              {`{"batchItemFailures":null}`, asked, "123", ""},
+		"an empty object":                  {`{}`, asked, "123", ""},
+		"null":                             {`null`, asked, "123", ""},
+		"an empty text":                    {`""`, asked, "123", ""},
+		"nothing":                          {``, asked, "123", ""},
+		"one record":                       {`{"batchItemFailures":[{"itemIdentifier":"2"}]}`, asked, "123 23", "23"},
+		"the lowest of several":            {`{"batchItemFailures":[{"itemIdentifier":"3"},{"itemIdentifier":"2"},{"itemIdentifier":"3"}]}`, asked, "123 23", "23"},
+		"more keys than are known":         {`{"batchItemFailures":[{"itemIdentifier":"3","why":"x"}],"more":1}`, asked, "123 3", "3"},
+		"the first record":                 {`{"batchItemFailures":[{"itemIdentifier":"1"}]}`, asked, whole, "123"},
+		"an empty identifier":              {`{"batchItemFailures":[{"itemIdentifier":"2"},{"itemIdentifier":""}]}`, asked, whole, "123"},
+		"an identifier that is null":       {`{"batchItemFailures":[{"itemIdentifier":null}]}`, asked, whole, "123"},
+		"an identifier that is a number":   {`{"batchItemFailures":[{"itemIdentifier":2}]}`, asked, whole, "123"},
+		"an entry that is null":            {`{"batchItemFailures":[null]}`, asked, whole, "123"},
+		"an unknown identifier":            {`{"batchItemFailures":[{"itemIdentifier":"3"},{"itemIdentifier":"9"}]}`, asked, whole, "123"},
+		"an identifier under another name": {`{"batchItemFailures":[{"ItemIdentifier":"2"}]}`, asked, whole, "123"},
+		"a list under another name":        {`{"BatchItemFailures":[{"itemIdentifier":"2"}]}`, asked, whole, "123"},
+		"a list that is none":              {`{"batchItemFailures":{"itemIdentifier":"2"}}`, asked, whole, "123"},
+		"no JSON":                          {`{"batchItemFailures":[`, asked, whole, "123"},
+		"no object":                        {`["2"]`, asked, whole, "123"},
+		"a report for which nobody asked":  {`{"batchItemFailures":[{"itemIdentifier":"2"}]}`, "", "123", ""},
+		"no JSON, for which nobody asked":  {`{"batchItemFailures":[`, "", "123", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			batches, kept := reported(t, c.answer, c.types)
+			if batches != c.batches || kept != c.kept {
+				t.Errorf("it saw %s, and %q was given up; want %s and %q", batches, kept, c.batches, c.kept)
+			}
+		})
+	}
+}
+
+// reported runs a mapping of three records to a function with one answer, and returns the batches that it saw, and the
+// records that were given up.
+func reported(t *testing.T, answer, types string) (batches, kept string) {
+	t.Helper()
+	source, bucket, seen := newTape(), &shelf{kept: map[string]string{}}, filepath.Join(t.TempDir(), "seen")
+	for _, n := range []string{"1", "2", "3"} {
+		source.add(`{"eventID":"` + n + `"}`)
+	}
+	w := newWorld(t, func(c *lambda.Config) { c.Streams, c.Buckets = source, bucket })
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["dynamodb:DescribeStream","dynamodb:GetRecords","dynamodb:GetShardIterator"],"Resource":"` + stream + `"},` +
+		`{"Effect":"Allow","Action":["s3:ListBucket","s3:PutObject"],"Resource":["arn:aws:s3:::failures","arn:aws:s3:::failures/aws/lambda/*"]}]}`
+	if _, err := w.Authority.PutRole(iam.Role{Name: "fn", Trust: json.RawMessage(trust("lambda.amazonaws.com")), Inline: map[string]iam.Inline{"stream": {Document: json.RawMessage(policy)}}}); err != nil {
+		t.Fatal(err)
+	}
+	w.put(t, "fn", map[string]any{"Environment": map[string]any{"Variables": map[string]any{"KEEP": seen, "ANSWER": answer}}})
+	more := map[string]any{"MaximumRetryAttempts": json.Number("1"), "DestinationConfig": map[string]any{"OnFailure": map[string]any{"Destination": "arn:aws:s3:::failures"}}}
+	if types != "" {
+		more["FunctionResponseTypes"] = []any{types}
+	}
+	if _, err := w.Provision(mapTo("fn", more)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the last checkpoint", func() bool {
+		raw, _ := os.ReadFile(filepath.Join(w.state, "mapping-map-1.json"))
+		return strings.Contains(string(raw), `"after":"3"`)
+	})
+	ids := func(event string) (text string) {
+		var batch struct{ Records []struct{ EventID string } }
+		if err := json.Unmarshal([]byte(event), &batch); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range batch.Records {
+			text += r.EventID
+		}
+		return text
+	}
+	raw, err := os.ReadFile(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(raw)) {
+		all = append(all, ids(line))
+	}
+	for _, body := range bucket.all() {
+		var message struct {
+			Payload            string
+			ResponseContext    map[string]any
+			DDBStreamBatchInfo struct{ BatchSize int }
+		}
+		if err := json.Unmarshal([]byte(body), &message); err != nil {
+			t.Fatal(err)
+		}
+		kept += ids(message.Payload)
+		if _, threw := message.ResponseContext["functionError"]; threw || message.DDBStreamBatchInfo.BatchSize != len(kept) {
+			t.Errorf("message %s", body)
+		}
+	}
+	return strings.Join(all, " "), kept
+}
+
+func TestAMappingThatIsNotKnownWholeIsRefused(t *testing.T) {
+	w := newWorld(t, func(c *lambda.Config) { c.Streams = newTape() })
+	mayRead(t, w.Authority)
+	w.put(t, "fn", nil)
+	for want, more := range map[string]map[string]any{
+		"FunctionResponseTypes: [\"Report\"] is not supported": {"FunctionResponseTypes": []any{"Report"}},
+		"only ReportBatchItemFailures is, once":                {"FunctionResponseTypes": []any{"ReportBatchItemFailures", "ReportBatchItemFailures"}},
+		"unknown field \"TumblingWindowInSeconds\"":            {"TumblingWindowInSeconds": "60"},
+		"unknown field \"FunctionResponseType\"":               {"FunctionResponseType": []any{"ReportBatchItemFailures"}},
+	} {
+		if _, err := w.Provision(mapTo("fn", more)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want …%s…", err, want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 // Types lists what the host provides.
 func (h *Host) Types() []string {
-	return []string{"AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Lambda::EventSourceMapping", "AWS::SQS::Queue"}
+	return []string{"AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Lambda::EventSourceMapping"}
 }
 
 // Provision creates or updates one resource.
@@ -29,8 +29,6 @@ func (h *Host) Provision(r resource.Resource) (resource.Outcome, error) {
 		return h.grant(r)
 	case "AWS::Lambda::EventSourceMapping":
 		return h.putMapping(r)
-	case "AWS::SQS::Queue":
-		return h.putQueue(r)
 	}
 	return resource.Outcome{}, fmt.Errorf("the lambda host does not provide %s", r.Type)
 }
@@ -52,8 +50,6 @@ func (h *Host) Remove(r resource.Resource) error {
 		return h.revoke(r)
 	case "AWS::Lambda::EventSourceMapping":
 		return h.dropMapping(r.PhysicalID)
-	case "AWS::SQS::Queue":
-		return h.dropQueue(r)
 	}
 	return fmt.Errorf("the lambda host does not provide %s", r.Type)
 }

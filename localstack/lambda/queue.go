@@ -2,82 +2,32 @@ package lambda
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
-	"github.com/stile-dev/stile/localstack/property"
-	"github.com/stile-dev/stile/localstack/resource"
+	"github.com/stile-dev/stile/localstack/iam"
 )
 
-// queueSpec is AWS::SQS::Queue; a queue here only takes what failed, one JSON line each.
-type queueSpec struct {
-	MessageRetentionPeriod property.Int
-	SqsManagedSseEnabled   property.Bool
+// Queues is where mappings tell of what they gave up, if their failure destination is a queue.
+type Queues interface {
+	// Send sends a message as a principal, whose policies and the queue's decide.
+	Send(who *iam.Principal, context map[string][]string, arn, body string, attributes map[string]string) error
+	// Has reports whether there is such a queue.
+	Has(arn string) bool
 }
 
-func (h *Host) putQueue(r resource.Resource) (resource.Outcome, error) {
-	var spec queueSpec
-	if err := property.Decode(r.Properties, &spec); err != nil {
-		return resource.Outcome{}, err
-	}
-	name := physicalName(r)
-	a := h.Authority
-	arn := h.queueARN(name)
-	url := fmt.Sprintf("https://sqs.%s.amazonaws.com/%s/%s", a.Region(), a.Account(), name)
-	h.mu.Lock()
-	h.queues[arn] = filepath.Join(h.StateDir, "queue-"+name+".ndjson")
-	h.mu.Unlock()
-	return resource.Outcome{Ref: url, Attributes: map[string]any{"Arn": arn}}, nil
-}
-
-// dropQueue deletes a queue with what it holds.
-func (h *Host) dropQueue(r resource.Resource) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	arn := h.queueARN(physicalName(r))
-	path := h.queues[arn]
-	delete(h.queues, arn)
-	if err := os.Remove(path); path != "" && err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("deleting a queue: %w", err)
-	}
-	return nil
-}
-
-func (h *Host) queueARN(name string) string {
-	a := h.Authority
-	return fmt.Sprintf("arn:%s:sqs:%s:%s:%s", a.Partition(), a.Region(), a.Account(), name)
-}
-
-// bury appends a failed batch to the file of its destination.
-func (h *Host) bury(destination string, message map[string]any) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	path, ok := h.queues[destination]
-	if !ok {
-		h.Log.Error("A failure destination does not exist", "destination", destination)
-		return
-	}
+// send tells a queue of a failed batch, as the function's role.
+func (m *mapping) send(message map[string]any) error {
 	raw, err := json.Marshal(message)
-	if err == nil {
-		err = appendLine(path, raw)
-	}
 	if err != nil {
-		h.Log.Error("A failed batch could not be kept", "destination", destination, "cause", err)
+		return fmt.Errorf("encoding a failed batch: %w", err)
 	}
-}
-
-func appendLine(path string, line []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := m.host.function(m.f)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }()
-	_, err = f.Write(append(line, '\n'))
-	return err
+	who, err := m.host.principal(f)
+	if err != nil {
+		return err
+	}
+	return m.host.Queues.Send(who, nil, m.DestinationConfig.OnFailure.Destination, string(raw), nil)
 }

@@ -34,6 +34,10 @@ var table = []Row{
 	{"AWS::ApiGateway::Stage", Runs, "apigateway", []string{
 		"AccessLogSetting", "DeploymentId", "MethodSettings", "RestApiId", "StageName",
 	}},
+	{"AWS::Athena::NamedQuery", Runs, "athena; kept and shown, and never run", []string{"Database", "Description", "Name", "QueryString", "WorkGroup"}},
+	{"AWS::Athena::WorkGroup", Runs, "athena; checked and shown, and runs no query", []string{
+		"Description", "Name", "RecursiveDeleteOption", "State", "WorkGroupConfiguration",
+	}},
 	{"AWS::CloudWatch::Alarm", Runs, "notice; checked as CloudWatch checks it, and never rings: nothing is measured here", []string{
 		"AlarmActions", "AlarmDescription", "ComparisonOperator", "DatapointsToAlarm", "Dimensions", "EvaluationPeriods",
 		"MetricName", "Metrics", "Namespace", "OKActions", "Period", "Statistic", "Threshold", "TreatMissingData",
@@ -85,11 +89,16 @@ var table = []Row{
 		"Port", "Protocol", "TargetGroupAttributes", "TargetType", "UnhealthyThresholdCount", "VpcId",
 	}},
 	{"AWS::Events::EventBus", Runs, "events", []string{"Name"}},
-	{"AWS::Events::Rule", Runs, "events; rate() schedules with functions as targets, and patterns with topics, which hear of KMS's calls, of objects and of PutEvents", []string{
-		"Description", "EventPattern", "ScheduleExpression", "State", "Targets",
+	{"AWS::Events::Rule", Runs, "events; rate() schedules with functions as targets, and patterns with topics, queues and delivery streams, which hear of KMS's calls, of objects and of PutEvents", []string{
+		"Description", "EventBusName", "EventPattern", "Name", "ScheduleExpression", "State", "Targets",
 	}},
+	{"AWS::Glue::Database", Runs, "glue", []string{"CatalogId", "DatabaseInput"}},
+	{"AWS::Glue::Table", Runs, "glue; of Parquet files with a projection, or a view of Athena's, both of which are checked", []string{"CatalogId", "DatabaseName", "TableInput"}},
 	{"AWS::IAM::Role", Runs, "iam", []string{
 		"AssumeRolePolicyDocument", "Description", "PermissionsBoundary", "Policies", "RoleName",
+	}},
+	{"AWS::KinesisFirehose::DeliveryStream", Runs, "firehose; to S3, converted to Parquet or as it is", []string{
+		"DeliveryStreamEncryptionConfigurationInput", "DeliveryStreamName", "DeliveryStreamType", "ExtendedS3DestinationConfiguration",
 	}},
 	{"AWS::KMS::Alias", Runs, "kms", []string{"AliasName", "TargetKeyId"}},
 	{"AWS::KMS::Key", Runs, "kms", []string{
@@ -97,7 +106,7 @@ var table = []Row{
 	}},
 	{"AWS::Lambda::EventSourceMapping", Runs, "lambda", []string{
 		"BatchSize", "BisectBatchOnFunctionError", "DestinationConfig", "EventSourceArn", "FilterCriteria",
-		"FunctionName", "MaximumBatchingWindowInSeconds", "MaximumRecordAgeInSeconds", "MaximumRetryAttempts",
+		"FunctionName", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds", "MaximumRecordAgeInSeconds", "MaximumRetryAttempts",
 		"StartingPosition",
 	}},
 	{"AWS::Lambda::Function", Runs, "lambda", []string{
@@ -113,9 +122,10 @@ var table = []Row{
 	{"AWS::S3::BucketPolicy", Runs, "s3", []string{"Bucket", "PolicyDocument"}},
 	{"AWS::SNS::Topic", Runs, "notice; nobody subscribes, and messages are kept in a file", []string{"DisplayName", "TopicName"}},
 	{"AWS::SNS::TopicPolicy", Runs, "notice; refused with a Condition for EventBridge, which then delivers nothing on AWS", []string{"PolicyDocument", "Topics"}},
-	{"AWS::SQS::Queue", Runs, "lambda; only as a failure destination, kept as a file", []string{
-		"MessageRetentionPeriod", "SqsManagedSseEnabled",
+	{"AWS::SQS::Queue", Runs, "sqs; standard queues", []string{
+		"MessageRetentionPeriod", "QueueName", "SqsManagedSseEnabled", "VisibilityTimeout",
 	}},
+	{"AWS::SQS::QueuePolicy", Runs, "sqs", []string{"PolicyDocument", "Queues"}},
 	{"AWS::WAFv2::WebACLAssociation", Recorded, "nothing filters here", []string{"ResourceArn", "WebACLArn"}},
 }
 

@@ -65,7 +65,7 @@ func (d *Desk) create(ctx context.Context, count document.Counters, c Caller, r 
 	if err != nil {
 		return Outcome{}, err
 	}
-	return d.commit(ctx, change, secret, fault.Newf(fault.Conflict, "replace it with: stile create -f FILE --replace", "%s %s already exists", k.Name, r.Metadata.Name))
+	return d.commit(ctx, nil, change, secret, fault.Newf(fault.Conflict, "replace it with: stile create -f FILE --replace", "%s %s already exists", k.Name, r.Metadata.Name))
 }
 
 // Update replaces a resource; with a revision only if that is still current.
@@ -111,7 +111,7 @@ func (d *Desk) update(ctx context.Context, count document.Counters, c Caller, r 
 	if who, group, are := holders(was); are && downgrades(was.Spec, r.Spec) {
 		d.revoke(c, set, &change, who, group)
 	}
-	return d.commit(ctx, change, "", moved(r))
+	return d.commit(ctx, &was, change, "", moved(r))
 }
 
 // placed refuses a resource that isn't as it was read, or that its writer may not know to be in another scope.
@@ -178,7 +178,7 @@ func (d *Desk) delete(ctx context.Context, count document.Counters, c Caller, ki
 	if err != nil {
 		return Outcome{}, err
 	}
-	return d.commit(ctx, change, "", moved(was))
+	return d.commit(ctx, &was, change, "", moved(was))
 }
 
 // everywhere reports whether the caller administers a kind everywhere.
@@ -340,10 +340,17 @@ func (d *Desk) addSecret(change *Change, now time.Time) (string, error) {
 	return secret, nil
 }
 
-// commit writes the change and has it published. What is written stays written when publishing fails: the
+// commit writes the change of what was there, nil for nothing, and has it published. What is written stays written when publishing fails: the
 // stream and the schedule publish later, and the warning says so.
-func (d *Desk) commit(ctx context.Context, change Change, secret string, conflict *fault.Fault) (Outcome, error) {
+func (d *Desk) commit(ctx context.Context, was *resource.Resource, change Change, secret string, conflict *fault.Fault) (Outcome, error) {
 	change.Event.Data["revision"] = strconv.FormatInt(change.Resource.Metadata.Revision, 10)
+	after := &change.Resource
+	if change.Delete {
+		after = nil
+	}
+	if err := pictures(&change.Event, was, after); err != nil {
+		return Outcome{}, err
+	}
 	switch err := d.config.Store.Commit(ctx, change); {
 	case errors.Is(err, ErrReplayed):
 		return Outcome{}, fault.New(fault.Conflict, "this request has already been carried out", "check the resource, and make a new request to change it again")

@@ -16,6 +16,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/recording"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -104,6 +105,8 @@ type Config struct {
 	Ledger  Ledger
 	Cluster string
 	Entropy io.Reader
+	// Measure takes how much there was of something, which a names.MetricUploads… names: 1 or more. Nil measures nothing.
+	Measure func(metric string, n int)
 }
 
 // Archive is safe for concurrent use.
@@ -111,6 +114,13 @@ type Archive struct{ config Config }
 
 // New makes an archive.
 func New(c Config) *Archive { return &Archive{c} }
+
+// measure passes on what there was.
+func (a *Archive) measure(metric string, n int) {
+	if a.config.Measure != nil && n > 0 {
+		a.config.Measure(metric, n)
+	}
+}
 
 // Source is what an event says of a call.
 type Source struct {
@@ -228,6 +238,7 @@ func (a *Archive) Grant(ctx context.Context, host identity.Host, session string,
 		}
 		out.Grants = append(out.Grants, wire.UploadGrant{Name: o.Name, URL: url, Headers: headers, ExpiresAt: now.Add(Lasts).UTC().Truncate(time.Second)})
 	}
+	a.measure(names.MetricUploadsGranted, len(out.Grants))
 	return out, nil
 }
 
@@ -258,6 +269,9 @@ func fits(o wire.UploadObject) error {
 }
 
 // Held says what S3 holds of the owner's recording. A manifest that is held completes the recording.
+//
+// What it can't say that S3 holds is measured as missing: an agent asks after it has put something. Whatever is under a name,
+// with the checksum that each PUT has, is there, be it another's: then S3 takes what it is brought.
 func (a *Archive) Held(ctx context.Context, host identity.Host, session string, r wire.HeldRequest, now time.Time) (wire.HeldObjects, error) {
 	e, prefix, err := a.owned(ctx, host, session)
 	if err != nil {
@@ -269,17 +283,20 @@ func (a *Archive) Held(ctx context.Context, host identity.Host, session string, 
 	if err := a.config.Puts.Take(ctx, host.ID, len(r.Names), now); err != nil { // S3 is asked for each
 		return wire.HeldObjects{}, err
 	}
-	out := wire.HeldObjects{Objects: []wire.UploadObject{}}
+	out, missing := wire.HeldObjects{Objects: []wire.UploadObject{}}, 0
+	defer func() { a.measure(names.MetricUploadsMissing, missing) }()
 	for n, name := range r.Names {
 		_, manifest, err := recording.ParseName(name)
 		if err != nil {
 			return wire.HeldObjects{}, fault.Newf(fault.BadInput, "update the agent", "names[%d]: %v", n, err).With(fmt.Sprintf("names[%d]", n), err.Error())
 		}
 		o, there, err := a.config.Objects.Head(ctx, prefix+name)
-		if err != nil {
+		if err != nil { // S3 answers nothing of the rest
+			missing += len(r.Names) - n
 			return wire.HeldObjects{}, err
 		}
 		if !there || len(o.SHA256) == 0 {
+			missing++
 			continue
 		}
 		if manifest && !e.Complete {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/recording"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -27,6 +29,9 @@ type shop struct {
 	broken  error          // of the ledger
 	brought map[string]int // by agent, and what
 	slow    error          // that it is too much
+
+	measured map[string][]int // by metric
+	deaf     string           // key of which S3 says nothing
 }
 
 func (s *shop) Create(_ context.Context, e archive.Entry) (archive.Entry, error) {
@@ -82,6 +87,13 @@ func (s *shop) Append(ctx context.Context, events ...audit.Event) error {
 // objects is the shop's bucket: its Get is about keys.
 type objects struct{ *shop }
 
+func (o objects) Head(ctx context.Context, key string) (archive.Object, bool, error) {
+	if key == o.deaf {
+		return archive.Object{}, false, errors.New("AccessDenied")
+	}
+	return o.shop.Head(ctx, key)
+}
+
 func (o objects) Get(_ context.Context, key string, _ int64) ([]byte, error) {
 	return []byte(o.shop.objects[key]), nil
 }
@@ -110,8 +122,11 @@ func (p pace) Take(_ context.Context, agent string, n int, _ time.Time) error {
 }
 
 func newShop(t *testing.T) (*archive.Archive, *shop) {
-	s := &shop{yard: newYard(t)}
-	return archive.New(archive.Config{Store: s, Objects: objects{s}, Claims: pace{s, "claims"}, Puts: pace{s, "puts"}, Ledger: s, Cluster: "c", Entropy: rand.Reader}), s
+	s := &shop{yard: newYard(t), measured: map[string][]int{}}
+	return archive.New(archive.Config{
+		Store: s, Objects: objects{s}, Claims: pace{s, "claims"}, Puts: pace{s, "puts"}, Ledger: s, Cluster: "c", Entropy: rand.Reader,
+		Measure: func(metric string, n int) { s.measured[metric] = append(s.measured[metric], n) },
+	}), s
 }
 
 func agent(id string) identity.Host {
@@ -189,6 +204,78 @@ func TestSec_S98_AnAgentBringsOnlySoMuch(t *testing.T) {
 	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); !fault.Is(err, fault.RateLimited) || len(s.granted) != granted {
 		t.Errorf("granted beyond its pace: %v", err)
 	}
+}
+
+// What is measured is what an alarm hears: what was granted, and what S3 doesn't have of that. Nothing is no measurement.
+func TestWhatIsGrantedAndWhatIsMissingIsMeasured(t *testing.T) {
+	a, s := newShop(t)
+	session, secret := identity.NewSession(rand.Reader, now)
+	prefix := s.prefix(session)
+	sum := sha256.Sum256([]byte("a chunk"))
+	var ask wire.UploadRequest
+	var held wire.HeldRequest
+	for n := range 4 {
+		ask.Objects = append(ask.Objects, wire.UploadObject{Name: recording.ChunkName(n), Size: 7, Sha256: sum[:]})
+		held.Names = append(held.Names, recording.ChunkName(n))
+	}
+	grants := func() {
+		t.Helper()
+		if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asks := func(names ...string) error {
+		_, err := a.Held(t.Context(), agent("agt_a"), session, wire.HeldRequest{Names: names}, now)
+		return err
+	}
+	expect := func(name string, granted, missing []int) {
+		t.Helper()
+		if g, m := s.measured[names.MetricUploadsGranted], s.measured[names.MetricUploadsMissing]; !slices.Equal(g, granted) || !slices.Equal(m, missing) {
+			t.Errorf("%s: measured as granted %v and missing %v, want %v and %v", name, g, m, granted, missing)
+		}
+		clear(s.measured)
+	}
+	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); err == nil || asks(held.Names...) == nil {
+		t.Fatal("granted before it was claimed")
+	}
+	expect("a recording that nobody claimed", nil, nil)
+	if _, err := a.Claim(t.Context(), agent("agt_a"), session, claim(secret), now); err != nil {
+		t.Fatal(err)
+	}
+	grants()
+	if err := asks(held.Names...); err != nil {
+		t.Fatal(err)
+	}
+	expect("nothing is there", []int{4}, []int{4})
+
+	s.objects[prefix+recording.ChunkName(1)] = "a chunk"
+	s.objects[prefix+recording.ChunkName(2)] = "something else, which S3 took all the same"
+	if err := asks(held.Names...); err != nil {
+		t.Fatal(err)
+	}
+	expect("two are there", nil, []int{2})
+	if err := asks(held.Names[1], held.Names[2]); err != nil {
+		t.Fatal(err)
+	}
+	expect("all are there", nil, nil)
+
+	s.deaf = prefix + recording.ChunkName(2)
+	if err := asks(held.Names...); err == nil {
+		t.Error("S3 said nothing, and that was an answer")
+	}
+	expect("S3 says nothing of the third and the fourth", nil, []int{3})
+
+	s.objects[prefix+recording.ManifestName] = "no manifest"
+	if err := asks(recording.ManifestName); !fault.Is(err, fault.Conflict) {
+		t.Error(err)
+	}
+	expect("a manifest is there that is none", nil, nil)
+
+	s.slow = fault.New(fault.RateLimited, "too much", "wait")
+	if _, err := a.Grant(t.Context(), agent("agt_a"), session, ask, now); err == nil || asks(held.Names[0]) == nil {
+		t.Error("granted beyond its pace")
+	}
+	expect("what is beyond its pace", nil, nil)
 }
 
 func TestWhoeverAsksForARecordingIsItsUserOrMayReadAll(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/strict"
 )
 
@@ -29,7 +30,7 @@ const (
 	Denied  Outcome = "denied"  // it was not allowed
 )
 
-// Event is one thing that happened.
+// Event is one thing that happened. [Common] says the same of its fields in words for the reference.
 type Event struct {
 	ID          string            `json:"id"`                     // ULID in lower case
 	Time        time.Time         `json:"time"`                   // UTC, whole milliseconds
@@ -54,8 +55,36 @@ type Event struct {
 	Data        map[string]string `json:"data,omitempty"`         // what only this type has; no secrets
 }
 
+// Common says what the fields of every event mean, by their names in JSON and in their order.
+var Common = []Field{
+	{Name: "id", Meaning: "the event's name: a ULID in lower case, which begins with the time", Always: true},
+	{Name: "time", Meaning: "when it happened, by the clock of the machine that reports it: RFC 3339, UTC, whole milliseconds", Always: true},
+	{Name: "type", Meaning: "what happened: one of the types below", Always: true},
+	{Name: "code", Meaning: "the type's code, as S1000I; it ends with W when somebody should look", Always: true},
+	{Name: "cluster", Meaning: "id of the cluster, a UUID", Always: true},
+	{Name: "actor", Meaning: "who did it: user/<name>, agent/<id>, proxy/<id>, function/<name>, aws/<role and session> before a name is known, or unknown", Always: true},
+	{Name: "actor_roles", Meaning: "the actor's roles at that moment"},
+	{Name: "target_kind", Meaning: "what kind of thing it was done to: node, db, role, token, certificate, document, …; never without a target"},
+	{Name: "target", Meaning: "the thing's name or id"},
+	{Name: "scope", Meaning: "the target's scope, as /payments"},
+	{Name: "session_id", Meaning: "the session it belongs to, ses_<ulid>"},
+	{Name: "request_id", Meaning: "the API call that caused it"},
+	{Name: "decision_id", Meaning: "the decision that a refused caller was told, dec_<ulid>"},
+	{Name: "outcome", Meaning: "success, failure (it could not be done) or denied (it was not allowed)", Always: true},
+	{Name: "reason", Meaning: "a sentence that says why; always there unless the outcome is success"},
+	{Name: "source_ip", Meaning: "the IP address that the actor came from"},
+	{Name: "source", Meaning: "who delivered the event: function/<name>, proxy/<id> or agent/<id>; the receiver sets it, not the sender", Always: true},
+	{Name: "source_epoch", Meaning: "changes each time the source starts"},
+	{Name: "seq", Meaning: "the event's number among those of its source in the epoch, from 1"},
+	{Name: "source_after", Meaning: "in an epoch's first event the one before it: <epoch>:<seq>"},
+	{Name: "data", Meaning: "what only this type has: the fields below, names and values both text; no secrets"},
+}
+
 // ErrTaken says that another event stands under the id of one that was to be written. Writing it again doesn't help.
 var ErrTaken = errors.New("another event has this id already")
+
+// Unknown is the actor of whom nothing is known, not even a role.
+const Unknown = "unknown"
 
 // MaxSize is how many bytes of JSON an event may take.
 const MaxSize = 16 << 10
@@ -101,8 +130,21 @@ func (e Event) Validate() error {
 	check(e.Outcome == Success || e.Reason != "", "reason", "an event that was denied or failed must have a reason")
 	check((e.TargetKind == "") == (e.Target == ""), "target", "a target must come with its kind")
 	check(e.size() <= MaxSize, "data", fmt.Sprintf("an event may take at most %d bytes", MaxSize))
+	if known {
+		faults = append(faults, dataFaults(row, e.Data)...)
+	}
 	if len(faults) > 0 {
 		return strict.Refuse(faults)
 	}
 	return nil
+}
+
+// Writer returns whose partitions the events of a source are in: each function's own, and one for all proxies and one
+// for all agents, since any proxy may bring what any agent says.
+func Writer(source string) string {
+	kind, _, _ := strings.Cut(source, "/")
+	if kind == names.WriterProxy || kind == names.WriterAgent {
+		return kind
+	}
+	return source
 }

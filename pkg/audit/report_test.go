@@ -16,7 +16,7 @@ func TestSec_S63_AnAgentReportsOnlyWhatIsItsOwn(t *testing.T) {
 	report := func(kind audit.Type, target, name string, change ...func(*audit.Event)) error {
 		e := audit.New(kind, rand.Reader, now)
 		e.Actor, e.Cluster, e.Source, e.Scope, e.TargetKind, e.Target = "user/ada", "c", "agent/"+agent.ID, "/payments", target, name
-		e.Outcome, e.Reason = audit.Failure, "because"
+		e.Outcome, e.Reason, e.Data = audit.Failure, "because", always(kind)
 		for _, c := range change {
 			c(&e)
 		}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
@@ -213,6 +214,46 @@ func (c *Client) SessionEvents(ctx context.Context, session string) iter.Seq2[wi
 		if err != nil {
 			yield(wire.LedgerEvent{}, err)
 		}
+	}
+}
+
+// EventQuery narrows a list of events; zero fields don't. Types has types of events, or what stands before the dot of several.
+type EventQuery struct {
+	Types        []string
+	Actor        string // user/<name>, or a user's name
+	Target       string // <kind>/<name>
+	Outcome      string
+	Since, Until time.Time // of the receipt; an hour ago and now
+}
+
+// Events passes on what the ledger received, in that order, as far as the caller may see it, a page at a time; a page may have
+// none. It returns from when to when that was, by the API's clock: what is received within the last minute of it may still become
+// readable. An error of take ends it.
+func (c *Client) Events(ctx context.Context, q EventQuery, take func(wire.ReceivedEvents) error) (since, until time.Time, err error) {
+	query := map[string][]string{"limit": {strconv.Itoa(pageSize)}}
+	for name, value := range map[string]string{
+		"type": strings.Join(q.Types, ","), "actor": q.Actor, "target": q.Target, "outcome": q.Outcome, "since": stamp(q.Since), "until": stamp(q.Until),
+	} {
+		if value != "" {
+			query[name] = []string{value}
+		}
+	}
+	for before := ""; ; {
+		var page wire.ReceivedEvents
+		if err := c.call(ctx, operation{method: http.MethodGet, path: []string{"v1", "audit", "events"}, query: query, signed: true}, &page); err != nil {
+			return since, until, err
+		}
+		if err := take(page); err != nil {
+			return since, until, err
+		}
+		if since, until = page.Since, page.Until; page.Next == "" {
+			return since, until, nil
+		}
+		if page.Next == before {
+			return since, until, fault.Newf(fault.Unreachable, "check the API's URL: something other than the Stile API is answering there", "%s returns the same page of a list again and again", c.base.Host)
+		}
+		before = page.Next
+		query["cursor"], query["since"], query["until"] = []string{page.Next}, []string{stamp(page.Since)}, []string{stamp(page.Until)}
 	}
 }
 

@@ -33,7 +33,7 @@ func outsider(c resource.IAMIdentity) string {
 func (u *Users) event(a *attempt, t audit.Type, decision string) audit.Event {
 	e := audit.New(t, u.entropy, a.now)
 	e.Cluster, e.Source, e.RequestID, e.SourceIP, e.DecisionID = u.config.Cluster, sourceUser, a.request.RequestID, a.request.SourceIP, decision
-	e.Actor, e.ActorRoles = cmp.Or(a.witness.Actor, "unknown"), a.identity.Roles
+	e.Actor, e.ActorRoles = cmp.Or(a.witness.Actor, audit.Unknown), a.identity.Roles
 	e.Data = map[string]string{"method": clip(a.request.Method)}
 	maps.Copy(e.Data, a.witness.Data)
 	if a.identity.Name != "" {

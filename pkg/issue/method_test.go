@@ -36,7 +36,7 @@ func (b *badges) Authenticate(ctx context.Context, e issue.Evidence) (issue.Prin
 	if err := json.Unmarshal(e.Raw, &badge); err != nil {
 		return issue.Principal{}, issue.Witness{}, fault.New(fault.BadInput, "this is no badge", "show your badge").Because(err)
 	}
-	w := issue.Witness{Proven: true, Actor: "badge/" + badge, Data: map[string]string{"badge": badge}}
+	w := issue.Witness{Proven: true, Actor: "badge/" + badge, Data: map[string]string{"mapping": badge}}
 	if err := proven(ctx); err != nil {
 		return issue.Principal{}, w, err
 	}
@@ -136,7 +136,7 @@ func TestWhateverTheEvidenceTheSamePrincipalGetsTheSameCertificate(t *testing.T)
 				t.Errorf("intents %+v", p.store.intents)
 			}
 			e := p.store.last()
-			if e.Type != audit.UserLogin || e.Actor != "user/alice" || e.Data["method"] != "badge" || e.Data["badge"] != "A" || e.Data["uid"] != want.UID {
+			if e.Type != audit.UserLogin || e.Actor != "user/alice" || e.Data["method"] != "badge" || e.Data["mapping"] != "A" || e.Data["uid"] != want.UID {
 				t.Errorf("event %+v", e)
 			}
 		})

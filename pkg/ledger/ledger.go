@@ -1,7 +1,8 @@
 // Package ledger writes audit events and the intents of issuance to the table ledger, the path of record:
 // what is there was reported, and nothing there is changed. An event stays in this table for 30 days after it was
 // received. Each writer has partitions of its own, which are all that its role lets it write, and so the partition
-// says who wrote an event, whatever the event says.
+// says who wrote an event, whatever the event says. In a partition events are in the order of their receipts, so that
+// a reader can go on where it was; an event that is delivered twice has two receipts, and readers take it once.
 //
 // Its entry points are [New], and [Ledger.Op] for code that writes an event in the transaction of a change.
 package ledger
@@ -20,7 +21,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/certs"
@@ -31,20 +35,27 @@ import (
 // Shards is how many partitions a writer's events of a day are spread over.
 const Shards = 8
 
-// keep is how long an item stays.
-const keep = 30 * 24 * time.Hour
+// Keep is how long an item stays.
+const Keep = 30 * 24 * time.Hour
+
+// Late is how much later than its receipt says an event can become readable: a writer gives up after half of it, and the
+// other half is for its clock and for what is on its way then. Whoever follows the ledger reads that much again.
+const Late = time.Minute
 
 // Config says where the ledger is.
 type Config struct {
 	DynamoDB table.API
 	Table    string
 	Now      func() time.Time // nil is time.Now
+	Pace     int              // write units a second at most; 0 is any number
 }
 
 // Ledger appends events. It may be used by several goroutines.
 type Ledger struct {
 	table table.Table
 	now   func() time.Time
+	turn  *semaphore.Weighted // to use the pace
+	pace  *rate.Limiter
 
 	certificates sync.Map // by digest: those that were written, so that each is written once and not with each delivery
 	known        atomic.Int64
@@ -58,12 +69,43 @@ func New(c Config) *Ledger {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Ledger{table: table.Table{API: c.DynamoDB, Name: c.Table}, now: c.Now}
+	pace := rate.NewLimiter(rate.Inf, 0)
+	if c.Pace > 0 {
+		pace = rate.NewLimiter(rate.Limit(c.Pace), max(c.Pace/10, mostUnits))
+	}
+	return &Ledger{table: table.Table{API: c.DynamoDB, Name: c.Table}, now: c.Now, turn: semaphore.NewWeighted(1), pace: pace}
 }
 
-// Append writes events; when it returns nil, the ledger has them all. An event that is there already is left alone:
-// appending again after a lost answer is right. When something else stands under an event's id, all others are written,
-// and the error is [audit.ErrTaken]. Invalid events are refused before anything is written.
+// ProxyPace is the pace of a proxy, in write units a second. A partition of DynamoDB takes 1,000, and what agents report goes into
+// [Shards] of them: three proxies together, the most that there are, ask each for half of that on average, since chance doesn't
+// spread large events evenly. So a fleet that comes back after an outage, each agent with what it had to keep, is written down
+// without being throttled.
+const ProxyPace = 1400
+
+// A write unit is one KB of an item.
+const (
+	unit      = 1 << 10
+	around    = 512                                        // bytes at most that an item has beside an event: keys, a signature, numbers
+	mostUnits = (audit.MaxSize + around + unit - 1) / unit // of an event
+)
+
+// wait waits until there is room for events of so many bytes. Deliveries take turns, and one that is given up takes none.
+func (l *Ledger) wait(ctx context.Context, sizes ...int) error {
+	if err := l.turn.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("writing events: %w", err)
+	}
+	defer l.turn.Release(1)
+	for _, size := range sizes {
+		if err := l.pace.WaitN(ctx, min((size+around+unit-1)/unit, mostUnits)); err != nil {
+			return fmt.Errorf("writing events: %w", err)
+		}
+	}
+	return nil
+}
+
+// Append writes events; when it returns nil, the ledger has them all. Appending again after a lost answer is right: what is
+// there twice is read once. When a session has another event of the same id, all are written, readers refuse the one that
+// isn't proven, and the error is [audit.ErrTaken]. Invalid events are refused before anything is written.
 func (l *Ledger) Append(ctx context.Context, events ...audit.Event) error {
 	items := make([]table.Item, len(events))
 	for i, e := range events {
@@ -77,25 +119,34 @@ func (l *Ledger) Append(ctx context.Context, events ...audit.Event) error {
 }
 
 // write writes the items of events and then, for each event of a session, one that says where it is: so a session's events are
-// found. What says where an event is comes after it, since it is never replaced: an event that was not written then may be
-// written on another day, in another partition. A delivery that is repeated writes what was lost.
+// found. What says where an event is comes after it, since it is never replaced: an event that was not written then will be
+// written under another receipt. A delivery that is repeated writes what was lost.
 func (l *Ledger) write(ctx context.Context, items []table.Item, events []audit.Event) error {
-	taken := l.create(ctx, items, func(there, item table.Item) bool { return there.Text("event") == item.Text("event") })
-	if taken != nil && !errors.Is(taken, audit.ErrTaken) {
-		return taken
+	ctx, cancel := context.WithTimeout(ctx, Late/2)
+	defer cancel()
+	same := func(there, item table.Item) bool { return there.Text("event") == item.Text("event") }
+	if err := l.create(ctx, items, same); err != nil {
+		return err
 	}
 	var pointers []table.Item
 	for n, e := range events {
 		if e.SessionID != "" {
 			pointers = append(pointers, table.Item{
-				names.PK: table.String(Session(e.SessionID)), names.SK: table.String(e.ID), "at": items[n][names.PK], names.Expires: items[n][names.Expires],
+				names.PK: table.String(Session(e.SessionID)), names.SK: table.String(e.ID), "at": items[n][names.PK], "under": items[n][names.SK],
+				"digest": table.String(digest([]byte(items[n].Text("event")))), names.Expires: items[n][names.Expires],
 			})
 		}
 	}
-	if err := l.create(ctx, pointers, func(table.Item, table.Item) bool { return true }); err != nil { // one that is there names the day of the first delivery
-		return err
-	}
-	return taken
+	return l.create(ctx, pointers, func(there, pointer table.Item) bool { // one that is there names the first receipt
+		before := there.Text("digest") // "" is from before it was kept
+		return before == "" || before == pointer.Text("digest")
+	})
+}
+
+// digest is the SHA-256 of an event's bytes, in hex.
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // Session returns the partition of what says where a session's events are.
@@ -104,8 +155,14 @@ func Session(id string) string { return names.Happened + "#" + id }
 // Deliver is Append for what an agent hands over: the bytes as the agent signed them, beside each event its signature and
 // the digest of the certificate, and once the certificate, by which readers verify all of that.
 func (l *Ledger) Deliver(ctx context.Context, d audit.Delivery) error {
-	sum := sha256.Sum256(d.Certificate)
-	certificate := hex.EncodeToString(sum[:])
+	sizes := make([]int, len(d.Events))
+	for n, s := range d.Events {
+		sizes[n] = len(s.Body)
+	}
+	if err := l.wait(ctx, sizes...); err != nil { // before there is a receipt
+		return err
+	}
+	certificate := digest(d.Certificate)
 	var items []table.Item
 	var events []audit.Event
 	for _, s := range d.Events {
@@ -138,7 +195,7 @@ func (l *Ledger) certify(ctx context.Context, digest string, der []byte) error {
 	}
 	err := l.table.Create(ctx, table.Item{
 		names.PK: table.String(names.Certificate + "#" + digest), names.SK: table.String(names.Certificate),
-		"certificate": table.Bytes(der), names.Expires: table.Int(l.now().Add(keep + 2*certs.MaxHostLife).Unix()),
+		"certificate": table.Bytes(der), names.Expires: table.Int(l.now().Add(Keep + 2*certs.MaxHostLife).Unix()),
 	})
 	if c, there := errors.AsType[*table.Conflict](err); there {
 		if !bytes.Equal(c.There.Bytes("certificate"), der) {
@@ -213,24 +270,41 @@ func (l *Ledger) item(e audit.Event) (table.Item, error) {
 func (l *Ledger) place(e audit.Event, b []byte) table.Item {
 	now := l.now()
 	return table.Item{
-		names.PK: table.String(Partition(e.Source, now, e.ID)), names.SK: table.String(e.ID), "event": table.String(string(b)),
-		"type": table.String(string(e.Type)), "received_ms": table.Int(now.UnixMilli()), names.Expires: table.Int(now.Add(keep).Unix()),
+		names.PK: table.String(Partition(e.Source, now, e.ID)), names.SK: table.String(Receipt(now, b)), "event": table.String(string(b)),
+		"type": table.String(string(e.Type)), "received_ms": table.Int(now.UnixMilli()), names.Expires: table.Int(now.Add(Keep).Unix()),
 	}
 }
 
-// Writer returns whose partitions the events of a source are in: each function's own, and one for all proxies and one
-// for all agents, since any proxy may bring what any agent says.
-func Writer(source string) string {
-	kind, _, _ := strings.Cut(source, "/")
-	if kind == names.WriterProxy || kind == names.WriterAgent {
-		return kind
-	}
-	return source
+// Receipt returns the sort key of an event that was received at a time: a ULID in lower case, whose random part is the
+// beginning of the SHA-256 of the event's bytes. So two events never share one.
+func Receipt(received time.Time, event []byte) string {
+	sum := sha256.Sum256(event)
+	var id ulid.ULID
+	_ = id.SetTime(uint64(max(received.UnixMilli(), 0))) // it fails from the year 10889 on
+	_ = id.SetEntropy(sum[:10])                          // it fails for other lengths
+	return strings.ToLower(id.String())
 }
 
 // Partition returns where an event is that was received from a source on a day: event#<writer>#<day>#<shard>.
 func Partition(source string, received time.Time, id string) string {
 	h := fnv.New32a()
 	h.Write([]byte(id))
-	return fmt.Sprintf("%s#%s#%s#%d", names.Event, Writer(source), received.UTC().Format(time.DateOnly), h.Sum32()%Shards)
+	return partition(audit.Writer(source), received, h.Sum32()%Shards)
+}
+
+func partition(writer string, day time.Time, shard uint32) string {
+	return fmt.Sprintf("%s#%s#%s#%d", names.Event, writer, day.UTC().Format(time.DateOnly), shard)
+}
+
+// Partitions lists where the events of a day are, of all who write them.
+func Partitions(day time.Time) []string { return PartitionsOf(day, names.Writers...) }
+
+// PartitionsOf lists where the events of a day are that some write.
+func PartitionsOf(day time.Time, writers ...string) (all []string) {
+	for _, writer := range writers {
+		for shard := range Shards {
+			all = append(all, partition(writer, day, uint32(shard)))
+		}
+	}
+	return all
 }

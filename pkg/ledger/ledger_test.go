@@ -8,11 +8,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/go-cmp/cmp"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/ledger"
@@ -51,6 +53,16 @@ func (m *memory) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func
 	return &dynamodb.PutItemOutput{}, nil
 }
 
+// of returns the item of an event.
+func (m *memory) of(t *testing.T, e audit.Event) table.Item {
+	t.Helper()
+	b, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.items[ledger.Partition(e.Source, received, e.ID)+"|"+ledger.Receipt(received, b)]
+}
+
 var received = time.Date(2026, 11, 25, 8, 0, 0, 0, time.UTC)
 
 func newLedger(m *memory) *ledger.Ledger {
@@ -81,7 +93,7 @@ func TestAppendingAgainAfterAFailureHoldsEveryEventOnceAsItWasFirstSaid(t *testi
 			t.Errorf("%d items of %d events", len(m.items), len(events))
 		}
 		for _, e := range events {
-			item := m.items[ledger.Partition(e.Source, received, e.ID)+"|"+e.ID]
+			item := m.of(t, e)
 			var got audit.Event
 			if err := json.Unmarshal([]byte(item.Text("event")), &got); err != nil {
 				t.Fatal(err)
@@ -121,8 +133,8 @@ func TestASessionsEventsAreFoundWheneverTheyAreWritten(t *testing.T) {
 				}
 			}
 			pointer := m.items["session#"+e.SessionID+"|"+e.ID]
-			if item, there := m.items[pointer.Text("at")+"|"+e.ID]; !there || item.Text("event") == "" {
-				t.Errorf("%s, %s: the event isn't at %q", name, down, pointer.Text("at"))
+			if item, there := m.items[pointer.Text("at")+"|"+pointer.Text("under")]; !there || item.Text("event") == "" {
+				t.Errorf("%s, %s: the event isn't at %q under %q", name, down, pointer.Text("at"), pointer.Text("under"))
 			}
 		}
 	}
@@ -139,23 +151,66 @@ func TestAnInvalidEventKeepsTheWholeBatchOut(t *testing.T) {
 
 // Whoever may write an event twice could change what was reported.
 func TestSec_S63_WhatStandsInTheLedgerIsNotReplacedAndThatIsSaid(t *testing.T) {
-	m := &memory{items: map[string]table.Item{}}
-	l := newLedger(m)
-	first, other := event("first"), event("other")
-	if err := l.Append(t.Context(), first); err != nil {
-		t.Fatal(err)
+	for name, later := range map[string]time.Duration{"at once": 0, "on the next day": 24 * time.Hour} {
+		m, now := &memory{items: map[string]table.Item{}}, received
+		l := ledger.New(ledger.Config{DynamoDB: m, Table: "t", Now: func() time.Time { return now }})
+		first, other := event("first"), event("other")
+		first.SessionID, other.SessionID = "ses_01hv0000000000000000000000", "ses_01hv0000000000000000000000"
+		if err := l.Append(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		again := first
+		again.Reason = "second"
+		now = now.Add(later)
+		if err := l.Append(t.Context(), again, other); !errors.Is(err, audit.ErrTaken) || !strings.Contains(err.Error(), first.ID) {
+			t.Errorf("%s: the second is lost in silence: %v", name, err)
+		}
+		if len(m.items) != 3+2 { // three events, and where two of them are
+			t.Errorf("%s: %d items: one that is taken keeps others out", name, len(m.items))
+		}
+		if item := m.of(t, first); !strings.Contains(item.Text("event"), "first") {
+			t.Errorf("%s: it says now %s", name, item.Text("event"))
+		}
+		if p := m.items["session#"+first.SessionID+"|"+first.ID]; p.Text("under") != m.of(t, first).Text("sk") {
+			t.Errorf("%s: another is found for it", name)
+		}
 	}
-	again := first
-	again.Reason = "second"
-	if err := l.Append(t.Context(), again, other); !errors.Is(err, audit.ErrTaken) || !strings.Contains(err.Error(), first.ID) {
-		t.Errorf("the second is lost in silence: %v", err)
+}
+
+// A reader that goes on where it was misses what stands before that.
+func TestReceiptsAreInTheOrderOfTheirTimes(t *testing.T) {
+	last := ""
+	for n := range 2000 {
+		at := received.Add(time.Duration(n) * time.Millisecond)
+		receipt := ledger.Receipt(at, []byte{byte(n)})
+		id, err := ulid.ParseStrict(receipt)
+		if err != nil || !ulid.Time(id.Time()).Equal(at) || receipt <= last {
+			t.Fatalf("%s after %s: %v", receipt, last, err)
+		}
+		last = receipt
 	}
-	if len(m.items) != 2 {
-		t.Errorf("%d items: one that is taken keeps others out", len(m.items))
+	if a, b := ledger.Receipt(received, []byte("a")), ledger.Receipt(received, []byte("b")); a == b {
+		t.Error("two events share a receipt")
 	}
-	if item := m.items[ledger.Partition(first.Source, received, first.ID)+"|"+first.ID]; !strings.Contains(item.Text("event"), "first") {
-		t.Errorf("it says now %s", item.Text("event"))
-	}
+}
+
+// A write that came through much later would stand where nobody looks any more.
+func TestAWriterGivesUpBeforeItIsTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ledger.New(ledger.Config{DynamoDB: stuck{}, Table: "t"})
+		began := time.Now()
+		if err := l.Append(t.Context(), event("x")); err == nil || time.Since(began) >= ledger.Late {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+}
+
+// stuck takes a request and doesn't answer.
+type stuck struct{ table.API }
+
+func (stuck) PutItem(ctx context.Context, _ *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 // An event's own time is its sender's to choose: it decides neither where an event is nor how long it stays.

@@ -44,6 +44,14 @@ const (
 	EnvHome             = "STILE_HOME"              // an engineer's directory, ~/.stile by default
 )
 
+// The bus and what is around it.
+const (
+	BusSource = "stile"        // the source of every audit event on the bus
+	KeptAside = "relay/"       // prefix in the bucket of failures of events that can't be put on the bus
+	EnvBus    = "STILE_BUS"    // name of the bus
+	EnvFailed = "STILE_FAILED" // bucket of what was given up
+)
+
 // Entities: the first part of a partition key (pk), before an optional #id. Each has its sort keys (sk) beside it.
 const (
 	// Table state.
@@ -68,7 +76,7 @@ const (
 	Nonce     = "nonce"      // pk nonce#<key id>#<nonce>, sk nonce: idempotency of writing API calls
 
 	// Table ledger.
-	Event       = "event"       // pk event#<writer>#<YYYY-MM-DD>#<shard 0-7>, sk <ulid>
+	Event       = "event"       // pk event#<writer>#<YYYY-MM-DD>#<shard 0-7>, sk <receipt>: a ULID
 	Certificate = "certificate" // pk certificate#<hex SHA-256>, sk certificate: an agent's, which signed events
 	Happened    = "session"     // pk session#<session id>, sk <event id>: where an event of a session is
 	Issuance    = "issuance"    // pk issuance#<certificate id>, sk intent | signed#<kind>
@@ -77,6 +85,11 @@ const (
 	Recorded   = "recorded"    // pk recorded#<YYYY-MM-DD of the start>, sk session id: a recording
 	RecordedOf = "recorded_of" // pk recorded_of#<user's name>, sk session id: whose recording it is
 	Recorder   = "recorder"    // pk recorder#<last character of the session id>, sk session id: until when the agent of a recording that isn't complete counts as alive
+
+	// Table state, by functions/sweep alone.
+	Counted = "counted" // pk counted#<agent id>, sk counted: up to which number an agent's events are in the ledger, and what is missing
+	Gap     = "gap"     // sk <13 digits of milliseconds>#<agent id>: when what is missing of an agent's events is to be told
+	Looked  = "looked"  // sk ledger: up to where the ledger was looked through for gaps
 
 	// Table presence.
 	Proxy   = "proxy"   // sk proxy id: a lease
@@ -98,6 +111,12 @@ const (
 	WriterProxy    = "proxy"     // what proxies say
 	WriterAgent    = "agent"     // what agents say, through proxies
 )
+
+// Writers are all of them: readers look at the partitions of these.
+var Writers = []string{
+	WriterAgent, WriterProxy, WriterFunction + "admin", WriterFunction + "publish", WriterFunction + "recording",
+	WriterFunction + "rotate", WriterFunction + "sign-host", WriterFunction + "sign-user", WriterFunction + "sweep",
+}
 
 // What package policy is asked about beside the kinds of resources.
 const (

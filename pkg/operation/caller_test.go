@@ -110,6 +110,7 @@ type shelf struct {
 	revoked   []revoked.Order // by each change that revokes
 	forgotten []string        // agents
 	input     int64
+	span      roster.Span // of events, that was read last
 	published int64
 	broken    error // of publishing
 	behind    int64 // by how much publishing misses the newest change

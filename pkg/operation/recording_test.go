@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/operation/roster"
 	"github.com/stile-dev/stile/pkg/recording"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -149,6 +151,28 @@ func (s *shelf) Session(_ context.Context, session, _ string, _ int, _ []documen
 			return nil, "", err
 		}
 		out = append(out, wire.LedgerEvent{Event: string(b), Standing: "proven"})
+	}
+	return out, "", nil
+}
+
+// Received is the same ledger: a day's events, one an hour, of which the caller's wanted are on pages of two.
+func (s *shelf) Received(_ context.Context, span roster.Span, want func(audit.Event) bool, _ []document.Trust) (out []wire.LedgerEvent, next string, _ error) {
+	s.span = span
+	for n := range 24 {
+		e := audit.Event{ID: fmt.Sprintf("%02d", n), Type: audit.SessionStart, Actor: "user/ada", Data: map[string]string{"uid": uidOf("ada")}, Scope: "/a", TargetKind: "node", Target: "node-1", Outcome: audit.Success}
+		if n%2 == 1 {
+			e.Type, e.Actor, e.Data, e.Outcome = audit.SessionDenied, "user/bob", map[string]string{"uid": uidOf("bob")}, audit.Denied
+		}
+		if e.ID <= span.After || !want(e) {
+			continue
+		}
+		b, err := json.Marshal(e)
+		if err != nil {
+			return nil, "", err
+		}
+		if out = append(out, wire.LedgerEvent{Event: string(b), Standing: "proven"}); len(out) == 2 {
+			return out, e.ID, nil
+		}
 	}
 	return out, "", nil
 }
@@ -450,5 +474,107 @@ func TestPeopleSeeTheEventsThatAreTheirOwn(t *testing.T) {
 	}
 	if _, _, body := s.call(s.user("ann", "editor"), http.MethodGet, "/v1/audit/sessions/"+id, ""); strings.Count(body, "standing") != 4 {
 		t.Errorf("an editor sees %s", body)
+	}
+}
+
+// list asks for a list of events.
+func (s *site) list(c credential, query string) (int, wire.Problem, string) {
+	s.t.Helper()
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	e := s.request(credential{}, http.MethodGet, "/v1/audit/events", "")
+	e.MultiValueQueryStringParameters = values
+	return s.serve(s.sign(c, e))
+}
+
+func TestPeopleListTheEventsThatTheyAskForAndMaySee(t *testing.T) {
+	s := newSite(t)
+	list := func(as credential, query string) (ids []string) {
+		t.Helper()
+		cursor := ""
+		for {
+			status, p, body := s.list(as, "limit=100"+query+cursor)
+			var page wire.ReceivedEvents
+			if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK {
+				t.Fatalf("%s: %d %+v, %v", query, status, p, err)
+			}
+			for _, e := range page.Events {
+				event, err := audit.Parse([]byte(e.Event))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids = append(ids, event.ID)
+			}
+			if page.Next == "" {
+				return ids
+			}
+			cursor = "&cursor=" + page.Next
+		}
+	}
+	for name, c := range map[string]struct {
+		user, role, query string
+		want              int
+		first             string
+	}{
+		"everything":         {"ann", "editor", "", 24, "00"},
+		"one's own":          {"bob", "access", "", 12, "01"},
+		"another of a name":  {"eve", "access", "", 0, ""},
+		"a type":             {"ann", "editor", "&type=session.denied", 12, "01"},
+		"a group":            {"ann", "editor", "&type=session", 24, "00"},
+		"another type":       {"ann", "editor", "&type=user.login,recording", 0, ""},
+		"an actor":           {"ann", "editor", "&actor=user/bob", 12, "01"},
+		"others' of one":     {"bob", "access", "&actor=ada", 0, ""},
+		"a target":           {"ann", "editor", "&target=node/node-1", 24, "00"},
+		"another target":     {"ann", "editor", "&target=node/node-2", 0, ""},
+		"an outcome":         {"ann", "editor", "&outcome=success", 12, "00"},
+		"several of those":   {"ann", "editor", "&outcome=denied&actor=bob&type=session", 12, "01"},
+		"several, and never": {"ann", "editor", "&outcome=success&actor=bob", 0, ""},
+	} {
+		got := list(s.user(c.user, c.role), c.query)
+		if len(got) != c.want || c.want > 0 && got[0] != c.first || !slices.IsSorted(got) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	for query, path := range map[string]string{
+		"type=sessions": "type", "target=web-1": "target", "outcome=ok": "outcome", "since=yesterday": "since", "until=1": "until", "limit=5&cursor=!": "cursor",
+	} {
+		if status, p, body := s.list(s.user("ann", "editor"), query); status != http.StatusBadRequest || !strings.Contains(body, `"`+path+`"`) {
+			t.Errorf("%s: %d %+v %s", query, status, p, body)
+		}
+	}
+	s.store.span = roster.Span{}
+	if got := list(s.user("bob", "viewless"), ""); len(got) != 0 || s.store.span != (roster.Span{}) {
+		t.Errorf("without a rule: %v, or the ledger was read", got)
+	}
+}
+
+func TestAListOfEventsBeginsAndEndsWhenItSays(t *testing.T) {
+	s := newSite(t)
+	for query, want := range map[string][2]time.Duration{
+		"":                    {-time.Hour, 0},
+		"since=-2h":           {-2 * time.Hour, 0},
+		"since=-1000h":        {-31 * 24 * time.Hour, 0},
+		"since=-2h&until=-1h": {-2 * time.Hour, -time.Hour},
+		"until=1h":            {-time.Hour, 0},
+	} {
+		written := query
+		for _, ago := range []string{"-2h", "-1000h", "-1h", "1h"} {
+			d, err := time.ParseDuration(ago)
+			if err != nil {
+				t.Fatal(err)
+			}
+			written = strings.ReplaceAll(written, "="+ago, "="+s.Now.Add(d).UTC().Format(time.RFC3339Nano))
+		}
+		status, p, body := s.list(s.user("ann", "editor"), written)
+		var page wire.ReceivedEvents
+		if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK {
+			t.Fatalf("%s: %d %+v, %v", written, status, p, err)
+		}
+		since, until := s.Now.Add(want[0]), s.Now.Add(want[1])
+		if !page.Since.Equal(since) || !page.Until.Equal(until) || !s.store.span.Since.Equal(since) || !s.store.span.Until.Equal(until) {
+			t.Errorf("%q: from %s to %s, read from %s to %s", query, page.Since, page.Until, s.store.span.Since, s.store.span.Until)
+		}
 	}
 }

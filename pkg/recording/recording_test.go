@@ -251,6 +251,28 @@ func TestALineThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
+// What is signed may be anything: an agent's host is its root user's.
+func TestAManifestOfMoreThanARecordingHasIsRefused(t *testing.T) {
+	session, last := newSession(), strings.Repeat("a", 64)
+	manifest := func(rest string) []byte {
+		return []byte(`{"manifest":{"v":1,"session":"` + session + `","started":"2026-11-27T10:00:00Z","ended":"2026-11-27T10:01:00Z","last":"` + last + `",` + rest + `}}`)
+	}
+	if _, err := recording.OpenManifest(manifest(`"chunks":200000`)); err != nil {
+		t.Fatal(err)
+	}
+	for name, rest := range map[string]string{
+		"a million chunks":     `"chunks":1000000`,
+		"fewer than none":      `"chunks":-1`,
+		"more than are missed": `"chunks":3,"missing":[{"first":1,"last":999999}]`,
+		"missed twice":         `"chunks":3,"missing":[{"first":1,"last":1},{"first":1,"last":1}]`,
+		"a large one":          `"chunks":3,"login":"` + strings.Repeat("a", recording.MaxManifest) + `"`,
+	} {
+		if got, err := recording.OpenManifest(manifest(rest)); err == nil || len(err.Error()) > 300 {
+			t.Errorf("%s: %+v, %.400v", name, got.Manifest, err)
+		}
+	}
+}
+
 func TestNamesOfObjects(t *testing.T) {
 	if seq, manifest, err := recording.ParseName(recording.ChunkName(17)); seq != 17 || manifest || err != nil {
 		t.Error(seq, manifest, err)

@@ -10,6 +10,7 @@ var Routes = []Route{
 	{Operation: "createResource", Method: "POST", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
 	{Operation: "updateResource", Method: "PUT", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
 	{Operation: "agentBinaries", Method: "GET", Pattern: "/v1/agent/binaries", Function: "api", Caller: "user"},
+	{Operation: "listEvents", Method: "GET", Pattern: "/v1/audit/events", Function: "api", Caller: "user", Query: []string{"actor", "cursor", "limit", "outcome", "since", "target", "type", "until"}},
 	{Operation: "sessionEvents", Method: "GET", Pattern: "/v1/audit/sessions/{session}", Function: "api", Caller: "user", Query: []string{"cursor", "limit"}},
 	{Operation: "claimRecording", Method: "PUT", Pattern: "/v1/host/recordings/{session}", Function: "recording", Caller: "host"},
 	{Operation: "confirmUploads", Method: "POST", Pattern: "/v1/host/recordings/{session}/held", Function: "recording", Caller: "host"},

@@ -245,6 +245,20 @@ type ReadRequest struct {
 	Cursor string `json:"cursor,omitempty,omitzero"`
 }
 
+// ReceivedEvents defines model for ReceivedEvents.
+type ReceivedEvents struct {
+	Events []LedgerEvent `json:"events"`
+
+	// Next cursor of the next page, sent with the same until; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+
+	// Since where the list begins
+	Since time.Time `json:"since"`
+
+	// Until where it ends, by the API's clock; what is received within the minute before may still become readable
+	Until time.Time `json:"until"`
+}
+
 // Recording defines model for Recording.
 type Recording struct {
 	// Bytes of output, as the manifest says; 0 before
@@ -485,6 +499,33 @@ type Session = string
 
 // ListResourcesParams defines parameters for ListResources.
 type ListResourcesParams struct {
+	// Limit the maximum on a page, which may have fewer; without it everything comes in one response if it fits
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the previous page's next, sent with limit; leave it out for the first page
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListEventsParams defines parameters for ListEvents.
+type ListEventsParams struct {
+	// Type types of events, or groups of them, which are what is before a type's dot, with commas
+	Type string `form:"type,omitempty" json:"type,omitempty,omitzero"`
+
+	// Actor by this actor alone, or this user
+	Actor string `form:"actor,omitempty" json:"actor,omitempty,omitzero"`
+
+	// Target about this kind/name alone
+	Target string `form:"target,omitempty" json:"target,omitempty,omitzero"`
+
+	// Outcome success, failure or denied
+	Outcome string `form:"outcome,omitempty" json:"outcome,omitempty,omitzero"`
+
+	// Since received at or after; an hour ago without it, 31 days ago at most
+	Since time.Time `form:"since,omitempty" json:"since,omitempty,omitzero"`
+
+	// Until received before; now without it
+	Until time.Time `form:"until,omitempty" json:"until,omitempty,omitzero"`
+
 	// Limit the maximum on a page, which may have fewer; without it everything comes in one response if it fits
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,18 +102,19 @@ func (e *Edge) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
-		e.serving.Go(func() { e.serve(ctx, raw) })
+		header := e.expectHeader(raw) // here, so that places are taken in the order of arrival
+		e.serving.Go(func() { e.serve(ctx, raw, header) })
 	}
 }
 
 // Wait returns when every connection has ended.
 func (e *Edge) Wait() { e.serving.Wait() }
 
-func (e *Edge) serve(ctx context.Context, raw net.Conn) {
+func (e *Edge) serve(ctx context.Context, raw net.Conn, header *Place) {
 	defer raw.Close()
 	limit := time.AfterFunc(e.config.Limits.Time, func() { _ = raw.Close() })
 	defer limit.Stop()
-	stream, source, err := e.source(raw)
+	stream, source, err := source(raw, header)
 	if err != nil {
 		e.stranger(ctx, "Connection refused", source, err)
 		return
@@ -144,22 +146,28 @@ func (e *Edge) serve(ctx context.Context, raw net.Conn) {
 	e.stranger(ctx, "Connection refused", source, errors.New("it speaks none of our protocols"))
 }
 
-// source returns the client's address, the socket's or that in the header of a balancer, and the connection without
-// the header.
-func (e *Edge) source(raw net.Conn) (net.Conn, netip.AddrPort, error) {
-	peer := address(raw.RemoteAddr())
-	for _, p := range e.config.Proxied {
-		if !p.Contains(peer.Addr()) {
-			continue
-		}
-		place, err := e.headers.Take(peer.Addr(), func() { _ = raw.Close() })
-		if err != nil {
-			return nil, peer, err
-		}
-		defer place.Leave()
-		return readHeader(raw)
+// expectHeader takes a place for a connection that has to begin with a header, pushing out the one that has waited for
+// its header longest if there is none; it returns nil when the connection needs none.
+func (e *Edge) expectHeader(raw net.Conn) *Place {
+	peer := address(raw.RemoteAddr()).Addr()
+	if !slices.ContainsFunc(e.config.Proxied, func(p netip.Prefix) bool { return p.Contains(peer) }) {
+		return nil
 	}
-	return raw, peer, nil
+	place, err := e.headers.Take(peer, func() { _ = raw.Close() })
+	if err != nil {
+		panic(err) // a balancer may have all places
+	}
+	return place
+}
+
+// source returns the client's address, the socket's or, when a place is held for it, that in the header of a balancer,
+// and the connection without the header. It gives the place up.
+func source(raw net.Conn, header *Place) (net.Conn, netip.AddrPort, error) {
+	if header == nil {
+		return raw, address(raw.RemoteAddr()), nil
+	}
+	defer header.Leave()
+	return readHeader(raw)
 }
 
 // stranger logs what happened to an unknown peer, but no more often than a disk can take.

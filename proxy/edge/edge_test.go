@@ -34,7 +34,15 @@ type port struct {
 
 func newPort(t *testing.T, limits edge.Limits, proxied ...netip.Prefix) *port {
 	t.Helper()
-	p := &port{cluster: tunneltest.New(t), sources: make(chan netip.AddrPort, 1000)}
+	p, serve := closedPort(t, limits, proxied...)
+	serve()
+	return p
+}
+
+// closedPort makes a port that accepts connections when it is told to: those that came before wait in the kernel.
+func closedPort(t *testing.T, limits edge.Limits, proxied ...netip.Prefix) (p *port, serve func()) {
+	t.Helper()
+	p = &port{cluster: tunneltest.New(t), sources: make(chan netip.AddrPort, 1000)}
 	_, credential := p.cluster.Proxy()
 	e := edge.New(edge.Config{
 		TLS: tunnel.ServerTLS(func() *tls.Certificate { return credential.TLS }, proto), Proxied: proxied, Limits: limits,
@@ -59,11 +67,10 @@ func newPort(t *testing.T, limits edge.Limits, proxied ...netip.Prefix) *port {
 		t.Fatal(err)
 	}
 	p.addr = l.Addr().String()
-	served := make(chan struct{})
+	var serving sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() { defer close(served); _ = e.Serve(ctx, l) }()
-	t.Cleanup(func() { cancel(); _ = l.Close(); <-served; e.Wait() })
-	return p
+	t.Cleanup(func() { cancel(); _ = l.Close(); serving.Wait(); e.Wait() })
+	return p, func() { serving.Go(func() { _ = e.Serve(ctx, l) }) }
 }
 
 func (p *port) raw(t *testing.T) net.Conn {

@@ -112,21 +112,22 @@ func TestSec_S64_OneAddressCannotTakeAllPlaces(t *testing.T) {
 }
 
 // TestSec_S64_ConnectionsWithoutAHeaderAreBounded: connections of a balancer whose header doesn't come give way to newer
-// ones, the oldest first.
+// ones, the oldest first, also when all of them come at once.
 func TestSec_S64_ConnectionsWithoutAHeaderAreBounded(t *testing.T) {
-	p := newPort(t, edge.Limits{Headers: 4, Time: time.Hour}, loopback)
+	p, serve := closedPort(t, edge.Limits{Headers: 4, Time: time.Hour}, loopback)
 	var silent []net.Conn
-	for range 12 {
+	for range 64 {
 		silent = append(silent, p.from(t, "127.0.0.1"))
 	}
 	raw := p.from(t, "127.0.0.1")
 	if _, err := raw.Write(header(1, 0x11, netip.MustParseAddrPort("192.0.2.1:77"), 0)); err != nil {
 		t.Fatal(err)
 	}
+	serve()
 	if !echoed(client(raw, proto), 'x') {
 		t.Error("a header that comes is not read")
 	}
-	for _, c := range silent[:6] {
+	for _, c := range silent[:60] {
 		closed(t, c)
 	}
 }

@@ -324,6 +324,7 @@ func TestTheProxysEventsReachTheLedgerOnceItIsBack(t *testing.T) {
 		go func() { defer close(over); e.Run(ctx) }()
 		denied := audit.New(audit.SessionDenied, rand.Reader, time.Now())
 		denied.Actor, denied.Outcome, denied.Reason = "user/ada", audit.Denied, "locked"
+		denied.Data = map[string]string{"certificate": "crt_1"}
 		e.Record(denied)
 		for range 100 {
 			e.Refused(document.ErrOlder)

@@ -221,7 +221,12 @@ func tell(s tunnel.Stream, batch uint64, events ...audit.Event) error {
 func event(kind audit.Type, target, name string) audit.Event {
 	e := audit.New(kind, rand.Reader, time.Now())
 	e.Actor, e.Cluster, e.Source, e.TargetKind, e.Target = "user/ada", "c", "agent/forged", target, name
-	e.Scope = "/forged"
+	e.Scope, e.Data = "/forged", map[string]string{}
+	for _, f := range audit.Types[kind].Fields {
+		if f.Always {
+			e.Data[f.Name] = "1"
+		}
+	}
 	if kind == audit.SessionDenied || kind == audit.DocumentRefused || kind == audit.SessionDenialsCounted {
 		e.Outcome, e.Reason = audit.Denied, "because"
 	}

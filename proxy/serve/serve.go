@@ -96,7 +96,7 @@ func (p *proxy) open(ctx context.Context) error {
 		return err
 	}
 	db := dynamodb.NewFromConfig(cfg)
-	books := ledger.New(ledger.Config{DynamoDB: db, Table: p.config.Ledger})
+	books := ledger.New(ledger.Config{DynamoDB: db, Table: p.config.Ledger, Pace: ledger.ProxyPace})
 	p.events = &feed.Events{Append: books.Append, Source: func() (string, string) { return p.config.Cluster, p.id() }, Log: p.log}
 	p.routes = &route.Table{}
 	p.links = link.New(link.Config{

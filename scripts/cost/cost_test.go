@@ -70,7 +70,7 @@ func TestAnAlarmIsBilledByWhatItReads(t *testing.T) {
 		if err := f.note(resource{"AWS::CloudWatch::Alarm", map[string]any{"Metrics": c.metrics}}); err != nil {
 			t.Fatal(err)
 		}
-		if got := alarms(f, ""); len(got) != 1 || got[0].price != "alarm" || got[0].quantity != c.want {
+		if got := alarms(f, ""); len(got) != 2 || got[0].price != "alarm" || got[0].quantity != c.want {
 			t.Errorf("%s is billed as %v", name, got)
 		}
 	}

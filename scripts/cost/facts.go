@@ -28,7 +28,7 @@ type resource struct {
 // read reads the templates below infra/templates.
 func read(root string) (facts, error) {
 	f := facts{count: map[string]int{}}
-	for _, stack := range []string{"StileData", "StileControl", "StileFleet"} {
+	for _, stack := range []string{"StileData", "StileControl", "StileAudit", "StileFleet"} {
 		raw, err := os.ReadFile(filepath.Join(root, "infra/templates", stack+".json"))
 		if err != nil {
 			return f, fmt.Errorf("reading the template of %s: %w", stack, err)

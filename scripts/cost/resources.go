@@ -1,5 +1,7 @@
 package cost
 
+import "github.com/stile-dev/stile/pkg/names"
+
 // kind is a type of resource in the templates: what is billed for it, or why nothing is.
 type kind struct {
 	billed []string                       // names of prices whose use it brings
@@ -48,11 +50,14 @@ var kinds = map[string]kind{
 	"AWS::ElasticLoadBalancingV2::Listener":     {free: noMore},
 	"AWS::ElasticLoadBalancingV2::LoadBalancer": {always: balancers, billed: []string{"balancer capacity"}},
 	"AWS::ElasticLoadBalancingV2::TargetGroup":  {free: noMore},
-	"AWS::Events::EventBus":                     {free: "nothing is put there yet; $1 a million events"},
-	"AWS::Events::Rule":                         {free: "events of AWS and schedules on the default bus"},
+	"AWS::Events::EventBus":                     {billed: []string{"event"}},
+	"AWS::Events::Rule":                         {free: "events of AWS and schedules on the default bus; that of the cluster's bus by the event that is put there"},
+	"AWS::Glue::Database":                       {free: "the first million objects of a catalog"},
+	"AWS::Glue::Table":                          {free: "the first million objects of a catalog"},
 	"AWS::IAM::ManagedPolicy":                   {free: policy},
 	"AWS::IAM::Policy":                          {free: policy},
 	"AWS::IAM::Role":                            {free: noMore},
+	"AWS::KinesisFirehose::DeliveryStream":      {billed: []string{"delivery", "conversion"}},
 	"AWS::KMS::Alias":                           {free: noMore},
 	"AWS::KMS::Key":                             {always: each("key"), billed: []string{"signature", "mac"}},
 	"AWS::Lambda::EventInvokeConfig":            {free: noMore},
@@ -75,9 +80,9 @@ var kinds = map[string]kind{
 }
 
 // alarms are billed by the metric that they read. What a query finds is known to CloudWatch alone: it counts as one here,
-// and the document says what it may become.
+// and the document says what it may become. What functions measure for them is billed with them.
 func alarms(f facts, _ string) []standing {
-	return []standing{{"alarm", float64(f.alarmMetrics + f.alarmQueries)}}
+	return []standing{{"alarm", float64(f.alarmMetrics + f.alarmQueries)}, {"metric", float64(len(names.Measured))}}
 }
 
 // tasks are the proxies: processor, memory and a public address each.

@@ -63,6 +63,8 @@ const (
 	eventWrites   = 2.0  // the event, and where it is by its session
 	recordWrites  = 12.0 // a recording's entry, its lease and its completion, as transactions
 	recordReads   = 8.0  // of each call: documents, lists and the entry
+	lookReads     = 0.6  // of each event, when gaps are looked for: 1.2 KB, half of them twice
+	lookWrites    = 4.0  // of each session, of what is kept of its agent's numbers
 )
 
 // usage is a month's quantities, by the name of their price.
@@ -92,6 +94,9 @@ func (s scenario) consumed(t facts) usage {
 	u["read unit"] += recorded * (chunksASess + 3) * recordReads
 	u["object write"] += recorded * (chunksASess + 1)
 	u["write unit"] += recorded * (recordWrites + eventWrites*(eventsASess+chunksASess))
+	u.relayed(recorded*(eventsASess+chunksASess)+proofs+changes, t.front)
+	u["read unit"] += recorded * (eventsASess + chunksASess) * lookReads
+	u["write unit"] += recorded * lookWrites
 	sessions, tunnels := recorded*sessionGB, float64(s.nodes)*nodeTrafficGB
 	u["traffic"] += sessions + tunnels
 	u["balancer capacity"] += capacity(2*sessions + tunnels)
@@ -99,6 +104,21 @@ func (s scenario) consumed(t facts) usage {
 	u["object storage"] += 1 + 12*sessions*recordedShare                     // a year of recordings
 	s.flooded(u, t)
 	return u
+}
+
+// relayed adds what audit events take on their way to the lake. The relay runs for a batch of each second in which there is one,
+// and so it does for the other items of the stream that are no events, which the filter keeps away.
+func (u usage) relayed(events, gigabytes float64) {
+	const (
+		recordGB = 5e-6 // what Firehose takes for a record of less
+		fileMin  = 1.0  // minutes between two files of a day in which something happens all the time
+	)
+	u["event"] += events
+	u["delivery"] += events * recordGB
+	u["conversion"] += events * recordGB
+	u["object write"] += min(events, seconds/60/fileMin)
+	u.runs(min(events, seconds), gigabytes, 0.1)
+	u["object storage"] += events * 12 * 0.3e-6 // a year, as Parquet
 }
 
 // capacity is the NLCUs of a month in which so many GB pass a balancer: one each hour at least, and else one for each GB.
@@ -119,10 +139,12 @@ func (s scenario) heartbeats(u usage, t facts) {
 	u["object read"] += publications * 3
 	u["write unit"] += publications * 4
 	u["read unit"] += publications * 20
-	// A look at the leases of recordings, in 32 partitions.
+	// A look at the leases of recordings, in 32 partitions, and one for gaps, in agents' 8 of the ledger.
 	sweeps := per(sweepEvery)
-	u.runs(sweeps, t.signer, signSeconds)
-	u["read unit"] += sweeps * 16
+	u.runs(sweeps, t.signer, 2*signSeconds)
+	u["read unit"] += sweeps * (16 + 16)
+	u["write unit"] += sweeps
+	u["object read"] += sweeps
 	// One warm instance of each function that makes or judges challenges; a cold one costs one call more.
 	u["mac"] += 4 * per(mac.Period)
 }

@@ -17,12 +17,13 @@ const (
 
 // services are the services of AWS that a function may call, and the right without which it contains no client of one.
 var services = map[string]*regexp.Regexp{
-	"dynamodb": right(`item `),
-	"ecr":      right(`image `),
-	"kms":      right(`key `),
-	"lambda":   right(`function `),
-	"s3":       right(`object `),
-	"sts":      right(`sts `),
+	"dynamodb":    right(`item `),
+	"ecr":         right(`image `),
+	"eventbridge": right(`events `),
+	"kms":         right(`key `),
+	"lambda":      right(`function `),
+	"s3":          right(`object `),
+	"sts":         right(`sts `),
 }
 
 // serving is code that answers HTTP requests: a package and what is below it, or the names in it that do.

@@ -54,6 +54,46 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
+// clouds answer a list of one object and a session of the reader's role, whose policy is kept.
+type clouds struct{ policy string }
+
+func (c *clouds) Do(r *http.Request) (*http.Response, error) {
+	body := `<ListVersionsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Version><Key>recordings/2026-11-27/ses_1/00000000.zst</Key><VersionId>v1</VersionId></Version></ListVersionsResult>`
+	if strings.HasPrefix(r.URL.Host, "sts.") {
+		if err := r.ParseForm(); err != nil {
+			return nil, err
+		}
+		c.policy = r.PostForm.Get("Policy")
+		body = `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials><AccessKeyId>AKIDREADER</AccessKeyId>` +
+			`<SecretAccessKey>s</SecretAccessKey><SessionToken>narrow</SessionToken><Expiration>2026-11-27T10:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`
+	}
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+}
+
+func TestURLsAreSignedInASessionThatMayReadOneRecordingAlone(t *testing.T) {
+	w := &clouds{}
+	b := lend.New(lend.Config{
+		AWS:    aws.Config{Region: "eu-central-1", Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", "token"), HTTPClient: w},
+		Bucket: "recordings", Reader: "arn:aws:iam::111122223333:role/reader",
+	})
+	objects, next, err := b.Read(t.Context(), "recordings/2026-11-27/ses_1/", "")
+	if err != nil || len(objects) != 1 || next != "" {
+		t.Fatal(objects, next, err)
+	}
+	want := `{"Statement":[{"Action":"s3:GetObjectVersion","Effect":"Allow","Resource":"arn:aws:s3:::recordings/recordings/2026-11-27/ses_1/*"}],"Version":"2012-10-17"}`
+	if d := cmp.Diff(want, w.policy); d != "" {
+		t.Error(d)
+	}
+	u, err := url.Parse(objects[0].URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	if !strings.HasPrefix(q.Get("X-Amz-Credential"), "AKIDREADER/") || q.Get("X-Amz-Security-Token") != "narrow" || q.Get("X-Amz-Expires") != "900" || q.Get("versionId") != "v1" {
+		t.Error(u)
+	}
+}
+
 func TestAListGoesOnAfterANameWithASpace(t *testing.T) {
 	w := &wire{}
 	b := lend.New(lend.Config{

@@ -110,7 +110,7 @@ type found struct {
 
 // judge says how far the event of an item can be believed.
 func (w witness) judge(i table.Item) found {
-	f := found{body: i.Text("event"), Entry: Entry{Body: i.Text("event"), Received: time.UnixMilli(i.Int("received_ms")).UTC()}}
+	f := found{body: i.Text("event"), Entry: Entry{Body: i.Text("event"), Received: receivedAt(i)}}
 	e, err := audit.Parse([]byte(f.body))
 	f.Event = e
 	if err == nil {
@@ -122,9 +122,9 @@ func (w witness) judge(i table.Item) found {
 	switch {
 	case err != nil:
 		f.Standing, f.Why = Refused, err.Error()
-	case ledger.Writer(e.Source) == names.WriterProxy:
+	case audit.Writer(e.Source) == names.WriterProxy:
 		f.Standing, f.Why = Unproven, "every proxy may write what proxies say"
-	case ledger.Writer(e.Source) == names.WriterAgent:
+	case audit.Writer(e.Source) == names.WriterAgent:
 		f.Standing, f.Why = w.agent(e, i, f.Received)
 	default:
 		f.Standing = Proven
@@ -132,10 +132,21 @@ func (w witness) judge(i table.Item) found {
 	return f
 }
 
+// receivedAt is when an item says that it was received; 1970 when it names a year that JSON has no words for, which would make a
+// whole answer fail.
+func receivedAt(i table.Item) time.Time {
+	at := time.UnixMilli(i.Int("received_ms")).UTC()
+	if at.Year() < 0 || at.Year() > 9999 {
+		return time.Unix(0, 0).UTC()
+	}
+	return at
+}
+
 // placed fails unless an event stands where its source's events belong: in the writer's partition, on the day and in the
-// shard that follow from its receipt and its id.
+// shard that follow from its receipt and its id, and there under its receipt. A release before receipts wrote its id there.
 func placed(e audit.Event, i table.Item, received time.Time) error {
-	if want := ledger.Partition(e.Source, received, e.ID); i.Text(names.PK) != want || i.Text(names.SK) != e.ID {
+	under := i.Text(names.SK) == ledger.Receipt(received, []byte(i.Text("event"))) || i.Text(names.SK) == e.ID
+	if want := ledger.Partition(e.Source, received, e.ID); i.Text(names.PK) != want || !under {
 		return fmt.Errorf("the event %s of %s is in %s under %s", e.ID, e.Source, i.Text(names.PK), i.Text(names.SK))
 	}
 	return nil
@@ -182,11 +193,11 @@ type epoch struct{ source, name string }
 func gaps(entries []Entry) []Gap {
 	numbers, ends := map[epoch][]uint64{}, map[epoch]uint64{}
 	for _, e := range entries {
-		if e.Standing == Proven && ledger.Writer(e.Event.Source) == names.WriterAgent {
+		if e.Standing == Proven && audit.Writer(e.Event.Source) == names.WriterAgent {
 			r := epoch{e.Event.Source, e.Event.SourceEpoch}
 			numbers[r] = append(numbers[r], e.Event.Seq)
-			if before, n, ok := after(e.Event); ok {
-				ends[before] = n
+			if before, n, ok := Before(e.Event); ok {
+				ends[epoch{e.Event.Source, before}] = n
 			}
 		}
 	}
@@ -210,9 +221,10 @@ func gaps(entries []Entry) []Gap {
 	return out
 }
 
-// after returns the epoch before the one that an event begins, and the number of its last event.
-func after(e audit.Event) (epoch, uint64, bool) {
-	name, text, ok := strings.Cut(e.SourceAfter, ":")
+// Before returns the epoch of the source before the one that an event begins, and the number of the last event in it. The number
+// is less than the highest that there is.
+func Before(e audit.Event) (epoch string, last uint64, ok bool) {
+	epoch, text, ok := strings.Cut(e.SourceAfter, ":")
 	n, err := strconv.ParseUint(text, 10, 64)
-	return epoch{e.Source, name}, n, ok && err == nil && n < math.MaxUint64
+	return epoch, n, ok && err == nil && n < math.MaxUint64
 }

@@ -35,6 +35,7 @@ type book struct {
 	cluster *tunneltest.Cluster
 	host    identity.Host
 	own     tunneltest.Credential
+	queries int
 }
 
 func newBook(t *testing.T) *book {
@@ -71,6 +72,7 @@ func (b *book) event(seq uint64) audit.Event {
 	e := audit.New(audit.SessionStart, rand.Reader, b.now)
 	e.Actor, e.Cluster, e.Source, e.Scope = "user/ada", b.host.Cluster, "agent/"+b.host.ID, b.host.Scope
 	e.TargetKind, e.Target, e.SourceEpoch, e.Seq = "node", "web-1", "e1", seq
+	e.Data = map[string]string{"certificate": "crt_1"}
 	return e
 }
 
@@ -104,16 +106,22 @@ func (b *book) read() reader.Report {
 	return r
 }
 
-// change alters the item of an event, as whoever may write the partition can.
+// change alters the item of an event, as whoever may write the partition can, and puts it where its content then belongs.
 func (b *book) change(id string, how func(table.Item)) {
 	b.t.Helper()
 	for _, item := range b.items {
-		if item.Text("sk") == id {
+		if strings.HasPrefix(item.Text("pk"), "event#") && strings.Contains(item.Text("event"), id) {
 			how(item)
+			receive(item, time.UnixMilli(item.Int("received_ms")))
 			return
 		}
 	}
 	b.t.Fatalf("no event %s", id)
+}
+
+// receive has an item be one that was received at a time, in the partition where it stands.
+func receive(i table.Item, at time.Time) {
+	i["received_ms"], i["sk"] = table.Int(at.UnixMilli()), table.String(ledger.Receipt(at, []byte(i.Text("event"))))
 }
 
 func standings(r reader.Report) string {
@@ -155,7 +163,8 @@ func TestAnEventThatCameOnTwoDaysIsOneEvent(t *testing.T) {
 	var again table.Item
 	b.change(one.Event.ID, func(i table.Item) { again = maps.Clone(i) })
 	tomorrow := b.now.Add(24 * time.Hour)
-	again["pk"], again["received_ms"] = table.String(ledger.Partition(one.Event.Source, tomorrow, one.Event.ID)), table.Int(tomorrow.UnixMilli())
+	again["pk"] = table.String(ledger.Partition(one.Event.Source, tomorrow, one.Event.ID))
+	receive(again, tomorrow)
 	b.items["again"] = again
 	if r := b.read(); standings(r) != "proven" { // the certificate had expired by then: the first receipt proves it
 		t.Errorf("%+v", r.Entries)
@@ -178,10 +187,7 @@ func TestSec_S63_WhatAProxyForgesOfAnAgentIsFound(t *testing.T) {
 		"no signature":                 {func(i table.Item) { delete(i, "signature") }, reader.Unproven},
 		"another event's signature":    {func(i table.Item) { i["signature"] = table.Bytes(other.Signature) }, reader.Refused},
 		"a certificate that is absent": {func(i table.Item) { i["certificate"] = table.String("00") }, reader.Unproven},
-		"another genuine event under the id": {func(i table.Item) {
-			i["event"], i["signature"] = table.String(string(other.Body)), table.Bytes(other.Signature)
-		}, reader.Refused},
-		"another day": {func(i table.Item) { i["received_ms"] = table.Int(b.now.Add(-48 * time.Hour).UnixMilli()) }, reader.Refused},
+		"another day":                  {func(i table.Item) { i["received_ms"] = table.Int(b.now.Add(-48 * time.Hour).UnixMilli()) }, reader.Refused},
 		"a receipt after the certificate's end": {func(i table.Item) {
 			later := b.now.Add(48 * time.Hour)
 			i["received_ms"], i["pk"] = table.Int(later.UnixMilli()), table.String(ledger.Partition(event.Event.Source, later, event.Event.ID))
@@ -227,6 +233,41 @@ func TestSec_S63_WhatAProxyForgesOfAnAgentIsFound(t *testing.T) {
 	if r := b.read(); strings.Count(standings(r), "proven") != 1 {
 		t.Errorf("in another's name: %s", standings(r))
 	}
+}
+
+// Where events stand is the order in which they are read: one elsewhere would be read too early or not at all.
+func TestSec_S63_AnEventStandsUnderItsReceipt(t *testing.T) {
+	for name, c := range map[string]struct {
+		under func(i table.Item) string
+		want  reader.Standing
+	}{
+		"its receipt":                       {func(i table.Item) string { return i.Text("sk") }, reader.Proven},
+		"its id, as a release before wrote": {idOf, reader.Proven},
+		"another time": {func(i table.Item) string {
+			return ledger.Receipt(time.UnixMilli(i.Int("received_ms")-5000), []byte(i.Text("event")))
+		}, reader.Refused},
+		"another event's": {func(i table.Item) string {
+			return ledger.Receipt(time.UnixMilli(i.Int("received_ms")), []byte("another"))
+		}, reader.Refused},
+	} {
+		b := newBook(t)
+		e := b.signed(b.event(1))
+		b.deliver(e)
+		for _, i := range b.items {
+			if strings.HasPrefix(i.Text("pk"), "event#") {
+				i["sk"] = table.String(c.under(i))
+			}
+		}
+		if r := b.read(); standings(r) != string(c.want) {
+			t.Errorf("under %s: %+v", name, r.Entries)
+		}
+	}
+}
+
+// idOf is the id of an item's event.
+func idOf(i table.Item) string {
+	e, _ := audit.Parse([]byte(i.Text("event")))
+	return e.ID
 }
 
 func TestSec_S63_AFunctionsEventStandsInItsOwnPartition(t *testing.T) {
@@ -302,7 +343,8 @@ func TestSec_S63_TwoEventsOfOneIDAreFlagged(t *testing.T) {
 	b.change(e.Event.ID, func(i table.Item) { forged = maps.Clone(i) })
 	yesterday := b.now.Add(-24 * time.Hour)
 	forged["event"] = table.String(strings.Replace(forged.Text("event"), "user/ada", "user/eve", 1))
-	forged["pk"], forged["received_ms"] = table.String(ledger.Partition(e.Event.Source, yesterday, e.Event.ID)), table.Int(yesterday.UnixMilli())
+	forged["pk"] = table.String(ledger.Partition(e.Event.Source, yesterday, e.Event.ID))
+	receive(forged, yesterday)
 	delete(forged, "signature")
 	b.items["forged"] = forged
 	r := b.read()

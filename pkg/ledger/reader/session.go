@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,23 +29,15 @@ func Session(ctx context.Context, db table.API, name, session, after string, lim
 	var g errgroup.Group
 	g.SetLimit(8)
 	for _, p := range pointers {
-		if at := p.Text("at"); strings.HasPrefix(at, names.Event+"#") {
-			g.Go(func() error { return found.get(ctx, t, table.Key{PK: at, SK: p.Text(names.SK)}) })
+		key := table.Key{PK: p.Text("at"), SK: cmp.Or(p.Text("under"), p.Text(names.SK))}
+		if strings.HasPrefix(key.PK, names.Event+"#") && keyed(key) {
+			g.Go(func() error { return found.get(ctx, t, key) })
 		}
 	}
 	if err := g.Wait(); err != nil {
 		return nil, "", fmt.Errorf("reading events of %s: %w", session, err)
 	}
-	certificates := map[string]bool{}
-	for _, i := range slices.Clone(found.items) {
-		if digest := i.Text("certificate"); digest != "" && !certificates[digest] {
-			certificates[digest] = true
-			g.Go(func() error {
-				return found.get(ctx, t, table.Key{PK: names.Certificate + "#" + digest, SK: names.Certificate})
-			})
-		}
-	}
-	if err := g.Wait(); err != nil {
+	if err := found.certify(ctx, t); err != nil {
 		return nil, "", fmt.Errorf("reading events of %s: %w", session, err)
 	}
 	next := ""
@@ -69,6 +62,22 @@ type basket struct {
 	items []table.Item
 }
 
+// certify adds the certificates that the items name.
+func (f *basket) certify(ctx context.Context, t table.Table) error {
+	var g errgroup.Group
+	g.SetLimit(8)
+	certificates := map[string]bool{}
+	for _, i := range slices.Clone(f.items) {
+		if digest := i.Text("certificate"); digestShape.MatchString(digest) && !certificates[digest] {
+			certificates[digest] = true
+			g.Go(func() error {
+				return f.get(ctx, t, table.Key{PK: names.Certificate + "#" + digest, SK: names.Certificate})
+			})
+		}
+	}
+	return g.Wait()
+}
+
 // get reads an item, if it is there.
 func (f *basket) get(ctx context.Context, t table.Table, key table.Key) error {
 	i, err := t.Get(ctx, key)
@@ -77,6 +86,9 @@ func (f *basket) get(ctx context.Context, t table.Table, key table.Key) error {
 	}
 	if err != nil {
 		return err
+	}
+	if strings.HasPrefix(key.PK, names.Event+"#") {
+		i = bounded(i)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

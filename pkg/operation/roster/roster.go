@@ -10,10 +10,8 @@ import (
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
-	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/inventory"
-	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -22,9 +20,20 @@ type Shelf interface {
 	Binaries(context.Context, time.Time) (wire.AgentBinaries, error)
 }
 
-// Events reads a session's events, each with how far it can be believed.
+// Events reads events from the ledger, each with how far it can be believed. What next they return is where the following page
+// begins, "" after the last.
 type Events interface {
+	// Session reads a session's, oldest first.
 	Session(ctx context.Context, session, after string, limit int, trust []document.Trust) (entries []wire.LedgerEvent, next string, err error)
+	// Received reads what was received, in that order, those that want chooses.
+	Received(ctx context.Context, s Span, want func(audit.Event) bool, trust []document.Trust) (entries []wire.LedgerEvent, next string, err error)
+}
+
+// Span is what was received from one moment to before another, behind a position unless that is "".
+type Span struct {
+	Since, Until time.Time
+	After        string
+	Limit        int
 }
 
 // Operations are the operations of tag api.
@@ -34,6 +43,7 @@ func Operations(targets *inventory.Inventory, shelf Shelf, ledger Events) map[st
 		"hostStatus":    func(_ context.Context, c api.Call) (any, error) { return hostStatus(c), nil },
 		"agentBinaries": func(ctx context.Context, c api.Call) (any, error) { return shelf.Binaries(ctx, c.Now) },
 		"sessionEvents": func(ctx context.Context, c api.Call) (any, error) { return sessionEvents(ctx, c, ledger) },
+		"listEvents":    func(ctx context.Context, c api.Call) (any, error) { return listEvents(ctx, c, ledger) },
 		"listTargets": func(ctx context.Context, c api.Call) (any, error) {
 			page, err := c.Page()
 			if err != nil {
@@ -46,46 +56,6 @@ func Operations(targets *inventory.Inventory, shelf Shelf, ledger Events) map[st
 			return list, err
 		},
 	}
-}
-
-// eventsPage is how many events are on a page.
-const eventsPage = 100
-
-// sessionEvents lists those of a session's events that the caller may see. What they did is their own: a name that somebody else
-// had before is not enough.
-func sessionEvents(ctx context.Context, c api.Call, ledger Events) (any, error) {
-	page, err := c.Page()
-	if err != nil {
-		return nil, err
-	}
-	if !identity.ValidID("ses", c.Params["session"]) {
-		return nil, fault.New(fault.BadInput, "that is not a session's id", "write it as STILE_SESSION_ID has it: ses_ and 26 letters and digits")
-	}
-	trust, err := document.OpenChain(c.View.Trust, "")
-	if err != nil {
-		return nil, err
-	}
-	limit := eventsPage
-	if page.Limit > 0 {
-		limit = min(page.Limit, limit)
-	}
-	all, next, err := ledger.Session(ctx, c.Params["session"], page.After, limit, trust)
-	if err != nil {
-		return nil, err
-	}
-	roles, subject := c.View.State.Roles(), c.View.State.Subject(c.User, c.Now)
-	out := wire.EventList{Events: []wire.LedgerEvent{}, Next: api.Cursor(next)}
-	for _, e := range all {
-		event, err := audit.Parse([]byte(e.Event))
-		if err != nil {
-			continue
-		}
-		own := event.Actor == "user/"+c.User.Name && event.Data["uid"] == c.User.UID
-		if roles.MayOwn(subject, names.AuditRule, "list", event.Scope, own).Allowed {
-			out.Events = append(out.Events, e)
-		}
-	}
-	return out, nil
 }
 
 func status(c api.Call) wire.Status {

@@ -170,11 +170,6 @@ func TestACallIsCarriedOutOnceAndItsEventIsOfIt(t *testing.T) {
 	if err := db.Unchanged(t, func() error { return commit(t, s, replay) }); !errors.Is(err, admin.ErrReplayed) {
 		t.Errorf("got %v", err)
 	}
-	twice := storetest.Written("role", "dev", 1, &resource.RoleSpec{})
-	twice.Event.ID = c.Event.ID // an event that was said is not overwritten
-	if err := db.Unchanged(t, func() error { return commit(t, s, twice) }); !errors.Is(err, admin.ErrMoved) {
-		t.Errorf("got %v", err)
-	}
 	db.Fail = errDown
 	if err := s.Commit(t.Context(), replay); !errors.Is(err, errDown) || errors.Is(err, admin.ErrMoved) {
 		t.Errorf("a table that is away: %v", err)

@@ -269,6 +269,11 @@ func Renewal(n, shown int, agent string, dropped []identity.Target, targets ...i
 func Event(t audit.Type) audit.Event {
 	e := audit.New(t, rand.Reader, Now)
 	e.Cluster, e.Actor, e.Source, e.Data = "c", "user/ada", "function/admin", map[string]string{}
+	for _, f := range audit.Types[t].Fields {
+		if f.Always {
+			e.Data[f.Name] = "1"
+		}
+	}
 	return e
 }
 

@@ -61,8 +61,9 @@ type order struct {
 
 type record struct {
 	DynamoDB struct {
-		Keys     map[string]map[string]string
-		NewImage map[string]map[string]string
+		Keys           map[string]map[string]string
+		NewImage       map[string]map[string]string
+		SequenceNumber string
 	} `json:"dynamodb"`
 }
 
@@ -77,7 +78,7 @@ func (p *program) serve(ctx context.Context, raw json.RawMessage) (any, error) {
 	case o.RequestType != "":
 		return nil, p.custom(ctx, raw)
 	case o.Records != nil:
-		return nil, p.batch(ctx, o)
+		return p.batch(ctx, o)
 	case o.DetailType != "":
 		_, err := p.note(ctx, "rule", raw)
 		return nil, err
@@ -123,8 +124,9 @@ func (p *program) obey(ctx context.Context, o order, raw json.RawMessage) (any, 
 	return raw, nil
 }
 
-// batch writes the keys of a stream's batch down, and fails if an item says so.
-func (p *program) batch(ctx context.Context, o order) error {
+// batch writes the keys of a stream's batch down, and fails if an item says so. One that says that it is to be reported is
+// reported when it comes for the first time.
+func (p *program) batch(ctx context.Context, o order) (any, error) {
 	var saw struct {
 		Keys   []string
 		Failed bool
@@ -135,15 +137,30 @@ func (p *program) batch(ctx context.Context, o order) error {
 	}
 	raw, err := json.Marshal(saw)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := p.note(ctx, "stream-"+os.Getenv("NAME"), raw); err != nil {
-		return err
+		return nil, err
 	}
 	if saw.Failed {
-		return errors.New("on purpose")
+		return nil, errors.New("on purpose")
 	}
-	return nil
+	return p.report(ctx, o)
+}
+
+// report is the answer about a batch: nothing, or the first record that is to be reported.
+func (p *program) report(ctx context.Context, o order) (any, error) {
+	for _, r := range o.Records {
+		if r.DynamoDB.NewImage["report"] == nil {
+			continue
+		}
+		tries, err := p.note(ctx, "report-"+os.Getenv("NAME")+"-"+r.DynamoDB.SequenceNumber, nil)
+		if err != nil || tries > 1 {
+			return nil, err
+		}
+		return map[string]any{"batchItemFailures": []any{map[string]string{"itemIdentifier": r.DynamoDB.SequenceNumber}}}, nil
+	}
+	return nil, nil
 }
 
 // custom answers a custom resource: FAILED if its property Answer says so, and a Delete always SUCCESS.

@@ -95,6 +95,9 @@ func handle(raw []byte, id string) (answer []byte, failed bool) {
 		_, _ = f.Write(append(raw, '\n'))
 		_ = f.Close()
 	}
+	if answer, given := os.LookupEnv("ANSWER"); given { // whatever the request is
+		return []byte(answer), false
+	}
 	if r.Path != "" { // API Gateway: echo the event as the body
 		return encode(map[string]any{"statusCode": 200, "headers": map[string]string{"X-Echo": "1"}, "body": string(raw)}), false
 	}
