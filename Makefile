@@ -65,7 +65,7 @@ withdraw: build ## take each right from its role, one at a time, and expect the 
 
 race: ## run the concurrent packages' tests under the race detector, which needs a C compiler
 	@scripts/need gcc:gcc
-	CGO_ENABLED=1 $(GO) test -race -timeout 10m ./agent/... ./proxy/... ./cli/... ./pkg/...
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./agent/... ./proxy/... ./cli/... ./pkg/...
 
 fuzz: ## run every fuzz target for T each, 10s by default: make fuzz T=1m
 	@scripts/fuzz $(or $(T),10s)

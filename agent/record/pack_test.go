@@ -21,6 +21,7 @@ import (
 func lines(n int) []byte { return bytes.Repeat([]byte("all work and no play\r\n"), n/22+1)[:n] }
 
 func TestWhatRepeatsItselfTakesLittleOfTheJournalAndIsRecordedByteForByte(t *testing.T) {
+	t.Parallel()
 	half := slices.Concat(lines(32<<10), noise(32<<10))
 	for name, c := range map[string]struct {
 		shown    [][]byte
@@ -84,16 +85,17 @@ func TestWhatRepeatsItselfLaterIsPackedFromTheNextChunkOn(t *testing.T) {
 
 // What takes little of the disk must be sealed all the same: no more of it waits than is sealed soon.
 func TestASessionThatShowsWhatTakesLittleOfTheDiskFasterThanIsSealedIsHeldUpAndGoesOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *record.Config) { c.Limit = 16 << 20 }) // two MiB wait at most, which are sixteen shown
 	r, session := w.begin(resource.RecordStrict, nil)
-	for range 50 {
+	for range 30 {
 		show(t, r, lines(1<<20))
 		if all, err := filepath.Glob(filepath.Join(w.config.Dir, session, "*.journal")); err != nil || len(all) > 20 {
 			t.Fatalf("%d journals of a MiB wait, %v", len(all), err)
 		}
 	}
 	r.End()
-	if _, m, _ := w.read(w.finished(session)); m.Bytes != 50<<20 {
+	if _, m, _ := w.read(w.finished(session)); m.Bytes != 30<<20 {
 		t.Errorf("%d bytes", m.Bytes)
 	}
 }

@@ -595,6 +595,8 @@ func (r *Recording) seal() {
 		if there {
 			if !r.gone.Load() {
 				r.calm(j.began)
+			}
+			if !r.gone.Load() { // it may have been taken back meanwhile
 				owed = r.drain(owed + 1)
 			}
 			r.caughtUp(j)

@@ -137,15 +137,19 @@ func TestNoOutputMakesChunksThatTakeMoreThanTheyMay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, func(c *record.Config) { c.Limit = limit })
+			some := make([][]byte, 40) // more than are in a chunk, in which they would repeat themselves
+			for n := range some {
+				some[n] = c.some()
+			}
 			var sessions sync.WaitGroup
 			for range 5 { // more than have a quarter each
 				r, session := w.begin(resource.RecordBestEffort, nil)
 				sessions.Go(func() {
-					for range 500 {
+					for n := range 200 {
 						if c.part {
 							_ = r.Output(recording.Stderr, []byte("\xe2"))
 						}
-						if err := r.Output(recording.Stderr, c.some()); err != nil {
+						if err := r.Output(recording.Stderr, some[n%len(some)]); err != nil {
 							t.Error(err)
 						}
 					}
@@ -189,7 +193,7 @@ func TestFloodsOfWhatTakesLittleOnceItIsSealedEndNoSessionAndKeepNoneFromBeginni
 	for range 5 { // more than have a quarter each
 		r, _ := w.begin(resource.RecordStrict, fail)
 		floods.Go(func() {
-			for range 500 {
+			for range 250 {
 				if r.Output(recording.Stdout, make([]byte, 64<<10)) != nil {
 					return
 				}
@@ -220,10 +224,10 @@ func TestSessionsWithoutNumberLeaveTheNextAllTheRoomThatTheyHad(t *testing.T) {
 		p        []byte
 		leave    func(r *record.Recording)
 	}{
-		"they never began":           {32 << 20, 400, make([]byte, 60<<10), (*record.Recording).Discard}, // for which 90 KiB are kept
-		"they ended":                 {32 << 20, 400, make([]byte, 60<<10), (*record.Recording).End},
-		"they filled a journal":      {1 << 30, 30, text(4200 << 10), (*record.Recording).Discard},
-		"they showed several chunks": {1 << 30, 30, text(3500 << 10), (*record.Recording).Discard}, // of which three MiB are in a journal that isn't full; 64 are a crowd
+		"they never began":           {16 << 20, 200, make([]byte, 60<<10), (*record.Recording).Discard}, // for which 90 KiB are kept
+		"they ended":                 {16 << 20, 200, make([]byte, 60<<10), (*record.Recording).End},
+		"they filled a journal":      {1 << 30, 24, text(4200 << 10), (*record.Recording).Discard},
+		"they showed several chunks": {1 << 30, 24, text(3500 << 10), (*record.Recording).Discard}, // of which three MiB are in a journal that isn't full; 64 are a crowd
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -166,6 +166,13 @@ var plain = func() (out [256]bool) {
 	return out
 }()
 
+// allPlain reports whether eight bytes are all plain, as most are beside one that is.
+func allPlain(x uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	none := func(v uint64) uint64 { return (v - ones) &^ v } // has the high bit of a byte if one of v's is 0
+	return (x|(x-' '*ones)|none(x^'"'*ones)|none(x^'\\'*ones))&high == 0
+}
+
 // appendText appends a JSON string, byte for byte as package json does without escapes for HTML, with one U+FFFD for what isn't
 // UTF-8 in a row.
 func appendText(b, text []byte) []byte {
@@ -175,6 +182,9 @@ func appendText(b, text []byte) []byte {
 	for i := 0; i < len(text); i++ {
 		one := text[i]
 		if plain[one] {
+			for len(text)-i > 8 && allPlain(binary.LittleEndian.Uint64(text[i+1:])) {
+				i += 8
+			}
 			continue
 		}
 		if one >= utf8.RuneSelf {
