@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -31,6 +32,9 @@ func (a *app) audit() *cobra.Command {
 	ls := a.auditLs()
 	ls.ValidArgsFunction = cobra.NoFileCompletions
 	c.AddCommand(ls)
+	export := a.auditExport()
+	export.ValidArgsFunction = cobra.NoFileCompletions
+	c.AddCommand(export)
 	return c
 }
 
@@ -64,6 +68,7 @@ func (a *app) auditLs() *cobra.Command {
 	_ = c.RegisterFlagCompletionFunc("session", func(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return a.completeRecordings(c, nil, typed)
 	})
+	_ = c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("outcome", cobra.FixedCompletions([]cobra.Completion{string(audit.Success), string(audit.Failure), string(audit.Denied)}, cobra.ShellCompDirectiveNoFileComp))
 	format := formatFlag(c, formatText, formatText, output.JSON, formatNDJSON, formatOCSF)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -124,7 +129,7 @@ func explain(err error) error {
 	case "type":
 		f.Hint = "write types, such as session.start, or groups of types, with commas between them; the groups are: " + strings.Join(groups(), ", ")
 	case "target":
-		f.Hint = "write KIND/NAME, such as node/web-1 or role/developer, or the name of a node"
+		f.Hint = "write KIND/NAME, such as node/web-1 or role/developer, or the name of a node; it is one target, without *: to see all of a kind, leave it out and narrow by --type"
 	case "actor":
 		f.Hint = "write the name of a user, or the actor as events name it: user/NAME, agent/ID, proxy/ID, function/NAME, aws/… or unknown"
 	case "outcome":
@@ -141,6 +146,16 @@ func groups() []string {
 		all[group] = true
 	}
 	return slices.Sorted(maps.Keys(all))
+}
+
+// types are the groups, and the types of events.
+func types() []string {
+	all := groups()
+	for t := range audit.Types {
+		all = append(all, string(t))
+	}
+	slices.Sort(all)
+	return all
 }
 
 // filled refuses a flag that is given and empty, as a variable that isn't set makes it: it may mean any or none.
@@ -188,6 +203,9 @@ type listing struct {
 	printer printer
 	query   client.EventQuery
 	seen    seen
+	firm    time.Time // all that was received before was seen, and no more of it comes
+
+	before, after func(wire.ReceivedEvents) error // each page; nil is none
 }
 
 // session lists the events of a session.
@@ -241,33 +259,24 @@ const (
 	restEach = 5 * time.Second
 )
 
-// follow lists what was received and goes on with what is, until it is ended.
+// follow lists what was received and goes on with what is, until it is ended. What was received before its beginning isn't asked
+// for; the API says when an hour ago was.
 func (l *listing) follow(ctx context.Context) error {
-	away, begun := false, l.query.Since // what was received before isn't asked for; the API says when an hour ago was
-	back := func(t time.Time, by time.Duration) {
-		if l.query.Since = t.Add(-by); l.query.Since.Before(begun) {
-			l.query.Since = begun
-		}
-	}
+	away := false
 	for round := 1; ; round++ {
-		since, until, err := l.receive(ctx)
+		_, until, err := l.receive(ctx)
 		f, wait := fault.From(err), askEvery
 		switch {
 		case err == nil:
-			if begun.IsZero() {
-				begun = since
-			}
 			away = false
-			if back(until, lately); round%lateEach == 0 {
-				back(until, late)
+			if l.query.Since = until.Add(-lately); round%lateEach == 0 || l.query.Since.Before(l.firm) {
+				l.query.Since = l.firm
 			}
 		case ctx.Err() == nil && f != nil && (f.Code == fault.Unreachable || f.Code == fault.Unavailable):
 			if !away {
 				l.warn("the API doesn't answer; it is asked again until it does: " + f.Message)
-				if !l.query.Since.IsZero() { // what is received meanwhile comes then
-					back(l.query.Since, late)
-				}
 			}
+			l.query.Since = cmp.Or(l.firm, l.query.Since) // what is received meanwhile comes then
 			away, wait = true, restEach
 		default:
 			return err
@@ -282,7 +291,13 @@ func (l *listing) follow(ctx context.Context) error {
 
 // receive prints what was received that wasn't printed before.
 func (l *listing) receive(ctx context.Context) (since, until time.Time, err error) {
+	joins := !l.query.Since.After(l.firm) || l.firm.IsZero() // nothing is between this look and what was seen before
 	return l.client.Events(ctx, l.query, func(page wire.ReceivedEvents) error {
+		if l.before != nil {
+			if err := l.before(page); err != nil {
+				return err
+			}
+		}
 		for _, e := range page.Events {
 			if l.seen.add(e) {
 				continue
@@ -291,34 +306,68 @@ func (l *listing) receive(ctx context.Context) (since, until time.Time, err erro
 				return err
 			}
 		}
+		if joins {
+			l.settled(page)
+		}
+		if l.after != nil {
+			return l.after(page)
+		}
 		return nil
 	})
+}
+
+// settled moves firm as far as a page leads: what was received lately may still be preceded by what isn't there yet. How far a page
+// that has another behind it leads, the API says: the times that events have there are what their writers claim.
+func (l *listing) settled(page wire.ReceivedEvents) {
+	if page.Since.After(l.firm) {
+		l.firm = page.Since
+	}
+	to := page.Until.Add(-late)
+	if page.Next != "" {
+		if page.Reached.Before(to) {
+			to = page.Reached
+		}
+	}
+	if to.After(l.firm) {
+		l.firm = to
+	}
 }
 
 // seen are the events that came last: one may be received twice, and be read again by whoever follows.
 type seen struct {
 	known map[[sha256.Size]byte]bool
-	order [][sha256.Size]byte
+	order []received
+}
+
+// received is an event that came, and when the ledger received it.
+type received struct {
+	key [sha256.Size]byte
+	at  time.Time
 }
 
 // mostSeen is how many are remembered.
 const mostSeen = 100_000
 
-// add reports whether an event is there already, and adds it.
+// add reports whether an event is there already, and adds it. One whose standing is another is told again: what somebody has put
+// beside it, word for word and sooner, must not have it left out.
 func (s *seen) add(e wire.LedgerEvent) bool {
-	key := sha256.Sum256([]byte(e.Event))
+	key := sha256.Sum256([]byte(e.Standing + "\x00" + e.Event))
 	if s.known[key] {
 		return true
 	}
+	s.put(key, e.Received)
+	return false
+}
+
+func (s *seen) put(key [sha256.Size]byte, at time.Time) {
 	if s.known == nil {
 		s.known = map[[sha256.Size]byte]bool{}
 	}
 	if len(s.order) == mostSeen {
-		delete(s.known, s.order[0])
+		delete(s.known, s.order[0].key)
 		s.order = s.order[1:]
 	}
-	s.known[key], s.order = true, append(s.order, key)
-	return false
+	s.known[key], s.order = true, append(s.order, received{key, at})
 }
 
 // printer prints events in one format.
@@ -383,6 +432,7 @@ type toldEvent struct {
 	Received time.Time `json:"received"`
 	Standing string    `json:"standing"` // proven, unproven or refused
 	Why      string    `json:"why,omitempty"`
+	Raw      string    `json:"raw,omitempty"` // what stands there, if it can't be read
 }
 
 // formatNDJSON prints one event per line.
@@ -398,11 +448,18 @@ var told = []string{"login", "recording", "command", "exit_status", "exit_signal
 func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
 	e, err := audit.Parse([]byte(l.Event))
 	if f == formatNDJSON {
-		return output.Line(a.Out, toldEvent{e, l.Received, l.Standing, l.Why})
+		t := toldEvent{Event: e, Received: l.Received, Standing: l.Standing, Why: l.Why}
+		if err != nil {
+			t.Raw = l.Event
+		}
+		return output.Line(a.Out, t)
 	}
 	if f == formatOCSF && err == nil && e.Validate() == nil {
 		r := ocsf.Map(e)
-		r.Unmapped["standing"] = l.Standing
+		r.Unmapped["standing"], r.Unmapped["received"] = l.Standing, l.Received
+		if l.Why != "" {
+			r.Unmapped["why"] = l.Why
+		}
 		return output.Line(a.Out, r)
 	}
 	if f == formatOCSF {

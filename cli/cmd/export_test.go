@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"strings"
@@ -100,6 +101,33 @@ func EventLine(l wire.LedgerEvent) (string, error) {
 	a := &app{Process: Process{Out: &out}}
 	err := a.printEvent(formatText, l)
 	return out.String(), err
+}
+
+// Export exports what an API that the test serves has, as a command line says, at a time.
+func (l Lookup) Export(ctx context.Context, who profile.Credential, now time.Time, out, errs io.Writer, args ...string) error {
+	a := &app{Process: Process{Out: out, Err: errs, Now: func() time.Time { return now }}}
+	c := a.exportCommand(func() (session, error) { return session{profile: l.Profile, client: l.Client, credential: who}, nil })
+	c.SetArgs(args)
+	c.SilenceErrors, c.SilenceUsage = true, true
+	c.SetErr(errs)
+	return c.ExecuteContext(ctx)
+}
+
+// FailCursor has the n-th writing of a cursor from now on fail, or what comes after it, until the function that it returns is called.
+func FailCursor(n int, after bool) (mend func()) {
+	whole := writeCursor
+	writeCursor = func(path string, b []byte) error {
+		n--
+		if n == -1 && !after {
+			return errors.New("killed")
+		}
+		err := whole(path, b)
+		if n == -1 {
+			err = errors.New("killed")
+		}
+		return err
+	}
+	return func() { writeCursor = whole }
 }
 
 // EventRecord returns what audit ls prints of an event as OCSF, and what it warns of.

@@ -115,7 +115,7 @@ func moment(flag, text string, now time.Time) (time.Time, error) {
 		ago = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || ago < 0 {
-		return time.Time{}, fault.Newf(fault.BadInput, "write how long ago, such as 24h or 7d, a day such as 2006-01-02, or a time such as '2006-01-02 15:04:05' (here) or 2006-01-02T15:04:05Z", "%s doesn't take %q", flag, text)
+		return time.Time{}, fault.Newf(fault.BadInput, "write how long ago, such as 24h or 7d and at most 36500d, a day such as 2006-01-02, or a time such as '2006-01-02 15:04:05' (here) or 2006-01-02T15:04:05Z", "%s doesn't take %q", flag, text)
 	}
 	return now.Add(-ago), nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
@@ -34,6 +35,9 @@ func (e events) Received(ctx context.Context, s operation.Span, want func(audit.
 	}
 	return onWire(entries), next, err
 }
+
+// Reached says up to when a position has everything.
+func (events) Reached(position string) (time.Time, bool) { return reader.Reached(position) }
 
 func onWire(entries []reader.Entry) (out []wire.LedgerEvent) {
 	for _, e := range entries {

@@ -90,7 +90,7 @@ Types, codes and fields are added and never change their meaning. A reader skips
 
 ## OCSF
 
-` + "`pkg/audit/ocsf`" + ` says each event as the [Open Cybersecurity Schema Framework](https://schema.ocsf.io/1.2.0/) does, version ` + ocsf.Version + `: its class and activity are below. ` + "`severity_id`" + ` is 1 (informational) to 4 (high), ` + "`status_id`" + ` 1 for a success and 2 for what failed or was denied. What OCSF has no place for stands in ` + "`unmapped`" + ` by its name here, the data whole. ` + "`stile audit ls --session ID --format ocsf`" + ` prints them so, with the standing in ` + "`unmapped`" + `.
+` + "`pkg/audit/ocsf`" + ` says each event as the [Open Cybersecurity Schema Framework](https://schema.ocsf.io/1.2.0/) does, version ` + ocsf.Version + `: its class and activity are below. ` + "`severity_id`" + ` is 1 (informational) to 4 (high), ` + "`status_id`" + ` 1 for a success and 2 for what failed or was denied. What OCSF has no place for stands in ` + "`unmapped`" + ` by its name here, the data whole. ` + "`stile audit ls --session ID --format ocsf`" + ` prints them so, with ` + "`standing`, `received` and `why` in `unmapped`" + `.
 
 ## Fields of every event
 

@@ -252,6 +252,9 @@ type ReceivedEvents struct {
 	// Next cursor of the next page, sent with the same until; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
 
+	// Reached all that was received before is on this page or one before it; absent on the last, and where it isn't known
+	Reached time.Time `json:"reached,omitempty,omitzero"`
+
 	// Since where the list begins
 	Since time.Time `json:"since"`
 

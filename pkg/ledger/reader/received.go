@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -79,6 +80,21 @@ func placeOf(position string) (day time.Time, after string, err error) {
 		after = last(beginning)
 	}
 	return day, after, nil
+}
+
+// Reached returns a time that a position is not before: what was received earlier stands before it. It reports false where the
+// position doesn't show one, as behind what somebody has put under a key that is no receipt.
+func Reached(position string) (time.Time, bool) {
+	day, after, err := placeOf(position)
+	if err != nil || len(after) < 10 {
+		return time.Time{}, false
+	}
+	id, err := ulid.ParseStrict(after[:10] + strings.Repeat("0", ulid.EncodedSize-10))
+	if err != nil {
+		return time.Time{}, false
+	}
+	at := earlier(ulid.Time(id.Time()).UTC(), day.Add(24*time.Hour))
+	return at, floor(at) <= after // a receipt in upper case is before all others
 }
 
 // last is the last key that begins so.

@@ -210,3 +210,26 @@ func TestSec_S63_KeysThatAreNoReceiptsHideNothing(t *testing.T) {
 		})
 	}
 }
+
+// A position says up to when it has everything, unless it is behind what is no receipt.
+func TestAPositionSaysUpToWhenItHasEverything(t *testing.T) {
+	at := time.Date(2026, 11, 27, 12, 0, 0, 123e6, time.UTC)
+	receipt := ledger.Receipt(at, []byte("x"))
+	for name, c := range map[string]struct {
+		position string
+		want     time.Time
+	}{
+		"a receipt":            {"2026-11-27." + receipt, at},
+		"a time":               {reader.Begin(at), at},
+		"a day's end":          {"2026-11-27." + ledger.Receipt(at.Add(20*time.Hour), nil), time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)},
+		"upper case":           {"2026-11-27." + strings.ToUpper(receipt), time.Time{}},
+		"what is no time":      {"2026-11-27.01kb-not-a-receipt", time.Time{}},
+		"little":               {"2026-11-27.01", time.Time{}},
+		"what isn't there yet": {"", time.Time{}},
+	} {
+		got, known := reader.Reached(c.position)
+		if known == c.want.IsZero() || known && !got.Equal(c.want) {
+			t.Errorf("%s: %v, %v", name, got, known)
+		}
+	}
+}

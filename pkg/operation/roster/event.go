@@ -74,7 +74,11 @@ func listEvents(ctx context.Context, c api.Call, ledger Events) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return wire.ReceivedEvents{Events: append([]wire.LedgerEvent{}, events...), Since: s.Since, Until: s.Until, Next: api.Cursor(next)}, nil
+	out := wire.ReceivedEvents{Events: append([]wire.LedgerEvent{}, events...), Since: s.Since, Until: s.Until, Next: api.Cursor(next)}
+	if at, known := ledger.Reached(next); next != "" && known {
+		out.Reached = at
+	}
+	return out, nil
 }
 
 // most is how many events a page may have.

@@ -27,6 +27,8 @@ type Events interface {
 	Session(ctx context.Context, session, after string, limit int, trust []document.Trust) (entries []wire.LedgerEvent, next string, err error)
 	// Received reads what was received, in that order, those that want chooses.
 	Received(ctx context.Context, s Span, want func(audit.Event) bool, trust []document.Trust) (entries []wire.LedgerEvent, next string, err error)
+	// Reached returns a time before which nothing was received that is behind a position of Received, if it shows one.
+	Reached(position string) (time.Time, bool)
 }
 
 // Span is what was received from one moment to before another, behind a position unless that is "".
