@@ -64,19 +64,19 @@ func (a *app) auditLs() *cobra.Command {
 	c.Flags().StringVar(&q.until, "until", "", "only what was received before, written as --since")
 	c.Flags().StringVar(&q.outcome, "outcome", "", "only what ended so: success, failure or denied")
 	c.Flags().BoolVar(&q.follow, "follow", false, "go on with what is received from then on")
-	// These fail only for a flag that c doesn't have.
+	// It fails only for a flag that c doesn't have.
 	_ = c.RegisterFlagCompletionFunc("session", func(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return a.completeRecordings(c, nil, typed)
 	})
-	_ = c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types(), cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("outcome", cobra.FixedCompletions([]cobra.Completion{string(audit.Success), string(audit.Failure), string(audit.Denied)}, cobra.ShellCompDirectiveNoFileComp))
+	offer(c, "type", types()...)
+	offer(c, "outcome", string(audit.Success), string(audit.Failure), string(audit.Denied))
 	format := formatFlag(c, formatText, formatText, output.JSON, formatNDJSON, formatOCSF)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		f, err := format()
-		if err != nil {
-			return err
+		if err == nil {
+			err = filled(c, "type", "actor", "session", "target", "since", "until", "outcome")
 		}
-		if err := filled(c, "type", "actor", "session", "target", "since", "until", "outcome"); err != nil {
+		if err != nil {
 			return err
 		}
 		if q.target != "" && !strings.Contains(q.target, "/") {

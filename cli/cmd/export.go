@@ -3,7 +3,6 @@ package cmd
 import (
 	"bufio"
 	"crypto/sha256"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -135,7 +134,7 @@ func (e *export) close(err error) error {
 }
 
 func (e *export) run(c *cobra.Command, f output.Format) error {
-	var to io.Writer = e.Out
+	to := e.Out
 	if e.file != nil {
 		to = e.file
 	}
