@@ -65,9 +65,7 @@ func (a *app) auditLs() *cobra.Command {
 	c.Flags().StringVar(&q.outcome, "outcome", "", "only what ended so: success, failure or denied")
 	c.Flags().BoolVar(&q.follow, "follow", false, "go on with what is received from then on")
 	// It fails only for a flag that c doesn't have.
-	_ = c.RegisterFlagCompletionFunc("session", func(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return a.completeRecordings(c, nil, typed)
-	})
+	_ = c.RegisterFlagCompletionFunc("session", a.completeSession)
 	offer(c, "type", types()...)
 	offer(c, "outcome", string(audit.Success), string(audit.Failure), string(audit.Denied))
 	format := formatFlag(c, formatText, formatText, output.JSON, formatNDJSON, formatOCSF)
@@ -117,6 +115,11 @@ func (a *app) auditLs() *cobra.Command {
 		return silence(err)
 	}
 	return c
+}
+
+// completeSession offers the sessions that have recordings, whatever stands before the flag.
+func (a *app) completeSession(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.completeRecordings(c, nil, typed)
 }
 
 // explain says of a filter's only fault what to write instead.
