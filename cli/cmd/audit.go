@@ -88,7 +88,6 @@ func (a *app) auditLs() *cobra.Command {
 		if query.Since, query.Until, err = window(q.since, q.until, a.Now()); err != nil {
 			return err
 		}
-		l := listing{app: a, printer: a.printer(f), query: query}
 		switch {
 		case q.session != "" && !identity.ValidID("ses", q.session):
 			return fault.Newf(fault.BadInput, "name one that stile recording ls lists", "%.64q is not a session's id", q.session)
@@ -103,7 +102,7 @@ func (a *app) auditLs() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		l.client = s.client
+		l := listing{app: a, client: s.client, printer: a.printer(f), query: query}
 		switch {
 		case q.session != "":
 			err = l.session(c.Context(), q.session, chosen)
