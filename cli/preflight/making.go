@@ -10,6 +10,7 @@ var making = map[string][]string{
 	"AWS::ApiGateway::Deployment":               {"apigateway:POST"},
 	"AWS::ApiGateway::RestApi":                  {"apigateway:POST"},
 	"AWS::ApiGateway::Stage":                    {"apigateway:POST"},
+	"AWS::Athena::WorkGroup":                    {"athena:CreateWorkGroup"},
 	"AWS::CloudWatch::Alarm":                    {"cloudwatch:PutMetricAlarm"},
 	"AWS::DynamoDB::Table":                      {"dynamodb:CreateTable", "dynamodb:UpdateContinuousBackups", "dynamodb:UpdateTimeToLive"},
 	"AWS::EC2::InternetGateway":                 {"ec2:CreateInternetGateway"},

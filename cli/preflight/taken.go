@@ -24,7 +24,7 @@ func (f fixed) all() []string {
 }
 
 var (
-	functions = fixed{"StileControl": strings.Fields("admin api canary join login publish recording rotate sign-host sign-user stock sweep"), "StileAudit": {"relay"}, "StileFleet": {"image"}}
+	functions = fixed{"StileControl": strings.Fields("admin api canary join login publish query recording rotate sign-host sign-user stock sweep"), "StileAudit": {"relay"}, "StileFleet": {"image"}}
 	roles     = fixed{"StileControl": append(slices.Clone(functions["StileControl"]), "fleet", "recording-reader"), "StileAudit": {"delivery", "lake", "relay"}, "StileFleet": {"fleet-execution", "image"}}
 	aliases   = fixed{"StileData": strings.Fields("challenge host-ssh host-x509 policy root user-ssh user-x509")}
 	logs      = fixed{"StileControl": append(slices.Clone(functions["StileControl"]), "api-access"), "StileAudit": {"relay"}, "StileFleet": {"image", "proxy"}}

@@ -24,7 +24,7 @@ const (
 var pathParameter = regexp.MustCompile(`\{([a-z_]+)\}`)
 
 // fronts are the functions that the API may reach. Signers, publish and rotate are not among them.
-var fronts = []string{fnAdmin, fnAPI, fnJoin, fnLogin, fnRecording}
+var fronts = []string{fnAdmin, fnAPI, fnJoin, fnLogin, fnQuery, fnRecording}
 
 // Routes lists the functions that serve an OpenAPI document's operations, or says what can't be routed in it.
 func Routes(doc []byte) ([]string, error) {

@@ -50,6 +50,7 @@ func newAudit(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 	newRelay(s, cfg)
 	dead := newDeadLetters(s)
 	stream := newLake(s)
+	newAsking(s)
 	rule := newDelivery(s, stream, dead)
 	mayBury(s, dead, rule)
 	for _, a := range auditAlarms(stream, dead) {

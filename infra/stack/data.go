@@ -22,6 +22,7 @@ const (
 	bucketRecordings = "BucketRecordings"
 	bucketLake       = "BucketLake"
 	bucketFailures   = "BucketFailures"
+	bucketResults    = "BucketResults"
 )
 
 // newData declares what must survive every deployment and the deletion of the stack itself.
@@ -40,6 +41,7 @@ func newData(app awscdk.App, set settings) awscdk.Stack {
 	set.retention.apply(newBucket(s, bucketRecordings, true))
 	newBucket(s, bucketLake, false)
 	newFailures(s)
+	newResults(s)
 	newKeys(s, set)
 	// A bus must have a name. With a fixed one, a bus that was retained would keep the next StileData from being created.
 	bus := awsevents.NewCfnEventBus(s, new("Bus"), &awsevents.CfnEventBusProps{Name: awscdk.Fn_Join(new("-"), &[]*string{new("stile"), cluster})})

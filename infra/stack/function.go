@@ -19,6 +19,7 @@ const (
 	fnJoin      = "join"
 	fnLogin     = "login"
 	fnPublish   = "publish"
+	fnQuery     = "query"
 	fnRecording = "recording"
 	fnRotate    = "rotate"
 	fnSignHost  = "sign-host"
@@ -142,6 +143,11 @@ var functions = []function{
 				},
 			)
 		},
+	},
+	{
+		name: fnQuery, does: "the only one that asks the lake", memory: 512, timeout: 28,
+		tables: []string{tableState, tableLedger, tablePresence},
+		may:    mayQuery,
 	},
 	{
 		name: fnRecording, does: "the only one that hands out ways to recordings", memory: 512, timeout: 28,

@@ -55,7 +55,7 @@ func TestEveryRouteOfTheAPIHasAFront(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"admin", "api", "join", "login", "recording"}; !slices.Equal(fronts, want) {
+	if want := []string{"admin", "api", "join", "login", "query", "recording"}; !slices.Equal(fronts, want) {
 		t.Errorf("the API's functions are %q, want %q", fronts, want)
 	}
 }

@@ -68,6 +68,7 @@ const (
 	signHost = names.WriterFunction + "sign-host"
 	adminFn  = names.WriterFunction + "admin"
 	publish  = names.WriterFunction + "publish"
+	queryFn  = names.WriterFunction + "query"
 )
 
 // Meanings that several types share.
@@ -234,6 +235,13 @@ var (
 		optional("after", "when the newest event below the gap was received, RFC 3339; without it, none of the epoch was"),
 		always("seen", "when the event was received that showed the gap, RFC 3339"),
 		optional("more", "how many more gaps of the source were found and are not told one by one"),
+	)
+	asked = of(
+		always("since", "where the period begins that was asked about, RFC 3339"),
+		always("until", "where it ends, RFC 3339"),
+		optional("sql", "the SQL that was asked; a named query's name is the target"),
+		optional("sql_sha256", "SHA-256 of the SQL, hex, when the event has no room for it"),
+		optional("parameters", "the parameters of a named query, JSON: name to value"),
 	)
 )
 

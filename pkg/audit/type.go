@@ -38,6 +38,7 @@ const (
 	RecordingRead      Type = "recording.read"
 	RecordingAbandoned Type = "recording.abandoned"
 	LedgerGap          Type = "ledger.gap"
+	LakeQueried        Type = "lake.queried"
 
 	SessionDenialsCounted Type = "session.denials_counted"
 )
@@ -54,7 +55,7 @@ type Row struct {
 var Types = map[Type]Row{
 	UserLogin:          {"S1000I", "somebody logged in", by(signUser), of(login, always("uid", uid), always("logins", "the logins that the certificate allows, separated by commas"))},
 	UserLoginRefused:   {"S1001W", "a login was refused", by(signUser), of(login, optional("uid", uid), optional("logins", "the logins that the certificate would have allowed, separated by commas"), code)},
-	RequestRefused:     {"S1002W", "an API call was refused: its signature, certificate or permission", by(adminFn), of(caller)},
+	RequestRefused:     {"S1002W", "an API call was refused: its signature, certificate or permission", by(adminFn, queryFn), of(caller)},
 	AgentJoin:          {"S2000I", "an agent joined", by(signHost), of(join)},
 	AgentJoinRefused:   {"S2001W", "an agent or proxy was refused", by(signHost), of(join, code)},
 	AgentQuarantined:   {"S2002W", "an agent claimed a name that another holds", by(signHost), of(join, code)},
@@ -83,6 +84,7 @@ var Types = map[Type]Row{
 	RecordingRead:      {"S6103I", "somebody was given a recording to read", by("function/recording"), of(read)},
 	RecordingAbandoned: {"S6104W", "the agent of a recording isn't heard of any more: what it brought so far is all there is", by("function/sweep"), of(abandoned)},
 	LedgerGap:          {"S7000W", "events that an agent numbered are not in the ledger", by("function/sweep"), of(missed)},
+	LakeQueried:        {"S7001I", "somebody asked the audit lake", by(queryFn), of(caller, asked)},
 
 	SessionDenialsCounted: {"S6003W", "so many denials of a user were not recorded one by one", by("agent"), of(counted)},
 }

@@ -257,6 +257,50 @@ func (c *Client) Events(ctx context.Context, q EventQuery, take func(wire.Receiv
 	}
 }
 
+// StartQuery asks the audit lake.
+func (c *Client) StartQuery(ctx context.Context, r wire.QueryRequest) (wire.StartedQuery, error) {
+	return signed[wire.StartedQuery](ctx, c, http.MethodPost, r, "v1", "audit", "queries")
+}
+
+// Query says how a query of the caller's goes.
+func (c *Client) Query(ctx context.Context, id string) (wire.QueryState, error) {
+	return query(ctx, c, http.MethodGet, id)
+}
+
+// StopQuery ends a query of the caller's.
+func (c *Client) StopQuery(ctx context.Context, id string) (wire.QueryState, error) {
+	return query(ctx, c, http.MethodDelete, id)
+}
+
+func query(ctx context.Context, c *Client, method, id string) (wire.QueryState, error) {
+	if err := named(id); err != nil {
+		return wire.QueryState{}, err
+	}
+	return signed[wire.QueryState](ctx, c, method, nil, "v1", "audit", "queries", id)
+}
+
+// QueryRows passes on what a query of the caller's found, a page at a time; the first may have no row. An error of take ends it.
+func (c *Client) QueryRows(ctx context.Context, id string, take func(wire.QueryRows) error) error {
+	if err := named(id); err != nil {
+		return err
+	}
+	op := operation{method: http.MethodGet, path: []string{"v1", "audit", "queries", id, "rows"}, signed: true}
+	for before := ""; ; {
+		var page wire.QueryRows
+		if err := c.call(ctx, op, &page); err != nil {
+			return err
+		}
+		if err := take(page); err != nil || page.Next == "" {
+			return err
+		}
+		if page.Next == before {
+			return fault.Newf(fault.Unreachable, "check the API's URL: something other than the Stile API is answering there", "%s returns the same page of a list again and again", c.base.Host)
+		}
+		before = page.Next
+		op.query = map[string][]string{"cursor": {page.Next}}
+	}
+}
+
 // stamp is a time in a query; "" for the zero time.
 func stamp(t time.Time) string {
 	if t.IsZero() {

@@ -1,5 +1,7 @@
 package names
 
+import "strings"
+
 // Column is one of the lake's table.
 type Column struct{ Name, Type string } // a type of Hive's, as Glue and Athena spell it
 
@@ -36,4 +38,38 @@ var LakeColumns = []Column{
 	{"writer", "string"},
 	{"receipt", "string"},
 	{"received", "timestamp"},
+}
+
+// Asking the lake.
+const (
+	LakeView      = "events" // there: each event once
+	LakeWorkgroup = "stile"  // of Athena, in which functions/query asks
+)
+
+// LakeEvents is the SELECT that makes events of deliveries: each event once, of its deliveries the one that was received first. A
+// delivery is another's again when all that the event says is equal, and the digest in its receipt with it, which begins behind the
+// receipt's time: what overwrote an event says something else and stays beside it. From which deliveries it is made, and which of
+// the events it leaves, may be narrowed by conditions; empty ones take all.
+func LakeEvents(deliveries, events string) string {
+	var columns, same []string
+	for _, c := range LakeColumns {
+		quoted := `"` + c.Name + `"`
+		columns = append(columns, quoted)
+		switch c.Name {
+		case "receipt":
+			same = append(same, "substr(receipt, 11)")
+		case "received":
+		default:
+			same = append(same, quoted)
+		}
+	}
+	from, where := LakeTable, "n = 1"
+	if deliveries != "" {
+		from += " WHERE " + deliveries
+	}
+	if events != "" {
+		where += " AND " + events
+	}
+	return "SELECT " + strings.Join(columns, ", ") + " FROM (SELECT *, row_number() OVER (PARTITION BY " + strings.Join(same, ", ") +
+		" ORDER BY received, receipt) AS n FROM " + from + ") WHERE " + where
 }

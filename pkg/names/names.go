@@ -114,7 +114,7 @@ const (
 
 // Writers are all of them: readers look at the partitions of these.
 var Writers = []string{
-	WriterAgent, WriterProxy, WriterFunction + "admin", WriterFunction + "publish", WriterFunction + "recording",
+	WriterAgent, WriterProxy, WriterFunction + "admin", WriterFunction + "publish", WriterFunction + "query", WriterFunction + "recording",
 	WriterFunction + "rotate", WriterFunction + "sign-host", WriterFunction + "sign-user", WriterFunction + "sweep",
 }
 
@@ -122,6 +122,7 @@ var Writers = []string{
 const (
 	Recording = "recording" // what sessions showed
 	AuditRule = "event"     // audit events
+	AuditLake = "audit"     // all audit events at once, in SQL
 )
 
 // KindNode is the kind of target that some places treat specially; package resource has the table of all kinds.

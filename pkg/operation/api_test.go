@@ -37,6 +37,8 @@ func body(r wire.Route) string {
 		return ""
 	case r.Caller == wire.CallerAdmin:
 		return roleDev
+	case r.Operation == "startQuery":
+		return `{"sql":"SELECT 1"}`
 	}
 	return "{}"
 }
@@ -97,10 +99,10 @@ func TestSec_S08_EveryRouteDeniesEveryCallerThatItIsNotFor(t *testing.T) {
 			_, d := s.User("ada", "editor")
 			return credential{clustertest.Key(t), d}
 		}, map[string]int{wire.CallerUser: 401, wire.CallerAdmin: 401, wire.CallerHost: 401}},
-		"a user without a role":  {func(s *site) credential { return s.user("bob") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401, "listRecordings": 403}},
-		"a user with access":     {func(s *site) credential { return s.user("bob", "access") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401}},
+		"a user without a role":  {func(s *site) credential { return s.user("bob") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401, "listRecordings": 403, "startQuery": 403}},
+		"a user with access":     {func(s *site) credential { return s.user("bob", "access") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401, "startQuery": 403}},
 		"an auditor":             {func(s *site) credential { return s.user("carol", "auditor") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401}},
-		"a role that is unknown": {func(s *site) credential { return s.user("dave", "ghost") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401, "listRecordings": 403}},
+		"a role that is unknown": {func(s *site) credential { return s.user("dave", "ghost") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 403, wire.CallerHost: 401, "listRecordings": 403, "startQuery": 403}},
 		"an administrator":       {func(s *site) credential { return s.user("ada", "editor") }, map[string]int{wire.CallerUser: 200, wire.CallerAdmin: 200, wire.CallerHost: 401}},
 	}
 	for name, c := range callers {
@@ -122,6 +124,16 @@ func TestSec_S08_EveryRouteDeniesEveryCallerThatItIsNotFor(t *testing.T) {
 						t.Errorf("%s: %d (%s)", r.Operation, status, p.Detail)
 					}
 					continue // whose recordings somebody reaches is a test of its own
+				}
+				if strings.Contains(r.Pattern, "{query}") && c.want[r.Caller] == http.StatusOK {
+					want := http.StatusNotFound // it is nobody's
+					if c.want["startQuery"] == http.StatusForbidden {
+						want = http.StatusForbidden
+					}
+					if status != want {
+						t.Errorf("%s: %d (%s), want %d", r.Operation, status, p.Detail, want)
+					}
+					continue
 				}
 				want, special := c.want[r.Operation]
 				if !special {

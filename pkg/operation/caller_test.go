@@ -33,9 +33,11 @@ import (
 	adminoperation "github.com/stile-dev/stile/pkg/operation/admin"
 	"github.com/stile-dev/stile/pkg/operation/join"
 	"github.com/stile-dev/stile/pkg/operation/login"
+	queryoperation "github.com/stile-dev/stile/pkg/operation/query"
 	recordingoperation "github.com/stile-dev/stile/pkg/operation/recording"
 	"github.com/stile-dev/stile/pkg/operation/roster"
 	"github.com/stile-dev/stile/pkg/proof"
+	"github.com/stile-dev/stile/pkg/query"
 	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/signature"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -71,6 +73,7 @@ func newSite(t *testing.T, roles ...resource.Role) *site {
 	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store, Pace: s.store})
 	for function, handlers := range map[string]map[string]api.Handler{
 		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets, s.store, s.store), "admin": adminoperation.Operations(desk),
+		"query":     queryoperation.Operations(query.New(query.Config{Lake: &pool{}, Ledger: s.tapes, Pace: &pool{}, Cluster: s.ID, Entropy: rand.Reader})),
 		"recording": recordingoperation.Operations(archive.New(archive.Config{Store: s.tapes, Objects: reel{s.tapes}, Claims: s.tapes, Puts: s.tapes, Ledger: s.tapes, Cluster: s.ID, Entropy: rand.Reader})),
 	} {
 		server, err := api.New(api.Config{
@@ -357,5 +360,5 @@ func concrete(r wire.Route) string {
 	if r.Operation == "listTargets" {
 		kind = "node"
 	}
-	return strings.NewReplacer("{kind}", kind, "{name}", "dev", "{session}", "ses_01hv0000000000000000000000").Replace(r.Pattern)
+	return strings.NewReplacer("{kind}", kind, "{name}", "dev", "{session}", "ses_01hv0000000000000000000000", "{query}", "0f0e0d0c-0b0a-4908-8706-050403020100").Replace(r.Pattern)
 }

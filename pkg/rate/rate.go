@@ -40,9 +40,17 @@ const (
 	PutEvery   = 8 * time.Millisecond
 )
 
+// What one user may ask the audit lake, or be denied there: QueryBurst questions at once, and one more in each QueryEvery after that.
+// A query runs for half an hour at most, so that no more than 210 of one user run at once.
+const (
+	QueryBurst = 30
+	QueryEvery = 10 * time.Second
+)
+
 // Doors beside those of names.PurposeLogin and names.PurposeJoin.
 const (
 	DoorChange = "change" // of resources
+	DoorQuery  = "query"  // of the audit lake
 	DoorClaim  = "claim"  // of recordings
 	DoorPut    = "put"    // of what recordings consist of, of 64 KiB each
 )
@@ -59,6 +67,7 @@ var doors = map[string]door{
 	names.PurposeLogin: {names.Arrival, Burst, Every, "too many requests came from this address"},
 	names.PurposeJoin:  {names.Arrival, Burst, Every, "too many requests came from this address"},
 	DoorChange:         {names.Arrival, ChangeBurst, ChangeEvery, "too many changes came from this user"},
+	DoorQuery:          {names.Arrival, QueryBurst, QueryEvery, "too many questions came from this user"},
 	DoorClaim:          {names.Brought, ClaimBurst, ClaimEvery, "this agent claims more recordings than one may"},
 	DoorPut:            {names.Brought, PutBurst, PutEvery, "this agent brings larger recordings than one may"},
 }

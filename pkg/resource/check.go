@@ -175,7 +175,7 @@ func badLabelValue(v string) string {
 }
 
 // RuleResources are what a rule may be about, beside *.
-func RuleResources() []string { return append(KindNames(), owned...) }
+func RuleResources() []string { return append(append(KindNames(), owned...), names.AuditLake) }
 
 // owned are the resources that are somebody's: of a session, its user's.
 var owned = []string{names.Recording, names.AuditRule}
@@ -187,11 +187,20 @@ func Owned(kind string) bool { return slices.Contains(owned, kind) }
 const WhereOwn = "own"
 
 // Verbs are what a rule may allow, beside *.
-var Verbs = []string{"list", "read", "create", "update", "delete"}
+var Verbs = []string{"list", "read", "create", "update", "delete", verbQuery}
+
+// verbQuery is what may be done to the audit lake, and to it alone.
+const verbQuery = "query"
 
 func (r Rule) check(c *checker, path string, deny bool) {
 	checkWords(c, path+".resources", r.Resources, RuleResources())
 	checkWords(c, path+".verbs", r.Verbs, Verbs)
+	either := func(words []string, word string) bool {
+		return slices.Contains(words, word) || slices.Contains(words, "*")
+	}
+	if slices.Contains(r.Resources, names.AuditLake) && !either(r.Verbs, verbQuery) || slices.Contains(r.Verbs, verbQuery) && !either(r.Resources, names.AuditLake) {
+		c.add(path, "%s is what may be done to %s, and nothing else is: write both, or neither", verbQuery, names.AuditLake)
+	}
 	switch {
 	case r.Where == "":
 	case r.Where != WhereOwn:

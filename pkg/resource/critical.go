@@ -67,12 +67,12 @@ func (r Role) Whole() Role {
 
 // split tells rules that the first releases can read from the others; one that is about both becomes two.
 func split(rules []Rule) (first, further []Rule) {
-	later := append([]string{names.Settings}, owned...)
+	later := append([]string{names.Settings, names.AuditLake}, owned...)
 	for _, r := range rules {
 		one, other := r, r
 		one.Resources, other.Resources = nil, nil
 		for _, kind := range r.Resources {
-			if r.Where != "" || slices.Contains(later, kind) {
+			if r.Where != "" || slices.Contains(later, kind) || slices.Contains(r.Verbs, verbQuery) {
 				other.Resources = append(other.Resources, kind)
 			} else {
 				one.Resources = append(one.Resources, kind)

@@ -21,6 +21,7 @@ func Presets() []Role {
 			Metadata: Metadata{Name: "auditor", Scope: "/"},
 			Spec: RoleSpec{Allow: RoleBlock{Rules: []Rule{
 				{Resources: slices.Concat(targetKindNames(), owned, []string{names.Settings}), Verbs: []string{"list", "read"}},
+				{Resources: []string{names.AuditLake}, Verbs: []string{verbQuery}},
 			}}},
 		},
 		{

@@ -239,6 +239,66 @@ type ProblemField struct {
 	Reason string `json:"reason"`
 }
 
+// QueryColumn defines model for QueryColumn.
+type QueryColumn struct {
+	Name string `json:"name"`
+
+	// Type as SQL calls it, such as varchar, bigint or timestamp
+	Type string `json:"type"`
+}
+
+// QueryRequest defines model for QueryRequest.
+type QueryRequest struct {
+	// Name of a named query; or sql
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Parameters of the named query
+	Parameters map[string]string `json:"parameters,omitempty,omitzero"`
+
+	// Since only events that happened at or after; 7 days before until without it
+	Since time.Time `json:"since,omitempty,omitzero"`
+
+	// SQL one SELECT, or WITH and one, over the tables events and period, at most 48 KiB; or name
+	SQL string `json:"sql,omitempty,omitzero"`
+
+	// Until only events that happened before; now without it
+	Until time.Time `json:"until,omitempty,omitzero"`
+}
+
+// QueryRow defines model for QueryRow.
+type QueryRow struct {
+	// Values one for each column, as text; null where there is none
+	Values []*string `json:"values"`
+}
+
+// QueryRows defines model for QueryRows.
+type QueryRows struct {
+	Columns []QueryColumn `json:"columns"`
+
+	// Next cursor of the next page; absent on the last
+	Next string     `json:"next,omitempty,omitzero"`
+	Rows []QueryRow `json:"rows"`
+}
+
+// QueryState defines model for QueryState.
+type QueryState struct {
+	// Hint what to do then
+	Hint string `json:"hint,omitempty,omitzero"`
+	ID   string `json:"id"`
+
+	// Milliseconds that it ran
+	Milliseconds int64 `json:"milliseconds"`
+
+	// Reason why it failed or was stopped, with the lines of the SQL as it was asked
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// ScannedBytes of the lake
+	ScannedBytes int64 `json:"scanned_bytes"`
+
+	// State queued, running, succeeded, failed or stopped
+	State string `json:"state"`
+}
+
 // ReadRequest defines model for ReadRequest.
 type ReadRequest struct {
 	// Cursor the previous page's next; without it the first page. Each is written into the ledger as a read
@@ -377,6 +437,13 @@ type SignedDocument struct {
 	Signature []byte       `json:"signature"`
 }
 
+// StartedQuery defines model for StartedQuery.
+type StartedQuery struct {
+	ID    string    `json:"id"`
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
+}
+
 // Status defines model for Status.
 type Status struct {
 	CertificateID string    `json:"certificate_id"`
@@ -497,6 +564,9 @@ type Limit = int
 // Name defines model for name.
 type Name = string
 
+// Query defines model for query.
+type Query = string
+
 // Session defines model for session.
 type Session = string
 
@@ -534,6 +604,12 @@ type ListEventsParams struct {
 
 	// Cursor the previous page's next, sent with limit; leave it out for the first page
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// QueryRowsParams defines parameters for QueryRows.
+type QueryRowsParams struct {
+	// Cursor the previous page's next; leave it out for the first page
+	Cursor string `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
 // SessionEventsParams defines parameters for SessionEvents.
@@ -580,6 +656,9 @@ type CreateResourceJSONRequestBody = Resource
 
 // UpdateResourceJSONRequestBody defines body for UpdateResource for application/json ContentType.
 type UpdateResourceJSONRequestBody = Resource
+
+// StartQueryJSONRequestBody defines body for StartQuery for application/json ContentType.
+type StartQueryJSONRequestBody = QueryRequest
 
 // ClaimRecordingJSONRequestBody defines body for ClaimRecording for application/json ContentType.
 type ClaimRecordingJSONRequestBody = RecordingClaim

@@ -27,6 +27,7 @@ var prices = map[string]price{
 	"event":             {1.00e-6, "event of one's own", "EventBridge"},
 	"delivery":          {0.029, "GB, of which each record is 5 KB at least", "Data Firehose, Direct PUT, first 500 TB"},
 	"conversion":        {0.018, "GB, as for delivery", "Data Firehose, format conversion"},
+	"query":             {5.00, "TB that queries read, 10 MB each at least", "Athena, SQL queries"},
 	"log":               {0.53, "GB, $0.50 to take it in and $0.03 for a month", "CloudWatch Logs"},
 	"alarm":             {0.10, "metric that an alarm reads, a month", "CloudWatch, alarms of standard resolution"},
 	"metric":            {0.30, "metric of one's own, a month; by the hour in which it is measured", "CloudWatch, first 10,000"},

@@ -30,6 +30,7 @@ var kinds = map[string]kind{
 	"AWS::ApiGateway::Deployment":               {free: noMore},
 	"AWS::ApiGateway::RestApi":                  {billed: []string{"api call"}},
 	"AWS::ApiGateway::Stage":                    {free: "calls are billed by the API; no cache, and no metrics of each method. Its access log, if it is on, is about 0.4 KB a call"},
+	"AWS::Athena::WorkGroup":                    {billed: []string{"query"}},
 	"AWS::CloudWatch::Alarm":                    {always: alarms},
 	"AWS::CloudWatch::Dashboard":                {free: "the first three of an account"},
 	"AWS::DynamoDB::Table":                      {billed: []string{"write unit", "read unit", "table storage"}},

@@ -44,6 +44,7 @@ const (
 	eventsASess   = 4.0   // written to the ledger, and one for each chunk
 	sessionGB     = 0.002 // to the engineer
 	recordedShare = 0.2   // of that, compressed
+	asksADay      = 0.2   // questions to the audit lake, for each engineer, each about a week
 	changesADay   = 0.05  // of roles, users, mappings and tokens, for each engineer
 	renewalsADay  = 1.5   // a certificate is good for 24 hours and renewed at 16
 	nodeTrafficGB = 0.05  // a month: keeping a tunnel, and documents each minute
@@ -95,6 +96,7 @@ func (s scenario) consumed(t facts) usage {
 	u["object write"] += recorded * (chunksASess + 1)
 	u["write unit"] += recorded * (recordWrites + eventWrites*(eventsASess+chunksASess))
 	u.relayed(recorded*(eventsASess+chunksASess)+proofs+changes, t.front)
+	u.asked(people*asksADay, recorded*(eventsASess+chunksASess)/30*8, t.signer)
 	u["read unit"] += recorded * (eventsASess + chunksASess) * lookReads
 	u["write unit"] += recorded * lookWrites
 	sessions, tunnels := recorded*sessionGB, float64(s.nodes)*nodeTrafficGB
@@ -119,6 +121,21 @@ func (u usage) relayed(events, gigabytes float64) {
 	u["object write"] += min(events, seconds/60/fileMin)
 	u.runs(min(events, seconds), gigabytes, 0.1)
 	u["object storage"] += events * 12 * 0.3e-6 // a year, as Parquet
+}
+
+// asked adds questions to the lake: each reads the events of a week and a day, and is looked at until it has ended.
+func (u usage) asked(questions, events, gigabytes float64) {
+	const (
+		looks    = 8.0   // calls for each, with the start and the rows
+		eventTB  = 3e-10 // as Parquet
+		leastTB  = 1e-5
+		eachLook = 0.1 // seconds
+	)
+	u.calls(questions*looks, gigabytes, eachLook)
+	u["read unit"] += questions * looks * 4
+	u["write unit"] += questions * 3
+	u["query"] += questions * max(leastTB, events*eventTB)
+	u["object read"] += questions * 24 * 60 * 8 // a file for each minute
 }
 
 // capacity is the NLCUs of a month in which so many GB pass a balancer: one each hour at least, and else one for each GB.

@@ -17,6 +17,7 @@ const (
 
 // services are the services of AWS that a function may call, and the right without which it contains no client of one.
 var services = map[string]*regexp.Regexp{
+	"athena":      right(`athena `),
 	"dynamodb":    right(`item `),
 	"ecr":         right(`image `),
 	"eventbridge": right(`events `),
@@ -78,6 +79,7 @@ var outward = []string{"crypto/tls", "net", "net/http", "net/rpc", "net/smtp", "
 // calls are names of methods of the services' clients, which a generic function can call without naming their types.
 var calls = strings.Fields(`
 	BatchExecuteStatement BatchWriteItem DeleteItem ExecuteStatement ExecuteTransaction PutItem TransactWriteItems UpdateItem
+	StartQueryExecution StopQueryExecution
 	CopyObject CreateMultipartUpload DeleteObject DeleteObjects PutObject UploadPart
 	GenerateMac Sign VerifyMac Invoke InvokeAsync InvokeWithResponseStream
 	BatchDeleteImage CompleteLayerUpload InitiateLayerUpload PutImage UploadLayerPart`)

@@ -94,6 +94,7 @@ var Types = map[audit.Type]Row{
 	audit.RecordingEnd:       {FileActivity, created, informational, "the manifest is a file on the agent's machine"},
 	audit.RecordingDamaged:   {FileActivity, other, medium, "a file of the recording could not be written, read or uploaded"},
 	audit.RecordingRead:      {APIActivity, read, informational, "a call to our API that reads"},
+	audit.LakeQueried:        {APIActivity, read, informational, "a call to our API that reads"},
 	audit.RecordingAbandoned: {DetectionFinding, begun, medium, "what a session showed last may be missing"},
 
 	audit.LedgerGap: {DetectionFinding, begun, high, "somebody may keep audit events back"},

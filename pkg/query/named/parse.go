@@ -52,7 +52,7 @@ func Parse(name, text string) (Query, error) {
 func parameter(line string) (Parameter, error) {
 	m := headShape.FindStringSubmatch(line)
 	if m == nil {
-		return Parameter{}, fmt.Errorf("%q is no parameter", line)
+		return Parameter{}, fmt.Errorf("%q is not a parameter", line)
 	}
 	p := Parameter{Name: m[1], Kind: Kind(m[2]), Default: m[5], Says: m[6]}
 	if (p.Kind == Number) != (m[3] != "") {

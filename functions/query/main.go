@@ -1,0 +1,52 @@
+// Command query is the function of this name: it asks the audit lake in SQL for people who may. No other function asks Athena
+// anything, and this one changes nothing but the results of its own queries.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	sdk "github.com/aws/aws-sdk-go-v2/service/athena"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/stile-dev/stile/pkg/api"
+	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/athena"
+	"github.com/stile-dev/stile/pkg/document/head"
+	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/names"
+	operation "github.com/stile-dev/stile/pkg/operation/query"
+	"github.com/stile-dev/stile/pkg/query"
+	"github.com/stile-dev/stile/pkg/rate"
+)
+
+func main() {
+	server, err := assemble(context.Background())
+	if err != nil {
+		log.Fatalf("Starting query: %v", err)
+	}
+	lambda.Start(server.Serve)
+}
+
+func assemble(ctx context.Context) (*api.Server, error) {
+	f, err := app.Begin(ctx, "query")
+	if err != nil {
+		return nil, err
+	}
+	db := dynamodb.NewFromConfig(f.AWS)
+	desk := query.New(query.Config{
+		Lake:    athena.New(sdk.NewFromConfig(f.AWS)),
+		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: f.Need(names.EnvTableLedger)}),
+		Pace:    rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorQuery}),
+		Cluster: f.Cluster, Entropy: rand.Reader,
+	})
+	documents := head.New(head.Config{
+		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
+	})
+	server, err := api.New(api.Config{Function: "query", Handlers: operation.Operations(desk), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log})
+	return server, errors.Join(f.Err(), err)
+}

@@ -1,0 +1,200 @@
+// Package athena asks the audit lake: it starts queries in the lake's workgroup, and reads what became of them and what they found.
+//
+// It doesn't know who may ask. Its entry point is [New].
+package athena
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/athena"
+	"github.com/aws/aws-sdk-go-v2/service/athena/types"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/query"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// API is what of Athena is used.
+type API interface {
+	StartQueryExecution(context.Context, *athena.StartQueryExecutionInput, ...func(*athena.Options)) (*athena.StartQueryExecutionOutput, error)
+	GetQueryExecution(context.Context, *athena.GetQueryExecutionInput, ...func(*athena.Options)) (*athena.GetQueryExecutionOutput, error)
+	GetQueryResults(context.Context, *athena.GetQueryResultsInput, ...func(*athena.Options)) (*athena.GetQueryResultsOutput, error)
+	StopQueryExecution(context.Context, *athena.StopQueryExecutionInput, ...func(*athena.Options)) (*athena.StopQueryExecutionOutput, error)
+}
+
+// Lake asks by Athena. It is safe for concurrent use.
+type Lake struct{ api API }
+
+var _ query.Lake = (*Lake)(nil)
+
+// New makes a lake.
+func New(api API) *Lake { return &Lake{api} }
+
+// Start starts a query in the lake's workgroup and database.
+func (l *Lake) Start(ctx context.Context, text string, literals []string, token string) (string, error) {
+	out, err := l.api.StartQueryExecution(ctx, &athena.StartQueryExecutionInput{
+		QueryString: &text, ExecutionParameters: literals, ClientRequestToken: &token, WorkGroup: aws.String(names.LakeWorkgroup),
+		QueryExecutionContext: &types.QueryExecutionContext{Database: aws.String(names.LakeDatabase)},
+	})
+	if err != nil {
+		return "", told(err, "starting a query")
+	}
+	return aws.ToString(out.QueryExecutionId), nil
+}
+
+// idForm is that of a query's id. Nothing else is sent to Athena as one.
+var idForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// states are Athena's, as people are told them.
+var states = map[types.QueryExecutionState]string{
+	types.QueryExecutionStateQueued: "queued", types.QueryExecutionStateRunning: "running", types.QueryExecutionStateSucceeded: "succeeded",
+	types.QueryExecutionStateFailed: "failed", types.QueryExecutionStateCancelled: "stopped",
+}
+
+// Look says how a query of the workgroup goes.
+func (l *Lake) Look(ctx context.Context, id string) (query.Run, error) {
+	if !idForm.MatchString(id) {
+		return query.Run{}, unknown()
+	}
+	out, err := l.api.GetQueryExecution(ctx, &athena.GetQueryExecutionInput{QueryExecutionId: &id})
+	if err != nil {
+		if _, invalid := errors.AsType[*types.InvalidRequestException](err); invalid {
+			return query.Run{}, unknown().Because(err)
+		}
+		return query.Run{}, told(err, "looking at a query")
+	}
+	e := out.QueryExecution
+	if e == nil || e.Status == nil || aws.ToString(e.WorkGroup) != names.LakeWorkgroup {
+		return query.Run{}, unknown()
+	}
+	state, known := states[e.Status.State]
+	if !known {
+		return query.Run{}, fmt.Errorf("looking at a query: it is in state %q", e.Status.State)
+	}
+	r := query.Run{Text: aws.ToString(e.Query), State: state, Reason: aws.ToString(e.Status.StateChangeReason)}
+	if s := e.Statistics; s != nil {
+		r.Scanned, r.Milliseconds = aws.ToInt64(s.DataScannedInBytes), aws.ToInt64(s.EngineExecutionTimeInMillis)
+	}
+	advise(&r)
+	return r, nil
+}
+
+func unknown() *fault.Fault {
+	return fault.New(fault.NotFound, "there is no such query", "ask again; the ids of queries are good for some days")
+}
+
+// advise says what to do about a query that came to nothing. One that would read too much is stopped by Athena, which makes it look
+// as if somebody had stopped it.
+func advise(r *query.Run) {
+	switch {
+	case r.State != "failed" && r.State != "stopped":
+	case strings.Contains(r.Reason, "Bytes scanned limit was exceeded"):
+		r.State = "failed"
+		r.Hint = "ask about less time, with --since and --until, or name only the columns that you need; the limit is the parameter QueryScanLimit of StileAudit"
+	case strings.Contains(r.Reason, "PERMISSION_DENIED"), strings.Contains(r.Reason, "Access Denied"), strings.Contains(r.Reason, "AccessDenied"):
+		r.Hint = "ask from the tables events and period; other tables are out of reach here"
+	case strings.Contains(r.Reason, "EXCEEDED"), strings.Contains(r.Reason, "exhausted"):
+		r.Hint = "ask about less time, or add a LIMIT"
+	case r.State == "failed":
+		r.Hint = "correct the SQL where the reason says; the table is events, with the columns that docs/reference/audit-events.md lists"
+	}
+}
+
+// maxAnswer is how many bytes of text a page has, far below the 6 MB that a function may answer; pageSize is how many rows Athena
+// gives at most.
+const (
+	maxAnswer = 3 << 20
+	pageSize  = 1000
+)
+
+// Rows returns a page of what a query found: as many rows as a page has room for.
+func (l *Lake) Rows(ctx context.Context, id, cursor string) (wire.QueryRows, error) {
+	in := &athena.GetQueryResultsInput{QueryExecutionId: &id}
+	if cursor != "" {
+		in.NextToken = &cursor
+	}
+	for size := int32(pageSize); ; size = max(size/4, 1) {
+		in.MaxResults = &size
+		out, err := l.api.GetQueryResults(ctx, in)
+		if err != nil {
+			return wire.QueryRows{}, gone(err, cursor)
+		}
+		page, bytes := rows(out, cursor == "")
+		switch {
+		case bytes <= maxAnswer:
+			return page, nil
+		case size == 1:
+			return wire.QueryRows{}, fault.New(fault.TooLarge, "a row of what was found is larger than 3 MiB", "ask for fewer columns, or cut long values with substr")
+		}
+	}
+}
+
+// rows turns a page of Athena's around, and counts the bytes of its text. The first row of all is the columns' names.
+func rows(out *athena.GetQueryResultsOutput, first bool) (page wire.QueryRows, bytes int) {
+	page = wire.QueryRows{Columns: []wire.QueryColumn{}, Rows: []wire.QueryRow{}, Next: aws.ToString(out.NextToken)}
+	if out.ResultSet == nil {
+		return page, 0
+	}
+	if m := out.ResultSet.ResultSetMetadata; m != nil {
+		for _, c := range m.ColumnInfo {
+			page.Columns = append(page.Columns, wire.QueryColumn{Name: aws.ToString(c.Name), Type: aws.ToString(c.Type)})
+		}
+	}
+	for n, r := range out.ResultSet.Rows {
+		if n == 0 && first && header(r, page.Columns) {
+			continue
+		}
+		row := wire.QueryRow{Values: make([]*string, len(r.Data))}
+		for i, d := range r.Data {
+			row.Values[i] = d.VarCharValue
+			bytes += len(aws.ToString(d.VarCharValue)) + 16
+		}
+		page.Rows = append(page.Rows, row)
+	}
+	return page, bytes
+}
+
+func header(r types.Row, columns []wire.QueryColumn) bool {
+	for i, d := range r.Data {
+		if i >= len(columns) || d.VarCharValue == nil || *d.VarCharValue != columns[i].Name {
+			return false
+		}
+	}
+	return len(r.Data) == len(columns)
+}
+
+// gone tells results that have expired from a cursor that is another query's.
+func gone(err error, cursor string) error {
+	if _, invalid := errors.AsType[*types.InvalidRequestException](err); invalid {
+		if cursor != "" && strings.Contains(strings.ToLower(err.Error()), "token") {
+			return fault.New(fault.BadInput, "the cursor did not come from this query", "send the previous page's next unchanged").With("cursor", "malformed").Because(err)
+		}
+		return fault.New(fault.NotFound, "what the query found is no longer there: results are kept for a day", "ask again").Because(err)
+	}
+	return told(err, "reading what a query found")
+}
+
+// Stop ends a query.
+func (l *Lake) Stop(ctx context.Context, id string) error {
+	if _, err := l.api.StopQueryExecution(ctx, &athena.StopQueryExecutionInput{QueryExecutionId: &id}); err != nil {
+		return told(err, "stopping a query")
+	}
+	return nil
+}
+
+// told makes a fault of what Athena refuses.
+func told(err error, doing string) error {
+	if _, busy := errors.AsType[*types.TooManyRequestsException](err); busy || strings.Contains(err.Error(), "ThrottlingException") {
+		return fault.New(fault.Unavailable, "the lake is asked too much at once", "wait a minute and try again").Because(err)
+	}
+	if bad, ok := errors.AsType[*types.InvalidRequestException](err); ok {
+		return fault.Newf(fault.BadInput, "correct the SQL; the table is events", "the lake can't be asked that: %.500s", aws.ToString(bad.Message)).Because(err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

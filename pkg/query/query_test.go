@@ -1,0 +1,208 @@
+package query_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/app/clustertest"
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/query"
+	"github.com/stile-dev/stile/pkg/resource"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+var now = time.Date(2026, 3, 9, 12, 0, 0, 0, time.UTC)
+
+// lake keeps what was started, with what the ledger held by then.
+type lake struct {
+	texts    map[string]string
+	literals []string
+	token    string
+	state    string
+	stopped  []string
+	events   []audit.Event
+	before   int // events when the last query was started
+	broken   error
+	slow     error
+	counted  int
+}
+
+func (l *lake) Start(_ context.Context, text string, literals []string, token string) (string, error) {
+	id := string(rune('a' + len(l.texts)))
+	l.texts[id], l.literals, l.token, l.before = text, literals, token, len(l.events)
+	return id, nil
+}
+
+func (l *lake) Look(_ context.Context, id string) (query.Run, error) {
+	text, ok := l.texts[id]
+	if !ok {
+		return query.Run{}, fault.New(fault.NotFound, "none", "ask")
+	}
+	return query.Run{Text: text, State: l.state, Reason: "line 2:1: no", Scanned: 7}, nil
+}
+
+func (l *lake) Rows(context.Context, string, string) (wire.QueryRows, error) {
+	return wire.QueryRows{Next: "n"}, nil
+}
+
+func (l *lake) Stop(_ context.Context, id string) error {
+	l.stopped = append(l.stopped, id)
+	return nil
+}
+
+func (l *lake) Append(_ context.Context, events ...audit.Event) error {
+	for _, e := range events {
+		if err := e.Validate(); err != nil {
+			return err
+		}
+	}
+	l.events = append(l.events, events...)
+	return l.broken
+}
+
+func (l *lake) Count(context.Context, string, time.Time) error {
+	l.counted++
+	return l.slow
+}
+
+// desk returns a desk, its lake, and people with roles by name.
+func desk(t *testing.T) (*query.Desk, *lake, func(name string, roles ...string) query.Person) {
+	t.Helper()
+	roles := []resource.Role{{
+		Metadata: resource.Metadata{Name: "below", Scope: "/a"},
+		Spec:     resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"audit"}, Verbs: []string{"query"}}}}},
+	}, {
+		Metadata: resource.Metadata{Name: "asks", Scope: "/"},
+		Spec:     resource.RoleSpec{Allow: resource.RoleBlock{Rules: []resource.Rule{{Resources: []string{"audit"}, Verbs: []string{"query"}}}}},
+	}}
+	view, err := clustertest.New(t, roles...).Fresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lake{texts: map[string]string{}, state: "succeeded"}
+	return query.New(query.Config{Lake: l, Ledger: l, Pace: l, Cluster: "c", Entropy: rand.Reader}), l, func(name string, roles ...string) query.Person {
+		return query.Person{User: identity.User{Name: name, UID: "usr_" + name, Certificate: "crt_1", Roles: roles}, State: view.State, RequestID: "r", SourceIP: "192.0.2.1", Now: now}
+	}
+}
+
+func sql(text string) wire.QueryRequest { return wire.QueryRequest{SQL: text} }
+
+func TestAQuestionIsInTheLedgerBeforeItIsAsked(t *testing.T) {
+	d, l, person := desk(t)
+	started, err := d.Ask(t.Context(), person("ada", "asks"), sql("SELECT 1"))
+	if err != nil || l.before != 1 || len(l.events) != 1 {
+		t.Fatalf("%+v, %v; %d events before it started", started, err, l.before)
+	}
+	e := l.events[0]
+	if e.Type != audit.LakeQueried || e.Actor != "user/ada" || e.Target != "sql" || e.Data["sql"] != "SELECT 1" || e.Data["since"] != "2026-03-02T12:00:00Z" || e.Data["until"] != "2026-03-09T12:00:00Z" ||
+		e.Source != "function/query" || e.Data["uid"] != "usr_ada" || l.token != "stile-"+e.ID {
+		t.Errorf("%+v, token %s", e, l.token)
+	}
+	l.broken = errors.New("away")
+	if _, err := d.Ask(t.Context(), person("ada", "asks"), sql("SELECT 2")); err == nil || len(l.texts) != 1 {
+		t.Errorf("without the ledger: %v, %d started", err, len(l.texts))
+	}
+}
+
+func TestANamedQueryTakesItsParametersBesideTheText(t *testing.T) {
+	d, l, person := desk(t)
+	r := wire.QueryRequest{Name: "sessions", Parameters: map[string]string{"user": "it's"}, Since: now.Add(-time.Hour)}
+	if _, err := d.Ask(t.Context(), person("ada", "auditor"), r); err != nil {
+		t.Fatal(err)
+	}
+	if e := l.events[0]; e.Target != "sessions" || e.Data["sql"] != "" || e.Data["parameters"] != `{"user":"it's"}` {
+		t.Errorf("%+v", e)
+	}
+	if strings.Contains(l.texts["a"], "it's") || !slices.Contains(l.literals, "'it''s'") {
+		t.Errorf("%q, %q", l.texts["a"], l.literals)
+	}
+	if _, err := d.Ask(t.Context(), person("ada", "auditor"), wire.QueryRequest{Name: "denied"}); err != nil {
+		t.Errorf("without parameters: %v", err)
+	}
+	for want, r := range map[string]wire.QueryRequest{
+		"no named query":       {Name: "denials"},
+		"has both":             {Name: "denied", SQL: "SELECT 1"},
+		"takes no parameters":  {SQL: "SELECT 1", Parameters: map[string]string{"a": "b"}},
+		"no SQL":               {},
+		"can't be asked with":  {Name: "denied", Parameters: map[string]string{"strange": "b"}},
+		"end before it begins": {SQL: "SELECT 1", Since: now, Until: now},
+		"in the future":        {SQL: "SELECT 1", Until: now.Add(48 * time.Hour)},
+		"begin before 2020":    {SQL: "SELECT 1", Since: time.Unix(0, 0)},
+	} {
+		started := len(l.texts)
+		if _, err := d.Ask(t.Context(), person("ada", "auditor"), r); err == nil || !strings.Contains(err.Error(), want) || fault.From(err).Hint == "" || len(l.texts) != started {
+			t.Errorf("%+v: %v, want %s", r, err, want)
+		}
+	}
+}
+
+func TestLongSQLIsInTheEventByItsHash(t *testing.T) {
+	d, l, person := desk(t)
+	if _, err := d.Ask(t.Context(), person("ada", "asks"), sql("SELECT '"+strings.Repeat("<", 12<<10)+"'")); err != nil {
+		t.Fatal(err)
+	}
+	if e := l.events[0]; e.Data["sql"] != "" || len(e.Data["sql_sha256"]) != 64 {
+		t.Errorf("%d bytes of SQL, %q", len(e.Data["sql"]), e.Data["sql_sha256"])
+	}
+}
+
+func TestWhoMayNotAskIsDeniedAndRecorded(t *testing.T) {
+	d, l, person := desk(t)
+	for name, roles := range map[string][]string{"bob": {"access"}, "below": {"below"}, "none": nil} {
+		l.events = nil
+		_, err := d.Ask(t.Context(), person(name, roles...), sql("SELECT 1"))
+		f := fault.From(err)
+		if !fault.Is(err, fault.Denied) || f.DecisionID == "" || len(l.texts) != 0 || len(l.events) != 1 {
+			t.Fatalf("%s: %v, %d started, %d events", name, err, len(l.texts), len(l.events))
+		}
+		if e := l.events[0]; e.Type != audit.RequestRefused || e.Outcome != audit.Denied || e.DecisionID != f.DecisionID || e.Reason == "" {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+	l.slow = fault.New(fault.RateLimited, "slow", "wait")
+	if _, err := d.Ask(t.Context(), person("bob", "access"), sql("SELECT 1")); !fault.Is(err, fault.RateLimited) || len(l.events) != 1 {
+		t.Errorf("too often: %v, %d events", err, len(l.events))
+	}
+}
+
+func TestAQueryIsItsAskersAlone(t *testing.T) {
+	d, l, person := desk(t)
+	ada, eve := person("ada", "asks"), person("eve", "editor")
+	started, err := d.Ask(t.Context(), ada, sql("SELECT 1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := d.State(t.Context(), ada, started.ID); err != nil || s.State != "succeeded" || s.ScannedBytes != 7 || s.Reason != "line 1:1: no" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if rows, err := d.Rows(t.Context(), ada, started.ID, ""); err != nil || rows.Next != "n" {
+		t.Errorf("%+v, %v", rows, err)
+	}
+	for _, id := range []string{started.ID, "z"} {
+		_, one := d.State(t.Context(), eve, id)
+		_, two := d.Rows(t.Context(), eve, id, "")
+		_, three := d.Stop(t.Context(), eve, id)
+		for _, err := range []error{one, two, three} {
+			if !fault.Is(err, fault.NotFound) || strings.Contains(fault.From(err).Message, "ada") {
+				t.Errorf("%s: %v", id, err)
+			}
+		}
+	}
+	if _, err := d.Rows(t.Context(), person("ada", "access"), started.ID, ""); !fault.Is(err, fault.Denied) {
+		t.Errorf("who may no longer ask: %v", err)
+	}
+	l.state = "running"
+	if _, err := d.Rows(t.Context(), ada, started.ID, ""); !fault.Is(err, fault.Conflict) {
+		t.Errorf("rows of a running query: %v", err)
+	}
+	if _, err := d.Stop(t.Context(), ada, started.ID); err != nil || len(l.stopped) != 1 {
+		t.Errorf("%v, %q", err, l.stopped)
+	}
+}
