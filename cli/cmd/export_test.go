@@ -144,3 +144,9 @@ func SearchRecordings(ctx context.Context, list iter.Seq2[wire.Recording, error]
 	err := a.search(ctx, list, source, matcher(text, false), output.JSON)
 	return a.status, err
 }
+
+// Answer asks an API that the test serves, and prints.
+func (l Lookup) Answer(ctx context.Context, format string, r wire.QueryRequest, out, errs io.Writer) error {
+	a := &app{Process: Process{Out: out, Err: errs, Now: time.Now}}
+	return a.answer(ctx, l.Client, output.Format(format), r)
+}

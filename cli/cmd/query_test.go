@@ -1,0 +1,158 @@
+package cmd_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stile-dev/stile/cli/cmd"
+	"github.com/stile-dev/stile/pkg/wire"
+)
+
+// asked runs a command line without a login.
+func asked(t *testing.T, in string, args ...string) (status int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	home := t.TempDir()
+	status = cmd.Run(t.Context(), cmd.Process{
+		Args: append([]string{"audit", "query"}, args...), In: strings.NewReader(in), Out: &o, Err: &e,
+		Getenv: func(name string) string {
+			return map[string]string{"STILE_HOME": home, "STILE_API": "https://api.example/prod"}[name]
+		},
+	})
+	return status, o.String(), e.String()
+}
+
+func TestTheQuestionsAreListed(t *testing.T) {
+	var list []struct {
+		Name, Question, SQL string
+		Parameters          []struct{ Name, Kind string }
+	}
+	status, out, _ := asked(t, "", "--list", "--format", "json")
+	if err := json.Unmarshal([]byte(out), &list); err != nil || status != 0 || len(list) < 2 || list[0].SQL == "" || list[0].Question == "" || list[0].Parameters == nil {
+		t.Errorf("%d, %v: %s", status, err, out)
+	}
+	if _, out, _ := asked(t, "", "--list", "--format", "csv"); !strings.HasPrefix(out, "NAME,PARAMETERS,QUESTION\n") {
+		t.Error(out)
+	}
+}
+
+func TestAQuestionThatCantBeAskedIsRefusedHere(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		want   string
+		in     string
+		args   []string
+	}{
+		{5, "denied", "", []string{"denid"}},
+		{2, "there is no question", "", nil},
+		{2, "only read", "", []string{"DROP TABLE events"}},
+		{2, "only read", "DELETE FROM events", []string{"-"}},
+		{2, "only read", "DELETE FROM events", []string{"--file", "-"}},
+		{2, "leave out one", "", []string{"SELECT 1", "--file", "x"}},
+		{2, "can't be read", "", []string{"--file", "/nonexistent"}},
+		{2, "NAME=VALUE", "", []string{"denied", "--param", "x"}},
+		{2, "given twice", "", []string{"denied", "--param", "x=1", "--param", "x=2"}},
+		{2, "no such parameter", "", []string{"denied", "--param", "strange=1"}},
+		{2, "takes no --param", "", []string{"SELECT 1", "--param", "x=1"}},
+		{2, "isn't after --since", "", []string{"SELECT 1", "--since", "1h", "--until", "2h"}},
+		{2, "not a format", "", []string{"SELECT 1", "--format", "yaml"}},
+		{2, "leave out --list", "", []string{"denied", "--list"}},
+		{3, "not logged in", "", []string{"SELECT 1"}},
+		{3, "not logged in", "SELECT 1", []string{"-"}},
+	} {
+		status, out, errs := asked(t, c.in, c.args...)
+		if status != c.status || out != "" || !strings.Contains(errs, c.want) || !strings.Contains(errs, "hint: ") {
+			t.Errorf("%q: %d, %q, want %d …%s…", c.args, status, errs, c.status, c.want)
+		}
+	}
+}
+
+// well is an API that has one query.
+type well struct {
+	t       *testing.T
+	state   wire.QueryState
+	pages   []wire.QueryRows
+	stopped int
+	looked  func()
+}
+
+func (w *well) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	var answer any
+	switch {
+	case r.Method == http.MethodPost:
+		answer = wire.StartedQuery{ID: "q"}
+	case r.Method == http.MethodDelete:
+		w.stopped++
+		answer = w.state
+	case strings.HasSuffix(r.URL.Path, "/rows"):
+		answer = w.pages[len(r.URL.Query().Get("cursor"))]
+	default:
+		if w.looked != nil {
+			w.looked()
+		}
+		answer = w.state
+	}
+	if err := json.NewEncoder(rw).Encode(answer); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// answer asks it.
+func (w *well) answer(ctx context.Context, format string) (out, errs string, err error) {
+	server := httptest.NewTLSServer(w)
+	defer server.Close()
+	var o, e bytes.Buffer
+	err = lookupAt(w.t, server).Answer(ctx, format, wire.QueryRequest{SQL: "SELECT 1"}, &o, &e)
+	return o.String(), e.String(), err
+}
+
+func values(texts ...string) wire.QueryRow {
+	row := wire.QueryRow{}
+	for _, text := range texts {
+		row.Values = append(row.Values, &text)
+	}
+	return row
+}
+
+func TestRowsArePrintedInEachFormat(t *testing.T) {
+	columns := []wire.QueryColumn{{Name: "n", Type: "bigint"}, {Name: "n", Type: "varchar"}}
+	none := values("2", "")
+	none.Values[1] = nil
+	w := &well{t: t, state: wire.QueryState{ID: "q", State: "succeeded", ScannedBytes: 3 << 20, Milliseconds: 1500}, pages: []wire.QueryRows{
+		{Columns: columns, Next: "x"}, {Columns: columns, Rows: []wire.QueryRow{values("1", "a\x1b[2J,\"b\"")}, Next: "xx"}, {Columns: columns, Rows: []wire.QueryRow{none}},
+	}}
+	for format, want := range map[string]string{
+		"json":  "[\n{\"n\":1,\"n_2\":\"a\\u001b[2J,\\\"b\\\"\"},\n{\"n\":2,\"n_2\":null}\n]\n",
+		"csv":   "n,n_2\n1,\"a\x1b[2J,\"\"b\"\"\"\n2,\n",
+		"table": "n  n_2\n1  a\\x1b[2J,\"b\"\n2  -\n",
+	} {
+		out, errs, err := w.answer(t.Context(), format)
+		if err != nil || out != want || !strings.Contains(errs, "2 rows") || !strings.Contains(errs, "3.0 MiB read in 1.5 s") {
+			t.Errorf("%s: %q, want %q; %s %v", format, out, want, errs, err)
+		}
+	}
+	w.pages = []wire.QueryRows{{Columns: columns}}
+	if out, _, err := w.answer(t.Context(), "json"); out != "[]\n" || err != nil {
+		t.Errorf("of nothing: %q, %v", out, err)
+	}
+}
+
+func TestAQueryThatFailedSaysWhy(t *testing.T) {
+	w := &well{t: t, state: wire.QueryState{ID: "q", State: "failed", Reason: "line 1:8: no such column", Hint: "correct it"}}
+	if out, _, err := w.answer(t.Context(), "json"); err == nil || !strings.Contains(err.Error(), "line 1:8") || out != "" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestAnInterruptStopsTheQuery(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &well{t: t, state: wire.QueryState{ID: "q", State: "running"}, looked: cancel}
+	if _, _, err := w.answer(ctx, "json"); err == nil || w.stopped != 1 {
+		t.Errorf("%v, stopped %d times", err, w.stopped)
+	}
+}
