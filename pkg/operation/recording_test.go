@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -175,6 +176,12 @@ func (s *shelf) Received(_ context.Context, span roster.Span, want func(audit.Ev
 		}
 	}
 	return out, "", nil
+}
+
+// Reached is a minute for each event that is behind it.
+func (*shelf) Reached(position string) (time.Time, bool) {
+	n, err := strconv.Atoi(position)
+	return time.Unix(int64(n)*60, 0).UTC(), err == nil
 }
 
 const otherAgent = "agt_01hv0000000000000000000009"
@@ -506,6 +513,9 @@ func TestPeopleListTheEventsThatTheyAskForAndMaySee(t *testing.T) {
 					t.Fatal(err)
 				}
 				ids = append(ids, event.ID)
+			}
+			if reached := !page.Reached.IsZero(); reached != (page.Next != "") {
+				t.Errorf("a page before %q says that it reaches %s", page.Next, page.Reached)
 			}
 			if page.Next == "" {
 				return ids

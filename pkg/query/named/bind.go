@@ -84,6 +84,7 @@ func (p Parameter) literal(value string) (literal, why string) {
 			return "", "it must be a time as 2026-01-31T12:00:00Z, or a day as 2026-01-31"
 		}
 		return at.UTC().Format("TIMESTAMP '2006-01-02 15:04:05.000'"), ""
+	case Text:
 	}
 	literal = "'" + strings.ReplaceAll(value, "'", "''") + "'"
 	switch {
