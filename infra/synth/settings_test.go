@@ -85,8 +85,8 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 		}},
 		{"stile:table:presence", "stile-presence-2", []string{
 			"StileData.TablePresence", "StileData.TablePresenceNamed0fb2e56b69239847",
-			"StileControl.AlarmTablesFailing", "StileControl.AlarmTablesThrottled", "StileControl.FnApi", "StileControl.FnJoin", "StileControl.FnLogin", "StileControl.FnRecording",
-			"StileControl.RoleApi", "StileControl.RoleFleet", "StileControl.RoleJoin", "StileControl.RoleLogin", "StileControl.RoleRecording",
+			"StileControl.AlarmTablesFailing", "StileControl.AlarmTablesThrottled", "StileControl.FnApi", "StileControl.FnJoin", "StileControl.FnLogin", "StileControl.FnQuery", "StileControl.FnRecording",
+			"StileControl.RoleApi", "StileControl.RoleFleet", "StileControl.RoleJoin", "StileControl.RoleLogin", "StileControl.RoleQuery", "StileControl.RoleRecording",
 			"StileControl.StoreChange", "StileFleet.Task",
 		}},
 		{"stile:epoch", "2", []string{"StileControl.FnRotate", "StileControl.Publication", "StileControl.Trust"}},
