@@ -18,7 +18,7 @@ PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./locals
 on = $(if $(filter-out 1 true 0 false,$($(1))),$(error $(1)=$($(1)): say $(1)=1, or leave it out),$(if $(filter 1 true,$($(1))),true,false))
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
-.PHONY: help up down demo test check lint fmt generate bench mutate withdraw race fuzz soak conformance synth schemas build packages clean
+.PHONY: help up down demo test check lint fmt generate bench mutate withdraw race fuzz soak conformance synth schemas build duck packages clean
 .PHONY: bin/stile bin/stile-agent bin/stile-agent-amd64 bin/stile-agent-arm64 bin/stile-proxy bin/localstack functions need vet unit infra-test integration
 
 help: ## list the targets
@@ -104,6 +104,10 @@ functions:
 	@mkdir -p bin/functions
 	@$(GOBUILD) -tags lambda.norpc -o bin/functions/ $(addprefix ./functions/,$(FUNCTIONS))
 
+duck: ## build what runs the local Athena's queries, bin/duck: it needs a C++ compiler
+	@scripts/need g++:g++
+	@CGO_ENABLED=1 $(GO) -C localstack/duck build -trimpath -ldflags "-s -w" -o "$(CURDIR)/bin/duck" .
+
 packages: .cache/bin/nfpm ## build .deb and .rpm of the agent and the command line into dist/
 	@scripts/packages/build dist
 
@@ -113,18 +117,18 @@ clean: down ## stop everything, and remove what was built and the local state
 	rm -rf bin dist .cache/integration "$$STILE_STATE"
 
 need:
-	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux asciinema:asciinema zstd:zstd strace:strace node:nodejs curl:curl dpkg:dpkg systemd-analyze:systemd
+	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux asciinema:asciinema zstd:zstd strace:strace node:nodejs curl:curl dpkg:dpkg systemd-analyze:systemd g++:g++
 
 vet:
 	$(GO) vet $(PACKAGES)
 
-unit: .cache/bin/nfpm
+unit: .cache/bin/nfpm duck
 	$(GO) test $(PACKAGES)
 
 infra-test:
 	$(GO) -C infra test ./...
 
-integration: build .cache/bin/nfpm
+integration: build duck .cache/bin/nfpm
 	$(GO) test -count=1 -timeout 25m ./integration/...
 
 .cache/bin/golangci-lint: scripts/tools/lint/go.mod

@@ -77,13 +77,9 @@ var byAWS = map[string]string{
 	"lake/WriteLake/s3:AbortMultipartUpload": "Firehose uploads large objects in parts",
 	"lake/WriteLake/s3:GetObject":            "Firehose's own documentation asks for it",
 
-	"query/FindDatabase/*": "Athena reads the catalog as whoever asks; the local one starts no query",
-	"query/ReadTables/*":   "so it does",
-	"query/ReadLake/*":     "and what the table is made of",
-	"query/ListLake/*":     "and finds that",
-	"query/KeepResults/*":  "and writes what it found",
-	"query/ListResults/*":  "after a look at the bucket for it",
-	"query/Ask/*":          "the local Athena starts no query, and has none to show or stop",
+	"query/KeepResults/s3:AbortMultipartUpload":     "Athena writes large results in parts",
+	"query/KeepResults/s3:ListMultipartUploadParts": "so it does",
+	"query/ListResults/*":                           "Athena looks at the bucket before it writes there",
 }
 
 // byChance are values of allows that a run of the tests may or may not come to need, with when they are needed.

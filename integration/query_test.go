@@ -1,27 +1,76 @@
 package integration_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
 )
 
-// The local Athena starts no query. What is asked is judged, and written down, before Athena gets it.
-func TestAQuestionIsWrittenDownBeforeItIsAsked(t *testing.T) {
-	boss := shared.person(t, admin).login(t)
-	var named []struct{ Name, Question, SQL string }
-	if err := json.Unmarshal([]byte(boss.must(t, "audit", "query", "--list", "--format", "json")), &named); err != nil {
+// asked is what a question finds, each row by the names of its columns.
+func (p *person) asked(t *testing.T, args ...string) (rows []map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(p.must(t, append([]string{"audit", "query", "--format", "json"}, args...)...)), &rows); err != nil {
 		t.Fatal(err)
 	}
-	if len(named) == 0 || named[0].Name == "" || named[0].Question == "" || named[0].SQL == "" {
-		t.Fatalf("the named questions are %+v", named)
+	return rows
+}
+
+// What SQL finds of a session is what the ledger lists of it, each event once, whatever was delivered twice.
+func TestWhatSQLFindsIsWhatTheLedgerHas(t *testing.T) {
+	boss, p := shared.person(t, admin).login(t), shared.person(t, engineer).login(t)
+	id := strings.TrimSpace(p.must(t, "ssh", "node-1", "--", `echo "$STILE_SESSION_ID"`))
+	eventually(t, 30*time.Second, func() string {
+		if !slices.ContainsFunc(boss.events(t, "--session", id), func(e listed) bool { return e.Type == audit.SessionEnd }) {
+			return "the session's end is not listed"
+		}
+		return ""
+	})
+	var want []string
+	for _, e := range boss.events(t, "--session", id) {
+		want = append(want, e.ID+" "+string(e.Type)+" "+e.Actor+" "+e.Data["command"])
 	}
-	const asked = "SELECT type, count(*) AS of_it FROM events GROUP BY type ORDER BY type"
-	boss.run(t, nil, "audit", "query", asked).refused(t, 1, "hint: ")
+	slices.Sort(want)
+	var got []string
+	eventually(t, 30*time.Second, func() string {
+		if err := boss.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		got = nil
+		for _, row := range boss.asked(t, "SELECT id, type, actor, element_at(data, 'command') AS command FROM events WHERE session_id = '"+id+"' ORDER BY id") {
+			command, _ := row["command"].(string)
+			got = append(got, row["id"].(string)+" "+row["type"].(string)+" "+row["actor"].(string)+" "+command)
+		}
+		slices.Sort(got)
+		if len(got) < len(want) {
+			return "the lake has less than the ledger"
+		}
+		return ""
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("SQL finds %q\nthe ledger has %q", got, want)
+	}
+	counted := boss.asked(t, "WITH of AS (SELECT * FROM events WHERE session_id = '"+id+"') SELECT count(*) AS n, count(DISTINCT id) AS ids, min(time) AS since FROM of")
+	if len(counted) != 1 || counted[0]["n"] != counted[0]["ids"] {
+		t.Errorf("counted %v", counted)
+	}
+	var named []struct{ Name, Question, SQL string }
+	if err := json.Unmarshal([]byte(boss.must(t, "audit", "query", "--list", "--format", "json")), &named); err != nil || len(named) == 0 {
+		t.Fatal(named, err)
+	}
+}
+
+// What is asked is written down before it is asked, and what isn't a question isn't asked.
+func TestAQuestionIsWrittenDown(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	const asked = "SELECT type, count(*) AS of_it FROM nothing_of_the_kind GROUP BY type ORDER BY type"
+	boss.run(t, nil, "audit", "query", asked).refused(t, 2, "nothing_of_the_kind")
 	var found []listed
 	for _, e := range boss.events(t, "--since", "5m", "--type", string(audit.LakeQueried)) {
 		if e.Data["sql"] == asked {
@@ -34,6 +83,7 @@ func TestAQuestionIsWrittenDownBeforeItIsAsked(t *testing.T) {
 	for _, sql := range []string{"INSERT INTO events SELECT * FROM events", "SELECT 1; DROP TABLE deliveries", "UNLOAD (SELECT * FROM events) TO 's3://elsewhere/'"} {
 		boss.run(t, nil, "audit", "query", sql).refused(t, 2, "SELECT")
 	}
+	boss.run(t, nil, "audit", "query", "SELECT * FROM read_csv('/etc/passwd')").refused(t, 2, "read_csv")
 }
 
 func TestWhoMayNotAskTheLakeIsRefusedAndTold(t *testing.T) {
@@ -46,4 +96,34 @@ func TestWhoMayNotAskTheLakeIsRefusedAndTold(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// A question that is interrupted ends in the lake as well.
+func TestAnInterruptedQuestionIsStopped(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	const long = "SELECT count(*) AS n FROM range(1000000000) a(x), range(1000000) b(y) WHERE x % 7 = y % 11"
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	before := len(shared.log("stile-query"))
+	asking := boss.Command(ctx, "stile", "audit", "query", long)
+	var said bytes.Buffer
+	asking.Stderr = &said
+	if err := asking.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func() string {
+		if !strings.Contains(shared.log("stile-query")[before:], `"operation":"getQuery"`) {
+			return "nobody looks how the question goes"
+		}
+		return ""
+	})
+	if err := asking.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := asking.Wait(); err == nil || ctx.Err() != nil {
+		t.Errorf("it ended with %v and said %s", err, said.String())
+	}
+	if !strings.Contains(shared.log("stile-query")[before:], `"operation":"stopQuery"`) {
+		t.Error("the question was not stopped")
+	}
 }

@@ -112,7 +112,10 @@ const (
 
 // operations is every operation that a service answers, with one who calls it.
 var operations = map[string]map[string]caller{
-	"athena": {"BatchGetNamedQuery": bySuite, "GetNamedQuery": bySuite, "GetWorkGroup": bySuite, "ListNamedQueries": bySuite},
+	"athena": {
+		"BatchGetNamedQuery": bySuite, "GetNamedQuery": bySuite, "GetQueryExecution": byProduct, "GetQueryResults": byProduct,
+		"GetWorkGroup": bySuite, "ListNamedQueries": bySuite, "StartQueryExecution": byProduct, "StopQueryExecution": byProduct,
+	},
 	"dynamodb": {
 		"BatchGetItem": bySuite, "CreateTable": bySuite, "DeleteItem": byProduct, "DeleteTable": bySuite,
 		"DescribeTable": bySuite, "GetItem": byProduct, "ListTables": byTests, "PutItem": byProduct, "Query": byProduct,

@@ -241,6 +241,8 @@ func distance(a, b string) int {
 
 // answer asks, waits and prints. A query that is interrupted is stopped, since it would go on reading.
 func (a *app) answer(ctx context.Context, cl *client.Client, f output.Format, r wire.QueryRequest) error {
+	ctx, done := stoppable(ctx)
+	defer done()
 	started, err := cl.StartQuery(ctx, r)
 	if err != nil {
 		return err

@@ -20,13 +20,16 @@ func (*Service) Name() string { return "athena" }
 
 // Operations lists what the service answers.
 func (*Service) Operations() []string {
-	return []string{"BatchGetNamedQuery", "GetNamedQuery", "GetWorkGroup", "ListNamedQueries"}
+	return []string{
+		"BatchGetNamedQuery", "GetNamedQuery", "GetQueryExecution", "GetQueryResults", "GetWorkGroup", "ListNamedQueries", "StartQueryExecution", "StopQueryExecution",
+	}
 }
 
 // ServeAWS answers one call.
 func (s *Service) ServeAWS(w http.ResponseWriter, c *gate.Call) {
 	gate.ServeJSON(w, c, gate.JSON11, "Athena", "AmazonAthena.", map[string]func(*gate.Call) (any, error){
 		"BatchGetNamedQuery": s.batchGetNamedQuery, "GetNamedQuery": s.getNamedQuery, "GetWorkGroup": s.getWorkGroup, "ListNamedQueries": s.listNamedQueries,
+		"GetQueryExecution": s.getQueryExecution, "GetQueryResults": s.getQueryResults, "StartQueryExecution": s.startQueryExecution, "StopQueryExecution": s.stopQueryExecution,
 	})
 }
 

@@ -197,3 +197,92 @@ next:
 	}
 	return b.String(), fine, nil
 }
+
+// Partition returns the values of the partition keys that the location of an object has, s3://bucket/key, if its partition is one
+// that the projection has at a time. What is elsewhere isn't found, as on AWS. A table without keys has one partition.
+func (t Table) Partition(location string, now time.Time) (values []string, is bool) {
+	if len(t.Partitions) == 0 {
+		return nil, strings.HasPrefix(location, t.Location)
+	}
+	text := t.Parameters[template]
+	if t.Parameters[enabled] != "true" || text == "" {
+		return nil, false
+	}
+	found := map[string]string{}
+	for {
+		at := placeholder.FindStringSubmatchIndex(text)
+		if at == nil {
+			break
+		}
+		rest, fits := strings.CutPrefix(location, text[:at[0]])
+		value, after, more := strings.Cut(rest, "/")
+		if !fits || !more {
+			return nil, false
+		}
+		found[text[at[2]:at[3]]] = value
+		text, location = text[at[1]:], "/"+after
+	}
+	if !strings.HasPrefix(location, text) {
+		return nil, false
+	}
+	for _, c := range t.Partitions {
+		if !t.projects(c.Name, found[c.Name], now) {
+			return nil, false
+		}
+		values = append(values, found[c.Name])
+	}
+	return values, true
+}
+
+// projects reports whether a value is one of a key's.
+func (t Table) projects(name, value string, now time.Time) bool {
+	at := func(key string) string { return t.Parameters[projection+name+"."+key] }
+	low, high, _ := strings.Cut(at("range"), ",")
+	low, high = strings.TrimSpace(low), strings.TrimSpace(high)
+	switch at("type") {
+	case "enum":
+		return slices.Contains(strings.Split(at("values"), ","), value)
+	case "integer":
+		n, err := strconv.ParseInt(value, 10, 64)
+		from, err1 := strconv.ParseInt(low, 10, 64)
+		to, err2 := strconv.ParseInt(high, 10, 64)
+		return errors.Join(err, err1, err2) == nil && n >= from && n <= to
+	case "date":
+		layout, _, err := dateLayout(at("format"))
+		when, err1 := time.Parse(layout, value)
+		from, err2 := bound(layout, low, now)
+		to, err3 := bound(layout, high, now)
+		return errors.Join(err, err1, err2, err3) == nil && when.Format(layout) == value && !when.Before(from) && !when.After(to)
+	}
+	return false // an injected key takes what a query says
+}
+
+// bound is a bound of dates: a date by the layout, or NOW with an offset.
+func bound(layout, text string, now time.Time) (time.Time, error) {
+	m := relativeDate.FindStringSubmatch(text)
+	if m == nil {
+		return time.Parse(layout, text)
+	}
+	n, err := strconv.Atoi("0" + m[3])
+	if m[2] == "-" {
+		n = -n
+	}
+	now = now.UTC()
+	switch strings.TrimSuffix(m[4], "S") {
+	case "YEAR":
+		now = now.AddDate(n, 0, 0)
+	case "MONTH":
+		now = now.AddDate(0, n, 0)
+	case "WEEK":
+		now = now.AddDate(0, 0, 7*n)
+	case "DAY":
+		now = now.AddDate(0, 0, n)
+	case "HOUR":
+		now = now.Add(time.Duration(n) * time.Hour)
+	case "MINUTE":
+		now = now.Add(time.Duration(n) * time.Minute)
+	case "SECOND":
+		now = now.Add(time.Duration(n) * time.Second)
+	}
+	return now, err
+}

@@ -1,14 +1,9 @@
 package s3
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
-	"fmt"
 
-	"github.com/johannesboyne/gofakes3"
-
-	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/resource"
 )
 
@@ -46,28 +41,4 @@ func (b bucketInfo) tell(created func(Created), bucket, key string, o object) {
 	e := Created{Version: "0", Reason: "PutObject"}
 	e.Bucket.Name, e.Object.Key, e.Object.Size, e.Object.ETag = bucket, key, o.Size, hex.EncodeToString(o.Hash)
 	created(e)
-}
-
-// Put writes an object for another service that acts as a principal, whose policies and the bucket's decide.
-func (s *Service) Put(who *iam.Principal, bucket, key string, body []byte) error {
-	info, there, err := s.store.info(bucket)
-	if err != nil {
-		return err
-	}
-	op := operation{name: "PutObject", action: "s3:PutObject", bucket: bucket, key: key}
-	policies, err := info.policies(bucket)
-	if err != nil {
-		return err
-	}
-	if d := s.config.Authority.Decide(who, iam.Query{
-		Action: op.action, Resource: op.resource(s.config.Authority.Partition()), ResourcePolicies: policies,
-		Context: map[string][]string{"aws:SecureTransport": {"true"}},
-	}); !d.Allowed {
-		return fmt.Errorf("%s may not %s %s/%s %s", who.ARN, op.action, bucket, key, d.Reason)
-	}
-	if !there {
-		return gofakes3.BucketNotFound(bucket)
-	}
-	_, err = s.store.PutObject(bucket, key, map[string]string{}, bytes.NewReader(body), int64(len(body)), nil)
-	return err
 }
