@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/stile-dev/stile/pkg/audit"
 )
@@ -43,6 +46,9 @@ func TestWhatSQLFindsIsWhatTheLedgerHas(t *testing.T) {
 			t.Fatal(err)
 		}
 		got = nil
+		if len(shared.lake(t, func(r row) bool { return aws.ToString(r.SessionID) == id })) < len(want) {
+			return "the lake has less than the ledger"
+		}
 		for _, row := range boss.asked(t, "SELECT id, type, actor, element_at(data, 'command') AS command FROM events WHERE session_id = '"+id+"' ORDER BY id") {
 			command, _ := row["command"].(string)
 			got = append(got, row["id"].(string)+" "+row["type"].(string)+" "+row["actor"].(string)+" "+command)
@@ -60,9 +66,67 @@ func TestWhatSQLFindsIsWhatTheLedgerHas(t *testing.T) {
 	if len(counted) != 1 || counted[0]["n"] != counted[0]["ids"] {
 		t.Errorf("counted %v", counted)
 	}
-	var named []struct{ Name, Question, SQL string }
-	if err := json.Unmarshal([]byte(boss.must(t, "audit", "query", "--list", "--format", "json")), &named); err != nil || len(named) == 0 {
+}
+
+// Every question that has a name is one that the engine understands, and finds what happened.
+func TestEachNamedQuestionIsAnswered(t *testing.T) {
+	boss, p := shared.person(t, admin).login(t), shared.person(t, engineer).login(t)
+	id := strings.TrimSpace(p.must(t, "ssh", "node-1", "--", `echo "$STILE_SESSION_ID"`))
+	p.run(t, nil, "ssh", "nobody@node-1", "--", "true").refused(t, 255, "decision: dec_")
+	boss.asked(t, "SELECT 1 AS one")
+	// Questions are counted, so it isn't by them that this waits for the lake.
+	eventually(t, 60*time.Second, func() string {
+		there := map[audit.Type]bool{}
+		for _, r := range shared.lake(t, func(row) bool { return true }) {
+			kind := audit.Type(aws.ToString(r.Type))
+			there[kind] = there[kind] || kind != audit.SessionStart || aws.ToString(r.SessionID) == id
+		}
+		for _, kind := range []audit.Type{audit.SessionStart, audit.SessionDenied, audit.UserLogin, audit.AgentJoin, audit.PolicyPublished, audit.LakeQueried} {
+			if !there[kind] {
+				return fmt.Sprintf("the lake has no %s", kind)
+			}
+		}
+		return ""
+	})
+	rows := map[string][]map[string]any{}
+	finds := func(name string, of func(row map[string]any) bool, more ...string) {
+		t.Helper()
+		rows[name] = boss.asked(t, append([]string{name, "--since", "1h"}, more...)...)
+		if !slices.ContainsFunc(rows[name], of) {
+			t.Errorf("%s finds %v", name, rows[name])
+		}
+	}
+	of := func(column string, value any) func(map[string]any) bool {
+		return func(row map[string]any) bool { return row[column] == value }
+	}
+	finds("sessions", of("session_id", id), "--param", "user=alice")
+	finds("commands", of("session_id", id))
+	finds("node-sessions", of("session_id", id), "--param", "node=node-1")
+	finds("everything", of("session_id", id), "--param", "id="+id)
+	finds("denied", of("actor", "user/alice"))
+	finds("certificates", of("actor", "user/alice"))
+	finds("joins", of("type", "agent.join"))
+	finds("publications", of("type", "policy.published"))
+	finds("suspicions", of("type", "session.denied"))
+	finds("questions", of("actor", "user/ada"))
+	var named []struct {
+		Name, Question, SQL string
+		Parameters          []struct{ Name, Default string }
+	}
+	if err := json.Unmarshal([]byte(boss.must(t, "audit", "query", "--list", "--format", "json")), &named); err != nil || len(named) < 15 {
 		t.Fatal(named, err)
+	}
+	for _, q := range named {
+		if rows[q.Name] != nil {
+			continue
+		}
+		args := []string{q.Name, "--since", "1h"}
+		for _, p := range q.Parameters {
+			if p.Default == "" {
+				args = append(args, "--param", p.Name+"=none")
+			}
+		}
+		boss.asked(t, args...)
 	}
 }
 

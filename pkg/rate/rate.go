@@ -43,7 +43,7 @@ const (
 // What one user may ask the audit lake, or be denied there: QueryBurst questions at once, and one more in each QueryEvery after that.
 // A query runs for half an hour at most, so that no more than 210 of one user run at once.
 const (
-	QueryBurst = 30
+	QueryBurst = 60
 	QueryEvery = 10 * time.Second
 )
 

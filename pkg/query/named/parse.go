@@ -40,7 +40,7 @@ func Parse(name, text string) (Query, error) {
 		q.Parameters = append(q.Parameters, p)
 	}
 	if !strings.HasSuffix(q.Question, "?") {
-		return Query{}, fmt.Errorf("reading query %s: its first line is no question", name)
+		return Query{}, fmt.Errorf("reading query %s: its first line is not a question", name)
 	}
 	q.SQL = strings.TrimSpace(strings.Join(lines[head:], "\n"))
 	if err := q.check(); err != nil {
