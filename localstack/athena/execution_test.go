@@ -88,6 +88,12 @@ func asking(t *testing.T) (*lake, func(operation, body string) (int, string)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return askingBy(t, path)
+}
+
+// askingBy is asking with another engine.
+func askingBy(t *testing.T, path string) (*lake, func(operation, body string) (int, string)) {
+	t.Helper()
 	l := &lake{dir: t.TempDir(), put: map[string][]byte{}, tables: map[string]glue.Table{"deliveries": {
 		Database: "stile", Name: "deliveries", Type: "EXTERNAL_TABLE", Location: "s3://lake/events/",
 		Columns:    []glue.Column{{Name: "id", Type: "string"}, {Name: "time", Type: "timestamp"}, {Name: "n", Type: "bigint"}, {Name: "roles", Type: "array<string>"}, {Name: "data", Type: "map<string,string>"}},
@@ -337,6 +343,14 @@ func TestAQueryIsBounded(t *testing.T) {
 	}
 	l.denied = s3.ErrDenied
 	if _, e := start(t, call, "SELECT 1 FROM deliveries"); e.Status.State != "FAILED" || !strings.Contains(e.Status.StateChangeReason, "access denied") {
+		t.Errorf("%+v", e)
+	}
+}
+
+// make up needs no C++ compiler, so the engine may not be there.
+func TestWithoutAnEngineAQuerySaysHowToBuildIt(t *testing.T) {
+	_, call := askingBy(t, filepath.Join(t.TempDir(), "duck"))
+	if _, e := start(t, call, "SELECT 1"); e.Status.State != "FAILED" || !strings.Contains(e.Status.StateChangeReason, "make duck") {
 		t.Errorf("%+v", e)
 	}
 }

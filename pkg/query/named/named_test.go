@@ -1,6 +1,7 @@
 package named_test
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -126,3 +127,31 @@ func TestAFileThatIsNoQuestionIsRefused(t *testing.T) {
 		t.Error("a name with a blank is taken")
 	}
 }
+
+// A control's question is one that there is, and each question says of which controls.
+func TestEachQuestionHasItsControls(t *testing.T) {
+	raw, err := os.ReadFile("../../../docs/compliance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := map[string]bool{}
+	for line := range strings.Lines(string(raw)) {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 5 || cells[2] == "question" {
+			continue
+		}
+		for _, m := range quotedName.FindAllStringSubmatch(cells[2], -1) {
+			asked[m[1]] = true
+			if _, there := named.Find(m[1]); !there {
+				t.Errorf("a control is answered by %s, which is not a question", m[1])
+			}
+		}
+	}
+	for _, q := range named.All() {
+		if !asked[q.Name] {
+			t.Errorf("%s answers no control", q.Name)
+		}
+	}
+}
+
+var quotedName = regexp.MustCompile("`([^`]+)`")
