@@ -5,4 +5,4 @@ SELECT time, source AS signer, actor, type, target AS certificate, element_at(da
 FROM events
 WHERE type IN ('user.login', 'agent.join', 'agent.renew', 'proxy.join') AND outcome = 'success'
   AND coalesce(element_at(data, 'repeated'), '') <> 'true' AND (:actor = '*' OR actor = :actor)
-ORDER BY time, id
+ORDER BY time, id, receipt

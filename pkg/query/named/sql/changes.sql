@@ -3,4 +3,4 @@
 SELECT time, type, actor, target_kind, target, scope, outcome, reason, element_at(data, 'revoked') AS revoked, request_id, source_ip
 FROM events
 WHERE type IN ('resource.created', 'resource.updated', 'resource.deleted') AND (:user = '*' OR actor = 'user/' || :user)
-ORDER BY time, id
+ORDER BY time, id, receipt

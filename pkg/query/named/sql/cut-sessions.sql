@@ -4,4 +4,4 @@ FROM events e
 LEFT JOIN events c ON c.type IN ('resource.created', 'resource.updated', 'resource.deleted')
   AND coalesce(element_at(c.data, 'revoked'), '') <> '' AND starts_with(e.reason, 'the certificate was revoked: ' || element_at(c.data, 'revoked'))
 WHERE e.type = 'session.end' AND (starts_with(e.reason, 'the certificate was revoked') OR starts_with(e.reason, 'locked: '))
-ORDER BY e.time, e.id, c.time, c.id
+ORDER BY e.time, e.id, e.receipt, c.time, c.id, c.receipt

@@ -3,4 +3,4 @@
 SELECT time, type, actor, target_kind, target, scope, reason, decision_id, source_ip
 FROM events
 WHERE outcome = 'denied' AND (:user = '*' OR actor = 'user/' || :user)
-ORDER BY time, id
+ORDER BY time, id, receipt

@@ -4,4 +4,4 @@ SELECT time, type, actor, target_kind, target, outcome, reason, session_id, requ
 FROM events
 WHERE id = :id OR session_id = :id OR request_id = :id OR decision_id = :id OR target = :id OR source = 'agent/' || :id OR source = 'proxy/' || :id
    OR actor IN ('agent/' || :id, 'proxy/' || :id, 'user/' || :id) OR element_at(data, 'uid') = :id OR element_at(data, 'certificate') = :id
-ORDER BY time, id
+ORDER BY time, id, receipt

@@ -6,4 +6,4 @@ SELECT time, actor, target_kind, target, element_at(data, 'login') AS login, sou
 FROM events
 WHERE type = 'session.start'
   AND (hour(date_add('hour', :offset, time)) < :from_hour OR hour(date_add('hour', :offset, time)) >= :to_hour OR day_of_week(date_add('hour', :offset, time)) IN (6, 7))
-ORDER BY time, id
+ORDER BY time, id, receipt

@@ -3,4 +3,4 @@
 SELECT time, actor, target_kind, target, scope, element_at(data, 'login') AS login, element_at(data, 'command') AS command, source_ip, session_id
 FROM events
 WHERE type = 'session.start' AND element_at(data, 'login') = :login
-ORDER BY time, id
+ORDER BY time, id, receipt

@@ -2,4 +2,4 @@
 SELECT time, type, actor, source, target, outcome, reason
 FROM events
 WHERE type IN ('trust.published', 'policy.published', 'document.refused', 'revocations.coarsened', 'documents.stale', 'documents.fresh')
-ORDER BY time, id
+ORDER BY time, id, receipt

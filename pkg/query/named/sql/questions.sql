@@ -3,4 +3,4 @@ SELECT time, actor, target, element_at(data, 'sql') AS sql, element_at(data, 'sq
        element_at(data, 'since') AS since, element_at(data, 'until') AS until, source_ip
 FROM events
 WHERE type = 'lake.queried'
-ORDER BY time, id
+ORDER BY time, id, receipt

@@ -3,4 +3,4 @@
 SELECT time, actor, element_at(data, 'user') AS whose, target AS recording, outcome, source_ip, request_id
 FROM events
 WHERE type = 'recording.read' AND (:user = '*' OR element_at(data, 'user') = :user)
-ORDER BY time, id
+ORDER BY time, id, receipt

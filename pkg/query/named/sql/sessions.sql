@@ -10,4 +10,4 @@ LEFT JOIN (SELECT session_id, min(time) AS time, min_by(reason, time) AS reason 
 WHERE s.type = 'session.start'
   AND (:user = '*' OR s.actor = 'user/' || :user)
   AND (:target = '*' OR s.target_kind || '/' || s.target = :target)
-ORDER BY s.time, s.id
+ORDER BY s.time, s.id, s.receipt
