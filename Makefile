@@ -18,8 +18,8 @@ PACKAGES := ./pkg/... ./cli/... ./agent/... ./proxy/... ./functions/... ./locals
 on = $(if $(filter-out 1 true 0 false,$($(1))),$(error $(1)=$($(1)): say $(1)=1, or leave it out),$(if $(filter 1 true,$($(1))),true,false))
 FUNCTIONS := $(patsubst functions/%/main.go,%,$(wildcard functions/*/main.go))
 
-.PHONY: help up down demo test check lint fmt generate bench mutate withdraw race fuzz soak conformance synth schemas build duck packages clean
-.PHONY: bin/stile bin/stile-agent bin/stile-agent-amd64 bin/stile-agent-arm64 bin/stile-proxy bin/localstack functions need vet unit infra-test integration
+.PHONY: help up down demo duck test check lint fmt generate bench mutate withdraw race fuzz soak conformance synth schemas build packages clean
+.PHONY: bin/stile bin/stile-agent bin/stile-agent-amd64 bin/stile-agent-arm64 bin/stile-proxy bin/localstack functions need vet unit infra-test duck-test integration
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -34,7 +34,7 @@ demo: ## run the session of README.md, each command with its output
 	@scripts/demo
 
 test: need ## vet, unit tests, the templates, then the whole system
-	@$(MAKE) --no-print-directory vet unit infra-test integration
+	@$(MAKE) --no-print-directory vet unit infra-test duck-test integration
 
 check: ## format, modernize, vet, lint and test: run it before every commit
 	@$(MAKE) --no-print-directory fmt
@@ -76,7 +76,7 @@ soak: build ## run a separate system for T under revocations, kills and faults, 
 	$(GO) build -o .cache/bin/soak ./integration/soak
 	@.cache/bin/soak -t $(or $(T),30m) $(if $(REVOKED),-revoked $(REVOKED)) $(if $(KEEP),-keep "$(KEEP)")
 
-conformance: ## test that the local AWS behaves like AWS; on a real account: make conformance ENDPOINT=aws (localstack/README.md)
+conformance: $(if $(ENDPOINT),,bin/duck) ## test that the local AWS behaves like AWS; on a real account: make conformance ENDPOINT=aws (localstack/README.md)
 	@mkdir -p .cache/bin
 	$(GO) test -c -o .cache/bin/conformance ./localstack/conformance
 	@cd localstack/conformance && exec ../../.cache/bin/conformance -test.parallel 16 -test.v=$(if $(ENDPOINT),true,false) \
@@ -104,9 +104,12 @@ functions:
 	@mkdir -p bin/functions
 	@$(GOBUILD) -tags lambda.norpc -o bin/functions/ $(addprefix ./functions/,$(FUNCTIONS))
 
-duck: ## build what runs the local Athena's queries, bin/duck: it needs a C++ compiler
+duck: bin/duck ## build what the local Athena runs queries with; it alone needs a C++ compiler
+
+bin/duck: $(wildcard localstack/duck/*.go localstack/duck/*.sql localstack/duck/go.*)
 	@scripts/need g++:g++
-	@CGO_ENABLED=1 $(GO) -C localstack/duck build -trimpath -ldflags "-s -w" -o "$(CURDIR)/bin/duck" .
+	@mkdir -p bin
+	CGO_ENABLED=1 $(GO) -C localstack/duck build -trimpath -ldflags "-s -w" -o "$(CURDIR)/$@" .
 
 packages: .cache/bin/nfpm ## build .deb and .rpm of the agent and the command line into dist/
 	@scripts/packages/build dist
@@ -117,18 +120,22 @@ clean: down ## stop everything, and remove what was built and the local state
 	rm -rf bin dist .cache/integration "$$STILE_STATE"
 
 need:
-	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux asciinema:asciinema zstd:zstd strace:strace node:nodejs curl:curl dpkg:dpkg systemd-analyze:systemd g++:g++
+	@scripts/need git:git ssh:openssh-client ssh-keygen:openssh-client expect:expect tmux:tmux asciinema:asciinema zstd:zstd strace:strace node:nodejs curl:curl dpkg:dpkg systemd-analyze:systemd
 
 vet:
 	$(GO) vet $(PACKAGES)
 
-unit: .cache/bin/nfpm duck
+unit: .cache/bin/nfpm bin/duck
 	$(GO) test $(PACKAGES)
 
 infra-test:
 	$(GO) -C infra test ./...
 
-integration: build duck .cache/bin/nfpm
+duck-test: bin/duck
+	CGO_ENABLED=1 $(GO) -C localstack/duck vet ./...
+	CGO_ENABLED=1 $(GO) -C localstack/duck test ./...
+
+integration: build bin/duck .cache/bin/nfpm
 	$(GO) test -count=1 -timeout 25m ./integration/...
 
 .cache/bin/golangci-lint: scripts/tools/lint/go.mod

@@ -113,8 +113,8 @@ const (
 // operations is every operation that a service answers, with one who calls it.
 var operations = map[string]map[string]caller{
 	"athena": {
-		"BatchGetNamedQuery": bySuite, "GetNamedQuery": bySuite, "GetQueryExecution": byProduct, "GetQueryResults": byProduct,
-		"GetWorkGroup": bySuite, "ListNamedQueries": bySuite, "StartQueryExecution": byProduct, "StopQueryExecution": byProduct,
+		"BatchGetNamedQuery": bySuite, "GetNamedQuery": bySuite, "GetQueryExecution": bySuite, "GetQueryResults": bySuite, "GetWorkGroup": bySuite,
+		"ListNamedQueries": bySuite, "StartQueryExecution": bySuite, "StopQueryExecution": bySuite,
 	},
 	"dynamodb": {
 		"BatchGetItem": bySuite, "CreateTable": bySuite, "DeleteItem": byProduct, "DeleteTable": bySuite,
@@ -155,6 +155,8 @@ var spelt = map[string]string{
 	"ListObjects": "ListObjectsV2Input", "GetCallerIdentity": "Action=GetCallerIdentity",
 	"BatchGetNamedQuery": "AmazonAthena.BatchGetNamedQuery", "GetNamedQuery": "AmazonAthena.GetNamedQuery",
 	"GetWorkGroup": "AmazonAthena.GetWorkGroup", "ListNamedQueries": "AmazonAthena.ListNamedQueries",
+	"GetQueryExecution": "AmazonAthena.GetQueryExecution", "GetQueryResults": "AmazonAthena.GetQueryResults",
+	"StartQueryExecution": "AmazonAthena.StartQueryExecution", "StopQueryExecution": "AmazonAthena.StopQueryExecution",
 	"GetTable": `"AWSGlue.GetTable"`, "GetTables": `"AWSGlue.GetTables"`,
 }
 

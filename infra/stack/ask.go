@@ -104,10 +104,10 @@ func mayQuery() []statement {
 			Resources: []any{sub(catalog + "catalog"), sub(catalog + "database/" + names.LakeDatabase)},
 		},
 		{
-			Sid: "ReadTables", Actions: []string{"glue:GetTable"},
+			Sid: "ReadTables", Actions: []string{"glue:GetPartitions", "glue:GetTable"},
 			Resources: []any{
 				sub(catalog + "catalog"), sub(catalog + "database/" + names.LakeDatabase),
-				sub(catalog + "table/" + names.LakeDatabase + "/" + names.LakeTable), sub(catalog + "table/" + names.LakeDatabase + "/" + names.LakeView),
+				sub(catalog + "table/" + names.LakeDatabase + "/" + names.LakeTable),
 			},
 		},
 		{

@@ -1,69 +1,67 @@
-// Package athena is what of the local Athena the lake needs: workgroups and named queries that templates declare, checked
-// as Athena checks them, and shown to who may see them.
+// Package athena is the local Athena: workgroups and named queries that templates declare, checked as Athena checks them, and
+// queries on the tables of the local Glue, with the rights of who asks.
 //
-// Queries are run by the program duck on DuckDB, in a process each, over the objects of the local S3, with the rights of whoever
-// asks. They are Trino's as far as the two agree: functions that DuckDB lacks are added by dialect. Its entry point is [Open].
+// It parses no SQL and reads no Parquet: a program beside it does, in a process for each query (localstack/duck). Its entry
+// point is [Open].
 package athena
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/stile-dev/stile/localstack/glue"
 	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/s3"
 )
 
-// Buckets is where tables are, and results go.
+// Buckets is where tables and results are: each call is with the rights of who asks.
 type Buckets interface {
+	Locate(who *iam.Principal, bucket string) error
+	List(who *iam.Principal, bucket, prefix string, most int) ([]s3.Found, error)
+	Read(who *iam.Principal, bucket, key string, most int64) ([]byte, error)
+	Copy(who *iam.Principal, bucket, key, file string) error
 	Put(who *iam.Principal, bucket, key string, body []byte) error
-	Get(who *iam.Principal, bucket, key string) ([]byte, error)
-	Find(who *iam.Principal, bucket, prefix string) ([]s3.Stored, error)
 }
 
-// Catalog has the tables and views.
+// Catalog is what knows the tables.
 type Catalog interface {
-	// Find returns a table, or [glue.ErrNotFound].
-	Find(database, table string) (glue.Table, error)
-	// Read returns it to who may read it.
 	Read(who *iam.Principal, database, table string) (glue.Table, error)
 }
 
-// Config says where workgroups and queries are kept.
+// Config says where workgroups and queries are kept, and what queries run on.
 type Config struct {
-	Dir       string // athena.bolt
+	Dir       string // athena.bolt, and a folder for each query that runs; absolute
 	Authority *iam.Authority
 	Buckets   Buckets
 	Catalog   Catalog
-	Engine    string           // path of the program duck; a query fails without
+	Engine    string           // the program of localstack/duck, an absolute path; queries fail while it is not there
 	Now       func() time.Time // default time.Now
+	Log       *slog.Logger     // default discards
 }
-
-// atOnce is how many queries run at once; others wait.
-const atOnce = 2
 
 // Service is the local Athena. It is safe for concurrent use.
 type Service struct {
 	config Config
 	db     *bbolt.DB
 
-	life  context.Context //nolint:containedctx // of all queries
-	end   context.CancelFunc
-	work  sync.WaitGroup
-	turns *semaphore.Weighted
+	life    context.Context //nolint:containedctx // ends with the service
+	end     context.CancelCauseFunc
+	turns   chan struct{} // has as many as engines run
+	queries sync.WaitGroup
 
-	mu    sync.Mutex
-	stops map[string]context.CancelFunc // by id: queries that aren't over
+	mu      sync.Mutex
+	active  int
+	closed  bool
+	cancels map[string]context.CancelCauseFunc // by execution
 }
 
 // primary is the workgroup that each account has.
@@ -92,8 +90,10 @@ type query struct {
 }
 
 var (
-	groupBucket = []byte("workgroup")
-	queryBucket = []byte("query") // by id
+	groupBucket     = []byte("workgroup")
+	queryBucket     = []byte("query")     // by id
+	executionBucket = []byte("execution") // by id
+	tokenBucket     = []byte("token")     // caller and token → id of the execution
 )
 
 // errAbsent means that there is no such workgroup or query.
@@ -101,11 +101,14 @@ var errAbsent = errors.New("not found")
 
 // Open reads or creates what is kept in c.Dir. Close it when done.
 func Open(c Config) (*Service, error) {
-	if c.Authority == nil {
-		return nil, errors.New("opening athena: Config.Authority is missing")
+	if c.Authority == nil || c.Buckets == nil || c.Catalog == nil {
+		return nil, errors.New("opening athena: Config.Authority, Buckets or Catalog is missing")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening athena: %w", err)
@@ -114,8 +117,11 @@ func Open(c Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening athena: another process may have %s open: %w", c.Dir, err)
 	}
-	s := &Service{config: c, db: db, turns: semaphore.NewWeighted(atOnce), stops: map[string]context.CancelFunc{}}
-	s.life, s.end = context.WithCancel(context.Background())
+	if err := clean(c.Dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening athena: %w", err), db.Close())
+	}
+	s := &Service{config: c, db: db, turns: make(chan struct{}, atOnce), cancels: map[string]context.CancelCauseFunc{}}
+	s.life, s.end = context.WithCancelCause(context.Background())
 	if err := db.Update(s.begin); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening athena: %w", err), db.Close())
 	}
@@ -129,34 +135,34 @@ func (s *Service) begin(tx *bbolt.Tx) error {
 			return err
 		}
 	}
-	if err := s.lost(tx); err != nil || tx.Bucket(groupBucket).Get([]byte(primary)) != nil {
+	if err := s.sweep(tx); err != nil {
 		return err
+	}
+	if tx.Bucket(groupBucket).Get([]byte(primary)) != nil {
+		return nil
 	}
 	return put(tx, groupBucket, primary, group{Name: primary, State: enabled, Created: s.config.Now().UTC(), Settings: defaults()})
 }
 
-// lost ends what ran when the service ended.
-func (s *Service) lost(tx *bbolt.Tx) error {
-	var lost []execution
-	err := tx.Bucket(executionBucket).ForEach(func(_, raw []byte) error {
-		var e execution
-		if err := json.Unmarshal(raw, &e); err != nil || e.over() {
-			return err
-		}
-		e.State, e.Reason, e.Ended = failed, "GENERIC_INTERNAL_ERROR: the service ended while the query ran", s.config.Now().UTC()
-		lost = append(lost, e)
-		return nil
-	})
-	for _, e := range lost {
-		err = errors.Join(err, put(tx, executionBucket, e.ID, e))
+// workPrefix begins the names of the folders of queries that run.
+const workPrefix = "query-"
+
+// clean removes what queries of a process before left.
+func clean(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, workPrefix+"*"))
+	for _, name := range left {
+		err = errors.Join(err, os.RemoveAll(name))
 	}
 	return err
 }
 
-// Close ends all queries and releases the files.
+// Close ends the queries that run, and releases the files.
 func (s *Service) Close() error {
-	s.end()
-	s.work.Wait()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end(errClosed)
+	s.queries.Wait()
 	return s.db.Close()
 }
 
@@ -199,12 +205,4 @@ func queries(tx *bbolt.Tx, group, after string, most int) (list []query, more bo
 func (s *Service) arn(group string) string {
 	a := s.config.Authority
 	return "arn:" + a.Partition() + ":athena:" + a.Region() + ":" + a.Account() + ":workgroup/" + group
-}
-
-// newUUID is a random UUID, version 4.
-func newUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails; see crypto/rand
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -17,6 +17,12 @@ import (
 
 const account = "111122223333"
 
+// nowhere and nothing are for tests that ask no query.
+type (
+	nowhere struct{ athena.Buckets }
+	nothing struct{ athena.Catalog }
+)
+
 // when is the time of the tests.
 var when = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
@@ -26,7 +32,7 @@ func open(t *testing.T, dir string) (*athena.Service, *iam.Authority) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := athena.Open(athena.Config{Dir: dir, Authority: a, Now: func() time.Time { return when }})
+	s, err := athena.Open(athena.Config{Dir: dir, Authority: a, Buckets: nowhere{}, Catalog: nothing{}, Now: func() time.Time { return when }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +244,7 @@ func TestWhatWasMadeOutlivesTheProcess(t *testing.T) {
 	})
 	var ids []string
 	for i := range 2 {
-		s, err := athena.Open(athena.Config{Dir: dir, Authority: a})
+		s, err := athena.Open(athena.Config{Dir: dir, Authority: a, Buckets: nowhere{}, Catalog: nothing{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stile-dev/stile/localstack/glue"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/query/named"
@@ -29,17 +29,14 @@ var update = flag.Bool("update", false, "write testdata/rows from what the quest
 // Each named question finds in testdata/events.ndjson what testdata/rows says. Those events have near misses for each: what is out of
 // the period, delivered twice, answered again, overwritten, or another's.
 func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
-	l, call := asking(t)
-	table := glue.Table{
-		Database: names.LakeDatabase, Name: names.LakeTable, Type: "EXTERNAL_TABLE", Location: "s3://lake/events/",
-		Partitions: []glue.Column{{Name: "day", Type: "string"}}, Parameters: l.tables["deliveries"].Parameters,
-	}
+	w := newWorld(t)
+	var columns []any
 	for _, c := range names.LakeColumns {
-		table.Columns = append(table.Columns, glue.Column{Name: c.Name, Type: c.Type})
+		columns = append(columns, map[string]any{"Name": c.Name, "Type": c.Type})
 	}
-	table.Parameters["projection.day.range"] = "2026-01-01,2026-12-31"
-	l.tables = map[string]glue.Table{names.LakeTable: table}
-	delivered(t, l)
+	w.tableOf(names.LakeTable, columns, map[string]any{"projection.day.range": "2026-01-01,2026-12-31"})
+	delivered(w)
+	call := ask(t, w.Service, w.authority, everything)
 	given := map[string]string{"node": "node-1", "id": "ses_2"}
 	head := statement.Head{Owner: "usr_0", Event: "e", Since: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)}
 	for _, q := range named.All() {
@@ -58,11 +55,11 @@ func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			id, e := start(t, call, text, literals...)
-			if e.Status.State != "SUCCEEDED" {
-				t.Fatalf("%+v", e)
+			var more map[string]any
+			if len(literals) > 0 {
+				more = map[string]any{"ExecutionParameters": literals}
 			}
-			rows, _, _ := results(t, call, id)
+			rows := answered(t, call, text, more)
 			var b strings.Builder
 			for _, r := range rows {
 				line, err := json.Marshal(r)
@@ -90,6 +87,31 @@ func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
 			}
 		})
 	}
+}
+
+// answered is what a query finds, the names of its columns first, with ∅ for NULL.
+func answered(t *testing.T, c call, text string, more map[string]any) (rows [][]string) {
+	t.Helper()
+	id := start(t, c, text, more)
+	if e := wait(t, c, id, done).QueryExecution; e.Status.State != "SUCCEEDED" {
+		t.Fatalf("%+v", e.Status)
+	}
+	var p page
+	if status, body := c("AmazonAthena.GetQueryResults", `{"QueryExecutionId":"`+id+`"}`); status != http.StatusOK || json.Unmarshal([]byte(body), &p) != nil {
+		t.Fatalf("%d %s", status, body)
+	}
+	for _, r := range p.ResultSet.Rows {
+		var row []string
+		for _, d := range r.Data {
+			if d.VarCharValue == nil {
+				row = append(row, "∅")
+			} else {
+				row = append(row, *d.VarCharValue)
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
 }
 
 // delivery is a row of the lake.
@@ -135,7 +157,8 @@ type bare struct {
 }
 
 // delivered puts testdata/events.ndjson into the lake, a file for each day. What says _again came a second time, the day after.
-func delivered(t *testing.T, l *lake) {
+func delivered(w *world) {
+	t := w.t
 	t.Helper()
 	raw, err := os.ReadFile("testdata/events.ndjson")
 	if err != nil {
@@ -159,7 +182,7 @@ func delivered(t *testing.T, l *lake) {
 			t.Fatal(err)
 		}
 		checked(t, e)
-		r := row(e, lines.Bytes())
+		r := deliveryOf(e, lines.Bytes())
 		add(r)
 		if more.Again {
 			r.Received = r.Received.Add(24 * time.Hour)
@@ -169,14 +192,14 @@ func delivered(t *testing.T, l *lake) {
 	}
 	for day, rows := range days {
 		if day != "2026-03-10" {
-			file(t, l, day, rows...)
+			file(w, names.LakeTable+"/day="+day+"/1.parquet", rows...)
 			continue
 		}
 		var few []bare
 		for _, r := range rows {
 			few = append(few, bare{r.ID, r.Time, r.Type, r.Code, r.Actor, r.Outcome, r.Reason, r.Source, r.Target, r.Receipt, r.Received})
 		}
-		file(t, l, day, few...)
+		file(w, names.LakeTable+"/day="+day+"/1.parquet", few...)
 	}
 }
 
@@ -199,7 +222,7 @@ func checked(t *testing.T, e audit.Event) {
 	}
 }
 
-func row(e audit.Event, line []byte) delivery {
+func deliveryOf(e audit.Event, line []byte) delivery {
 	text := func(s string) *string {
 		if s == "" {
 			return nil

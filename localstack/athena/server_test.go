@@ -131,11 +131,6 @@ func TestWhatAthenaDoesNotAnswerIsRefused(t *testing.T) {
 	provision(t, s, group(nil))
 	call := ask(t, s, a, `{"Effect":"Allow","Action":"athena:*","Resource":"*"}`)
 	for _, c := range []struct{ operation, body, want string }{
-		{"AmazonAthena.StartQueryExecution", `{"QueryString":"SELECT 1","WorkGroup":"audit"}`, "needs QueryExecutionContext.Database"},
-		{"AmazonAthena.StartQueryExecution", `{"QueryString":"SELECT 1","WorkGroup":"gone","QueryExecutionContext":{"Database":"d"}}`, "WorkGroup gone is not found."},
-		{"AmazonAthena.StartQueryExecution", `{"QueryString":"SELECT 1","WorkGroup":"audit","QueryExecutionContext":{"Database":"d"},"ExecutionParameters":[]}`, "one at least"},
-		{"AmazonAthena.StartQueryExecution", `{"QueryString":"SELECT 1","WorkGroup":"audit","QueryExecutionContext":{"Database":"d"},"ClientRequestToken":"short"}`, "32 to 128"},
-		{"AmazonAthena.GetQueryExecution", `{"QueryExecutionId":"gone"}`, "QueryExecution gone was not found"},
 		{"AmazonAthena.CreateWorkGroup", `{}`, "UnknownOperationException"},
 		{"GetWorkGroup", `{"WorkGroup":"audit"}`, "UnknownOperationException"},
 		{"AmazonAthena.GetWorkGroup", `{"WorkGroup":"gone"}`, "InvalidRequestException"},

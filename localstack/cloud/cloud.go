@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -126,7 +125,7 @@ func (s *Cloud) openLake(c Config) (err error) {
 		return err
 	}
 	s.closers = append(s.closers, s.Glue.Close)
-	if s.Athena, err = athena.Open(athena.Config{Dir: c.Dir + "/athena", Authority: s.Authority, Buckets: s.S3, Catalog: s.Glue, Engine: filepath.Join(c.BinDir, "duck")}); err != nil {
+	if s.Athena, err = athena.Open(athena.Config{Dir: c.Dir + "/athena", Authority: s.Authority, Buckets: s.S3, Catalog: s.Glue, Engine: c.BinDir + "/duck", Log: c.Log}); err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.Athena.Close)

@@ -63,10 +63,25 @@ func serve(ctx context.Context, dir string) (w *world, stop func() error, err er
 	return w, end, err
 }
 
+// engine puts what the local Athena runs queries with beside the other programs.
+func engine(bin string) error {
+	built, err := filepath.Abs("../../bin/duck")
+	if err == nil {
+		_, err = os.Stat(built)
+	}
+	if err != nil {
+		return fmt.Errorf("the engine of queries is missing; run make duck: %w", err)
+	}
+	return os.Symlink(built, filepath.Join(bin, "duck"))
+}
+
 // listen opens the local AWS and serves it.
 func listen(ctx context.Context, dir string) (*local, func() error, error) {
 	bin := filepath.Join(dir, "bin")
 	if err := build(ctx, filepath.Join(bin, "functions", "conformance"), ""); err != nil {
+		return nil, nil, err
+	}
+	if err := engine(bin); err != nil {
 		return nil, nil, err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -46,6 +46,14 @@ var table = []behaviour{
 	{"apigateway/throttle/function", "A throttled function is a 500 to the API's client.", "", "a function has a queue of 256 here, and one that is full is a 429"},
 	{"apigateway/throttle/method", "Above the rate that a stage sets for a method its requests are refused with 429, and others are not.", "gateway responses", ""},
 
+	{"athena/execution/idempotent", "A token starts its query once, and no other query.", "", ""},
+	{"athena/execution/lake", "A row that a delivery stream wrote is read by a query of its day, and by none of another.", "", ""},
+	{"athena/execution/page", "Results come by pages of 1,000 rows, of which the first begins with the names of the columns.", "", ""},
+	{"athena/execution/parameters", "Parameters are literals, put where ? is in their order.", "", ""},
+	{"athena/execution/refused", "An empty list of parameters, and results before the end, are refused.", "", ""},
+	{"athena/execution/stopped", "A query that is stopped is CANCELLED.", "", ""},
+	{"athena/execution/values", "Values are text in the results, NULL has none, and columns have their types.", "", ""},
+	{"athena/execution/view", "A view gives what its query does, with the columns that it declares.", "", ""},
 	{"athena/query/named", "A named query of a template is listed in its workgroup, and shown with its text.", "", ""},
 	{"athena/workgroup/settings", "A workgroup says what its template does of its limit, its results and its engine.", "", ""},
 

@@ -1,6 +1,6 @@
 module github.com/stile-dev/stile/localstack/duck
 
-go 1.26
+go 1.26.0
 
 require github.com/duckdb/duckdb-go/v2 v2.5.6
 

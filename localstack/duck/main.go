@@ -1,193 +1,91 @@
-// Command duck runs one query on DuckDB for the local Athena, and ends. It is a program of its own, because DuckDB is in C++ and
-// what a query takes of memory and time is then a process's, which the local AWS bounds and ends.
+// Command duck runs one query of Athena on DuckDB: a job as JSON on its input, the answer as JSON on its output. A query's
+// memory and its life are those of the process.
 //
-// It reads a [Job] as JSON from its input and writes an [Answer] to its output. What the query says may read nothing but the job's
-// files, and writes nothing at all.
+// It knows neither S3 nor Glue: the job says which views there are, and which folders they may read.
 package main
 
 import (
-	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
-
-	"github.com/duckdb/duckdb-go/v2"
 )
 
-// Job is a query with what it reads.
+// maxJob bounds a job, in bytes: hundreds of views whose queries are as long as they may be.
+const maxJob = 64 << 20
+
+// Job is what to run.
 type Job struct {
-	Setup    []string // statements that make tables and macros, before anything is forbidden
-	Files    []string // absolute paths: all that may be read after that
-	Query    string   // one statement
-	Memory   int      // MB at most; 0: 512
-	MostRows int      // of the answer; one more is an error
-	MostText int      // bytes of the answer's values; one more is an error
+	Database    string   `json:"database"`    // of tables that the query names without one; "default" if empty
+	Setup       []string `json:"setup"`       // statements of DuckDB that make views; trusted
+	Query       string   `json:"query"`       // of Trino; trusted with nothing
+	Parameters  []string `json:"parameters"`  // literals for each ? in the query, in order
+	Directories []string `json:"directories"` // what the setup and the query may read, and nothing else; absolute paths
+	Only        string   `json:"only"`        // "tables": say which tables the query names; "columns": what it would give; "": run it
+	MemoryMB    int      `json:"memory_mb"`   // MiB; 0 is 256
+	MostRows    int      `json:"most_rows"`   // 0 is 1,000,000
+	MostBytes   int      `json:"most_bytes"`  // of all values as text; 0 is 64 MiB
 }
 
-// Answer is what a query gives, or why it gives nothing.
+// Answer is what came of it. Nothing else is in it beside an error.
 type Answer struct {
-	Columns []Column    `json:",omitempty"`
-	Rows    [][]*string `json:",omitempty"` // as Athena writes values; nil is NULL
-	Fault   string      `json:",omitempty"`
+	Tables  []Table     `json:"tables,omitempty"`
+	Columns []Column    `json:"columns,omitempty"`
+	Rows    [][]*string `json:"rows,omitempty"` // nil is NULL
+	Error   string      `json:"error,omitempty"`
 }
 
-// Column is one of an answer, with its type in Trino's words, as array(varchar).
-type Column struct{ Name, Type string }
+// Table is a table that a query names, with "" for what it leaves out.
+type Table struct {
+	Catalog  string `json:"catalog"`
+	Database string `json:"database"`
+	Name     string `json:"name"`
+}
 
-// maxJob is how many bytes a job may have.
-const maxJob = 16 << 20
+// Column is a column of the answer. Type is Trino's, as varchar or map(varchar, varchar).
+type Column struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
 
 func main() {
-	answer, err := serve(context.Background(), os.Stdin)
-	if err != nil {
-		answer = Answer{Fault: err.Error()}
-	}
-	if err := json.NewEncoder(os.Stdout).Encode(answer); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err := serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "duck:", err)
 		os.Exit(1)
 	}
 }
 
-func serve(ctx context.Context, in io.Reader) (Answer, error) {
+// serve reads a job and writes its answer. What is wrong with the query is in the answer.
+func serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	raw, err := io.ReadAll(io.LimitReader(in, maxJob+1))
 	if err != nil {
-		return Answer{}, err
+		return fmt.Errorf("reading the job: %w", err)
 	}
-	var j Job
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&j); err != nil || len(raw) > maxJob {
-		return Answer{}, fmt.Errorf("the job is not JSON of at most %d bytes: %w", maxJob, err)
+	if len(raw) > maxJob {
+		return errors.New("reading the job: it is too large")
 	}
-	return j.Run(ctx)
-}
-
-// Run runs the query in a database of its own, in memory.
-func (j Job) Run(ctx context.Context) (Answer, error) {
-	db, err := sql.Open("duckdb", "")
+	var job Job
+	if err := json.Unmarshal(raw, &job); err != nil {
+		return fmt.Errorf("reading the job: %w", err)
+	}
+	answer, err := job.run(ctx)
+	if refused := (refusal{}); errors.As(err, &refused) {
+		answer, err = Answer{Error: refused.Error()}, nil
+	}
 	if err != nil {
-		return Answer{}, err
+		return err
 	}
-	defer db.Close()
-	c, err := db.Conn(ctx) // settings are a connection's
-	if err != nil {
-		return Answer{}, err
+	if err := json.NewEncoder(out).Encode(answer); err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
 	}
-	defer c.Close()
-	for _, s := range append(j.settings(), j.Setup...) {
-		if _, err := c.ExecContext(ctx, s); err != nil {
-			return Answer{}, plain(err)
-		}
-	}
-	for _, s := range j.locks() {
-		if _, err := c.ExecContext(ctx, s); err != nil {
-			return Answer{}, plain(err)
-		}
-	}
-	if err := j.one(c); err != nil {
-		return Answer{}, err
-	}
-	rows, err := c.QueryContext(ctx, j.Query)
-	if err != nil {
-		return Answer{}, plain(err)
-	}
-	defer rows.Close()
-	return j.read(rows)
+	return nil
 }
 
-// settings are what holds for the setup as well.
-func (j Job) settings() []string {
-	memory := j.Memory
-	if memory == 0 {
-		memory = 512
-	}
-	return []string{
-		fmt.Sprintf("SET memory_limit = '%dMB'", memory), "SET threads = 1", "SET temp_directory = ''", "SET TimeZone = 'UTC'",
-		"SET autoinstall_known_extensions = false", "SET autoload_known_extensions = false",
-	}
-}
+// refusal is what is wrong with a query, said as Athena says it where that is known.
+type refusal struct{ message string }
 
-// locks are what is forbidden from then on.
-func (j Job) locks() []string {
-	quoted := make([]string, len(j.Files))
-	for i, f := range j.Files {
-		quoted[i] = "'" + strings.ReplaceAll(f, "'", "''") + "'"
-	}
-	return []string{
-		"SET allowed_paths = [" + strings.Join(quoted, ", ") + "]", "SET enable_external_access = false", "SET lock_configuration = true",
-	}
-}
+func (r refusal) Error() string { return r.message }
 
-// one holds that the query is one statement, and one that reads.
-func (j Job) one(c *sql.Conn) error {
-	return c.Raw(func(driver any) error {
-		d, ok := driver.(*duckdb.Conn)
-		if !ok {
-			return errors.New("the driver is not DuckDB's")
-		}
-		s, err := d.PrepareContext(context.Background(), j.Query)
-		if err != nil {
-			return plain(err)
-		}
-		defer s.Close()
-		prepared, ok := s.(*duckdb.Stmt)
-		if !ok {
-			return errors.New("the statement is not DuckDB's")
-		}
-		kind, err := prepared.StatementType()
-		if err != nil {
-			return plain(err)
-		}
-		if kind != duckdb.STATEMENT_TYPE_SELECT {
-			return errors.New("only queries are run here: SELECT, WITH and VALUES")
-		}
-		return nil
-	})
-}
-
-func (j Job) read(rows *sql.Rows) (Answer, error) {
-	types, err := rows.ColumnTypes()
-	if err != nil {
-		return Answer{}, plain(err)
-	}
-	a := Answer{Columns: make([]Column, len(types)), Rows: [][]*string{}}
-	values, into := make([]any, len(types)), make([]any, len(types))
-	for i, t := range types {
-		a.Columns[i] = Column{t.Name(), trino(t.DatabaseTypeName())}
-		into[i] = &values[i]
-	}
-	size := 0
-	for rows.Next() {
-		if err := rows.Scan(into...); err != nil {
-			return Answer{}, plain(err)
-		}
-		row := make([]*string, len(values))
-		for i, v := range values {
-			if v == nil {
-				continue
-			}
-			s := text(v, a.Columns[i].Type)
-			row[i] = &s
-			size += len(s)
-		}
-		a.Rows = append(a.Rows, row)
-		if len(a.Rows) > j.MostRows || size > j.MostText {
-			return Answer{}, fmt.Errorf("the answer has more than %d rows or %d bytes, which is all that is kept here", j.MostRows, j.MostText)
-		}
-	}
-	return a, plain(rows.Err())
-}
-
-// plain takes from an error of DuckDB the lines that point into the statement: the positions are not Athena's.
-func plain(err error) error {
-	if err == nil {
-		return nil
-	}
-	message, _, _ := strings.Cut(err.Error(), "\n\nLINE ")
-	return errors.New(message)
-}
+func refuse(format string, args ...any) error { return refusal{fmt.Sprintf(format, args...)} }

@@ -1,8 +1,10 @@
 package main
 
 import (
-	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 	"strconv"
@@ -12,119 +14,173 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 )
 
-// trinoTypes are DuckDB's names of scalar types and Trino's.
-var trinoTypes = map[string]string{
-	"VARCHAR": "varchar", "BOOLEAN": "boolean", "TINYINT": "tinyint", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint",
-	"UTINYINT": "smallint", "USMALLINT": "integer", "UINTEGER": "bigint", "UBIGINT": "decimal(20,0)", "HUGEINT": "bigint",
-	"FLOAT": "real", "DOUBLE": "double", "DATE": "date", "TIME": "time", "BLOB": "varbinary", "JSON": "json", "INTERVAL": "interval day to second",
-	"TIMESTAMP": "timestamp(3)", "TIMESTAMP_MS": "timestamp(3)", "TIMESTAMP_S": "timestamp(3)", "TIMESTAMP_NS": "timestamp(3)",
-	"TIMESTAMPTZ": "timestamp(3) with time zone", `"NULL"`: "unknown", "NULL": "unknown",
+// plain are the types whose name tells all, by Trino's names.
+var plain = map[duckdb.Type]string{
+	duckdb.TYPE_BOOLEAN: "boolean", duckdb.TYPE_TINYINT: "tinyint", duckdb.TYPE_SMALLINT: "smallint", duckdb.TYPE_INTEGER: "integer",
+	duckdb.TYPE_BIGINT: "bigint", duckdb.TYPE_UTINYINT: "smallint", duckdb.TYPE_USMALLINT: "integer", duckdb.TYPE_UINTEGER: "bigint",
+	duckdb.TYPE_UBIGINT: "bigint", duckdb.TYPE_HUGEINT: "bigint", // what sums of whole numbers are
+	duckdb.TYPE_FLOAT: "real", duckdb.TYPE_DOUBLE: "double", duckdb.TYPE_VARCHAR: "varchar", duckdb.TYPE_BLOB: "varbinary", duckdb.TYPE_DATE: "date",
+	duckdb.TYPE_TIMESTAMP: "timestamp(3)", duckdb.TYPE_TIMESTAMP_S: "timestamp(3)", duckdb.TYPE_TIMESTAMP_MS: "timestamp(3)", duckdb.TYPE_TIMESTAMP_NS: "timestamp(3)",
+	duckdb.TYPE_TIMESTAMP_TZ: "timestamp(3) with time zone", duckdb.TYPE_UUID: "uuid", duckdb.TYPE_SQLNULL: "unknown",
 }
 
-// trino names a type of DuckDB in Trino's words.
-func trino(kind string) string {
-	if known, ok := trinoTypes[kind]; ok {
-		return known
+var errUnshown = errors.New("the local Athena doesn't show values of this type; cast it to varchar")
+
+// typeName is a type as Trino calls it.
+func typeName(t duckdb.TypeInfo) (string, error) {
+	if text, ok := plain[t.InternalType()]; ok {
+		return text, nil
 	}
-	if of, ok := strings.CutSuffix(kind, "[]"); ok {
-		return "array(" + trino(of) + ")"
+	switch d := t.Details().(type) {
+	case *duckdb.DecimalDetails:
+		return fmt.Sprintf("decimal(%d, %d)", d.Width, d.Scale), nil
+	case *duckdb.ListDetails:
+		child, err := typeName(d.Child)
+		return "array(" + child + ")", err
+	case *duckdb.MapDetails:
+		key, err := typeName(d.Key)
+		value, err2 := typeName(d.Value)
+		return "map(" + key + ", " + value + ")", errors.Join(err, err2)
+	case *duckdb.StructDetails:
+		fields := make([]string, len(d.Entries))
+		for i, e := range d.Entries {
+			kind, err := typeName(e.Info())
+			if err != nil {
+				return "", err
+			}
+			fields[i] = strings.TrimSpace(e.Name() + " " + kind)
+		}
+		return "row(" + strings.Join(fields, ", ") + ")", nil
 	}
-	if in, ok := strings.CutPrefix(kind, "MAP("); ok {
-		key, value, _ := strings.Cut(strings.TrimSuffix(in, ")"), ", ")
-		return "map(" + trino(key) + ", " + trino(value) + ")"
-	}
-	if strings.HasPrefix(kind, "STRUCT(") {
-		return "row" + strings.TrimPrefix(kind, "STRUCT")
-	}
-	return strings.ToLower(kind)
+	return "", errUnshown
 }
 
-// text writes a value as Athena's results have it.
-func text(v any, kind string) string {
+// show is a value as Athena's results have it.
+func show(t duckdb.TypeInfo, v any) (string, error) {
 	switch v := v.(type) {
 	case nil:
-		return "null" // inside a list or a map
-	case string:
-		return v
-	case []byte:
-		var b strings.Builder
-		for i, c := range v {
-			if i > 0 {
-				b.WriteByte(' ')
-			}
-			fmt.Fprintf(&b, "%02x", c)
-		}
-		return b.String()
+		return "null", nil
 	case bool:
-		return strconv.FormatBool(v)
-	case float32:
-		return strconv.FormatFloat(float64(v), 'E', -1, 32)
+		return strconv.FormatBool(v), nil
+	case string:
+		return v, nil
 	case float64:
-		return decimal(v)
-	case time.Time:
-		switch {
-		case kind == "date":
-			return v.Format(time.DateOnly)
-		case strings.HasSuffix(kind, "zone"):
-			return v.UTC().Format("2006-01-02 15:04:05.000 UTC")
-		}
-		return v.UTC().Format("2006-01-02 15:04:05.000")
-	case duckdb.Decimal:
-		return v.String()
+		return double(v, 64), nil
+	case float32:
+		return double(float64(v), 32), nil
 	case *big.Int:
-		return v.String()
-	case []any:
-		return "[" + strings.Join(texts(v), ", ") + "]"
-	case duckdb.Map:
-		return "{" + strings.Join(pairs(v), ", ") + "}"
-	case map[string]any:
-		out := make([]string, 0, len(v))
-		for k, of := range v {
-			out = append(out, k+"="+text(of, ""))
+		if !v.IsInt64() {
+			return "", errors.New("NUMERIC_VALUE_OUT_OF_RANGE: bigint addition overflow: " + v.String())
 		}
-		slices.Sort(out)
-		return "{" + strings.Join(out, ", ") + "}"
-	}
-	return fmt.Sprint(v)
-}
-
-func texts(list []any) []string {
-	out := make([]string, len(list))
-	for i, v := range list {
-		out[i] = text(v, "")
-	}
-	return out
-}
-
-// pairs are a map's, in the order of their keys: what is read from Parquet has none that would stay.
-func pairs(m duckdb.Map) []string {
-	type pair struct{ key, whole string }
-	var all []pair
-	for k, v := range m {
-		key := text(k, "")
-		all = append(all, pair{key, key + "=" + text(v, "")})
-	}
-	slices.SortFunc(all, func(a, b pair) int { return cmp.Compare(a.key, b.key) })
-	out := make([]string, len(all))
-	for i, p := range all {
-		out[i] = p.whole
-	}
-	return out
-}
-
-// decimal writes a double as Java does.
-func decimal(v float64) string {
-	if v != 0 && (v >= 1e7 || v <= -1e7 || v > -1e-3 && v < 1e-3) {
-		mantissa, exponent, _ := strings.Cut(strconv.FormatFloat(v, 'E', -1, 64), "E")
-		if !strings.Contains(mantissa, ".") {
-			mantissa += ".0"
+		return v.String(), nil
+	case uint64:
+		if v > math.MaxInt64 {
+			return "", fmt.Errorf("NUMERIC_VALUE_OUT_OF_RANGE: %d is larger than a bigint", v)
 		}
-		n, _ := strconv.Atoi(exponent)
-		return mantissa + "E" + strconv.Itoa(n)
+		return strconv.FormatUint(v, 10), nil
+	case duckdb.Decimal:
+		return decimal(v), nil
+	case time.Time:
+		switch t.InternalType() {
+		case duckdb.TYPE_DATE:
+			return v.UTC().Format(time.DateOnly), nil
+		case duckdb.TYPE_TIMESTAMP_TZ:
+			return v.UTC().Format("2006-01-02 15:04:05.000") + " UTC", nil
+		}
+		return v.UTC().Format("2006-01-02 15:04:05.000"), nil
+	case []byte:
+		if t.InternalType() == duckdb.TYPE_UUID {
+			return fmt.Sprintf("%x-%x-%x-%x-%x", v[:4], v[4:6], v[6:8], v[8:10], v[10:]), nil
+		}
+		return strings.TrimSpace(fmt.Sprintf("% x", v)), nil
+	case int8, int16, int32, int64, uint8, uint16, uint32:
+		return fmt.Sprint(v), nil
 	}
-	s := strconv.FormatFloat(v, 'f', -1, 64)
-	if !strings.ContainsAny(s, ".IN") {
-		s += ".0"
+	return showNested(t, v)
+}
+
+// showNested shows arrays, maps in the order of their keys, and rows.
+func showNested(t duckdb.TypeInfo, v any) (string, error) {
+	var parts []string
+	add := func(before string, t duckdb.TypeInfo, v any) error {
+		text, err := show(t, v)
+		parts = append(parts, before+text)
+		return err
 	}
-	return s
+	switch d := t.Details().(type) {
+	case *duckdb.ListDetails:
+		list, _ := v.([]any)
+		for _, item := range list {
+			if err := add("", d.Child, item); err != nil {
+				return "", err
+			}
+		}
+		return "[" + strings.Join(parts, ", ") + "]", nil
+	case *duckdb.MapDetails:
+		pairs, _ := v.(duckdb.Map)
+		for key, value := range pairs {
+			text, err := show(d.Key, key)
+			if err == nil {
+				err = add(text+"=", d.Value, value)
+			}
+			if err != nil {
+				return "", err
+			}
+		}
+		slices.Sort(parts)
+		return "{" + strings.Join(parts, ", ") + "}", nil
+	case *duckdb.StructDetails:
+		fields, _ := v.(map[string]any)
+		for _, e := range d.Entries {
+			if err := add(e.Name()+"=", e.Info(), fields[e.Name()]); err != nil {
+				return "", err
+			}
+		}
+		return "{" + strings.Join(parts, ", ") + "}", nil
+	}
+	if t.InternalType() == duckdb.TYPE_VARCHAR { // what is JSON comes decoded
+		raw, err := json.Marshal(v)
+		return string(raw), err
+	}
+	return "", errUnshown
+}
+
+// double is a number as Java writes it: with a point always, and with an exponent from ten millions on or below a thousandth.
+func double(f float64, bits int) string {
+	switch {
+	case math.IsNaN(f):
+		return "NaN"
+	case math.IsInf(f, 1):
+		return "Infinity"
+	case math.IsInf(f, -1):
+		return "-Infinity"
+	case f == 0 || math.Abs(f) >= 1e-3 && math.Abs(f) < 1e7:
+		text := strconv.FormatFloat(f, 'f', -1, bits)
+		if !strings.Contains(text, ".") {
+			text += ".0"
+		}
+		return text
+	}
+	digits, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'e', -1, bits), "e")
+	if !strings.Contains(digits, ".") {
+		digits += ".0"
+	}
+	n, _ := strconv.Atoi(exponent) // FormatFloat wrote it
+	return digits + "E" + strconv.Itoa(n)
+}
+
+// decimal has all digits of its scale.
+func decimal(d duckdb.Decimal) string {
+	digits := new(big.Int).Abs(d.Value).String()
+	if missing := int(d.Scale) + 1 - len(digits); missing > 0 {
+		digits = strings.Repeat("0", missing) + digits
+	}
+	if d.Scale > 0 {
+		at := len(digits) - int(d.Scale)
+		digits = digits[:at] + "." + digits[at:]
+	}
+	if d.Value.Sign() < 0 {
+		digits = "-" + digits
+	}
+	return digits
 }

@@ -5,13 +5,11 @@
 package glue
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -99,60 +97,16 @@ var schemaActions = []string{"glue:GetTable", "glue:GetTableVersions"}
 
 // Schema returns a table to a principal that may read it: on the catalog, the database and the table.
 func (s *Service) Schema(who *iam.Principal, database, table string) (Table, error) {
-	if err := s.may(who, schemaActions, "catalog", "database/"+database, "table/"+database+"/"+table); err != nil {
-		return Table{}, err
+	for _, action := range schemaActions {
+		if err := s.may(who, action, []string{"catalog", "database/" + database, "table/" + database + "/" + table}); err != nil {
+			return Table{}, err
+		}
 	}
 	t, err := s.Find(database, table)
 	if err == nil && t.Type == virtual {
 		return Table{}, fmt.Errorf("%s.%s is a view, which nothing is written to", database, table)
 	}
 	return t, err
-}
-
-// ErrDenied is in the error of what a principal may not do.
-var ErrDenied = errors.New("access denied")
-
-func (s *Service) may(who *iam.Principal, actions []string, on ...string) error {
-	for _, action := range actions {
-		for _, resource := range on {
-			d := s.config.Authority.Decide(who, iam.Query{Action: action, Resource: s.arn(resource), Context: map[string][]string{"aws:SecureTransport": {"true"}}})
-			if !d.Allowed {
-				return fmt.Errorf("%w: %s may not %s on %s %s", ErrDenied, who, action, s.arn(resource), d.Reason)
-			}
-		}
-	}
-	return nil
-}
-
-// Read returns a table or a view to a principal that asks it by Athena, which looks at the database as well.
-func (s *Service) Read(who *iam.Principal, database, table string) (Table, error) {
-	if err := s.may(who, []string{"glue:GetDatabase"}, "catalog", "database/"+database); err != nil {
-		return Table{}, err
-	}
-	if err := s.may(who, []string{"glue:GetTable"}, "catalog", "database/"+database, "table/"+database+"/"+table); err != nil {
-		return Table{}, err
-	}
-	return s.Find(database, table)
-}
-
-// View is a view's query, and its columns with Presto's types.
-type View struct {
-	SQL     string   `json:"originalSql"`
-	Schema  string   `json:"schema"`
-	Columns []Column `json:"columns"`
-}
-
-// View returns what a view is, or false of what is no view.
-func (t Table) View() (v View, is bool, err error) {
-	if t.Type != virtual {
-		return View{}, false, nil
-	}
-	encoded := strings.TrimSuffix(strings.TrimPrefix(t.ViewOriginalText, viewBegins), viewEnds)
-	raw, err := base64.StdEncoding.DecodeString(encoded)
-	if err == nil {
-		err = json.Unmarshal(raw, &v)
-	}
-	return v, true, err
 }
 
 // Find returns a table, or [ErrNotFound].

@@ -1,9 +1,13 @@
 package s3
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 
+	"github.com/johannesboyne/gofakes3"
+
+	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/resource"
 )
 
@@ -41,4 +45,17 @@ func (b bucketInfo) tell(created func(Created), bucket, key string, o object) {
 	e := Created{Version: "0", Reason: "PutObject"}
 	e.Bucket.Name, e.Object.Key, e.Object.Size, e.Object.ETag = bucket, key, o.Size, hex.EncodeToString(o.Hash)
 	created(e)
+}
+
+// Put writes an object for another service that acts as a principal, whose policies and the bucket's decide.
+func (s *Service) Put(who *iam.Principal, bucket, key string, body []byte) error {
+	there, err := s.as(who, operation{name: "PutObject", action: "s3:PutObject", bucket: bucket, key: key})
+	if err != nil {
+		return err
+	}
+	if !there {
+		return gofakes3.BucketNotFound(bucket)
+	}
+	_, err = s.store.PutObject(bucket, key, map[string]string{}, bytes.NewReader(body), int64(len(body)), nil)
+	return err
 }

@@ -34,8 +34,8 @@ var table = []Row{
 	{"AWS::ApiGateway::Stage", Runs, "apigateway", []string{
 		"AccessLogSetting", "DeploymentId", "MethodSettings", "RestApiId", "StageName",
 	}},
-	{"AWS::Athena::NamedQuery", Runs, "athena; kept and shown, and never run", []string{"Database", "Description", "Name", "QueryString", "WorkGroup"}},
-	{"AWS::Athena::WorkGroup", Runs, "athena; checked and shown, and runs no query", []string{
+	{"AWS::Athena::NamedQuery", Runs, "athena; kept and shown", []string{"Database", "Description", "Name", "QueryString", "WorkGroup"}},
+	{"AWS::Athena::WorkGroup", Runs, "athena; queries run in it", []string{
 		"Description", "Name", "RecursiveDeleteOption", "State", "WorkGroupConfiguration",
 	}},
 	{"AWS::CloudWatch::Alarm", Runs, "notice; checked as CloudWatch checks it, and never rings: nothing is measured here", []string{

@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// Module is the path of the main module; infra and the tools have modules of their own below it.
+// Module is the path of the main module; infra, localstack/duck and the tools have modules of their own below it.
 const Module = "github.com/stile-dev/stile"
 
 // Violation says which import or text breaks which rule.
