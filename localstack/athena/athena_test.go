@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/localstack/athena"
+	"github.com/stile-dev/stile/localstack/gate/gatetest"
 	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/resource"
 )
@@ -213,7 +214,7 @@ func TestAWorkgroupGoesWithItsQueriesOnlyIfItSaysSo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	call := ask(t, s, a, allowed("athena:*", "audit", "primary"))
+	call := gatetest.Ask(t, s, a, allowed("athena:*", "audit", "primary"))
 	if _, body := call("AmazonAthena.GetWorkGroup", `{"WorkGroup":"audit"}`); !strings.Contains(body, "WorkGroup audit is not found.") {
 		t.Errorf("the workgroup is %s", body)
 	}
@@ -250,7 +251,7 @@ func TestWhatWasMadeOutlivesTheProcess(t *testing.T) {
 		}
 		if i == 0 {
 			ids = provision(t, s, group(nil), query("one", nil))
-		} else if _, body := ask(t, s, a, allowed("athena:*", "audit"))("AmazonAthena.ListNamedQueries", `{"WorkGroup":"audit"}`); !slices.Contains(ids, "audit") || !strings.Contains(body, ids[1]) {
+		} else if _, body := gatetest.Ask(t, s, a, allowed("athena:*", "audit"))("AmazonAthena.ListNamedQueries", `{"WorkGroup":"audit"}`); !slices.Contains(ids, "audit") || !strings.Contains(body, ids[1]) {
 			t.Errorf("opened again it lists %s, want %q", body, ids)
 		}
 		if err := s.Close(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/stile-dev/stile/localstack/athena"
+	"github.com/stile-dev/stile/localstack/gate/gatetest"
 	"github.com/stile-dev/stile/localstack/glue"
 	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/resource"
@@ -292,7 +293,7 @@ func TestAQueryGivesWhatTheLakeHas(t *testing.T) {
 	w := newWorld(t)
 	id, n, ok, at := `a "b", c`, int64(7), true, time.Date(2026, 3, 3, 23, 59, 59, 123456000, time.UTC)
 	file(w, "events/day=2026-03-03/1.parquet", event{&id, &n, &at, &ok, []string{"x", "y"}, map[string]string{"k": "v"}}, event{})
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	for text, want := range map[string]string{
 		"SELECT id, n, received, ok, tags, data, day FROM events WHERE n = 7":        `id,n,received,ok,tags,data,day | a "b", c,7,2026-03-03 23:59:59.123,true,[x, y],{k=v},2026-03-03`,
 		"SELECT id, n, received, ok, day FROM lake.events WHERE n IS NULL":           "id,n,received,ok,day | NULL,NULL,NULL,NULL,2026-03-03",
@@ -338,7 +339,7 @@ func TestADayBeginsAndEndsAtMidnight(t *testing.T) {
 	for _, key := range []string{"events/day=2026-3-4/x.parquet", "events/day=20260304/x.parquet", "events/2026-03-04/x.parquet", "events/day=2026-02-30/x.parquet", "events/x.parquet", "events/day=2026-03-04/_x", "events/day=2026-03-04/.x"} {
 		file(w, key, event{ID: &id})
 	}
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	for text, want := range map[string]string{
 		"SELECT id, day FROM events ORDER BY received":                                          "id,day | last,2026-03-03 | first,2026-03-04",
 		"SELECT id FROM events WHERE day = '2026-03-03'":                                        "id | last",
@@ -368,7 +369,7 @@ func TestFilesOfOtherShapesAreReadByName(t *testing.T) {
 		ID string `parquet:"id"`
 	}{"b"})
 	file(w, "events/day=2026-03-03/1.parquet", event{}, event{})
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	for text, want := range map[string]string{
 		"SELECT id, n, ok, day FROM events ORDER BY day, id":                            "id,n,ok,day | a,1,NULL,2026-03-01 | b,NULL,NULL,2026-03-02 | NULL,NULL,NULL,2026-03-03 | NULL,NULL,NULL,2026-03-03",
 		"SELECT id, n, element_at(data, 'x') AS x FROM events WHERE day = '2026-03-02'": "id,n,x | b,NULL,NULL",
@@ -402,7 +403,7 @@ func TestAViewIsReadWhileItsColumnsAreThose(t *testing.T) {
 	w.view("broken", "SELECT gone FROM events", "gone varchar")
 	w.view("evil", "SELECT 1 AS a; DROP VIEW x", "a integer")
 	w.view("self", "SELECT id FROM self", "id varchar")
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	for text, want := range map[string]string{
 		"SELECT * FROM recent": "id,n,last,day | a,1,2026-03-03 01:02:03.000,2026-03-03",
 		"SELECT who FROM over": "who | a",
@@ -424,7 +425,7 @@ func TestAViewIsReadWhileItsColumnsAreThose(t *testing.T) {
 
 func TestRowsComeByPagesOfAThousand(t *testing.T) {
 	w := newWorld(t)
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	id := start(t, c, "SELECT x FROM UNNEST(sequence(1, 1500)) AS t(x) ORDER BY x", nil)
 	wait(t, c, id, done)
 	var p page
@@ -466,7 +467,7 @@ func TestRowsComeByPagesOfAThousand(t *testing.T) {
 func TestParametersStandInOrder(t *testing.T) {
 	w := newWorld(t)
 	w.some("it's", time.Date(2026, 3, 3, 1, 2, 3, 0, time.UTC))
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	const text = "SELECT id, ? AS q FROM events WHERE id = ?"
 	for _, x := range []struct {
 		parameters []string
@@ -491,7 +492,7 @@ func TestWhatStartsNoQueryIsRefused(t *testing.T) {
 		group(func(c, p map[string]any) {
 			p["Name"], c["ResultConfiguration"] = "lost", map[string]any{"OutputLocation": "s3://nowhere/"}
 		}))
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	token := strings.Repeat("t", 32)
 	for request, want := range map[string]string{
 		`{}`: "QueryString is needed", `{"QueryString":" "}`: "QueryString is needed",
@@ -552,7 +553,7 @@ func TestEveryRightOfAQueryIsItsCallers(t *testing.T) {
 				left = append(left, v)
 			}
 		}
-		return ask(t, w.Service, w.authority, strings.Join(left, ","))
+		return gatetest.Ask(t, w.Service, w.authority, strings.Join(left, ","))
 	}
 	if got := sql(t, without(""), "SELECT id FROM events"); got != "id | a" {
 		t.Fatalf("with all: %s", got)
@@ -581,7 +582,7 @@ func TestEveryRightOfAQueryIsItsCallers(t *testing.T) {
 	if status, body := c("AmazonAthena.GetQueryResults", `{"QueryExecutionId":"`+id+`"}`); status != http.StatusBadRequest || !strings.Contains(body, "may not s3:GetObject") {
 		t.Errorf("without reading results: %d %s", status, body)
 	}
-	c = ask(t, w.Service, w.authority, allowed("athena:*", "primary"))
+	c = gatetest.Ask(t, w.Service, w.authority, allowed("athena:*", "primary"))
 	for _, operation := range []string{"GetQueryExecution", "GetQueryResults", "StopQueryExecution"} {
 		if status, body := c("AmazonAthena."+operation, `{"QueryExecutionId":"`+id+`"}`); status != http.StatusBadRequest || !strings.Contains(body, "AccessDeniedException") {
 			t.Errorf("%s of another workgroup: %d %s", operation, status, body)
@@ -593,7 +594,7 @@ func TestAQueryThatScansTooMuchIsCancelled(t *testing.T) {
 	w := newWorld(t)
 	w.some("a", time.Date(2026, 3, 3, 1, 2, 3, 0, time.UTC))
 	w.must(w.s3.Put(w.owner, "lake", "events/day=2026-03-04/big.parquet", make([]byte, 10_000_000)))
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	if got := sql(t, c, "SELECT id FROM events"); got != "CANCELLED Bytes scanned limit was exceeded" {
 		t.Error(got)
 	}
@@ -605,7 +606,7 @@ func TestAQueryThatScansTooMuchIsCancelled(t *testing.T) {
 func TestOnlyQueriesRunAndReachNothingElse(t *testing.T) {
 	w := newWorld(t)
 	file(w, "secret/x.parquet", event{})
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	for _, text := range []string{
 		"SELECT * FROM read_csv('/etc/passwd')", "SELECT * FROM '/etc/passwd'", "COPY (SELECT 1) TO '/tmp/x'", "SELECT 1; SELECT 2", "SELECT * FROM read_parquet('s3://lake/secret/x.parquet')",
 		"CREATE TABLE x AS SELECT 1", "DROP TABLE events", "SET memory_limit='1TB'", "INSTALL httpfs", "SHOW TABLES", "SELECT getenv('PATH')", "SELECT * FROM duckdb_settings()",
@@ -633,7 +634,7 @@ func started(e execution) bool { return e.QueryExecution.Status.State == "RUNNIN
 
 func TestAQueryIsStopped(t *testing.T) {
 	w := newWorld(t)
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	var ids []string
 	for range 3 { // one more than run at once
 		ids = append(ids, start(t, c, endless, nil))
@@ -660,26 +661,26 @@ func TestAQueryIsStopped(t *testing.T) {
 
 func TestQueriesEndWithTheProcessAndAreTold(t *testing.T) {
 	w := newWorld(t)
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	id := start(t, c, endless, nil)
 	wait(t, c, id, started)
 	w.must(w.Close())
 	w.open()
-	c = ask(t, w.Service, w.authority, everything)
+	c = gatetest.Ask(t, w.Service, w.authority, everything)
 	if got := wait(t, c, id, done).QueryExecution.Status; got.State != "FAILED" || !strings.Contains(got.StateChangeReason, "ask it again") {
 		t.Errorf("%+v", got)
 	}
 	w.must(w.Close())
 	w.now = w.now.Add(46 * 24 * time.Hour)
 	w.open()
-	if _, body := ask(t, w.Service, w.authority, everything)("AmazonAthena.GetQueryExecution", `{"QueryExecutionId":"`+id+`"}`); !strings.Contains(body, "was not found") {
+	if _, body := gatetest.Ask(t, w.Service, w.authority, everything)("AmazonAthena.GetQueryExecution", `{"QueryExecutionId":"`+id+`"}`); !strings.Contains(body, "was not found") {
 		t.Errorf("after 46 days: %s", body)
 	}
 }
 
 func TestTooManyQueriesAreRefused(t *testing.T) {
 	w := newWorld(t)
-	c := ask(t, w.Service, w.authority, everything)
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
 	for range 20 {
 		start(t, c, endless, nil)
 	}
@@ -694,7 +695,7 @@ func TestWithoutTheEngineAQuerySaysHowToBuildIt(t *testing.T) {
 	var err error
 	w.Service, err = athena.Open(athena.Config{Dir: w.dir, Authority: w.authority, Buckets: w.s3, Catalog: w.glue, Engine: filepath.Join(w.dir, "duck")})
 	w.must(err)
-	if got := sql(t, ask(t, w.Service, w.authority, everything), "SELECT 1"); !strings.HasPrefix(got, "FAILED ") || !strings.Contains(got, "make duck") {
+	if got := sql(t, gatetest.Ask(t, w.Service, w.authority, everything), "SELECT 1"); !strings.HasPrefix(got, "FAILED ") || !strings.Contains(got, "make duck") {
 		t.Error(got)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stile-dev/stile/localstack/gate/gatetest"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/query/named"
@@ -36,7 +37,7 @@ func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
 	}
 	w.tableOf(names.LakeTable, columns, map[string]any{"projection.day.range": "2026-01-01,2026-12-31"})
 	delivered(w)
-	call := ask(t, w.Service, w.authority, everything)
+	call := gatetest.Ask(t, w.Service, w.authority, everything)
 	given := map[string]string{"node": "node-1", "id": "ses_2"}
 	head := statement.Head{Owner: "usr_0", Event: "e", Since: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)}
 	for _, q := range named.All() {

@@ -1,72 +1,15 @@
 package athena_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-
-	"github.com/stile-dev/stile/localstack/athena"
-	"github.com/stile-dev/stile/localstack/gate"
-	"github.com/stile-dev/stile/localstack/iam"
+	"github.com/stile-dev/stile/localstack/gate/gatetest"
 )
-
-// ask calls the service through the gate, with a role that may do what the statement says.
-func ask(t *testing.T, s *athena.Service, a *iam.Authority, statement string) func(operation, body string) (int, string) {
-	t.Helper()
-	role, err := a.PutRole(iam.Role{
-		Name:   "analyst",
-		Trust:  json.RawMessage(`{"Statement":{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}}`),
-		Inline: map[string]iam.Inline{"p": {Document: json.RawMessage(`{"Statement":[` + statement + `]}`)}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := a.Mint(role.ARN, "one", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gate.New(gate.Config{Authority: a, Services: []gate.Service{s}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(g)
-	t.Cleanup(server.Close)
-	return func(operation, body string) (int, string) {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("X-Amz-Target", operation)
-		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-		sum := sha256.Sum256([]byte(body))
-		who := aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}
-		if err := v4.NewSigner().SignHTTP(t.Context(), who, r, hex.EncodeToString(sum[:]), "athena", "us-east-1", time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := io.ReadAll(response.Body)
-		if err = errors.Join(err, response.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return response.StatusCode, string(raw)
-	}
-}
 
 func allowed(action string, groups ...string) string {
 	var on []string
@@ -79,7 +22,7 @@ func allowed(action string, groups ...string) string {
 func TestAWorkgroupIsShownWithItsConfiguration(t *testing.T) {
 	s, a := open(t, t.TempDir())
 	provision(t, s, group(nil))
-	call := ask(t, s, a, allowed("athena:GetWorkGroup", "audit", "primary"))
+	call := gatetest.Ask(t, s, a, allowed("athena:GetWorkGroup", "audit", "primary"))
 	const want = `{"WorkGroup":{"Configuration":{"BytesScannedCutoffPerQuery":10000000,"EnforceWorkGroupConfiguration":true,"PublishCloudWatchMetricsEnabled":true,` +
 		`"RequesterPaysEnabled":false,"ResultConfiguration":{"OutputLocation":"s3://lake/answers/","ExpectedBucketOwner":"111122223333",` +
 		`"EncryptionConfiguration":{"EncryptionOption":"SSE_KMS","KmsKey":"arn:aws:kms:us-east-1:111122223333:key/1"}},` +
@@ -96,7 +39,7 @@ func TestAWorkgroupIsShownWithItsConfiguration(t *testing.T) {
 func TestNamedQueriesAreListedByPagesAndShown(t *testing.T) {
 	s, a := open(t, t.TempDir())
 	ids := provision(t, s, group(nil), query("one", nil), query("two", map[string]any{"Description": "the second"}), query("three", nil), query("own", map[string]any{"WorkGroup": "primary"}))
-	call := ask(t, s, a, allowed("athena:*", "audit"))
+	call := gatetest.Ask(t, s, a, allowed("athena:*", "audit"))
 	var page struct {
 		NamedQueryIds []string
 		NextToken     string
@@ -118,7 +61,7 @@ func TestNamedQueriesAreListedByPagesAndShown(t *testing.T) {
 	if status, body := call("AmazonAthena.GetNamedQuery", `{"NamedQueryId":"`+ids[2]+`"}`); status != http.StatusOK || body != want {
 		t.Errorf("%d %s, want %s", status, body, want)
 	}
-	call = ask(t, s, a, allowed("athena:*", "audit", "primary"))
+	call = gatetest.Ask(t, s, a, allowed("athena:*", "audit", "primary"))
 	want = `{"NamedQueries":[{"NamedQueryId":"` + ids[1] + `","Name":"one","Database":"lake","QueryString":"SELECT 1","WorkGroup":"audit"}],` +
 		`"UnprocessedNamedQueryIds":[{"NamedQueryId":"gone","ErrorCode":"INVALID_INPUT","ErrorMessage":"NamedQuery was not found"}]}`
 	if status, body := call("AmazonAthena.BatchGetNamedQuery", `{"NamedQueryIds":["`+ids[1]+`","gone"]}`); status != http.StatusOK || body != want {
@@ -129,7 +72,7 @@ func TestNamedQueriesAreListedByPagesAndShown(t *testing.T) {
 func TestWhatAthenaDoesNotAnswerIsRefused(t *testing.T) {
 	s, a := open(t, t.TempDir())
 	provision(t, s, group(nil))
-	call := ask(t, s, a, `{"Effect":"Allow","Action":"athena:*","Resource":"*"}`)
+	call := gatetest.Ask(t, s, a, `{"Effect":"Allow","Action":"athena:*","Resource":"*"}`)
 	for _, c := range []struct{ operation, body, want string }{
 		{"AmazonAthena.CreateWorkGroup", `{}`, "UnknownOperationException"},
 		{"GetWorkGroup", `{"WorkGroup":"audit"}`, "UnknownOperationException"},
@@ -159,20 +102,20 @@ func TestEachCallNeedsItsActionOnTheWorkgroup(t *testing.T) {
 		"GetNamedQuery": `{"NamedQueryId":"` + ids[1] + `"}`, "BatchGetNamedQuery": `{"NamedQueryIds":["` + ids[1] + `"]}`,
 	}
 	for operation, body := range bodies {
-		if status, got := ask(t, s, a, allowed("athena:"+operation, "audit"))("AmazonAthena."+operation, body); status != http.StatusOK {
+		if status, got := gatetest.Ask(t, s, a, allowed("athena:"+operation, "audit"))("AmazonAthena."+operation, body); status != http.StatusOK {
 			t.Errorf("%s with its action: %d %s", operation, status, got)
 		}
 		for _, statement := range []string{allowed("athena:"+operation, "primary"), allowed("athena:StopQueryExecution", "audit")} {
-			if status, got := ask(t, s, a, statement)("AmazonAthena."+operation, body); status != http.StatusBadRequest || !strings.Contains(got, "AccessDeniedException") {
+			if status, got := gatetest.Ask(t, s, a, statement)("AmazonAthena."+operation, body); status != http.StatusBadRequest || !strings.Contains(got, "AccessDeniedException") {
 				t.Errorf("%s with %s: %d %s", operation, statement, status, got)
 			}
 		}
 	}
 	const gone = `{"NamedQueryId":"gone"}`
-	if _, body := ask(t, s, a, allowed("athena:*", "audit"))("AmazonAthena.GetNamedQuery", gone); !strings.Contains(body, "AccessDeniedException") {
+	if _, body := gatetest.Ask(t, s, a, allowed("athena:*", "audit"))("AmazonAthena.GetNamedQuery", gone); !strings.Contains(body, "AccessDeniedException") {
 		t.Errorf("a query that is none, to who may not read those of the account's own workgroup: %s", body)
 	}
-	if _, body := ask(t, s, a, allowed("athena:*", "primary"))("AmazonAthena.GetNamedQuery", gone); !strings.Contains(body, "was not found") {
+	if _, body := gatetest.Ask(t, s, a, allowed("athena:*", "primary"))("AmazonAthena.GetNamedQuery", gone); !strings.Contains(body, "was not found") {
 		t.Errorf("a query that is none, to who may: %s", body)
 	}
 }

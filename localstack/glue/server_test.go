@@ -1,22 +1,14 @@
 package glue_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-
-	"github.com/stile-dev/stile/localstack/gate"
+	"github.com/stile-dev/stile/localstack/gate/gatetest"
 	"github.com/stile-dev/stile/localstack/glue"
 	"github.com/stile-dev/stile/localstack/iam"
 	"github.com/stile-dev/stile/localstack/resource"
@@ -38,52 +30,12 @@ func ask(t *testing.T, statement string, made ...resource.Resource) func(operati
 			t.Fatal(err)
 		}
 	}
-	role, err := a.PutRole(iam.Role{
-		Name:   "analyst",
-		Trust:  json.RawMessage(`{"Statement":{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}}`),
-		Inline: map[string]iam.Inline{"p": {Document: json.RawMessage(`{"Statement":[` + statement + `]}`)}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := a.Mint(role.ARN, "one", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gate.New(gate.Config{Authority: a, Services: []gate.Service{s}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(g)
 	t.Cleanup(func() {
-		server.Close()
 		if err := errors.Join(s.Close(), a.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return func(operation, body string) (int, string) {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("X-Amz-Target", operation)
-		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-		sum := sha256.Sum256([]byte(body))
-		who := aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}
-		if err := v4.NewSigner().SignHTTP(t.Context(), who, r, hex.EncodeToString(sum[:]), "glue", "us-east-1", time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		response, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := io.ReadAll(response.Body)
-		if err = errors.Join(err, response.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return response.StatusCode, string(raw)
-	}
+	return gatetest.Ask(t, s, a, statement)
 }
 
 func allowed(action string, on ...string) string {
