@@ -25,10 +25,16 @@ type listed struct {
 // events runs stile audit ls.
 func (p *person) events(t *testing.T, args ...string) (all []listed) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(p.must(t, append([]string{"audit", "ls", "--format", "json"}, args...)...)), &all); err != nil {
+	p.reads(t, &all, append([]string{"audit", "ls", "--format", "json"}, args...)...)
+	return all
+}
+
+// reads runs stile and decodes the JSON that it prints.
+func (p *person) reads(t *testing.T, into any, args ...string) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(p.must(t, args...)), into); err != nil {
 		t.Fatal(err)
 	}
-	return all
 }
 
 // Whoever follows sees an act once, soon after it, and so does whoever lists afterwards.

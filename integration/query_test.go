@@ -3,7 +3,6 @@ package integration_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,9 +18,7 @@ import (
 // asked is what a question finds, each row by the names of its columns.
 func (p *person) asked(t *testing.T, args ...string) (rows []map[string]any) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(p.must(t, append([]string{"audit", "query", "--format", "json"}, args...)...)), &rows); err != nil {
-		t.Fatal(err)
-	}
+	p.reads(t, &rows, append([]string{"audit", "query", "--format", "json"}, args...)...)
 	return rows
 }
 
@@ -113,8 +110,8 @@ func TestEachNamedQuestionIsAnswered(t *testing.T) {
 		Name, Question, SQL string
 		Parameters          []struct{ Name, Default string }
 	}
-	if err := json.Unmarshal([]byte(boss.must(t, "audit", "query", "--list", "--format", "json")), &named); err != nil || len(named) < 15 {
-		t.Fatal(named, err)
+	if boss.reads(t, &named, "audit", "query", "--list", "--format", "json"); len(named) < 15 {
+		t.Fatal(named)
 	}
 	for _, q := range named {
 		if rows[q.Name] != nil {

@@ -130,9 +130,7 @@ func TestSomebodyReadsTheirOwnRecordingsByTheCommandLine(t *testing.T) {
 	text, session := p.show(t, "echo first; echo the "+word+"; printf 'no end'")
 
 	var list []map[string]any
-	if err := json.Unmarshal([]byte(p.must(t, "recording", "ls", "--since", "1h", "--target", "node-1", "--format", "json")), &list); err != nil {
-		t.Fatal(err)
-	}
+	p.reads(t, &list, "recording", "ls", "--since", "1h", "--target", "node-1", "--format", "json")
 	at := slices.IndexFunc(list, func(r map[string]any) bool { return r["id"] == session })
 	if at < 0 {
 		t.Fatalf("%s isn't in the list: %v", session, list)

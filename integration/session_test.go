@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"os/user"
@@ -128,9 +127,7 @@ func TestLsShowsLabelsKindAndReachability(t *testing.T) {
 		Online     bool
 		Logins     []string
 	}
-	if err := json.Unmarshal([]byte(p.must(t, "ls", "--format", "json")), &nodes); err != nil {
-		t.Fatal(err)
-	}
+	p.reads(t, &nodes, "ls", "--format", "json")
 	for _, n := range nodes {
 		if n.Name == "node-1" {
 			if n.Kind != "node" || !n.Online || n.Labels["env"] != "demo" || n.Labels["role"] != "shell" || len(n.Logins) == 0 {

@@ -92,7 +92,7 @@ func (n named) String() string { return n.Catalog + "." + n.Database + "." + n.N
 
 func (n named) sql() string { return source + "." + name(n.Database) + "." + name(n.Name) }
 
-// view makes a view, if its query still gives the columns that it has.
+// view makes a view, unless the columns of its query are others than it declares.
 func (p *plan) view(full named, v glue.View) error {
 	stale := func(format string, args ...any) error {
 		return fail("VIEW_IS_STALE: View '%s' is stale or in invalid state: %s", full, fmt.Sprintf(format, args...))

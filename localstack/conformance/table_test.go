@@ -53,7 +53,7 @@ var table = []behaviour{
 	{"athena/execution/refused", "An empty list of parameters, and results before the end, are refused.", "", ""},
 	{"athena/execution/stopped", "A query that is stopped is CANCELLED.", "", ""},
 	{"athena/execution/values", "Values are text in the results, NULL has none, and columns have their types.", "", ""},
-	{"athena/execution/view", "A view gives what its query does, with the columns that it declares.", "", ""},
+	{"athena/execution/view", "A view has the rows of its query, and the columns that it declares.", "", ""},
 	{"athena/query/named", "A named query of a template is listed in its workgroup, and shown with its text.", "", ""},
 	{"athena/workgroup/settings", "A workgroup says what its template does of its limit, its results and its engine.", "", ""},
 

@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// titles gives the columns that a query leaves without a name those of Trino: _col and the column's place, from 0. root is the
+// titles names the columns that a query leaves without a name as Trino does: _col and the column's place, from 0. root is the
 // query's syntax tree, and names are what DuckDB calls the columns.
 func titles(root any, names []string) {
 	statement, _ := root.(map[string]any)
@@ -52,13 +52,16 @@ func parse(ctx context.Context, conn *sql.Conn, query string) (root any, err err
 		return nil, fmt.Errorf("reading the query: %w", err)
 	}
 	switch {
-	case t.Error && t.Kind == "not implemented", !t.Error && len(t.Statements) != 1:
+	case t.Error && t.Kind == notQuery, !t.Error && len(t.Statements) != 1:
 		return nil, refuse("%s", onlyQueries)
 	case t.Error:
 		return nil, refuse("SYNTAX_ERROR: %s", t.Message)
 	}
 	return t.Statements[0], nil
 }
+
+// notQuery is the kind of error by which json_serialize_sql says that a statement is not a SELECT: it writes no other's tree.
+const notQuery = "not implemented"
 
 // tree is what json_serialize_sql answers.
 type tree struct {

@@ -1,6 +1,7 @@
 package glue
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -143,20 +144,13 @@ func (t Table) projects(c Column, value string, now time.Time) bool {
 		low, high, _ := strings.Cut(at("range"), ",")
 		from, err1 := strconv.ParseInt(strings.TrimSpace(low), 10, 64)
 		to, err2 := strconv.ParseInt(strings.TrimSpace(high), 10, 64)
-		step, err3 := strconv.ParseInt(or(at("interval"), "1"), 10, 64)
-		digits, err4 := strconv.Atoi(or(at("digits"), "1"))
+		step, err3 := strconv.ParseInt(cmp.Or(at("interval"), "1"), 10, 64)
+		digits, err4 := strconv.Atoi(cmp.Or(at("digits"), "1"))
 		return errors.Join(err, err1, err2, err3, err4) == nil && from <= n && n <= to && (n-from)%step == 0 && value == fmt.Sprintf("%0*d", digits, n)
 	case "date":
 		return t.projectsDate(at, value, now.UTC())
 	}
 	return false // injected: a query would have to name the value
-}
-
-func or(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // projectsDate counts from the beginning of the range by its interval.
@@ -169,7 +163,7 @@ func (t Table) projectsDate(at func(string) string, value string, now time.Time)
 	low, high, _ := strings.Cut(at("range"), ",")
 	from, err := bound(layout, strings.TrimSpace(low), now)
 	to, err2 := bound(layout, strings.TrimSpace(high), now)
-	step, err3 := strconv.Atoi(or(at("interval"), "1"))
+	step, err3 := strconv.Atoi(cmp.Or(at("interval"), "1"))
 	if errors.Join(err, err2, err3) != nil || when.Before(from) || when.After(to) {
 		return false
 	}

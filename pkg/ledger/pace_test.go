@@ -39,7 +39,7 @@ func (m *meter) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(
 }
 
 // Ten thousand agents come back at once after an outage, each with what it had to keep, to the three proxies that a cluster has at
-// most. DynamoDB gives a partition 1,000 write units a second.
+// most. A partition of DynamoDB takes 1,000 write units a second.
 func TestAFleetThatComesBackAsksNoPartitionForMoreThanItGives(t *testing.T) {
 	for name, size := range map[string]func(*rand.Rand) int{
 		"small events":     func(*rand.Rand) int { return 300 },

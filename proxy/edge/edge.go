@@ -161,7 +161,7 @@ func (e *Edge) expectHeader(raw net.Conn) *Place {
 }
 
 // source returns the client's address, the socket's or, when a place is held for it, that in the header of a balancer,
-// and the connection without the header. It gives the place up.
+// and the connection without the header. The place is free again then.
 func source(raw net.Conn, header *Place) (net.Conn, netip.AddrPort, error) {
 	if header == nil {
 		return raw, address(raw.RemoteAddr()), nil
