@@ -176,7 +176,7 @@ func (s *session) part(limit <-chan time.Time) {
 	if !ok {
 		return
 	}
-	go func() { _ = half.CloseWrite() }()
+	go s.wire.part(half.CloseWrite)
 	select {
 	case <-s.Done():
 	case <-limit:

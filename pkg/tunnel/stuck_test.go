@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -142,5 +144,57 @@ func TestWhatWasWrittenBeforeCloseArrives(t *testing.T) {
 	_ = s.Close() // the session as well, at once
 	if got, err := io.ReadAll(b); err != nil || len(got) != len(sent) {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// parting notes what is written after the end, or fails because of it.
+type parting struct {
+	net.Conn
+	ended chan struct{}
+	late  atomic.Bool
+}
+
+func (p *parting) CloseWrite() error {
+	close(p.ended)
+	return p.Conn.(*net.TCPConn).CloseWrite()
+}
+
+func (p *parting) Write(b []byte) (int, error) {
+	select {
+	case <-p.ended:
+		p.late.Store(true)
+	default:
+	}
+	n, err := p.Conn.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		p.late.Store(true)
+	}
+	return n, err
+}
+
+// A write after the end fails, and a session whose write fails closes its connection with whatever is on its way.
+func TestNothingIsWrittenAfterASessionsEnd(t *testing.T) {
+	x, y := loopback(t)
+	end := &parting{Conn: x, ended: make(chan struct{})}
+	s, err := tunnel.NewSession(end, tunnel.SessionConfig{Role: tunnel.Dialled})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer y.Close() // reads nothing, and doesn't part
+	over := make(chan struct{})
+	go func() { defer close(over); _ = s.Close() }()
+	<-end.ended
+	for range 100 { // more than wait to be sent
+		if _, err := a.Write([]byte("x")); err != nil {
+			break // the session is over
+		}
+	}
+	<-over
+	if end.late.Load() {
+		t.Error("a frame was written after the end")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -60,6 +61,9 @@ type wire struct {
 	heard, said atomic.Int64 // nanoseconds since began
 	sent        atomic.Int64 // bytes of bodies, and one for each end of a stream
 	wrote       chan struct{}
+
+	writing sync.Mutex // one frame at a time, or the end of all
+	parted  bool       // this side has ended
 }
 
 func newWire(conn net.Conn, s *session) *wire {
@@ -164,8 +168,14 @@ func (w *wire) cut() {
 	w.head.setLength(uint32(w.body))
 }
 
-// Write sends one frame.
+// Write sends one frame. After part it leaves out what still comes, such as a stream's reset or the answer to a ping: an
+// error would have the multiplexer close the connection before the other side has read what was sent.
 func (w *wire) Write(p []byte) (int, error) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if w.parted {
+		return len(p), nil
+	}
 	n, err := w.Conn.Write(p)
 	if n > 0 {
 		w.said.Store(int64(time.Since(w.began)))
@@ -176,6 +186,14 @@ func (w *wire) Write(p []byte) (int, error) {
 	default:
 	}
 	return n, err
+}
+
+// part ends the connection's writing side when no frame is under way, which may take as long as one is stuck.
+func (w *wire) part(end func() error) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	w.parted = true
+	_ = end()
 }
 
 // weight is how much of what streams have handed over is in a frame.
