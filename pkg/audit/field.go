@@ -236,6 +236,14 @@ var (
 		always("seen", "when the event was received that showed the gap, RFC 3339"),
 		optional("more", "how many more gaps of the source were found and are not told one by one"),
 	)
+	checks = of(
+		always("check", "sequences: no number of agents' events is missing; lake: the lake has what the ledger received; recordings: sessions have recordings; signatures: each signature was meant by a signer"),
+		always("from", "where the hour begins, RFC 3339"),
+		always("to", "where it ends, RFC 3339"),
+		always("looked", "how many events, sessions or signatures were looked at"),
+		always("found", "how many of them are not as they should be; events of their own tell of them"),
+		optional("unproved", "what could not be proved, and why"),
+	)
 	asked = of(
 		always("since", "where the period begins that was asked about, RFC 3339"),
 		always("until", "where it ends, RFC 3339"),

@@ -39,6 +39,7 @@ const (
 	RecordingAbandoned Type = "recording.abandoned"
 	LedgerGap          Type = "ledger.gap"
 	LakeQueried        Type = "lake.queried"
+	EvidenceChecked    Type = "evidence.checked"
 
 	SessionDenialsCounted Type = "session.denials_counted"
 )
@@ -85,6 +86,7 @@ var Types = map[Type]Row{
 	RecordingAbandoned: {"S6104W", "the agent of a recording isn't heard of any more: what it brought so far is all there is", by("function/sweep"), of(abandoned)},
 	LedgerGap:          {"S7000W", "events that an agent numbered are not in the ledger", by("function/sweep"), of(missed)},
 	LakeQueried:        {"S7001I", "somebody asked the audit lake", by(queryFn), of(caller, asked)},
+	EvidenceChecked:    {"S7002I", "what was received in an hour was checked: failure is the outcome when something was found, or could not be proved", by("function/sweep"), of(checks)},
 
 	SessionDenialsCounted: {"S6003W", "so many denials of a user were not recorded one by one", by("agent"), of(counted)},
 }

@@ -77,6 +77,7 @@ var writers = map[string]writer{
 	"pkg/archive/read.go Read":                      wrote("function/recording", audit.RecordingRead),
 	"pkg/archive/sweep.go tell":                     wrote("function/sweep", audit.RecordingAbandoned, audit.SessionEnd),
 	"pkg/ledger/gap/tell.go event":                  wrote("function/sweep", audit.LedgerGap),
+	"pkg/checked/checked.go Event":                  wrote("function/sweep", audit.EvidenceChecked),
 }
 
 var sessions = []audit.Type{audit.SessionStart, audit.SessionEnd, audit.SessionDenied}

@@ -90,6 +90,7 @@ const (
 	Counted = "counted" // pk counted#<agent id>, sk counted: up to which number an agent's events are in the ledger, and what is missing
 	Gap     = "gap"     // sk <13 digits of milliseconds>#<agent id>: when what is missing of an agent's events is to be told
 	Looked  = "looked"  // sk ledger: up to where the ledger was looked through for gaps
+	Checked = "checked" // sk the name of a check: up to which hour it has stated what it found
 
 	// Table presence.
 	Proxy   = "proxy"   // sk proxy id: a lease

@@ -98,4 +98,6 @@ var Types = map[audit.Type]Row{
 	audit.RecordingAbandoned: {DetectionFinding, begun, medium, "what a session showed last may be missing"},
 
 	audit.LedgerGap: {DetectionFinding, begun, high, "somebody may keep audit events back"},
+
+	audit.EvidenceChecked: {APIActivity, read, informational, "a function of ours read the evidence of an hour; status_id and unproved say whether all was as it should be"},
 }

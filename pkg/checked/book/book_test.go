@@ -1,0 +1,117 @@
+package book_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/checked"
+	"github.com/stile-dev/stile/pkg/checked/book"
+	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/store/storetest"
+)
+
+var now = time.Date(2026, 11, 28, 12, 45, 0, 0, time.UTC)
+
+const patience = 30 * time.Minute
+
+func at(hour int) time.Time { return time.Date(2026, 11, 28, hour, 0, 0, 0, time.UTC) }
+
+func kept() (*storetest.Tables, *book.Book) {
+	db, _ := storetest.New()
+	return db, book.New(book.Config{
+		DynamoDB: db, State: "state", Cluster: "stile", Writer: "function/sweep", Entropy: rand.Reader,
+		Ledger: ledger.New(ledger.Config{DynamoDB: db, Table: "ledger"}),
+	})
+}
+
+// next fails the test unless this hour is next; -1 is none.
+func next(t *testing.T, b *book.Book, now time.Time, hour int) {
+	t.Helper()
+	from, ok, err := b.Next(t.Context(), checked.Lake, now, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok != (hour >= 0) || ok && !from.Equal(at(hour)) {
+		t.Errorf("next is %s, %v, not hour %d", from, ok, hour)
+	}
+}
+
+func of(hour int) checked.Statement {
+	return checked.Statement{Check: checked.Lake, From: at(hour), To: at(hour + 1), Looked: 7}
+}
+
+// stated returns the statements that the ledger has.
+func stated(t *testing.T, db *storetest.Tables) (all []checked.Statement) {
+	t.Helper()
+	for place, item := range db.Items {
+		if !strings.HasPrefix(place, "ledger|") {
+			continue
+		}
+		var e audit.Event
+		if err := json.Unmarshal([]byte(item.Text("event")), &e); err != nil {
+			t.Fatal(err)
+		}
+		s, ok := checked.Read(e)
+		if !ok {
+			t.Errorf("%+v is no statement", e)
+		}
+		if (e.Outcome == audit.Success) != s.Proves() {
+			t.Errorf("%+v has the outcome %s", s, e.Outcome)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func TestEachHourIsStatedOnceAndInOrder(t *testing.T) {
+	db, b := kept()
+	next(t, b, now, 11) // ended 45 minutes ago
+	next(t, b, now.Add(3*time.Hour), 11)
+	if err := b.State(t.Context(), of(11)); err != nil {
+		t.Fatal(err)
+	}
+	next(t, b, now, -1)
+	next(t, b, at(13).Add(patience-time.Second), -1)
+	next(t, b, at(13).Add(patience), 12)
+	if err := b.State(t.Context(), of(11)); err != nil { // by one that was slower
+		t.Fatal(err)
+	}
+	next(t, b, now.Add(24*time.Hour), 12)
+	if all := stated(t, db); len(all) != 1 || all[0] != of(11) {
+		t.Errorf("stated %+v", all)
+	}
+}
+
+func TestAStatementSaysWhatWasFoundAndWhatCouldNotBeProved(t *testing.T) {
+	db, b := kept()
+	next(t, b, at(12).Add(patience), 11)
+	want := of(11)
+	want.Found, want.Unproved = 2, "the lake could not be asked"
+	if err := b.State(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	if all := stated(t, db); len(all) != 1 || all[0] != want || all[0].Proves() {
+		t.Errorf("stated %+v", all)
+	}
+}
+
+// An hour whose statement could not be written is checked again.
+func TestAnHourIsOverWhenItsStatementIsKept(t *testing.T) {
+	db, b := kept()
+	next(t, b, now, 11)
+	db.Fail = errors.New("down")
+	if err := b.State(t.Context(), of(11)); err == nil {
+		t.Error("a statement that wasn't kept is none")
+	}
+	next(t, b, now, 11)
+	db.Fail = errors.New("down")
+	if _, _, err := b.Next(context.Background(), checked.Lake, now, patience); err == nil {
+		t.Error("nobody knows which hour is next")
+	}
+}
