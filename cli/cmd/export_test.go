@@ -113,6 +113,17 @@ func (l Lookup) Export(ctx context.Context, who profile.Credential, now time.Tim
 	return c.ExecuteContext(ctx)
 }
 
+// Verify asks what statements prove that an API has that the test serves, as a command line says, at a time, and returns the exit
+// status.
+func (l Lookup) Verify(ctx context.Context, now time.Time, out io.Writer, args ...string) (status int, err error) {
+	a := &app{Process: Process{Out: out, Err: io.Discard, Now: func() time.Time { return now }}}
+	c := a.verifyCommand(func() (session, error) { return session{profile: l.Profile, client: l.Client}, nil })
+	c.SetArgs(args)
+	c.SilenceErrors, c.SilenceUsage = true, true
+	err = c.ExecuteContext(ctx)
+	return a.status, err
+}
+
 // FailCursor has the n-th writing of a cursor from now on fail, or what comes after it, until the function that it returns is called.
 func FailCursor(n int, after bool) (mend func()) {
 	whole := writeCursor

@@ -1,5 +1,6 @@
-// Command sweep is the function of this name: it closes recordings whose agents aren't heard of any more, and tells what the
-// ledger lacks of agents' events. It sees which objects a recording has and reads none of them.
+// Command sweep is the function of this name: it closes recordings whose agents aren't heard of any more, tells what the ledger
+// lacks of agents' events, and states hour by hour what the evidence proves. It sees which objects a recording has and reads none
+// of them.
 package main
 
 import (
@@ -21,6 +22,8 @@ import (
 	"github.com/stile-dev/stile/pkg/archive"
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/bucket"
+	"github.com/stile-dev/stile/pkg/checked"
+	"github.com/stile-dev/stile/pkg/checked/book"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/ledger"
@@ -46,25 +49,41 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 	}
 	db, state, table := dynamodb.NewFromConfig(f.AWS), f.Need(names.EnvTableState), f.Need(names.EnvTableLedger)
 	books := ledger.New(ledger.Config{DynamoDB: db, Table: table})
+	records := recorded.New(db, state)
 	s := archive.NewSweeper(archive.SweeperConfig{
-		Leases:  recorded.New(db, state),
+		Leases:  records,
 		Shelf:   bucket.New(f.AWS, f.Need(names.EnvBucketRecordings)),
 		Ledger:  books,
 		Ended:   func(ctx context.Context, session string) (bool, error) { return ended(ctx, db, table, session) },
 		Cluster: f.Cluster, Entropy: rand.Reader,
 	})
 	documents := head.New(head.Config{DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: state, Bucket: f.Need(names.EnvBucketDocuments)})
-	l := gap.New(gap.Config{
-		DynamoDB: db, Events: table, State: state, Ledger: books, Cluster: f.Cluster, For: readFor,
-		Trust: func(ctx context.Context) ([]document.Trust, error) { return trusted(ctx, documents) },
+	trust := func(ctx context.Context) ([]document.Trust, error) { return trusted(ctx, documents) }
+	l := gap.New(gap.Config{DynamoDB: db, Events: table, State: state, Ledger: books, Cluster: f.Cluster, For: readFor, Trust: trust})
+	c := archive.NewChecker(archive.CheckerConfig{
+		Entry: records.Get, Ledger: books, Cluster: f.Cluster,
+		Begun: begun{db, table, trust}.between,
 	})
+	hours := hourly{
+		log: f.Log,
+		book: book.New(book.Config{
+			DynamoDB: db, State: state, Ledger: books, Cluster: f.Cluster, Writer: names.WriterFunction + "sweep", Entropy: rand.Reader,
+		}),
+		checks: []check{
+			{checked.Sequences, gap.Patience, l.Hour},
+			{checked.Recordings, claimed, func(ctx context.Context, from time.Time) (checked.Statement, bool, error) {
+				s, err := c.Hour(ctx, from)
+				return s, true, err
+			}},
+		},
+	}
 	return func(ctx context.Context, _ json.RawMessage) error {
 		var both sync.WaitGroup // neither waits for what holds up the other
 		var swept, looked error
 		both.Go(func() { swept = sweep(ctx, f.Log, s) })
 		both.Go(func() { looked = look(ctx, f.Log, l) })
 		both.Wait()
-		return errors.Join(swept, looked)
+		return errors.Join(swept, looked, hours.state(ctx, time.Now()))
 	}, f.Err()
 }
 

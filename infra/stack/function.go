@@ -242,7 +242,7 @@ var functions = []function{
 				items(tableState, "PutCounted", putting, names.Counted, names.Looked, names.Gap, names.Checked),
 				items(tableState, "DropGaps", deleting, names.Gap),
 				items(tableLedger, "GetEvents", getting, names.Event, names.Certificate),
-				items(tableLedger, "ListEvents", querying, names.Happened, events(names.WriterAgent)),
+				items(tableLedger, "ListEvents", querying, names.Happened, events(names.WriterAgent), eventsOf(fnSweep)),
 				items(tableLedger, "PutEvents", putting, eventsOf(fnSweep), names.Happened),
 				objects("ReadTrust", "s3:GetObject", "trust/"),
 				{

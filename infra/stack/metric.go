@@ -96,6 +96,11 @@ func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
 			metrics: []metric{{names.Metrics, names.MetricLedgerGaps, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
 			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
 		},
+		{
+			id: "EvidenceUnproved", says: "an hourly check of the evidence found something, could not prove it, or doesn't run", page: "evidence-unproved",
+			metrics: []metric{{names.Metrics, names.MetricEvidenceUnproved, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
+			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
+		},
 		stuck(), tablesThrottled(), tablesFailing(), undelivered(rules),
 	}
 	for _, f := range functions {

@@ -227,6 +227,11 @@ var (
 		optional("last", "SHA-256 of the last piece, hex"),
 		optional("missing", "how many runs of pieces are missing"),
 	)
+	unrecorded = of(
+		always("agent", "the agent that had the session, agt_<ulid>"),
+		always("recording", "how the session was to be recorded: strict or best-effort"),
+		always("started", "when it began, by the agent's clock, RFC 3339"),
+	)
 	missed = of(
 		always("source", "whose events are missing, agent/<id>"),
 		always("epoch", "the source_epoch of the missing events; one of more than 64 bytes is named by its SHA-256"),

@@ -37,6 +37,7 @@ const (
 	RecordingDamaged   Type = "recording.damaged"
 	RecordingRead      Type = "recording.read"
 	RecordingAbandoned Type = "recording.abandoned"
+	RecordingMissing   Type = "recording.missing"
 	LedgerGap          Type = "ledger.gap"
 	LakeQueried        Type = "lake.queried"
 	EvidenceChecked    Type = "evidence.checked"
@@ -84,6 +85,7 @@ var Types = map[Type]Row{
 	RecordingDamaged:   {"S6102W", "a piece of a session's recording could not be kept, read or uploaded", by("agent"), of(optional("uid", uid))},
 	RecordingRead:      {"S6103I", "somebody was given a recording to read", by("function/recording"), of(read)},
 	RecordingAbandoned: {"S6104W", "the agent of a recording isn't heard of any more: what it brought so far is all there is", by("function/sweep"), of(abandoned)},
+	RecordingMissing:   {"S6105W", "a session that was to be recorded has no recording", by("function/sweep"), of(unrecorded)},
 	LedgerGap:          {"S7000W", "events that an agent numbered are not in the ledger", by("function/sweep"), of(missed)},
 	LakeQueried:        {"S7001I", "somebody asked the audit lake", by(queryFn), of(caller, asked)},
 	EvidenceChecked:    {"S7002I", "what was received in an hour was checked: failure is the outcome when something was found, or could not be proved", by("function/sweep"), of(checks)},

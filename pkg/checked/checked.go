@@ -69,3 +69,79 @@ func Read(e audit.Event) (Statement, bool) {
 	s.Found, faults[3] = strconv.Atoi(e.Data["found"])
 	return s, e.Type == audit.EvidenceChecked && errors.Join(faults[:]...) == nil
 }
+
+// Span is a time that begins and ends at whole hours, and what is said of it.
+type Span struct {
+	From, To time.Time
+	Looked   int
+	Found    int
+	Unproved string
+}
+
+// Summary is what the statements of one check say of a time.
+type Summary struct {
+	Check  string
+	Hours  int    // whole hours of that time
+	Proved int    // hours of which all was as it should be
+	Looked int    // things that were looked at in all hours
+	Found  []Span // hours in which something was found
+	// Unproved are hours of which something could not be proved, those beside each other with the same reason as one; an hour of
+	// which there is no statement has the reason "".
+	Unproved []Span
+}
+
+// Sum says what statements prove of a time, a summary for each of the checks in their order. Of two statements of an hour the worse
+// counts; one of no whole hour or of another time counts for nothing.
+func Sum(all []Statement, from, to time.Time) []Summary {
+	from, to = from.UTC(), to.UTC().Truncate(Hour)
+	if whole := from.Truncate(Hour); whole.Before(from) {
+		from = whole.Add(Hour)
+	}
+	said := map[string]map[time.Time]Statement{}
+	for _, s := range all {
+		at := s.From.UTC()
+		if !at.Equal(at.Truncate(Hour)) || !s.To.Equal(at.Add(Hour)) {
+			continue
+		}
+		if said[s.Check] == nil {
+			said[s.Check] = map[time.Time]Statement{}
+		}
+		if was, ok := said[s.Check][at]; !ok || was.Proves() {
+			said[s.Check][at] = s
+		}
+	}
+	var out []Summary
+	for _, check := range Checks {
+		sum := Summary{Check: check}
+		for at := from; at.Before(to); at = at.Add(Hour) {
+			s, ok := said[check][at]
+			sum.add(at, s, ok)
+		}
+		out = append(out, sum)
+	}
+	return out
+}
+
+// add takes an hour, behind those before it.
+func (s *Summary) add(at time.Time, said Statement, ok bool) {
+	s.Hours++
+	s.Looked += said.Looked
+	if ok && said.Proves() {
+		s.Proved++
+		return
+	}
+	hour := Span{at, at.Add(Hour), said.Looked, said.Found, said.Unproved}
+	if said.Found > 0 {
+		s.Found = append(s.Found, hour)
+	}
+	if ok && said.Unproved == "" {
+		return
+	}
+	if n := len(s.Unproved); n > 0 && s.Unproved[n-1].To.Equal(at) && s.Unproved[n-1].Unproved == said.Unproved {
+		s.Unproved[n-1].To = hour.To
+		s.Unproved[n-1].Looked += hour.Looked
+		s.Unproved[n-1].Found += hour.Found
+		return
+	}
+	s.Unproved = append(s.Unproved, hour)
+}

@@ -9,11 +9,12 @@ const (
 
 	MetricRecordingsAbandoned = "RecordingsAbandoned" // recordings whose agents aren't heard of any more, since the last look
 
-	MetricLedgerGaps = "LedgerGaps" // gaps that were found among agents' audit events, since the last look
+	MetricEvidenceUnproved = "EvidenceUnproved" // hours of checks of the evidence whose statements don't prove it, and checks that are late, in a run of sweep
+	MetricLedgerGaps       = "LedgerGaps"       // gaps that were found among agents' audit events, since the last look
 
 	MetricUploadsGranted = "UploadsGranted" // objects of recordings that agents were told how to put
 	MetricUploadsMissing = "UploadsMissing" // objects that agents asked about after a PUT, and that S3 doesn't have or says nothing of
 )
 
 // Measured lists them. Each has one function that measures it, and is billed for itself.
-var Measured = []string{MetricLoginSucceeded, MetricLoginDuration, MetricRecordingsAbandoned, MetricLedgerGaps, MetricUploadsGranted, MetricUploadsMissing}
+var Measured = []string{MetricLoginSucceeded, MetricLoginDuration, MetricRecordingsAbandoned, MetricLedgerGaps, MetricEvidenceUnproved, MetricUploadsGranted, MetricUploadsMissing}

@@ -96,6 +96,7 @@ var Types = map[audit.Type]Row{
 	audit.RecordingRead:      {APIActivity, read, informational, "a call to our API that reads"},
 	audit.LakeQueried:        {APIActivity, read, informational, "a call to our API that reads"},
 	audit.RecordingAbandoned: {DetectionFinding, begun, medium, "what a session showed last may be missing"},
+	audit.RecordingMissing:   {DetectionFinding, begun, high, "what a session showed is missing, and somebody may keep it back"},
 
 	audit.LedgerGap: {DetectionFinding, begun, high, "somebody may keep audit events back"},
 

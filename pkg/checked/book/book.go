@@ -81,6 +81,47 @@ func (b *Book) State(ctx context.Context, s checked.Statement) error {
 	return nil
 }
 
+// mostHours is how many hours of a check one run states.
+const mostHours = 48
+
+// Run states the hours whose turn it is, for as long as judge is ready to say something of them, and returns the statements. An hour
+// that can't be judged waits, with all that come after it.
+func (b *Book) Run(
+	ctx context.Context, check string, now time.Time, patience time.Duration,
+	judge func(ctx context.Context, from time.Time) (s checked.Statement, ready bool, err error),
+) (all []checked.Statement, err error) {
+	for range mostHours {
+		from, ok, err := b.Next(ctx, check, now, patience)
+		if err != nil || !ok {
+			return all, err
+		}
+		s, ready, err := judge(ctx, from)
+		if err != nil {
+			return all, fmt.Errorf("checking the %s of %s: %w", check, from.Format(time.RFC3339), err)
+		}
+		if !ready {
+			return all, nil
+		}
+		if err := b.State(ctx, s); err != nil {
+			return all, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// Behind returns how long ago the last hour ended that a check has stated; 0 before it has begun.
+func (b *Book) Behind(ctx context.Context, check string, now time.Time) (time.Duration, error) {
+	i, err := b.state.Get(ctx, key(check))
+	if errors.Is(err, table.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("looking up how far the check of %s is: %w", check, err)
+	}
+	return now.Sub(time.UnixMilli(i.Int(until))), nil
+}
+
 // taken reports whether somebody else has written what was about to be written.
 func taken(err error) bool {
 	_, other := errors.AsType[*table.Conflict](err)

@@ -115,3 +115,36 @@ func TestAnHourIsOverWhenItsStatementIsKept(t *testing.T) {
 		t.Error("nobody knows which hour is next")
 	}
 }
+
+func TestHoursWaitForOneThatCannotBeJudged(t *testing.T) {
+	_, b := kept()
+	until, down := 13, error(nil)
+	judge := func(_ context.Context, from time.Time) (checked.Statement, bool, error) {
+		return of(from.Hour()), from.Hour() < until, down
+	}
+	run := func(hours ...int) {
+		t.Helper()
+		all, err := b.Run(t.Context(), checked.Lake, at(18), patience, judge)
+		if !errors.Is(err, down) || len(all) != len(hours) {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		for i, hour := range hours {
+			if all[i] != of(hour) {
+				t.Errorf("%+v is not of hour %d", all[i], hour)
+			}
+		}
+	}
+	next(t, b, now, 11)
+	run(11, 12)
+	run()
+	until, down = 24, errors.New("down")
+	run()
+	if behind, err := b.Behind(t.Context(), checked.Lake, at(18)); err != nil || behind != 5*time.Hour {
+		t.Errorf("behind %s, %v", behind, err)
+	}
+	down = nil
+	run(13, 14, 15, 16)
+	if behind, err := b.Behind(t.Context(), checked.Recordings, at(18)); err != nil || behind != 0 {
+		t.Errorf("one that hasn't begun is behind %s, %v", behind, err)
+	}
+}

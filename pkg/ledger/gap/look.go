@@ -120,9 +120,11 @@ func meets(err error) bool {
 
 // place is how far the looks are.
 type place struct {
-	Began    time.Time `json:"began"`              // what was received before isn't known
-	Until    time.Time `json:"until"`              // what was received before was looked at
-	Position string    `json:"position,omitempty"` // where to go on, when a look didn't come to its end
+	Began    time.Time       `json:"began"`              // what was received before isn't known
+	Until    time.Time       `json:"until"`              // what was received before was looked at
+	Position string          `json:"position,omitempty"` // where to go on, when a look didn't come to its end
+	Counted  time.Time       `json:"counted,omitzero"`   // from when on Hours has everything
+	Hours    map[int64]tally `json:"hours,omitempty"`    // what was received in an hour, by when it began, in seconds since 1970
 
 	revision int64
 }
@@ -140,9 +142,12 @@ func (l *Looker) place(ctx context.Context, now time.Time) (place, error) {
 	switch oldest := now.Add(-ledger.Keep); {
 	case p.revision == 0, p.Until.After(now.Add(again)):
 		p.Began, p.Position = now.Add(-begin), ""
-		p.Until = p.Began
+		p.Until, p.Counted, p.Hours = p.Began, p.Began, nil
 	case p.Until.Before(oldest):
 		p.Began, p.Until, p.Position = oldest, oldest, ""
+		p.Counted, p.Hours = oldest, nil
+	case p.Counted.IsZero(): // of a release that didn't count
+		p.Counted = p.Until
 	}
 	if p.Position == "" {
 		from := p.Until.Add(-again)
@@ -166,6 +171,7 @@ func (l *Looker) read(ctx context.Context, at *place, now time.Time, trust []doc
 		if err := l.learn(ctx, sources, entries, *at); err != nil {
 			return err
 		}
+		at.count(entries)
 		if at.Position = next; next == "" {
 			at.Until = now
 		}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/checked"
+	"github.com/stile-dev/stile/pkg/checked/book"
+	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/ledger/reader"
+	"github.com/stile-dev/stile/pkg/metric"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// claimed is how long after an hour the recordings of its sessions are looked for: an agent claims one within seconds of the
+// session's beginning, or as soon as it reaches the API.
+const claimed = 30 * time.Minute
+
+// late is how old the last statement of a check may be before that counts as something that isn't proved.
+const late = 4 * time.Hour
+
+// check is one of what is stated hour by hour.
+type check struct {
+	name     string
+	patience time.Duration // after the end of an hour
+	judge    func(ctx context.Context, from time.Time) (s checked.Statement, ready bool, err error)
+}
+
+// hourly states hours.
+type hourly struct {
+	log    *slog.Logger
+	book   *book.Book
+	checks []check
+}
+
+// state states the hours whose turn it is, and measures how many of them aren't proved and how many checks are late. A check that
+// fails holds up no other.
+func (h hourly) state(ctx context.Context, now time.Time) error {
+	var failed []error
+	unproved := 0
+	for _, c := range h.checks {
+		stated, err := h.book.Run(ctx, c.name, now, c.patience, c.judge)
+		failed = append(failed, err)
+		for _, s := range stated {
+			if !s.Proves() {
+				unproved++
+				h.log.WarnContext(ctx, "Evidence of an hour not proved", slog.String("check", s.Check), slog.Time("from", s.From),
+					slog.Int("looked", s.Looked), slog.Int("found", s.Found), slog.String("unproved", s.Unproved))
+			}
+		}
+		behind, err := h.book.Behind(ctx, c.name, now)
+		failed = append(failed, err)
+		if behind > late {
+			unproved++
+			h.log.WarnContext(ctx, "Evidence not checked for hours", slog.String("check", c.name), slog.Duration("behind", behind))
+		}
+	}
+	failed = append(failed, metric.Write(os.Stdout, now, "sweep", metric.Value{Name: names.MetricEvidenceUnproved, Unit: "Count", Value: int64(unproved)}))
+	return errors.Join(failed...)
+}
+
+// begun reads the ledger for sessions.
+type begun struct {
+	db    reader.API
+	table string
+	trust func(context.Context) ([]document.Trust, error)
+}
+
+// atOnce is how many events are passed on at once.
+const atOnce = 500
+
+// between passes on the starts of sessions that were received from one time to another, as [archive.CheckerConfig] wants.
+func (b begun) between(ctx context.Context, from, to time.Time, take func([]audit.Event) error) (strange int, err error) {
+	trust, err := b.trust(ctx)
+	if err != nil {
+		return 0, err
+	}
+	start := func(e audit.Event) bool { return e.Type == audit.SessionStart }
+	span := reader.Span{After: reader.Begin(from), Until: to, Limit: atOnce, Writer: names.WriterAgent}
+	for {
+		entries, next, err := reader.Received(ctx, b.db, b.table, span, start, trust...)
+		if err != nil {
+			return strange, err
+		}
+		var proven []audit.Event
+		for _, e := range entries {
+			if e.Standing == reader.Proven {
+				proven = append(proven, e.Event)
+			} else {
+				strange++
+			}
+		}
+		if err := take(proven); err != nil || next == "" {
+			return strange, err
+		}
+		span.After = next
+	}
+}

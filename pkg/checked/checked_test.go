@@ -1,0 +1,50 @@
+package checked_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stile-dev/stile/pkg/checked"
+)
+
+func at(hour int) time.Time { return time.Date(2026, 11, 28, hour, 0, 0, 0, time.UTC) }
+
+func of(check string, hour, looked, found int, unproved string) checked.Statement {
+	return checked.Statement{Check: check, From: at(hour), To: at(hour + 1), Looked: looked, Found: found, Unproved: unproved}
+}
+
+func TestTheSumOfStatements(t *testing.T) {
+	odd := of(checked.Lake, 12, 1, 0, "")
+	odd.To = odd.To.Add(time.Minute)
+	half := of(checked.Lake, 12, 1, 0, "")
+	half.From, half.To = half.From.Add(time.Minute), half.To.Add(time.Minute)
+	all := []checked.Statement{
+		of(checked.Sequences, 9, 5, 0, ""), of(checked.Sequences, 10, 7, 0, ""), of(checked.Sequences, 11, 0, 0, ""), of(checked.Sequences, 12, 1, 0, ""),
+		of(checked.Lake, 10, 8, 2, ""), of(checked.Lake, 11, 9, 0, ""), odd, half,
+		of(checked.Signatures, 10, 1, 0, "no records"), of(checked.Signatures, 11, 2, 1, "no records"), of(checked.Signatures, 12, 4, 0, "other"),
+		of(checked.Signatures, 12, 4, 0, ""), of(checked.Signatures, 14, 4, 0, ""),
+	}
+	got := checked.Sum(all, at(9).Add(time.Second), at(13).Add(59*time.Minute))
+	want := []checked.Summary{
+		{Check: checked.Sequences, Hours: 3, Proved: 3, Looked: 8},
+		{
+			Check: checked.Lake, Hours: 3, Proved: 1, Looked: 17, Found: []checked.Span{{at(10), at(11), 8, 2, ""}},
+			Unproved: []checked.Span{{at(12), at(13), 0, 0, ""}},
+		},
+		{Check: checked.Recordings, Hours: 3, Unproved: []checked.Span{{at(10), at(13), 0, 0, ""}}},
+		{
+			Check: checked.Signatures, Hours: 3, Looked: 7, Found: []checked.Span{{at(11), at(12), 2, 1, "no records"}},
+			Unproved: []checked.Span{{at(10), at(12), 3, 1, "no records"}, {at(12), at(13), 4, 0, "other"}},
+		},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	for _, s := range checked.Sum(all, at(10).Add(time.Minute), at(11).Add(time.Minute)) {
+		if s.Hours != 0 {
+			t.Errorf("%+v is of an hour that isn't whole", s)
+		}
+	}
+}
