@@ -30,16 +30,8 @@ var update = flag.Bool("update", false, "write testdata/rows from what the quest
 // Each named question finds in testdata/events.ndjson what testdata/rows says. Those events have near misses for each: what is out of
 // the period, delivered twice, answered again, overwritten, or another's.
 func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
-	w := newWorld(t)
-	var columns []any
-	for _, c := range names.LakeColumns {
-		columns = append(columns, map[string]any{"Name": c.Name, "Type": c.Type})
-	}
-	w.tableOf(names.LakeTable, columns, map[string]any{"projection.day.range": "2026-01-01,2026-12-31"})
-	delivered(w)
-	call := gatetest.Ask(t, w.Service, w.authority, everything)
+	call := lake(t)
 	given := map[string]string{"node": "node-1", "id": "ses_2"}
-	head := statement.Head{Owner: "usr_0", Event: "e", Since: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)}
 	for _, q := range named.All() {
 		t.Run(q.Name, func(t *testing.T) {
 			values := map[string]string{}
@@ -48,19 +40,7 @@ func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
 					values[p.Name] = given[p.Name]
 				}
 			}
-			sql, literals, err := q.Bind(values)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, err := statement.Compose(head, sql, true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var more map[string]any
-			if len(literals) > 0 {
-				more = map[string]any{"ExecutionParameters": literals}
-			}
-			rows := answered(t, call, text, more)
+			rows := found(t, call, q, values)
 			var b strings.Builder
 			for _, r := range rows {
 				line, err := json.Marshal(r)
@@ -87,6 +67,67 @@ func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
 				t.Error("the events have nothing for this question")
 			}
 		})
+	}
+}
+
+// lake is a lake that has testdata/events.ndjson.
+func lake(t *testing.T) call {
+	t.Helper()
+	w := newWorld(t)
+	var columns []any
+	for _, c := range names.LakeColumns {
+		columns = append(columns, map[string]any{"Name": c.Name, "Type": c.Type})
+	}
+	w.tableOf(names.LakeTable, columns, map[string]any{"projection.day.range": "2026-01-01,2026-12-31"})
+	delivered(w)
+	return gatetest.Ask(t, w.Service, w.authority, everything)
+}
+
+// found is what a named question finds in March of 2026, the names of the columns first.
+func found(t *testing.T, c call, q named.Query, values map[string]string) [][]string {
+	t.Helper()
+	head := statement.Head{Owner: "usr_0", Event: "e", Since: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)}
+	sql, literals, err := q.Bind(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := statement.Compose(head, sql, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var more map[string]any
+	if len(literals) > 0 {
+		more = map[string]any{"ExecutionParameters": literals}
+	}
+	return answered(t, c, text, more)
+}
+
+// Whoever copies a name from an answer has its kind before it, and whoever types it has not: neither may find nothing for that.
+func TestANameIsTakenWithItsKindAndWithout(t *testing.T) {
+	call := lake(t)
+	for _, c := range []struct{ question, parameter, kind, name string }{
+		{"certificates", "actor", "user", "alice"},
+		{"changes", "user", "user", "ada"},
+		{"commands", "user", "user", "alice"},
+		{"denied", "user", "user", "bob"},
+		{"everything", "id", "user", "alice"},
+		{"everything", "id", "node", "node-1"},
+		{"node-sessions", "node", "node", "node-1"},
+		{"recordings-read", "user", "user", "alice"},
+		{"role-changes", "role", "role", "dba"},
+		{"sessions", "user", "user", "alice"},
+		{"sessions", "target", "node", "node-1"},
+	} {
+		q, ok := named.Find(c.question)
+		if !ok {
+			t.Fatal(c.question)
+		}
+		bare := found(t, call, q, map[string]string{c.parameter: c.name})
+		full := found(t, call, q, map[string]string{c.parameter: c.kind + "/" + c.name})
+		other := found(t, call, q, map[string]string{c.parameter: c.kind + "/" + c.name + "0"})
+		if diff := cmp.Diff(bare, full); diff != "" || len(bare) < 2 || len(other) != 1 {
+			t.Errorf("%s by %s: without the kind (-), with it (+), %d rows; of another %d:\n%s", c.question, c.parameter, len(bare), len(other), diff)
+		}
 	}
 }
 

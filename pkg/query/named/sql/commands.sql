@@ -2,5 +2,5 @@
 -- :user text = *: by whom, as alice; * for everybody
 SELECT time, actor, target, element_at(data, 'login') AS login, element_at(data, 'command') AS command, session_id, source_ip
 FROM events
-WHERE type = 'session.start' AND coalesce(element_at(data, 'command'), '') <> '' AND (:user = '*' OR actor = 'user/' || :user)
+WHERE type = 'session.start' AND coalesce(element_at(data, 'command'), '') <> '' AND (:user = '*' OR actor IN (:user, 'user/' || :user))
 ORDER BY time, id, receipt

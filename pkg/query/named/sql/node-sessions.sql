@@ -2,5 +2,5 @@
 -- :node text: name of the node
 SELECT time, type, actor, element_at(data, 'login') AS login, element_at(data, 'command') AS command, outcome, reason, source_ip, session_id, decision_id
 FROM events
-WHERE target_kind = 'node' AND target = :node AND type IN ('session.start', 'session.end', 'session.denied')
+WHERE target_kind = 'node' AND (target = :node OR 'node/' || target = :node) AND type IN ('session.start', 'session.end', 'session.denied')
 ORDER BY time, id, receipt

@@ -2,5 +2,5 @@
 -- :role text = *: which role; * for all
 SELECT time, type, actor, target, outcome, element_at(data, 'before') AS before, element_at(data, 'after') AS after, request_id, source_ip
 FROM events
-WHERE type IN ('resource.created', 'resource.updated', 'resource.deleted') AND target_kind = 'role' AND (:role = '*' OR target = :role)
+WHERE type IN ('resource.created', 'resource.updated', 'resource.deleted') AND target_kind = 'role' AND (:role = '*' OR target = :role OR 'role/' || target = :role)
 ORDER BY time, id, receipt
