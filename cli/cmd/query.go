@@ -45,7 +45,7 @@ func (a *app) auditQuery() *cobra.Command {
 			"Athena bills what a query reads. An interrupt stops the query.",
 		Example: "  stile audit query --list\n  stile audit query denied --since 30d --format csv\n" +
 			"  stile audit query \"SELECT type, count(*) AS n FROM events GROUP BY type ORDER BY n DESC\" --since 24h\n  stile audit query --file question.sql --since 2006-01-02 --until 2006-02-02 --format json",
-		Args:              cobra.MaximumNArgs(1),
+		Args:              oneQuestion,
 		ValidArgsFunction: completeQuestions,
 	}
 	c.Flags().StringVar(&q.since, "since", "", "only what happened since: 24h, 7d, 2006-01-02 (its beginning, here), '2006-01-02 15:04:05' (here), or a time as in RFC 3339; without it, 7 days before --until or now")
@@ -76,6 +76,14 @@ func (a *app) auditQuery() *cobra.Command {
 		return silence(a.answer(c.Context(), s.client, f, r))
 	}
 	return c
+}
+
+// oneQuestion refuses more arguments than one, as SQL without quotes is.
+func oneQuestion(c *cobra.Command, args []string) error {
+	if len(args) < 2 {
+		return nil
+	}
+	return fault.Newf(fault.BadInput, "write SQL as one argument, in double quotes, and what a named question wants to know as --param NAME=VALUE", "%s was given too many arguments", c.CommandPath())
 }
 
 func completeQuestions(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -132,6 +140,9 @@ func first(a, b string) string {
 
 var nameForm = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
+// sqlMarks are what no question in SQL does without all of: Denied or role_changes is somebody's try at a name.
+const sqlMarks = " \t\r\n(*;'"
+
 // question reads what was typed into what the API is asked.
 func (a *app) question(q asking, args []string) (r wire.QueryRequest, err error) {
 	if r.Since, r.Until, err = between(q.since, q.until, a.Now()); err != nil {
@@ -147,10 +158,10 @@ func (a *app) question(q asking, args []string) (r wire.QueryRequest, err error)
 		r.SQL, err = a.readSQL(q.file)
 	case len(args) == 0 || strings.TrimSpace(args[0]) == "":
 		return r, fault.New(fault.BadInput, "there is no question", "name one that stile audit query --list shows, or write SQL, such as: stile audit query \"SELECT type, count(*) FROM events GROUP BY type\"")
-	case nameForm.MatchString(args[0]):
+	case nameForm.MatchString(args[0]), !strings.ContainsAny(args[0], sqlMarks):
 		r.Name = args[0]
 		if _, ok := named.Find(r.Name); !ok {
-			return r, fault.Newf(fault.NotFound, "ask one of the nearest: "+strings.Join(nearest(r.Name), ", ")+"; stile audit query --list shows all", "there is no question named %.64q", r.Name)
+			return r, fault.Newf(fault.NotFound, "ask one of the nearest: "+strings.Join(nearest(strings.ReplaceAll(strings.ToLower(r.Name), "_", "-")), ", ")+"; stile audit query --list shows all", "there is no question named %.64q", r.Name)
 		}
 	default:
 		r.SQL = args[0]

@@ -49,6 +49,9 @@ func TestAQuestionThatCantBeAskedIsRefusedHere(t *testing.T) {
 		args   []string
 	}{
 		{5, "denied", "", []string{"denid"}},
+		{5, "nearest: denied", "", []string{"Denied"}},
+		{5, "nearest: role-changes", "", []string{"role_changes"}},
+		{2, "as one argument, in double quotes", "", []string{"SELECT", "1"}},
 		{2, "there is no question", "", nil},
 		{2, "only read", "", []string{"DROP TABLE events"}},
 		{2, "only read", "DELETE FROM events", []string{"-"}},
