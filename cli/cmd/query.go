@@ -38,12 +38,13 @@ func (a *app) auditQuery() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "query NAME|SQL",
 		Short: "Ask all audit events in SQL, or by the name of a question",
-		Long: "Ask the audit lake, which keeps all events: by the name of a question (--list shows those that there are), or in SQL of Athena's,\n" +
-			"one SELECT over the table events. It has an event once, and only those that happened between --since and --until: the last\n" +
-			"seven days without them. The table period has their two times, since and until. All times are in UTC.\n" +
+		Long: "Ask the audit lake, which keeps all events: by the name of a question (--list shows those that there are,\n" +
+			"and with --format json what each parameter is, and the SQL), or in SQL of Athena's, one SELECT in quotes over the table events. It\n" +
+			"has an event once, and only those that happened between --since and --until: the last seven days without them. The table period\n" +
+			"has their two times, since and until. All times are in UTC.\n" +
 			"The lake lags some minutes behind the audit log: what was received last is not in an answer, and is shown by stile audit ls.\n" +
 			"Athena bills what a query reads. An interrupt stops the query.",
-		Example: "  stile audit query --list\n  stile audit query denied --since 30d --format csv\n" +
+		Example: "  stile audit query --list\n  stile audit query denied --since 30d --format csv\n  stile audit query node-sessions --param node=web-1\n" +
 			"  stile audit query \"SELECT type, count(*) AS n FROM events GROUP BY type ORDER BY n DESC\" --since 24h\n  stile audit query --file question.sql --since 2006-01-02 --until 2006-02-02 --format json",
 		Args:              oneQuestion,
 		ValidArgsFunction: completeQuestions,
