@@ -106,12 +106,8 @@ func advise(r *query.Run) {
 	}
 }
 
-// maxAnswer is how many bytes of text a page has, far below the 6 MB that a function may answer; pageSize is how many rows Athena
-// gives at most.
-const (
-	maxAnswer = 3 << 20
-	pageSize  = 1000
-)
+// pageSize is how many rows Athena gives at most.
+const pageSize = 1000
 
 // Rows returns a page of what a query found: as many rows as a page has room for.
 func (l *Lake) Rows(ctx context.Context, id, cursor string) (wire.QueryRows, error) {
@@ -127,15 +123,15 @@ func (l *Lake) Rows(ctx context.Context, id, cursor string) (wire.QueryRows, err
 		}
 		page, bytes := rows(out, cursor == "")
 		switch {
-		case bytes <= maxAnswer:
+		case bytes <= wire.MostAnswer:
 			return page, nil
 		case size == 1:
-			return wire.QueryRows{}, fault.New(fault.TooLarge, "a row of what was found is larger than 3 MiB", "ask for fewer columns, or cut long values with substr")
+			return wire.QueryRows{}, fault.New(fault.TooLarge, "a row of what was found is too large for an answer", "ask for fewer columns, or cut long values with substr")
 		}
 	}
 }
 
-// rows turns a page of Athena's around, and counts the bytes of its text. The first row of all is the columns' names.
+// rows turns a page of Athena's around, and counts the bytes that it takes in an answer. The first row of all is the columns' names.
 func rows(out *athena.GetQueryResultsOutput, first bool) (page wire.QueryRows, bytes int) {
 	page = wire.QueryRows{Columns: []wire.QueryColumn{}, Rows: []wire.QueryRow{}, Next: aws.ToString(out.NextToken)}
 	if out.ResultSet == nil {
@@ -153,7 +149,7 @@ func rows(out *athena.GetQueryResultsOutput, first bool) (page wire.QueryRows, b
 		row := wire.QueryRow{Values: make([]*string, len(r.Data))}
 		for i, d := range r.Data {
 			row.Values[i] = d.VarCharValue
-			bytes += len(aws.ToString(d.VarCharValue)) + 16
+			bytes += wire.Size(aws.ToString(d.VarCharValue)) + 16
 		}
 		page.Rows = append(page.Rows, row)
 	}

@@ -1,10 +1,14 @@
 package athena_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/athena"
 	"github.com/aws/aws-sdk-go-v2/service/athena/types"
@@ -121,10 +125,42 @@ func TestAPageFitsIntoAnAnswer(t *testing.T) {
 	if err != nil || len(page.Rows) == 0 || len(page.Rows) > 300 || len(f.pages) < 2 {
 		t.Errorf("%d rows after %v, %v", len(page.Rows), f.pages, err)
 	}
-	f.cells = []string{strings.Repeat("x", 4<<20)}
+	f.cells = []string{strings.Repeat("x", 6<<20)}
 	if _, err := athena.New(f).Rows(t.Context(), id, "more"); !fault.Is(err, fault.TooLarge) {
-		t.Errorf("a row of 4 MiB: %v", err)
+		t.Errorf("a row of 6 MiB: %v", err)
 	}
+}
+
+// Whatever the text of a page is, the page has room in the 6 MB of an answer, in which it is JSON in JSON.
+func TestAPageFitsIntoAnAnswerHoweverItsTextIsWritten(t *testing.T) {
+	for _, sign := range []string{`"`, `\`, "\x01", "\n", "<", "\u2028", "é", "\xff", "x", "\U0001f600", "\x7f"} {
+		f := &fake{cells: []string{"a"}}
+		for range 999 {
+			f.cells = append(f.cells, strings.Repeat(sign, 12<<10/len(sign)))
+		}
+		page, err := athena.New(f).Rows(t.Context(), id, "")
+		if err != nil || len(page.Rows) == 0 {
+			t.Fatalf("%q: %d rows, %v", sign, len(page.Rows), err)
+		}
+		var body, answer bytes.Buffer
+		for _, step := range []func() error{
+			func() error { return plain(&body).Encode(page) },
+			func() error { return plain(&answer).Encode(events.APIGatewayProxyResponse{Body: body.String()}) },
+		} {
+			if err := step(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if answer.Len() > 6_000_000 {
+			t.Errorf("%q: %d rows have %d bytes", sign, len(page.Rows), answer.Len())
+		}
+	}
+}
+
+func plain(to io.Writer) *json.Encoder {
+	e := json.NewEncoder(to)
+	e.SetEscapeHTML(false)
+	return e
 }
 
 func TestResultsThatAreGoneAreToldFromAForeignCursor(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/policy"
 	"github.com/stile-dev/stile/pkg/query/named"
 	"github.com/stile-dev/stile/pkg/query/statement"
 	"github.com/stile-dev/stile/pkg/wire"
@@ -92,8 +93,8 @@ func (d *Desk) Ask(ctx context.Context, p Person, r wire.QueryRequest) (wire.Sta
 	if err := d.config.Pace.Count(ctx, p.User.UID, p.Now); err != nil {
 		return wire.StartedQuery{}, err
 	}
-	if err := d.may(ctx, p, r); err != nil {
-		return wire.StartedQuery{}, err
+	if decision := p.decide(); !decision.Allowed {
+		return wire.StartedQuery{}, d.denied(ctx, p, r, decision)
 	}
 	since, until, err := window(r, p.Now)
 	if err != nil {
@@ -178,12 +179,14 @@ func describe(e *audit.Event, r wire.QueryRequest, since, until time.Time) error
 	return nil
 }
 
-// may turns the policy's denial into a fault with a decision id; the event with that id says why.
-func (d *Desk) may(ctx context.Context, p Person, r wire.QueryRequest) error {
-	decision := p.State.Roles().May(p.State.Subject(p.User, p.Now), names.AuditLake, Verb, "/")
-	if decision.Allowed {
-		return nil
-	}
+// decide is what the policy says about asking.
+func (p Person) decide() policy.Decision {
+	return p.State.Roles().May(p.State.Subject(p.User, p.Now), names.AuditLake, Verb, "/")
+}
+
+// denied turns the policy's denial into a fault with a decision id; the event with that id says why. The caller has counted it, so
+// that whoever is denied all the time doesn't fill the ledger.
+func (d *Desk) denied(ctx context.Context, p Person, r wire.QueryRequest, decision policy.Decision) error {
 	f := fault.Newf(fault.Denied, fmt.Sprintf("ask an administrator for a role whose rules allow %s on %s", Verb, names.AuditLake),
 		"%s may not %s the audit lake: %s", p.User.Name, Verb, decision.Reason)
 	f.DecisionID = identity.NewID("dec", d.config.Entropy, p.Now)
@@ -211,11 +214,11 @@ func (d *Desk) event(t audit.Type, p Person, r wire.QueryRequest) audit.Event {
 
 // own returns a query of the caller's. Another's looks like one that isn't there, and who may no longer ask sees none.
 func (d *Desk) own(ctx context.Context, p Person, id string) (Run, error) {
-	if err := d.may(ctx, p, wire.QueryRequest{}); err != nil {
-		if limited := d.config.Pace.Count(ctx, p.User.UID, p.Now); limited != nil {
-			return Run{}, limited
+	if decision := p.decide(); !decision.Allowed {
+		if err := d.config.Pace.Count(ctx, p.User.UID, p.Now); err != nil {
+			return Run{}, err
 		}
-		return Run{}, err
+		return Run{}, d.denied(ctx, p, wire.QueryRequest{}, decision)
 	}
 	run, err := d.config.Lake.Look(ctx, id)
 	if err == nil && statement.Owner(run.Text) != p.User.UID || fault.Is(err, fault.NotFound) {

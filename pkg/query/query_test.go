@@ -170,6 +170,20 @@ func TestWhoMayNotAskIsDeniedAndRecorded(t *testing.T) {
 	if _, err := d.Ask(t.Context(), person("bob", "access"), sql("SELECT 1")); !fault.Is(err, fault.RateLimited) || len(l.events) != 1 {
 		t.Errorf("too often: %v, %d events", err, len(l.events))
 	}
+	// Looking at a query is denied by the same pace.
+	for _, look := range []func() error{
+		func() error { _, err := d.State(t.Context(), person("bob", "access"), "a"); return err },
+		func() error { _, err := d.Rows(t.Context(), person("bob", "access"), "a", ""); return err },
+		func() error { _, err := d.Stop(t.Context(), person("bob", "access"), "a"); return err },
+	} {
+		if err := look(); !fault.Is(err, fault.RateLimited) || len(l.events) != 1 {
+			t.Errorf("looking too often: %v, %d events", err, len(l.events))
+		}
+	}
+	l.slow = nil
+	if _, err := d.State(t.Context(), person("bob", "access"), "a"); !fault.Is(err, fault.Denied) || len(l.events) != 2 {
+		t.Errorf("looking: %v, %d events", err, len(l.events))
+	}
 }
 
 func TestAQueryIsItsAskersAlone(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/stile-dev/stile/pkg/ledger/reader"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
+	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // forge puts an item into a partition of proxies or agents, as whoever has a proxy's credentials can.
@@ -63,6 +64,9 @@ func TestSec_S63_WhatIsTooLongForAnEventFillsNoAnswer(t *testing.T) {
 	for n := range 60 {
 		b.forge("agent/x", ledger.Receipt(b.now, fmt.Append(nil, n)), long+fmt.Sprint(n), table.Item{"junk": table.String(long), "signature": table.Bytes([]byte(long))})
 		b.forge("proxy/x", ledger.Receipt(b.now, fmt.Append(nil, -n)), fmt.Sprintf(`{"id":"%d","x":%q}`, n, strings.Repeat("<", 16000)), nil)
+		for more := range 3 {
+			b.forge("proxy/x", ledger.Receipt(b.now, fmt.Append(nil, 100*n+more)), strings.Repeat("\x01", 16000)+fmt.Sprint(n, more), nil)
+		}
 	}
 	b.now = b.now.Add(time.Minute)
 	proven := 0
@@ -73,16 +77,50 @@ func TestSec_S63_WhatIsTooLongForAnEventFillsNoAnswer(t *testing.T) {
 		}
 		size := 0
 		for _, e := range entries {
-			if size += len(e.Body); e.Standing == reader.Proven {
+			if size += wire.Size(e.Body); e.Standing == reader.Proven {
 				proven++
 			}
 		}
-		if position = next; size > 1200<<10 {
+		if position = next; size > wire.MostAnswer {
 			t.Errorf("%d bytes in an answer", size)
 		}
 	}
 	if proven != 1 {
 		t.Errorf("%d proven", proven)
+	}
+}
+
+// Whoever may sign an agent's events can make a session of the largest, in signs that take the most room.
+func TestSec_S63_ASessionOfTheLargestEventsFitsIntoAnswers(t *testing.T) {
+	b := newBook(t)
+	session := ""
+	for n := range 150 {
+		e := b.event(uint64(n + 1))
+		if session == "" {
+			session = "ses_" + e.ID
+		}
+		e.SessionID, e.Data["command"] = session, strings.Repeat("\\", 7800)
+		b.deliver(b.signed(e))
+	}
+	found := 0
+	for after := ""; ; {
+		entries, next, err := reader.Session(t.Context(), b, "t", session, after, 100, b.cluster.Holder().Trust())
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := 0
+		for _, e := range entries {
+			size += wire.Size(e.Body)
+		}
+		if found += len(entries); size > wire.MostAnswer {
+			t.Errorf("%d events have %d bytes in an answer", len(entries), size)
+		}
+		if after = next; after == "" {
+			break
+		}
+	}
+	if found != 150 {
+		t.Errorf("%d events of 150", found)
 	}
 }
 

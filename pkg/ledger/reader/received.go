@@ -19,6 +19,7 @@ import (
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
+	"github.com/stile-dev/stile/pkg/wire"
 )
 
 // Bounds of one call of [Received].
@@ -26,7 +27,7 @@ const (
 	atOnce     = 24   // partitions that are read at once
 	ofEach     = 100  // items of a partition that are read at once
 	mostRead   = 2000 // items after which it ends, though it found fewer than were asked for
-	mostBytes  = 1e6  // of events after which it ends, so that an answer has room for them however they are written
+	mostBytes  = 3e6  // of events in an answer after which it ends, so that an answer has room for them and those under the last's key
 	mostOfDays = 31   // days that it looks at
 )
 
@@ -129,7 +130,7 @@ func Received(ctx context.Context, db table.API, name string, s Span, want func(
 			for n, i := range items {
 				if e, _ := audit.Parse([]byte(i.Text("event"))); want(e) {
 					wanted = append(wanted, i)
-					size += len(i.Text("event"))
+					size += wire.Size(i.Text("event"))
 				}
 				if (len(wanted) >= s.Limit || size >= mostBytes) && !shared(items, n) {
 					return judged(ctx, t, wanted, position(day, i.Text(names.SK)), trust)

@@ -17,11 +17,15 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Session reads events of a session that come after one, the oldest first, and the id of the last that was looked for, to go
-// on after, "" at the end. Where they are any proxy may say; what isn't there, or is another session's, is left out.
+// mostOfSession is how many events of a session an answer has room for however they are written: JSON of 16 KiB takes 64 KiB at most.
+const mostOfSession = 64
+
+// Session reads events of a session that come after one, the oldest first and up to limit if there is room for as many, and the id of
+// the last that was looked for, to go on after, "" at the end. Where they are any proxy may say; what isn't there, or is another
+// session's, is left out.
 func Session(ctx context.Context, db table.API, name, session, after string, limit int, trust ...document.Trust) ([]Entry, string, error) {
 	t := table.Table{API: db, Name: name}
-	pointers, more, err := t.Page(ctx, ledger.Session(session), after, limit)
+	pointers, more, err := t.Page(ctx, ledger.Session(session), after, min(limit, mostOfSession))
 	if err != nil {
 		return nil, "", err
 	}
