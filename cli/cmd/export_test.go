@@ -32,6 +32,7 @@ func ParseSSH(args ...string) (login, node, command string, err error) {
 type Lookup struct {
 	Client  *client.Client
 	Profile *profile.Profile
+	Now     func() time.Time // of Answer; nil: time.Now
 }
 
 // Unaltered says whether what can't be changed stands in a file as the API has it.
@@ -158,6 +159,9 @@ func SearchRecordings(ctx context.Context, list iter.Seq2[wire.Recording, error]
 
 // Answer asks an API that the test serves, and prints.
 func (l Lookup) Answer(ctx context.Context, format string, r wire.QueryRequest, out, errs io.Writer) error {
-	a := &app{Process: Process{Out: out, Err: errs, Now: time.Now}}
+	a := &app{Process: Process{Out: out, Err: errs, Now: l.Now}}
+	if a.Now == nil {
+		a.Now = time.Now
+	}
 	return a.answer(ctx, l.Client, output.Format(format), r)
 }

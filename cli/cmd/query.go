@@ -127,7 +127,7 @@ func (a *app) questions(f output.Format, asked bool) error {
 		list, rows.Lines = append(list, told), append(rows.Lines, []string{q.Name, strings.Join(takes, " "), q.Question})
 	}
 	if f == formatCSV {
-		return writeCSV(a.Out, rows.Header, rows.Lines)
+		return a.writeCSV(rows.Header, rows.Lines)
 	}
 	return output.Print(a.Out, f, list, rows)
 }
@@ -251,23 +251,24 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// answer asks, waits and prints. A query that is interrupted is stopped, since it would go on reading.
+// answer asks, waits and prints. A query that is no longer waited for is stopped, since it would go on reading.
 func (a *app) answer(ctx context.Context, cl *client.Client, f output.Format, r wire.QueryRequest) error {
 	ctx, done := stoppable(ctx)
 	defer done()
 	started, err := cl.StartQuery(ctx, r)
 	if err != nil {
+		if ctx.Err() != nil { // the API may have had it
+			a.warn("the query may have started, and goes on for at most half an hour")
+		}
 		return err
 	}
 	asked := a.Now()
 	state, err := a.await(ctx, cl, started.ID)
 	if err != nil {
-		if ctx.Err() != nil {
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookup)
-			defer cancel()
-			if _, stop := cl.StopQuery(last, started.ID); stop != nil {
-				a.warn("the query could not be stopped, and goes on for at most half an hour")
-			}
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookup)
+		defer cancel()
+		if _, stop := cl.StopQuery(last, started.ID); stop != nil {
+			a.warn("the query could not be stopped, and goes on for at most half an hour")
 		}
 		return err
 	}
@@ -298,24 +299,31 @@ func (a *app) lately(asked, until time.Time) {
 	_, _ = fmt.Fprintf(a.Err, "The lake has an event some minutes after the audit log: what was received since %s may not be in this answer. See it with: stile audit ls --since '%s'\n", at, at)
 }
 
-// Between two looks at a query.
+// Between two looks at a query, and how long it is looked for in vain: asking again would have it read once more.
 const (
 	lookFirst = 200 * time.Millisecond
 	lookMost  = 2 * time.Second
+	mostAway  = 2 * time.Minute
 )
+
+// passing are what an API answers that may answer otherwise the next time.
+var passing = []fault.Code{fault.Unavailable, fault.RateLimited, fault.Unreachable}
 
 // await waits until a query has ended, and says meanwhile how far it is to who looks at a terminal.
 func (a *app) await(ctx context.Context, cl *client.Client, id string) (wire.QueryState, error) {
-	shown := shell.IsTerminal(a.Err)
+	shown, answered := shell.IsTerminal(a.Err), a.Now()
 	for wait := lookFirst; ; wait = min(wait*3/2, lookMost) {
 		s, err := cl.Query(ctx, id)
-		ended := err == nil && s.State != "queued" && s.State != "running"
-		if f := fault.From(err); f != nil && (f.Code == fault.Unavailable || f.Code == fault.RateLimited) && ctx.Err() == nil {
-			err, wait = nil, lookMost
+		told := err == nil
+		ended := told && s.State != "queued" && s.State != "running"
+		if now := a.Now(); told {
+			answered = now
+		} else if slices.Contains(passing, fault.From(err).Code) && ctx.Err() == nil && now.Sub(answered) < mostAway {
+			err = nil
 		}
 		if shown {
 			_, _ = fmt.Fprintf(a.Err, "\r\x1b[K")
-			if !ended && err == nil {
+			if !ended && told {
 				_, _ = fmt.Fprintf(a.Err, "%s, %s read", escape.Text(s.State), size(s.ScannedBytes))
 			}
 		}

@@ -3,13 +3,22 @@ package cmd_test
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/term"
 
 	"github.com/stile-dev/stile/cli/cmd"
+	"github.com/stile-dev/stile/pkg/escape/escapetest"
+	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
@@ -82,6 +91,8 @@ type well struct {
 	pages   []wire.QueryRows
 	stopped int
 	looked  func()
+	failing int // how many looks fail from now on
+	now     func() time.Time
 }
 
 func (w *well) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
@@ -98,6 +109,11 @@ func (w *well) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if w.looked != nil {
 			w.looked()
 		}
+		if w.failing > 0 {
+			w.failing--
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
 		answer = w.state
 	}
 	if err := json.NewEncoder(rw).Encode(answer); err != nil {
@@ -107,11 +123,20 @@ func (w *well) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 // answer asks it.
 func (w *well) answer(ctx context.Context, format string) (out, errs string, err error) {
+	var o bytes.Buffer
+	errs, err = w.into(ctx, format, &o)
+	return o.String(), errs, err
+}
+
+// into asks it and has the answer written.
+func (w *well) into(ctx context.Context, format string, out io.Writer) (errs string, err error) {
 	server := httptest.NewTLSServer(w)
 	defer server.Close()
-	var o, e bytes.Buffer
-	err = lookupAt(w.t, server).Answer(ctx, format, wire.QueryRequest{SQL: "SELECT 1"}, &o, &e)
-	return o.String(), e.String(), err
+	var e bytes.Buffer
+	l := lookupAt(w.t, server)
+	l.Now = w.now
+	err = l.Answer(ctx, format, wire.QueryRequest{SQL: "SELECT 1"}, out, &e)
+	return e.String(), err
 }
 
 func values(texts ...string) wire.QueryRow {
@@ -145,10 +170,71 @@ func TestRowsArePrintedInEachFormat(t *testing.T) {
 	}
 }
 
+// What events say gives a terminal no orders, in no format: 0x9b and the like are orders too, and bidirectional signs reorder a line.
+func TestSec_S52_RowsGiveATerminalNoOrders(t *testing.T) {
+	columns := []wire.QueryColumn{{Name: escapetest.Orders, Type: "varchar"}}
+	w := &well{t: t, state: wire.QueryState{ID: "q", State: "succeeded"}, pages: []wire.QueryRows{{Columns: columns, Rows: []wire.QueryRow{values(escapetest.Orders), values("a\nb,\"c\"")}}}}
+	for _, format := range []string{"table", "json", "csv"} {
+		mine, theirs, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := term.MakeRaw(int(theirs.Fd())); err != nil {
+			t.Fatal(err)
+		}
+		shown := make(chan string)
+		go func() {
+			b, _ := io.ReadAll(mine) // ends with an error when nobody has the other side any more
+			shown <- string(b)
+		}()
+		_, err = w.into(t.Context(), format, theirs)
+		if err := errors.Join(err, theirs.Close()); err != nil {
+			t.Fatal(err)
+		}
+		text := <-shown
+		if err := mine.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if escapetest.Safe(t, text); text == "" {
+			t.Errorf("%s shows nothing", format)
+		}
+	}
+	// A program gets what there is.
+	if out, _, err := w.answer(t.Context(), "csv"); err != nil || !strings.Contains(out, escapetest.Orders) {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 func TestAQueryThatFailedSaysWhy(t *testing.T) {
 	w := &well{t: t, state: wire.QueryState{ID: "q", State: "failed", Reason: "line 1:8: no such column", Hint: "correct it"}}
 	if out, _, err := w.answer(t.Context(), "json"); err == nil || !strings.Contains(err.Error(), "line 1:8") || out != "" {
 		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// An API that is away for a moment doesn't have a query asked again; from one that stays away it is told that nobody waits any more.
+func TestAQueryIsWaitedForAsLongAsTheAPIMayComeBack(t *testing.T) {
+	w := &well{t: t, state: wire.QueryState{ID: "q", State: "succeeded"}, pages: []wire.QueryRows{{}}, failing: 2}
+	if _, _, err := w.answer(t.Context(), "json"); err != nil || w.failing != 0 || w.stopped != 0 {
+		t.Errorf("%v, %d more would fail, stopped %d times", err, w.failing, w.stopped)
+	}
+	at := time.Now()
+	w.failing, w.now = 4, func() time.Time { at = at.Add(time.Minute); return at }
+	if _, _, err := w.answer(t.Context(), "json"); !fault.Is(err, fault.Unavailable) || w.stopped != 1 || w.failing == 0 {
+		t.Errorf("%v, %d more would fail, stopped %d times", err, w.failing, w.stopped)
+	}
+}
+
+// A line that is empty is none to who reads CSV.
+func TestEachRowIsALineOfCSV(t *testing.T) {
+	none := values("")
+	none.Values[0] = nil
+	w := &well{t: t, state: wire.QueryState{ID: "q", State: "succeeded"}, pages: []wire.QueryRows{
+		{Columns: []wire.QueryColumn{{Name: "reason", Type: "varchar"}}, Rows: []wire.QueryRow{none, values("a"), values("")}},
+	}}
+	out, _, err := w.answer(t.Context(), "csv")
+	if all, wrong := csv.NewReader(strings.NewReader(out)).ReadAll(); err != nil || wrong != nil || len(all) != 4 {
+		t.Errorf("%q: %v %v", out, err, wrong)
 	}
 }
 

@@ -11,7 +11,9 @@ import (
 	"strconv"
 
 	"github.com/stile-dev/stile/cli/output"
+	"github.com/stile-dev/stile/cli/shell"
 	"github.com/stile-dev/stile/pkg/client"
+	"github.com/stile-dev/stile/pkg/escape"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/wire"
 )
@@ -37,7 +39,7 @@ func (a *app) found(ctx context.Context, cl *client.Client, f output.Format, id 
 			if begins {
 				header = columns
 			}
-			return writeCSV(a.Out, header, texts(page))
+			return a.writeCSV(header, texts(page))
 		}
 		if n > mostTable {
 			return fault.Newf(fault.TooLarge, "use --format csv or json, or add a LIMIT", "a table has at most %d rows", mostTable)
@@ -89,12 +91,33 @@ func texts(page wire.QueryRows) [][]string {
 	return out
 }
 
-func writeCSV(to io.Writer, header []string, lines [][]string) error {
-	w := csv.NewWriter(to)
+// writeCSV writes lines as programs read them, and for a terminal without what it would obey.
+func (a *app) writeCSV(header []string, lines [][]string) error {
 	if header != nil {
 		lines = slices.Concat([][]string{header}, lines)
 	}
-	if err := w.WriteAll(lines); err != nil {
+	if shell.IsTerminal(a.Out) {
+		for _, line := range lines {
+			for i, cell := range line {
+				line[i] = escape.Text(cell)
+			}
+		}
+	}
+	w := csv.NewWriter(a.Out)
+	for _, line := range lines {
+		if len(line) == 1 && line[0] == "" { // an empty line, which readers leave out
+			w.Flush()
+			if _, err := io.WriteString(a.Out, "\"\"\n"); err != nil {
+				return fmt.Errorf("printing: %w", err)
+			}
+			continue
+		}
+		if err := w.Write(line); err != nil {
+			return fmt.Errorf("printing: %w", err)
+		}
+	}
+	w.Flush()
+	if err := w.Error(); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
 	return nil
@@ -125,7 +148,7 @@ func writeObjects(to io.Writer, columns []string, page wire.QueryRows, begins bo
 		}
 		b.WriteByte('}')
 	}
-	if _, err := to.Write(b.Bytes()); err != nil {
+	if _, err := to.Write(escape.JSON(b.Bytes())); err != nil {
 		return fmt.Errorf("printing: %w", err)
 	}
 	return nil

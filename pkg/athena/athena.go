@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/athena"
 	"github.com/aws/aws-sdk-go-v2/service/athena/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
@@ -64,7 +65,7 @@ func (l *Lake) Look(ctx context.Context, id string) (query.Run, error) {
 	}
 	out, err := l.api.GetQueryExecution(ctx, &athena.GetQueryExecutionInput{QueryExecutionId: &id})
 	if err != nil {
-		if _, invalid := errors.AsType[*types.InvalidRequestException](err); invalid {
+		if _, invalid := errors.AsType[*types.InvalidRequestException](err); invalid || outside(err) {
 			return query.Run{}, unknown().Because(err)
 		}
 		return query.Run{}, told(err, "looking at a query")
@@ -83,6 +84,13 @@ func (l *Lake) Look(ctx context.Context, id string) (query.Run, error) {
 	}
 	advise(&r)
 	return r, nil
+}
+
+// outside reports whether Athena refuses an id because it is of no query in the lake's workgroup: what is nowhere, or in another, is
+// nothing that the role has rights on.
+func outside(err error) bool {
+	refused, ok := errors.AsType[smithy.APIError](err)
+	return ok && refused.ErrorCode() == "AccessDeniedException"
 }
 
 func unknown() *fault.Fault {

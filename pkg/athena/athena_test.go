@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/athena"
 	"github.com/aws/aws-sdk-go-v2/service/athena/types"
+	"github.com/aws/smithy-go"
 
 	"github.com/stile-dev/stile/pkg/athena"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -102,6 +103,12 @@ func TestWhatBecameOfAQuery(t *testing.T) {
 	}
 	if _, err := athena.New(&fake{fail: &types.InvalidRequestException{}}).Look(t.Context(), id); !fault.Is(err, fault.NotFound) {
 		t.Errorf("of none: %v", err)
+	}
+	if _, err := athena.New(&fake{fail: &smithy.GenericAPIError{Code: "AccessDeniedException"}}).Look(t.Context(), id); !fault.Is(err, fault.NotFound) {
+		t.Errorf("of none that the role may look at: %v", err)
+	}
+	if _, err := athena.New(&fake{fail: &smithy.GenericAPIError{Code: "InternalServerException"}}).Look(t.Context(), id); err == nil || fault.Is(err, fault.NotFound) {
+		t.Errorf("of an Athena that fails: %v", err)
 	}
 }
 
