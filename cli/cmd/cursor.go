@@ -12,6 +12,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/durable"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -134,7 +136,8 @@ func (c *cursor) save(p place) error {
 	return nil
 }
 
-// outlet is the file that an export is appended to. What a crash has left of a line is no event, and goes.
+// outlet is the file that an export is appended to. What a crash has left of a line is no event, and goes; so that what another export
+// is in the middle of isn't taken for that, a file has one at a time.
 func outlet(path string, goesOn bool) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
@@ -145,6 +148,8 @@ func outlet(path string, goesOn bool) (*os.File, error) {
 	case err != nil:
 	case !info.Mode().IsRegular():
 		err = fault.Newf(fault.BadInput, "leave out -o and redirect standard output", "%.200s is not a file", path)
+	case errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK): // a file system without locks has none to break
+		err = fault.Newf(fault.Conflict, "wait until the other export has ended, or give each its own file", "another export is writing %.200s", path)
 	case info.Size() > 0 && !goesOn:
 		err = fault.Newf(fault.Conflict, "name a file that isn't there yet, or the --cursor by which that one was begun", "%.200s has something in it already", path)
 	case info.Size() > 0:

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/stile-dev/stile/cli/cmd"
 	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/audit"
@@ -361,6 +363,28 @@ func TestAnotherExportWithTheSameCursorIsRefused(t *testing.T) {
 	}}
 	if _, err := x.run(out); fault.From(err).Code != fault.Conflict {
 		t.Errorf("the slower one ends with %v", err)
+	}
+}
+
+// An export that begins while another writes into its file would take the line that the other is at for one that a crash has left.
+func TestAFileHasOneExportAtATime(t *testing.T) {
+	x := newExporter(t)
+	id := x.book(noon.Add(-time.Hour))
+	file := x.path("events")
+	other, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(other.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, x, fault.Conflict, "another export is writing", "-o", file)
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	x.goes("when the other has ended", nil, "-o", file)
+	if b, err := os.ReadFile(file); err != nil || !slices.Equal(ids(t, string(b)), []string{id}) {
+		t.Errorf("%q, %v", b, err)
 	}
 }
 
