@@ -158,21 +158,30 @@ func (e *export) check(page wire.ReceivedEvents) error {
 	if e.cursor == nil {
 		return nil
 	}
-	p := e.cursor.place
+	p, kept := e.cursor.place, e.oldest(page)
 	switch {
 	case !e.cursor.there:
-		if e.firm = page.Since; e.firm.Before(page.Until.Add(-retention)) {
-			e.firm = page.Until.Add(-retention)
+		if e.firm = page.Since; e.firm.Before(kept) {
+			e.firm = kept
 		}
 		return e.cursor.save(place{From: e.firm, To: e.firm})
 	case p.From.After(page.Until):
 		return fault.Newf(fault.Conflict, "set this right where the cursor is from, or name another file and say by --since where to begin",
 			"the cursor is at %s, which the API's clock says is still to come", p.From.Local().Format(time.DateTime))
-	case p.From.Before(page.Until.Add(-retention)):
+	case p.From.Before(kept):
 		return fault.Newf(fault.Conflict, "name another file and begin with --since 30d; what expired meanwhile may be in the lake",
 			"the cursor is at %s, and the audit log keeps events for 30 days: what was received in between can't be exported any more", p.From.Local().Format(time.DateTime))
 	}
 	return nil
+}
+
+// oldest is from when on the ledger has everything. A page that ends in the past, by --until, doesn't tell the time.
+func (e *export) oldest(page wire.ReceivedEvents) time.Time {
+	now := page.Until
+	if here := e.Now(); here.After(now) {
+		now = here
+	}
+	return now.Add(-retention)
 }
 
 // leave has a page's events leave the process, and then the cursor say so.

@@ -346,6 +346,7 @@ func TestACursorThatIsNotOneIsRefused(t *testing.T) {
 	refused(t, x, fault.Conflict, "still to come")
 	x.now = noon.Add(30 * 24 * time.Hour)
 	refused(t, x, fault.Conflict, "keeps events for 30 days")
+	refused(t, x, fault.Conflict, "keeps events for 30 days", "--until", noon.Add(29*24*time.Hour).Format(time.RFC3339))
 	x.now = noon.Add(29 * 24 * time.Hour)
 	x.goes("in time", nil)
 }
