@@ -252,8 +252,8 @@ var (
 	asked = of(
 		always("since", "where the period begins that was asked about, RFC 3339"),
 		always("until", "where it ends, RFC 3339"),
-		optional("sql", "the SQL that was asked; a named query's name is the target"),
-		optional("sql_sha256", "SHA-256 of the SQL, hex, when the event has no room for it"),
+		optional("sql", "the SQL that was asked, cut where the event has no room for more; a named query's name is the target"),
+		optional("sql_sha256", "SHA-256 of the whole of sql, hex, when it was cut"),
 		optional("parameters", "the parameters of a named query, JSON: name to value"),
 	)
 )

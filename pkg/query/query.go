@@ -11,6 +11,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sort"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -157,7 +159,7 @@ func window(r wire.QueryRequest, now time.Time) (since, until time.Time, err err
 	return since, until, err
 }
 
-// describe puts into the event what was asked, and the SHA-256 of SQL that has no room.
+// describe puts into the event what was asked. Of SQL that has no room it has the beginning, and the SHA-256 of the whole.
 func describe(e *audit.Event, r wire.QueryRequest, since, until time.Time) error {
 	e.Data["since"], e.Data["until"] = since.Format(time.RFC3339Nano), until.Format(time.RFC3339Nano)
 	if len(r.Parameters) > 0 {
@@ -171,11 +173,13 @@ func describe(e *audit.Event, r wire.QueryRequest, since, until time.Time) error
 		return nil
 	}
 	e.Data["sql"] = r.SQL
-	if err := e.Validate(); err != nil {
-		sum := sha256.Sum256([]byte(r.SQL))
-		delete(e.Data, "sql")
-		e.Data["sql_sha256"] = hex.EncodeToString(sum[:])
+	if e.Validate() == nil {
+		return nil
 	}
+	sum := sha256.Sum256([]byte(r.SQL))
+	e.Data["sql_sha256"] = hex.EncodeToString(sum[:])
+	begin := func(n int) { e.Data["sql"] = strings.ToValidUTF8(r.SQL[:n], "") }
+	begin(sort.Search(len(r.SQL), func(n int) bool { begin(n + 1); return e.Validate() != nil }))
 	return nil
 }
 
