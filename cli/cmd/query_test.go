@@ -93,13 +93,14 @@ type well struct {
 	looked  func()
 	failing int // how many looks fail from now on
 	now     func() time.Time
+	until   time.Time
 }
 
 func (w *well) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	var answer any
 	switch {
 	case r.Method == http.MethodPost:
-		answer = wire.StartedQuery{ID: "q"}
+		answer = wire.StartedQuery{ID: "q", Until: w.until}
 	case r.Method == http.MethodDelete:
 		w.stopped++
 		answer = w.state
@@ -202,6 +203,17 @@ func TestSec_S52_RowsGiveATerminalNoOrders(t *testing.T) {
 	// A program gets what there is.
 	if out, _, err := w.answer(t.Context(), "csv"); err != nil || !strings.Contains(out, escapetest.Orders) {
 		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// Nobody takes the answer for all that there is while the lake lacks what was received last.
+func TestAnAnswerSaysWhatTheLakeMayLack(t *testing.T) {
+	w := &well{t: t, state: wire.QueryState{ID: "q", State: "succeeded"}, pages: []wire.QueryRows{{}}}
+	for before, said := range map[time.Duration]bool{0: true, 4 * time.Minute: true, time.Hour: false} {
+		w.until = time.Now().Add(-before)
+		if _, errs, err := w.answer(t.Context(), "json"); err != nil || strings.Contains(errs, "stile audit ls --since '") != said {
+			t.Errorf("until %s ago: %q, %v", before, errs, err)
+		}
 	}
 }
 
