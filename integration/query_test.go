@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/fault"
 )
 
 // asked is what a question finds, each row by the names of its columns.
@@ -189,5 +190,34 @@ func TestAnInterruptedQuestionIsStopped(t *testing.T) {
 	}
 	if !strings.Contains(shared.log("stile-query")[before:], `"operation":"stopQuery"`) {
 		t.Error("the question was not stopped")
+	}
+}
+
+// What events say can make a page of rows neither too large for an answer nor keep what is behind it from being read.
+func TestRowsAreReadWholeHoweverTheirTextIsWritten(t *testing.T) {
+	boss := shared.person(t, admin).login(t)
+	if err := boss.Flush(); err != nil { // without events there are no rows
+		t.Fatal(err)
+	}
+	rows := boss.asked(t, `SELECT rpad('x', 12000, chr(34)) AS quotes, rpad('x', 12000, chr(1)) AS controls FROM deliveries a, deliveries b, deliveries c LIMIT 120`)
+	if len(rows) < 100 {
+		t.Fatalf("%d rows are too few to be too much", len(rows))
+	}
+	for _, row := range rows {
+		if row["quotes"] != "x"+strings.Repeat(`"`, 11999) || row["controls"] != "x"+strings.Repeat("\x01", 11999) {
+			t.Fatalf("%.100v", row)
+		}
+	}
+}
+
+// An id that is no query's is nobody's, and no failure of the API's.
+func TestAQueryThatIsNotThereIsNotFound(t *testing.T) {
+	c := shared.person(t, admin).login(t).client(t)
+	const id = "0f0e0d0c-0b0a-4908-8706-050403020100"
+	if _, err := c.Query(t.Context(), id); !fault.Is(err, fault.NotFound) {
+		t.Error(err)
+	}
+	if _, err := c.StopQuery(t.Context(), id); !fault.Is(err, fault.NotFound) {
+		t.Error(err)
 	}
 }

@@ -3,6 +3,7 @@ package cmd
 import (
 	"bufio"
 	"crypto/sha256"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -138,7 +139,7 @@ func (e *export) run(c *cobra.Command, f output.Format) error {
 	if e.file != nil {
 		to = e.file
 	}
-	e.out = bufio.NewWriterSize(to, 64<<10)
+	e.out = bufio.NewWriterSize(outgoing{to}, 64<<10)
 	into := *e.app
 	into.Out = e.out
 	e.printer = into.printer(f)
@@ -187,7 +188,7 @@ func (e *export) oldest(page wire.ReceivedEvents) time.Time {
 // leave has a page's events leave the process, and then the cursor say so.
 func (e *export) leave(page wire.ReceivedEvents) error {
 	if err := e.out.Flush(); err != nil {
-		return unwritten(err)
+		return err
 	}
 	if e.pages++; e.cursor == nil || page.Next != "" && e.pages < saveEach {
 		return nil
@@ -215,6 +216,17 @@ func (e *export) settle() error {
 		return err
 	}
 	return f.Sync()
+}
+
+// outgoing says of what can't be written what to do about it.
+type outgoing struct{ to io.Writer }
+
+func (o outgoing) Write(p []byte) (int, error) {
+	n, err := o.to.Write(p)
+	if err != nil {
+		err = unwritten(err)
+	}
+	return n, err
 }
 
 func unwritten(err error) error {

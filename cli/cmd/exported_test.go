@@ -291,6 +291,13 @@ func TestAFullDiskEndsAnExportAndKeepsItsCursor(t *testing.T) {
 	if _, err := x.run(full); fault.From(err).Code.Exit() == 0 || !strings.Contains(fault.From(err).Message, "can't be written any further") {
 		t.Errorf("a full disk: %v", err)
 	}
+	for range 200 { // more than is kept back until a page is whole
+		x.book(noon.Add(-time.Minute), func(e *audit.Event) { e.Data["command"] = strings.Repeat("x", 12_000) })
+	}
+	if _, err := x.run(full, "--since", "30m", "--cursor", x.path("another")); !strings.Contains(fault.From(err).Hint, "free room where they go") {
+		t.Errorf("a disk that is full in the middle of a page: %v", err)
+	}
+	x.all = x.all[:1]
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -123,7 +123,7 @@ func (l *Lake) Rows(ctx context.Context, id, cursor string) (wire.QueryRows, err
 	if cursor != "" {
 		in.NextToken = &cursor
 	}
-	for size := int32(pageSize); ; size = max(size/4, 1) {
+	for size := int32(pageSize); ; {
 		in.MaxResults = &size
 		out, err := l.api.GetQueryResults(ctx, in)
 		if err != nil {
@@ -136,6 +136,7 @@ func (l *Lake) Rows(ctx context.Context, id, cursor string) (wire.QueryRows, err
 		case size == 1:
 			return wire.QueryRows{}, fault.New(fault.TooLarge, "a row of what was found is too large for an answer", "ask for fewer columns, or cut long values with substr")
 		}
+		size = max(int32(int64(size)*wire.MostAnswer*3/4/int64(bytes)), 1) // rows differ: those that are left may be larger than all were
 	}
 }
 

@@ -129,7 +129,7 @@ func TestAPageFitsIntoAnAnswer(t *testing.T) {
 		f.cells = append(f.cells, strings.Repeat("x", 10<<10))
 	}
 	page, err := athena.New(f).Rows(t.Context(), id, "")
-	if err != nil || len(page.Rows) == 0 || len(page.Rows) > 300 || len(f.pages) < 2 {
+	if err != nil || len(page.Rows) == 0 || len(page.Rows) > 512 || len(f.pages) < 2 {
 		t.Errorf("%d rows after %v, %v", len(page.Rows), f.pages, err)
 	}
 	f.cells = []string{strings.Repeat("x", 6<<20)}
