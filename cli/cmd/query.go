@@ -42,7 +42,7 @@ func (a *app) auditQuery() *cobra.Command {
 			"and with --format json what each parameter is, and the SQL), or in SQL of Athena's, one SELECT in quotes over the table events. It\n" +
 			"has an event once, and only those that happened between --since and --until: the last seven days without them. The table period\n" +
 			"has their two times, since and until. All times are in UTC.\n" +
-			"The lake lags some minutes behind the audit log: what was received last is not in an answer, and is shown by stile audit ls.\n" +
+			"The lake lags some minutes behind the audit log, from which each question adds what was received last: the column origin says lake or ledger.\n" +
 			"Athena bills what a query reads. An interrupt stops the query.",
 		Example: "  stile audit query --list\n  stile audit query denied --since 30d --format csv\n  stile audit query node-sessions --param node=web-1\n" +
 			"  stile audit query \"SELECT type, count(*) AS n FROM events GROUP BY type ORDER BY n DESC\" --since 24h\n  stile audit query --file question.sql --since 2006-01-02 --until 2006-02-02 --format json",
@@ -282,21 +282,27 @@ func (a *app) answer(ctx context.Context, cl *client.Client, f output.Format, r 
 	}
 	_, _ = fmt.Fprintf(a.Err, "%s, of events from %s to %s; %s read in %.1f s\n", counted(n, "row"),
 		started.Since.Local().Format(time.DateTime), started.Until.Local().Format(time.DateTime), size(state.ScannedBytes), float64(state.Milliseconds)/1000)
-	a.lately(asked, started.Until)
+	a.lately(asked, started)
 	return nil
 }
 
 // lag is how far the lake is behind the ledger when nothing is wrong, and some more.
 const lag = 5 * time.Minute
 
-// lately says what an answer can't have: what the ledger received last. It takes the place where it could be added.
-func (a *app) lately(asked, until time.Time) {
-	since := asked.Add(-lag)
-	if until.Before(since) {
-		return
+// lately says what an answer has of what the ledger received last, and what it may lack of that: what was too much to be added, or
+// all of it where a control plane of an earlier release adds nothing.
+func (a *app) lately(asked time.Time, started wire.StartedQuery) {
+	from, lacks := started.Recent, asked.Add(-lag)
+	if from.IsZero() {
+		from = asked
 	}
-	at := since.Local().Format(time.DateTime)
-	_, _ = fmt.Fprintf(a.Err, "The lake has an event some minutes after the audit log: what was received since %s may not be in this answer. See it with: stile audit ls --since '%s'\n", at, at)
+	if from.After(lacks) {
+		since, until := lacks.Local().Format(time.DateTime), from.Add(time.Second).Local().Format(time.DateTime)
+		_, _ = fmt.Fprintf(a.Err, "The lake has an event some minutes after the audit log: what was received from %s to %s may not be in this answer. See it with: stile audit ls --since '%s'\n", since, until, since)
+	}
+	if !started.Recent.IsZero() {
+		_, _ = fmt.Fprintf(a.Err, "What the audit log received since %s was added to the lake for this answer; an event that the lake lacks has the origin ledger\n", from.Local().Format(time.DateTime))
+	}
 }
 
 // Between two looks at a query, and how long it is looked for in vain: asking again would have it read once more.

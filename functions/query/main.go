@@ -1,5 +1,6 @@
-// Command query is the function of this name: it asks the audit lake in SQL for people who may. No other function asks Athena
-// anything, and this one changes nothing but the results of its own queries.
+// Command query is the function of this name: it asks the audit lake in SQL for people who may, and adds to it what the ledger
+// received last. No other function asks Athena anything, and this one changes nothing but the results of its own queries and what it
+// adds for them.
 package main
 
 import (
@@ -16,12 +17,14 @@ import (
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/athena"
+	"github.com/stile-dev/stile/pkg/bucket"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/query"
 	"github.com/stile-dev/stile/pkg/query"
 	"github.com/stile-dev/stile/pkg/rate"
+	"github.com/stile-dev/stile/pkg/recent"
 )
 
 func main() {
@@ -37,10 +40,11 @@ func assemble(ctx context.Context) (*api.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := dynamodb.NewFromConfig(f.AWS)
+	db, events := dynamodb.NewFromConfig(f.AWS), f.Need(names.EnvTableLedger)
 	desk := query.New(query.Config{
 		Lake:    athena.New(sdk.NewFromConfig(f.AWS)),
-		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: f.Need(names.EnvTableLedger)}),
+		Recent:  recent.New(recent.Config{DynamoDB: db, Table: events, Keep: bucket.New(f.AWS, f.Need(names.EnvBucketResults)).Keep}),
+		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: events}),
 		Pace:    rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorQuery}),
 		Cluster: f.Cluster, Entropy: rand.Reader,
 	})

@@ -3,6 +3,7 @@ package stack
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -26,12 +27,13 @@ func newResults(s awscdk.Stack) {
 	})
 }
 
-// newAsking declares what the lake is asked by: the view of each event once, and the workgroup that bounds what a query reads and
+// newAsking declares what the lake is asked by: the view of each event once, the table of what the ledger received last, and the workgroup that bounds what a query reads and
 // says where its results go, whatever the query says.
 func newAsking(s awscdk.Stack) {
 	awsglue.NewCfnTable(s, new("Events"), &awsglue.CfnTableProps{
 		CatalogId: awscdk.Aws_ACCOUNT_ID(), DatabaseName: ref("Database"), TableInput: eventsView(),
 	})
+	newRecent(s)
 	awscdk.NewCfnParameter(s, new(paramScanLimit), &awscdk.CfnParameterProps{
 		Type: new("Number"), Default: 107_374_182_400, MinValue: new(10_000_000.0),
 		Description: new("How many bytes of the lake one query of audit events may read; what would read more is ended, and billed as far as it came"),
@@ -52,6 +54,41 @@ func newAsking(s awscdk.Stack) {
 	})
 }
 
+// newRecent declares the table of what the ledger received last: each question has a partition of its own, which its SQL has to
+// name, so that nothing else is read.
+func newRecent(s awscdk.Stack) {
+	at := []any{"s3://", imported(Data, bucketResults+"Name"), "/" + names.RecentPrefix}
+	awsglue.NewCfnTable(s, new("Recent"), &awsglue.CfnTableProps{
+		CatalogId: awscdk.Aws_ACCOUNT_ID(), DatabaseName: ref("Database"),
+		TableInput: &awsglue.CfnTable_TableInputProperty{
+			Name: new(names.LakeRecent), TableType: new("EXTERNAL_TABLE"), Description: new("Stile: audit events that a question took out of the ledger"),
+			Parameters: map[string]any{
+				"classification":     "parquet",
+				"projection.enabled": "true",
+				"projection." + names.RecentQuestion + ".type": "injected",
+				"storage.location.template":                    join(append(at, names.RecentQuestion+"=${"+names.RecentQuestion+"}/")...),
+			},
+			PartitionKeys:     &[]any{&awsglue.CfnTable_ColumnProperty{Name: new(names.RecentQuestion), Type: new("string")}},
+			StorageDescriptor: parquet(join(at...)),
+		},
+	})
+}
+
+// parquet is how a table with the lake's columns is stored.
+func parquet(location *string) *awsglue.CfnTable_StorageDescriptorProperty {
+	var columns []any
+	for _, c := range names.LakeColumns {
+		columns = append(columns, &awsglue.CfnTable_ColumnProperty{Name: &c.Name, Type: &c.Type})
+	}
+	return &awsglue.CfnTable_StorageDescriptorProperty{
+		Location:     location,
+		InputFormat:  new("org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat"),
+		OutputFormat: new("org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat"),
+		SerdeInfo:    &awsglue.CfnTable_SerdeInfoProperty{SerializationLibrary: new("org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe")},
+		Columns:      &columns,
+	}
+}
+
 // presto says a type of the lake's columns as SQL does.
 var presto = strings.NewReplacer(
 	"array<string>", "array(varchar)", "map<string,string>", "map(varchar,varchar)", "string", "varchar", "timestamp", "timestamp(3)",
@@ -62,12 +99,12 @@ var presto = strings.NewReplacer(
 func eventsView() *awsglue.CfnTable_TableInputProperty {
 	var hive []any
 	var columns []map[string]string
-	for _, c := range names.LakeColumns {
+	for _, c := range append(slices.Clone(names.LakeColumns), names.Column{Name: names.LakeOrigin, Type: "string"}) {
 		hive = append(hive, &awsglue.CfnTable_ColumnProperty{Name: &c.Name, Type: &c.Type})
 		columns = append(columns, map[string]string{"name": c.Name, "type": presto.Replace(c.Type)})
 	}
 	raw, err := json.Marshal(map[string]any{
-		"originalSql": names.LakeEvents("", ""), "catalog": "awsdatacatalog", "schema": names.LakeDatabase, "columns": columns,
+		"originalSql": names.LakeEvents("", "", ""), "catalog": "awsdatacatalog", "schema": names.LakeDatabase, "columns": columns,
 	})
 	if err != nil {
 		panic(err) // strings in maps
@@ -93,6 +130,7 @@ func mayQuery() []statement {
 		items(tableState, "GetRevoked", getting, names.Revoked),
 		items(tableState, "ListHead", querying, names.Head),
 		items(tablePresence, "CountArrivals", updating, names.Arrival),
+		items(tableLedger, "ListEvents", querying, names.Event),
 		items(tableLedger, "PutEvents", putting, eventsOf(fnQuery)),
 		objects("ReadDocuments", "s3:GetObject", ""),
 		{
@@ -108,6 +146,7 @@ func mayQuery() []statement {
 			Resources: []any{
 				sub(catalog + "catalog"), sub(catalog + "database/" + names.LakeDatabase),
 				sub(catalog + "table/" + names.LakeDatabase + "/" + names.LakeTable),
+				sub(catalog + "table/" + names.LakeDatabase + "/" + names.LakeRecent),
 			},
 		},
 		{
@@ -116,7 +155,7 @@ func mayQuery() []statement {
 		},
 		{
 			Sid: "KeepResults", Actions: []string{"s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"},
-			Resources: []any{join(results, "/*")}, Condition: own, Why: "Athena names each object by the query",
+			Resources: []any{join(results, "/*")}, Condition: own, Why: "Athena names each object by the query, and what is added to the lake by the question",
 		},
 		{Sid: "ListLake", Actions: []string{"s3:GetBucketLocation", "s3:ListBucket"}, Resources: []any{lake}, Condition: own},
 		{

@@ -128,10 +128,6 @@ func newLake(s awscdk.Stack) awskinesisfirehose.CfnDeliveryStream {
 		CatalogId: awscdk.Aws_ACCOUNT_ID(), DatabaseInput: &awsglue.CfnDatabase_DatabaseInputProperty{Name: new(names.LakeDatabase), Description: new("Stile: audit")},
 	})
 	bucket := imported(Data, bucketLake+"Name")
-	var columns []any
-	for _, c := range names.LakeColumns {
-		columns = append(columns, &awsglue.CfnTable_ColumnProperty{Name: &c.Name, Type: &c.Type})
-	}
 	table := awsglue.NewCfnTable(s, new("Deliveries"), &awsglue.CfnTableProps{
 		CatalogId: awscdk.Aws_ACCOUNT_ID(), DatabaseName: database.Ref(),
 		TableInput: &awsglue.CfnTable_TableInputProperty{
@@ -144,14 +140,8 @@ func newLake(s awscdk.Stack) awskinesisfirehose.CfnDeliveryStream {
 				"projection.day.range":      "2026-01-01,NOW+1DAY",
 				"storage.location.template": join("s3://", bucket, "/"+names.LakePrefix+"day=${day}/"),
 			},
-			PartitionKeys: &[]any{&awsglue.CfnTable_ColumnProperty{Name: new("day"), Type: new("string")}},
-			StorageDescriptor: &awsglue.CfnTable_StorageDescriptorProperty{
-				Location:     join("s3://", bucket, "/"+names.LakePrefix),
-				InputFormat:  new("org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat"),
-				OutputFormat: new("org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat"),
-				SerdeInfo:    &awsglue.CfnTable_SerdeInfoProperty{SerializationLibrary: new("org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe")},
-				Columns:      &columns,
-			},
+			PartitionKeys:     &[]any{&awsglue.CfnTable_ColumnProperty{Name: new("day"), Type: new("string")}},
+			StorageDescriptor: parquet(join("s3://", bucket, "/"+names.LakePrefix)),
 		},
 	})
 	role := newRole(s, lake, service("firehose"), ours(), []statement{

@@ -35,10 +35,16 @@ type job struct {
 
 // outcome is what the engine answers.
 type outcome struct {
-	Tables  []named
+	Tables  []place
 	Columns []column
 	Rows    [][]*string
 	Error   string
+}
+
+// place is a table with what a query says, wherever it reads it, its columns to be equal to.
+type place struct {
+	named
+	Equal []map[string]string
 }
 
 // named is a table as a query names it.

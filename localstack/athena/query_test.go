@@ -125,13 +125,26 @@ func (w *world) table(name string, more map[string]any) {
 func (w *world) tableOf(name string, columns []any, more map[string]any) {
 	w.t.Helper()
 	parameters := map[string]any{
-		"classification": "parquet", "projection.enabled": "true", "projection.day.type": "date", "projection.day.format": "yyyy-MM-dd",
+		"projection.day.type": "date", "projection.day.format": "yyyy-MM-dd",
 		"projection.day.range": "2026-01-01,NOW", "projection.day.interval": "1", "projection.day.interval.unit": "DAYS", "storage.location.template": "s3://lake/" + name + "/day=${day}/",
 	}
 	maps.Copy(parameters, more)
+	w.tableBy(name, columns, "day", parameters)
+}
+
+// injected makes a table of Parquet files whose partitions a query has to name.
+func (w *world) injected(name string, columns []any, key string) {
+	w.t.Helper()
+	w.tableBy(name, columns, key, map[string]any{"projection." + key + ".type": "injected", "storage.location.template": "s3://lake/" + name + "/" + key + "=${" + key + "}/"})
+}
+
+// tableBy makes a table of Parquet files with one partition key.
+func (w *world) tableBy(name string, columns []any, key string, parameters map[string]any) {
+	w.t.Helper()
+	parameters["classification"], parameters["projection.enabled"] = "parquet", "true"
 	_, err := w.glue.Provision(resource.Resource{LogicalID: name, Type: "AWS::Glue::Table", Properties: map[string]any{
 		"CatalogId": account, "DatabaseName": "lake", "TableInput": map[string]any{
-			"Name": name, "TableType": "EXTERNAL_TABLE", "Parameters": parameters, "PartitionKeys": []any{map[string]any{"Name": "day", "Type": "string"}},
+			"Name": name, "TableType": "EXTERNAL_TABLE", "Parameters": parameters, "PartitionKeys": []any{map[string]any{"Name": key, "Type": "string"}},
 			"StorageDescriptor": map[string]any{
 				"Columns": columns, "Location": "s3://lake/" + name + "/",
 				"InputFormat":  "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
@@ -287,6 +300,38 @@ func sql(t *testing.T, c call, text string, parameters ...string) string {
 		t.Fatalf("%s: %d %s", text, status, body)
 	}
 	return p.rows()
+}
+
+// A table whose partitions are injected is read no further than a query names them, by everything that Athena takes for that.
+func TestAnInjectedPartitionIsReadWhereAQueryNamesIt(t *testing.T) {
+	w := newWorld(t)
+	w.injected("pieces", columns, "q")
+	for _, id := range []string{"a", "b"} {
+		file(w, "pieces/q="+id+"/1.parquet", event{ID: &id})
+	}
+	w.must(w.s3.Put(w.owner, "lake", "pieces/q=c/1.parquet", []byte("not read, so that nobody sees what it is")))
+	w.view("one", "SELECT id FROM pieces WHERE q = 'a'", "id varchar")
+	w.view("two", "SELECT id FROM pieces WHERE q = 'b'", "id varchar")
+	c := gatetest.Ask(t, w.Service, w.authority, everything)
+	const violated = "FAILED CONSTRAINT_VIOLATION: For the injected projected partition column q"
+	for text, want := range map[string]string{
+		"SELECT id, q FROM pieces WHERE q = 'a'":                                                       "id,q | a,a",
+		"SELECT id FROM (SELECT * FROM pieces AS s WHERE 'b' = s.q AND id IS NOT NULL)":                "id | b",
+		"SELECT id FROM pieces WHERE q = 'a' UNION ALL SELECT id FROM pieces WHERE q = 'b' ORDER BY 1": "id | a | b",
+		"SELECT id FROM pieces WHERE q = 'none'":                                                       "id",
+		"SELECT id FROM pieces":                                                                        violated,
+		"SELECT id FROM pieces WHERE q > 'a'":                                                          violated,
+		"SELECT id FROM pieces WHERE q = 'a' OR q = 'b'":                                               violated,
+		"SELECT id FROM pieces WHERE q = lower('A')":                                                   violated,
+		"SELECT id FROM pieces WHERE q = 'a' UNION ALL SELECT id FROM pieces":                          violated,
+		"SELECT * FROM one": "id | a",
+		"SELECT * FROM one, (SELECT q FROM pieces WHERE q = 'a')": "id,q | a,a",
+		"SELECT one.id FROM one, two":                             "FAILED the local Athena reads one choice of q of the table awsdatacatalog.lake.pieces",
+	} {
+		if got := sql(t, c, text); got != want && (!strings.HasPrefix(want, "FAILED") || !strings.HasPrefix(got, want)) {
+			t.Errorf("%s\n got %s\nwant %s", text, got, want)
+		}
+	}
 }
 
 func TestAQueryGivesWhatTheLakeHas(t *testing.T) {

@@ -3,6 +3,7 @@ package athena_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -16,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stile-dev/stile/localstack/gate/gatetest"
@@ -23,6 +26,8 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/query/named"
 	"github.com/stile-dev/stile/pkg/query/statement"
+	"github.com/stile-dev/stile/pkg/recent"
+	"github.com/stile-dev/stile/pkg/table"
 )
 
 var update = flag.Bool("update", false, "write testdata/rows from what the questions find; read each before you keep it")
@@ -30,7 +35,56 @@ var update = flag.Bool("update", false, "write testdata/rows from what the quest
 // Each named question finds in testdata/events.ndjson what testdata/rows says. Those events have near misses for each: what is out of
 // the period, delivered twice, answered again, overwritten, or another's.
 func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
-	call := lake(t)
+	w := newLake(t)
+	delivered(w, allOf)
+	w.finds(true)
+}
+
+// It finds the same when the lake lacks what came last, and the ledger has that and some of before.
+func TestEachNamedQuestionFindsTheSameInTheLakeAndTheLedger(t *testing.T) {
+	w := newLake(t)
+	whole := func(r delivery) bool { return r.Received.Format(time.DateOnly) == lean }
+	delivered(w, func(r delivery) bool {
+		return whole(r) || r.Received.Before(time.Date(2026, 3, 8, 0, 0, 0, 0, time.UTC))
+	})
+	taken(w, func(r delivery) bool {
+		return !whole(r) && r.Received.After(time.Date(2026, 3, 5, 0, 0, 0, 0, time.UTC))
+	})
+	w.finds(false)
+	from := strings.Fields(sql(t, gatetest.Ask(t, w.Service, w.authority, everything), w.composed("SELECT origin, count(*) AS n FROM events GROUP BY origin ORDER BY origin")))
+	if len(from) != 5 || !strings.HasPrefix(from[2], "lake,") || !strings.HasPrefix(from[4], "ledger,") {
+		t.Errorf("events are from %q", from)
+	}
+}
+
+// newLake is a world with the tables of which questions are asked.
+func newLake(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	var columns []any
+	for _, c := range names.LakeColumns {
+		columns = append(columns, map[string]any{"Name": c.Name, "Type": c.Type})
+	}
+	w.tableOf(names.LakeTable, columns, map[string]any{"projection.day.range": "2026-01-01,2026-12-31"})
+	w.injected(names.LakeRecent, columns, names.RecentQuestion)
+	return w
+}
+
+// asked is the question that all of them are.
+var asked = statement.Head{Owner: "usr_0", Event: "e", Since: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)}
+
+func (w *world) composed(text string) string {
+	w.t.Helper()
+	text, err := statement.Compose(asked, text, true)
+	w.must(err)
+	return text
+}
+
+// finds asks each question. Rows may be written down where all of them are from the lake.
+func (w *world) finds(write bool) {
+	t := w.t
+	t.Helper()
+	call := gatetest.Ask(t, w.Service, w.authority, everything)
 	given := map[string]string{"node": "node-1", "id": "ses_2"}
 	for _, q := range named.All() {
 		t.Run(q.Name, func(t *testing.T) {
@@ -40,7 +94,7 @@ func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
 					values[p.Name] = given[p.Name]
 				}
 			}
-			rows := found(t, call, q, values)
+			rows := w.found(call, q, values)
 			var b strings.Builder
 			for _, r := range rows {
 				line, err := json.Marshal(r)
@@ -51,7 +105,7 @@ func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
 				b.WriteByte('\n')
 			}
 			path := filepath.Join("testdata", "rows", q.Name+".ndjson")
-			if *update {
+			if *update && write {
 				if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -70,41 +124,23 @@ func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
 	}
 }
 
-// lake is a lake that has testdata/events.ndjson.
-func lake(t *testing.T) call {
-	t.Helper()
-	w := newWorld(t)
-	var columns []any
-	for _, c := range names.LakeColumns {
-		columns = append(columns, map[string]any{"Name": c.Name, "Type": c.Type})
-	}
-	w.tableOf(names.LakeTable, columns, map[string]any{"projection.day.range": "2026-01-01,2026-12-31"})
-	delivered(w)
-	return gatetest.Ask(t, w.Service, w.authority, everything)
-}
-
-// found is what a named question finds in March of 2026, the names of the columns first.
-func found(t *testing.T, c call, q named.Query, values map[string]string) [][]string {
-	t.Helper()
-	head := statement.Head{Owner: "usr_0", Event: "e", Since: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 3, 31, 0, 0, 0, 0, time.UTC)}
+// found is what a named question finds, the names of the columns first.
+func (w *world) found(c call, q named.Query, values map[string]string) [][]string {
+	w.t.Helper()
 	sql, literals, err := q.Bind(values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := statement.Compose(head, sql, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.must(err)
 	var more map[string]any
 	if len(literals) > 0 {
 		more = map[string]any{"ExecutionParameters": literals}
 	}
-	return answered(t, c, text, more)
+	return answered(w.t, c, w.composed(sql), more)
 }
 
 // Whoever copies a name from an answer has its kind before it, and whoever types it has not: neither may find nothing for that.
 func TestANameIsTakenWithItsKindAndWithout(t *testing.T) {
-	call := lake(t)
+	w := newLake(t)
+	delivered(w, allOf)
+	call := gatetest.Ask(t, w.Service, w.authority, everything)
 	for _, c := range []struct{ question, parameter, kind, name string }{
 		{"certificates", "actor", "user", "alice"},
 		{"changes", "user", "user", "ada"},
@@ -122,9 +158,9 @@ func TestANameIsTakenWithItsKindAndWithout(t *testing.T) {
 		if !ok {
 			t.Fatal(c.question)
 		}
-		bare := found(t, call, q, map[string]string{c.parameter: c.name})
-		full := found(t, call, q, map[string]string{c.parameter: c.kind + "/" + c.name})
-		other := found(t, call, q, map[string]string{c.parameter: c.kind + "/" + c.name + "0"})
+		bare := w.found(call, q, map[string]string{c.parameter: c.name})
+		full := w.found(call, q, map[string]string{c.parameter: c.kind + "/" + c.name})
+		other := w.found(call, q, map[string]string{c.parameter: c.kind + "/" + c.name + "0"})
 		if diff := cmp.Diff(bare, full); diff != "" || len(bare) < 2 || len(other) != 1 {
 			t.Errorf("%s by %s: without the kind (-), with it (+), %d rows; of another %d:\n%s", c.question, c.parameter, len(bare), len(other), diff)
 		}
@@ -164,7 +200,7 @@ type delivery struct {
 	Code        *string           `parquet:"code,optional"`
 	Cluster     *string           `parquet:"cluster,optional"`
 	Actor       *string           `parquet:"actor,optional"`
-	ActorRoles  []string          `parquet:"actor_roles,list"`
+	ActorRoles  []string          `parquet:"actor_roles,optional,list"`
 	TargetKind  *string           `parquet:"target_kind,optional"`
 	Target      *string           `parquet:"target,optional"`
 	Scope       *string           `parquet:"scope,optional"`
@@ -177,7 +213,7 @@ type delivery struct {
 	Source      *string           `parquet:"source,optional"`
 	SourceEpoch *string           `parquet:"source_epoch,optional"`
 	Seq         *int64            `parquet:"seq,optional"`
-	Data        map[string]string `parquet:"data"`
+	Data        map[string]string `parquet:"data,optional"`
 	Writer      string            `parquet:"writer"`
 	Receipt     string            `parquet:"receipt"`
 	Received    time.Time         `parquet:"received,timestamp(millisecond)"`
@@ -198,18 +234,69 @@ type bare struct {
 	Received time.Time `parquet:"received,timestamp(millisecond)"`
 }
 
-// delivered puts testdata/events.ndjson into the lake, a file for each day. What says _again came a second time, the day after.
-func delivered(w *world) {
-	t := w.t
+// lean is the day on which no event had some columns.
+const lean = "2026-03-10"
+
+func allOf(delivery) bool { return true }
+
+// delivered puts what was chosen of testdata/events.ndjson into the lake, a file for each day.
+func delivered(w *world, chosen func(delivery) bool) {
+	w.t.Helper()
+	days := map[string][]delivery{}
+	each(w.t, func(r delivery, _ string) {
+		if day := r.Received.Format(time.DateOnly); chosen(r) {
+			days[day] = append(days[day], r)
+		}
+	})
+	for day, rows := range days {
+		if day != lean {
+			file(w, names.LakeTable+"/day="+day+"/1.parquet", rows...)
+			continue
+		}
+		var few []bare
+		for _, r := range rows {
+			few = append(few, bare{r.ID, r.Time, r.Type, r.Code, r.Actor, r.Outcome, r.Reason, r.Source, r.Target, r.Receipt, r.Received})
+		}
+		file(w, names.LakeTable+"/day="+day+"/1.parquet", few...)
+	}
+}
+
+// books is a ledger that has some items in the first partition of each writer, whenever they were received.
+type books struct {
+	table.API
+	items map[string][]map[string]types.AttributeValue // by writer
+}
+
+func (b books) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	pk := strings.Split(in.ExpressionAttributeValues[":pk"].(*types.AttributeValueMemberS).Value, "#")
+	if pk[3] != "0" {
+		return &dynamodb.QueryOutput{}, nil
+	}
+	return &dynamodb.QueryOutput{Items: b.items[pk[1]]}, nil
+}
+
+// taken has what was chosen of testdata/events.ndjson taken out of the ledger for the question.
+func taken(w *world, chosen func(delivery) bool) {
+	w.t.Helper()
+	b := books{items: map[string][]map[string]types.AttributeValue{}}
+	each(w.t, func(r delivery, line string) {
+		if chosen(r) {
+			b.items[r.Writer] = append(b.items[r.Writer], map[string]types.AttributeValue{
+				"sk": table.String(r.Receipt), "event": table.String(line), "received_ms": table.Int(r.Received.UnixMilli()),
+			})
+		}
+	})
+	keep := func(_ context.Context, key string, body []byte) error { return w.s3.Put(w.owner, "lake", key, body) }
+	_, err := recent.New(recent.Config{DynamoDB: b, Keep: keep}).Take(w.t.Context(), asked.Event, asked.Since, asked.Until, time.Date(2026, 3, 30, 12, 0, 0, 0, time.UTC))
+	w.must(err)
+}
+
+// each passes on what testdata/events.ndjson has. What says _again came a second time, the day after.
+func each(t *testing.T, take func(r delivery, line string)) {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/events.ndjson")
 	if err != nil {
 		t.Fatal(err)
-	}
-	days := map[string][]delivery{}
-	add := func(r delivery) {
-		day := r.Received.Format(time.DateOnly)
-		days[day] = append(days[day], r)
 	}
 	lines := bufio.NewScanner(bytes.NewReader(raw))
 	for lines.Scan() {
@@ -225,23 +312,12 @@ func delivered(w *world) {
 		}
 		checked(t, e)
 		r := deliveryOf(e, lines.Bytes())
-		add(r)
+		take(r, lines.Text())
 		if more.Again {
 			r.Received = r.Received.Add(24 * time.Hour)
 			r.Receipt = receipt(r.Received, lines.Bytes())
-			add(r)
+			take(r, lines.Text())
 		}
-	}
-	for day, rows := range days {
-		if day != "2026-03-10" {
-			file(w, names.LakeTable+"/day="+day+"/1.parquet", rows...)
-			continue
-		}
-		var few []bare
-		for _, r := range rows {
-			few = append(few, bare{r.ID, r.Time, r.Type, r.Code, r.Actor, r.Outcome, r.Reason, r.Source, r.Target, r.Receipt, r.Received})
-		}
-		file(w, names.LakeTable+"/day="+day+"/1.parquet", few...)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/stile-dev/stile/localstack/glue"
@@ -32,7 +33,8 @@ type plan struct {
 	cutoff  int64  // bytes; 0 is none
 	scanned int64
 	setup   []string
-	seen    map[named]bool // true once it is there, false while a view is being read
+	seen    map[named]bool                // true once it is there, false while a view is being read
+	values  map[named]map[string][]string // of each table's injected keys, that it is there with
 }
 
 // duck are the engine's types of the catalog's.
@@ -45,7 +47,7 @@ func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "''"
 func name(text string) string  { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }
 
 // need makes a table or view be there for the engine, with all that a view reads.
-func (p *plan) need(database string, t named) error {
+func (p *plan) need(database string, t place) error {
 	if t.Database != "" {
 		database = t.Database
 	}
@@ -57,7 +59,7 @@ func (p *plan) need(database string, t named) error {
 	}
 	full := named{source, database, t.Name}
 	if done, seen := p.seen[full]; done {
-		return nil
+		return p.again(full, t)
 	} else if seen {
 		return fail("VIEW_IS_RECURSIVE: View '%s' reads itself", full)
 	}
@@ -82,7 +84,7 @@ func (p *plan) need(database string, t named) error {
 	if is {
 		err = p.view(full, view)
 	} else {
-		err = p.table(full, table)
+		err = p.table(full, table, t)
 	}
 	p.seen[full] = true
 	return err
@@ -143,8 +145,13 @@ func plainType(text string) string {
 }
 
 // table makes a view over copies of a table's objects. Columns are found by name; what a file lacks is NULL.
-func (p *plan) table(full named, t glue.Table) error {
-	objects, err := p.objects(t)
+func (p *plan) table(full named, t glue.Table, at place) error {
+	values, err := injected(full, t, at)
+	if err != nil {
+		return err
+	}
+	p.values[full] = values
+	objects, err := p.objects(t, values)
 	if err != nil {
 		return err
 	}
@@ -178,6 +185,34 @@ func (p *plan) table(full named, t glue.Table) error {
 	return nil
 }
 
+// injected are the values of the keys that a query has to name, which it has to do wherever it reads the table.
+func injected(full named, t glue.Table, at place) (map[string][]string, error) {
+	values := map[string][]string{}
+	for _, key := range t.Injected() {
+		for _, columns := range at.Equal {
+			value, ok := columns[strings.ToLower(key)]
+			if !ok {
+				return nil, fail("CONSTRAINT_VIOLATION: For the injected projected partition column %s, the WHERE clause must contain only static equality conditions, and at least one such condition must be present. "+
+					"The local Athena looks for it in the SELECT that reads the table %s and nothing else", key, full)
+			}
+			values[key] = append(values[key], value)
+		}
+	}
+	return values, nil
+}
+
+// again holds that a table that is there already has what another of the query's views reads of it.
+func (p *plan) again(full named, t place) error {
+	for key, values := range p.values[full] {
+		for _, columns := range t.Equal {
+			if value, ok := columns[strings.ToLower(key)]; !ok || !slices.Contains(values, value) {
+				return fail("the local Athena reads one choice of %s of the table %s in a query with views", key, full)
+			}
+		}
+	}
+	return nil
+}
+
 // object is one of a table's.
 type object struct {
 	s3.Found
@@ -186,7 +221,7 @@ type object struct {
 }
 
 // objects finds what a table has, and counts it.
-func (p *plan) objects(t glue.Table) (list []object, err error) {
+func (p *plan) objects(t glue.Table, named map[string][]string) (list []object, err error) {
 	bucket, prefix := location(t.Root())
 	err = p.s.config.Buckets.Locate(p.who, bucket)
 	var found []s3.Found
@@ -201,7 +236,7 @@ func (p *plan) objects(t glue.Table) (list []object, err error) {
 		if o.Size == 0 || strings.HasPrefix(base, "_") || strings.HasPrefix(base, ".") {
 			continue // what Hive hides
 		}
-		values, there := t.Partition("s3://"+bucket+"/"+o.Key, p.s.config.Now())
+		values, there := t.Partition("s3://"+bucket+"/"+o.Key, p.s.config.Now(), named)
 		if !there {
 			continue
 		}

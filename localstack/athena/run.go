@@ -87,7 +87,7 @@ func (s *Service) run(ctx context.Context, who *iam.Principal, e execution, g gr
 		return outcome{}, 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	p := &plan{s: s, ctx: ctx, who: who, dir: dir, cutoff: int64(g.Settings.BytesScannedCutoffPerQuery), seen: map[named]bool{}}
+	p := &plan{s: s, ctx: ctx, who: who, dir: dir, cutoff: int64(g.Settings.BytesScannedCutoffPerQuery), seen: map[named]bool{}, values: map[named]map[string][]string{}}
 	reads, err := s.ask(ctx, job{Database: e.Database, Query: e.Text, Parameters: e.Parameters, Only: "tables"})
 	if err != nil {
 		return outcome{}, 0, err

@@ -49,17 +49,19 @@ func words(text string) map[string]bool {
 
 // check holds that a query is made of what is listed, and returns the tables that it names.
 func check(root any) ([]Table, error) {
-	w := walk{found: map[Table]bool{}}
+	w := walk{found: map[string]*Table{}}
 	if err := w.node(root, nil); err != nil {
 		return nil, err
 	}
-	return slices.SortedFunc(maps.Keys(w.found), func(a, b Table) int {
-		return strings.Compare(a.Catalog+"."+a.Database+"."+a.Name, b.Catalog+"."+b.Database+"."+b.Name)
-	}), nil
+	var tables []Table
+	for _, name := range slices.Sorted(maps.Keys(w.found)) {
+		tables = append(tables, *w.found[name])
+	}
+	return tables, nil
 }
 
-// walk goes through a tree.
-type walk struct{ found map[Table]bool }
+// walk goes through a tree. What it found is by the tables' whole names.
+type walk struct{ found map[string]*Table }
 
 // node looks at a value of the tree. scope are the names that WITH gives around it, in lower case.
 func (w walk) node(v any, scope []string) error {
@@ -145,12 +147,83 @@ func (w walk) look(v map[string]any, scope []string) error {
 		}
 	}
 	if kind == "BASE_TABLE" {
-		t := Table{strings.ToLower(str(v, "catalog_name")), strings.ToLower(str(v, "schema_name")), strings.ToLower(str(v, "table_name"))}
-		if t.Database != "" || !slices.Contains(scope, t.Name) {
-			w.found[t] = true
+		w.read(v, scope)
+	}
+	if kind == "SELECT_NODE" {
+		if from, _ := v["from_table"].(map[string]any); str(from, "type") == "BASE_TABLE" {
+			from[equal] = equalities(v["where_clause"], strings.ToLower(str(from, "table_name")), strings.ToLower(str(from, "alias")))
 		}
 	}
 	return nil
+}
+
+// equal is where the node of a table that a SELECT reads alone has what its columns have to be equal to. DuckDB gives it none of
+// this name.
+const equal = "stile:equal"
+
+// read counts that a table is read, unless a WITH gives the name.
+func (w walk) read(v map[string]any, scope []string) {
+	t := Table{Catalog: strings.ToLower(str(v, "catalog_name")), Database: strings.ToLower(str(v, "schema_name")), Name: strings.ToLower(str(v, "table_name"))}
+	if t.Database == "" && slices.Contains(scope, t.Name) {
+		return
+	}
+	whole := t.Catalog + "." + t.Database + "." + t.Name
+	if w.found[whole] == nil {
+		w.found[whole] = &t
+	}
+	columns, _ := v[equal].(map[string]string)
+	w.found[whole].Equal = append(w.found[whole].Equal, columns)
+}
+
+// equalities are the columns of a table that a condition demands to be equal to a text. Of two texts for one column, the first is
+// told: no row has both.
+func equalities(condition any, table ...string) map[string]string {
+	out := map[string]string{}
+	v, _ := condition.(map[string]any)
+	switch str(v, "type") {
+	case "CONJUNCTION_AND":
+		parts, _ := v["children"].([]any)
+		for i := range parts {
+			for column, text := range equalities(parts[len(parts)-1-i], table...) {
+				out[column] = text
+			}
+		}
+	case "COMPARE_EQUAL":
+		column, ok := columnOf(v["left"], table)
+		text, is := textOf(v["right"])
+		if !ok {
+			column, ok = columnOf(v["right"], table)
+			text, is = textOf(v["left"])
+		}
+		if ok && is {
+			out[column] = text
+		}
+	}
+	return out
+}
+
+// columnOf is the name of a column that stands alone, or behind one of a table's names.
+func columnOf(v any, table []string) (string, bool) {
+	node, _ := v.(map[string]any)
+	names, _ := node["column_names"].([]any)
+	if str(node, "class") != "COLUMN_REF" || len(names) == 0 || len(names) > 2 {
+		return "", false
+	}
+	before, _ := names[0].(string)
+	if len(names) == 2 && !slices.Contains(table, strings.ToLower(before)) {
+		return "", false
+	}
+	column, _ := names[len(names)-1].(string)
+	return strings.ToLower(column), true
+}
+
+// textOf is a text that is written as one.
+func textOf(v any) (string, bool) {
+	node, _ := v.(map[string]any)
+	value, _ := node["value"].(map[string]any)
+	kind, _ := value["type"].(map[string]any)
+	text, is := value["value"].(string)
+	return text, is && str(node, "class") == "CONSTANT" && str(kind, "id") == "VARCHAR"
 }
 
 func function(v map[string]any) error {

@@ -42,6 +42,10 @@ type Table struct {
 	Catalog  string `json:"catalog"`
 	Database string `json:"database"`
 	Name     string `json:"name"`
+
+	// Equal says of each place where the table is read which columns have to be equal to a text there, by the WHERE of the SELECT
+	// that reads nothing else.
+	Equal []map[string]string `json:"equal"`
 }
 
 // Column is a column of the answer. Type is Trino's, as varchar or map(varchar, varchar).

@@ -81,9 +81,20 @@ func (t Table) Root() string {
 
 func (t Table) projected() bool { return t.Parameters[enabled] == "true" }
 
+// Injected returns the partition keys whose values a query has to name.
+func (t Table) Injected() (keys []string) {
+	for _, c := range t.Partitions {
+		if t.projected() && t.Parameters[projection+c.Name+".type"] == "injected" {
+			keys = append(keys, c.Name)
+		}
+	}
+	return keys
+}
+
 // Partition returns the values of the partition keys of an object, in their order; ok is false if the object is in no partition.
-// Nobody adds partitions to this catalog, so that those of a table without projection are none.
-func (t Table) Partition(uri string, now time.Time) (values []string, ok bool) {
+// Nobody adds partitions to this catalog, so that those of a table without projection are none. Named are the values that a query
+// names of each key which is injected.
+func (t Table) Partition(uri string, now time.Time, named map[string][]string) (values []string, ok bool) {
 	if len(t.Partitions) == 0 {
 		return nil, true
 	}
@@ -115,7 +126,7 @@ func (t Table) Partition(uri string, now time.Time) (values []string, ok bool) {
 	}
 	for _, c := range t.Partitions {
 		value := found[1+slices.Index(names, c.Name)]
-		if !t.projects(c, value, now) {
+		if !t.projects(c, value, now) && !slices.Contains(named[c.Name], value) {
 			return nil, false
 		}
 		values = append(values, value)
@@ -150,7 +161,7 @@ func (t Table) projects(c Column, value string, now time.Time) bool {
 	case "date":
 		return t.projectsDate(at, value, now.UTC())
 	}
-	return false // injected: a query would have to name the value
+	return false // injected: it is what a query names
 }
 
 // projectsDate counts from the beginning of the range by its interval.

@@ -66,15 +66,20 @@ func TestAnObjectIsInThePartitionThatTheProjectionMakes(t *testing.T) {
 		{"an integer above", projected("", []string{"k"}, map[string]string{"k.type": "integer", "k.range": "0,23"}), "s3://lake/t/k=24/x", ""},
 		{"an integer between", projected("", []string{"k"}, map[string]string{"k.type": "integer", "k.range": "0,23", "k.interval": "2"}), "s3://lake/t/k=3/x", ""},
 		{"injected", projected("", []string{"k"}, map[string]string{"k.type": "injected"}), "s3://lake/t/k=3/x", ""},
+		{"injected, and named", projected("", []string{"k"}, map[string]string{"k.type": "injected"}), "s3://lake/t/k=named/x", "named"},
 		{"two keys", projected("s3://lake/t/${k}/${day}/", []string{"day", "k"}, with(with(date("yyyy-MM-dd", "2026-01-01,NOW"), "k.type", "enum"), "k.values", "a")), "s3://lake/t/a/2026-03-04/x", "2026-03-04 a"},
 		{"without projection", glue.Table{Location: "s3://lake/t", Partitions: []glue.Column{{Name: "day", Type: "string"}}}, "s3://lake/t/day=2026-03-04/x", ""},
 	} {
-		values, ok := c.table.Partition(c.uri, now)
+		named := map[string][]string{}
+		for _, key := range c.table.Injected() {
+			named[key] = []string{"named", "other"}
+		}
+		values, ok := c.table.Partition(c.uri, now, named)
 		if got := strings.Join(values, " "); got != c.want || ok != (c.want != "") {
 			t.Errorf("%s: %q %v, want %q", c.name, got, ok, c.want)
 		}
 	}
-	if values, ok := (glue.Table{Location: "s3://lake/t"}).Partition("s3://lake/t/x", now); !ok || values != nil {
+	if values, ok := (glue.Table{Location: "s3://lake/t"}).Partition("s3://lake/t/x", now, nil); !ok || values != nil {
 		t.Errorf("a table without partitions: %q %v", values, ok)
 	}
 }

@@ -88,10 +88,19 @@ func (b *Bucket) Names(ctx context.Context, prefix string, take func(name string
 	return nil
 }
 
-// State puts an object under a key, unless there is one.
+// State puts JSON under a key, unless there is an object.
 func (b *Bucket) State(ctx context.Context, key string, body []byte) error {
+	return b.create(ctx, key, "application/json", body)
+}
+
+// Keep puts bytes under a key, unless there is an object.
+func (b *Bucket) Keep(ctx context.Context, key string, body []byte) error {
+	return b.create(ctx, key, "application/octet-stream", body)
+}
+
+func (b *Bucket) create(ctx context.Context, key, kind string, body []byte) error {
 	_, err := b.s3.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &b.name, Key: &key, Body: bytes.NewReader(body), ContentType: aws.String("application/json"), IfNoneMatch: aws.String("*"),
+		Bucket: &b.name, Key: &key, Body: bytes.NewReader(body), ContentType: &kind, IfNoneMatch: aws.String("*"),
 		ChecksumAlgorithm: types.ChecksumAlgorithmSha256,
 	})
 	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "PreconditionFailed" {

@@ -44,13 +44,29 @@ var LakeColumns = []Column{
 const (
 	LakeView      = "events" // there: each event once
 	LakeWorkgroup = "stile"  // of Athena, in which functions/query asks
+	LakeOrigin    = "origin" // a column of the view alone: where the event was read
 )
 
-// LakeEvents is the SELECT that makes events of deliveries: each event once, of its deliveries the one that was received first. A
-// delivery is another's again when all that the event says is equal, and the digest in its receipt with it, which begins behind the
-// receipt's time: what overwrote an event says something else and stays beside it. From which deliveries it is made, and which of
-// the events it leaves, may be narrowed by conditions; empty ones take all.
-func LakeEvents(deliveries, events string) string {
+// What LakeOrigin says.
+const (
+	FromLake   = "lake"
+	FromLedger = "ledger"
+)
+
+// What the ledger received last is beside the lake for each question by itself: an object that is written once, before the question
+// is asked, so that nobody's later one takes its place while it is read.
+const (
+	LakeRecent     = "recent"   // a table with the lake's columns
+	RecentQuestion = "question" // its partition: the id of the event that says who asked
+	RecentPrefix   = "recent/"  // in the bucket of results, before question=<id>/
+)
+
+// LakeEvents is the SELECT that makes events of deliveries: each event once, of its deliveries the one that was received first, and
+// of that the lake's before the ledger's. A delivery is another's again when all that the event says is equal, and the digest in its
+// receipt with it, which begins behind the receipt's time: what overwrote an event says something else and stays beside it. From
+// which deliveries it is made, and which of the events it leaves, may be narrowed by conditions; empty ones take all. A question adds
+// what was taken out of the ledger for it; without one the lake alone is read.
+func LakeEvents(deliveries, question, events string) string {
 	var columns, same []string
 	for _, c := range LakeColumns {
 		quoted := `"` + c.Name + `"`
@@ -63,13 +79,22 @@ func LakeEvents(deliveries, events string) string {
 			same = append(same, quoted)
 		}
 	}
-	from, where := LakeTable, "n = 1"
+	all := strings.Join(columns, ", ")
+	from, where := lakePart(all, FromLake, LakeTable), "n = 1"
 	if deliveries != "" {
 		from += " WHERE " + deliveries
+	}
+	if question != "" {
+		from += " UNION ALL " + lakePart(all, FromLedger, LakeRecent) + " WHERE " + RecentQuestion + " = '" + strings.ReplaceAll(question, "'", "''") + "'"
 	}
 	if events != "" {
 		where += " AND " + events
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM (SELECT *, row_number() OVER (PARTITION BY " + strings.Join(same, ", ") +
-		" ORDER BY received, receipt) AS n FROM " + from + ") WHERE " + where
+	return "SELECT " + all + ", " + LakeOrigin + " FROM (SELECT *, row_number() OVER (PARTITION BY " + strings.Join(same, ", ") +
+		" ORDER BY received, receipt, " + LakeOrigin + ") AS n FROM (" + from + ")) WHERE " + where
+}
+
+// lakePart reads a table with where it is from.
+func lakePart(columns, origin, table string) string {
+	return "SELECT " + columns + ", CAST('" + origin + "' AS varchar) AS " + LakeOrigin + " FROM " + table
 }

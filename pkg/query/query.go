@@ -55,6 +55,13 @@ type Ledger interface {
 	Append(context.Context, ...audit.Event) error
 }
 
+// Recent has what the lake lacks yet.
+type Recent interface {
+	// Take puts beside the lake, for the question of an event's id, what happened from since until before until and was received
+	// lately, and returns from when on it has all that was received.
+	Take(ctx context.Context, question string, since, until, now time.Time) (from time.Time, err error)
+}
+
 // Pace bounds how often one person asks, or is denied.
 type Pace interface {
 	// Count counts once, or fails with [fault.RateLimited].
@@ -64,6 +71,7 @@ type Pace interface {
 // Config is what a desk needs.
 type Config struct {
 	Lake    Lake
+	Recent  Recent
 	Ledger  Ledger
 	Pace    Pace
 	Cluster string
@@ -90,7 +98,8 @@ const usual = 7 * 24 * time.Hour
 // oldest is before any event: cluster and lake are younger.
 var oldest = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Ask starts a query. The ledger holds who asked what before it starts, and holds who was denied.
+// Ask starts a query. The ledger holds who asked what before it starts, and holds who was denied. What the ledger received until then
+// is in the answer: a question that this can't be had for isn't asked.
 func (d *Desk) Ask(ctx context.Context, p Person, r wire.QueryRequest) (wire.StartedQuery, error) {
 	if err := d.config.Pace.Count(ctx, p.User.UID, p.Now); err != nil {
 		return wire.StartedQuery{}, err
@@ -121,8 +130,12 @@ func (d *Desk) Ask(ctx context.Context, p Person, r wire.QueryRequest) (wire.Sta
 	if err := d.config.Ledger.Append(ctx, e); err != nil {
 		return wire.StartedQuery{}, err
 	}
+	recent, err := d.config.Recent.Take(ctx, e.ID, since, until, p.Now)
+	if err != nil {
+		return wire.StartedQuery{}, err
+	}
 	id, err := d.config.Lake.Start(ctx, text, literals, "stile-"+e.ID)
-	return wire.StartedQuery{ID: id, Since: since, Until: until}, err
+	return wire.StartedQuery{ID: id, Since: since, Until: until, Recent: recent}, err
 }
 
 // bind finds a named query and puts the parameters in.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,9 @@ type lake struct {
 	stopped  []string
 	events   []audit.Event
 	before   int // events when the last query was started
+	taken    []string // question, since, until and now of each time that the ledger was read, with the number of events there
 	broken   error
+	unread   error
 	slow     error
 	counted  int
 }
@@ -40,6 +43,11 @@ func (l *lake) Start(_ context.Context, text string, literals []string, token st
 	id := string(rune('a' + len(l.texts)))
 	l.texts[id], l.literals, l.token, l.before = text, literals, token, len(l.events)
 	return id, nil
+}
+
+func (l *lake) Take(_ context.Context, question string, since, until, now time.Time) (time.Time, error) {
+	l.taken = append(l.taken, fmt.Sprint(question, " ", since.Format(time.DateTime), " ", until.Format(time.DateTime), " ", now.Format(time.DateTime), " ", len(l.events), " ", len(l.texts)))
+	return now.Add(-time.Minute), l.unread
 }
 
 func (l *lake) Look(_ context.Context, id string) (query.Run, error) {
@@ -89,7 +97,7 @@ func desk(t *testing.T) (*query.Desk, *lake, func(name string, roles ...string) 
 		t.Fatal(err)
 	}
 	l := &lake{texts: map[string]string{}, state: "succeeded"}
-	return query.New(query.Config{Lake: l, Ledger: l, Pace: l, Cluster: "c", Entropy: rand.Reader}), l, func(name string, roles ...string) query.Person {
+	return query.New(query.Config{Lake: l, Recent: l, Ledger: l, Pace: l, Cluster: "c", Entropy: rand.Reader}), l, func(name string, roles ...string) query.Person {
 		return query.Person{User: identity.User{Name: name, UID: "usr_" + name, Certificate: "crt_1", Roles: roles}, State: view.State, RequestID: "r", SourceIP: "192.0.2.1", Now: now}
 	}
 }
@@ -110,6 +118,33 @@ func TestAQuestionIsInTheLedgerBeforeItIsAsked(t *testing.T) {
 	l.broken = errors.New("away")
 	if _, err := d.Ask(t.Context(), person("ada", "asks"), sql("SELECT 2")); err == nil || len(l.texts) != 1 {
 		t.Errorf("without the ledger: %v, %d started", err, len(l.texts))
+	}
+}
+
+// What was received last is taken when the ledger has the question itself, and before the lake is asked.
+func TestAQuestionIsAskedWithWhatTheLedgerReceivedUntilThen(t *testing.T) {
+	d, l, person := desk(t)
+	r := sql("SELECT 1")
+	r.Since, r.Until = now.Add(-2*time.Hour), now.Add(-time.Hour)
+	started, err := d.Ask(t.Context(), person("ada", "asks"), r)
+	if err != nil || !started.Recent.Equal(now.Add(-time.Minute)) {
+		t.Fatalf("%+v, %v", started, err)
+	}
+	id := l.events[0].ID
+	if want := []string{id + " 2026-03-09 10:00:00 2026-03-09 11:00:00 2026-03-09 12:00:00 1 0"}; !slices.Equal(l.taken, want) {
+		t.Errorf("taken %q, want %q", l.taken, want)
+	}
+	if !strings.Contains(l.texts["a"], "FROM recent WHERE question = '"+id+"'") {
+		t.Errorf("asked %s", l.texts["a"])
+	}
+}
+
+// An answer that lacks the last minutes looks like any other.
+func TestAQuestionIsNotAskedWithoutWhatTheLedgerReceivedLast(t *testing.T) {
+	d, l, person := desk(t)
+	l.unread = fault.New(fault.Unavailable, "away", "wait")
+	if _, err := d.Ask(t.Context(), person("ada", "asks"), sql("SELECT 1")); !fault.Is(err, fault.Unavailable) || len(l.texts) != 0 {
+		t.Errorf("%v, %d started", err, len(l.texts))
 	}
 }
 

@@ -6,15 +6,11 @@
 package relay
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"regexp"
-	"strings"
-	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,7 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/smithy-go"
 
-	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/audit/arrival"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
@@ -46,13 +42,9 @@ type Relay struct{ config Config }
 // New makes a relay.
 func New(c Config) *Relay { return &Relay{c} }
 
-// EventBridge takes so many entries in a call. So many events are some 170 KiB at most, of the 256 that it always took: one that has
-// more in it is kept aside.
-const (
-	mostEntries = 10
-	mostType    = 128 // bytes of an event's type, as EventBridge takes it for a detail-type
-	mostReceipt = 64  // bytes of a sort key: a receipt has 26, and a key that is none may have 1,024
-)
+// mostEntries is how many entries EventBridge takes in a call. So many events are some 170 KiB at most, of the 256 that it always
+// took: one that has more in it is kept aside.
+const mostEntries = 10
 
 // entry is an event that is to be put, with its record.
 type entry struct {
@@ -137,13 +129,6 @@ func refused(err error) bool {
 // hopeless are the codes by which EventBridge says of an entry itself that it will never take it.
 var hopeless = map[string]bool{"InvalidArgument": true, "MalformedDetail": true}
 
-// received is what the relay adds to an event's fields.
-type received struct {
-	Writer   string    `json:"writer"`   // whose partition it is in, which the table's policies vouch for: function/<name>, proxy or agent
-	Receipt  string    `json:"receipt"`  // its sort key
-	Received time.Time `json:"received"` // when the ledger did, UTC
-}
-
 // entry makes of a record what is put on the bus. An error means that it never can be.
 func (r *Relay) entry(record events.DynamoDBEventRecord) (types.PutEventsRequestEntry, error) {
 	item := record.Change.NewImage
@@ -155,63 +140,18 @@ func (r *Relay) entry(record events.DynamoDBEventRecord) (types.PutEventsRequest
 	if err != nil {
 		return types.PutEventsRequestEntry{}, fmt.Errorf("reading when it was received: %w", err)
 	}
-	if len(body.String()) > audit.MaxSize {
-		return types.PutEventsRequestEntry{}, fmt.Errorf("it has %d bytes, and an event has at most %d", len(body.String()), audit.MaxSize)
-	}
-	e, err := audit.Parse([]byte(body.String()))
+	a, err := arrival.Of(pk.String(), sk.String(), body.String(), ms)
 	if err != nil {
 		return types.PutEventsRequestEntry{}, err
 	}
-	switch {
-	case len(e.Type) > mostType:
-		return types.PutEventsRequestEntry{}, fmt.Errorf("its type has %d bytes, and no type has more than %d", len(e.Type), mostType)
-	case len(sk.String()) > mostReceipt:
-		return types.PutEventsRequestEntry{}, fmt.Errorf("its sort key has %d bytes, and is no receipt", len(sk.String()))
-	}
-	by := received{Receipt: sk.String(), Received: time.UnixMilli(ms).UTC()}
-	by.Writer, _, _ = strings.Cut(strings.TrimPrefix(pk.String(), names.Event+"#"), "#")
-	if by.Writer != audit.Writer(e.Source) {
-		return types.PutEventsRequestEntry{}, fmt.Errorf("it is of %s and says that it is of %s", by.Writer, e.Source)
-	}
-	detail, err := merge(body.String(), by)
+	detail, err := a.JSON()
 	if err != nil {
 		return types.PutEventsRequestEntry{}, err
 	}
 	return types.PutEventsRequestEntry{
-		EventBusName: &r.config.Name, Source: aws.String(names.BusSource), DetailType: aws.String(string(e.Type)),
-		Detail: aws.String(detail), Time: &by.Received,
+		EventBusName: &r.config.Name, Source: aws.String(names.BusSource), DetailType: aws.String(string(a.Event.Type)),
+		Detail: aws.String(string(detail)), Time: &a.Received,
 	}, nil
-}
-
-// field is how fields are spelt. What reads them behind the bus takes upper case for lower, so that another spelling might
-// pass there for what the ledger says.
-var field = regexp.MustCompile(`^[a-z_]+$`)
-
-// merge returns an event's JSON as it is with what the ledger says of it.
-func merge(event string, by received) (string, error) {
-	fields := map[string]json.RawMessage{}
-	if err := json.Unmarshal([]byte(event), &fields); err != nil {
-		return "", fmt.Errorf("reading an event's fields: %w", err)
-	}
-	for name := range fields {
-		if !field.MatchString(name) {
-			return "", fmt.Errorf("it has a field %q", name)
-		}
-	}
-	raw, err := json.Marshal(by)
-	if err == nil {
-		err = json.Unmarshal(raw, &fields)
-	}
-	var out bytes.Buffer
-	if err == nil {
-		to := json.NewEncoder(&out)
-		to.SetEscapeHTML(false) // which makes six bytes of one, in what was measured already
-		err = to.Encode(fields)
-	}
-	if err != nil {
-		return "", fmt.Errorf("writing an event for the bus: %w", err)
-	}
-	return strings.TrimSuffix(out.String(), "\n"), nil
 }
 
 // keep keeps a record aside that can't be put, under a name that a repetition has as well.

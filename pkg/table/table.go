@@ -111,6 +111,27 @@ func (t Table) Page(ctx context.Context, pk, after string, limit int) (items []I
 	return items, len(out.LastEvaluatedKey) > 0, nil
 }
 
+// Back lists items of a partition between two sort keys, both included, from the last to the first: at most limit, or as many as
+// DynamoDB gives at once, before the key before, which is "" at the beginning. More says that there may be some.
+func (t Table) Back(ctx context.Context, pk, first, last, before string, limit int) (items []Item, more bool, err error) {
+	in := &dynamodb.QueryInput{
+		TableName: &t.Name, ConsistentRead: aws.Bool(true), ScanIndexForward: aws.Bool(false), Limit: aws.Int32(int32(limit)),
+		KeyConditionExpression:    aws.String("pk = :pk AND sk BETWEEN :first AND :last"),
+		ExpressionAttributeValues: Item{":pk": String(pk), ":first": String(first), ":last": String(last)},
+	}
+	if before != "" {
+		in.ExclusiveStartKey = Key{PK: pk, SK: before}.item()
+	}
+	out, err := t.API.Query(ctx, in)
+	if err != nil {
+		return nil, false, fmt.Errorf("listing %s: %w", pk, err)
+	}
+	for _, i := range out.Items {
+		items = append(items, i)
+	}
+	return items, len(out.LastEvaluatedKey) > 0, nil
+}
+
 // Put writes an item, whatever was there.
 func (t Table) Put(ctx context.Context, item Item) error {
 	_, err := t.API.PutItem(ctx, &dynamodb.PutItemInput{TableName: &t.Name, Item: item})

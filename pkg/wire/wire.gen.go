@@ -439,9 +439,12 @@ type SignedDocument struct {
 
 // StartedQuery defines model for StartedQuery.
 type StartedQuery struct {
-	ID    string    `json:"id"`
-	Since time.Time `json:"since"`
-	Until time.Time `json:"until"`
+	ID string `json:"id"`
+
+	// Recent what the ledger received from then on until the query was started is in the answer, whether the lake has it or not
+	Recent time.Time `json:"recent,omitempty,omitzero"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
 }
 
 // Status defines model for Status.

@@ -44,6 +44,7 @@ var codes = []code{
 	{"pkg/invoke", right(`function `), "it may call no function"},
 	{"pkg/registry", right(`image \S+ (\S+ )*PutImage\b`), "it pushes no image"},
 	{"pkg/athena", right(`athena `), "it asks the lake nothing"},
+	{"pkg/recent", right(`athena `), "it asks the lake nothing"},
 	{"pkg/relay", right(`events `), "it puts nothing on the bus"},
 	{"pkg/front", right(`function sign-`), "it hands nothing to a signer"},
 }

@@ -25,7 +25,7 @@ const Grace = 24 * time.Hour
 // Head is what is put before somebody's SQL.
 type Head struct {
 	Owner        string // who asks: any text that identifies them
-	Event        string // id of the event that says so
+	Event        string // id of the event that says so, and of what was taken out of the ledger for it
 	Since, Until time.Time
 }
 
@@ -84,6 +84,7 @@ func (h Head) text() string {
 		"period AS (SELECT " + since + " AS since, " + until + " AS until), " +
 		names.LakeView + " AS (" + names.LakeEvents(
 		"day >= '"+h.Since.UTC().Add(-Grace).Format(time.DateOnly)+"'",
+		h.Event,
 		`"time" >= `+since+` AND "time" < `+until,
 	) + ")"
 }

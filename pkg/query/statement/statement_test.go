@@ -30,7 +30,8 @@ func TestTheHeadHasThePeriodInUTCAndPrunesDays(t *testing.T) {
 	first, rest := compose(t, "SELECT 1")
 	for _, want := range []string{
 		"period AS (SELECT timestamp '2026-03-02 00:02:03.004' AS since, timestamp '2026-03-09 00:00:00.000' AS until)",
-		`"type", "code"`, `"writer", substr(receipt, 11) ORDER BY received, receipt) AS n`, "FROM deliveries WHERE day >= '2026-03-01')", `"time" >= timestamp '2026-03-02 00:02:03.004' AND "time" < timestamp '2026-03-09 00:00:00.000'`,
+		`"type", "code"`, `"writer", substr(receipt, 11) ORDER BY received, receipt, origin) AS n`,
+		"FROM deliveries WHERE day >= '2026-03-01' UNION ALL", "FROM recent WHERE question = '01e')) WHERE n = 1 AND", `"time" >= timestamp '2026-03-02 00:02:03.004' AND "time" < timestamp '2026-03-09 00:00:00.000'`,
 	} {
 		if !strings.Contains(first, want) {
 			t.Errorf("%s lacks %s", first, want)
