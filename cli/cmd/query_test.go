@@ -90,6 +90,7 @@ type well struct {
 	state   wire.QueryState
 	pages   []wire.QueryRows
 	stopped int
+	recent  time.Time
 	looked  func()
 	failing int // how many looks fail from now on
 	now     func() time.Time
@@ -100,7 +101,7 @@ func (w *well) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	var answer any
 	switch {
 	case r.Method == http.MethodPost:
-		answer = wire.StartedQuery{ID: "q", Until: w.until}
+		answer = wire.StartedQuery{ID: "q", Until: w.until, Recent: w.recent}
 	case r.Method == http.MethodDelete:
 		w.stopped++
 		answer = w.state
@@ -206,13 +207,24 @@ func TestSec_S52_RowsGiveATerminalNoOrders(t *testing.T) {
 	}
 }
 
-// Nobody takes the answer for all that there is while the lake lacks what was received last.
-func TestAnAnswerSaysWhatTheLakeMayLack(t *testing.T) {
-	w := &well{t: t, state: wire.QueryState{ID: "q", State: "succeeded"}, pages: []wire.QueryRows{{}}}
-	for before, said := range map[time.Duration]bool{0: true, 4 * time.Minute: true, time.Hour: false} {
-		w.until = time.Now().Add(-before)
-		if _, errs, err := w.answer(t.Context(), "json"); err != nil || strings.Contains(errs, "stile audit ls --since '") != said {
-			t.Errorf("until %s ago: %q, %v", before, errs, err)
+// An answer that may lack something says so, and one that lacks nothing says what it has.
+func TestAnAnswerSaysWhatItHasOfTheLastMinutes(t *testing.T) {
+	const lacks, has = "may not be in this answer. See it with: stile audit ls --since '", "an event that the lake lacks has the origin ledger"
+	for name, c := range map[string]struct {
+		recent     time.Time
+		lacks, has bool
+	}{
+		"all":                {time.Now().Add(-20 * time.Minute), false, true},
+		"too much for all":   {time.Now().Add(-time.Minute), true, true},
+		"of an older server": {time.Time{}, true, false},
+	} {
+		w := &well{t: t, recent: c.recent, state: wire.QueryState{ID: "q", State: "succeeded"}, pages: []wire.QueryRows{{}}}
+		_, errs, err := w.answer(t.Context(), "json")
+		if err != nil || strings.Contains(errs, lacks) != c.lacks || strings.Contains(errs, has) != c.has {
+			t.Errorf("%s: %s %v", name, errs, err)
+		}
+		if at := "since " + c.recent.Local().Format(time.DateTime) + " was added"; c.has && !strings.Contains(errs, at) {
+			t.Errorf("%s: %s lacks %s", name, errs, at)
 		}
 	}
 }

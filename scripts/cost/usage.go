@@ -123,14 +123,20 @@ func (u usage) relayed(events, gigabytes float64) {
 	u["object storage"] += events * 12 * 0.3e-6 // a year, as Parquet
 }
 
-// asked adds questions to the lake: each reads the events of a week and a day, and is looked at until it has ended.
+// asked adds questions to the lake: each reads the events of a week and a day, and before that out of the ledger what it received
+// last, and is looked at until it has ended.
 func (u usage) asked(questions, events, gigabytes float64) {
 	const (
 		looks    = 8.0   // calls for each, with the start and the rows
 		eventTB  = 3e-10 // as Parquet
 		leastTB  = 1e-5
 		eachLook = 0.1 // seconds
+		shards   = 80  // partitions of a day
+		last     = 1.0 / (8 * 24 * 3)
+		units    = 0.3 // for an event of 1.2 KB
 	)
+	u["read unit"] += questions * (shards + last*events*units)
+	u["object write"] += questions
 	u.calls(questions*looks, gigabytes, eachLook)
 	u["read unit"] += questions * looks * 4
 	u["write unit"] += questions * 3
