@@ -66,6 +66,58 @@ func TestWhatSQLFindsIsWhatTheLedgerHas(t *testing.T) {
 	}
 }
 
+// SQL finds what happened until it is asked: an event once, from the ledger until the lake has it, and from the lake then.
+func TestSQLFindsAtOnceWhatTheLakeLacks(t *testing.T) {
+	boss, p := shared.person(t, admin).login(t), shared.person(t, engineer).login(t)
+	if err := boss.Flush(); err != nil { // so that the lake gets nothing by itself for a minute
+		t.Fatal(err)
+	}
+	began := time.Now().UTC()
+	shared.person(t, "env.stranger").run(t, nil, "login", "--iam").refused(t, 4)
+	refused := "type = 'user.login_refused' AND time >= timestamp '" + began.Format("2006-01-02 15:04:05.000") + "'"
+	found := func(where string) (ids, origins []string) {
+		t.Helper()
+		for _, row := range boss.asked(t, "SELECT id, origin FROM events WHERE "+where+" ORDER BY id") {
+			ids, origins = append(ids, row["id"].(string)), append(origins, row["origin"].(string))
+		}
+		slices.Sort(origins)
+		return ids, slices.Compact(origins)
+	}
+	login, from := found(refused)
+	if len(login) != 1 || !slices.Equal(from, []string{"ledger"}) {
+		t.Fatalf("the refused login is found as %q from %q", login, from)
+	}
+	id := strings.TrimSpace(p.must(t, "ssh", "node-1", "--", `echo "$STILE_SESSION_ID"`))
+	var want []string
+	eventually(t, 30*time.Second, func() string {
+		want = nil
+		ended := false
+		for _, e := range boss.events(t, "--session", id) {
+			want, ended = append(want, e.ID), ended || e.Type == audit.SessionEnd
+		}
+		if !ended {
+			return "the session's end is not listed"
+		}
+		return ""
+	})
+	slices.Sort(want)
+	of := "session_id = '" + id + "'"
+	if got, from := found(of); !slices.Equal(got, want) || !slices.Contains(from, "ledger") {
+		t.Errorf("of the session SQL finds %q from %q, the ledger has %q", got, from, want)
+	}
+	eventually(t, 60*time.Second, func() string {
+		if n := len(shared.lake(t, func(r row) bool { return aws.ToString(r.SessionID) == id || aws.ToString(r.ID) == login[0] })); n < len(want)+1 {
+			return fmt.Sprintf("the lake has %d events", n)
+		}
+		return ""
+	})
+	for where, want := range map[string][]string{refused: login, of: want} {
+		if got, from := found(where); !slices.Equal(got, want) || !slices.Equal(from, []string{"lake"}) {
+			t.Errorf("of what the lake has too SQL finds %q from %q, and not %q", got, from, want)
+		}
+	}
+}
+
 // Every question that has a name is one that the engine understands, and finds what happened.
 func TestEachNamedQuestionIsAnswered(t *testing.T) {
 	boss, p := shared.person(t, admin).login(t), shared.person(t, engineer).login(t)
