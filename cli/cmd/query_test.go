@@ -94,14 +94,13 @@ type well struct {
 	looked  func()
 	failing int // how many looks fail from now on
 	now     func() time.Time
-	until   time.Time
 }
 
 func (w *well) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	var answer any
 	switch {
 	case r.Method == http.MethodPost:
-		answer = wire.StartedQuery{ID: "q", Until: w.until, Recent: w.recent}
+		answer = wire.StartedQuery{ID: "q", Recent: w.recent}
 	case r.Method == http.MethodDelete:
 		w.stopped++
 		answer = w.state

@@ -184,9 +184,7 @@ func equalities(condition any, table ...string) map[string]string {
 	case "CONJUNCTION_AND":
 		parts, _ := v["children"].([]any)
 		for i := range parts {
-			for column, text := range equalities(parts[len(parts)-1-i], table...) {
-				out[column] = text
-			}
+			maps.Copy(out, equalities(parts[len(parts)-1-i], table...))
 		}
 	case "COMPARE_EQUAL":
 		column, ok := columnOf(v["left"], table)

@@ -245,8 +245,8 @@ func TestAnAnswerAndItsMemoryAreBounded(t *testing.T) {
 
 func TestWhatATablesColumnsHaveToBeEqualToIsToldOfEachPlace(t *testing.T) {
 	for query, want := range map[string]string{
-		"SELECT 1 FROM t":               "[{}]",
-		"SELECT 1 FROM t WHERE q = 'a'": `[{"q":"a"}]`,
+		"SELECT 1 FROM t":                                                                    "[{}]",
+		"SELECT 1 FROM t WHERE q = 'a'":                                                      `[{"q":"a"}]`,
 		"SELECT 1 FROM t WHERE 'it''s' = T.Q AND n > 1 AND r = 'b'":                          `[{"q":"it's","r":"b"}]`,
 		"SELECT 1 FROM t AS u WHERE u.q = 'a' AND (u.r = 'b' AND s = 'c')":                   `[{"q":"a","r":"b","s":"c"}]`,
 		"SELECT 1 FROM t WHERE q = 'a' AND q = 'b'":                                          `[{"q":"a"}]`,

@@ -31,7 +31,7 @@ type lake struct {
 	state    string
 	stopped  []string
 	events   []audit.Event
-	before   int // events when the last query was started
+	before   int      // events when the last query was started
 	taken    []string // question, since, until and now of each time that the ledger was read, with the number of events there
 	broken   error
 	unread   error

@@ -154,8 +154,10 @@ func TestWhatTheRelayKeepsAsideIsNotTaken(t *testing.T) {
 	b, k := &books{}, &taken{}
 	b.add("agent/agt_1", "good", now, "")
 	pk := ledger.Partition("agent/agt_1", now, "good")
-	for n, bad := range []string{"", "no JSON", `{"id":"other","source":"function/admin"}`, `{"id":"upper","source":"agent/a","Actor":"x"}`, `{"id":"seq","source":"agent/a","seq":18446744073709551615}`,
-		`{"id":"long","source":"agent/a","reason":"` + strings.Repeat("x", 16<<10) + `"}`} {
+	for n, bad := range []string{
+		"", "no JSON", `{"id":"other","source":"function/admin"}`, `{"id":"upper","source":"agent/a","Actor":"x"}`, `{"id":"seq","source":"agent/a","seq":18446744073709551615}`,
+		`{"id":"long","source":"agent/a","reason":"` + strings.Repeat("x", 16<<10) + `"}`,
+	} {
 		at := now.Add(-time.Duration(n) * time.Second)
 		b.put(pk, ledger.Receipt(at, []byte(bad)), bad, at)
 	}

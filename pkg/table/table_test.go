@@ -80,6 +80,31 @@ func TestAPageBeginsBehindTheLast(t *testing.T) {
 	}
 }
 
+// What is newest comes first, between two keys and before where the last page ended.
+func TestAPageBackEndsBeforeTheLast(t *testing.T) {
+	asked := &asking{scripted: scripted{pages: []*dynamodb.QueryOutput{
+		{Items: []map[string]types.AttributeValue{{"sk": table.String("b")}}, LastEvaluatedKey: map[string]types.AttributeValue{"sk": table.String("b")}},
+		{},
+	}}}
+	tbl := table.Table{API: asked, Name: "state"}
+	for i, c := range []struct {
+		before string
+		items  int
+		more   bool
+	}{{"", 1, true}, {"b", 0, false}} {
+		items, more, err := tbl.Back(t.Context(), "role", "a", "c", c.before, 7)
+		if err != nil || len(items) != c.items || more != c.more {
+			t.Errorf("page %d: %v, %v, %v", i, items, more, err)
+		}
+		in := asked.in[i]
+		start, values := table.Item(in.ExclusiveStartKey), table.Item(in.ExpressionAttributeValues)
+		if *in.Limit != 7 || !*in.ConsistentRead || *in.ScanIndexForward || start.Text("sk") != c.before || c.before != "" && start.Text("pk") != "role" ||
+			values.Text(":pk") != "role" || values.Text(":first") != "a" || values.Text(":last") != "c" {
+			t.Errorf("page %d asks %v", i, in)
+		}
+	}
+}
+
 // asking keeps what is asked.
 type asking struct {
 	scripted
