@@ -145,7 +145,7 @@ var functions = []function{
 		},
 	},
 	{
-		name: fnQuery, does: "the only one that asks the lake", memory: 512, timeout: 28,
+		name: fnQuery, does: "the only one that asks the lake", memory: 1024, timeout: 28,
 		tables: []string{tableState, tableLedger, tablePresence},
 		env:    map[string]func() *string{names.EnvBucketResults: func() *string { return imported(Data, bucketResults+"Name") }},
 		may:    mayQuery,

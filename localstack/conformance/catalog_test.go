@@ -56,7 +56,7 @@ func TestTheCatalogShowsAViewAsItWasDeclared(t *testing.T) {
 		t.Fatal(err)
 	}
 	saw(t, "glue/view/shown", fmt.Sprintf("%s\npresto_view %s\n%s", strings.Join(kinds, "\n"), one.Table.Parameters["presto_view"], view.OriginalSQL),
-		"events EXTERNAL_TABLE\nrecent VIRTUAL_VIEW\npresto_view true\nSELECT 'one' AS id, ARRAY['a'] AS tags")
+		"events EXTERNAL_TABLE\npieces EXTERNAL_TABLE\nrecent VIRTUAL_VIEW\npresto_view true\nSELECT 'one' AS id, ARRAY['a'] AS tags")
 }
 
 func TestAWorkgroupSaysWhatItsTemplateDoes(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,4 +185,18 @@ func TestARowOfAStreamIsQueried(t *testing.T) {
 	elsewhere := answers(t, columns, map[string]any{"ExecutionParameters": []string{"'" + id + "'", "'2026-01-01'"}})
 	saw(t, "athena/execution/lake", strings.Join(append(there.lines(), elsewhere.lines()...), "\n"),
 		"count; size; ok; at; tags; k\n7; 9007199254740993; true; 2026-03-04 05:06:07.000; [a, b]; v\ncount; size; ok; at; tags; k")
+	injected(t, id, day[1])
+}
+
+// injected asks the table pieces, which has the same objects by another kind of partition.
+func injected(t *testing.T, id, day string) {
+	t.Helper()
+	ask := func(piece string) []string {
+		return answers(t, "SELECT n, piece FROM (SELECT count AS n, piece FROM pieces WHERE id = '"+id+"' AND piece = '"+piece+"' UNION ALL SELECT 0, 'none')", nil).lines()
+	}
+	there, elsewhere := ask(day), ask("2026-01-01")
+	slices.Sort(there[1:])
+	state, reason := ended(t, begin(t, "SELECT count FROM pieces WHERE id = '"+id+"'", nil))
+	saw(t, "athena/execution/injected", strings.ReplaceAll(strings.Join(append(there, elsewhere...), "\n"), day, "<day>")+"\n"+state+" "+regexp.MustCompile("^[A-Z_]*").FindString(reason),
+		"n; piece\n0; none\n7; <day>\nn; piece\n0; none\nFAILED CONSTRAINT_VIOLATION")
 }

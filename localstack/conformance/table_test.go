@@ -47,6 +47,7 @@ var table = []behaviour{
 	{"apigateway/throttle/method", "Above the rate that a stage sets for a method its requests are refused with 429, and others are not.", "gateway responses", ""},
 
 	{"athena/execution/idempotent", "A token starts its query once, and no other query.", "", ""},
+	{"athena/execution/injected", "A partition that is injected is read where a query names it, and a query that names none fails.", "", "it has to be named in the WHERE of a SELECT that reads the table and nothing else, as a text that is equal to it"},
 	{"athena/execution/lake", "A row that a delivery stream wrote is read by a query of its day, and by none of another.", "", ""},
 	{"athena/execution/page", "Results come by pages of 1,000 rows, of which the first begins with the names of the columns.", "", ""},
 	{"athena/execution/parameters", "Parameters are literals, put where ? is in their order.", "", ""},

@@ -33,7 +33,9 @@ const (
 	ofEach    = 500        // items of one that are read at once, if they are no more than 1 MB
 	mostItems = 20_000     // after which no more are read
 	mostBytes = 24_000_000 // of their events, the same
-	within    = 10 * time.Second
+	page      = 1 << 20    // bytes at which DynamoDB ends a page
+	enough    = 5 * time.Second // the same
+	within    = 15 * time.Second
 )
 
 // Config says where the ledger is, and what keeps a file.
@@ -42,18 +44,25 @@ type Config struct {
 	Table    string
 	// Keep puts an object under a key that has none.
 	Keep func(ctx context.Context, key string, body []byte) error
+	Now  func() time.Time // nil is time.Now
 }
 
 // Taker takes. It is safe for concurrent use.
 type Taker struct {
 	table table.Table
 	keep  func(ctx context.Context, key string, body []byte) error
+	now   func() time.Time
 }
 
 var _ query.Recent = (*Taker)(nil)
 
 // New makes a taker.
-func New(c Config) *Taker { return &Taker{table.Table{API: c.DynamoDB, Name: c.Table}, c.Keep} }
+func New(c Config) *Taker {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Taker{table.Table{API: c.DynamoDB, Name: c.Table}, c.Keep, c.Now}
+}
 
 // Take puts beside the lake, for one question, the events that happened from since until before until and that the ledger received
 // lately. It returns from when on it has all that was received: [Back] before now, or later when that was too much. It fails with
@@ -62,7 +71,7 @@ func (t *Taker) Take(ctx context.Context, question string, since, until, now tim
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	r := reading{table: t.table, since: since, until: until, places: placesOf(now)}
-	for more := true; more; {
+	for more, began := true, t.now(); more && t.now().Sub(began) < enough; {
 		if more, err = r.round(ctx); err != nil {
 			return time.Time{}, unavailable(err)
 		}
@@ -145,6 +154,9 @@ func (r *reading) page(ctx context.Context, p *place) error {
 	items, more, err := r.table.Back(ctx, p.pk, p.first, p.last, p.before, ofEach)
 	if err != nil {
 		return err
+	}
+	if more && len(items) < ofEach { // whatever is in these items, it was much
+		p.bytes += page
 	}
 	for _, i := range items {
 		p.before = strings.Clone(i.Text(names.SK))

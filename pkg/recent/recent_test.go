@@ -51,7 +51,7 @@ func (b *books) Query(_ context.Context, in *dynamodb.QueryInput, _ ...func(*dyn
 		if sk < values.Text(":first") || sk > values.Text(":last") || start != nil && sk >= start.Text("sk") {
 			continue
 		}
-		if len(out.Items) == int(*in.Limit) {
+		if len(out.Items) == int(*in.Limit) || len(out.Items) > 0 && i.Bytes("junk") != nil {
 			out.LastEvaluatedKey = table.Item{"pk": i["pk"], "sk": out.Items[len(out.Items)-1]["sk"]}
 			break
 		}
@@ -198,6 +198,36 @@ func TestWhatIsTooMuchIsCutBeforeTheNewest(t *testing.T) {
 	}
 	if lost > 0 || !there["seldom"] || len(there) < 20_000 || len(there) > 30_000 || now.Sub(k.from) < 8*time.Minute || now.Sub(k.from) > 12*time.Minute {
 		t.Errorf("%d taken, complete since %s but for %d; the one that is alone in its partition: %v", len(there), k.from, lost, there["seldom"])
+	}
+}
+
+// Whoever may write a partition may put into each item as much as DynamoDB takes, beside an event.
+func TestWhatIsLargeBesideItsEventIsCutToo(t *testing.T) {
+	b, k := &books{items: map[string][]table.Item{}}, &taken{}
+	for n := range 1000 {
+		at := now.Add(-time.Duration(1000-n) * 250 * time.Millisecond)
+		pk := ledger.Partition("agent/agt_1", at, fmt.Sprint(n))
+		b.items[pk] = append(b.items[pk], table.Item{"pk": table.String(pk), "sk": table.String(ledger.Receipt(at, nil)), "event": table.String("{}"), "junk": table.Bytes([]byte("as if it were 1 MB"))})
+	}
+	if err := take(t, b, k); err != nil || b.asked > 300 || now.Sub(k.from) > time.Minute {
+		t.Errorf("after %d calls complete since %s, %v", b.asked, k.from, err)
+	}
+}
+
+// What takes long is cut as well: an answer within the time that a caller waits, and with what is newest, is better than none.
+func TestWhatTakesTooLongIsCut(t *testing.T) {
+	b, k := &books{items: map[string][]table.Item{}}, &taken{}
+	for n := range 10_000 {
+		b.add("agent/agt_1", fmt.Sprint(n), now.Add(-time.Duration(n)*25*time.Millisecond), "")
+	}
+	clock := now
+	later := func() time.Time {
+		clock = clock.Add(4 * time.Second)
+		return clock
+	}
+	from, err := recent.New(recent.Config{DynamoDB: b, Table: "ledger", Keep: k.keep, Now: later}).Take(t.Context(), "q", now.Add(-time.Hour), now, now)
+	if err != nil || len(k.rows) < 3000 || len(k.rows) > 4100 || now.Sub(from) < time.Minute || now.Sub(from) > 3*time.Minute {
+		t.Errorf("%d taken, complete since %s, %v", len(k.rows), from, err)
 	}
 }
 
