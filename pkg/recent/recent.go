@@ -24,16 +24,17 @@ import (
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// Back is how far back the ledger is read. The lake has an event two minutes after the ledger when nothing is wrong.
-const Back = 20 * time.Minute
+// Back is how far back the ledger is read. The lake has an event two minutes after the ledger when nothing is wrong, and an alarm rings
+// within 40 minutes when Firehose writes nothing.
+const Back = 45 * time.Minute
 
 // Bounds of one reading. It goes from the newest back, so that what there is no room for is what the lake has soonest.
 const (
-	atOnce    = 24         // partitions that are read at once
-	ofEach    = 500        // items of one that are read at once, if they are no more than 1 MB
-	mostItems = 20_000     // after which no more are read
-	mostBytes = 24_000_000 // of their events, the same
-	page      = 1 << 20    // bytes at which DynamoDB ends a page
+	atOnce    = 24              // partitions that are read at once
+	ofEach    = 500             // items of one that are read at once, if they are no more than 1 MB
+	mostItems = 20_000          // after which no more are read
+	mostBytes = 24_000_000      // of their events, the same
+	page      = 1 << 20         // bytes at which DynamoDB ends a page
 	enough    = 5 * time.Second // the same
 	within    = 15 * time.Second
 )

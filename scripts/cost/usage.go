@@ -130,12 +130,13 @@ func (u usage) asked(questions, events, gigabytes float64) {
 		looks    = 8.0   // calls for each, with the start and the rows
 		eventTB  = 3e-10 // as Parquet
 		leastTB  = 1e-5
-		eachLook = 0.1 // seconds
-		shards   = 80  // partitions of a day
-		last     = 1.0 / (8 * 24 * 3)
+		eachLook = 0.1             // seconds
+		shards   = 80              // partitions of a day
+		last     = 0.75 / (8 * 24) // 45 minutes of eight days
+		most     = 20_000
 		units    = 0.3 // for an event of 1.2 KB
 	)
-	u["read unit"] += questions * (shards + last*events*units)
+	u["read unit"] += questions * (shards + min(last*events, most)*units)
 	u["object write"] += questions
 	u.calls(questions*looks, gigabytes, eachLook)
 	u["read unit"] += questions * looks * 4
