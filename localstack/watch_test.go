@@ -121,6 +121,9 @@ func settled(value any) any {
 		if text, ok := v["Ref"].(string); ok {
 			return "<" + text + ">"
 		}
+		if of, ok := v["Fn::GetAtt"].([]any); ok {
+			return "<" + of[0].(string) + ">"
+		}
 		if text, ok := v["Fn::Sub"].(string); ok {
 			known := map[string]string{"AWS::Partition": "aws", "AWS::Region": "eu-central-1", "AWS::AccountId": "111122223333"}
 			return hole.ReplaceAllStringFunc(text, func(h string) string { return known[h[2:len(h)-1]] })

@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"encoding/json"
 	"log"
 
@@ -48,7 +47,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 		Place: head.New(head.Config{
 			DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 		}),
-		Key: func(ctx context.Context) (crypto.Signer, error) { return key.Signer(ctx) },
+		Key: func(ctx context.Context) (publication.Signer, error) { return key.Signer(ctx) },
 	})
 	return trigger.Handle(f.Log, p.Publish, trigger.Property("BootstrapAdmin", resource.ParseAdministrator)), f.Err()
 }
@@ -61,3 +60,8 @@ type inputs struct {
 
 // Record writes an event.
 func (i inputs) Record(ctx context.Context, e audit.Event) error { return i.ledger.Append(ctx, e) }
+
+// Claim says what was signed.
+func (i inputs) Claim(ctx context.Context, of string, requests, doubtful []string) error {
+	return i.ledger.Claim(ctx, ledger.Claim{Function: "publish", Of: of, Requests: requests, Doubtful: doubtful})
+}

@@ -32,3 +32,8 @@ type journal struct{ ledger *ledger.Ledger }
 
 // Record writes an event.
 func (j journal) Record(ctx context.Context, e audit.Event) error { return j.ledger.Append(ctx, e) }
+
+// Claim says what was signed.
+func (j journal) Claim(ctx context.Context, of string, requests, doubtful []string) error {
+	return j.ledger.Claim(ctx, ledger.Claim{Function: "rotate", Of: of, Requests: requests, Doubtful: doubtful})
+}

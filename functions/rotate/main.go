@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"encoding/json"
 	"log"
 
@@ -41,7 +40,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 			DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 		}),
 		Ledger: journal{ledger.New(ledger.Config{DynamoDB: db, Table: f.Need(names.EnvTableLedger)})},
-		Root:   func(ctx context.Context) (crypto.Signer, error) { return root.Signer(ctx) },
+		Root:   func(ctx context.Context) (publication.Signer, error) { return root.Signer(ctx) },
 	})
 	return trigger.Handle(f.Log, r.Rotate), f.Err()
 }

@@ -44,7 +44,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	ssh, x509 := signer.New(keys, names.KeyUserSSH, f.Key(names.KeyUserSSH)), signer.New(keys, names.KeyUserX509, f.Key(names.KeyUserX509))
 	kept := issuance.New(store.Config{
 		DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
-	})
+	}, "sign-user")
 	documents := head.New(head.Config{
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 	})

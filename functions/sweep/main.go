@@ -1,6 +1,6 @@
 // Command sweep is the function of this name: it closes recordings whose agents aren't heard of any more, tells what the ledger
-// lacks of agents' events, and states hour by hour what the evidence proves. It sees which objects a recording has and reads none
-// of them.
+// lacks of agents' events and what signed without a function's asking, and states hour by hour what the evidence proves. It sees which
+// objects a recording has and reads none of them.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/archive"
@@ -32,6 +33,7 @@ import (
 	"github.com/stile-dev/stile/pkg/metric"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/recorded"
+	"github.com/stile-dev/stile/pkg/tally"
 )
 
 func main() {
@@ -64,6 +66,12 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 		Entry: records.Get, Ledger: books, Cluster: f.Cluster,
 		Begun: begun{db, table, trust}.between,
 	})
+	signers := map[string]string{}
+	wrong := json.Unmarshal([]byte(f.Need(names.EnvSigners)), &signers)
+	signatures := signatures{f.Log, tally.New(tally.Config{
+		Queue: sqs.NewFromConfig(f.AWS), URL: f.Need(names.EnvSignings), DynamoDB: db, Claims: table, State: state, Signers: signers,
+		Ledger: books, Cluster: f.Cluster, For: readFor,
+	})}
 	hours := hourly{
 		log: f.Log,
 		book: book.New(book.Config{
@@ -75,19 +83,21 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 				s, err := c.Hour(ctx, from)
 				return s, true, err
 			}},
+			{checked.Signatures, tally.Patience, signatures.hour},
 		},
 	}
 	return func(ctx context.Context, _ json.RawMessage) error {
-		var both sync.WaitGroup // neither waits for what holds up the other
-		var swept, looked error
-		both.Go(func() { swept = sweep(ctx, f.Log, s) })
-		both.Go(func() { looked = look(ctx, f.Log, l) })
-		both.Wait()
-		return errors.Join(swept, looked, hours.state(ctx, time.Now()))
-	}, f.Err()
+		var all sync.WaitGroup // none waits for what holds up another
+		var swept, looked, compared error
+		all.Go(func() { swept = sweep(ctx, f.Log, s) })
+		all.Go(func() { looked = look(ctx, f.Log, l) })
+		all.Go(func() { compared = signatures.compare(ctx) })
+		all.Wait()
+		return errors.Join(swept, looked, compared, hours.state(ctx, time.Now()))
+	}, errors.Join(f.Err(), wrong)
 }
 
-// readFor is how long a run reads the ledger; the template gives it five minutes for everything.
+// readFor is how long a run reads the ledger, and the queue of signatures; the template gives it five minutes for everything.
 const readFor = 2 * time.Minute
 
 // sweep closes recordings.

@@ -33,6 +33,14 @@ func spoken(a *review.Account, r review.Resource) string {
 	return ""
 }
 
+// queued reports whether a rule's one target is a queue of ours.
+func queued(a *review.Account, r review.Resource) bool {
+	targets := r.Properties["Targets"].([]any)
+	return len(targets) == 1 && slices.ContainsFunc(a.Resources("AWS::SQS::Queue"), func(q review.Resource) bool {
+		return q.Stack == r.Stack && a.Text(r, targets[0].(map[string]any)["Arn"]) == "<"+q.ID+">"
+	})
+}
+
 func TestEveryAlarmNamesItsPageAndEveryPageHasAnAlarm(t *testing.T) {
 	const root = "../.."
 	a := account(t)
@@ -40,8 +48,8 @@ func TestEveryAlarmNamesItsPageAndEveryPageHasAnAlarm(t *testing.T) {
 	for _, r := range a.Resources("AWS::CloudWatch::Alarm", "AWS::Events::Rule") {
 		text := spoken(a, r)
 		if text == "" {
-			if r.Properties["ScheduleExpression"] == nil && r.Properties["EventBusName"] == nil { // the rules of our own bus deliver
-				t.Errorf("%s: neither a schedule, nor a delivery of our bus, nor a message to the topic", r.ID)
+			if r.Properties["ScheduleExpression"] == nil && r.Properties["EventBusName"] == nil && !queued(a, r) { // the rules of our own bus deliver
+				t.Errorf("%s: neither a schedule, nor a delivery of our bus or to a queue, nor a message to the topic", r.ID)
 			}
 			continue
 		}

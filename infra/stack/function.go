@@ -130,7 +130,7 @@ var functions = []function{
 				items(tableState, "ListInputs", querying, names.Role, names.Lock, names.Order),
 				items(tableState, "PutDocuments", putting, names.Head, names.Revoked),
 				items(tableState, "MoveHead", updating, names.Head),
-				items(tableLedger, "PutEvents", putting, eventsOf(fnPublish)),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnPublish), claimsOf(fnPublish)),
 				objects("ReadDocuments", "s3:GetObject", "policy/", "trust/", "revocations/"),
 				objects("StoreDocuments", "s3:PutObject", "policy/", "revocations/"),
 				statement{
@@ -184,7 +184,7 @@ var functions = []function{
 				keyUse("ReadPublicKeys", "kms:GetPublicKey", nil, caKeys...),
 				items(tableState, "GetHead", getting, names.Head),
 				items(tableState, "MoveHead", updating, names.Head),
-				items(tableLedger, "PutEvents", putting, eventsOf(fnRotate)),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnRotate), claimsOf(fnRotate)),
 				objects("ReadTrust", "s3:GetObject", "trust/"),
 				objects("PutTrust", "s3:PutObject", "trust/"),
 			}
@@ -206,7 +206,7 @@ var functions = []function{
 				items(tableSecrets, "UseTokens", slices.Concat(getting, updating), names.TokenHash),
 				items(tableSecrets, "UseEvidence", putting, names.Used, names.Joined),
 				items(tableSecrets, "RecallJoins", getting, names.Joined),
-				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignHost)),
+				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignHost), claimsOf(fnSignHost)),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},
@@ -223,15 +223,19 @@ var functions = []function{
 				items(tableState, "GetState", getting, names.User, names.Revoked),
 				items(tableState, "ListState", querying, names.Role, names.Mapping, names.Head),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
-				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignUser)),
+				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignUser), claimsOf(fnSignUser)),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},
 	},
 	{
-		name: fnSweep, does: "closes recordings whose agents aren't heard of any more, reading none, and tells what the ledger lacks of agents' events", memory: 512, timeout: 300,
+		name: fnSweep, does: "closes recordings whose agents aren't heard of any more, reading none, and tells what the ledger lacks of agents' events and of signatures", memory: 512, timeout: 300,
 		tables: []string{tableState, tableLedger},
-		env:    map[string]func() *string{names.EnvBucketRecordings: func() *string { return imported(Data, bucketRecordings+"Name") }},
+		env: map[string]func() *string{
+			names.EnvBucketRecordings: func() *string { return imported(Data, bucketRecordings+"Name") },
+			names.EnvSignings:         func() *string { return ref(signingsID) },
+			names.EnvSigners:          signersByRole,
+		},
 		may: func() []statement {
 			return []statement{
 				items(tableState, "GetRecorded", getting, names.Recorded, names.Recorder),
@@ -242,9 +246,12 @@ var functions = []function{
 				items(tableState, "ListGaps", querying, names.Gap),
 				items(tableState, "PutCounted", putting, names.Counted, names.Looked, names.Gap, names.Checked),
 				items(tableState, "DropGaps", deleting, names.Gap),
-				items(tableLedger, "GetEvents", getting, names.Event, names.Certificate),
-				items(tableLedger, "ListEvents", querying, names.Happened, events(names.WriterAgent), eventsOf(fnSweep)),
+				items(tableState, "ListSignings", querying, names.Signing),
+				items(tableState, "PutSignings", putting, names.Signing),
+				items(tableLedger, "GetEvents", getting, names.Event, names.Certificate, names.Claimed),
+				items(tableLedger, "ListEvents", querying, names.Happened, events(names.WriterAgent), eventsOf(fnSweep), names.Claimed),
 				items(tableLedger, "PutEvents", putting, eventsOf(fnSweep), names.Happened),
+				{Sid: "TakeSignings", Actions: []string{"sqs:DeleteMessage", "sqs:ReceiveMessage"}, Resources: []any{awscdk.Fn_GetAtt(new(signingsID), new("Arn"))}},
 				objects("ReadTrust", "s3:GetObject", "trust/"),
 				{
 					Sid: "StateRecordings", Actions: []string{"s3:PutObject"}, Resources: []any{join(imported(Data, bucketRecordings+"Arn"), "/recordings/*/statement.json")},

@@ -101,6 +101,16 @@ func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
 			metrics: []metric{{names.Metrics, names.MetricEvidenceUnproved, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
 			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
 		},
+		{
+			id: "SignaturesUnclaimed", says: "a CA key signed, and no function says that it asked for it", page: "signatures-unclaimed",
+			metrics: []metric{{names.Metrics, names.MetricSignaturesUnclaimed, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
+			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
+		},
+		{
+			id: "SignaturesUnrecorded", says: "CloudTrail's records of signatures don't come: who else signs can't be known", page: "signatures-unrecorded",
+			metrics: []metric{{names.Metrics, names.MetricSignaturesUnrecorded, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
+			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
+		},
 		stuck(), tablesThrottled(), tablesFailing(), undelivered(rules),
 	}
 	for _, f := range functions {

@@ -66,11 +66,11 @@ func reasons(statements []statement) map[string]any {
 }
 
 // numbered are the entities whose partition key carries an id or a shard after the #.
-var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Certificate, names.Issuance, names.Tunnels, names.Arrival, names.Brought, names.Target, names.Place, names.Recorded, names.RecordedOf, names.Recorder, names.Happened, names.Counted}
+var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Certificate, names.Issuance, names.Tunnels, names.Arrival, names.Brought, names.Target, names.Place, names.Recorded, names.RecordedOf, names.Recorder, names.Happened, names.Counted, names.Claimed, names.Signing}
 
 // leading is the pattern of an entity's partition keys.
 func leading(entity string) string {
-	if slices.Contains(numbered, entity) || entity == names.Event || strings.HasPrefix(entity, names.Event+"#") {
+	if slices.Contains(numbered, entity) || entity == names.Event || strings.HasPrefix(entity, names.Event+"#") || strings.HasPrefix(entity, names.Claimed+"#") {
 		return entity + "#*"
 	}
 	return entity
@@ -81,6 +81,9 @@ func events(writer string) string { return names.Event + "#" + writer }
 
 // eventsOf is events of a function.
 func eventsOf(function string) string { return events(names.WriterFunction + function) }
+
+// claimsOf is the entity of what a function says that it signed.
+func claimsOf(function string) string { return names.Claimed + "#" + function }
 
 // What may be done with items. A transaction is authorised for each of its actions. Nobody checks an item in one without
 // writing it, which would take ConditionCheckItem.

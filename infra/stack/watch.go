@@ -47,7 +47,7 @@ func watches(set settings) []watch {
 // management event, hence the rule's state. A root user and an IAM user have no sessionContext.
 func foreignSign(set settings) watch {
 	var roles []any
-	for _, function := range []string{fnPublish, fnRotate, fnSignHost, fnSignUser} {
+	for _, function := range signers {
 		roles = append(roles, roleARN(function))
 	}
 	others := []any{map[string]any{"anything-but": roles}, map[string]any{"exists": false}}

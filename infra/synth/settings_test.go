@@ -81,7 +81,7 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 		{"stile:generation:user-ssh", "2", []string{
 			"StileData.AliasUserSsh", "StileData.KeyUserSsh", "StileData.KeyUserSsh2",
 			"StileControl.FnRotate", "StileControl.FnSignUser", "StileControl.ForeignSign", "StileControl.KeyChange", "StileControl.Publication",
-			"StileControl.RoleRotate", "StileControl.RoleSignUser", "StileControl.Trust",
+			"StileControl.RoleRotate", "StileControl.RoleSignUser", "StileControl.Signed", "StileControl.Trust",
 		}},
 		{"stile:table:presence", "stile-presence-2", []string{
 			"StileData.TablePresence", "StileData.TablePresenceNamed0fb2e56b69239847",
@@ -90,7 +90,7 @@ func TestASettingChangesTheTextOfWhatItReaches(t *testing.T) {
 			"StileControl.StoreChange", "StileFleet.Task",
 		}},
 		{"stile:epoch", "2", []string{"StileControl.FnRotate", "StileControl.Publication", "StileControl.Trust"}},
-		{"stile:former-keys", "1234abcd-12ab-34cd-56ef-1234567890ab", []string{"StileControl.ForeignSign", "StileControl.KeyChange"}},
+		{"stile:former-keys", "1234abcd-12ab-34cd-56ef-1234567890ab", []string{"StileControl.ForeignSign", "StileControl.KeyChange", "StileControl.Signed"}},
 		{"stile:recordings-retention-days", "30", []string{
 			"StileData.BucketRecordings",
 			"StileControl.FnRecording", "StileControl.FnSweep",

@@ -68,7 +68,7 @@ func (s *System) ReaderRole() error {
 							"dynamodb:ListTables", "dynamodb:Scan", "dynamodb:GetItem", "dynamodb:PutItem",
 							"dynamodb:CreateTable", "dynamodb:UpdateTable", "dynamodb:UpdateTimeToLive",
 							"s3:ListAllMyBuckets", "s3:ListBucket", "s3:GetObject",
-							"lambda:InvokeFunction",
+							"lambda:InvokeFunction", "dynamodb:Query", "sqs:ReceiveMessage", "sqs:SendMessage",
 						},
 						"Resource": "*",
 					}},

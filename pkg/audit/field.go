@@ -241,6 +241,19 @@ var (
 		always("seen", "when the event was received that showed the gap, RFC 3339"),
 		optional("more", "how many more gaps of the source were found and are not told one by one"),
 	)
+	signedBy = of(
+		always("signed", "when KMS was asked, RFC 3339; of a message that can't be read, when it came"),
+		optional("request", "id of the request to KMS, as CloudTrail has it"),
+		optional("by", "ARN of the caller of KMS, as CloudTrail has it"),
+		optional("message", "SHA-256 of a message that can't be read as a record, hex"),
+	)
+	lacking = of(
+		always("from", "where the hour begins, RFC 3339"),
+		always("to", "where it ends, RFC 3339"),
+		always("claimed", "how many signatures the function claims to have asked for in the hour"),
+		always("lacking", "of how many of them CloudTrail's record didn't come"),
+		always("requests", "ids of the requests to KMS of up to ten of these, separated by spaces"),
+	)
 	checks = of(
 		always("check", "sequences: no number of agents' events is missing; lake: the lake has what the ledger received; recordings: sessions have recordings; signatures: each signature was meant by a signer"),
 		always("from", "where the hour begins, RFC 3339"),

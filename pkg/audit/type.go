@@ -43,6 +43,9 @@ const (
 	EvidenceChecked    Type = "evidence.checked"
 
 	SessionDenialsCounted Type = "session.denials_counted"
+
+	SigningUnclaimed  Type = "signing.unclaimed"
+	SigningUnrecorded Type = "signing.unrecorded"
 )
 
 // Row is what the table says about a type.
@@ -89,6 +92,9 @@ var Types = map[Type]Row{
 	LedgerGap:          {"S7000W", "events that an agent numbered are not in the ledger", by("function/sweep"), of(missed)},
 	LakeQueried:        {"S7001I", "somebody asked the audit lake", by(queryFn), of(caller, asked)},
 	EvidenceChecked:    {"S7002I", "what was received in an hour was checked: failure is the outcome when something was found, or could not be proved", by("function/sweep"), of(checks)},
+
+	SigningUnclaimed:  {"S3002W", "a key of the cluster signed, and no function says that it asked for it", by("function/sweep"), of(signedBy)},
+	SigningUnrecorded: {"S3003W", "a function says that it signed, and CloudTrail has no record of it: who else signed can't be known", by("function/sweep"), of(lacking)},
 
 	SessionDenialsCounted: {"S6003W", "so many denials of a user were not recorded one by one", by("agent"), of(counted)},
 }

@@ -78,6 +78,8 @@ var writers = map[string]writer{
 	"pkg/archive/sweep.go tell":                     wrote("function/sweep", audit.RecordingAbandoned, audit.SessionEnd),
 	"pkg/archive/missing.go tell":                   wrote("function/sweep", audit.RecordingMissing),
 	"pkg/ledger/gap/tell.go event":                  wrote("function/sweep", audit.LedgerGap),
+	"pkg/tally/settle.go event":                     wrote("function/sweep", audit.SigningUnclaimed),
+	"pkg/tally/hour.go event":                       wrote("function/sweep", audit.SigningUnrecorded),
 	"pkg/checked/checked.go Event":                  wrote("function/sweep", audit.EvidenceChecked),
 }
 

@@ -7,6 +7,7 @@ package checked
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -52,6 +53,9 @@ func (s Statement) Event(cluster, writer string, entropy io.Reader, now time.Tim
 	e.Data = map[string]string{
 		"check": s.Check, "from": s.From.UTC().Format(time.RFC3339), "to": s.To.UTC().Format(time.RFC3339),
 		"looked": strconv.Itoa(s.Looked), "found": strconv.Itoa(s.Found),
+	}
+	if s.Found > 0 {
+		e.Reason = fmt.Sprintf("%d of %d are not as they should be", s.Found, s.Looked)
 	}
 	if s.Unproved != "" {
 		e.Reason, e.Data["unproved"] = s.Unproved, s.Unproved

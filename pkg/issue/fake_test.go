@@ -24,6 +24,7 @@ type tables struct {
 	used      map[string]bool
 	intents   []issue.Intent
 	concluded []issue.Conclusion
+	claimed   []string // "certificate request"
 	events    []audit.Event
 	agents    map[string]issue.Admission
 	copied    map[string]bool                 // agents
@@ -130,6 +131,17 @@ func (s *tables) Conclude(_ context.Context, c issue.Conclusion) error {
 		}
 		s.concluded, s.events = append(s.concluded, c), append(s.events, c.Event)
 		return nil
+	})
+}
+
+func (s *tables) Claim(ctx context.Context, certificate string, signed []issue.Signed) error {
+	return s.faulty("Claim", func() error {
+		for _, one := range signed {
+			for _, id := range append(one.Requests, one.Doubtful...) {
+				s.claimed = append(s.claimed, certificate+" "+id)
+			}
+		}
+		return ctx.Err()
 	})
 }
 

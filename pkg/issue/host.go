@@ -64,6 +64,7 @@ type HostStore interface {
 	Quarantine(ctx context.Context, a Admission, taken identity.Target, e audit.Event) error
 	// Conclude writes signatures and event in one transaction.
 	Conclude(context.Context, Conclusion) error
+	claims
 	// Record writes an event alone.
 	Record(context.Context, audit.Event) error
 }
@@ -189,10 +190,10 @@ func (h *Hosts) judged(ctx context.Context, a *arrival, ck proof.Checked) (wire.
 	}
 	p, err := authorities{h.config.SSH, h.config.X509, hostKeys[0], hostKeys[1]}.sign(ctx, linted, view.State.Trust)
 	if err != nil {
-		return wire.HostCredential{}, err
+		return wire.HostCredential{}, unfinished(ctx, h.config.Store, a.host.Certificate, p.signed, err)
 	}
 	if err := h.config.Store.Conclude(ctx, Conclusion{a.host.Certificate, p.signed, h.event(a, admitted(a), "")}); err != nil {
-		return wire.HostCredential{}, err
+		return wire.HostCredential{}, unfinished(ctx, h.config.Store, a.host.Certificate, p.signed, err)
 	}
 	return h.credential(a, p, linted.Until(), view), nil
 }

@@ -41,10 +41,11 @@ type STS interface {
 	Caller(context.Context, proof.Request) (resource.IAMIdentity, error)
 }
 
-// Signer signs with a certificate authority's key and remembers the request ids of its signatures.
+// Signer signs with a certificate authority's key and remembers the ids of its requests to KMS.
 type Signer interface {
 	crypto.Signer
-	Requests() []string
+	Requests() []string // of the signatures that were made
+	Doubtful() []string // that failed, though a signature may have been made
 }
 
 // Authority returns a signer for one issuance.
@@ -69,11 +70,29 @@ type Conclusion struct {
 	Event       audit.Event
 }
 
-// Signed is one signature that was made.
+// Signed is what came of signing with one key.
 type Signed struct {
 	Purpose  string   // of the key
-	Digest   string   // hex SHA-256 of the certificate
-	Requests []string // KMS request ids
+	Digest   string   // hex SHA-256 of the certificate; "" when there is none
+	Requests []string // KMS request ids of signatures
+	Doubtful []string // KMS request ids of what may have made a signature and failed
+}
+
+// claims is where a signer says which requests to KMS it made.
+type claims interface {
+	// Claim writes down what came of signing for a certificate that is handed out to nobody.
+	Claim(ctx context.Context, certificate string, signed []Signed) error
+}
+
+// claimFor is how long a signer that failed tries to say what it signed before.
+const claimFor = 5 * time.Second
+
+// unfinished claims what was signed before a failure, which it returns: a signature that nobody claims looks as if somebody else
+// had made it. What the failure was, as the end of a call's time, doesn't keep it from that.
+func unfinished(ctx context.Context, c claims, certificate string, signed []Signed, failure error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimFor)
+	defer cancel()
+	return errors.Join(failure, c.Claim(ctx, certificate, signed))
 }
 
 // authorities are the keys of a signer, SSH and X.509, with their purposes.
@@ -89,7 +108,7 @@ type pair struct {
 }
 
 // sign makes the certificates that were linted. Both keys must be active in the trust document: a certificate by any
-// other key would be worthless.
+// other key would be worthless. When it fails, what was signed until then is in the pair.
 func (a authorities) sign(ctx context.Context, l certs.Linted, trust document.Trust) (pair, error) {
 	var p pair
 	if l.SSH() {
@@ -97,20 +116,27 @@ func (a authorities) sign(ctx context.Context, l certs.Linted, trust document.Tr
 		if err != nil {
 			return pair{}, err
 		}
-		if p.ssh, err = l.SignSSH(s); err != nil {
-			return pair{}, err
+		p.ssh, err = l.SignSSH(s)
+		p.signed = append(p.signed, signed(a.sshPurpose, p.ssh, s))
+		if err != nil {
+			return p, err
 		}
-		p.signed = append(p.signed, Signed{a.sshPurpose, sum(p.ssh), s.Requests()})
 	}
 	s, err := active(ctx, a.x509, trust, a.x509Purpose)
 	if err != nil {
-		return pair{}, err
+		return p, err
 	}
-	if p.x509, err = l.SignX509(s); err != nil {
-		return pair{}, err
+	p.x509, err = l.SignX509(s)
+	p.signed = append(p.signed, signed(a.x509Purpose, p.x509, s))
+	return p, err
+}
+
+func signed(purpose string, certificate []byte, s Signer) Signed {
+	out := Signed{Purpose: purpose, Requests: s.Requests(), Doubtful: s.Doubtful()}
+	if certificate != nil {
+		out.Digest = sum(certificate)
 	}
-	p.signed = append(p.signed, Signed{a.x509Purpose, sum(p.x509), s.Requests()})
-	return p, nil
+	return out
 }
 
 func active(ctx context.Context, a Authority, trust document.Trust, purpose string) (Signer, error) {

@@ -29,6 +29,7 @@ type UserStore interface {
 	Intend(context.Context, Intent) error
 	// Conclude writes signatures and event in one transaction.
 	Conclude(context.Context, Conclusion) error
+	claims
 	// Record writes an event alone.
 	Record(context.Context, audit.Event) error
 }
@@ -111,10 +112,10 @@ func (u *Users) judged(ctx context.Context, a *attempt) (wire.UserCredential, er
 	}
 	p, err := authorities{u.config.SSH, u.config.X509, userKeys[0], userKeys[1]}.sign(ctx, linted, view.State.Trust)
 	if err != nil {
-		return wire.UserCredential{}, err
+		return wire.UserCredential{}, unfinished(ctx, u.config.Store, a.identity.Certificate, p.signed, err)
 	}
 	if err := u.config.Store.Conclude(ctx, Conclusion{a.identity.Certificate, p.signed, u.event(a, audit.UserLogin, "")}); err != nil {
-		return wire.UserCredential{}, err
+		return wire.UserCredential{}, unfinished(ctx, u.config.Store, a.identity.Certificate, p.signed, err)
 	}
 	return wire.UserCredential{
 		Cluster: u.config.Cluster, User: a.identity.Name, Roles: a.identity.Roles, Logins: a.logins, DeniedBy: a.deniedBy,

@@ -51,6 +51,9 @@ const (
 	KeptAside = "relay/"       // prefix in the bucket of failures of events that can't be put on the bus
 	EnvBus    = "STILE_BUS"    // name of the bus
 	EnvFailed = "STILE_FAILED" // bucket of what was given up
+
+	EnvSignings = "STILE_SIGNINGS" // URL of the queue of CloudTrail's records of signatures
+	EnvSigners  = "STILE_SIGNERS"  // JSON: ARN of a role to the function that signs by it
 )
 
 // Entities: the first part of a partition key (pk), before an optional #id. Each has its sort keys (sk) beside it.
@@ -81,6 +84,7 @@ const (
 	Certificate = "certificate" // pk certificate#<hex SHA-256>, sk certificate: an agent's, which signed events
 	Happened    = "session"     // pk session#<session id>, sk <event id>: where an event of a session is
 	Issuance    = "issuance"    // pk issuance#<certificate id>, sk intent | signed#<kind>
+	Claimed     = "claimed"     // pk claimed#<function>#<YYYY-MM-DDTHH>, sk <id of a request to KMS>: the function says that it signed by it
 
 	// Table state, by functions/recording alone.
 	Recorded   = "recorded"    // pk recorded#<YYYY-MM-DD of the start>, sk session id: a recording
@@ -92,6 +96,7 @@ const (
 	Gap     = "gap"     // sk <13 digits of milliseconds>#<agent id>: when what is missing of an agent's events is to be told
 	Looked  = "looked"  // sk ledger: up to where the ledger was looked through for gaps
 	Checked = "checked" // sk the name of a check: up to which hour it has stated what it found
+	Signing = "signing" // pk signing#<function or other>#<YYYY-MM-DDTHH>, sk <id of a request to KMS>: CloudTrail has a record of it
 
 	// Table presence.
 	Proxy   = "proxy"   // sk proxy id: a lease

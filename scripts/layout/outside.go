@@ -24,6 +24,7 @@ var services = map[string]*regexp.Regexp{
 	"kms":         right(`key `),
 	"lambda":      right(`function `),
 	"s3":          right(`object `),
+	"sqs":         right(`queue `),
 	"sts":         right(`sts `),
 }
 
@@ -81,6 +82,7 @@ var calls = strings.Fields(`
 	BatchExecuteStatement BatchWriteItem DeleteItem ExecuteStatement ExecuteTransaction PutItem TransactWriteItems UpdateItem
 	StartQueryExecution StopQueryExecution
 	CopyObject CreateMultipartUpload DeleteObject DeleteObjects PutObject UploadPart
+	DeleteMessage PurgeQueue ReceiveMessage SendMessage SendMessageBatch
 	GenerateMac Sign VerifyMac Invoke InvokeAsync InvokeWithResponseStream
 	BatchDeleteImage CompleteLayerUpload InitiateLayerUpload PutImage UploadLayerPart`)
 

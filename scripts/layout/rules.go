@@ -16,7 +16,7 @@ func init() {
 		"names fault escape release",
 		"wire frame identity resource policy certs document audit audit/ocsf audit/arrival signature strict proof ration vouch image recording checked query/named query/statement",
 		"issue front inventory admin archive document/publication query",
-		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary metric asset registry stock durable bucket bucket/lend recorded relay athena recent checked/book",
+		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary metric asset registry stock durable bucket bucket/lend recorded relay athena recent checked/book tally",
 		"app",
 	} {
 		for name := range strings.FieldsSeq(list) {

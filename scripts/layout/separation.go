@@ -45,6 +45,7 @@ var codes = []code{
 	{"pkg/registry", right(`image \S+ (\S+ )*PutImage\b`), "it pushes no image"},
 	{"pkg/athena", right(`athena `), "it asks the lake nothing"},
 	{"pkg/recent", right(`athena `), "it asks the lake nothing"},
+	{"pkg/tally", right(`queue \S+ (\S+ )*ReceiveMessage\b`), "it takes nothing out of a queue"},
 	{"pkg/relay", right(`events `), "it puts nothing on the bus"},
 	{"pkg/front", right(`function sign-`), "it hands nothing to a signer"},
 }

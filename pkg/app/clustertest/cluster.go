@@ -220,6 +220,9 @@ type signer struct {
 // Requests returns made-up request ids, one for each signature asked for.
 func (s *signer) Requests() []string { return append(s.requests, "request-1") }
 
+// Doubtful returns none.
+func (*signer) Doubtful() []string { return nil }
+
 // User makes a user's certificate for the documents in force, valid for an hour, and its key.
 func (c *Cluster) User(name string, roles ...string) (*ecdsa.PrivateKey, []byte) {
 	c.t.Helper()

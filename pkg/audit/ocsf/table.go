@@ -48,6 +48,7 @@ const (
 	low           = 2
 	medium        = 3
 	high          = 4
+	critical      = 5
 )
 
 // Row says what a type of event becomes, and why.
@@ -100,5 +101,7 @@ var Types = map[audit.Type]Row{
 
 	audit.LedgerGap: {DetectionFinding, begun, high, "somebody may keep audit events back"},
 
-	audit.EvidenceChecked: {APIActivity, read, informational, "a function of ours read the evidence of an hour; status_id and unproved say whether all was as it should be"},
+	audit.SigningUnclaimed:  {DetectionFinding, begun, critical, "somebody may have signed certificates or documents of their own"},
+	audit.SigningUnrecorded: {DetectionFinding, begun, high, "somebody may sign unseen"},
+	audit.EvidenceChecked:   {APIActivity, read, informational, "a function of ours read the evidence of an hour; status_id and unproved say whether all was as it should be"},
 }

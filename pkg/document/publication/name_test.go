@@ -23,7 +23,7 @@ func (s *site) named(name string) *publication.Rotator {
 	for _, purpose := range clustertest.Purposes {
 		public[purpose] = func(context.Context) (crypto.PublicKey, error) { return s.Keys[purpose].Public(), nil }
 	}
-	root := func(context.Context) (crypto.Signer, error) { return s.Keys[names.KeyRoot], nil }
+	root := func(context.Context) (publication.Signer, error) { return s.counting(names.KeyRoot), nil }
 	return publication.NewRotator(publication.RotatorConfig{Cluster: s.ID, Name: name, Vault: s.place, Ledger: s.place, Root: root, Public: public, Now: s.tick})
 }
 

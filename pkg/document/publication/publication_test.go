@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -51,6 +52,8 @@ type place struct {
 	lists       map[string]document.Stored
 	bases       int
 	events      []audit.Event
+	asked       []string // requests to KMS
+	claimed     []string // those that were claimed
 
 	fail      string
 	failure   error // nil: errDown
@@ -230,6 +233,38 @@ func (p *place) Record(_ context.Context, e audit.Event) error {
 	return p.faulty("Record", func() error { p.events = append(p.events, e); return e.Validate() })
 }
 
+// Claim keeps the requests as they are.
+func (p *place) Claim(ctx context.Context, _ string, requests, doubtful []string) error {
+	return p.faulty("Claim", func() error {
+		p.claimed = append(p.claimed, append(requests, doubtful...)...)
+		return ctx.Err()
+	})
+}
+
+// counting is a key whose requests are numbered.
+type counting struct {
+	crypto.Signer
+
+	place *place
+	own   []string
+}
+
+func (p *place) counter(key crypto.Signer) *counting { return &counting{Signer: key, place: p} }
+
+func (s *site) counting(purpose string) *counting { return s.counter(s.Keys[purpose]) }
+
+func (c *counting) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	c.place.mu.Lock()
+	defer c.place.mu.Unlock()
+	id := fmt.Sprintf("request-%d", len(c.place.asked))
+	c.place.asked, c.own = append(c.place.asked, id), append(c.own, id)
+	return c.Signer.Sign(random, digest, opts)
+}
+
+func (c *counting) Requests() []string { return c.own }
+
+func (*counting) Doubtful() []string { return nil }
+
 // change is what functions/admin does.
 func (p *place) change(roles ...resource.Role) {
 	p.mu.Lock()
@@ -248,8 +283,8 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	s := &site{Cluster: clustertest.New(t), place: &place{objects: map[string]document.Signed{}, chains: map[identity.Version][]document.Signed{}, lists: map[string]document.Stored{}, written: map[int64]int{}}}
-	key := func(purpose string) func(context.Context) (crypto.Signer, error) {
-		return func(context.Context) (crypto.Signer, error) { return s.Keys[purpose], nil }
+	key := func(purpose string) func(context.Context) (publication.Signer, error) {
+		return func(context.Context) (publication.Signer, error) { return s.counting(purpose), nil }
 	}
 	public := map[string]func(context.Context) (crypto.PublicKey, error){}
 	for _, purpose := range clustertest.Purposes {

@@ -45,7 +45,35 @@ type Inputs interface {
 	Orders(ctx context.Context, after, upto int64) (revoked.Run, error)
 	// AllOrders returns the orders to revoke that are there.
 	AllOrders(context.Context) ([]revoked.Order, error)
+	Recorder
+}
+
+// Recorder writes into the ledger.
+type Recorder interface {
+	// Record writes an event.
 	Record(context.Context, audit.Event) error
+	// Claim says by which requests to KMS something was signed, and which of those that failed may have signed it all the same.
+	Claim(ctx context.Context, of string, requests, doubtful []string) error
+}
+
+// Signer signs documents, and remembers the ids of its requests to KMS.
+type Signer interface {
+	crypto.Signer
+	Requests() []string // of the signatures that were made
+	Doubtful() []string // that failed, though a signature may have been made
+}
+
+// claimFor is how long a run that is at its end tries to say what it signed.
+const claimFor = 5 * time.Second
+
+// claim says what was signed, whatever became of it: a signature that nobody claims looks as if somebody else had made it.
+func claim(ctx context.Context, r Recorder, of string, s Signer) error {
+	if s == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimFor)
+	defer cancel()
+	return r.Claim(ctx, of, s.Requests(), s.Doubtful())
 }
 
 // Place is where head and documents are kept.
@@ -72,10 +100,10 @@ type Config struct {
 	Cluster string
 	Inputs  Inputs
 	Place   Place
-	Key     func(context.Context) (crypto.Signer, error) // the policy key
-	Now     func() time.Time                             // nil: time.Now
-	Wait    func(context.Context, time.Duration) error   // nil: a timer
-	Entropy io.Reader                                    // nil: crypto/rand
+	Key     func(context.Context) (Signer, error)      // the policy key
+	Now     func() time.Time                           // nil: time.Now
+	Wait    func(context.Context, time.Duration) error // nil: a timer
+	Entropy io.Reader                                  // nil: crypto/rand
 }
 
 // Publisher makes policy and revocations documents. It may be used by several goroutines and instances at
@@ -154,7 +182,7 @@ type draft struct {
 	now         time.Time
 	trust       document.Trust
 	former      []document.Trust // those before it, oldest first
-	signer      crypto.Signer
+	signer      Signer
 	policy      document.Policy
 	locks       []document.Lock
 	lists       map[string]revoked.Set     // what was revoked, by list
@@ -173,19 +201,25 @@ type draft struct {
 
 func (p *Publisher) once(ctx context.Context, last bool) (h document.Head, again bool, err error) {
 	d := draft{now: p.config.Now().UTC().Truncate(time.Millisecond), coarse: map[string]revoked.Coarse{}}
+	h, again, err = p.make(ctx, &d, last)
+	return h, again, errors.Join(err, claim(ctx, p.config.Inputs, fmt.Sprintf("revocations/%d.%d", d.to.Revocations.Epoch, d.to.Revocations.Counter), d.signer))
+}
+
+// make makes the documents of a draft and moves the head.
+func (p *Publisher) make(ctx context.Context, d *draft, last bool) (h document.Head, again bool, err error) {
 	if d.from, err = p.config.Place.Read(ctx); err != nil {
 		return document.Head{}, false, err
 	}
 	d.to = d.from
 	for _, step := range []func(context.Context, *draft) error{p.keys, p.compile, p.revoke} {
-		if err := step(ctx, &d); err != nil {
+		if err := step(ctx, d); err != nil {
 			return document.Head{}, false, err
 		}
 	}
 	if d.late != nil && !last {
 		return document.Head{}, true, p.config.Wait(ctx, waitStep)
 	}
-	if err := p.seal(ctx, &d); err != nil {
+	if err := p.seal(ctx, d); err != nil {
 		return document.Head{}, false, err
 	}
 	after, err := p.config.Inputs.Counters(ctx)
@@ -196,7 +230,7 @@ func (p *Publisher) once(ctx context.Context, last bool) (h document.Head, again
 		if !last {
 			return document.Head{}, true, nil
 		}
-		if err := p.withhold(&d, fault.New(fault.Unavailable, "the policy's inputs change faster than they can be published", "try again in a few seconds")); err != nil {
+		if err := p.withhold(d, fault.New(fault.Unavailable, "the policy's inputs change faster than they can be published", "try again in a few seconds")); err != nil {
 			return document.Head{}, false, err
 		}
 	}
@@ -210,7 +244,7 @@ func (p *Publisher) once(ctx context.Context, last bool) (h document.Head, again
 	if err != nil {
 		return document.Head{}, false, err
 	}
-	return d.to, false, errors.Join(d.held, d.late, p.tellCoarse(ctx, d), p.tell(ctx, d))
+	return d.to, false, errors.Join(d.held, d.late, p.tellCoarse(ctx, *d), p.tell(ctx, *d))
 }
 
 // keys opens the trust document and takes the policy key, which must be active there.

@@ -29,11 +29,6 @@ type Vault interface {
 	AdvanceTrust(ctx context.Context, from, to document.Head) error
 }
 
-// Recorder writes an event.
-type Recorder interface {
-	Record(context.Context, audit.Event) error
-}
-
 // RotatorConfig is what rotate needs.
 type RotatorConfig struct {
 	Cluster string
@@ -41,7 +36,7 @@ type RotatorConfig struct {
 	Epoch   uint64 // in which documents are to be; 0 and 1 for the first
 	Vault   Vault
 	Ledger  Recorder
-	Root    func(context.Context) (crypto.Signer, error)               // signs
+	Root    func(context.Context) (Signer, error)                      // signs
 	Public  map[string]func(context.Context) (crypto.PublicKey, error) // by purpose, root included
 	Now     func() time.Time                                           // nil: time.Now
 	Entropy io.Reader                                                  // nil: crypto/rand
@@ -114,13 +109,7 @@ func (r *Rotator) once(ctx context.Context, step uint64) (document.Head, error) 
 	if !identity.ValidClusterName(r.config.Name) {
 		return document.Head{}, fault.Newf(fault.BadInput, "set the parameter ClusterName to 1–63 lower-case letters, digits, dots and hyphens", "%.70q can't be the name of a cluster", r.config.Name)
 	}
-	root, err := r.config.Root(ctx)
-	if err != nil {
-		return document.Head{}, err
-	}
-	doc, err := document.Seal(document.KindTrust, document.Trust{
-		Cluster: r.config.Cluster, Name: r.config.Name, Version: to.Trust, IssuedAt: r.config.Now().UTC().Truncate(time.Millisecond), Keys: keys,
-	}, root)
+	doc, err := r.seal(ctx, to.Trust, keys)
 	if err != nil {
 		return document.Head{}, err
 	}
@@ -137,6 +126,18 @@ func (r *Rotator) once(ctx context.Context, step uint64) (document.Head, error) 
 		return document.Head{}, err
 	}
 	return to, r.tell(ctx, to, keys)
+}
+
+// seal signs a trust document.
+func (r *Rotator) seal(ctx context.Context, v identity.Version, keys []document.Key) (document.Signed, error) {
+	root, err := r.config.Root(ctx)
+	if err != nil {
+		return document.Signed{}, err
+	}
+	doc, err := document.Seal(document.KindTrust, document.Trust{
+		Cluster: r.config.Cluster, Name: r.config.Name, Version: v, IssuedAt: r.config.Now().UTC().Truncate(time.Millisecond), Keys: keys,
+	}, root)
+	return doc, errors.Join(err, claim(ctx, r.config.Ledger, fmt.Sprintf("trust/%d.%d", v.Epoch, v.Counter), root))
 }
 
 // errBegun says that the first version of an epoch is taken, though the head is in an earlier epoch.

@@ -11,11 +11,13 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net/http"
 	"sync"
 
-	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/stile-dev/stile/pkg/kms"
 )
@@ -71,19 +73,23 @@ func (k *Key) Signer(ctx context.Context) (*Signer, error) {
 	return &Signer{ctx: ctx, key: k, public: pub}, nil
 }
 
-// Signer is a crypto.Signer that remembers the request ids of its signatures.
+// Signer is a crypto.Signer that remembers the ids of its requests to KMS, by which CloudTrail knows them.
 type Signer struct {
 	ctx      context.Context //nolint:containedctx // crypto.Signer has no context of its own
 	key      *Key
 	public   *ecdsa.PublicKey
 	requests []string
+	doubtful []string
 }
 
 // Public returns the public key, an *ecdsa.PublicKey.
 func (s *Signer) Public() crypto.PublicKey { return s.public }
 
-// Requests returns the KMS request ids of all signatures so far.
+// Requests returns the KMS request ids of all signatures so far, also of those that didn't come through to the caller whole.
 func (s *Signer) Requests() []string { return s.requests }
+
+// Doubtful returns the ids of requests that KMS answered with an error of its own: a signature may have been made.
+func (s *Signer) Doubtful() []string { return s.doubtful }
 
 // Sign signs a SHA-256 digest and returns ECDSA in DER. The randomness is KMS's own.
 func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
@@ -93,11 +99,34 @@ func (s *Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 	out, err := s.key.api.Sign(s.ctx, &awskms.SignInput{
 		KeyId: &s.key.arn, Message: digest, MessageType: types.MessageTypeDigest,
 		SigningAlgorithm: types.SigningAlgorithmSpecEcdsaSha256,
-	})
+	}, func(o *awskms.Options) { o.APIOptions = append(o.APIOptions, s.listen) })
 	if err != nil {
 		return nil, kms.Refused(s.key.purpose, "sign", err)
 	}
-	id, _ := middleware.GetRequestIDMetadata(out.ResultMetadata)
-	s.requests = append(s.requests, id)
 	return out.Signature, nil
+}
+
+// listen has each answer of a call heard, also those to tries that are made again: each is a request to KMS of its own.
+func (s *Signer) listen(stack *middleware.Stack) error {
+	return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("RememberRequest", func(
+		ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler,
+	) (middleware.DeserializeOutput, middleware.Metadata, error) {
+		out, metadata, err := next.HandleDeserialize(ctx, in)
+		if answer, ok := out.RawResponse.(*smithyhttp.Response); ok && answer != nil {
+			s.remember(answer.StatusCode, answer.Header.Get("X-Amzn-Requestid"))
+		}
+		return out, metadata, err
+	}), middleware.After)
+}
+
+// remember keeps the id of a request by what was answered. What KMS refused made no signature; when no answer came, the SDK has one
+// here without an id.
+func (s *Signer) remember(status int, id string) {
+	switch {
+	case id == "":
+	case status < http.StatusBadRequest:
+		s.requests = append(s.requests, id)
+	case status >= http.StatusInternalServerError:
+		s.doubtful = append(s.doubtful, id)
+	}
 }

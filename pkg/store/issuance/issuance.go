@@ -25,12 +25,13 @@ import (
 // Store is the tables for signers.
 type Store struct {
 	*store.Store
-	Ledger *ledger.Ledger
+	Ledger   *ledger.Ledger
+	Function string // the signer's name
 }
 
-// New makes a store.
-func New(c store.Config) *Store {
-	return &Store{store.New(c), ledger.New(ledger.Config{DynamoDB: c.DynamoDB, Table: c.Ledger})}
+// New makes a store for the signer of a name.
+func New(c store.Config, function string) *Store {
+	return &Store{store.New(c), ledger.New(ledger.Config{DynamoDB: c.DynamoDB, Table: c.Ledger}), function}
 }
 
 // Record writes events alone.
@@ -64,7 +65,7 @@ func (s *Store) intent(i issue.Intent) table.Op {
 	})
 }
 
-// Conclude writes signatures and event in one transaction.
+// Conclude writes signatures, the claims of them and the event in one transaction.
 func (s *Store) Conclude(ctx context.Context, c issue.Conclusion) error {
 	var ops []table.Op
 	for _, signed := range c.Signed {
@@ -78,11 +79,26 @@ func (s *Store) Conclude(ctx context.Context, c issue.Conclusion) error {
 			"at_ms": table.Int(c.Event.Time.UnixMilli()), names.Expires: table.Int(c.Event.Time.Add(issuanceFor).Unix()),
 		}))
 	}
+	for _, claim := range s.claims(c.Certificate, c.Signed) {
+		ops = append(ops, s.Ledger.ClaimOps(claim)...)
+	}
 	event, err := s.Ledger.Op(c.Event)
 	if err != nil {
 		return err
 	}
 	return table.Transact(ctx, s.API, append(ops, event)...)
+}
+
+// Claim writes the claims of signatures that came to nothing.
+func (s *Store) Claim(ctx context.Context, certificate string, signed []issue.Signed) error {
+	return s.Ledger.Claim(ctx, s.claims(certificate, signed)...)
+}
+
+func (s *Store) claims(certificate string, signed []issue.Signed) (all []ledger.Claim) {
+	for _, one := range signed {
+		all = append(all, ledger.Claim{Function: s.Function, Of: certificate, Requests: one.Requests, Doubtful: one.Doubtful})
+	}
+	return all
 }
 
 // HashedSecret returns what is known of a token's secret by its hash; the zero value when there is none.

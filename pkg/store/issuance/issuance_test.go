@@ -3,6 +3,7 @@ package issuance_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/issue"
+	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/store/storetest"
+	"github.com/stile-dev/stile/pkg/table"
 )
 
 var (
@@ -182,19 +185,50 @@ func TestAQuarantineIsANoteAndGoesWithTheNameItIsAbout(t *testing.T) {
 func TestSignaturesAndTheirEventAreWrittenTogetherAndOnce(t *testing.T) {
 	db, s := storetest.New()
 	c := issue.Conclusion{Certificate: storetest.ID("crt", 1), Event: storetest.Event(audit.UserLogin), Signed: []issue.Signed{
-		{Purpose: names.KeyUserSSH, Digest: "d1", Requests: []string{"r1", "r2"}}, {Purpose: names.KeyUserX509, Digest: "d2"},
+		{Purpose: names.KeyUserSSH, Digest: "d1", Requests: []string{"r1", "r2", "", strings.Repeat("r", 2000)}}, {Purpose: names.KeyUserX509, Digest: "d2", Doubtful: []string{"r3"}},
 	}}
 	invalid := c
 	invalid.Event.Source = ""
 	_ = db.Unchanged(t, func() error { return s.Conclude(t.Context(), invalid) })
 	storetest.Must(t, s.Conclude(t.Context(), c))
-	if got := db.Of(names.Issuance + "#" + c.Certificate); !cmp.Equal(got, []string{"signed#user-ssh", "signed#user-x509"}) || len(db.Items) != 3 {
+	if got := db.Of(names.Issuance + "#" + c.Certificate); !cmp.Equal(got, []string{"signed#user-ssh", "signed#user-x509"}) || len(db.Items) != 6 {
 		t.Errorf("%v of %d items", got, len(db.Items))
 	}
-	if got := db.Items["ledger|issuance#"+c.Certificate+"|signed#user-ssh"]; got.Text("digest") != "d1" || got.Text("kms_requests") != `["r1","r2"]` {
+	if got := db.Items["ledger|issuance#"+c.Certificate+"|signed#user-ssh"]; got.Text("digest") != "d1" || !strings.HasPrefix(got.Text("kms_requests"), `["r1","r2",`) {
 		t.Errorf("kept %v", got)
+	}
+	for id, doubtful := range map[string]int64{"r1": 0, "r2": 0, "r3": 1} {
+		if got := claimed(db, id); len(got) != 1 || got[0].Text("of") != c.Certificate || got[0].Int(ledger.Doubtful) != doubtful || got[0].Int(names.Expires) == 0 {
+			t.Errorf("claimed by %s: %v", id, got)
+		}
 	}
 	// What was said stays: nobody signs the same certificate a second time in silence.
 	c.Event = storetest.Event(audit.UserLogin)
 	_ = db.Unchanged(t, func() error { return s.Conclude(t.Context(), c) })
+}
+
+// claimed returns the claims of a request, under whatever hour they are, of the one signer.
+func claimed(db *storetest.Tables, id string) (all []table.Item) {
+	for k, i := range db.Items {
+		if strings.HasPrefix(k, "ledger|claimed#sign-host#20") && i.Text(names.SK) == id {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+func TestSignaturesThatCameToNothingAreClaimedAlone(t *testing.T) {
+	db, s := storetest.New()
+	storetest.Must(t, s.Claim(t.Context(), "crt", []issue.Signed{{Purpose: names.KeyUserSSH}}))
+	if len(db.Items) != 0 {
+		t.Errorf("nothing was signed: %v", db.Items)
+	}
+	var many []string
+	for n := range 120 { // more than one transaction takes
+		many = append(many, fmt.Sprint("r", n))
+	}
+	storetest.Must(t, s.Claim(t.Context(), "crt", []issue.Signed{{Purpose: names.KeyUserSSH, Requests: many}}))
+	if len(db.Items) != len(many) || len(claimed(db, "r119")) != 1 {
+		t.Errorf("%d items", len(db.Items))
+	}
 }

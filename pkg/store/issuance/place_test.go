@@ -68,7 +68,7 @@ func TestSec_S62_ManyAtOnceNeverGetMorePlacesThanThereAre(t *testing.T) {
 	at := &together{Tables: db}
 	at.reading.Add(many)
 	at.early.Store(many)
-	s := issuance.New(store.Config{DynamoDB: at, State: "state", Secrets: "secrets", Ledger: "ledger"})
+	s := issuance.New(store.Config{DynamoDB: at, State: "state", Secrets: "secrets", Ledger: "ledger"}, "sign-host")
 	all := issue.Bound{Of: "nodes#u", Most: 20}
 	roles := []issue.Bound{{Of: "nodes#u#A", Most: 12}, {Of: "nodes#u#B", Most: 12}}
 	var wg sync.WaitGroup
@@ -103,7 +103,7 @@ func TestSec_S62_ALoweredBoundCountsThoseBeyondIt(t *testing.T) {
 	const many = 40
 	db, _ := storetest.New()
 	at := &together{Tables: db}
-	s := issuance.New(store.Config{DynamoDB: at, State: "state", Secrets: "secrets", Ledger: "ledger"})
+	s := issuance.New(store.Config{DynamoDB: at, State: "state", Secrets: "secrets", Ledger: "ledger"}, "sign-host")
 	for n := range 6 {
 		storetest.Must(t, s.Admit(t.Context(), within(n, n, storetest.Now, issue.Bound{Of: "nodes#", Most: 1000})))
 	}

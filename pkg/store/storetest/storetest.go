@@ -74,7 +74,7 @@ type (
 func New() (*Tables, Store) {
 	db := &Tables{Items: map[string]table.Item{}}
 	c := store.Config{DynamoDB: db, State: "state", Secrets: "secrets", Ledger: "ledger"}
-	return db, Store{store.New(c), issuance.New(c), change.New(c)}
+	return db, Store{store.New(c), issuance.New(c, "sign-host"), change.New(c)}
 }
 
 func (db *Tables) failing() error {
@@ -119,11 +119,15 @@ func (db *Tables) TransactGetItems(_ context.Context, in *dynamodb.TransactGetIt
 	return &out, db.failing()
 }
 
-// PutItem implements table.API; it judges no condition.
+// PutItem implements table.API.
 func (db *Tables) PutItem(_ context.Context, in *dynamodb.PutItemInput, _ ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	db.Items[at(in.TableName, in.Item)] = in.Item
+	key := at(in.TableName, in.Item)
+	if was := db.Items[key]; !holds(aws.ToString(in.ConditionExpression), was, in.ExpressionAttributeValues) {
+		return nil, &types.ConditionalCheckFailedException{Item: was}
+	}
+	db.Items[key] = in.Item
 	return &dynamodb.PutItemOutput{}, db.failing()
 }
 

@@ -5,7 +5,7 @@ import (
 	db "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	_ "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	_ "github.com/aws/aws-sdk-go-v2/service/sqs"
+	_ "github.com/aws/aws-sdk-go-v2/service/sns"
 	_ "github.com/stile-dev/stile/pkg/store/lost"
 	_ "github.com/stile-dev/stile/pkg/table"
 )
