@@ -1,11 +1,12 @@
 // Command query is the function of this name: it asks the audit lake in SQL for people who may, and adds to it what the ledger
-// received last. No other function asks Athena anything, and this one changes nothing but the results of its own queries and what it
-// adds for them.
+// received last; for functions/sweep it asks what the lake has of the ledger's receipts. No other function asks Athena anything, and
+// this one changes nothing but the results of its own queries and what it adds for them.
 package main
 
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"log"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/stile-dev/stile/pkg/answer"
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
 	"github.com/stile-dev/stile/pkg/athena"
@@ -23,19 +25,20 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/query"
 	"github.com/stile-dev/stile/pkg/query"
+	"github.com/stile-dev/stile/pkg/query/tally"
 	"github.com/stile-dev/stile/pkg/rate"
 	"github.com/stile-dev/stile/pkg/recent"
 )
 
 func main() {
-	server, err := assemble(context.Background())
+	handle, err := assemble(context.Background())
 	if err != nil {
 		log.Fatalf("Starting query: %v", err)
 	}
-	lambda.Start(server.Serve)
+	lambda.Start(handle)
 }
 
-func assemble(ctx context.Context) (*api.Server, error) {
+func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any, error), error) {
 	f, err := app.Begin(ctx, "query")
 	if err != nil {
 		return nil, err
@@ -52,5 +55,8 @@ func assemble(ctx context.Context) (*api.Server, error) {
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),
 	})
 	server, err := api.New(api.Config{Function: "query", Handlers: operation.Operations(desk), Documents: head.NewVerifier(documents, f.Cluster), Log: f.Log})
-	return server, errors.Join(f.Err(), err)
+	if err := errors.Join(f.Err(), err); err != nil {
+		return nil, err
+	}
+	return server.Beside(tally.Name, answer.Handle(f.Log, desk.Tally)), nil
 }

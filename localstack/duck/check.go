@@ -28,7 +28,7 @@ var functions = words(`
 	map_keys map_values max max_by md5 millisecond min min_by minute mod month now nth_value ntile nullif percent_rank pi position power quarter
 	radians rank regexp_extract regexp_like regexp_replace replace reverse round row row_number rpad rtrim second sequence sha256 sign sin
 	slice split split_part sqrt starts_with stddev stddev_pop stddev_samp strpos struct_pack substr substring sum tan to_hex to_iso8601
-	to_unixtime translate trim trunc truncate try typeof unnest upper url_decode url_encode var_pop var_samp variance week
+	to_unixtime to_utf8 translate trim trunc truncate try typeof unnest upper url_decode url_encode var_pop var_samp variance week
 	year to_years to_months to_days to_hours to_minutes to_seconds to_milliseconds to_weeks
 	struct_extract array_extract like_escape ilike_escape not_like_escape not_ilike_escape timezone get_current_timestamp
 	regexp_full_match prefix suffix count_star cast today last_day_of_month year_of_week`)

@@ -63,3 +63,7 @@ CREATE MACRO every(x) AS bool_and(x)
 CREATE MACRO millisecond(t) AS CAST(date_part('millisecond', t) AS BIGINT) % 1000
 
 CREATE MACRO cardinality(x) AS CASE json_type(to_json(x)) WHEN 'ARRAY' THEN CAST(json_array_length(to_json(x)) AS BIGINT) WHEN 'OBJECT' THEN len(json_keys(to_json(x))) END
+
+CREATE MACRO to_utf8(s) AS encode(s)
+
+CREATE MACRO sha256(b) AS CASE typeof(b) WHEN 'BLOB' THEN unhex(system.main.sha256(b)) ELSE error('FUNCTION_NOT_FOUND: Unexpected parameters (' || lower(typeof(b)) || ') for function sha256. Expected: sha256(varbinary)') END

@@ -254,6 +254,16 @@ var (
 		always("lacking", "of how many of them CloudTrail's record didn't come"),
 		always("requests", "ids of the requests to KMS of up to ten of these, separated by spaces"),
 	)
+	compared = of(
+		always("from", "where the hour of the receipts begins, RFC 3339"),
+		always("to", "where it ends, RFC 3339"),
+		always("count", "how many events"),
+		always("examples", "some of them, separated by commas: receipt, writer and id of each; of one that isn't what was received, its receipt and partition"),
+	)
+	strange = of(
+		always("foreign", "how many the lake has and the ledger doesn't"),
+		always("altered", "how many of the ledger's aren't what it received under their receipts"),
+	)
 	checks = of(
 		always("check", "sequences: no number of agents' events is missing; lake: the lake has what the ledger received; recordings: sessions have recordings; signatures: each signature was meant by a signer"),
 		always("from", "where the hour begins, RFC 3339"),

@@ -40,6 +40,8 @@ const (
 	RecordingMissing   Type = "recording.missing"
 	LedgerGap          Type = "ledger.gap"
 	LakeQueried        Type = "lake.queried"
+	LakeMissing        Type = "lake.missing"
+	LakeForeign        Type = "lake.foreign"
 	EvidenceChecked    Type = "evidence.checked"
 
 	SessionDenialsCounted Type = "session.denials_counted"
@@ -92,6 +94,8 @@ var Types = map[Type]Row{
 	LedgerGap:          {"S7000W", "events that an agent numbered are not in the ledger", by("function/sweep"), of(missed)},
 	LakeQueried:        {"S7001I", "somebody asked the audit lake", by(queryFn), of(caller, asked)},
 	EvidenceChecked:    {"S7002I", "what was received in an hour was checked: failure is the outcome when something was found, or could not be proved", by("function/sweep"), of(checks)},
+	LakeMissing:        {"S7003W", "the lake lacks events that the ledger received in an hour, though they were sent again", by("function/sweep"), of(compared)},
+	LakeForeign:        {"S7004W", "the lake has events of an hour that the ledger doesn't have, or the ledger some that aren't what it received", by("function/sweep"), of(compared, strange)},
 
 	SigningUnclaimed:  {"S3002W", "a key of the cluster signed, and no function says that it asked for it", by("function/sweep"), of(signedBy)},
 	SigningUnrecorded: {"S3003W", "a function says that it signed, and CloudTrail has no record of it: who else signed can't be known", by("function/sweep"), of(lacking)},

@@ -80,6 +80,8 @@ var writers = map[string]writer{
 	"pkg/ledger/gap/tell.go event":                  wrote("function/sweep", audit.LedgerGap),
 	"pkg/tally/settle.go event":                     wrote("function/sweep", audit.SigningUnclaimed),
 	"pkg/tally/hour.go event":                       wrote("function/sweep", audit.SigningUnrecorded),
+	"pkg/ledger/compare/tell.go tell":               wrote("function/sweep", audit.LakeMissing, audit.LakeForeign),
+	"pkg/ledger/compare/tell.go event":              wrote("function/sweep", audit.LakeMissing, audit.LakeForeign),
 	"pkg/checked/checked.go Event":                  wrote("function/sweep", audit.EvidenceChecked),
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/smithy-go"
 
-	"github.com/stile-dev/stile/pkg/audit/arrival"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
@@ -140,18 +139,12 @@ func (r *Relay) entry(record events.DynamoDBEventRecord) (types.PutEventsRequest
 	if err != nil {
 		return types.PutEventsRequestEntry{}, fmt.Errorf("reading when it was received: %w", err)
 	}
-	a, err := arrival.Of(pk.String(), sk.String(), body.String(), ms)
+	i := Item{Partition: pk.String(), Receipt: sk.String(), Received: time.UnixMilli(ms).UTC(), Event: body.String()}
+	ready, err := i.Ready()
 	if err != nil {
 		return types.PutEventsRequestEntry{}, err
 	}
-	detail, err := a.JSON()
-	if err != nil {
-		return types.PutEventsRequestEntry{}, err
-	}
-	return types.PutEventsRequestEntry{
-		EventBusName: &r.config.Name, Source: aws.String(names.BusSource), DetailType: aws.String(string(a.Event.Type)),
-		Detail: aws.String(string(detail)), Time: &a.Received,
-	}, nil
+	return ready.entry(r.config.Name), nil
 }
 
 // keep keeps a record aside that can't be put, under a name that a repetition has as well.

@@ -99,7 +99,9 @@ var Types = map[audit.Type]Row{
 	audit.RecordingAbandoned: {DetectionFinding, begun, medium, "what a session showed last may be missing"},
 	audit.RecordingMissing:   {DetectionFinding, begun, high, "what a session showed is missing, and somebody may keep it back"},
 
-	audit.LedgerGap: {DetectionFinding, begun, high, "somebody may keep audit events back"},
+	audit.LedgerGap:   {DetectionFinding, begun, high, "somebody may keep audit events back"},
+	audit.LakeMissing: {DetectionFinding, begun, medium, "questions in SQL don't find all that happened"},
+	audit.LakeForeign: {DetectionFinding, begun, high, "somebody may have forged audit events, or overwritten some"},
 
 	audit.SigningUnclaimed:  {DetectionFinding, begun, critical, "somebody may have signed certificates or documents of their own"},
 	audit.SigningUnrecorded: {DetectionFinding, begun, high, "somebody may sign unseen"},

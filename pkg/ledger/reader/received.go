@@ -148,6 +148,23 @@ func Received(ctx context.Context, db table.API, name string, s Span, want func(
 	return judged(ctx, t, wanted, position(day, after), trust)
 }
 
+// Stored reads on in the items of a day as they stand, in the order of their sort keys and with none left out: a page behind a
+// position, and the position to go on behind, "" when that was all until a moment. What has no room for an event in it is cut.
+func Stored(ctx context.Context, db table.API, name, after string, until time.Time) ([]table.Item, string, error) {
+	day, at, err := placeOf(after)
+	if err != nil {
+		return nil, "", err
+	}
+	items, next, err := merge(ctx, table.Table{API: db, Name: name}, ledger.Partitions(day), at, earlier(day.Add(24*time.Hour), until))
+	if err != nil {
+		return nil, "", fmt.Errorf("reading the ledger: %w", err)
+	}
+	if next != "" {
+		next = position(day, next)
+	}
+	return items, next, nil
+}
+
 // shared reports whether the item behind one has the same key, in another partition: a position is behind them all. There are as many
 // as partitions at most, and no two receipts are the same.
 func shared(items []table.Item, n int) bool {

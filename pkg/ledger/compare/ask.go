@@ -1,0 +1,166 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/query/tally"
+)
+
+const (
+	poll   = 2 * time.Second  // between two looks at a question
+	oldest = 30 * time.Minute // how long a question is waited for: then Athena has ended it
+)
+
+// errSlow says that the lake has not answered yet. The question is kept, and the next run goes on with it.
+var errSlow = errors.New("the lake has not answered yet")
+
+// asked is a question on its way.
+type asked struct {
+	What string    `json:"what"`
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+	ID   string    `json:"id"`
+	At   time.Time `json:"at"` // when it was begun
+}
+
+// begun returns the id of a question that is on its way, "" when it isn't.
+func (r *run) begun(what string, from, to time.Time) string {
+	for _, a := range r.kept.Asked {
+		if a.What == what && a.From.Equal(from) && a.To.Equal(to) {
+			return a.ID
+		}
+	}
+	return ""
+}
+
+// forget drops questions that were answered, and those that are too old.
+func (r *run) forget(id string) {
+	r.kept.Asked = slices.DeleteFunc(r.kept.Asked, func(a asked) bool { return a.ID == id || r.now.Sub(a.At) > oldest })
+}
+
+// ask asks the lake and waits for all rows, each of so many columns.
+func (r *run) ask(ctx context.Context, what string, from, to time.Time, columns int) ([][]string, error) {
+	r.forget("")
+	id := r.begun(what, from, to)
+	if id == "" {
+		a, err := r.call(ctx, tally.Request{Ask: what, From: from, To: to})
+		if err != nil {
+			return nil, err
+		}
+		id = a.ID
+		r.kept.Asked = append(r.kept.Asked, asked{what, from, to, id, r.now})
+		if err := r.save(ctx); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := r.answer(ctx, id, columns)
+	if errors.Is(err, errSlow) {
+		return nil, err
+	}
+	r.forget(id) // what failed is asked anew
+	if err != nil {
+		return nil, errors.Join(err, r.save(ctx))
+	}
+	return rows, nil
+}
+
+// answer waits for a question's end and reads what it found.
+func (r *run) answer(ctx context.Context, id string, columns int) (rows [][]string, err error) {
+	for cursor := ""; ; {
+		a, err := r.call(ctx, tally.Request{ID: id, Cursor: cursor})
+		if err != nil {
+			return nil, err
+		}
+		if a.Why != "" {
+			return nil, fmt.Errorf("asking the lake: %s", a.Why)
+		}
+		if !a.Done {
+			if err := r.pause(ctx); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		for _, row := range a.Rows {
+			if len(row) != columns {
+				return nil, fmt.Errorf("asking the lake: a row has %d columns and not %d", len(row), columns)
+			}
+		}
+		rows = append(rows, a.Rows...)
+		if cursor = a.Next; cursor == "" {
+			return rows, nil
+		}
+		if len(rows) > 2*mostKeys {
+			return nil, fmt.Errorf("asking the lake: it has more than %d rows", len(rows))
+		}
+	}
+}
+
+func (r *run) pause(ctx context.Context) error {
+	if r.over() {
+		return errSlow
+	}
+	timer := time.NewTimer(poll)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *run) call(ctx context.Context, q tally.Request) (tally.Answer, error) {
+	a, err := r.config.Lake(ctx, tally.Call{Tally: q})
+	if err == nil && a.ID == "" {
+		err = errors.New("the answer names no question")
+	}
+	if err != nil {
+		if f, ok := errors.AsType[*fault.Fault](err); ok && f.Hint != "" {
+			err = fmt.Errorf("%w: %s", err, f.Hint)
+		}
+		return tally.Answer{}, fmt.Errorf("asking the lake: %w", err)
+	}
+	return a, nil
+}
+
+// digest is what the lake has of a span.
+type digest struct {
+	keys int
+	of   string
+}
+
+// digests asks for those of all spans between two times.
+func (r *run) digests(ctx context.Context, from, to time.Time) (map[string]digest, error) {
+	rows, err := r.ask(ctx, tally.Digests, from, to, 3)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]digest{}
+	for _, row := range rows {
+		n, err := strconv.Atoi(row[1])
+		if err != nil {
+			return nil, fmt.Errorf("asking the lake: %q is no number of keys", short(row[1], mostExample))
+		}
+		all[row[0]] = digest{n, row[2]}
+	}
+	return all, nil
+}
+
+// keys asks for all keys between two times. Each is false: it wasn't met in the ledger.
+func (r *run) keys(ctx context.Context, from, to time.Time) (map[string]bool, error) {
+	rows, err := r.ask(ctx, tally.Keys, from, to, 1)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]bool, len(rows))
+	for _, row := range rows {
+		all[row[0]] = false
+	}
+	return all, nil
+}

@@ -1,0 +1,80 @@
+// Package tally is how a function of ours asks the lake what it has of the ledger's receipts: digests of spans of them, and the keys
+// in a span. The questions' texts are fixed, and only the ends of a span are the asker's.
+//
+// It asks nothing itself. Its entry points are [Request.Compose] for the side that asks Athena, and [Key] and [Sum] for the side that
+// compares.
+package tally
+
+import (
+	"time"
+
+	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/names"
+)
+
+// The questions.
+const (
+	Digests = "digests" // of each span of receipts: how many keys the lake has of it, and their digest
+	Keys    = "keys"    // all keys between two receipts
+)
+
+// Name is under which a call has its [Request].
+const Name = "tally"
+
+// Call is what the function that asks Athena is sent. No event of API Gateway looks like it.
+type Call struct {
+	Tally Request `json:"tally"`
+}
+
+// Request begins a question, or goes on with one.
+type Request struct {
+	Ask  string    `json:"ask,omitempty"` // a question that begins: about what was received in [From, To)
+	From time.Time `json:"from,omitzero"`
+	To   time.Time `json:"to,omitzero"`
+
+	ID     string `json:"id,omitempty"`     // of a question that was begun
+	Cursor string `json:"cursor,omitempty"` // of a page of its rows; "" is the first
+}
+
+// Answer is how a question goes, with a page of what it found once it has ended.
+type Answer struct {
+	ID   string     `json:"id"`
+	Done bool       `json:"done"`
+	Why  string     `json:"why,omitempty"` // it failed; then there are no rows
+	Rows [][]string `json:"rows,omitempty"`
+	Next string     `json:"next,omitempty"` // cursor of the next page
+}
+
+// early is how much earlier than a receipt its arrival is looked for: clocks differ.
+const early = time.Hour
+
+// key is SQL for [Key]: what is missing there is nothing, and is no receipt.
+const key = "receipt || ' ' || coalesce(writer, '') || ' ' || coalesce(id, '')"
+
+// from are the deliveries that a question is about. Athena replaces the question marks by the literals of [Request.Compose].
+const from = " AS item FROM " + names.LakeTable + " WHERE day >= ? AND receipt >= ? AND receipt < ?"
+
+// texts are the questions, each of which finds at least one column of text.
+var texts = map[string]string{
+	Digests: "SELECT span, CAST(count(*) AS varchar) AS keys, to_hex(sha256(to_utf8(array_join(array_sort(array_agg(item)), '')))) AS digest FROM " +
+		"(SELECT DISTINCT substr(receipt, 1, 7) AS span, to_hex(sha256(to_utf8(" + key + ")))" + from + ") AS each GROUP BY span ORDER BY span",
+	Keys: "SELECT DISTINCT " + key + from,
+}
+
+// Ours reports whether a query that Athena knows is one of these questions.
+func Ours(text string) bool { return text == texts[Digests] || text == texts[Keys] }
+
+// longest is the longest time that a question is about.
+const longest = 24 * time.Hour
+
+// Compose returns the SQL of a question that begins, and the literals for its question marks.
+func (r Request) Compose() (text string, literals []string, err error) {
+	text, known := texts[r.Ask]
+	if !known || !r.From.Before(r.To) || r.To.Sub(r.From) > longest {
+		return "", nil, fault.Newf(fault.BadInput, "ask for digests or keys of a span of a day at most", "%.40q from %s to %s is no question", r.Ask, r.From, r.To)
+	}
+	day := r.From.UTC().Add(-early).Format(time.DateOnly)
+	return text, []string{literal(day), literal(begin(r.From)), literal(begin(r.To))}, nil
+}
+
+func literal(text string) string { return "'" + text + "'" }
