@@ -44,8 +44,8 @@ func (r *run) forget(id string) {
 	r.kept.Asked = slices.DeleteFunc(r.kept.Asked, func(a asked) bool { return a.ID == id || r.now.Sub(a.At) > oldest })
 }
 
-// ask asks the lake and waits for all rows, each of so many columns.
-func (r *run) ask(ctx context.Context, what string, from, to time.Time, columns int) ([][]string, error) {
+// ask asks the lake and waits for all rows.
+func (r *run) ask(ctx context.Context, what string, from, to time.Time) ([][]string, error) {
 	r.forget("")
 	id := r.begun(what, from, to)
 	if id == "" {
@@ -59,7 +59,7 @@ func (r *run) ask(ctx context.Context, what string, from, to time.Time, columns 
 			return nil, err
 		}
 	}
-	rows, err := r.answer(ctx, id, columns)
+	rows, err := r.answer(ctx, id, tally.Columns[what])
 	if errors.Is(err, errSlow) {
 		return nil, err
 	}
@@ -93,12 +93,22 @@ func (r *run) answer(ctx context.Context, id string, columns int) (rows [][]stri
 		}
 		rows = append(rows, a.Rows...)
 		if cursor = a.Next; cursor == "" {
-			return rows, nil
+			return rows, whole(rows)
 		}
 		if len(rows) > 2*mostKeys {
 			return nil, fmt.Errorf("asking the lake: it has more than %d rows", len(rows))
 		}
 	}
+}
+
+// whole fails unless there are as many rows as each says in its last column.
+func whole(rows [][]string) error {
+	for _, row := range rows {
+		if total := row[len(row)-1]; total != strconv.Itoa(len(rows)) {
+			return fmt.Errorf("asking the lake: %d rows came, of %s", len(rows), short(total, mostExample))
+		}
+	}
+	return nil
 }
 
 func (r *run) pause(ctx context.Context) error {
@@ -137,7 +147,7 @@ type digest struct {
 
 // digests asks for those of all spans between two times.
 func (r *run) digests(ctx context.Context, from, to time.Time) (map[string]digest, error) {
-	rows, err := r.ask(ctx, tally.Digests, from, to, 3)
+	rows, err := r.ask(ctx, tally.Digests, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +164,7 @@ func (r *run) digests(ctx context.Context, from, to time.Time) (map[string]diges
 
 // keys asks for all keys between two times. Each is false: it wasn't met in the ledger.
 func (r *run) keys(ctx context.Context, from, to time.Time) (map[string]bool, error) {
-	rows, err := r.ask(ctx, tally.Keys, from, to, 1)
+	rows, err := r.ask(ctx, tally.Keys, from, to)
 	if err != nil {
 		return nil, err
 	}

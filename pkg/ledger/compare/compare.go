@@ -263,7 +263,7 @@ func (r *run) settle(ctx context.Context, h *hour) (bool, error) {
 	return false, r.save(ctx)
 }
 
-// wait is how long an hour that is owed rests after so many looks.
+// wait is how long an hour that is owed rests after so many looks, of which two were before it was stated.
 func wait(looks int) time.Duration {
-	return min(Settle<<min(max(looks-2, 0), 16), seldom)
+	return min(Settle<<min(max(looks-3, 0), 16), seldom)
 }

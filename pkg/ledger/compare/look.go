@@ -20,6 +20,7 @@ import (
 // Bounds of a look.
 const (
 	mostKeys     = 150_000 // that are held at once, of the lake's or of the ledger's
+	mostBetween  = 20_000  // keys that are asked for though they are alike, rather than to ask twice
 	mostUnsent   = 200     // events that are held until they are sent again
 	mostExamples = 8       // keys of which an event tells, and
 	mostExample  = 160     // bytes of one
@@ -134,22 +135,7 @@ type stretch struct {
 
 // stretches puts spans together: those that are alike, and those that differ, as many as can be held at once.
 func stretches(from, until time.Time, parts map[string]*part, lake map[string]digest) (all []stretch) {
-	var starts []time.Time
-	var spans []string
-	for at := spanOf(from); at.Before(until); at = at.Add(tally.Width) {
-		starts, spans = append(starts, at), append(spans, tally.SpanAt(at))
-	}
-	odd := oddities(spans, lake)
-	for n, at := range starts {
-		p, there := parts[spans[n]], lake[spans[n]]
-		if p == nil {
-			p = &part{}
-		}
-		keys, of := p.sum.Digest()
-		s := stretch{
-			from: later(at, from), to: earlier(at.Add(tally.Width), until), keys: max(keys, there.keys+odd[n]), any: there.keys+odd[n] > 0,
-			looked: keys, altered: p.altered, strange: p.strange, differ: odd[n] > 0 || keys != there.keys || keys > 0 && of != there.of,
-		}
+	for _, s := range bridge(each(from, until, parts, lake)) {
 		last := len(all) - 1
 		if last < 0 || all[last].differ != s.differ || s.differ && all[last].keys+s.keys > mostKeys {
 			all = append(all, s)
@@ -158,6 +144,45 @@ func stretches(from, until time.Time, parts map[string]*part, lake map[string]di
 		l := &all[last]
 		l.to, l.keys, l.any, l.looked, l.altered = s.to, l.keys+s.keys, l.any || s.any, l.looked+s.looked, l.altered+s.altered
 		l.strange = some(l.strange, s.strange)
+	}
+	return all
+}
+
+// each compares the digests of each span.
+func each(from, until time.Time, parts map[string]*part, lake map[string]digest) (all []stretch) {
+	var spans []string
+	for at := spanOf(from); at.Before(until); at = at.Add(tally.Width) {
+		spans = append(spans, tally.SpanAt(at))
+		all = append(all, stretch{from: later(at, from), to: earlier(at.Add(tally.Width), until)})
+	}
+	odd := oddities(spans, lake)
+	for n, name := range spans {
+		p, there, s := parts[name], lake[name], &all[n]
+		if p == nil {
+			p = &part{}
+		}
+		keys, of := p.sum.Digest()
+		s.looked, s.altered, s.strange = keys, p.altered, p.strange
+		s.keys, s.any = max(keys, there.keys+odd[n]), there.keys+odd[n] > 0
+		s.differ = odd[n] > 0 || keys != there.keys || keys > 0 && of != there.of
+	}
+	return all
+}
+
+// bridge has spans compared key by key that lie between two which differ, if they are small: a question costs more than those.
+func bridge(all []stretch) []stretch {
+	last, between := -1, 0
+	for n, s := range all {
+		if !s.differ {
+			between += s.keys
+			continue
+		}
+		if last >= 0 && between <= mostBetween {
+			for i := last + 1; i < n; i++ {
+				all[i].differ = true
+			}
+		}
+		last, between = n, 0
 	}
 	return all
 }

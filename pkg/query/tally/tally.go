@@ -54,12 +54,20 @@ const key = "receipt || ' ' || coalesce(writer, '') || ' ' || coalesce(id, '')"
 // from are the deliveries that a question is about. Athena replaces the question marks by the literals of [Request.Compose].
 const from = " AS item FROM " + names.LakeTable + " WHERE day >= ? AND receipt >= ? AND receipt < ?"
 
-// texts are the questions, each of which finds at least one column of text.
+// total is the last column of each question: how many rows there are, by which an answer that lacks some shows it.
+const total = ", CAST(count(*) OVER () AS varchar) AS total FROM "
+
+// texts are the questions, whose columns are all text.
 var texts = map[string]string{
-	Digests: "SELECT span, CAST(count(*) AS varchar) AS keys, to_hex(sha256(to_utf8(array_join(array_sort(array_agg(item)), '')))) AS digest FROM " +
-		"(SELECT DISTINCT substr(receipt, 1, 7) AS span, to_hex(sha256(to_utf8(" + key + ")))" + from + ") AS each GROUP BY span ORDER BY span",
-	Keys: "SELECT DISTINCT " + key + from,
+	Digests: "SELECT span, CAST(keys AS varchar) AS keys, digest" + total +
+		"(SELECT span, count(*) AS keys, to_hex(sha256(to_utf8(array_join(array_sort(array_agg(item)), '')))) AS digest FROM " +
+		"(SELECT DISTINCT substr(receipt, 1, 7) AS span, to_hex(sha256(to_utf8(" + key + ")))" + from + ") AS each GROUP BY span) AS spans",
+	Keys: "SELECT item" + total + "(SELECT DISTINCT " + key + from + ") AS each",
 }
+
+// Columns are how many columns a question finds: of digests the span, the number of its keys and their digest, of keys the key; and
+// behind them the number of rows.
+var Columns = map[string]int{Digests: 4, Keys: 2}
 
 // Ours reports whether a query that Athena knows is one of these questions.
 func Ours(text string) bool { return text == texts[Digests] || text == texts[Keys] }
