@@ -24,7 +24,7 @@ const sweeps = "function/sweep"
 // meaning is what a check proves, and which events tell of what it found.
 var meaning = map[string]struct{ proves, types string }{
 	checked.Sequences:  {"no event of an agent is missing among those that it numbered", string(audit.LedgerGap)},
-	checked.Lake:       {"the lake has each event that the ledger received, and no others", "lake"},
+	checked.Lake:       {"the lake has each event that the ledger received, and no others", string(audit.LakeMissing) + "," + string(audit.LakeForeign)},
 	checked.Signatures: {"each signature of the cluster's keys was meant by one of its functions", "signing"},
 	checked.Recordings: {"each session that was to be recorded has its recording", string(audit.RecordingMissing) + "," + string(audit.RecordingAbandoned)},
 }

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/checked/book"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/ledger/compare"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
-	"github.com/stile-dev/stile/pkg/metric"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
@@ -44,23 +43,40 @@ func (h hourly) state(ctx context.Context, now time.Time) error {
 	unproved := 0
 	for _, c := range h.checks {
 		stated, err := h.book.Run(ctx, c.name, now, c.patience, c.judge)
-		failed = append(failed, err)
-		for _, s := range stated {
-			if !s.Proves() {
-				unproved++
-				h.log.WarnContext(ctx, "Evidence of an hour not proved", slog.String("check", s.Check), slog.Time("from", s.From),
-					slog.Int("looked", s.Looked), slog.Int("found", s.Found), slog.String("unproved", s.Unproved))
-			}
-		}
-		behind, err := h.book.Behind(ctx, c.name, now)
-		failed = append(failed, err)
-		if behind > late {
+		n, late := h.weigh(ctx, c.name, stated, now)
+		failed, unproved = append(failed, err, late), unproved+n
+	}
+	return errors.Join(append(failed, measure(now, names.MetricEvidenceUnproved, unproved))...)
+}
+
+// weigh counts the statements of a check that don't prove what they are about, and the check itself when it is late.
+func (h hourly) weigh(ctx context.Context, name string, stated []checked.Statement, now time.Time) (unproved int, err error) {
+	for _, s := range stated {
+		if !s.Proves() {
 			unproved++
-			h.log.WarnContext(ctx, "Evidence not checked for hours", slog.String("check", c.name), slog.Duration("behind", behind))
+			h.log.WarnContext(ctx, "Evidence of an hour not proved", slog.String("check", s.Check), slog.Time("from", s.From),
+				slog.Int("looked", s.Looked), slog.Int("found", s.Found), slog.String("unproved", s.Unproved))
 		}
 	}
-	failed = append(failed, metric.Write(os.Stdout, now, "sweep", metric.Value{Name: names.MetricEvidenceUnproved, Unit: "Count", Value: int64(unproved)}))
-	return errors.Join(failed...)
+	behind, err := h.book.Behind(ctx, name, now)
+	if behind > late {
+		unproved++
+		h.log.WarnContext(ctx, "Evidence not checked for hours", slog.String("check", name), slog.Duration("behind", behind))
+	}
+	return unproved, err
+}
+
+// against tells what the lake lacks of the ledger, or has beside it, and states the hours that were compared.
+func (h hourly) against(ctx context.Context, c *compare.Comparer, now time.Time) error {
+	r, err := c.Compare(ctx, now)
+	if r.Found+r.Sent+r.Owed > 0 {
+		h.log.WarnContext(ctx, "Ledger and lake differ", slog.Int("told", r.Found), slog.Int("sent_again", r.Sent), slog.Int("hours_owed", r.Owed))
+	}
+	for _, from := range r.GivenUp {
+		h.log.ErrorContext(ctx, "The lake was never seen to have all of an hour that the ledger doesn't hold any more", slog.Time("from", from))
+	}
+	unproved, late := h.weigh(ctx, checked.Lake, r.Stated, now)
+	return errors.Join(err, late, measure(now, names.MetricEvidenceUnproved, unproved), measure(now, names.MetricLakeDiffers, r.Found))
 }
 
 // begun reads the ledger for sessions.

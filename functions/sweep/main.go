@@ -1,6 +1,6 @@
 // Command sweep is the function of this name: it closes recordings whose agents aren't heard of any more, tells what the ledger
-// lacks of agents' events and what signed without a function's asking, and states hour by hour what the evidence proves. It sees which
-// objects a recording has and reads none of them.
+// lacks of agents' events and what signed without a function's asking, holds the ledger against the lake and sends again what the lake
+// lacks, and states hour by hour what the evidence proves. It sees which objects a recording has and reads none of them.
 package main
 
 import (
@@ -16,6 +16,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	sdk "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
@@ -27,12 +29,16 @@ import (
 	"github.com/stile-dev/stile/pkg/checked/book"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/document/head"
+	"github.com/stile-dev/stile/pkg/invoke"
 	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/ledger/compare"
 	"github.com/stile-dev/stile/pkg/ledger/gap"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
 	"github.com/stile-dev/stile/pkg/metric"
 	"github.com/stile-dev/stile/pkg/names"
+	receipts "github.com/stile-dev/stile/pkg/query/tally"
 	"github.com/stile-dev/stile/pkg/recorded"
+	"github.com/stile-dev/stile/pkg/relay"
 	"github.com/stile-dev/stile/pkg/tally"
 )
 
@@ -72,11 +78,17 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 		Queue: sqs.NewFromConfig(f.AWS), URL: f.Need(names.EnvSignings), DynamoDB: db, Claims: table, State: state, Signers: signers,
 		Ledger: books, Cluster: f.Cluster, For: readFor,
 	})}
+	stated := book.New(book.Config{
+		DynamoDB: db, State: state, Ledger: books, Cluster: f.Cluster, Writer: names.WriterFunction + "sweep", Entropy: rand.Reader,
+	})
+	held := compare.New(compare.Config{
+		DynamoDB: db, Events: table, State: state, Ledger: books, Book: stated, Cluster: f.Cluster, For: readFor,
+		Bus:  relay.NewSender(eventbridge.NewFromConfig(f.AWS), f.Need(names.EnvBus)),
+		Lake: invoke.Function[receipts.Call, receipts.Answer](sdk.NewFromConfig(f.AWS), f.Need(names.EnvQuery)),
+	})
 	hours := hourly{
-		log: f.Log,
-		book: book.New(book.Config{
-			DynamoDB: db, State: state, Ledger: books, Cluster: f.Cluster, Writer: names.WriterFunction + "sweep", Entropy: rand.Reader,
-		}),
+		log:  f.Log,
+		book: stated,
 		checks: []check{
 			{checked.Sequences, gap.Patience, l.Hour},
 			{checked.Recordings, claimed, func(ctx context.Context, from time.Time) (checked.Statement, bool, error) {
@@ -88,12 +100,13 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 	}
 	return func(ctx context.Context, _ json.RawMessage) error {
 		var all sync.WaitGroup // none waits for what holds up another
-		var swept, looked, compared error
+		var swept, settled, looked, compared error
 		all.Go(func() { swept = sweep(ctx, f.Log, s) })
-		all.Go(func() { looked = look(ctx, f.Log, l) })
-		all.Go(func() { compared = signatures.compare(ctx) })
+		all.Go(func() { settled = signatures.compare(ctx) })
+		all.Go(func() { looked = errors.Join(look(ctx, f.Log, l), hours.state(ctx, time.Now())) })
+		all.Go(func() { compared = hours.against(ctx, held, time.Now()) })
 		all.Wait()
-		return errors.Join(swept, looked, compared, hours.state(ctx, time.Now()))
+		return errors.Join(swept, settled, looked, compared)
 	}, errors.Join(f.Err(), wrong)
 }
 
@@ -107,8 +120,7 @@ func sweep(ctx context.Context, log *slog.Logger, s *archive.Sweeper) error {
 	for _, session := range closed {
 		log.WarnContext(ctx, "Recording abandoned by its agent", slog.String("session_id", session))
 	}
-	value := metric.Value{Name: names.MetricRecordingsAbandoned, Unit: "Count", Value: int64(len(closed))}
-	return errors.Join(err, metric.Write(os.Stdout, now, "sweep", value))
+	return errors.Join(err, measure(now, names.MetricRecordingsAbandoned, len(closed)))
 }
 
 // look tells what the ledger lacks.
@@ -121,7 +133,12 @@ func look(ctx context.Context, log *slog.Logger, l *gap.Looker) error {
 			slog.Uint64("from", g.First), slog.Uint64("to", g.Last), slog.Int("more", g.More))
 		found += 1 + g.More
 	}
-	return errors.Join(err, metric.Write(os.Stdout, now, "sweep", metric.Value{Name: names.MetricLedgerGaps, Unit: "Count", Value: int64(found)}))
+	return errors.Join(err, measure(now, names.MetricLedgerGaps, found))
+}
+
+// measure writes a count, which an alarm reads.
+func measure(at time.Time, name string, n int) error {
+	return metric.Write(os.Stdout, at, "sweep", metric.Value{Name: name, Unit: "Count", Value: int64(n)})
 }
 
 // trusted returns the trust documents, the oldest first; none before there is one.

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/checked"
-	"github.com/stile-dev/stile/pkg/metric"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/tally"
 )
@@ -43,8 +41,4 @@ func (s signatures) hour(ctx context.Context, from time.Time) (checked.Statement
 		sum += u.Lacking
 	}
 	return stated, true, measure(time.Now(), names.MetricSignaturesUnrecorded, sum)
-}
-
-func measure(at time.Time, name string, n int) error {
-	return metric.Write(os.Stdout, at, "sweep", metric.Value{Name: name, Unit: "Count", Value: int64(n)})
 }

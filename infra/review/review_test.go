@@ -114,7 +114,7 @@ func TestSignersAreInvokedByTheirFrontsAlone(t *testing.T) {
 			}
 		}
 	}
-	want := map[string][]string{"stile-sign-user": {"login"}, "stile-sign-host": {"join"}, "stile-publish": {"admin"}}
+	want := map[string][]string{"stile-sign-user": {"login"}, "stile-sign-host": {"join"}, "stile-publish": {"admin"}, "stile-query": {"sweep"}}
 	if diff := cmp.Diff(want, callers); diff != "" {
 		t.Errorf("who invokes functions (-want +got):\n%s", diff)
 	}

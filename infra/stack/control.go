@@ -59,7 +59,7 @@ func newControl(app awscdk.App, cfg Config, set settings) awscdk.Stack {
 	newAPI(s, cfg.API, set)
 	newPublishing(s, set, code, made)
 	newCanary(s)
-	every(s, "TenMinutes", "10 minutes", fnSweep, "close recordings whose agents aren't heard of any more, look for what the ledger lacks, and state what the evidence proves")
+	every(s, "TenMinutes", "10 minutes", fnSweep, "close recordings whose agents aren't heard of any more, look for what the ledger and the lake lack, and state what the evidence proves")
 	newSignings(s, set)
 	newAlarm(s, set)
 	return s

@@ -229,12 +229,14 @@ var functions = []function{
 		},
 	},
 	{
-		name: fnSweep, does: "closes recordings whose agents aren't heard of any more, reading none, and tells what the ledger lacks of agents' events and of signatures", memory: 512, timeout: 300,
+		name: fnSweep, does: "closes recordings whose agents aren't heard of any more, reading none, tells what the ledger lacks of agents' events and of signatures, and sends again what the lake lacks", memory: 512, timeout: 300,
 		tables: []string{tableState, tableLedger},
 		env: map[string]func() *string{
 			names.EnvBucketRecordings: func() *string { return imported(Data, bucketRecordings+"Name") },
 			names.EnvSignings:         func() *string { return ref(signingsID) },
 			names.EnvSigners:          signersByRole,
+			names.EnvBus:              func() *string { return imported(Data, "BusName") },
+			names.EnvQuery:            functionName(fnQuery),
 		},
 		may: func() []statement {
 			return []statement{
@@ -249,9 +251,11 @@ var functions = []function{
 				items(tableState, "ListSignings", querying, names.Signing),
 				items(tableState, "PutSignings", putting, names.Signing),
 				items(tableLedger, "GetEvents", getting, names.Event, names.Certificate, names.Claimed),
-				items(tableLedger, "ListEvents", querying, names.Happened, events(names.WriterAgent), eventsOf(fnSweep), names.Claimed),
+				items(tableLedger, "ListEvents", querying, names.Happened, names.Event, names.Claimed),
 				items(tableLedger, "PutEvents", putting, eventsOf(fnSweep), names.Happened),
 				{Sid: "TakeSignings", Actions: []string{"sqs:DeleteMessage", "sqs:ReceiveMessage"}, Resources: []any{awscdk.Fn_GetAtt(new(signingsID), new("Arn"))}},
+				{Sid: "PutOnBus", Actions: []string{"events:PutEvents"}, Resources: []any{imported(Data, "BusArn")}},
+				invoke(fnQuery),
 				objects("ReadTrust", "s3:GetObject", "trust/"),
 				{
 					Sid: "StateRecordings", Actions: []string{"s3:PutObject"}, Resources: []any{join(imported(Data, bucketRecordings+"Arn"), "/recordings/*/statement.json")},

@@ -111,6 +111,11 @@ func metricAlarms(rules []awsevents.CfnRule) []metricAlarm {
 			metrics: []metric{{names.Metrics, names.MetricSignaturesUnrecorded, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
 			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
 		},
+		{
+			id: "LakeDiffers", says: "the lake lacks audit events that were sent again, or has some that the ledger doesn't have", page: "lake-differs",
+			metrics: []metric{{names.Metrics, names.MetricLakeDiffers, "Sum", []dimension{{names.MetricFunction, new(fnSweep)}}}},
+			compare: atLeast, threshold: new(1.0), bad: 1, of: 1, missing: missingIsGood,
+		},
 		stuck(), tablesThrottled(), tablesFailing(), undelivered(rules),
 	}
 	for _, f := range functions {

@@ -14,6 +14,7 @@ const (
 
 	MetricSignaturesUnclaimed  = "SignaturesUnclaimed"  // signatures that CloudTrail has and no function claims, since the last look
 	MetricSignaturesUnrecorded = "SignaturesUnrecorded" // signatures that a function claims and CloudTrail's records lack, in the hours stated since the last look
+	MetricLakeDiffers          = "LakeDiffers"          // events that the lake lacks though they were sent again, or that ledger and lake don't both have, since the last look
 
 	MetricUploadsGranted = "UploadsGranted" // objects of recordings that agents were told how to put
 	MetricUploadsMissing = "UploadsMissing" // objects that agents asked about after a PUT, and that S3 doesn't have or says nothing of

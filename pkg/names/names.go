@@ -34,6 +34,7 @@ const (
 	EnvSignUser         = "STILE_FN_SIGN_USER"      // function names to invoke
 	EnvSignHost         = "STILE_FN_SIGN_HOST"      //
 	EnvPublish          = "STILE_FN_PUBLISH"        //
+	EnvQuery            = "STILE_FN_QUERY"          //
 	EnvBootstrapAdmin   = "STILE_BOOTSTRAP_ADMIN"   // JSON of resource.IAMMatch: who is the first administrator
 	EnvFleetRole        = "STILE_FLEET_ROLE"        // JSON of resource.IAMMatch: the role that proxies join with
 	EnvCanaryRole       = "STILE_CANARY_ROLE"       // JSON of resource.IAMMatch: the role of the synthetic login
@@ -94,7 +95,7 @@ const (
 	// Table state, by functions/sweep alone.
 	Counted = "counted" // pk counted#<agent id>, sk counted: up to which number an agent's events are in the ledger, and what is missing
 	Gap     = "gap"     // sk <13 digits of milliseconds>#<agent id>: when what is missing of an agent's events is to be told
-	Looked  = "looked"  // sk ledger: up to where the ledger was looked through for gaps
+	Looked  = "looked"  // sk ledger: up to where the ledger was looked through for gaps; sk lake: up to where it was compared with the lake
 	Checked = "checked" // sk the name of a check: up to which hour it has stated what it found
 	Signing = "signing" // pk signing#<function or other>#<YYYY-MM-DDTHH>, sk <id of a request to KMS>: CloudTrail has a record of it
 

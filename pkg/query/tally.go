@@ -24,7 +24,7 @@ func (d *Desk) Tally(ctx context.Context, c tally.Call) (tally.Answer, error) {
 	}
 	run, err := d.config.Lake.Look(ctx, r.ID)
 	if err == nil && !tally.Ours(run.Text) || fault.Is(err, fault.NotFound) {
-		return tally.Answer{}, fault.Newf(fault.NotFound, "begin the question again", "there is no question %.64q", r.ID)
+		return tally.Answer{}, fault.Newf(fault.NotFound, "ask again", "there is no question %.64q", r.ID)
 	}
 	if err != nil {
 		return tally.Answer{}, err

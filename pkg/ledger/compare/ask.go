@@ -155,7 +155,7 @@ func (r *run) digests(ctx context.Context, from, to time.Time) (map[string]diges
 	for _, row := range rows {
 		n, err := strconv.Atoi(row[1])
 		if err != nil {
-			return nil, fmt.Errorf("asking the lake: %q is no number of keys", short(row[1], mostExample))
+			return nil, fmt.Errorf("asking the lake: a span has %q keys", short(row[1], mostExample))
 		}
 		all[row[0]] = digest{n, row[2]}
 	}

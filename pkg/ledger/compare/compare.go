@@ -80,10 +80,11 @@ func New(c Config) *Comparer { return &Comparer{c, table.Table{API: c.DynamoDB, 
 
 // Report is what a run came to.
 type Report struct {
-	Found   int         // events told in this run: missing in the lake, or not as they should be
-	Sent    int         // events that were sent again
-	Owed    int         // hours of which the lake still lacks something
-	GivenUp []time.Time // hours that aren't owed any longer, though the lake never had all of them
+	Found   int                 // events told in this run: missing in the lake, or not as they should be
+	Sent    int                 // events that were sent again
+	Stated  []checked.Statement // of the hours whose turn it was
+	Owed    int                 // hours of which the lake still lacks something
+	GivenUp []time.Time         // hours that aren't owed any longer, though the lake never had all of them
 }
 
 // run is a call of Compare.
@@ -195,9 +196,11 @@ func (r *run) conclude(ctx context.Context, h *hour, unproved string) error {
 	if err := r.tell(ctx, h); err != nil {
 		return err
 	}
-	if err := r.config.Book.State(ctx, h.statement()); err != nil {
+	s := h.statement()
+	if err := r.config.Book.State(ctx, s); err != nil {
 		return err
 	}
+	r.report.Stated = append(r.report.Stated, s)
 	if h.Missing > 0 || len(h.Unproved) > 0 {
 		told := h.Missing+h.Foreign+h.Altered > 0
 		r.kept.Owed = append(r.kept.Owed, hour{From: h.From, Looks: h.Looks, Told: told, Due: r.now.Add(Settle)})

@@ -12,12 +12,13 @@ import (
 
 	"github.com/stile-dev/stile/pkg/query/named"
 	"github.com/stile-dev/stile/pkg/query/statement"
+	"github.com/stile-dev/stile/pkg/query/tally"
 )
 
 var write = flag.String("write", "", "file that gets each question as Athena would, JSON: name to SQL")
 
-// Athena's engine is Trino's, whose grammar is in a parser from npm: scripts/trino/check has it parse each question, and keeps what it
-// took.
+// Athena's engine is Trino's, whose grammar is in a parser from npm: scripts/trino/check has it parse each question, and
+// those of package tally, and keeps what it took.
 func TestEachQuestionIsTrinos(t *testing.T) {
 	head := statement.Head{Owner: "usr_0", Event: "01hv0000000000000000000000", Since: time.Unix(1_700_000_000, 0), Until: time.Unix(1_700_600_000, 0)}
 	asked := map[string]string{}
@@ -28,6 +29,13 @@ func TestEachQuestionIsTrinos(t *testing.T) {
 			t.Fatal(err)
 		}
 		asked[q.Name] = text
+	}
+	for _, ask := range []string{tally.Digests, tally.Keys} {
+		text, _, err := tally.Request{Ask: ask, From: head.Since, To: head.Since.Add(time.Hour)}.Compose()
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked["tally-"+ask] = text
 	}
 	if *write != "" {
 		b, err := json.Marshal(asked)

@@ -79,7 +79,7 @@ const longest = 24 * time.Hour
 func (r Request) Compose() (text string, literals []string, err error) {
 	text, known := texts[r.Ask]
 	if !known || !r.From.Before(r.To) || r.To.Sub(r.From) > longest {
-		return "", nil, fault.Newf(fault.BadInput, "ask for digests or keys of a span of a day at most", "%.40q from %s to %s is no question", r.Ask, r.From, r.To)
+		return "", nil, fault.Newf(fault.BadInput, "ask for digests or keys of a span of a day at most", "there is no question %.40q about %s to %s", r.Ask, r.From, r.To)
 	}
 	day := r.From.UTC().Add(-early).Format(time.DateOnly)
 	return text, []string{literal(day), literal(begin(r.From)), literal(begin(r.To))}, nil
