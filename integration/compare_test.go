@@ -91,7 +91,7 @@ func TestWhatTheLakeLacksIsSentAgainFromTheLedger(t *testing.T) {
 	})
 	over()
 	found := func() (ids []string) {
-		for _, row := range boss.asked(t, "SELECT id FROM events WHERE session_id = '"+id+"'") {
+		for _, row := range boss.asked(t, "SELECT id FROM events WHERE origin = 'lake' AND session_id = '"+id+"'") {
 			ids = append(ids, row["id"].(string))
 		}
 		return ids
