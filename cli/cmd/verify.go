@@ -55,8 +55,9 @@ func (a *app) verifyCommand(login func() (session, error)) *cobra.Command {
 		Use:   "verify",
 		Short: "Say what the evidence proves, hour by hour, and what it can't",
 		Long: "Say of each whole hour what the cluster's own checks have found, which run by themselves and state it in the audit log: that no\n" +
-			"event of an agent is missing, and that sessions have their recordings. An hour without a statement was not checked, and counts\n" +
-			"as not proven; the last three hours may still be waiting for theirs.\n" +
+			"event of an agent is missing, that the lake has what the audit log received, that sessions have their recordings, and that\n" +
+			"whatever the cluster's keys signed was meant by one of its functions.\n" +
+			"An hour without a statement was not checked, and counts as not proven; the last three hours may still be waiting for theirs.\n" +
 			"The exit status is 1 unless everything is proven.",
 		Args:    exactly(0, "stile audit verify --since 7d"),
 		Example: "  stile audit verify --since 7d\n  stile audit verify --since 2026-11-01 --until 2026-11-08 --format json",
