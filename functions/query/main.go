@@ -25,7 +25,7 @@ import (
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/query"
 	"github.com/stile-dev/stile/pkg/query"
-	"github.com/stile-dev/stile/pkg/query/tally"
+	"github.com/stile-dev/stile/pkg/query/holding"
 	"github.com/stile-dev/stile/pkg/rate"
 	"github.com/stile-dev/stile/pkg/recent"
 )
@@ -58,5 +58,5 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	if err := errors.Join(f.Err(), err); err != nil {
 		return nil, err
 	}
-	return server.Beside(tally.Name, answer.Handle(f.Log, desk.Tally)), nil
+	return server.Beside(holding.Name, answer.Handle(f.Log, desk.Holding)), nil
 }

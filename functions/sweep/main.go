@@ -36,7 +36,7 @@ import (
 	"github.com/stile-dev/stile/pkg/ledger/reader"
 	"github.com/stile-dev/stile/pkg/metric"
 	"github.com/stile-dev/stile/pkg/names"
-	receipts "github.com/stile-dev/stile/pkg/query/tally"
+	"github.com/stile-dev/stile/pkg/query/holding"
 	"github.com/stile-dev/stile/pkg/recorded"
 	"github.com/stile-dev/stile/pkg/relay"
 	"github.com/stile-dev/stile/pkg/tally"
@@ -84,7 +84,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 	held := compare.New(compare.Config{
 		DynamoDB: db, Events: table, State: state, Ledger: books, Book: stated, Cluster: f.Cluster, For: readFor,
 		Bus:  relay.NewSender(eventbridge.NewFromConfig(f.AWS), f.Need(names.EnvBus)),
-		Lake: invoke.Function[receipts.Call, receipts.Answer](sdk.NewFromConfig(f.AWS), f.Need(names.EnvQuery)),
+		Lake: invoke.Function[holding.Call, holding.Answer](sdk.NewFromConfig(f.AWS), f.Need(names.EnvQuery)),
 	})
 	hours := hourly{
 		log:  f.Log,

@@ -14,7 +14,7 @@ var rowOf = map[string]int{}
 func init() {
 	for row, list := range []string{
 		"names fault escape release",
-		"wire frame identity resource policy certs document audit audit/ocsf audit/arrival signature strict proof ration vouch image recording checked query/named query/statement query/tally",
+		"wire frame identity resource policy certs document audit audit/ocsf audit/arrival signature strict proof ration vouch image recording checked query/named query/statement query/holding",
 		"issue front inventory admin archive document/publication query",
 		"table store kms sts answer invoke custom trigger document/head document/shelf presence rate ledger api operation client tunnel prover joiner entry canary metric asset registry stock durable bucket bucket/lend recorded relay athena recent checked/book tally",
 		"app",

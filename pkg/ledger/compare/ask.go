@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
-	"github.com/stile-dev/stile/pkg/query/tally"
+	"github.com/stile-dev/stile/pkg/query/holding"
 )
 
 const (
@@ -49,7 +49,7 @@ func (r *run) ask(ctx context.Context, what string, from, to time.Time) ([][]str
 	r.forget("")
 	id := r.begun(what, from, to)
 	if id == "" {
-		a, err := r.call(ctx, tally.Request{Ask: what, From: from, To: to})
+		a, err := r.call(ctx, holding.Request{Ask: what, From: from, To: to})
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +59,7 @@ func (r *run) ask(ctx context.Context, what string, from, to time.Time) ([][]str
 			return nil, err
 		}
 	}
-	rows, err := r.answer(ctx, id, tally.Columns[what])
+	rows, err := r.answer(ctx, id, holding.Columns[what])
 	if errors.Is(err, errSlow) {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (r *run) ask(ctx context.Context, what string, from, to time.Time) ([][]str
 // answer waits for a question's end and reads what it found.
 func (r *run) answer(ctx context.Context, id string, columns int) (rows [][]string, err error) {
 	for cursor := ""; ; {
-		a, err := r.call(ctx, tally.Request{ID: id, Cursor: cursor})
+		a, err := r.call(ctx, holding.Request{ID: id, Cursor: cursor})
 		if err != nil {
 			return nil, err
 		}
@@ -125,8 +125,8 @@ func (r *run) pause(ctx context.Context) error {
 	}
 }
 
-func (r *run) call(ctx context.Context, q tally.Request) (tally.Answer, error) {
-	a, err := r.config.Lake(ctx, tally.Call{Tally: q})
+func (r *run) call(ctx context.Context, q holding.Request) (holding.Answer, error) {
+	a, err := r.config.Lake(ctx, holding.Call{Holding: q})
 	if err == nil && a.ID == "" {
 		err = errors.New("the answer names no question")
 	}
@@ -134,7 +134,7 @@ func (r *run) call(ctx context.Context, q tally.Request) (tally.Answer, error) {
 		if f, ok := errors.AsType[*fault.Fault](err); ok && f.Hint != "" {
 			err = fmt.Errorf("%w: %s", err, f.Hint)
 		}
-		return tally.Answer{}, fmt.Errorf("asking the lake: %w", err)
+		return holding.Answer{}, fmt.Errorf("asking the lake: %w", err)
 	}
 	return a, nil
 }
@@ -147,7 +147,7 @@ type digest struct {
 
 // digests asks for those of all spans between two times.
 func (r *run) digests(ctx context.Context, from, to time.Time) (map[string]digest, error) {
-	rows, err := r.ask(ctx, tally.Digests, from, to)
+	rows, err := r.ask(ctx, holding.Digests, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (r *run) digests(ctx context.Context, from, to time.Time) (map[string]diges
 
 // keys asks for all keys between two times. Each is false: it wasn't met in the ledger.
 func (r *run) keys(ctx context.Context, from, to time.Time) (map[string]bool, error) {
-	rows, err := r.ask(ctx, tally.Keys, from, to)
+	rows, err := r.ask(ctx, holding.Keys, from, to)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,7 @@
 // Package compare holds the ledger against the lake, an hour of receipts at a time: what the ledger received and the lake lacks is
 // put on the bus again, and told if that doesn't help; what the lake has and the ledger doesn't is told.
 //
-// What is compared of an event is under which receipt it stands, in whose partition, and its id, see [tally.Key]. The lake is asked
+// What is compared of an event is under which receipt it stands, in whose partition, and its id, see [holding.Key]. The lake is asked
 // for digests of spans of receipts first, and for the keys themselves only of spans whose digests differ.
 //
 // The rule: an hour is looked at [Patience] after its end, what is missing is sent again, and a second look, [Settle] later, says
@@ -22,7 +22,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/ledger"
-	"github.com/stile-dev/stile/pkg/query/tally"
+	"github.com/stile-dev/stile/pkg/query/holding"
 	"github.com/stile-dev/stile/pkg/relay"
 	"github.com/stile-dev/stile/pkg/table"
 )
@@ -64,7 +64,7 @@ type Config struct {
 	Ledger   Ledger
 	Bus      Bus
 	Book     Book
-	Lake     func(context.Context, tally.Call) (tally.Answer, error)
+	Lake     func(context.Context, holding.Call) (holding.Answer, error)
 	Cluster  string
 	For      time.Duration // after which a run begins nothing more; the next one goes on
 }

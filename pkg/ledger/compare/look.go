@@ -12,7 +12,7 @@ import (
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
 	"github.com/stile-dev/stile/pkg/names"
-	"github.com/stile-dev/stile/pkg/query/tally"
+	"github.com/stile-dev/stile/pkg/query/holding"
 	"github.com/stile-dev/stile/pkg/relay"
 	"github.com/stile-dev/stile/pkg/table"
 )
@@ -28,7 +28,7 @@ const (
 
 // part is what the ledger has of a span of receipts.
 type part struct {
-	sum     tally.Sum
+	sum     holding.Sum
 	altered int      // items that aren't what was received under their receipts
 	strange []string // some of them
 }
@@ -69,7 +69,7 @@ func (r *run) look(ctx context.Context, h *hour, send bool) (bool, error) {
 // spanOf is where the span of a time begins.
 func spanOf(t time.Time) time.Time {
 	ms := t.UnixMilli()
-	return time.UnixMilli(ms - ms%tally.Width.Milliseconds()).UTC()
+	return time.UnixMilli(ms - ms%holding.Width.Milliseconds()).UTC()
 }
 
 // read reads what the ledger has between two times, by spans, as long as there is time for it, but one span at least. It returns
@@ -82,10 +82,10 @@ func (r *run) read(ctx context.Context, from, to time.Time) (map[string]*part, t
 			return nil, from, err
 		}
 		for _, i := range items {
-			p := parts[tally.Span(i.Text(names.SK))]
+			p := parts[holding.Span(i.Text(names.SK))]
 			if p == nil {
 				p = &part{}
-				parts[tally.Span(i.Text(names.SK))] = p
+				parts[holding.Span(i.Text(names.SK))] = p
 			}
 			p.take(i)
 		}
@@ -114,7 +114,7 @@ func itemOf(i table.Item) relay.Item {
 	}
 }
 
-func keyOf(r relay.Ready) string { return tally.Key(r.Receipt, r.Writer, r.ID) }
+func keyOf(r relay.Ready) string { return holding.Key(r.Receipt, r.Writer, r.ID) }
 
 // altered reports whether an item isn't what a writer put under its receipt, which has the beginning of the event's digest: then
 // something was put in its place.
@@ -151,9 +151,9 @@ func stretches(from, until time.Time, parts map[string]*part, lake map[string]di
 // each compares the digests of each span.
 func each(from, until time.Time, parts map[string]*part, lake map[string]digest) (all []stretch) {
 	var spans []string
-	for at := spanOf(from); at.Before(until); at = at.Add(tally.Width) {
-		spans = append(spans, tally.SpanAt(at))
-		all = append(all, stretch{from: later(at, from), to: earlier(at.Add(tally.Width), until)})
+	for at := spanOf(from); at.Before(until); at = at.Add(holding.Width) {
+		spans = append(spans, holding.SpanAt(at))
+		all = append(all, stretch{from: later(at, from), to: earlier(at.Add(holding.Width), until)})
 	}
 	odd := oddities(spans, lake)
 	for n, name := range spans {
@@ -210,7 +210,7 @@ func next(span string) string {
 	if err != nil {
 		return span
 	}
-	return tally.SpanAt(ulid.Time(last.Time()).Add(tally.Width))
+	return holding.SpanAt(ulid.Time(last.Time()).Add(holding.Width))
 }
 
 func later(a, b time.Time) time.Time {

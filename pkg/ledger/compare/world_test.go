@@ -21,7 +21,7 @@ import (
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/ledger/compare"
-	"github.com/stile-dev/stile/pkg/query/tally"
+	"github.com/stile-dev/stile/pkg/query/holding"
 	"github.com/stile-dev/stile/pkg/relay"
 	"github.com/stile-dev/stile/pkg/table"
 )
@@ -42,9 +42,9 @@ type world struct {
 	ledger   *ledger.Ledger
 	comparer *compare.Comparer
 
-	begun   map[string]tally.Request // questions by id
-	answers map[string][][]string    // as they were found
-	page    int                      // rows of a page
+	begun   map[string]holding.Request // questions by id
+	answers map[string][][]string      // as they were found
+	page    int                        // rows of a page
 
 	until      time.Time // what was stated
 	statements []checked.Statement
@@ -63,7 +63,7 @@ var start = time.Date(2026, 11, 20, 23, 0, 0, 0, time.UTC)
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		t: t, now: start, items: map[string][]table.Item{}, begun: map[string]tally.Request{}, answers: map[string][][]string{}, sent: map[string]int{},
+		t: t, now: start, items: map[string][]table.Item{}, begun: map[string]holding.Request{}, answers: map[string][][]string{}, sent: map[string]int{},
 		until: start, page: 1000, step: func(string) error { return nil }, rows: func(r [][]string) [][]string { return r },
 	}
 	w.ledger = ledger.New(ledger.Config{DynamoDB: w, Table: "ledger", Now: func() time.Time { return w.now }})
@@ -218,36 +218,36 @@ func (w *world) State(_ context.Context, s checked.Statement) error {
 }
 
 // call is the function that asks Athena.
-func (w *world) call(_ context.Context, c tally.Call) (tally.Answer, error) {
-	r := c.Tally
+func (w *world) call(_ context.Context, c holding.Call) (holding.Answer, error) {
+	r := c.Holding
 	if r.ID == "" {
 		if err := w.step("ask"); err != nil {
-			return tally.Answer{}, err
+			return holding.Answer{}, err
 		}
 		if _, _, err := r.Compose(); err != nil {
-			return tally.Answer{}, err
+			return holding.Answer{}, err
 		}
 		id := fmt.Sprint("q", len(w.begun))
 		w.begun[id] = r
-		return tally.Answer{ID: id}, nil
+		return holding.Answer{ID: id}, nil
 	}
 	if err := w.step("look"); err != nil {
-		return tally.Answer{}, err
+		return holding.Answer{}, err
 	}
 	q, there := w.begun[r.ID]
 	if !there {
-		return tally.Answer{}, fault.New(fault.NotFound, "no such question", "ask")
+		return holding.Answer{}, fault.New(fault.NotFound, "no such question", "ask")
 	}
 	if w.slow > 0 {
 		w.slow--
-		return tally.Answer{ID: r.ID}, nil
+		return holding.Answer{ID: r.ID}, nil
 	}
 	if w.answers[r.ID] == nil {
 		w.answers[r.ID] = w.rows(w.find(q))
 	}
 	all, at := w.answers[r.ID], 0
 	_, _ = fmt.Sscan(r.Cursor, &at)
-	a := tally.Answer{ID: r.ID, Done: true, Rows: all[at:min(at+w.page, len(all))]}
+	a := holding.Answer{ID: r.ID, Done: true, Rows: all[at:min(at+w.page, len(all))]}
 	if at+w.page < len(all) {
 		a.Next = fmt.Sprint(at + w.page)
 	}
@@ -255,7 +255,7 @@ func (w *world) call(_ context.Context, c tally.Call) (tally.Answer, error) {
 }
 
 // find is what the SQL says.
-func (w *world) find(q tally.Request) [][]string {
+func (w *world) find(q holding.Request) [][]string {
 	_, literals, err := q.Compose()
 	if err != nil {
 		w.t.Error(err)
@@ -273,7 +273,7 @@ func (w *world) find(q tally.Request) [][]string {
 		}
 	}
 	out := [][]string{}
-	if q.Ask == tally.Keys {
+	if q.Ask == holding.Keys {
 		for key := range keys {
 			out = append(out, []string{key, fmt.Sprint(len(keys))})
 		}

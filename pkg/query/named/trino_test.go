@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/query/holding"
 	"github.com/stile-dev/stile/pkg/query/named"
 	"github.com/stile-dev/stile/pkg/query/statement"
-	"github.com/stile-dev/stile/pkg/query/tally"
 )
 
 var write = flag.String("write", "", "file that gets each question as Athena would, JSON: name to SQL")
 
 // Athena's engine is Trino's, whose grammar is in a parser from npm: scripts/trino/check has it parse each question, and
-// those of package tally, and keeps what it took.
+// those of package holding, and keeps what it took.
 func TestEachQuestionIsTrinos(t *testing.T) {
 	head := statement.Head{Owner: "usr_0", Event: "01hv0000000000000000000000", Since: time.Unix(1_700_000_000, 0), Until: time.Unix(1_700_600_000, 0)}
 	asked := map[string]string{}
@@ -30,12 +30,12 @@ func TestEachQuestionIsTrinos(t *testing.T) {
 		}
 		asked[q.Name] = text
 	}
-	for _, ask := range []string{tally.Digests, tally.Keys} {
-		text, _, err := tally.Request{Ask: ask, From: head.Since, To: head.Since.Add(time.Hour)}.Compose()
+	for _, ask := range []string{holding.Digests, holding.Keys} {
+		text, _, err := holding.Request{Ask: ask, From: head.Since, To: head.Since.Add(time.Hour)}.Compose()
 		if err != nil {
 			t.Fatal(err)
 		}
-		asked["tally-"+ask] = text
+		asked["holding-"+ask] = text
 	}
 	if *write != "" {
 		b, err := json.Marshal(asked)

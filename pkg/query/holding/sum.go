@@ -1,4 +1,4 @@
-package tally
+package holding
 
 import (
 	"crypto/sha256"

@@ -1,9 +1,9 @@
-// Package tally is how a function of ours asks the lake what it has of the ledger's receipts: digests of spans of them, and the keys
+// Package holding is how a function of ours asks the lake what it has of the ledger's receipts: digests of spans of them, and the keys
 // in a span. The questions' texts are fixed, and only the ends of a span are the asker's.
 //
 // It asks nothing itself. Its entry points are [Request.Compose] for the side that asks Athena, and [Key] and [Sum] for the side that
 // compares.
-package tally
+package holding
 
 import (
 	"time"
@@ -19,11 +19,11 @@ const (
 )
 
 // Name is under which a call has its [Request].
-const Name = "tally"
+const Name = "holding"
 
 // Call is what the function that asks Athena is sent. No event of API Gateway looks like it.
 type Call struct {
-	Tally Request `json:"tally"`
+	Holding Request `json:"holding"`
 }
 
 // Request begins a question, or goes on with one.

@@ -6,30 +6,30 @@ import (
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/query/holding"
 	"github.com/stile-dev/stile/pkg/query/statement"
-	"github.com/stile-dev/stile/pkg/query/tally"
 )
 
-// Tally begins a question of a function of ours, or says how one goes. No person asks it, so no event says that it was asked; what a
+// Holding begins a question of a function of ours, or says how one goes. No person asks it, so no event says that it was asked; what a
 // person has asked isn't told here.
-func (d *Desk) Tally(ctx context.Context, c tally.Call) (tally.Answer, error) {
-	r := c.Tally
+func (d *Desk) Holding(ctx context.Context, c holding.Call) (holding.Answer, error) {
+	r := c.Holding
 	if r.ID == "" {
 		text, literals, err := r.Compose()
 		if err != nil {
-			return tally.Answer{}, err
+			return holding.Answer{}, err
 		}
-		id, err := d.config.Lake.Start(ctx, text, literals, "stile-tally-"+identity.NewID("tly", d.config.Entropy, time.Now()))
-		return tally.Answer{ID: id}, err
+		id, err := d.config.Lake.Start(ctx, text, literals, "stile-holding-"+identity.NewID("hld", d.config.Entropy, time.Now()))
+		return holding.Answer{ID: id}, err
 	}
 	run, err := d.config.Lake.Look(ctx, r.ID)
-	if err == nil && !tally.Ours(run.Text) || fault.Is(err, fault.NotFound) {
-		return tally.Answer{}, fault.Newf(fault.NotFound, "ask again", "there is no question %.64q", r.ID)
+	if err == nil && !holding.Ours(run.Text) || fault.Is(err, fault.NotFound) {
+		return holding.Answer{}, fault.Newf(fault.NotFound, "ask again", "there is no question %.64q", r.ID)
 	}
 	if err != nil {
-		return tally.Answer{}, err
+		return holding.Answer{}, err
 	}
-	out := tally.Answer{ID: r.ID}
+	out := holding.Answer{ID: r.ID}
 	switch run.State {
 	case "queued", "running":
 		return out, nil
@@ -40,7 +40,7 @@ func (d *Desk) Tally(ctx context.Context, c tally.Call) (tally.Answer, error) {
 	}
 	page, err := d.config.Lake.Rows(ctx, r.ID, r.Cursor)
 	if err != nil {
-		return tally.Answer{}, err
+		return holding.Answer{}, err
 	}
 	out.Done, out.Next = true, page.Next
 	for _, row := range page.Rows {

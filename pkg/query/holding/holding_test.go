@@ -1,4 +1,4 @@
-package tally_test
+package holding_test
 
 import (
 	"strings"
@@ -7,15 +7,15 @@ import (
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/ledger"
-	"github.com/stile-dev/stile/pkg/query/tally"
+	"github.com/stile-dev/stile/pkg/query/holding"
 )
 
 var at = time.Date(2026, 11, 20, 23, 0, 0, 0, time.UTC)
 
 func TestAQuestionIsAboutReceiptsFromItsFirstMillisecondToItsLast(t *testing.T) {
-	for _, ask := range []string{tally.Digests, tally.Keys} {
-		text, literals, err := tally.Request{Ask: ask, From: at, To: at.Add(time.Hour)}.Compose()
-		if err != nil || !tally.Ours(text) || len(literals) != strings.Count(text, "?") {
+	for _, ask := range []string{holding.Digests, holding.Keys} {
+		text, literals, err := holding.Request{Ask: ask, From: at, To: at.Add(time.Hour)}.Compose()
+		if err != nil || !holding.Ours(text) || len(literals) != strings.Count(text, "?") {
 			t.Fatalf("%v: %s, %v", err, text, literals)
 		}
 		first, end := strings.Trim(literals[1], "'"), strings.Trim(literals[2], "'")
@@ -27,8 +27,8 @@ func TestAQuestionIsAboutReceiptsFromItsFirstMillisecondToItsLast(t *testing.T) 
 			if got := receipt >= first && receipt < end; got != within {
 				t.Errorf("%s: what was received at %s is in it: %v", ask, received, got)
 			}
-			if !strings.HasPrefix(receipt, tally.SpanAt(received)) || tally.Span(receipt) != tally.SpanAt(received) {
-				t.Errorf("%s: its span is %s", receipt, tally.SpanAt(received))
+			if !strings.HasPrefix(receipt, holding.SpanAt(received)) || holding.Span(receipt) != holding.SpanAt(received) {
+				t.Errorf("%s: its span is %s", receipt, holding.SpanAt(received))
 			}
 		}
 		if literals[0] != "'2026-11-20'" {
@@ -36,33 +36,33 @@ func TestAQuestionIsAboutReceiptsFromItsFirstMillisecondToItsLast(t *testing.T) 
 		}
 	}
 	// what was received just after midnight may have arrived, by another clock, before
-	_, literals, err := tally.Request{Ask: tally.Keys, From: at.Add(time.Hour), To: at.Add(2 * time.Hour)}.Compose()
+	_, literals, err := holding.Request{Ask: holding.Keys, From: at.Add(time.Hour), To: at.Add(2 * time.Hour)}.Compose()
 	if err != nil || literals[0] != "'2026-11-20'" {
 		t.Errorf("%v, %v", literals, err)
 	}
 }
 
 func TestNothingElseIsAsked(t *testing.T) {
-	for name, r := range map[string]tally.Request{
+	for name, r := range map[string]holding.Request{
 		"no question":   {From: at, To: at.Add(time.Hour)},
 		"another":       {Ask: "SELECT 1", From: at, To: at.Add(time.Hour)},
-		"no time":       {Ask: tally.Keys, From: at, To: at},
-		"the wrong way": {Ask: tally.Keys, From: at, To: at.Add(-time.Hour)},
-		"too much":      {Ask: tally.Digests, From: at, To: at.Add(25 * time.Hour)},
+		"no time":       {Ask: holding.Keys, From: at, To: at},
+		"the wrong way": {Ask: holding.Keys, From: at, To: at.Add(-time.Hour)},
+		"too much":      {Ask: holding.Digests, From: at, To: at.Add(25 * time.Hour)},
 	} {
 		if text, _, err := r.Compose(); !fault.Is(err, fault.BadInput) {
 			t.Errorf("%s: %q, %v", name, text, err)
 		}
 	}
-	text, _, err := tally.Request{Ask: tally.Keys, From: at, To: at.Add(time.Hour)}.Compose()
-	if err != nil || tally.Ours(text+" ") || tally.Ours("") {
+	text, _, err := holding.Request{Ask: holding.Keys, From: at, To: at.Add(time.Hour)}.Compose()
+	if err != nil || holding.Ours(text+" ") || holding.Ours("") {
 		t.Errorf("another query passes for one: %v", err)
 	}
 }
 
 func TestADigestIsOfWhatIsThereAndNotOfItsOrder(t *testing.T) {
 	sum := func(keys ...string) string {
-		var s tally.Sum
+		var s holding.Sum
 		for _, k := range keys {
 			s.Add(k)
 		}
@@ -77,7 +77,7 @@ func TestADigestIsOfWhatIsThereAndNotOfItsOrder(t *testing.T) {
 			t.Errorf("%q has the same", other)
 		}
 	}
-	if tally.Span("01") != "01" {
+	if holding.Span("01") != "01" {
 		t.Error("a short key has no span")
 	}
 }
