@@ -78,17 +78,18 @@ func TestSec_S99_WhatIsSignedIsClaimedAndWhatIsNotIsTold(t *testing.T) {
 	told := func() []listed { return boss.events(t, "--since", "1h", "--type", "signing.unclaimed") }
 	before := told()
 	for _, function := range []string{"sign-user", "sign-host", "publish"} {
-		eventually(t, 2*time.Minute, func() string { // documents are signed once a minute
+		swept := 0                                   // claims that were there before the last sweep: a record that it saw before its claim waits in the queue for minutes
+		eventually(t, 3*time.Minute, func() string { // documents are signed once a minute
 			ids := claims(function)
-			if len(ids) == 0 {
-				return function + " claims nothing"
+			if len(ids) == swept {
+				return fmt.Sprintf("%s claims nothing, and %d before", function, swept)
 			}
+			swept = len(ids)
 			shared.sweep(t)
 			settled := map[string]item{}
 			for _, h := range slices.Compact([]string{hour(now), hour(time.Now())}) {
 				maps.Copy(settled, v.partition(t, v.table, "signing#"+function+"#"+h))
 			}
-			// A record that a sweep saw just before its claim was there waits in the queue for longer than a test.
 			some := false
 			for _, id := range ids {
 				if settled[id]["unclaimed"] != nil {
