@@ -79,8 +79,7 @@ var byAWS = map[string]string{
 
 	"query/KeepResults/s3:AbortMultipartUpload":       "Athena writes large results in parts",
 	"query/KeepResults/s3:ListMultipartUploadParts":   "so it does",
-	"query/ListResults/s3:ListBucket":                 "Athena looks at the bucket before it writes there",
-	"query/ListResults/s3:ListBucketMultipartUploads": "and for what it left unfinished",
+	"query/ListResults/s3:ListBucketMultipartUploads": "Athena looks for what it left unfinished",
 }
 
 // byChance are allows, or values of them, that a run of the tests may or may not come to need, with when they are needed.
