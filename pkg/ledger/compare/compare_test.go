@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,8 +177,9 @@ func TestWhatWasOverwrittenIsTold(t *testing.T) {
 
 // Whatever fails, and wherever a run is cut off, the hour is stated once, with what was there, and nothing is left behind.
 func TestARunThatFailsIsMadeGoodByTheNext(t *testing.T) {
-	play := func(t *testing.T, failAt int, halves bool) (steps int) {
+	play := func(t *testing.T, failAt int, halves bool) int {
 		t.Helper()
+		var count atomic.Int64 // partitions are read at once
 		in(t, func(t *testing.T, w *world) {
 			w.page = 2
 			var keys []string
@@ -187,7 +189,7 @@ func TestARunThatFailsIsMadeGoodByTheNext(t *testing.T) {
 			foreign := row{ledger.Receipt(start.Add(time.Minute), []byte("forged")), "agent", "id"}
 			w.lake = append(w.lake, foreign)
 			w.step = func(what string) error {
-				if steps++; steps == failAt {
+				if count.Add(1) == int64(failAt) {
 					if halves && what == "look" {
 						w.rows = func(r [][]string) [][]string {
 							w.rows = func(r [][]string) [][]string { return r }
@@ -209,7 +211,7 @@ func TestARunThatFailsIsMadeGoodByTheNext(t *testing.T) {
 				t.Errorf("step %d: missing %v; stated\n%s\ntold %+v", failAt, left, w.stated(), w.told)
 			}
 		})
-		return steps
+		return int(count.Load())
 	}
 	all := play(t, 0, false)
 	if all < 50 {
