@@ -171,7 +171,7 @@ func TestRowsArePrintedInEachFormat(t *testing.T) {
 	}
 }
 
-// What events say gives a terminal no orders, in no format: 0x9b and the like are orders too, and bidirectional signs reorder a line.
+// What events say can't control a terminal, in any format: 0x9b begins a control sequence too, and bidirectional signs reorder a line.
 func TestSec_S52_RowsGiveATerminalNoOrders(t *testing.T) {
 	columns := []wire.QueryColumn{{Name: escapetest.Orders, Type: "varchar"}}
 	w := &well{t: t, state: wire.QueryState{ID: "q", State: "succeeded"}, pages: []wire.QueryRows{{Columns: columns, Rows: []wire.QueryRow{values(escapetest.Orders), values("a\nb,\"c\"")}}}}

@@ -161,7 +161,7 @@ func (w walk) look(v map[string]any, scope []string) error {
 // this name.
 const equal = "stile:equal"
 
-// read counts that a table is read, unless a WITH gives the name.
+// read notes that a query reads a table, unless the name is one that a WITH gives.
 func (w walk) read(v map[string]any, scope []string) {
 	t := Table{Catalog: strings.ToLower(str(v, "catalog_name")), Database: strings.ToLower(str(v, "schema_name")), Name: strings.ToLower(str(v, "table_name"))}
 	if t.Database == "" && slices.Contains(scope, t.Name) {

@@ -285,6 +285,9 @@ func Receipt(received time.Time, event []byte) string {
 	return strings.ToLower(id.String())
 }
 
+// Floor is less than the receipts of a time and later, and more than those of before.
+func Floor(t time.Time) string { return Receipt(t, nil)[:10] }
+
 // Partition returns where an event is that was received from a source on a day: event#<writer>#<day>#<shard>.
 func Partition(source string, received time.Time, id string) string {
 	h := fnv.New32a()

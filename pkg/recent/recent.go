@@ -113,14 +113,11 @@ func placesOf(now time.Time) (all []*place) {
 			end = next
 		}
 		for _, pk := range ledger.Partitions(day) {
-			all = append(all, &place{pk: pk, first: floor(first), last: floor(last), end: end})
+			all = append(all, &place{pk: pk, first: ledger.Floor(first), last: ledger.Floor(last), end: end})
 		}
 	}
 	return all
 }
-
-// floor is less than the receipts of a time and later, and more than those of before.
-func floor(t time.Time) string { return ledger.Receipt(t, nil)[:10] }
 
 // reading is what is read for one question.
 type reading struct {

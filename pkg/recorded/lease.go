@@ -87,7 +87,7 @@ func until(l archive.Lease) table.Item { return table.Item{":until": table.Int(l
 
 // heardOf turns a failed condition into [archive.ErrHeardOf].
 func heardOf(err error) error {
-	if _, other := errors.AsType[*table.Conflict](err); other {
+	if table.Conflicts(err) {
 		return archive.ErrHeardOf
 	}
 	return err

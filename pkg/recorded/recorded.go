@@ -75,7 +75,7 @@ func (r Store) Create(ctx context.Context, e archive.Entry) (archive.Entry, erro
 		return e, err
 	}
 	err = table.Transact(ctx, r.table.API, r.table.CreateOp(item(byDay, e)), r.table.CreateOp(item(byUser, e)))
-	if _, there := errors.AsType[*table.Conflict](err); there {
+	if table.Conflicts(err) {
 		return r.Get(ctx, e.Session)
 	}
 	return e, err

@@ -44,6 +44,12 @@ func (c *Conflict) Error() string {
 // Key names an item.
 type Key struct{ PK, SK string }
 
+// Conflicts reports whether an error is a [Conflict]: what is there isn't what a condition demanded.
+func Conflicts(err error) bool {
+	_, ok := errors.AsType[*Conflict](err)
+	return ok
+}
+
 func (k Key) item() Item { return Item{names.PK: String(k.PK), names.SK: String(k.SK)} }
 
 // Table is one table.
@@ -98,17 +104,7 @@ func (t Table) Page(ctx context.Context, pk, after string, limit int) (items []I
 		TableName: &t.Name, ConsistentRead: aws.Bool(true), KeyConditionExpression: aws.String("pk = :pk"),
 		ExpressionAttributeValues: Item{":pk": String(pk)}, Limit: aws.Int32(int32(limit)),
 	}
-	if after != "" {
-		in.ExclusiveStartKey = Key{PK: pk, SK: after}.item()
-	}
-	out, err := t.API.Query(ctx, in)
-	if err != nil {
-		return nil, false, fmt.Errorf("listing %s: %w", pk, err)
-	}
-	for _, i := range out.Items {
-		items = append(items, i)
-	}
-	return items, len(out.LastEvaluatedKey) > 0, nil
+	return t.query(ctx, in, pk, after)
 }
 
 // Back lists items of a partition between two sort keys, both included, from the last to the first: at most limit, or as many as
@@ -119,8 +115,13 @@ func (t Table) Back(ctx context.Context, pk, first, last, before string, limit i
 		KeyConditionExpression:    aws.String("pk = :pk AND sk BETWEEN :first AND :last"),
 		ExpressionAttributeValues: Item{":pk": String(pk), ":first": String(first), ":last": String(last)},
 	}
-	if before != "" {
-		in.ExclusiveStartKey = Key{PK: pk, SK: before}.item()
+	return t.query(ctx, in, pk, before)
+}
+
+// query asks for a page of a partition, from behind a sort key on, or from the beginning when that is "".
+func (t Table) query(ctx context.Context, in *dynamodb.QueryInput, pk, behind string) (items []Item, more bool, err error) {
+	if behind != "" {
+		in.ExclusiveStartKey = Key{PK: pk, SK: behind}.item()
 	}
 	out, err := t.API.Query(ctx, in)
 	if err != nil {

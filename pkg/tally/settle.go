@@ -84,7 +84,7 @@ func (t *Tally) item(function string, hour time.Time, r record, now time.Time) t
 // settled keeps that there is a record of what was claimed. One that comes again changes nothing.
 func (l *look) settled(ctx context.Context, function string, hour time.Time, r record) error {
 	err := l.state.Create(ctx, l.item(function, hour, r, l.now))
-	if _, again := errors.AsType[*table.Conflict](err); again {
+	if table.Conflicts(err) {
 		return nil
 	}
 	return err

@@ -57,7 +57,7 @@ func (b *Book) Next(ctx context.Context, check string, now time.Time, patience t
 		return time.Time{}, false, fmt.Errorf("looking up how far the check of %s is: %w", check, err)
 	}
 	first := table.Item{names.PK: table.String(names.Checked), names.SK: table.String(check), until: table.Int(last.UnixMilli())}
-	if err := b.state.Create(ctx, first); taken(err) {
+	if err := b.state.Create(ctx, first); table.Conflicts(err) {
 		return b.Next(ctx, check, now, patience)
 	} else if err != nil {
 		return time.Time{}, false, fmt.Errorf("beginning the check of %s: %w", check, err)
@@ -75,7 +75,7 @@ func (b *Book) State(ctx context.Context, s checked.Statement) error {
 		names.PK: table.String(names.Checked), names.SK: table.String(s.Check), until: table.Int(s.To.UnixMilli()),
 	}
 	next := b.state.PutOp(on, until+" = :from", table.Item{":from": table.Int(s.From.UnixMilli())})
-	if err := table.Transact(ctx, b.config.DynamoDB, next, event); err != nil && !taken(err) {
+	if err := table.Transact(ctx, b.config.DynamoDB, next, event); err != nil && !table.Conflicts(err) {
 		return fmt.Errorf("stating the check of %s: %w", s.Check, err)
 	}
 	return nil
@@ -120,10 +120,4 @@ func (b *Book) Behind(ctx context.Context, check string, now time.Time) (time.Du
 		return 0, fmt.Errorf("looking up how far the check of %s is: %w", check, err)
 	}
 	return now.Sub(time.UnixMilli(i.Int(until))), nil
-}
-
-// taken reports whether somebody else has written what was about to be written.
-func taken(err error) bool {
-	_, other := errors.AsType[*table.Conflict](err)
-	return other
 }

@@ -27,7 +27,7 @@ func (s *Store) Lease(ctx context.Context, owner string, now, until time.Time) e
 		"holder": table.String(owner), "expires_ms": table.Int(until.UnixMilli()),
 	}, "attribute_not_exists(pk) OR expires_ms <= :now OR holder = :owner",
 		table.Item{":now": table.Int(now.UnixMilli()), ":owner": table.String(owner)})
-	if _, ok := errors.AsType[*table.Conflict](err); ok {
+	if table.Conflicts(err) {
 		return document.ErrHeld
 	}
 	return err
@@ -39,7 +39,7 @@ func (s *Store) Release(ctx context.Context, owner string) error {
 		names.PK: table.String(keyLease.PK), names.SK: table.String(keyLease.SK),
 		"holder": table.String(owner), "expires_ms": table.Int(0),
 	}, "holder = :owner", table.Item{":owner": table.String(owner)})
-	if _, ok := errors.AsType[*table.Conflict](err); ok {
+	if table.Conflicts(err) {
 		return nil
 	}
 	return err
@@ -158,7 +158,7 @@ func (s *Store) AdvanceTrust(ctx context.Context, from, to Head) error {
 }
 
 func moved(err error) error {
-	if _, ok := errors.AsType[*table.Conflict](err); ok {
+	if table.Conflicts(err) {
 		return document.ErrMoved
 	}
 	return err

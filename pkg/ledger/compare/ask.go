@@ -63,7 +63,7 @@ func (r *run) ask(ctx context.Context, what string, from, to time.Time) ([][]str
 	if errors.Is(err, errSlow) {
 		return nil, err
 	}
-	r.forget(id) // what failed is asked anew
+	r.forget(id) // what failed is asked again
 	if err != nil {
 		return nil, errors.Join(err, r.save(ctx))
 	}

@@ -108,19 +108,13 @@ func (c *Comparer) Compare(ctx context.Context, now time.Time) (Report, error) {
 		err = r.owed(ctx)
 	}
 	r.report.Owed = len(r.kept.Owed)
-	if meets(err) {
+	if table.Conflicts(err) {
 		return r.report, nil
 	}
 	if err != nil {
 		return r.report, fmt.Errorf("comparing the ledger with the lake: %w", err)
 	}
 	return r.report, nil
-}
-
-// meets reports whether another run has written what this one was about to write.
-func meets(err error) bool {
-	_, other := errors.AsType[*table.Conflict](err)
-	return other
 }
 
 func (r *run) over() bool { return !time.Now().Before(r.stop) }
@@ -146,7 +140,7 @@ func (r *run) newest(ctx context.Context) error {
 		if h.Settled.IsZero() {
 			judged, err := r.judge(ctx, h)
 			switch {
-			case err != nil && !meets(err) && behind:
+			case err != nil && !table.Conflicts(err) && behind:
 				return errors.Join(err, r.conclude(ctx, h, "the lake could not be compared with the ledger: "+short(err.Error(), mostReason)))
 			case errors.Is(err, errSlow):
 				return nil

@@ -94,7 +94,7 @@ func (l *Looker) Look(ctx context.Context, now time.Time) ([]Told, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for gaps in the ledger: %w", err)
 	}
-	if err := l.read(ctx, &at, now, trust); meets(err) {
+	if err := l.read(ctx, &at, now, trust); table.Conflicts(err) {
 		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("looking for gaps in the ledger: %w", err)
@@ -110,12 +110,6 @@ func (l *Looker) Look(ctx context.Context, now time.Time) ([]Told, error) {
 		return told, fmt.Errorf("telling of gaps in the ledger: %w", err)
 	}
 	return told, nil
-}
-
-// meets reports whether another look has written what this one was about to write.
-func meets(err error) bool {
-	_, other := errors.AsType[*table.Conflict](err)
-	return other
 }
 
 // place is how far the looks are.

@@ -52,7 +52,7 @@ func (l *Looker) tell(ctx context.Context, now time.Time) ([]Told, error) {
 		if ctx.Err() != nil {
 			return all, errors.Join(append(failed, ctx.Err())...)
 		}
-		if err != nil && !meets(err) {
+		if err != nil && !table.Conflicts(err) {
 			failed = append(failed, fmt.Errorf("agent %s: %w", id, err))
 		}
 	}

@@ -50,10 +50,7 @@ func (s Span) partitions(day time.Time) []string {
 
 // Begin returns the position behind which everything is that was received at a time or later: a day, and what receipts of it
 // come after.
-func Begin(t time.Time) string { return position(t, floor(t)) }
-
-// floor is less than the receipts of a time and later, and more than those of before.
-func floor(t time.Time) string { return ledger.Receipt(t, nil)[:10] }
+func Begin(t time.Time) string { return position(t, ledger.Floor(t)) }
 
 // Whoever may write a partition may put anything there, under any key. Of one that is longer than a receipt can be, a position has
 // the beginning, and what else begins so is skipped: it isn't where an event can stand.
@@ -95,7 +92,7 @@ func Reached(position string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	at := earlier(ulid.Time(id.Time()).UTC(), day.Add(24*time.Hour))
-	return at, floor(at) <= after // a receipt in upper case is before all others
+	return at, ledger.Floor(at) <= after // a receipt in upper case is before all others
 }
 
 // last is the last key that begins so.
@@ -140,7 +137,7 @@ func Received(ctx context.Context, db table.API, name string, s Span, want func(
 				return judged(ctx, t, wanted, position(day, next), trust)
 			}
 		}
-		day, after = tomorrow, floor(tomorrow)
+		day, after = tomorrow, ledger.Floor(tomorrow)
 	}
 	if !day.Before(s.Until) {
 		return judged(ctx, t, wanted, "", trust)
@@ -181,7 +178,7 @@ func earlier(a, b time.Time) time.Time {
 // merge reads what comes next in the partitions of a day, in order, and the key to go on behind, "" when that is all until a
 // moment. A partition that has more ends it for all of them at what was read of that one.
 func merge(ctx context.Context, t table.Table, partitions []string, after string, until time.Time) ([]table.Item, string, error) {
-	end := floor(until)
+	end := ledger.Floor(until)
 	var mu sync.Mutex
 	var all []table.Item
 	next := ""

@@ -60,7 +60,7 @@ func (s *Store) Commit(ctx context.Context, c admin.Change) error {
 	}
 	ops = append(ops, vacated...)
 	err = store.Conditions(table.Transact(ctx, s.API, ops...), admin.ErrReplayed, admin.ErrMoved, nil, admin.ErrRaced)
-	if _, ok := errors.AsType[*table.Conflict](err); ok {
+	if table.Conflicts(err) {
 		return admin.ErrMoved // one of the other items is not as it was
 	}
 	return err
