@@ -314,13 +314,19 @@ func TestTheObjectsOfARecordingPlayInAsciinema(t *testing.T) {
 	}
 }
 
-// vault is the recordings' bucket in the hands of the meddler.
+// vault is a bucket in the hands of the meddler.
 type vault struct {
 	s3     *s3.Client
 	bucket string
 }
 
+// vault is the recordings' bucket.
 func (s *system) vault(t *testing.T) vault {
+	t.Helper()
+	return s.vaultOf(t, "recordings")
+}
+
+func (s *system) vaultOf(t *testing.T, bucket string) vault {
 	t.Helper()
 	v := vault{s3: s3.NewFromConfig(s.person(t, meddler).AWS(), func(o *s3.Options) { o.UsePathStyle = true })}
 	all, err := v.s3.ListBuckets(t.Context(), &s3.ListBucketsInput{})
@@ -328,12 +334,12 @@ func (s *system) vault(t *testing.T) vault {
 		t.Fatal(err)
 	}
 	for _, b := range all.Buckets {
-		if strings.Contains(strings.ToLower(aws.ToString(b.Name)), "recordings") {
+		if strings.Contains(strings.ToLower(aws.ToString(b.Name)), bucket) {
 			v.bucket = aws.ToString(b.Name)
 		}
 	}
 	if v.bucket == "" {
-		t.Fatalf("no bucket of recordings among %d", len(all.Buckets))
+		t.Fatalf("no bucket %s among %d", bucket, len(all.Buckets))
 	}
 	return v
 }

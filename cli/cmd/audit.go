@@ -31,7 +31,7 @@ func (a *app) audit() *cobra.Command {
 	}
 	ls := a.auditLs()
 	ls.ValidArgsFunction = cobra.NoFileCompletions
-	c.AddCommand(ls, a.auditQuery(), a.auditVerify())
+	c.AddCommand(ls, a.auditQuery(), a.auditBody(), a.auditVerify())
 	export := a.auditExport()
 	export.ValidArgsFunction = cobra.NoFileCompletions
 	c.AddCommand(export)

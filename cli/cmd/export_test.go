@@ -86,6 +86,11 @@ func (l Lookup) Remove(ctx context.Context, out, errs io.Writer, args ...string)
 	return err
 }
 
+// Body writes what an event had no room for.
+func (l Lookup) Body(ctx context.Context, sum string, out io.Writer) error {
+	return (&app{Process: Process{Out: out}}).writeBody(ctx, l.Client, sum)
+}
+
 // Missing explains why no proxy leads to a node.
 func (l Lookup) Missing(ctx context.Context, node string, err error) error {
 	return session{profile: l.Profile, client: l.Client}.missing(ctx, node, err)

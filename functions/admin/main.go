@@ -15,6 +15,7 @@ import (
 	"github.com/stile-dev/stile/pkg/admin"
 	"github.com/stile-dev/stile/pkg/api"
 	"github.com/stile-dev/stile/pkg/app"
+	"github.com/stile-dev/stile/pkg/bucket"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/admin"
@@ -43,6 +44,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 		Store: change.New(store.Config{
 			DynamoDB: db, State: f.Need(names.EnvTableState), Secrets: f.Need(names.EnvTableSecrets), Ledger: f.Need(names.EnvTableLedger),
 		}),
+		Bodies:    bucket.NewBodies(bucket.New(f.AWS, f.Need(names.EnvBucketLake))),
 		Pace:      rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTableSecrets), Door: rate.DoorChange}),
 		Publisher: publisher{awslambda.NewFromConfig(f.AWS), f.Need(names.EnvPublish)},
 	})

@@ -47,6 +47,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	desk := query.New(query.Config{
 		Lake:    athena.New(sdk.NewFromConfig(f.AWS)),
 		Recent:  recent.New(recent.Config{DynamoDB: db, Table: events, Keep: bucket.New(f.AWS, f.Need(names.EnvBucketResults)).Keep}),
+		Bodies:  bucket.NewBodies(bucket.New(f.AWS, f.Need(names.EnvBucketLake))),
 		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: events}),
 		Pace:    rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorQuery}),
 		Cluster: f.Cluster, Entropy: rand.Reader,

@@ -153,6 +153,7 @@ func mayQuery() []statement {
 			Sid: "ReadLake", Actions: []string{"s3:GetObject"}, Resources: []any{join(lake, "/"+names.LakePrefix+"*")}, Condition: own,
 			Why: "Firehose names each object by the time",
 		},
+		keepBodies(),
 		{
 			Sid: "KeepResults", Actions: []string{"s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"},
 			Resources: []any{join(results, "/*")}, Condition: own, Why: "Athena names each object by the query, and what is added to the lake by the question",

@@ -147,7 +147,8 @@ func newLake(s awscdk.Stack) awskinesisfirehose.CfnDeliveryStream {
 	role := newRole(s, lake, service("firehose"), ours(), []statement{
 		{
 			Sid: "WriteLake", Actions: []string{"s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"},
-			Resources: []any{join(imported(Data, bucketLake+"Arn"), "/*")}, Why: "Firehose names each object by the time",
+			Resources: []any{join(imported(Data, bucketLake+"Arn"), "/"+names.LakePrefix+"*"), join(imported(Data, bucketLake+"Arn"), "/"+names.LakeFailed+"*")},
+			Why:       "Firehose names each object by the time",
 		},
 		{Sid: "ListLake", Actions: []string{"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"}, Resources: []any{imported(Data, bucketLake+"Arn")}},
 		{
@@ -165,7 +166,7 @@ func newLake(s awscdk.Stack) awskinesisfirehose.CfnDeliveryStream {
 		ExtendedS3DestinationConfiguration: &awskinesisfirehose.CfnDeliveryStream_ExtendedS3DestinationConfigurationProperty{
 			BucketArn: imported(Data, bucketLake+"Arn"), RoleArn: role.AttrArn(),
 			Prefix:            new(names.LakePrefix + "day=!{timestamp:yyyy-MM-dd}/"),
-			ErrorOutputPrefix: new("failed/!{firehose:error-output-type}/!{timestamp:yyyy-MM-dd}/"),
+			ErrorOutputPrefix: new(names.LakeFailed + "!{firehose:error-output-type}/!{timestamp:yyyy-MM-dd}/"),
 			BufferingHints:    &awskinesisfirehose.CfnDeliveryStream_BufferingHintsProperty{IntervalInSeconds: new(60.0), SizeInMBs: new(128.0)},
 			DataFormatConversionConfiguration: &awskinesisfirehose.CfnDeliveryStream_DataFormatConversionConfigurationProperty{
 				Enabled: new(true),
@@ -186,6 +187,15 @@ func newLake(s awscdk.Stack) awskinesisfirehose.CfnDeliveryStream {
 			},
 		},
 	})
+}
+
+// keepBodies grants to keep what events have no room for, to see that it is there, and to read it. The bucket's policy lets nothing
+// there be replaced.
+func keepBodies() statement {
+	return statement{
+		Sid: "KeepBodies", Actions: []string{"s3:GetObject", "s3:PutObject"}, Resources: []any{join(imported(Data, bucketLake+"Arn"), "/"+names.LakeBodies+"*")},
+		Condition: condition{"StringEquals": {"aws:ResourceAccount": awscdk.Aws_ACCOUNT_ID()}}, Why: "each is called by its SHA-256",
+	}
 }
 
 // newDelivery declares the rule that takes every event of the bus to the lake.

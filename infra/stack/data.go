@@ -39,7 +39,7 @@ func newData(app awscdk.App, set settings) awscdk.Stack {
 	newTable(s, set, tablePresence, false)
 	newBucket(s, bucketDocuments, true)
 	set.retention.apply(newBucket(s, bucketRecordings, true))
-	newBucket(s, bucketLake, false)
+	newBucket(s, bucketLake, false, writtenOnce(bucketLake, names.LakeBodies)...)
 	newFailures(s)
 	newResults(s)
 	newKeys(s, set)
@@ -83,9 +83,9 @@ func newTable(s awscdk.Stack, set settings, id string, stream bool) {
 	}
 }
 
-// newBucket declares a private bucket that only TLS reaches. In one with versions each key is written once and nothing is
-// deleted.
-func newBucket(s awscdk.Stack, id string, versioned bool) awss3.CfnBucket {
+// newBucket declares a private bucket that only TLS reaches, with further rules. In one with versions each key is written once and
+// nothing is deleted.
+func newBucket(s awscdk.Stack, id string, versioned bool, further ...statement) awss3.CfnBucket {
 	props := &awss3.CfnBucketProps{
 		PublicAccessBlockConfiguration: &awss3.CfnBucket_PublicAccessBlockConfigurationProperty{
 			BlockPublicAcls: new(true), BlockPublicPolicy: new(true), IgnorePublicAcls: new(true), RestrictPublicBuckets: new(true),
@@ -105,13 +105,13 @@ func newBucket(s awscdk.Stack, id string, versioned bool) awss3.CfnBucket {
 	bucket := awss3.NewCfnBucket(s, &id, props)
 	keep(bucket)
 	accept(bucket, accepted{"S1": "access logs need a bucket that logs itself in turn; CloudTrail's data events say who wrote, where the account records them"})
-	rules := []statement{{
+	rules := append([]statement{{
 		Sid: "TLSOnly", Effect: "Deny", Principal: everyone, Actions: []string{"s3:*"},
 		Resources: []any{bucket.AttrArn(), sub("${" + id + ".Arn}/*")},
 		Condition: condition{"Bool": {"aws:SecureTransport": "false"}},
-	}}
+	}}, further...)
 	if versioned {
-		rules = append(rules, writtenOnce(id)...)
+		rules = append(rules, writtenOnce(id, "")...)
 	}
 	policy := awss3.NewCfnBucketPolicy(s, new(id+"Policy"), &awss3.CfnBucketPolicyProps{Bucket: bucket.Ref(), PolicyDocument: document(rules...)})
 	keep(policy)
@@ -120,11 +120,11 @@ func newBucket(s awscdk.Stack, id string, versioned bool) awss3.CfnBucket {
 	return bucket
 }
 
-// writtenOnce demands of every write that there is no object of this name, and lets nobody delete one: S3 takes a name
+// writtenOnce demands of every write below a prefix that there is no object of this name, and lets nobody delete one: S3 takes a name
 // whose newest version is a delete marker for free, even where versions are locked. The parts of a large upload need no
 // such header; its completion does.
-func writtenOnce(bucket string) []statement {
-	objects := []any{sub("${" + bucket + ".Arn}/*")}
+func writtenOnce(bucket, prefix string) []statement {
+	objects := []any{sub("${" + bucket + ".Arn}/" + prefix + "*")}
 	return []statement{
 		{
 			Sid: "WriteOnce", Effect: "Deny", Principal: everyone, Actions: []string{"s3:PutObject"}, Resources: objects,

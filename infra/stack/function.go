@@ -58,7 +58,10 @@ var functions = []function{
 	{
 		name: fnAdmin, does: "the only writer of roles, users, mappings and tokens", memory: 512, timeout: 28,
 		tables: []string{tableState, tableSecrets, tableLedger},
-		env:    map[string]func() *string{names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin, names.EnvCanaryRole: canaryMatch},
+		env: map[string]func() *string{
+			names.EnvPublish: functionName(fnPublish), names.EnvBootstrapAdmin: bootstrapAdmin, names.EnvCanaryRole: canaryMatch,
+			names.EnvBucketLake: func() *string { return imported(Data, bucketLake+"Name") },
+		},
 		may: func() []statement {
 			return []statement{
 				items(tableState, "GetState", getting, names.Role, names.User, names.Mapping, names.Token, names.Settings, names.Target, names.Agent, names.Place, names.Input, names.Order, names.Revoked),
@@ -71,6 +74,7 @@ var functions = []function{
 				items(tableSecrets, "CountChanges", updating, names.Arrival),
 				items(tableLedger, "PutEvents", putting, eventsOf(fnAdmin)),
 				objects("ReadDocuments", "s3:GetObject", ""),
+				keepBodies(),
 				invoke(fnPublish),
 			}
 		},
@@ -147,8 +151,11 @@ var functions = []function{
 	{
 		name: fnQuery, does: "the only one that asks the lake", memory: 1024, timeout: 28,
 		tables: []string{tableState, tableLedger, tablePresence},
-		env:    map[string]func() *string{names.EnvBucketResults: func() *string { return imported(Data, bucketResults+"Name") }},
-		may:    mayQuery,
+		env: map[string]func() *string{
+			names.EnvBucketLake:    func() *string { return imported(Data, bucketLake+"Name") },
+			names.EnvBucketResults: func() *string { return imported(Data, bucketResults+"Name") },
+		},
+		may: mayQuery,
 	},
 	{
 		name: fnRecording, does: "the only one that hands out ways to recordings", memory: 512, timeout: 28,

@@ -239,7 +239,7 @@ func TestSec_S59_ManyAtOnceNeverAddMoreMappingsThanThereIsRoomFor(t *testing.T) 
 	stored := storetest.Written("role", "team", 0, &team.Spec)
 	stored.Resource.Metadata.Scope = team.Metadata.Scope
 	storetest.Must(t, s.Commit(t.Context(), stored))
-	desk := admin.New(admin.Config{Cluster: o.ID, Store: s, Publisher: o.shelf, Pace: calm{}})
+	desk := admin.New(admin.Config{Cluster: o.ID, Store: s, Publisher: o.shelf, Pace: calm{}, Bodies: o.shelf})
 	delegate := o.as(t, "team")
 	create := func(i int) error {
 		c := delegate

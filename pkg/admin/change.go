@@ -348,8 +348,14 @@ func (d *Desk) commit(ctx context.Context, was *resource.Resource, change Change
 	if change.Delete {
 		after = nil
 	}
-	if err := pictures(&change.Event, was, after); err != nil {
+	cut, err := pictures(&change.Event, was, after)
+	if err != nil {
 		return Outcome{}, err
+	}
+	for _, text := range cut { // before the event says that it is there
+		if err := d.config.Bodies.Keep(ctx, text); err != nil {
+			return Outcome{}, err
+		}
 	}
 	switch err := d.config.Store.Commit(ctx, change); {
 	case errors.Is(err, ErrReplayed):

@@ -64,6 +64,11 @@ type Pace interface {
 	Count(ctx context.Context, uid string, now time.Time) error
 }
 
+// Bodies keeps texts that events have no room for, under their SHA-256. When it returns nil they are kept.
+type Bodies interface {
+	Keep(ctx context.Context, text string) error
+}
+
 // Publisher has the documents made again and returns the input counter that the policy in force was made from.
 type Publisher interface {
 	Publish(context.Context) (input int64, err error)
@@ -114,6 +119,7 @@ type Config struct {
 	Store     Store
 	Publisher Publisher
 	Pace      Pace
+	Bodies    Bodies
 	Entropy   io.Reader // nil: crypto/rand
 }
 

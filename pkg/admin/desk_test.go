@@ -36,6 +36,7 @@ type shelf struct {
 	targets   map[string][]identity.Target
 	changes   []admin.Change
 	recorded  []audit.Event
+	kept      []string // what events had no room for
 	input     int64
 	answer    error           // of committing
 	down      map[string]bool // calls that fail
@@ -179,6 +180,11 @@ func (s *shelf) Commit(_ context.Context, c admin.Change) error {
 	return nil
 }
 
+func (s *shelf) Keep(_ context.Context, text string) error {
+	s.kept = append(s.kept, text)
+	return s.fails("Keep")
+}
+
 func (s *shelf) Record(_ context.Context, e audit.Event) error {
 	s.recorded = append(s.recorded, e)
 	return errors.Join(e.Validate(), s.fails("Record"))
@@ -211,7 +217,7 @@ func newOffice(t *testing.T) *office {
 		return view.State.Policy.Roles
 	}
 	o.desk = admin.New(admin.Config{
-		Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Pace: o.shelf, Bootstrap: resource.IAMMatch{Account: "111122223333", Role: "PlatformAdmin"},
+		Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Pace: o.shelf, Bodies: o.shelf, Bootstrap: resource.IAMMatch{Account: "111122223333", Role: "PlatformAdmin"},
 		Canary: resource.IAMMatch{Account: "111122223333", Role: "stile-canary-eu-central-1", RoleID: "AROACANARY0000000000A"},
 	})
 	return o
@@ -587,7 +593,7 @@ func TestATokensSecretIsShownOnceKeptAsAHashAndBounded(t *testing.T) {
 func TestWithoutEntropyThereIsNoSecret(t *testing.T) {
 	o := newOffice(t)
 	// What an event's id takes is there, and then no more.
-	o.desk = admin.New(admin.Config{Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Pace: o.shelf, Entropy: bytes.NewReader(make([]byte, 10))})
+	o.desk = admin.New(admin.Config{Cluster: o.ID, Store: o.shelf, Publisher: o.shelf, Pace: o.shelf, Bodies: o.shelf, Entropy: bytes.NewReader(make([]byte, 10))})
 	if out, err := o.desk.Create(t.Context(), o.as(t, "editor"), fresh(secret)); !errors.Is(err, io.EOF) || out.Secret != "" || len(o.changes) != 0 {
 		t.Errorf("%+v, %v", out, err)
 	}

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"sort"
@@ -14,8 +13,8 @@ import (
 
 // pictures adds to a change's event the resource before and after it, as far as the event has room; nil is none. Their JSON has
 // no secrets: of a token's there is only a hash, which is not part of the resource. One that is cut ends anywhere, and its
-// SHA-256 is that of the whole.
-func pictures(e *audit.Event, before, after *resource.Resource) error {
+// SHA-256 is that of the whole, which is returned to be kept elsewhere.
+func pictures(e *audit.Event, before, after *resource.Resource) (cut []string, err error) {
 	all, names := map[string]string{}, []string(nil)
 	for name, r := range map[string]*resource.Resource{"before": before, "after": after} {
 		if r == nil {
@@ -23,7 +22,7 @@ func pictures(e *audit.Event, before, after *resource.Resource) error {
 		}
 		text, err := picture(*r)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		all[name], names = text, append(names, name)
 	}
@@ -34,7 +33,7 @@ func pictures(e *audit.Event, before, after *resource.Resource) error {
 	}
 	b, err := json.Marshal(e)
 	if err != nil {
-		return fmt.Errorf("writing the event of a change: %w", err)
+		return nil, fmt.Errorf("writing the event of a change: %w", err)
 	}
 	room := max(0, audit.MaxSize-len(b))
 	for i, name := range names {
@@ -42,13 +41,13 @@ func pictures(e *audit.Event, before, after *resource.Resource) error {
 		short := fitting(text, room/(len(names)-i))
 		room -= written(short)
 		if e.Data[name] = short; short != text {
-			sum := sha256.Sum256([]byte(text))
-			e.Data[name+"_sha256"] = hex.EncodeToString(sum[:])
+			e.Data[name+"_sha256"] = audit.Sum(text)
+			cut = append(cut, text)
 			continue
 		}
 		delete(e.Data, name+"_sha256")
 	}
-	return nil
+	return cut, nil
 }
 
 // picture is a resource as JSON, of which what is stored is the spec.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -71,6 +72,34 @@ func TestTheEventOfATokenHasNoSecret(t *testing.T) {
 	}
 }
 
+// An event never says that the whole is there before it is, and a change whose event would lack it isn't made.
+func TestWhatTheEventHasNoRoomForIsKeptBeforeTheChange(t *testing.T) {
+	o := newOffice(t)
+	c := o.as(t, "team")
+	large := func(login string) resource.Resource {
+		return fresh(of("role", "dev", "/team", withLogins(slices.Repeat([]string{login}, 4000)...)))
+	}
+	o.down = map[string]bool{"Keep": true}
+	if _, err := o.desk.Create(t.Context(), c, large("ada")); !errors.Is(err, errDown) || len(o.changes) != 0 {
+		t.Fatalf("%v, %d changes", err, len(o.changes))
+	}
+	o.down, o.kept = nil, nil
+	if _, err := o.desk.Create(t.Context(), c, large("ada")); err != nil || len(o.kept) != 1 {
+		t.Fatalf("%v, %d kept", err, len(o.kept))
+	}
+	after := o.shown(t)["after_sha256"]
+	if after != audit.Sum(o.kept[0]) || !json.Valid([]byte(o.kept[0])) {
+		t.Errorf("the event says %q", after)
+	}
+	if _, err := o.desk.Update(t.Context(), c, large("bob")); err != nil || len(o.kept) != 3 {
+		t.Fatalf("%v, %d kept", err, len(o.kept))
+	}
+	data := o.shown(t)
+	if sums := []string{audit.Sum(o.kept[1]), audit.Sum(o.kept[2])}; !slices.Contains(sums, data["before_sha256"]) || !slices.Contains(sums, data["after_sha256"]) || data["before_sha256"] != after {
+		t.Errorf("the event says %q and %q, kept are %q", data["before_sha256"], data["after_sha256"], sums)
+	}
+}
+
 // However large the resources and whatever is in them, the event is one that the ledger takes, and says of which text it holds
 // the beginning.
 func TestWhatIsTooLargeForAnEventIsCutAndItsSumIsThere(t *testing.T) {
@@ -93,7 +122,8 @@ func TestWhatIsTooLargeForAnEventIsCutAndItsSumIsThere(t *testing.T) {
 			e := audit.New(audit.ResourceUpdated, strings.NewReader(strings.Repeat("x", 16)), newOffice(t).Now)
 			e.Cluster, e.Actor, e.Source = "c", "user/ada", "function/admin"
 			e.Data = map[string]string{"uid": "usr_1", "certificate": "crt_1", "revision": "2"}
-			if err := admin.Pictures(&e, c.before, c.after); err != nil {
+			kept, err := admin.Pictures(&e, c.before, c.after)
+			if err != nil {
 				t.Fatal(err)
 			}
 			if err := e.Validate(); err != nil {
@@ -119,6 +149,9 @@ func TestWhatIsTooLargeForAnEventIsCutAndItsSumIsThere(t *testing.T) {
 					cut++
 					digest := sha256.Sum256([]byte(whole))
 					sum = hex.EncodeToString(digest[:])
+					if !slices.Contains(kept, whole) {
+						t.Errorf("the whole of %s is not to be kept", name)
+					}
 				}
 				if !strings.HasPrefix(whole, got) || !utf8.ValidString(got) || e.Data[name+"_sha256"] != sum {
 					t.Errorf("%s: %d of %d bytes, sum %q, want %q", name, len(got), len(whole), e.Data[name+"_sha256"], sum)

@@ -6,6 +6,8 @@
 package audit
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -137,6 +139,22 @@ func (e Event) Validate() error {
 		return strict.Refuse(faults)
 	}
 	return nil
+}
+
+// Sum is the SHA-256 of a text that an event has no room for, in hex: its field <name>_sha256, and under which name it is kept.
+func Sum(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+var sumShape = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// ReadSum refuses what can't be a [Sum].
+func ReadSum(text string) error {
+	if sumShape.MatchString(text) {
+		return nil
+	}
+	return fault.Newf(fault.BadInput, "give the value of a field of an event whose name ends in _sha256", "%.80q is no SHA-256 in hex", text)
 }
 
 // Writer returns whose partitions the events of a source are in: each function's own, and one for all proxies and one

@@ -111,11 +111,11 @@ var (
 	)
 	before = of(
 		optional("before", "the resource before the change: its metadata and spec as JSON, cut where the event has no more room"),
-		optional("before_sha256", "SHA-256 of the whole of before, hex, when it was cut"),
+		optional("before_sha256", "SHA-256 of the whole of before, hex, when it was cut; by it the whole is kept"),
 	)
 	after = of(
 		optional("after", "the resource after the change: its metadata and spec as JSON, cut where the event has no more room"),
-		optional("after_sha256", "SHA-256 of the whole of after, hex, when it was cut"),
+		optional("after_sha256", "SHA-256 of the whole of after, hex, when it was cut; by it the whole is kept"),
 	)
 	join = of(
 		always("token", "name of the token that admits it; empty when none was named"),
@@ -276,7 +276,7 @@ var (
 		always("since", "where the period begins that was asked about, RFC 3339"),
 		always("until", "where it ends, RFC 3339"),
 		optional("sql", "the SQL that was asked, cut where the event has no room for more; a named query's name is the target"),
-		optional("sql_sha256", "SHA-256 of the whole of sql, hex, when it was cut"),
+		optional("sql_sha256", "SHA-256 of the whole of sql, hex, when it was cut; by it the whole is kept"),
 		optional("parameters", "the parameters of a named query, JSON: name to value"),
 	)
 )

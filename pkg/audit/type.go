@@ -40,6 +40,7 @@ const (
 	RecordingMissing   Type = "recording.missing"
 	LedgerGap          Type = "ledger.gap"
 	LakeQueried        Type = "lake.queried"
+	LakeRead           Type = "lake.read"
 	LakeMissing        Type = "lake.missing"
 	LakeForeign        Type = "lake.foreign"
 	EvidenceChecked    Type = "evidence.checked"
@@ -94,6 +95,7 @@ var Types = map[Type]Row{
 	LedgerGap:          {"S7000W", "events that an agent numbered are not in the ledger", by("function/sweep"), of(missed)},
 	LakeQueried:        {"S7001I", "somebody asked the audit lake", by(queryFn), of(caller, asked)},
 	EvidenceChecked:    {"S7002I", "what was received in an hour was checked: failure is the outcome when something was found, or could not be proved", by("function/sweep"), of(checks)},
+	LakeRead:           {"S7006I", "somebody was given the whole of what an event had no room for", by(queryFn), of(caller)},
 	LakeMissing:        {"S7003W", "the lake lacks events that the ledger received in an hour, though they were sent again", by("function/sweep"), of(compared)},
 	LakeForeign:        {"S7004W", "the lake has events of an hour that the ledger doesn't have, or the ledger some that aren't what it received", by("function/sweep"), of(compared, strange)},
 

@@ -60,7 +60,7 @@ var writers = map[string]writer{
 	"proxy/feed/events.go Limited":                  wrote("proxy", audit.LimitReached),
 	"pkg/admin/desk.go event":                       wrote("function/admin", append(changes, audit.RequestRefused)...),
 	"pkg/admin/change.go commit":                    wrote("function/admin", changes...),
-	"pkg/query/query.go event":                      wrote("function/query", audit.LakeQueried, audit.RequestRefused),
+	"pkg/query/query.go event":                      wrote("function/query", audit.LakeQueried, audit.LakeRead, audit.RequestRefused),
 	"pkg/query/query.go describe":                   wrote("function/query", audit.LakeQueried),
 	"pkg/admin/picture.go pictures":                 {changes, []string{"function/admin"}, []string{"before", "before_sha256", "after", "after_sha256"}},
 	"pkg/admin/revoke.go revoke":                    wrote("function/admin", changes...),

@@ -279,6 +279,15 @@ func query(ctx context.Context, c *Client, method, id string) (wire.QueryState, 
 	return signed[wire.QueryState](ctx, c, method, nil, "v1", "audit", "queries", id)
 }
 
+// AuditBody returns the whole of what an event had no room for, by its SHA-256 in hex.
+func (c *Client) AuditBody(ctx context.Context, sum string) (string, error) {
+	if err := named(sum); err != nil {
+		return "", err
+	}
+	body, err := signed[wire.AuditBody](ctx, c, http.MethodGet, nil, "v1", "audit", "bodies", sum)
+	return body.Text, err
+}
+
 // QueryRows passes on what a query of the caller's found, a page at a time; the first may have no row. An error of take ends it.
 func (c *Client) QueryRows(ctx context.Context, id string, take func(wire.QueryRows) error) error {
 	if err := named(id); err != nil {

@@ -10,6 +10,8 @@ const (
 	LakeDatabase = "stile"      // in Glue
 	LakeTable    = "deliveries" // there: each event as often as it was delivered
 	LakePrefix   = "events/"    // in the bucket of the lake, before day=<yyyy-mm-dd>/
+	LakeFailed   = "failed/"    // there: what Firehose could not convert
+	LakeBodies   = "bodies/"    // there: what events had no room for, before its SHA-256
 )
 
 // LakeColumns are those of an event, and then what the ledger says of it, which the relay adds. The partition is the column day.

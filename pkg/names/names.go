@@ -28,6 +28,7 @@ const (
 	EnvAgentARM64       = "STILE_AGENT_ARM64"       // for arm64
 	EnvBucketDocuments  = "STILE_BUCKET_DOCUMENTS"  // bucket of signed documents
 	EnvBucketRecordings = "STILE_BUCKET_RECORDINGS" // bucket of recordings
+	EnvBucketLake       = "STILE_BUCKET_LAKE"       // bucket of the audit lake
 	EnvBucketResults    = "STILE_BUCKET_RESULTS"    // bucket of what queries found
 	EnvReaderRole       = "STILE_READER_ROLE"       // ARN of the role by which one recording is read
 	EnvKeyPrefix        = "STILE_KEY_"              // + purpose in upper case with _: the key's ARN, as STILE_KEY_USER_SSH

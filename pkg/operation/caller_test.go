@@ -70,10 +70,10 @@ func newSite(t *testing.T, roles ...resource.Role) *site {
 		}
 		return slices.Clone(view.State.Policy.Roles)
 	}
-	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store, Pace: s.store})
+	desk := admin.New(admin.Config{Cluster: s.ID, Store: s.store, Publisher: s.store, Pace: s.store, Bodies: s.store})
 	for function, handlers := range map[string]map[string]api.Handler{
 		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets, s.store, s.store), "admin": adminoperation.Operations(desk),
-		"query":     queryoperation.Operations(query.New(query.Config{Lake: &pool{}, Recent: &pool{}, Ledger: s.tapes, Pace: &pool{}, Cluster: s.ID, Entropy: rand.Reader})),
+		"query":     queryoperation.Operations(query.New(query.Config{Lake: &pool{}, Recent: &pool{}, Bodies: &pool{}, Ledger: s.tapes, Pace: &pool{}, Cluster: s.ID, Entropy: rand.Reader})),
 		"recording": recordingoperation.Operations(archive.New(archive.Config{Store: s.tapes, Objects: reel{s.tapes}, Claims: s.tapes, Puts: s.tapes, Ledger: s.tapes, Cluster: s.ID, Entropy: rand.Reader})),
 	} {
 		server, err := api.New(api.Config{
@@ -130,6 +130,9 @@ func (s *shelf) Held(_ context.Context, roles []string) ([]resource.Role, error)
 }
 
 func (s *shelf) Count(context.Context, string, time.Time) error { return nil }
+
+// Keep keeps what events have no room for, which nobody here reads.
+func (s *shelf) Keep(context.Context, string) error { return nil }
 
 func newShelf() *shelf {
 	return &shelf{resources: map[string]resource.Resource{}, nonces: map[string]bool{}, hashes: map[string]string{}}

@@ -24,6 +24,12 @@ func (*pool) Look(context.Context, string) (query.Run, error) {
 	return query.Run{}, fault.New(fault.NotFound, "there is none", "ask")
 }
 
+func (*pool) Keep(context.Context, string) error { return nil }
+
+func (*pool) Read(_ context.Context, sum string) (string, error) {
+	return "", fault.Newf(fault.NotFound, "ask", "there is nothing under %s", sum)
+}
+
 func (*pool) Count(context.Context, string, time.Time) error { return nil }
 
 func TestAQuestionIsReadStrictly(t *testing.T) {

@@ -6,8 +6,6 @@ package query
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -55,6 +53,14 @@ type Ledger interface {
 	Append(context.Context, ...audit.Event) error
 }
 
+// Bodies keeps texts that events have no room for, under their SHA-256.
+type Bodies interface {
+	// Keep keeps a text; when it returns nil it is kept.
+	Keep(ctx context.Context, text string) error
+	// Read returns a text; [fault.NotFound] when none is kept under a SHA-256.
+	Read(ctx context.Context, sum string) (string, error)
+}
+
 // Recent has what the lake lacks yet.
 type Recent interface {
 	// Take puts beside the lake, for the question of an event's id, what happened from since until before until and was received
@@ -72,6 +78,7 @@ type Pace interface {
 type Config struct {
 	Lake    Lake
 	Recent  Recent
+	Bodies  Bodies
 	Ledger  Ledger
 	Pace    Pace
 	Cluster string
@@ -126,6 +133,11 @@ func (d *Desk) Ask(ctx context.Context, p Person, r wire.QueryRequest) (wire.Sta
 	}
 	if err := describe(&e, r, since, until); err != nil {
 		return wire.StartedQuery{}, err
+	}
+	if e.Data["sql_sha256"] != "" { // before the event says that it is there
+		if err := d.config.Bodies.Keep(ctx, r.SQL); err != nil {
+			return wire.StartedQuery{}, err
+		}
 	}
 	if err := d.config.Ledger.Append(ctx, e); err != nil {
 		return wire.StartedQuery{}, err
@@ -189,8 +201,7 @@ func describe(e *audit.Event, r wire.QueryRequest, since, until time.Time) error
 	if e.Validate() == nil {
 		return nil
 	}
-	sum := sha256.Sum256([]byte(r.SQL))
-	e.Data["sql_sha256"] = hex.EncodeToString(sum[:])
+	e.Data["sql_sha256"] = audit.Sum(r.SQL)
 	begin := func(n int) { e.Data["sql"] = strings.ToValidUTF8(r.SQL[:n], "") }
 	begin(sort.Search(len(r.SQL), func(n int) bool { begin(n + 1); return e.Validate() != nil }))
 	return nil

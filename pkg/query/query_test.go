@@ -37,6 +37,25 @@ type lake struct {
 	unread   error
 	slow     error
 	counted  int
+	kept     []string
+	bodies   map[string]string
+	full     error
+}
+
+func (l *lake) Keep(_ context.Context, text string) error {
+	if len(l.events) > 0 {
+		return errors.New("the event was there before")
+	}
+	l.kept = append(l.kept, text)
+	return l.full
+}
+
+func (l *lake) Read(_ context.Context, sum string) (string, error) {
+	text, ok := l.bodies[sum]
+	if !ok {
+		return "", fault.New(fault.NotFound, "none", "ask")
+	}
+	return text, nil
 }
 
 func (l *lake) Start(_ context.Context, text string, literals []string, token string) (string, error) {
@@ -97,7 +116,7 @@ func desk(t *testing.T) (*query.Desk, *lake, func(name string, roles ...string) 
 		t.Fatal(err)
 	}
 	l := &lake{texts: map[string]string{}, state: "succeeded"}
-	return query.New(query.Config{Lake: l, Recent: l, Ledger: l, Pace: l, Cluster: "c", Entropy: rand.Reader}), l, func(name string, roles ...string) query.Person {
+	return query.New(query.Config{Lake: l, Recent: l, Bodies: l, Ledger: l, Pace: l, Cluster: "c", Entropy: rand.Reader}), l, func(name string, roles ...string) query.Person {
 		return query.Person{User: identity.User{Name: name, UID: "usr_" + name, Certificate: "crt_1", Roles: roles}, State: view.State, RequestID: "r", SourceIP: "192.0.2.1", Now: now}
 	}
 }
@@ -184,7 +203,7 @@ func TestANamedQueryTakesItsParametersBesideTheText(t *testing.T) {
 func TestLongSQLIsInTheEventAsFarAsThereIsRoom(t *testing.T) {
 	d, l, person := desk(t)
 	for _, sign := range []string{"<", "x", "é", `\`} {
-		l.events = nil
+		l.events, l.kept = nil, nil
 		text := "SELECT '" + strings.Repeat(sign, 20<<10/len(sign)) + "'"
 		if _, err := d.Ask(t.Context(), person("ada", "asks"), sql(text)); err != nil {
 			t.Fatal(err)
@@ -193,6 +212,9 @@ func TestLongSQLIsInTheEventAsFarAsThereIsRoom(t *testing.T) {
 		had := e.Data["sql"]
 		if sum := sha256.Sum256([]byte(text)); !strings.HasPrefix(text, had) || len(had) < 2000 || e.Data["sql_sha256"] != hex.EncodeToString(sum[:]) {
 			t.Errorf("%q: %d bytes of SQL, %q", sign, len(had), e.Data["sql_sha256"])
+		}
+		if !slices.Equal(l.kept, []string{text}) {
+			t.Errorf("%q: the whole is not kept", sign)
 		}
 		if e.Data["sql"] = text[:len(had)+len(sign)]; e.Validate() == nil {
 			t.Errorf("%q: there was room for more than %d bytes", sign, len(had))

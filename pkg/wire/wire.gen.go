@@ -28,6 +28,13 @@ type AgentBinary struct {
 	URL string `json:"url"`
 }
 
+// AuditBody defines model for AuditBody.
+type AuditBody struct {
+	// Sha256 of the text
+	Sha256 string `json:"sha256"`
+	Text   string `json:"text"`
+}
+
 // Challenge defines model for Challenge.
 type Challenge struct {
 	// Challenge opaque; sent back in X-Stile-Challenge

@@ -95,6 +95,7 @@ var Types = map[audit.Type]Row{
 	audit.RecordingEnd:       {FileActivity, created, informational, "the manifest is a file on the agent's machine"},
 	audit.RecordingDamaged:   {FileActivity, other, medium, "a file of the recording could not be written, read or uploaded"},
 	audit.RecordingRead:      {APIActivity, read, informational, "a call to our API that reads"},
+	audit.LakeRead:           {APIActivity, read, informational, "a call to our API that reads"},
 	audit.LakeQueried:        {APIActivity, read, informational, "a call to our API that reads"},
 	audit.RecordingAbandoned: {DetectionFinding, begun, medium, "what a session showed last may be missing"},
 	audit.RecordingMissing:   {DetectionFinding, begun, high, "what a session showed is missing, and somebody may keep it back"},

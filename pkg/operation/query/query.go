@@ -28,6 +28,9 @@ func Operations(d *query.Desk) map[string]api.Handler {
 		"stopQuery": func(ctx context.Context, c api.Call) (any, error) {
 			return d.Stop(ctx, person(c), c.Params["query"])
 		},
+		"auditBody": func(ctx context.Context, c api.Call) (any, error) {
+			return d.Body(ctx, person(c), c.Params["sha256"])
+		},
 		"queryRows": func(ctx context.Context, c api.Call) (any, error) {
 			cursor, err := base64.RawURLEncoding.Strict().DecodeString(c.Query["cursor"])
 			if err != nil || len(cursor) > maxCursor {
