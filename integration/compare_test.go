@@ -102,6 +102,9 @@ func TestWhatTheLakeLacksIsSentAgainFromTheLedger(t *testing.T) {
 
 	shared.sweep(t) // it begins with the last hour that is over: this one's turn would come in some time
 	v.owes(t, hours)
+	if r := boss.run(t, nil, "audit", "query", "SELECT 1 AS n"); r.status != 0 || !strings.Contains(r.err, "It lacks some of what was received from ") {
+		t.Errorf("who asks isn't told what the lake lacks: %d %s", r.status, r.err)
+	}
 	shared.sweep(t)
 	slices.Sort(want)
 	eventually(t, 60*time.Second, func() string {

@@ -282,9 +282,30 @@ func (a *app) answer(ctx context.Context, cl *client.Client, f output.Format, r 
 	}
 	_, _ = fmt.Fprintf(a.Err, "%s, of events from %s to %s; %s read in %.1f s\n", counted(n, "row"),
 		started.Since.Local().Format(time.DateTime), started.Until.Local().Format(time.DateTime), size(state.ScannedBytes), float64(state.Milliseconds)/1000)
+	a.compared(started)
 	a.lately(asked, started)
 	return nil
 }
+
+// compared says how far it is known that the lake has what the audit log received, and what it is known to lack.
+func (a *app) compared(started wire.StartedQuery) {
+	if started.Compared.IsZero() {
+		_, _ = fmt.Fprintln(a.Err, "The lake has not been compared with the audit log yet")
+		return
+	}
+	_, _ = fmt.Fprintf(a.Err, "The lake was compared with the audit log until %s\n", started.Compared.Local().Format(time.DateTime))
+	for n, l := range started.Lacks {
+		if n == mostLacks {
+			_, _ = fmt.Fprintf(a.Err, "The same is so of %s after that\n", counted(len(started.Lacks)-n, "time"))
+			return
+		}
+		since, until := l.From.Local().Format(time.DateTime), l.To.Local().Format(time.DateTime)
+		_, _ = fmt.Fprintf(a.Err, "It lacks some of what was received from %s to %s, which is sent again until it is there. See it with: stile audit ls --since '%s' --until '%s'\n", since, until, since, until)
+	}
+}
+
+// mostLacks is how many times are told of which the lake lacks something.
+const mostLacks = 5
 
 // lag is how far the lake is behind the ledger when nothing is wrong, and some more.
 const lag = 5 * time.Minute

@@ -91,6 +91,10 @@ type well struct {
 	pages   []wire.QueryRows
 	stopped int
 	recent  time.Time
+
+	compared time.Time
+	lacks    []wire.LakeGap
+
 	looked  func()
 	failing int // how many looks fail from now on
 	now     func() time.Time
@@ -100,7 +104,7 @@ func (w *well) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	var answer any
 	switch {
 	case r.Method == http.MethodPost:
-		answer = wire.StartedQuery{ID: "q", Recent: w.recent}
+		answer = wire.StartedQuery{ID: "q", Recent: w.recent, Compared: w.compared, Lacks: w.lacks}
 	case r.Method == http.MethodDelete:
 		w.stopped++
 		answer = w.state
@@ -168,6 +172,27 @@ func TestRowsArePrintedInEachFormat(t *testing.T) {
 	w.pages = []wire.QueryRows{{Columns: columns}}
 	if out, _, err := w.answer(t.Context(), "json"); out != "[]\n" || err != nil {
 		t.Errorf("of nothing: %q, %v", out, err)
+	}
+}
+
+// An answer never looks whole when the lake is known to lack something.
+func TestWhatTheLakeIsKnownToLackIsSaid(t *testing.T) {
+	w := &well{t: t, state: wire.QueryState{ID: "q", State: "succeeded"}, pages: []wire.QueryRows{{Columns: []wire.QueryColumn{{Name: "n", Type: "bigint"}}}}}
+	if _, errs, _ := w.answer(t.Context(), "csv"); !strings.Contains(errs, "not been compared") {
+		t.Errorf("never compared: %s", errs)
+	}
+	w.compared = noon.Add(-time.Hour)
+	if _, errs, _ := w.answer(t.Context(), "csv"); !strings.Contains(errs, "compared with the audit log until "+w.compared.Local().Format(time.DateTime)+"\n") || strings.Contains(errs, "lacks some") {
+		t.Errorf("all there: %s", errs)
+	}
+	for n := range 8 {
+		from := noon.Add(time.Duration(-20+2*n) * time.Hour)
+		w.lacks = append(w.lacks, wire.LakeGap{From: from, To: from.Add(time.Hour)})
+	}
+	_, errs, _ := w.answer(t.Context(), "csv")
+	see := "See it with: stile audit ls --since '" + noon.Add(-20*time.Hour).Local().Format(time.DateTime) + "' --until '" + noon.Add(-19*time.Hour).Local().Format(time.DateTime) + "'\n"
+	if !strings.Contains(errs, see) || strings.Count(errs, "lacks some") != 5 || !strings.Contains(errs, "of 3 times after that") {
+		t.Errorf("%s", errs)
 	}
 }
 

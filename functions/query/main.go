@@ -22,6 +22,7 @@ import (
 	"github.com/stile-dev/stile/pkg/bucket"
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/ledger/compare/owed"
 	"github.com/stile-dev/stile/pkg/names"
 	operation "github.com/stile-dev/stile/pkg/operation/query"
 	"github.com/stile-dev/stile/pkg/query"
@@ -45,12 +46,13 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) (any,
 	}
 	db, events := dynamodb.NewFromConfig(f.AWS), f.Need(names.EnvTableLedger)
 	desk := query.New(query.Config{
-		Lake:    athena.New(sdk.NewFromConfig(f.AWS)),
-		Recent:  recent.New(recent.Config{DynamoDB: db, Table: events, Keep: bucket.New(f.AWS, f.Need(names.EnvBucketResults)).Keep}),
-		Bodies:  bucket.NewBodies(bucket.New(f.AWS, f.Need(names.EnvBucketLake))),
-		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: events}),
-		Pace:    rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorQuery}),
-		Cluster: f.Cluster, Entropy: rand.Reader,
+		Lake:     athena.New(sdk.NewFromConfig(f.AWS)),
+		Recent:   recent.New(recent.Config{DynamoDB: db, Table: events, Keep: bucket.New(f.AWS, f.Need(names.EnvBucketResults)).Keep}),
+		Bodies:   bucket.NewBodies(bucket.New(f.AWS, f.Need(names.EnvBucketLake))),
+		Compared: owed.NewReader(db, f.Need(names.EnvTableState)),
+		Ledger:   ledger.New(ledger.Config{DynamoDB: db, Table: events}),
+		Pace:     rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorQuery}),
+		Cluster:  f.Cluster, Entropy: rand.Reader,
 	})
 	documents := head.New(head.Config{
 		DynamoDB: db, S3: s3.NewFromConfig(f.AWS, head.ByPath), Table: f.Need(names.EnvTableState), Bucket: f.Need(names.EnvBucketDocuments),

@@ -127,7 +127,7 @@ func mayQuery() []statement {
 	own := condition{"StringEquals": {"aws:ResourceAccount": awscdk.Aws_ACCOUNT_ID()}}
 	catalog := "arn:${AWS::Partition}:glue:${AWS::Region}:${AWS::AccountId}:"
 	return []statement{
-		items(tableState, "GetRevoked", getting, names.Revoked),
+		items(tableState, "GetState", getting, names.Checked, names.Looked, names.Revoked),
 		items(tableState, "ListHead", querying, names.Head),
 		items(tablePresence, "CountArrivals", updating, names.Arrival),
 		items(tableLedger, "ListEvents", querying, names.Event),

@@ -30,6 +30,8 @@ func (*pool) Read(_ context.Context, sum string) (string, error) {
 	return "", fault.Newf(fault.NotFound, "ask", "there is nothing under %s", sum)
 }
 
+func (*pool) Known(context.Context) (time.Time, []wire.LakeGap, error) { return time.Time{}, nil, nil }
+
 func (*pool) Count(context.Context, string, time.Time) error { return nil }
 
 func TestAQuestionIsReadStrictly(t *testing.T) {

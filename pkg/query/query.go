@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -68,6 +69,12 @@ type Recent interface {
 	Take(ctx context.Context, question string, since, until, now time.Time) (from time.Time, err error)
 }
 
+// Compared knows what of the ledger the lake has.
+type Compared interface {
+	// Known returns until when what the ledger received was compared with the lake, zero for not yet, and what the lake lacks.
+	Known(context.Context) (until time.Time, lacks []wire.LakeGap, err error)
+}
+
 // Pace bounds how often one person asks, or is denied.
 type Pace interface {
 	// Count counts once, or fails with [fault.RateLimited].
@@ -76,13 +83,14 @@ type Pace interface {
 
 // Config is what a desk needs.
 type Config struct {
-	Lake    Lake
-	Recent  Recent
-	Bodies  Bodies
-	Ledger  Ledger
-	Pace    Pace
-	Cluster string
-	Entropy io.Reader
+	Lake     Lake
+	Recent   Recent
+	Bodies   Bodies
+	Compared Compared
+	Ledger   Ledger
+	Pace     Pace
+	Cluster  string
+	Entropy  io.Reader
 }
 
 // Desk takes questions. It is safe for concurrent use.
@@ -146,8 +154,14 @@ func (d *Desk) Ask(ctx context.Context, p Person, r wire.QueryRequest) (wire.Sta
 	if err != nil {
 		return wire.StartedQuery{}, err
 	}
+	compared, lacks, err := d.config.Compared.Known(ctx)
+	if err != nil {
+		return wire.StartedQuery{}, err
+	}
+	// What happened in the period was received in it or later.
+	lacks = slices.DeleteFunc(lacks, func(g wire.LakeGap) bool { return !g.To.After(since) })
 	id, err := d.config.Lake.Start(ctx, text, literals, "stile-"+e.ID)
-	return wire.StartedQuery{ID: id, Since: since, Until: until, Recent: recent}, err
+	return wire.StartedQuery{ID: id, Since: since, Until: until, Recent: recent, Compared: compared, Lacks: lacks}, err
 }
 
 // bind finds a named query and puts the parameters in.

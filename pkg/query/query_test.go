@@ -40,6 +40,13 @@ type lake struct {
 	kept     []string
 	bodies   map[string]string
 	full     error
+	compared time.Time
+	lacks    []wire.LakeGap
+	lost     error
+}
+
+func (l *lake) Known(context.Context) (time.Time, []wire.LakeGap, error) {
+	return l.compared, l.lacks, l.lost
 }
 
 func (l *lake) Keep(_ context.Context, text string) error {
@@ -116,7 +123,7 @@ func desk(t *testing.T) (*query.Desk, *lake, func(name string, roles ...string) 
 		t.Fatal(err)
 	}
 	l := &lake{texts: map[string]string{}, state: "succeeded"}
-	return query.New(query.Config{Lake: l, Recent: l, Bodies: l, Ledger: l, Pace: l, Cluster: "c", Entropy: rand.Reader}), l, func(name string, roles ...string) query.Person {
+	return query.New(query.Config{Lake: l, Recent: l, Bodies: l, Compared: l, Ledger: l, Pace: l, Cluster: "c", Entropy: rand.Reader}), l, func(name string, roles ...string) query.Person {
 		return query.Person{User: identity.User{Name: name, UID: "usr_" + name, Certificate: "crt_1", Roles: roles}, State: view.State, RequestID: "r", SourceIP: "192.0.2.1", Now: now}
 	}
 }
@@ -163,6 +170,24 @@ func TestAQuestionIsNotAskedWithoutWhatTheLedgerReceivedLast(t *testing.T) {
 	d, l, person := desk(t)
 	l.unread = fault.New(fault.Unavailable, "away", "wait")
 	if _, err := d.Ask(t.Context(), person("ada", "asks"), sql("SELECT 1")); !fault.Is(err, fault.Unavailable) || len(l.texts) != 0 {
+		t.Errorf("%v, %d started", err, len(l.texts))
+	}
+}
+
+// Whoever asks is told what the answer may lack, and gets none when nobody knows.
+func TestAnAnswerSaysWhatTheLakeIsKnownToLack(t *testing.T) {
+	d, l, person := desk(t)
+	hour := func(ago int) time.Time { return now.Add(-time.Duration(ago) * time.Hour) }
+	l.compared = hour(2)
+	l.lacks = []wire.LakeGap{{From: hour(40), To: hour(39)}, {From: hour(25), To: hour(24)}, {From: hour(24), To: hour(23)}, {From: hour(4), To: hour(3)}}
+	r := sql("SELECT 1")
+	r.Since, r.Until = hour(24), hour(20)
+	started, err := d.Ask(t.Context(), person("ada", "asks"), r)
+	if err != nil || !started.Compared.Equal(l.compared) || len(started.Lacks) != 2 || !started.Lacks[0].From.Equal(hour(24)) || !started.Lacks[1].From.Equal(hour(4)) {
+		t.Errorf("%+v, %v", started, err)
+	}
+	l.lost = errors.New("away")
+	if _, err := d.Ask(t.Context(), person("ada", "asks"), r); !errors.Is(err, l.lost) || len(l.texts) != 1 {
 		t.Errorf("%v, %d started", err, len(l.texts))
 	}
 }

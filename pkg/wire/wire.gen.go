@@ -181,6 +181,12 @@ type KeyProof struct {
 	TLS []byte `json:"tls"`
 }
 
+// LakeGap defines model for LakeGap.
+type LakeGap struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
 // LedgerEvent defines model for LedgerEvent.
 type LedgerEvent struct {
 	// Event the event's JSON as its source wrote or signed it
@@ -446,7 +452,12 @@ type SignedDocument struct {
 
 // StartedQuery defines model for StartedQuery.
 type StartedQuery struct {
-	ID string `json:"id"`
+	// Compared what the ledger received before was compared with the lake; absent before the first time
+	Compared time.Time `json:"compared,omitempty,omitzero"`
+	ID       string    `json:"id"`
+
+	// Lacks when the ledger received what the lake is known to lack, where that may be in the period
+	Lacks []LakeGap `json:"lacks,omitempty,omitzero"`
 
 	// Recent what the ledger received from then on until the query was started is in the answer, whether the lake has it or not
 	Recent time.Time `json:"recent,omitempty,omitzero"`

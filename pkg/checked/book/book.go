@@ -112,12 +112,21 @@ func (b *Book) Run(
 
 // Behind returns how long ago the last hour ended that a check has stated; 0 before it has begun.
 func (b *Book) Behind(ctx context.Context, check string, now time.Time) (time.Duration, error) {
-	i, err := b.state.Get(ctx, key(check))
+	until, err := Until(ctx, b.state, check)
+	if err != nil || until.IsZero() {
+		return 0, err
+	}
+	return now.Sub(until), nil
+}
+
+// Until returns the end of the last hour that a check has stated, as the table of state has it; zero before it has begun.
+func Until(ctx context.Context, state table.Table, check string) (time.Time, error) {
+	i, err := state.Get(ctx, key(check))
 	if errors.Is(err, table.ErrNotFound) {
-		return 0, nil
+		return time.Time{}, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("looking up how far the check of %s is: %w", check, err)
+		return time.Time{}, fmt.Errorf("looking up how far the check of %s is: %w", check, err)
 	}
-	return now.Sub(time.UnixMilli(i.Int(until))), nil
+	return time.UnixMilli(i.Int(until)).UTC(), nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/fault"
+	"github.com/stile-dev/stile/pkg/ledger/compare/owed"
 	"github.com/stile-dev/stile/pkg/query/holding"
 )
 
@@ -19,15 +20,6 @@ const (
 
 // errSlow says that the lake has not answered yet. The question is kept, and the next run goes on with it.
 var errSlow = errors.New("the lake has not answered yet")
-
-// asked is a question on its way.
-type asked struct {
-	What string    `json:"what"`
-	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
-	ID   string    `json:"id"`
-	At   time.Time `json:"at"` // when it was begun
-}
 
 // begun returns the id of a question that is on its way, "" when it isn't.
 func (r *run) begun(what string, from, to time.Time) string {
@@ -41,7 +33,7 @@ func (r *run) begun(what string, from, to time.Time) string {
 
 // forget drops questions that were answered, and those that are too old.
 func (r *run) forget(id string) {
-	r.kept.Asked = slices.DeleteFunc(r.kept.Asked, func(a asked) bool { return a.ID == id || r.now.Sub(a.At) > oldest })
+	r.kept.Asked = slices.DeleteFunc(r.kept.Asked, func(a owed.Asked) bool { return a.ID == id || r.now.Sub(a.At) > oldest })
 }
 
 // ask asks the lake and waits for all rows.
@@ -54,7 +46,7 @@ func (r *run) ask(ctx context.Context, what string, from, to time.Time) ([][]str
 			return nil, err
 		}
 		id = a.ID
-		r.kept.Asked = append(r.kept.Asked, asked{what, from, to, id, r.now})
+		r.kept.Asked = append(r.kept.Asked, owed.Asked{What: what, From: from, To: to, ID: id, At: r.now})
 		if err := r.save(ctx); err != nil {
 			return nil, err
 		}

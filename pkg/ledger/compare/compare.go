@@ -22,6 +22,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/ledger/compare/owed"
 	"github.com/stile-dev/stile/pkg/query/holding"
 	"github.com/stile-dev/stile/pkg/relay"
 	"github.com/stile-dev/stile/pkg/table"
@@ -93,14 +94,15 @@ type run struct {
 
 	now    time.Time
 	stop   time.Time // when it begins nothing more
-	kept   kept
+	kept   owed.Kept
 	report Report
 }
 
 // Compare goes on with comparing. A run that fails, or is cut off, is made good by the next.
 func (c *Comparer) Compare(ctx context.Context, now time.Time) (Report, error) {
 	r := &run{Comparer: c, now: now.UTC().Truncate(time.Millisecond), stop: time.Now().Add(c.config.For)}
-	err := r.load(ctx)
+	var err error
+	r.kept, err = owed.Load(ctx, r.state)
 	if err == nil {
 		err = r.newest(ctx)
 	}
@@ -117,6 +119,9 @@ func (c *Comparer) Compare(ctx context.Context, now time.Time) (Report, error) {
 	return r.report, nil
 }
 
+// save leaves what is known to the next run.
+func (r *run) save(ctx context.Context) error { return r.kept.Save(ctx, r.state) }
+
 func (r *run) over() bool { return !time.Now().Before(r.stop) }
 
 // newest judges the hours that weren't stated yet, the oldest first.
@@ -127,10 +132,10 @@ func (r *run) newest(ctx context.Context) error {
 			if err != nil || !ok {
 				return err
 			}
-			r.kept.Front = &hour{From: from}
+			r.kept.Front = &owed.Hour{From: from}
 		}
 		h := r.kept.Front
-		behind := r.now.Sub(h.end()) > mostBehind
+		behind := r.now.Sub(h.End()) > mostBehind
 		if h.Settled.IsZero() && r.now.Sub(h.From) > expire {
 			if err := r.conclude(ctx, h, "it was looked at when the ledger didn't hold all of it any more"); err != nil {
 				return err
@@ -159,7 +164,7 @@ func (r *run) newest(ctx context.Context) error {
 }
 
 // judge looks at an hour, unless it isn't time to yet, and reports whether what it found is all that there is to say.
-func (r *run) judge(ctx context.Context, h *hour) (bool, error) {
+func (r *run) judge(ctx context.Context, h *owed.Hour) (bool, error) {
 	if h.Due.After(r.now) || r.over() {
 		return false, nil
 	}
@@ -170,7 +175,7 @@ func (r *run) judge(ctx context.Context, h *hour) (bool, error) {
 		r.kept.Dark = h.Looked > 0 && h.Missing == h.Looked
 	}
 	if h.Missing > 0 && h.Looks == 1 {
-		h.again(r.now.Add(Settle))
+		h.Again(r.now.Add(Settle))
 		return false, r.save(ctx)
 	}
 	return true, nil
@@ -178,7 +183,7 @@ func (r *run) judge(ctx context.Context, h *hour) (bool, error) {
 
 // conclude tells what was found of an hour and states it. What that says is settled before, so that a run that is cut off in between
 // leaves the next one the same to say. What the hour may lack is owed from then on.
-func (r *run) conclude(ctx context.Context, h *hour, unproved string) error {
+func (r *run) conclude(ctx context.Context, h *owed.Hour, unproved string) error {
 	if h.Settled.IsZero() {
 		if h.Settled = r.now; unproved != "" {
 			h.Unproved = append(h.Unproved, unproved)
@@ -190,14 +195,14 @@ func (r *run) conclude(ctx context.Context, h *hour, unproved string) error {
 	if err := r.tell(ctx, h); err != nil {
 		return err
 	}
-	s := h.statement()
+	s := h.Statement()
 	if err := r.config.Book.State(ctx, s); err != nil {
 		return err
 	}
 	r.report.Stated = append(r.report.Stated, s)
 	if h.Missing > 0 || len(h.Unproved) > 0 {
 		told := h.Missing+h.Foreign+h.Altered > 0
-		r.kept.Owed = append(r.kept.Owed, hour{From: h.From, Looks: h.Looks, Told: told, Due: r.now.Add(Settle)})
+		r.kept.Owed = append(r.kept.Owed, owed.Hour{From: h.From, Looks: h.Looks, Told: told, Due: r.now.Add(Settle)})
 	}
 	r.kept.Front = nil
 	return r.save(ctx)
@@ -234,7 +239,7 @@ func (r *run) owed(ctx context.Context) error {
 }
 
 // settle looks at an hour that is owed, and reports whether the lake has all of it now.
-func (r *run) settle(ctx context.Context, h *hour) (bool, error) {
+func (r *run) settle(ctx context.Context, h *owed.Hour) (bool, error) {
 	if h.Settled.IsZero() {
 		if done, err := r.look(ctx, h, true); err != nil || !done {
 			return false, err
@@ -256,7 +261,7 @@ func (r *run) settle(ctx context.Context, h *hour) (bool, error) {
 	if h.Missing == 0 {
 		return true, nil
 	}
-	h.again(r.now.Add(wait(h.Looks)))
+	h.Again(r.now.Add(wait(h.Looks)))
 	return false, r.save(ctx)
 }
 

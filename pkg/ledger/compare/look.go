@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/ledger/compare/owed"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/query/holding"
@@ -35,19 +36,19 @@ type part struct {
 
 // look compares an hour from where the last look stopped, and sends again what is missing if it may. It reports whether it came to
 // the end; if it didn't, what it found is kept and the next look goes on.
-func (r *run) look(ctx context.Context, h *hour, send bool) (bool, error) {
+func (r *run) look(ctx context.Context, h *owed.Hour, send bool) (bool, error) {
 	from := h.From
 	if h.At.After(from) {
 		from = h.At
 	}
-	if !from.Before(h.end()) {
+	if !from.Before(h.End()) {
 		return true, nil
 	}
-	lake, err := r.digests(ctx, from, h.end())
+	lake, err := r.digests(ctx, from, h.End())
 	if err != nil {
 		return false, err
 	}
-	parts, until, err := r.read(ctx, from, h.end())
+	parts, until, err := r.read(ctx, from, h.End())
 	if err != nil {
 		return false, err
 	}
@@ -63,7 +64,7 @@ func (r *run) look(ctx context.Context, h *hour, send bool) (bool, error) {
 			break
 		}
 	}
-	return !h.At.Before(h.end()), nil
+	return !h.At.Before(h.End()), nil
 }
 
 // spanOf is where the span of a time begins.
@@ -228,7 +229,7 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // stretch counts what is wrong in one. Of what fails nothing is counted.
-func (r *run) stretch(ctx context.Context, h *hour, s stretch, send bool) error {
+func (r *run) stretch(ctx context.Context, h *owed.Hour, s stretch, send bool) error {
 	d := difference{}
 	switch {
 	case s.differ && s.keys > mostKeys:

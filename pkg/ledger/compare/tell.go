@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/ledger/compare/owed"
 	"github.com/stile-dev/stile/pkg/names"
 )
 
@@ -17,7 +18,7 @@ import (
 const mostReason = 500
 
 // tell tells what is wrong with an hour, by one event of what the lake lacks and one of what it shouldn't have.
-func (r *run) tell(ctx context.Context, h *hour) error {
+func (r *run) tell(ctx context.Context, h *owed.Hour) error {
 	var events []audit.Event
 	if h.Missing > 0 {
 		e := r.event(audit.LakeMissing, h, h.Missing, h.Lacking)
@@ -38,14 +39,14 @@ func (r *run) tell(ctx context.Context, h *hour) error {
 }
 
 // event is what is said of an hour, the same each time.
-func (r *run) event(kind audit.Type, h *hour, n int, keys []string) audit.Event {
+func (r *run) event(kind audit.Type, h *owed.Hour, n int, keys []string) audit.Event {
 	from := h.From.UTC().Format(time.RFC3339)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", r.config.Cluster, kind, from))
 	e := audit.New(kind, bytes.NewReader(sum[:]), h.Settled)
 	e.Cluster, e.Source, e.Actor = r.config.Cluster, names.WriterFunction+"sweep", names.WriterFunction+"sweep"
 	e.TargetKind, e.Target, e.Scope, e.Outcome = names.AuditLake, names.LakeTable, "/", audit.Failure
 	e.Data = map[string]string{
-		"from": from, "to": h.end().UTC().Format(time.RFC3339), "count": strconv.Itoa(n), "examples": strings.Join(keys, ", "),
+		"from": from, "to": h.End().UTC().Format(time.RFC3339), "count": strconv.Itoa(n), "examples": strings.Join(keys, ", "),
 	}
 	return e
 }
