@@ -378,7 +378,7 @@ func (r *Recording) rotate() error {
 // leaves says that nothing more is written to a journal, whose chunks may take so much beyond its size.
 func (r *Recording) leaves(number int, spare int64) {
 	r.kept.mu.Lock()
-	r.kept.spares[number] = spare
+	r.kept.spares[number] += spare // beside what the first has for the command
 	r.kept.mu.Unlock()
 	r.behind.Lock()
 	defer r.behind.Unlock()

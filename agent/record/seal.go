@@ -239,7 +239,10 @@ func (s *Spool) chunks(k *kept, st *state, number int, why string) (part state, 
 func (s *Spool) make(k *kept, st *state, entries []entry, why string) error {
 	var head *recording.Head
 	if st.Next.Seq == 0 {
-		h := k.about.head()
+		h, err := k.head()
+		if err != nil {
+			return err
+		}
 		head = &h
 	}
 	sealing <- struct{}{}

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -64,6 +65,7 @@ const (
 	mostWaiting = 512 << 20 // and at most this, unless
 	mostOwn     = 4 << 20   // those of each take no more than this, or half of that
 	reserveSize = 2 << 20   // held back for sealing when the disk is full
+	headGrowth  = 3         // times its bytes are kept free for a command in the first chunk, until that is made
 	maxMissing  = 200       // runs of damaged chunks that a manifest names one by one
 )
 
@@ -149,7 +151,8 @@ type kept struct {
 // about is written once, when the session begins.
 type about struct {
 	Head    recording.Head `json:"head"`
-	Command string         `json:"command,omitempty"`
+	Command string         `json:"command,omitempty"` // on disk alone: commands of many sessions would take much memory
+	Exact   []byte         `json:"exact,omitempty"`   // its bytes, where they aren't UTF-8
 	Term    string         `json:"term,omitempty"`
 	Width   int            `json:"width"`
 	Height  int            `json:"height"`
@@ -157,10 +160,36 @@ type about struct {
 	Mode    string         `json:"mode"`
 }
 
+// head is what the recording says of its session, without the command unless it was just read.
 func (a about) head() recording.Head {
 	h := a.Head
 	h.Command, h.Term, h.Width, h.Height = a.Command, a.Term, a.Width, a.Height
+	if a.Exact != nil {
+		h.Command = string(a.Exact)
+	}
 	return h
+}
+
+// newAbout is what is written of a session that begins.
+func newAbout(b Begin) about {
+	a := about{Head: b.Head, Command: b.Head.Command, Term: b.Head.Term, Width: b.Head.Width, Height: b.Head.Height, Secret: b.Secret, Mode: b.Mode}
+	a.Head.Command = "" // it stands beside
+	if !utf8.ValidString(a.Command) {
+		a.Exact = []byte(a.Command)
+	}
+	return a
+}
+
+// forget drops the command, which is on disk.
+func (a *about) forget() { a.Command, a.Exact = "", nil }
+
+// head reads what the first chunk says of the session.
+func (k *kept) head() (recording.Head, error) {
+	var a about
+	if err := readJSON(filepath.Join(k.dir, aboutName), &a); err != nil {
+		return recording.Head{}, fmt.Errorf("reading whose session it is: %w", err)
+	}
+	return a.head(), nil
 }
 
 // state is how far the chunks have got.
@@ -322,6 +351,7 @@ func (s *Spool) find(name string) (*kept, error) {
 	if err := readJSON(filepath.Join(k.dir, aboutName), &k.about); err != nil {
 		return nil, err
 	}
+	k.about.forget()
 	if k.about.Head.Session != name || !identity.ValidID("ses", name) {
 		return nil, fmt.Errorf("it is that of %.64q", k.about.Head.Session)
 	}
@@ -379,13 +409,17 @@ var ErrFull = errors.New("no room for recordings")
 
 // Begin makes a recording. It fails with a fault when there is no room for one.
 func (s *Spool) Begin(b Begin) (*Recording, error) {
-	if err := s.room(); err != nil {
+	if len(b.Head.Command) > recording.MaxCommand { // it is never cut: what counts could be behind
+		return nil, fault.Newf(fault.BadInput, "put what it does into a script on the node", "the command has %d bytes, and a recording can have one of at most %d", len(b.Head.Command), recording.MaxCommand)
+	}
+	command := int64(headGrowth * len(b.Head.Command))
+	if err := s.room(command); err != nil {
 		return nil, s.refusal(err)
 	}
 	if _, err := recording.Prefix(b.Head.Session); err != nil { // it is a directory's name, too
 		return nil, s.refusal(err)
 	}
-	k := &kept{dir: filepath.Join(s.config.Dir, b.Head.Session), about: about{b.Head, b.Head.Command, b.Head.Term, b.Head.Width, b.Head.Height, b.Secret, b.Mode}, spares: map[int]int64{}}
+	k := &kept{dir: filepath.Join(s.config.Dir, b.Head.Session), about: newAbout(b), spares: map[int]int64{0: command}}
 	k.state.Next.Session = b.Head.Session
 	r := &Recording{spool: s, kept: k, fail: b.Fail, begun: s.config.Now()}
 	r.handed, r.sealed, r.done = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
@@ -401,6 +435,9 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	if err != nil {
 		return nil, s.refusal(err)
 	}
+	k.about.forget()
+	s.weigh(k, weight(k.dir))
+	s.keepFree(k, command)
 	s.mu.Lock()
 	if s.closed {
 		err = os.ErrClosed
@@ -409,6 +446,7 @@ func (s *Spool) Begin(b Begin) (*Recording, error) {
 	}
 	s.mu.Unlock()
 	if err != nil {
+		s.uncount(k)
 		_ = os.RemoveAll(k.dir)
 		return nil, s.refusal(err)
 	}
@@ -434,9 +472,9 @@ func (s *Spool) refusal(cause error) error {
 		"the node has no room to record this session").Because(cause)
 }
 
-// room fails when the spool, or its disk, is full.
-func (s *Spool) room() error {
-	if s.taken()+chunkSize > s.config.Limit {
+// room fails when the spool, or its disk, is full for a session that takes so much before it shows anything.
+func (s *Spool) room(n int64) error {
+	if s.taken()+n+chunkSize > s.config.Limit {
 		return fmt.Errorf("%w: they take %d bytes of %d", ErrFull, s.used.Load(), s.config.Limit)
 	}
 	free, all, err := s.look()

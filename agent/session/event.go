@@ -1,12 +1,16 @@
 package session
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/identity"
@@ -64,6 +68,47 @@ func details(e *audit.Event, cause error) {
 	}
 }
 
+// How much of a command an event has: so many bytes, which take no more than so many in JSON.
+const (
+	maxCommand     = 4 << 10
+	maxCommandJSON = 8 << 10
+)
+
+// command adds the command that a session runs. Where the event doesn't have all of it byte for byte, it says how long it is and
+// what it hashes to: what counts could be behind what is shown.
+func command(e *audit.Event, whole string) {
+	if whole == "" {
+		return
+	}
+	shown := beginning(whole)
+	e.Data["command"] = shown
+	if shown != whole {
+		sum := sha256.Sum256([]byte(whole))
+		e.Data["command_sha256"], e.Data["command_bytes"] = hex.EncodeToString(sum[:]), strconv.Itoa(len(whole))
+	}
+}
+
+// beginning is as much of a text as an event has of a command: whole characters, with one U+FFFD for what isn't UTF-8 in a row.
+func beginning(whole string) string {
+	end, size := 0, 0
+	for end < len(whole) {
+		r, n := utf8.DecodeRuneInString(whole[end:])
+		switch {
+		case r < ' ', r == '<', r == '>', r == '&', r == '\u2028', r == '\u2029': // as package json writes them
+			size += len(`\u0000`)
+		case r == '"', r == '\\':
+			size += 2
+		default:
+			size += utf8.RuneLen(r)
+		}
+		if end+n > maxCommand || size > maxCommandJSON {
+			break
+		}
+		end += n
+	}
+	return strings.ToValidUTF8(whole[:end], "\uFFFD")
+}
+
 // bulky are the data that are dropped first, or cut to size, when an event would be too large.
 var bulky = []string{"trace", "traits", "labels", "command"}
 
@@ -91,12 +136,12 @@ func fit(e audit.Event, size int) audit.Event {
 	}
 	for _, name := range bulky {
 		b, err := json.Marshal(e)
-		if err != nil || len(b) <= size-512 { // room for what the journal adds
+		if err != nil || len(b) <= size-1024 { // room for what the journal adds, and for what is said of what was left out
 			break
 		}
 		if value, ok := e.Data[name]; ok {
 			delete(e.Data, name)
-			left = append(left, fmt.Sprintf("%s (%d bytes)", name, len(value)))
+			left = append(left, fmt.Sprintf("%s (%d bytes, SHA-256 %x)", name, len(value), sha256.Sum256([]byte(value))))
 		}
 	}
 	if left != nil {

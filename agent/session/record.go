@@ -17,7 +17,7 @@ type Show struct {
 	Terminal      bool
 	Term          string // TERM
 	Width, Height int    // columns and rows of the terminal
-	Command       string // "" for a shell
+	Command       string // byte for byte; "" for a shell
 }
 
 // Records keeps recordings.
@@ -73,7 +73,7 @@ func (s *Session) record(now time.Time, d policy.Decision, show Show) (Recording
 		host := r.config.Host()
 		begun, err = r.config.Records.Begin(recording.Head{
 			Session: s.id, Cluster: host.Cluster, Agent: host.ID, Target: q.Hint.Target.String(), User: q.User.Name, UID: q.User.UID, Login: q.Use["login"],
-			Terminal: show.Terminal, Started: now, Command: clip(show.Command, 4<<10), Term: show.Term, Width: width, Height: height,
+			Terminal: show.Terminal, Started: now, Command: show.Command, Term: show.Term, Width: width, Height: height,
 		}, s.secret, mode, s.unrecordable)
 	}
 	switch {
@@ -94,13 +94,6 @@ func (s *Session) record(now time.Time, d policy.Decision, show Show) (Recording
 func (s *Session) unrecordable(f *fault.Fault) {
 	if cut := s.condemn(f); cut != nil {
 		go cut()
-	}
-}
-
-// Resized keeps that the terminal has another size.
-func (s *Session) Resized(width, height int) {
-	if r := s.recorded(); r != nil {
-		r.Resize(width, height)
 	}
 }
 

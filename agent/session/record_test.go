@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -194,5 +195,48 @@ func TestASessionThatMayNotBeginLeavesNoRecording(t *testing.T) {
 	s.End(session.Result{})
 	if len(r.did) != 2 {
 		t.Errorf("%q", r.did)
+	}
+}
+
+// Whoever hides a command behind blanks, or bytes that look like others, is found by its hash: the recording has all of it.
+func TestACommandIsWholeInTheRecordingAndAnEventThatHasNotAllSaysItsHash(t *testing.T) {
+	blanks := strings.Repeat(" ", 4<<10)
+	for name, c := range map[string]struct{ command, shown string }{
+		"a short one":                    {"top", "top"},
+		"as long as an event has it":     {blanks, blanks},
+		"behind blanks":                  {blanks + "rm -rf /", blanks},
+		"as long as can be":              {strings.Repeat("x", recording.MaxCommand), strings.Repeat("x", 4<<10)},
+		"half a character at the end":    {blanks[1:] + "é", blanks[1:]},
+		"a whole character at the end":   {blanks[2:] + "é", blanks[2:] + "é"},
+		"not UTF-8":                      {"echo \xff\xfe!", "echo \uFFFD!"},
+		"what looks like it":             {"echo \uFFFD!", "echo \uFFFD!"},
+		"no UTF-8 at the end":            {blanks[1:] + "\xff", blanks[1:] + "\uFFFD"},
+		"control characters":             {strings.Repeat("\x01", 4<<10), strings.Repeat("\x01", (8<<10)/6)},
+		"what JSON writes in six":        {strings.Repeat("<>&\u2028", 1<<10), strings.Repeat("<>&\u2028", (8<<10)/24) + "<"},
+		"quotes":                         {strings.Repeat(`"\`, 3<<10), strings.Repeat(`"\`, 2<<10)},
+		"a shell":                        {"", ""},
+		"more than one line, and colour": {"echo '\x1b[31m'\ntrue\r\n", "echo '\x1b[31m'\ntrue\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, r := newRecorded(resource.RecordStrict)
+			s := open(t, admit(t, w, nil))
+			if err := s.Start(nil, session.Show{Command: c.command}); err != nil {
+				t.Fatal(err)
+			}
+			if r.head.Command != c.command {
+				t.Errorf("%d of %d bytes are recorded", len(r.head.Command), len(c.command))
+			}
+			d := w.of(audit.SessionStart)[0].Data
+			if d["command"] != c.shown || d["left_out"] != "" {
+				t.Errorf("%d bytes %.20q, left out: %s", len(d["command"]), d["command"], d["left_out"])
+			}
+			sum, size := "", ""
+			if c.shown != c.command {
+				sum, size = recording.Hash([]byte(c.command)), strconv.Itoa(len(c.command))
+			}
+			if d["command_sha256"] != sum || d["command_bytes"] != size {
+				t.Errorf("%s, %s", d["command_sha256"], d["command_bytes"])
+			}
+		})
 	}
 }

@@ -41,6 +41,7 @@ type Session struct {
 	reason  *fault.Fault // why it was cut
 	output  Output
 
+	sizes     sizes  // of the terminal
 	secret    []byte // that the id was made from
 	recording Recording
 }
@@ -73,7 +74,7 @@ func (s *Session) Reason() *fault.Fault {
 	return s.reason
 }
 
-// Start journals that the session begins, with what the service says of it, and begins its recording. It fails with a fault
+// Start journals that the session begins, with what the service says of it and its command, and begins its recording. It fails with a fault
 // when the one can't be kept or the other must be and can't: nothing may happen that nobody could be told of.
 func (s *Session) Start(data map[string]string, show Show) error {
 	r := s.access.register
@@ -82,6 +83,7 @@ func (s *Session) Start(data map[string]string, show Show) error {
 	d := s.access.Decision()
 	describe(&e, r.config.Host(), s.access.request.User, d)
 	maps.Copy(e.Data, data)
+	command(&e, show.Command)
 	if err := s.ready(); err != nil {
 		return err
 	}
@@ -90,7 +92,7 @@ func (s *Session) Start(data map[string]string, show Show) error {
 		return err
 	}
 	e.Data["recording"] = how
-	if err := s.start(e, recorded); err != nil {
+	if err := s.start(e, recorded, show); err != nil {
 		if recorded != nil {
 			recorded.Discard()
 		}
@@ -112,7 +114,7 @@ func (s *Session) ready() error {
 }
 
 // start journals the session's start.
-func (s *Session) start(e audit.Event, recorded Recording) error {
+func (s *Session) start(e audit.Event, recorded Recording, show Show) error {
 	r := s.access.register
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,6 +128,7 @@ func (s *Session) start(e audit.Event, recorded Recording) error {
 		return fault.New(fault.Unavailable, "the node can't keep audit events, so no session may begin", "check the agent's log on the node").Because(err)
 	}
 	s.started, s.recording = true, recorded
+	s.sizes.columns, s.sizes.rows = show.Width, show.Height
 	return nil
 }
 
@@ -225,7 +228,7 @@ func (s *Session) End(result Result) {
 		return
 	}
 	s.ended = true
-	started, cage, cut, recorded := s.started, s.cage, s.reason, s.recording
+	started, cage, cut, recorded, sizes := s.started, s.cage, s.reason, s.recording, s.sizes
 	s.mu.Unlock()
 	if recorded != nil {
 		recorded.End()
@@ -248,6 +251,9 @@ func (s *Session) End(result Result) {
 		e.Reason = cut.Message
 	}
 	maps.Copy(e.Data, result.Data)
+	if sizes.untold > 0 {
+		sizes.tell(&e)
+	}
 	if recorded != nil {
 		e.Data["chunks"] = strconv.Itoa(recorded.Chunks())
 	}

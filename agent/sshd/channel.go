@@ -16,6 +16,7 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/recording"
 )
 
 // Limits on what a client may ask for before its command runs.
@@ -24,7 +25,7 @@ const (
 	maxEnvSize = 4 << 10
 	// signalsASecond bounds what looking for the processes to signal may cost.
 	signalsASecond = 10
-	maxCommand     = 128 << 10 // what Linux accepts as one argument (MAX_ARG_STRLEN)
+	maxCommand     = recording.MaxCommand // what Linux accepts as one argument (MAX_ARG_STRLEN)
 )
 
 // ownFailure is the exit status for what fails on our side, as OpenSSH's.
@@ -159,9 +160,6 @@ func (s *channel) start(kind, command string) (bool, func()) {
 		return true, func() { s.refuse(s.session.Deny(err)) }
 	}
 	data := map[string]string{"kind": kind, "pty": strconv.FormatBool(s.terminal != nil)}
-	if command != "" {
-		data["command"] = clip(command, 4<<10)
-	}
 	show := session.Show{Command: command}
 	if s.terminal != nil {
 		show.Terminal, show.Term, show.Width, show.Height = true, s.terminal.name, int(s.terminal.size.Col), int(s.terminal.size.Row)

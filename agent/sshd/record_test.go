@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -88,7 +89,9 @@ func (r *recorded) shown(t *testing.T) (head recording.Head, stdout, stderr []by
 			t.Fatal(err)
 		}
 		if i == 0 {
-			_, text, _ = bytes.Cut(text, []byte("\n"))
+			if head, text, err = recording.ReadHead(text); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for l, err := range recording.Lines(text) {
 			if err != nil {
@@ -103,7 +106,7 @@ func (r *recorded) shown(t *testing.T) (head recording.Head, stdout, stderr []by
 			}
 		}
 	}
-	return p.Head, stdout, stderr, lines, m
+	return head, stdout, stderr, lines, m
 }
 
 func TestACommandIsRecordedByteForByteAndItsInputHashed(t *testing.T) {
@@ -111,7 +114,8 @@ func TestACommandIsRecordedByteForByteAndItsInputHashed(t *testing.T) {
 	s := open(t, b.login())
 	var out, errs bytes.Buffer
 	s.Stdin, s.Stdout, s.Stderr = strings.NewReader("typed"), &out, &errs
-	if err := s.Run("cat; head -c 3000000 /dev/urandom; echo '\377oops' >&2"); err != nil {
+	command := "cat; head -c 3000000 /dev/urandom; echo '\377oops' >&2" + strings.Repeat(" ", 5<<10) + "; true \xff"
+	if err := s.Run(command); err != nil {
 		t.Fatal(err)
 	}
 	head, stdout, stderr, _, m := r.shown(t)
@@ -122,11 +126,12 @@ func TestACommandIsRecordedByteForByteAndItsInputHashed(t *testing.T) {
 	if m.Input == nil || m.Input.Bytes != 5 || m.Input.SHA256 != hex.EncodeToString(sum[:]) {
 		t.Errorf("%+v", m.Input)
 	}
-	if head.Terminal || head.Login != b.me || !strings.HasPrefix(head.Command, "cat; ") || m.Chunks < 2 {
+	if head.Terminal || head.Login != b.me || head.Command != command || m.Chunks < 2 {
 		t.Errorf("%+v", head)
 	}
 	start, end := r.of(audit.SessionStart), r.of(audit.SessionEnd)
-	if len(start) != 1 || start[0].Data["recording"] != "best-effort" || len(end) != 1 || end[0].Data["chunks"] == "" {
+	if len(start) != 1 || start[0].Data["recording"] != "best-effort" || start[0].Data["command"] != strings.ToValidUTF8(command[:4<<10], "\uFFFD") ||
+		start[0].Data["command_bytes"] != strconv.Itoa(len(command)) || start[0].Data["command_sha256"] != recording.Hash([]byte(command)) || len(end) != 1 || end[0].Data["chunks"] == "" {
 		t.Errorf("%+v %+v", start, end)
 	}
 }
@@ -154,6 +159,9 @@ func TestATerminalIsRecordedWithItsSizesAndWithoutItsInput(t *testing.T) {
 	}
 	if err := s.Wait(); err != nil {
 		t.Fatal(err)
+	}
+	if sizes := r.of(audit.SessionResize); len(sizes) != 1 || sizes[0].Data["columns"] != "90" || sizes[0].Data["rows"] != "20" || sizes[0].Data["resizes"] != "1" {
+		t.Errorf("%+v", sizes)
 	}
 	head, stdout, _, lines, m := r.shown(t)
 	if !bytes.Equal(stdout, out.Bytes()) || bytes.Contains(stdout, []byte("hunter2")) || !bytes.Contains(stdout, []byte("done")) {

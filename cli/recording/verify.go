@@ -456,6 +456,28 @@ func (v *verification) about(e audit.Event) bool {
 	return v.head != nil && e.Target == name(v.head.Target)
 }
 
+// speaking are the types of events that a recording is held against.
+var speaking = []audit.Type{audit.SessionStart, audit.RecordingChunk, audit.RecordingEnd, audit.RecordingAbandoned}
+
+// command holds the command against what the ledger has of it since the session began: the hash of the whole, where the event
+// hasn't all of it. What the event had no room for says nothing.
+func (v *verification) command(e audit.Event) {
+	shown, there := e.Data["command"]
+	hash, hashed := e.Data["command_sha256"]
+	if v.head == nil || !there && !hashed {
+		return
+	}
+	same := shown == v.head.Command
+	if hashed {
+		same = strings.ToLower(hash) == recording.Hash([]byte(v.head.Command))
+	}
+	if !same {
+		v.report.add(Wrong, "the recording's command isn't the one that the audit log has of the session's start")
+		return
+	}
+	v.report.add(Proven, "the audit log has the same command: %s", Count(len(v.head.Command), "byte"))
+}
+
 // events holds the chunks against what the ledger holds since they were made.
 func (v *verification) events() {
 	told, highest, unproven, foreign := 0, -1, 0, 0
@@ -465,10 +487,14 @@ func (v *verification) events() {
 			return
 		}
 		e, err := audit.Parse([]byte(l.Event))
-		if err != nil || e.SessionID != v.reader.session || e.Type != audit.RecordingChunk && e.Type != audit.RecordingEnd && e.Type != audit.RecordingAbandoned {
+		if err != nil || e.SessionID != v.reader.session || !slices.Contains(speaking, e.Type) {
 			continue
 		}
 		switch {
+		case e.Type == audit.SessionStart:
+			if l.Standing == "proven" && v.about(e) {
+				v.command(e)
+			}
 		case l.Standing != "proven":
 			unproven++
 		case e.Type == audit.RecordingAbandoned:

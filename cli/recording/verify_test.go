@@ -99,12 +99,15 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 
 const agent = "agt_01h2xcejqtf2nbrexx3vqjhp41"
 
+// command isn't UTF-8.
+const command = "cat report \xff"
+
 func record(t testing.TB, terminal bool, outputs ...string) *made {
 	t.Helper()
 	id, _ := identity.NewSession(rand.Reader, started)
 	r := &made{shelf: &shelf{bodies: map[string][]byte{}}, session: id, key: newKey(t), state: "complete"}
 	p := format.Place{Session: id}
-	head := &format.Head{Session: id, Cluster: "c", Agent: agent, Target: "node/web-1", User: "ada", Login: "root", Terminal: terminal, Started: started, Width: 80, Height: 24}
+	head := &format.Head{Session: id, Cluster: "c", Agent: agent, Target: "node/web-1", User: "ada", Login: "root", Terminal: terminal, Started: started, Command: command, Width: 80, Height: 24}
 	var total int64
 	for n, o := range outputs {
 		c := format.NewChunk(p, head)
@@ -233,6 +236,43 @@ func text(r *recording.Report) string {
 func TestARecordingThatIsAsItWasMadeIsProvenWhole(t *testing.T) {
 	if r := record(t, true, "one", "two", "three").verify(t); r.Bad || !r.Whole {
 		t.Error(text(r))
+	}
+}
+
+func TestSec_S97_ACommandIsHeldAgainstTheSessionsStart(t *testing.T) {
+	shown, hash := "cat report \uFFFD", format.Hash([]byte(command))
+	for name, c := range map[string]struct {
+		data map[string]string
+		want string // "" when nothing is said
+		bad  bool
+	}{
+		"the hash":                    {map[string]string{"command": shown, "command_sha256": hash}, "the audit log has the same command: 12 bytes", false},
+		"the hash in upper case":      {map[string]string{"command_sha256": strings.ToUpper(hash)}, "the audit log has the same command: 12 bytes", false},
+		"the whole of another":        {map[string]string{"command": "rm -rf /"}, "the recording's command isn't the one that the audit log has", true},
+		"what looks the same":         {map[string]string{"command": shown}, "the recording's command isn't the one that the audit log has", true},
+		"the same text, another hash": {map[string]string{"command": shown, "command_sha256": strings.Repeat("0", 64)}, "the recording's command isn't the one that the audit log has", true},
+		"no room for it":              {map[string]string{"left_out": "command (9216 bytes)"}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := record(t, false, "one", "two")
+			r.tell(t, audit.SessionStart, c.data)
+			report := r.verify(t)
+			if said := text(report); report.Bad != c.bad || report.Whole == c.bad || !strings.Contains(said, c.want) || strings.Contains(said, "command") != (c.want != "") {
+				t.Error(said)
+			}
+			for i := range r.events {
+				r.events[i].Standing = "unproven"
+			}
+			if said := text(r.verify(t)); strings.Contains(said, "command") {
+				t.Error("whoever could have forged the event is believed: " + said)
+			}
+		})
+	}
+	r := record(t, false, "one")
+	r.tell(t, audit.SessionStart, map[string]string{"command": "rm -rf /"})
+	r.events[len(r.events)-1].Event = strings.Replace(r.events[len(r.events)-1].Event, `"web-1"`, `"web-2"`, 1)
+	if said := text(r.verify(t)); strings.Contains(said, "command") {
+		t.Error("an agent of another target is believed: " + said)
 	}
 }
 

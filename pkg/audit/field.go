@@ -159,7 +159,7 @@ var (
 		optional("user", "the user in the database"),
 		optional("group", "the group in a Kubernetes cluster"),
 		optional("trace_id", "the client's name for its attempt, at most 64 bytes"),
-		optional("left_out", "what was left out for want of room, or because a service may not say it, with the sizes"),
+		optional("left_out", "what was left out for want of room, with its size and its SHA-256, or because a service may not say it"),
 	)
 	decided = of(
 		optional("versions", "what the user's certificate was issued by: trust=<epoch>.<counter> policy=… revocations=…"),
@@ -167,10 +167,17 @@ var (
 		optional("labels", "the agent's labels, JSON: name to value"),
 		optional("grants", "ids of the access requests that were granted, separated by commas"),
 	)
+	resized = of(
+		always("columns", "columns of the terminal after its last change of size"),
+		always("rows", "its rows after that"),
+		always("resizes", "how many changes of size no event has told before this one"),
+	)
 	started = of(
 		optional("kind", "what began: shell or exec on a node, the target's kind elsewhere"),
 		optional("pty", "true when the session has a terminal, or false"),
-		optional("command", "the command, at most 4 KiB"),
+		optional("command", "the command; of one that is long, or isn't UTF-8, its beginning as text: at most 4 KiB"),
+		optional("command_sha256", "SHA-256 of the whole command, hex, when command isn't all of it byte for byte"),
+		optional("command_bytes", "how many bytes the whole command has, when command isn't all of it byte for byte"),
 		optional("recording", "how it is recorded: strict, best-effort, off, or none with the reason"),
 	)
 	ended = of(
@@ -184,6 +191,7 @@ var (
 		optional("agent", "the agent that isn't heard of any more, agt_<ulid>; sweep says it"),
 		optional("last", "SHA-256 of the last piece of the recording, hex; sweep says it"),
 		optional("missing", "how many runs of pieces are missing; sweep says it"),
+		maybe(resized),
 	)
 	denied = of(
 		optional("trace", "what the roles had to say, JSON, denials first, at most 2 KiB"),

@@ -11,7 +11,7 @@ import (
 // What an agent may report: what happened at its own targets, and what happened to the documents that it holds or to its own
 // events.
 var (
-	aboutTargets = []Type{SessionStart, SessionEnd, SessionDenied, RecordingChunk, RecordingEnd, RecordingDamaged}
+	aboutTargets = []Type{SessionStart, SessionEnd, SessionDenied, SessionResize, RecordingChunk, RecordingEnd, RecordingDamaged}
 	aboutItself  = []Type{DocumentRefused, DocumentsStale, DocumentsFresh, SessionDenialsCounted}
 )
 

@@ -26,6 +26,7 @@ func TestSec_S63_AnAgentReportsOnlyWhatIsItsOwn(t *testing.T) {
 		"a session":          report(audit.SessionStart, "node", "web-1"),
 		"by the agent's id":  report(audit.SessionDenied, "node", agent.ID),
 		"of another kind":    report(audit.SessionEnd, "db", "orders"),
+		"a terminal's size":  report(audit.SessionResize, "node", "web-1"),
 		"a refused document": report(audit.DocumentRefused, "", ""),
 		"stale documents":    report(audit.DocumentsStale, "", ""),
 		"fresh ones":         report(audit.DocumentsFresh, "", ""),
@@ -36,6 +37,7 @@ func TestSec_S63_AnAgentReportsOnlyWhatIsItsOwn(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"another's target":        report(audit.SessionStart, "node", "web-2"),
+		"another target's size":   report(audit.SessionResize, "node", "web-2"),
 		"a target of other kind":  report(audit.SessionStart, "db", "web-1"),
 		"what is no target":       report(audit.SessionStart, "role", "editor"),
 		"its id as no target":     report(audit.SessionStart, "role", agent.ID),

@@ -31,6 +31,7 @@ const (
 	SessionStart       Type = "session.start"
 	SessionEnd         Type = "session.end"
 	SessionDenied      Type = "session.denied"
+	SessionResize      Type = "session.resize"
 	LimitReached       Type = "limit.reached"
 	RecordingChunk     Type = "recording.chunk"
 	RecordingEnd       Type = "recording.end"
@@ -85,6 +86,7 @@ var Types = map[Type]Row{
 	SessionStart:       {"S6000I", "a session began", by("agent"), of(always("certificate", certificate), used, decided, started)},
 	SessionEnd:         {"S6001I", "a session ended", by("agent", "function/sweep"), of(optional("certificate", certificate), used, ended)},
 	SessionDenied:      {"S6002W", "a session was denied", by("agent", "proxy"), of(always("certificate", certificate), used, decided, denied)},
+	SessionResize:      {"S6005I", "the terminal of a session has another size: the first change, and then one event in ten seconds at most; session.end tells the rest", by("agent"), of(always("certificate", certificate), used, resized)},
 	LimitReached:       {"S6004W", "a user or an agent had too much open at a proxy, which ended or refused what was beyond", by("proxy"), of(optional("unrecorded", "how many events of the same actor and reason were not recorded since the one before"))},
 	RecordingChunk:     {"S6100I", "a piece of a session's recording was sealed: its number and hash", by("agent"), of(chunk)},
 	RecordingEnd:       {"S6101I", "a session's recording was sealed: how many pieces, how much, and what is missing", by("agent"), of(sealed)},

@@ -45,6 +45,8 @@ var writers = map[string]writer{
 	"agent/session/event.go event":                  {sessions, []string{"agent"}, uses()},
 	"agent/session/event.go describe":               wrote("agent", audit.SessionStart, audit.SessionDenied),
 	"agent/session/event.go fit":                    wrote("agent", append(sessions, audit.SessionDenialsCounted)...),
+	"agent/session/event.go command":                wrote("agent", audit.SessionStart),
+	"agent/session/resize.go tell":                  wrote("agent", audit.SessionResize, audit.SessionEnd),
 	"agent/session/session.go Start":                wrote("agent", audit.SessionStart),
 	"agent/session/session.go End":                  wrote("agent", audit.SessionEnd),
 	"agent/decide/decide.go Details":                wrote("agent", audit.SessionDenied),
@@ -85,7 +87,7 @@ var writers = map[string]writer{
 	"pkg/checked/checked.go Event":                  wrote("function/sweep", audit.EvidenceChecked),
 }
 
-var sessions = []audit.Type{audit.SessionStart, audit.SessionEnd, audit.SessionDenied}
+var sessions = []audit.Type{audit.SessionStart, audit.SessionEnd, audit.SessionDenied, audit.SessionResize}
 
 // uses are what sessions name beside their targets, of all kinds.
 func uses() (all []string) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -71,19 +72,31 @@ type cast struct {
 	Width     int               `json:"width"`
 	Height    int               `json:"height"`
 	Timestamp int64             `json:"timestamp"`
-	Command   string            `json:"command,omitempty"`
+	Command   string            `json:"command,omitempty"` // as players show it
 	Title     string            `json:"title,omitempty"`
 	Env       map[string]string `json:"env,omitempty"`
-	Stile     *Head             `json:"stile"`
+	Stile     *ours             `json:"stile"`
+}
+
+// ours is what players leave out.
+type ours struct {
+	Head
+	Exact []byte `json:"command,omitempty"` // the command's bytes, where they aren't UTF-8
 }
 
 func (c *Chunk) head(h Head) {
-	line := cast{Version: 2, Width: h.Width, Height: h.Height, Timestamp: h.Started.Unix(), Command: h.Command, Title: h.Login + "@" + h.Target, Stile: &h}
+	line := cast{Version: 2, Width: h.Width, Height: h.Height, Timestamp: h.Started.Unix(), Command: shown(h.Command), Title: h.Login + "@" + h.Target, Stile: &ours{Head: h}}
+	if line.Command != h.Command {
+		line.Stile.Exact = []byte(h.Command)
+	}
 	if h.Term != "" {
 		line.Env = map[string]string{"TERM": h.Term}
 	}
 	c.text = append(append(c.text, marshal(line)...), '\n')
 }
+
+// shown is a command as the first line has it for players: with one U+FFFD for what isn't UTF-8 in a row.
+func shown(command string) string { return strings.ToValidUTF8(command, "\uFFFD") }
 
 // marshal is json.Marshal of what can't fail, without escapes for HTML.
 func marshal(v any) []byte {

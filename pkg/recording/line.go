@@ -38,7 +38,16 @@ func ReadHead(lines []byte) (Head, []byte, error) {
 	if c.Version != 2 || c.Stile == nil {
 		return Head{}, nil, errors.New("reading a recording's head: it isn't that of a session's recording")
 	}
-	h := *c.Stile
+	h, exact := c.Stile.Head, c.Stile.Exact
+	if exact != nil {
+		if shown(string(exact)) != c.Command {
+			return Head{}, nil, errors.New("reading a recording's head: it has two commands")
+		}
+		c.Command = string(exact)
+	}
+	if len(c.Command) > MaxCommand {
+		return Head{}, nil, fmt.Errorf("reading a recording's head: a command of %d bytes is more than one has", len(c.Command))
+	}
 	h.Command, h.Width, h.Height, h.Term = c.Command, c.Width, c.Height, c.Env["TERM"]
 	return h, rest, nil
 }

@@ -19,13 +19,14 @@ import (
 
 // Bounds on what is written and on what a reader takes.
 const (
-	MaxChunk    = 2 << 20  // bytes of a chunk
-	PutUnit     = 64 << 10 // bytes that an agent puts, or a part of them, count as one
-	MaxText     = 8 << 20  // bytes of a chunk's lines
-	MaxChunks   = 200_000  // of a recording
-	MaxManifest = 64 << 10 // bytes of a manifest
-	maxHeader   = 4 << 10  // bytes of a chunk's header
-	maxLine     = 1 << 20  // bytes of a line that a reader takes: an agent writes at most 64 KiB of output as one
+	MaxChunk    = 2 << 20   // bytes of a chunk
+	PutUnit     = 64 << 10  // bytes that an agent puts, or a part of them, count as one
+	MaxText     = 8 << 20   // bytes of a chunk's lines
+	MaxChunks   = 200_000   // of a recording
+	MaxManifest = 64 << 10  // bytes of a manifest
+	MaxCommand  = 128 << 10 // bytes of a command: what Linux accepts as one argument
+	maxHeader   = 4 << 10   // bytes of a chunk's header
+	maxLine     = 1 << 20   // bytes of a line that a reader takes: an agent writes at most 64 KiB of output as one
 )
 
 // ManifestName is the manifest's name beside the chunks.
@@ -42,7 +43,7 @@ type Head struct {
 	Login    string    `json:"login"`
 	Terminal bool      `json:"terminal"`
 	Started  time.Time `json:"started"` // the agent's clock
-	Command  string    `json:"-"`       // "" for a shell
+	Command  string    `json:"-"`       // byte for byte; "" for a shell
 	Term     string    `json:"-"`       // TERM
 	Width    int       `json:"-"`       // columns; 80 without a terminal
 	Height   int       `json:"-"`       // rows; 24 without a terminal

@@ -3,6 +3,7 @@ package recording_test
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
 	mrand "math/rand/v2"
 	"strings"
@@ -310,4 +311,77 @@ func FuzzOpenChunk(f *testing.F) {
 			_ = err
 		}
 	})
+}
+
+// first is the first line of a recording with a command, and what a reader makes of it.
+func first(t *testing.T, command string) (line string, h recording.Head) {
+	t.Helper()
+	begun := head(newSession())
+	begun.Command = command
+	object, _, err := recording.NewChunk(recording.Place{Session: begun.Session}, begun).Seal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, lines, err := recording.OpenChunk(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, _, err = recording.ReadHead(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(lines), h
+}
+
+// A command that isn't text stands there as players show it, and beside it byte for byte.
+func TestACommandComesBackByteForByteAndPlayersShowText(t *testing.T) {
+	for name, c := range map[string]struct{ command, shown, exact string }{
+		"text":                 {"echo ü", `"command":"echo ü"`, ""},
+		"what isn't UTF-8":     {"echo \xff\xfe!", `"command":"echo ` + "\uFFFD" + `!"`, `"command":"ZWNobyD//iE="`},
+		"what looks like it":   {"echo \uFFFD!", `"command":"echo ` + "\uFFFD" + `!"`, ""},
+		"lines and colours":    {"a\n\x1b[31m", `"command":"a\n\u001b[31m"`, ""},
+		"the longest":          {strings.Repeat("\x01", recording.MaxCommand), `"command":"\u0001`, ""},
+		"the longest of bytes": {strings.Repeat("\x01\xff", recording.MaxCommand/2), `"command":"\u0001` + "\uFFFD", `"command":"Af8B`},
+		"none":                 {"", "", ""},
+	} {
+		line, h := first(t, c.command)
+		if h.Command != c.command {
+			t.Errorf("%s: %d of %d bytes come back", name, len(h.Command), len(c.command))
+		}
+		want := 0
+		for _, part := range []string{c.shown, c.exact} {
+			if part != "" {
+				want++
+			}
+			if !strings.Contains(line, part) {
+				t.Errorf("%s: no %s in %.300s", name, part, line)
+			}
+		}
+		if n := strings.Count(line, `"command":`); n != want || strings.Count(line, "\n") != 1 {
+			t.Errorf("%s: %d commands, not %d, in %.300s", name, n, want, line)
+		}
+	}
+}
+
+func TestAHeadWhoseCommandIsNoneIsRefused(t *testing.T) {
+	for name, c := range map[string]struct{ command, exact string }{
+		"two commands":         {"ls", "rm"},
+		"one byte too long":    {strings.Repeat("a", recording.MaxCommand+1), ""},
+		"bytes, one too long":  {strings.Repeat("a", recording.MaxCommand) + "\uFFFD", strings.Repeat("a", recording.MaxCommand) + "\xff"},
+		"bytes of no command":  {"", "rm"},
+		"what isn't base64":    {"rm", "\x00"},
+		"longer than any line": {strings.Repeat("a", 1<<20), ""},
+	} {
+		exact := `"` + base64.StdEncoding.EncodeToString([]byte(c.exact)) + `"`
+		switch c.exact {
+		case "":
+			exact = "null"
+		case "\x00":
+			exact = `"?"`
+		}
+		line := `{"version":2,"width":80,"height":24,"command":"` + c.command + `","stile":{"session":"s","command":` + exact + "}}\n"
+		if _, _, err := recording.ReadHead([]byte(line)); err == nil || len(err.Error()) > 300 {
+			t.Errorf("%s: %.400v", name, err)
+		}
+	}
 }

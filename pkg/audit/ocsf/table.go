@@ -87,6 +87,7 @@ var Types = map[audit.Type]Row{
 
 	audit.SessionStart:          {NetworkActivity, opened, informational, "a connection to a target was opened; to a node it is of the class SSH Activity"},
 	audit.SessionEnd:            {NetworkActivity, closed, informational, "a connection to a target was closed"},
+	audit.SessionResize:         {NetworkActivity, other, informational, "a connection to a target goes on, with a terminal of another size"},
 	audit.SessionDenied:         {NetworkActivity, refused, low, "a connection to a target was refused"},
 	audit.SessionDenialsCounted: {NetworkActivity, refused, low, "many connections were refused: count says how many, start_time since when"},
 	audit.LimitReached:          {NetworkActivity, refused, low, "a proxy refused or ended connections"},
