@@ -3,6 +3,7 @@ package integration_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stile-dev/stile/integration/stand"
+	"github.com/stile-dev/stile/pkg/audit"
 )
 
 // everyOption is a role that says everything that a role can, so that whoever reads documents of this release meets
@@ -135,6 +137,7 @@ func TestThePreviousReleaseUnderstandsTheNewest(t *testing.T) {
 		}
 		p.must(t, "ls")
 	}
+	ran := map[string]string{} // sessions that the previous proxy carried, and what of them is to be believed
 
 	// An agent of this release behind a proxy of the previous one.
 	p := s.person(t, engineer)
@@ -142,12 +145,56 @@ func TestThePreviousReleaseUnderstandsTheNewest(t *testing.T) {
 	p.login(t)
 	s.agentOf(t, filepath.Join(newest, "stile-agent"), enrol{name: "node-newest"})
 	eventually(t, 30*time.Second, p.online(t, "node-newest", true))
-	if got := p.must(t, "ssh", "node-newest", "--", "echo", "through"); got != "through\n" {
-		t.Errorf("%q", got)
-	}
+	ran[strings.TrimSpace(p.must(t, "ssh", "node-newest", "--", `echo "$STILE_SESSION_ID"`))] = "proven"
+	ran[strings.TrimSpace(p.must(t, "ssh", "node-1", "--", `echo "$STILE_SESSION_ID"`))] = "unproven" // its agents sign nothing
 
 	// A lock reaches the previous agent, and ends what runs there.
 	session := p.session(t, "node-1")
 	boss.must(t, "rm", "user/alice")
 	session.cut(t, "revoked")
+
+	// The previous proxy may not write where events are now, so agents keep them until there is one that may: nothing is lost.
+	s.changeProxies(t, program(t, newest, "stile-proxy"))
+	if out, err := s.up(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s.arrived(t, boss, ran)
+}
+
+// program is one of a folder.
+func program(t *testing.T, folder, name string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(folder, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// arrived waits until the ledger and SQL have both ends of sessions, and fails unless they are to be believed as far as is said, and no
+// event of an agent is missing.
+func (s *system) arrived(t *testing.T, boss *person, sessions map[string]string) {
+	t.Helper()
+	for id, standing := range sessions {
+		eventually(t, time.Minute, func() string {
+			found := map[audit.Type]string{}
+			for _, e := range boss.events(t, "--session", id) {
+				found[e.Type] = e.Standing
+			}
+			if found[audit.SessionStart] != standing || found[audit.SessionEnd] != standing {
+				return fmt.Sprintf("of session %s there is %v, and not a start and an end that are %s", id, found, standing)
+			}
+			return ""
+		})
+		if err := boss.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		rows := boss.asked(t, "SELECT type FROM events WHERE session_id = '"+id+"' AND type IN ('session.start', 'session.end') ORDER BY type DESC")
+		if len(rows) != 2 || rows[0]["type"] != "session.start" || rows[1]["type"] != "session.end" {
+			t.Errorf("SQL finds of session %s %v", id, rows)
+		}
+	}
+	if gaps := s.ledger(t).Gaps; len(gaps) > 0 {
+		t.Errorf("numbers of agents' events are missing: %+v", gaps)
+	}
 }

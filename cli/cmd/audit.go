@@ -456,7 +456,7 @@ func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
 		}
 		return output.Line(a.Out, t)
 	}
-	if f == formatOCSF && err == nil && e.Validate() == nil {
+	if f == formatOCSF && err == nil && e.Received() == nil {
 		r := ocsf.Map(e)
 		r.Unmapped["standing"], r.Unmapped["received"] = l.Standing, l.Received
 		if l.Why != "" {

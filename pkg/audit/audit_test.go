@@ -223,3 +223,48 @@ func TestOfManyKeysThatATypeDoesNotHaveSomeAreTold(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// What an agent of the release after this one adds to a type costs nobody the event. Nobody else's events have such keys.
+func TestKeysOfANewerReleaseAreTakenFromAgentsAlone(t *testing.T) {
+	newer := func(source string, keys ...string) error {
+		e := full()
+		e.Type, e.Code, e.Data, e.Source = audit.SessionStart, audit.Types[audit.SessionStart].Code, always(audit.SessionStart), source
+		for _, key := range keys {
+			e.Data[key] = "x"
+		}
+		return e.Received()
+	}
+	many := func(n int) (keys []string) {
+		for i := range n {
+			keys = append(keys, fmt.Sprintf("of_tomorrow.%02d", i))
+		}
+		return keys
+	}
+	for name, c := range map[string]struct {
+		err   error
+		taken bool
+	}{
+		"an agent's":        {newer("agent/agt_1", "of_tomorrow"), true},
+		"sixteen":           {newer("agent/agt_1", many(16)...), true},
+		"seventeen":         {newer("agent/agt_1", many(17)...), false},
+		"as long as can be": {newer("agent/agt_1", strings.Repeat("x", 64)), true},
+		"too long":          {newer("agent/agt_1", strings.Repeat("x", 65)), false},
+		"in capitals":       {newer("agent/agt_1", "Command"), false},
+		"an order":          {newer("agent/agt_1", "a\x1b[31m"), false},
+		"no name":           {newer("agent/agt_1", ""), false},
+		"a proxy's":         {newer("proxy/prx_1", "of_tomorrow"), false},
+		"a function's":      {newer("function/admin", "of_tomorrow"), false},
+	} {
+		if (c.err == nil) != c.taken {
+			t.Errorf("%s: %v", name, c.err)
+		}
+	}
+	e := full()
+	e.Source, e.Data = "agent/agt_1", map[string]string{"of_tomorrow": "x"}
+	for key, value := range always(e.Type) {
+		e.Data[key] = value
+	}
+	if e.Validate() == nil {
+		t.Error("and an agent writes them")
+	}
+}

@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 
 	"github.com/stile-dev/stile/pkg/fault"
@@ -47,10 +48,22 @@ func (r Row) Field(name string) (Field, bool) {
 // maxStrange is of how many keys that the type doesn't have Validate tells.
 const maxStrange = 8
 
-// dataFaults tells of keys that the type doesn't have and of what is lacking.
-func dataFaults(row Row, data map[string]string) (faults []fault.Field) {
+// maxNewer is how many keys an event of a newer release may have that the type doesn't have here. They are spelt as ours are.
+const maxNewer = 16
+
+var newerShape = regexp.MustCompile(`^[a-z][a-z0-9_.]{0,63}$`)
+
+// dataFaults tells of keys that the type doesn't have, unless a newer release may, and of what is lacking.
+func dataFaults(row Row, data map[string]string, newer bool) (faults []fault.Field) {
+	strange := 0
 	for _, key := range slices.Sorted(maps.Keys(data)) {
-		if _, ok := row.Field(key); !ok && len(faults) < maxStrange {
+		if _, ok := row.Field(key); ok {
+			continue
+		}
+		if strange++; newer && strange <= maxNewer && newerShape.MatchString(key) {
+			continue
+		}
+		if len(faults) < maxStrange {
 			faults = append(faults, fault.Field{Path: "data." + clip(key), Reason: "an event of this type has no such data"})
 		}
 	}

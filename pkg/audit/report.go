@@ -34,7 +34,7 @@ func Report(e Event, agent identity.Host) error {
 	default:
 		return fmt.Errorf("an agent may not report %q", clip(string(e.Type)))
 	}
-	return e.Validate()
+	return e.Received()
 }
 
 func clip(s string) string { return s[:min(len(s), 64)] }

@@ -35,6 +35,9 @@ func TestSec_S63_AnAgentReportsOnlyWhatIsItsOwn(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if err := report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Data["of_tomorrow"] = "x" }); err != nil {
+		t.Errorf("what an agent of a newer release says of a session's start is refused: %v", err)
+	}
 	for name, err := range map[string]error{
 		"another's target":        report(audit.SessionStart, "node", "web-2"),
 		"another target's size":   report(audit.SessionResize, "node", "web-2"),
@@ -48,6 +51,8 @@ func TestSec_S63_AnAgentReportsOnlyWhatIsItsOwn(t *testing.T) {
 		"in another's name":       report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Source = "agent/agt_2" }),
 		"of another cluster":      report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Cluster = "d" }),
 		"in another scope":        report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Scope = "/" }),
+		"a key of no shape":       report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Data["Of\x1b"] = "x" }),
+		"a lack of what it must":  report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { delete(e.Data, "certificate"); e.Data["more"] = "x" }),
 		"an event without actors": report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Actor = "" }),
 	} {
 		if err == nil {

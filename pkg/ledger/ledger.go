@@ -166,7 +166,7 @@ func (l *Ledger) Deliver(ctx context.Context, d audit.Delivery) error {
 	var items []table.Item
 	var events []audit.Event
 	for _, s := range d.Events {
-		if err := s.Event.Validate(); err != nil {
+		if err := s.Event.Received(); err != nil {
 			return fmt.Errorf("writing event %s: %w", s.Event.Type, err)
 		}
 		item := l.place(s.Event, s.Body)

@@ -279,6 +279,35 @@ func TestAnAgentTellsOnlyOfWhatItServes(t *testing.T) {
 	}
 }
 
+// An agent of a release after this one says what isn't known here: nothing else is lost with it, and nothing waits for it.
+func TestOfWhatANewerAgentTellsOnlyTypesThatAreNotKnownAreDropped(t *testing.T) {
+	p := newProxy(t)
+	a := p.agent(web)
+	s, err := a.open(t, names.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := event(audit.SessionStart, "node", "web-1")
+	begun.Data["of_tomorrow"] = "x"
+	ended := event(audit.SessionEnd, "node", "web-1")
+	if err := tell(s, 1, event("session.of_tomorrow", "node", "web-1")); err != nil {
+		t.Errorf("a batch of nothing else is sent for ever: %v", err)
+	}
+	if err := tell(s, 2, begun, event("session.of_tomorrow", "node", "web-1"), event(audit.SessionResize, "node", "web-1"), ended); err != nil {
+		t.Fatal(err)
+	}
+	var got []audit.Type
+	for _, e := range p.held() {
+		got = append(got, e.Type)
+		if e.ID == begun.ID && e.Data["of_tomorrow"] != "x" {
+			t.Errorf("the ledger has %v of it", e.Data)
+		}
+	}
+	if d := cmp.Diff([]audit.Type{audit.SessionStart, audit.SessionResize, audit.SessionEnd}, got); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestEventsAreAcknowledgedOnlyWhenTheLedgerHoldsThem(t *testing.T) {
 	p := newProxy(t)
 	a := p.agent(web)

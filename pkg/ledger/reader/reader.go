@@ -114,7 +114,7 @@ func (w witness) judge(i table.Item) found {
 	e, err := audit.Parse([]byte(f.body))
 	f.Event = e
 	if err == nil {
-		err = e.Validate()
+		err = e.Received()
 	}
 	if err == nil {
 		err = placed(e, i, f.Received)
