@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stile-dev/stile/pkg/audit"
 )
 
 // expect drives a login shell as a person does, and resizes the terminal in between.
@@ -54,8 +56,16 @@ func TestAShellInATerminalWithAResize(t *testing.T) {
 	cmd := p.Command(ctx, "expect", "-c", expect)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("expect (Debian package expect) ended with %v\n%s", err, out)
+		t.Fatalf("expect (Debian package expect) ended with %v\n%s", err, out)
 	}
+	eventually(t, 30*time.Second, func() string { // people see their own sessions
+		for _, e := range p.events(t, "--since", "5m", "--type", string(audit.SessionResize)) {
+			if e.Standing == "proven" && e.Data["columns"] == "132" && e.Data["rows"] == "50" {
+				return ""
+			}
+		}
+		return "no event tells of the terminal's size"
+	})
 }
 
 // tmux is the terminal here: what its screen shows is what a person sees.

@@ -43,7 +43,7 @@ func (s *Session) Resized(width, height int) {
 		r.Resize(width, height)
 	}
 	s.mu.Lock()
-	now := s.started && !s.ended && s.sizes.change(width, height, time.Now())
+	now := s.started && s.sizes.change(width, height, time.Now())
 	s.mu.Unlock()
 	if now {
 		s.tellSize()

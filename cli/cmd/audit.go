@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -444,7 +445,7 @@ const formatNDJSON output.Format = "ndjson"
 const formatOCSF output.Format = "ocsf"
 
 // told is what a line shows of an event's data, in this order. All of it is in --format json.
-var told = []string{"login", "recording", "command", "exit_status", "exit_signal", "chunks", "missing"}
+var told = []string{"login", "recording", "command", "command_bytes", "columns", "rows", "exit_status", "exit_signal", "chunks", "missing"}
 
 // printEvent prints an event on one line.
 func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
@@ -477,7 +478,11 @@ func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
 	}
 	for _, key := range told {
 		if v := e.Data[key]; v != "" {
-			line = append(line, fmt.Sprintf("%s=%.200q", key, v))
+			said := fmt.Sprintf("%s=%.200q", key, v)
+			if utf8.RuneCountInString(v) > 200 { // nobody takes the beginning for the whole
+				said += "…"
+			}
+			line = append(line, said)
 		}
 	}
 	for _, text := range []string{e.Reason, l.Why} {

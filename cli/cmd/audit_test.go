@@ -16,7 +16,8 @@ func TestALineOfAnEventSaysHowItWasRecordedAndWhatRan(t *testing.T) {
 	e.Actor, e.TargetKind, e.Target, e.Outcome = "user/ada", "node", "web-1", audit.Success
 	e.Data = map[string]string{
 		"login": "root", "recording": "none, no room", "trace_id": "ktgewvfpy2hpum27hsrr62c7tw",
-		"command": "echo '\x1b]0;title\a'\nrm \"x\" " + strings.Repeat("y", 1000),
+		"command":       "echo '\x1b]0;title\a'\nrm \"x\" " + strings.Repeat("y", 1000),
+		"command_bytes": "5000",
 	}
 	text, err := json.Marshal(e)
 	if err != nil {
@@ -27,7 +28,7 @@ func TestALineOfAnEventSaysHowItWasRecordedAndWhatRan(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `user/ada  node/web-1  login="root"  recording="none, no room"  command="echo '\x1b]0;title\a'\nrm \"x\" yyy`
-	if !strings.Contains(line, want) || strings.Count(line, "\n") != 1 || strings.Contains(line, "trace_id") {
+	if !strings.Contains(line, want) || strings.Count(line, "\n") != 1 || !strings.Contains(line, `yyy"…  command_bytes="5000"`) || strings.Contains(line, "trace_id") {
 		t.Errorf("the line is %q", line)
 	}
 	if len(line) > 400 {

@@ -239,3 +239,20 @@ func TestEachFunctionHasPartitionsOfItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// One event of an agent that is newer keeps nothing back, itself included. Nobody else writes what isn't known here.
+func TestWhatANewerAgentSaysIsDelivered(t *testing.T) {
+	m := &memory{items: map[string]table.Item{}}
+	e := event("first")
+	e.Data = map[string]string{"of_tomorrow": "x"}
+	b, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newLedger(m).Deliver(t.Context(), audit.Delivery{Events: []audit.Signed{{Event: e, Body: b}}}); err != nil || m.of(t, e).Text("event") != string(b) {
+		t.Errorf("%v, %v", err, m.items)
+	}
+	if err := newLedger(&memory{items: map[string]table.Item{}}).Append(t.Context(), e); err == nil {
+		t.Error("it is written here")
+	}
+}

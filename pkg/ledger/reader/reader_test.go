@@ -352,3 +352,34 @@ func TestSec_S63_TwoEventsOfOneIDAreFlagged(t *testing.T) {
 		t.Errorf("%+v", r.Entries)
 	}
 }
+
+// When something happened its sender says, and may be wrong; what it is worth goes by when it was received.
+func TestAClockThatIsADayOffChangesNoStanding(t *testing.T) {
+	b := newBook(t)
+	now := b.now
+	var want []string
+	for n, off := range []time.Duration{-24 * time.Hour, 0, 24 * time.Hour} {
+		b.now = now.Add(off)
+		e := b.event(uint64(n + 1))
+		b.now = now.Add(time.Duration(n) * time.Second)
+		b.deliver(b.signed(e))
+		want = append(want, e.ID)
+	}
+	if r := b.read(); standings(r) != "proven proven proven" || len(r.Gaps) != 0 {
+		t.Errorf("%s, %+v", standings(r), r.Gaps)
+	}
+	if got, _ := b.from(reader.Begin(now), b.now.Add(time.Second), 100, all); !slices.Equal(got, want) {
+		t.Errorf("listed %v, not %v in the order of receipts", got, want)
+	}
+}
+
+// An agent of the release after this one says more of a session's start, which is one all the same.
+func TestWhatANewerAgentSignedIsProven(t *testing.T) {
+	b := newBook(t)
+	e := b.event(1)
+	e.Data["of_tomorrow"] = "x"
+	b.deliver(b.signed(e))
+	if r := b.read(); standings(r) != "proven" || r.Entries[0].Event.Data["of_tomorrow"] != "x" {
+		t.Errorf("%+v", r.Entries)
+	}
+}
