@@ -54,14 +54,14 @@ func (t *Tally) Hour(ctx context.Context, from time.Time) (s checked.Statement, 
 		s.Unproved = "what was signed before " + began.Format(time.RFC3339) + " was not compared with records of CloudTrail"
 		return s, nil, true, nil
 	}
-	claims := 0
+	claims := map[string]int{}
 	signers := slices.Compact(slices.Sorted(maps.Values(t.config.Signers)))
 	for _, function := range append(signers, other) {
 		u, err := t.compare(ctx, function, &s)
 		if err != nil {
 			return s, nil, false, err
 		}
-		claims += u.Claimed
+		claims[function] = u.Claimed
 		if u.Lacking == 0 {
 			continue
 		}
@@ -74,19 +74,30 @@ func (t *Tally) Hour(ctx context.Context, from time.Time) (s checked.Statement, 
 	return s, lacking, true, nil
 }
 
-// unproved says what can't be proved of an hour. That nothing was signed isn't believed: functions/publish signs each minute.
-func unproved(lacking []Unrecorded, claims int) string {
-	if claims == 0 {
-		return "no function claims a signature, though documents are signed each minute"
-	}
+// steady are the functions that sign in each hour, and why. The others sign when somebody asks them to.
+var steady = []struct{ function, why string }{
+	{"publish", "documents are signed each minute"},
+	{"sign-user", "functions/canary logs in every five minutes"},
+}
+
+// unproved says what can't be proved of an hour. That a function signed nothing isn't believed of one that signs in each hour: then
+// the hour doesn't show that its signatures are claimed and recorded.
+func unproved(lacking []Unrecorded, claims map[string]int) string {
 	var parts []string
+	for _, s := range steady {
+		if claims[s.function] == 0 {
+			parts = append(parts, s.function+" claims no signature, though "+s.why)
+		}
+	}
+	silent := len(parts)
 	for _, u := range lacking {
 		parts = append(parts, fmt.Sprintf("of %d signatures that %s claims, CloudTrail's records of %d didn't come", u.Claimed, u.Function, u.Lacking))
 	}
-	if len(parts) == 0 {
-		return ""
+	out := strings.Join(parts, "; ")
+	if len(parts) > silent {
+		out += ": where records don't come, signatures go unseen"
 	}
-	return strings.Join(parts, "; ") + ": where records don't come, signatures go unseen"
+	return out
 }
 
 // compare goes through the claims of a function in an hour and the records beside them, both in the order of their requests.

@@ -45,6 +45,7 @@ type hall struct {
 const (
 	roleUser = "arn:aws:iam::111122223333:role/stile-sign-user-eu-central-1"
 	roleHost = "arn:aws:iam::111122223333:role/stile-sign-host-eu-central-1"
+	roleDocs = "arn:aws:iam::111122223333:role/stile-publish-eu-central-1"
 	key      = "arn:aws:kms:eu-central-1:111122223333:key/1"
 )
 
@@ -62,7 +63,7 @@ func newHall(t *testing.T) *hall {
 func (h *hall) opened(l tally.Ledger) *tally.Tally {
 	return tally.New(tally.Config{
 		Queue: h, URL: "https://queue", DynamoDB: h.db, Claims: "ledger", State: "state", Ledger: l, Cluster: "c", For: time.Minute,
-		Signers: map[string]string{roleUser: "sign-user", roleHost: "sign-host"},
+		Signers: map[string]string{roleUser: "sign-user", roleHost: "sign-host", roleDocs: "publish"},
 	})
 }
 
@@ -122,6 +123,15 @@ func (h *hall) signed(role, request string) { h.bring(h.signs(role, request, h.n
 func (h *hall) claim(function string, requests ...string) {
 	h.t.Helper()
 	storetest.Must(h.t, h.ledger.Claim(h.t.Context(), ledger.Claim{Function: function, Of: "crt", Requests: requests}))
+}
+
+// publishes has documents signed, which is claimed and recorded.
+func (h *hall) publishes() {
+	h.t.Helper()
+	h.numbers++
+	request := fmt.Sprint("document-", h.numbers)
+	h.claim("publish", request)
+	h.signed(roleDocs, request)
 }
 
 // look is a look into the queue: the requests that it told, in their order.

@@ -225,9 +225,10 @@ func TestAnHourIsStatedByWhatWasFound(t *testing.T) {
 	}
 	h.signed(roleHost, "r3")
 	h.signed(roleHost, "r4") // the other one was not signed
+	h.publishes()
 	h.after(time.Minute)
 	s, lacking := h.hour()
-	if s.Looked != 4 || !s.Proves() || len(lacking) != 0 {
+	if s.Looked != 5 || !s.Proves() || len(lacking) != 0 {
 		t.Errorf("%+v, %+v", s, lacking)
 	}
 	if all, _ := h.states(); len(all) != 0 {
@@ -244,8 +245,9 @@ func TestAnHourInWhichSomebodyElseSignedSaysSo(t *testing.T) {
 	h.now = h.now.Add(10 * time.Minute)
 	h.after(0, "r2", "r3")
 	h.claim("sign-user", "r2") // too late
+	h.publishes()
 	s, lacking := h.hour()
-	if s.Looked != 3 || s.Found != 2 || s.Unproved != "" || len(lacking) != 0 {
+	if s.Looked != 4 || s.Found != 2 || s.Unproved != "" || len(lacking) != 0 {
 		t.Errorf("%+v, %+v", s, lacking)
 	}
 }
@@ -307,6 +309,42 @@ func TestASilentHourProvesNothing(t *testing.T) {
 	s, lacking := h.hour()
 	if s.Proves() || s.Looked != 0 || len(lacking) != 0 {
 		t.Errorf("%+v, %+v", s, lacking)
+	}
+}
+
+// Who signs in each hour and didn't has shown nothing: neither that its signatures are claimed, nor that records of them come.
+func TestAnHourInWhichASteadySignerIsSilentProvesNothing(t *testing.T) {
+	const publish, user = "publish claims no signature, though documents are signed each minute", "sign-user claims no signature, though functions/canary logs in every five minutes"
+	logsIn := func(h *hall) {
+		h.claim("sign-user", "r1")
+		h.signed(roleUser, "r1")
+	}
+	joins := func(h *hall) { // which proves nothing of the others
+		h.claim("sign-host", "r2")
+		h.signed(roleHost, "r2")
+	}
+	for want, does := range map[string][]func(*hall){
+		"":                      {logsIn, (*hall).publishes},
+		publish:                 {logsIn, joins},
+		user:                    {(*hall).publishes, joins},
+		publish + "; " + user:   {joins},
+		publish + "; of 1 sign": {logsIn, func(h *hall) { h.claim("sign-host", "r3") }}, // of which no record comes
+	} {
+		h := newHall(t)
+		for _, do := range does {
+			do(h)
+		}
+		s, lacking := h.hour()
+		if got := s.Unproved; got != want && (len(lacking) == 0 || !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "signatures go unseen")) || s.Found != 0 {
+			t.Errorf("want %q: %+v", want, s)
+		}
+	}
+	// What may have signed, without a record, is no signature.
+	h := newHall(t)
+	h.publishes()
+	storetest.Must(t, h.ledger.Claim(t.Context(), ledger.Claim{Function: "sign-user", Doubtful: []string{"r1"}}))
+	if s, _ := h.hour(); s.Unproved != user {
+		t.Errorf("%+v", s)
 	}
 }
 
