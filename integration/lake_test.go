@@ -36,10 +36,10 @@ type row struct {
 	Data       map[string]*string `parquet:"data,optional" parquet-value:",optional"`
 }
 
-// bucket reads the objects of a bucket below a prefix, by their keys.
-func (s *system) bucket(t *testing.T, purpose, prefix string) map[string][]byte {
+// bucketName is the name of the bucket for a purpose.
+func (s *system) bucketName(t *testing.T, purpose string) string {
 	t.Helper()
-	store, all := s3.NewFromConfig(s.readerConfig(t), func(o *s3.Options) { o.UsePathStyle = true }), map[string][]byte{}
+	store := s3.NewFromConfig(s.readerConfig(t), func(o *s3.Options) { o.UsePathStyle = true })
 	buckets, err := store.ListBuckets(t.Context(), &s3.ListBucketsInput{})
 	if err != nil {
 		t.Fatal(err)
@@ -48,15 +48,22 @@ func (s *system) bucket(t *testing.T, purpose, prefix string) map[string][]byte 
 	if i < 0 {
 		t.Fatalf("no bucket of %s", purpose)
 	}
-	name := buckets.Buckets[i].Name
-	pages := s3.NewListObjectsV2Paginator(store, &s3.ListObjectsV2Input{Bucket: name, Prefix: &prefix})
+	return *buckets.Buckets[i].Name
+}
+
+// bucket reads the objects of a bucket below a prefix, by their keys.
+func (s *system) bucket(t *testing.T, purpose, prefix string) map[string][]byte {
+	t.Helper()
+	store, all := s3.NewFromConfig(s.readerConfig(t), func(o *s3.Options) { o.UsePathStyle = true }), map[string][]byte{}
+	name := s.bucketName(t, purpose)
+	pages := s3.NewListObjectsV2Paginator(store, &s3.ListObjectsV2Input{Bucket: &name, Prefix: &prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, o := range page.Contents {
-			got, err := store.GetObject(t.Context(), &s3.GetObjectInput{Bucket: name, Key: o.Key})
+			got, err := store.GetObject(t.Context(), &s3.GetObjectInput{Bucket: &name, Key: o.Key})
 			if err != nil {
 				t.Fatal(err)
 			}

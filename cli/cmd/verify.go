@@ -25,6 +25,7 @@ const sweeps = "function/sweep"
 var meaning = map[string]struct{ proves, types string }{
 	checked.Sequences:  {"no event of an agent is missing among those that it numbered", string(audit.LedgerGap)},
 	checked.Lake:       {"the lake has each event that the ledger received, and no others", string(audit.LakeMissing) + "," + string(audit.LakeForeign)},
+	checked.Canaries:   {"each column of the event that is written each hour to try it arrived in the lake", string(audit.EvidenceChecked)},
 	checked.Signatures: {"each signature of the cluster's keys was meant by one of its functions", "signing"},
 	checked.Recordings: {"each session that was to be recorded has its recording", string(audit.RecordingMissing) + "," + string(audit.RecordingAbandoned)},
 }
@@ -55,8 +56,8 @@ func (a *app) verifyCommand(login func() (session, error)) *cobra.Command {
 		Use:   "verify",
 		Short: "Say what the evidence proves, hour by hour, and what it can't",
 		Long: "Say of each whole hour what the cluster's own checks have found, which run by themselves and state it in the audit log: that no\n" +
-			"event of an agent is missing, that the lake has what the audit log received, that sessions have their recordings, and that\n" +
-			"whatever the cluster's keys signed was meant by one of its functions.\n" +
+			"event of an agent is missing, that the lake has what the audit log received and no column of it is lost on the way, that\n" +
+			"sessions have their recordings, and that whatever the cluster's keys signed was meant by one of its functions.\n" +
 			"An hour without a statement was not checked, and counts as not proven; the last three hours may still be waiting for theirs.\n" +
 			"The exit status is 1 unless everything is proven.",
 		Args:    exactly(0, "stile audit verify --since 7d"),
@@ -132,7 +133,11 @@ func (p *proof) take(all []checked.Summary) {
 		}
 		for _, f := range s.Found {
 			p.Wrong, p.Whole = true, false
-			p.Findings = append(p.Findings, finding{"wrong", s.Check, f.From, f.To, fmt.Sprintf("%d of %d; see: stile audit ls --since %s --type %s", f.Found, f.Looked, f.From.Format(time.RFC3339), meaning[s.Check].types)})
+			which := ""
+			if f.Which != "" {
+				which = ": " + f.Which
+			}
+			p.Findings = append(p.Findings, finding{"wrong", s.Check, f.From, f.To, fmt.Sprintf("%d of %d%s; see: stile audit ls --since %s --type %s", f.Found, f.Looked, which, f.From.Format(time.RFC3339), meaning[s.Check].types)})
 		}
 		for _, f := range s.Unproved {
 			p.Whole = false

@@ -75,6 +75,22 @@ func TestWhatIsFoundIsShownWithWhereToLook(t *testing.T) {
 	}
 }
 
+func TestColumnsThatDoNotArriveAreNamed(t *testing.T) {
+	x := newExporter(t)
+	x.proves(0, 9, checked.Canaries)
+	for n := range 9 {
+		s := checked.Statement{Check: checked.Canaries, From: hour(n), To: hour(n + 1), Looked: 24}
+		if n == 8 {
+			s.Found, s.Which = 2, "actor_roles, \x1b[31mdata"
+		}
+		x.tells(s, "function/sweep", "proven")
+	}
+	said, status := x.verify()
+	if status != 1 || !strings.Contains(said, "2 of 24: actor_roles, ") || !strings.Contains(said, "; see: stile audit ls --since 2026-11-27T08:00:00Z --type evidence.checked\n") || strings.Contains(said, "\x1b") {
+		t.Errorf("%d: %q", status, said)
+	}
+}
+
 // A check that doesn't run must not look like one that finds nothing.
 func TestHoursWithoutStatementsAreNotProven(t *testing.T) {
 	x := newExporter(t)

@@ -10,6 +10,7 @@ import (
 	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/checked/book"
 	"github.com/stile-dev/stile/pkg/document"
+	"github.com/stile-dev/stile/pkg/ledger/canary"
 	"github.com/stile-dev/stile/pkg/ledger/compare"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
 	"github.com/stile-dev/stile/pkg/names"
@@ -55,7 +56,7 @@ func (h hourly) weigh(ctx context.Context, name string, stated []checked.Stateme
 		if !s.Proves() {
 			unproved++
 			h.log.WarnContext(ctx, "Evidence of an hour not proved", slog.String("check", s.Check), slog.Time("from", s.From),
-				slog.Int("looked", s.Looked), slog.Int("found", s.Found), slog.String("unproved", s.Unproved))
+				slog.Int("looked", s.Looked), slog.Int("found", s.Found), slog.String("which", s.Which), slog.String("unproved", s.Unproved))
 		}
 	}
 	behind, err := h.book.Behind(ctx, name, now)
@@ -77,6 +78,12 @@ func (h hourly) against(ctx context.Context, c *compare.Comparer, now time.Time)
 	}
 	unproved, late := h.weigh(ctx, checked.Lake, r.Stated, now)
 	return errors.Join(err, late, measure(now, names.MetricEvidenceUnproved, unproved), measure(now, names.MetricLakeDiffers, r.Found))
+}
+
+// canaries writes the canary of this hour, and states what became of those of hours before.
+func (h hourly) canaries(ctx context.Context, c *canary.Canary, now time.Time) error {
+	wrote := c.Write(ctx, now)
+	return errors.Join(wrote, h.state(ctx, now))
 }
 
 // begun reads the ledger for sessions.

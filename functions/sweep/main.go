@@ -1,6 +1,7 @@
 // Command sweep is the function of this name: it closes recordings whose agents aren't heard of any more, tells what the ledger
 // lacks of agents' events and what signed without a function's asking, holds the ledger against the lake and sends again what the lake
-// lacks, and states hour by hour what the evidence proves. It sees which objects a recording has and reads none of them.
+// lacks, writes an event each hour to see whether each column of it arrives there, and states hour by hour what the evidence proves.
+// It sees which objects a recording has and reads none of them.
 package main
 
 import (
@@ -31,6 +32,7 @@ import (
 	"github.com/stile-dev/stile/pkg/document/head"
 	"github.com/stile-dev/stile/pkg/invoke"
 	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/ledger/canary"
 	"github.com/stile-dev/stile/pkg/ledger/compare"
 	"github.com/stile-dev/stile/pkg/ledger/gap"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
@@ -81,10 +83,12 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 	stated := book.New(book.Config{
 		DynamoDB: db, State: state, Ledger: books, Cluster: f.Cluster, Writer: names.WriterFunction + "sweep", Entropy: rand.Reader,
 	})
+	lake := invoke.Function[holding.Call, holding.Answer](sdk.NewFromConfig(f.AWS), f.Need(names.EnvQuery))
+	tried := canary.New(canary.Config{DynamoDB: db, Events: table, State: state, Ledger: books, Lake: lake, Cluster: f.Cluster, Entropy: rand.Reader})
 	held := compare.New(compare.Config{
 		DynamoDB: db, Events: table, State: state, Ledger: books, Book: stated, Cluster: f.Cluster, For: readFor,
 		Bus:  relay.NewSender(eventbridge.NewFromConfig(f.AWS), f.Need(names.EnvBus)),
-		Lake: invoke.Function[holding.Call, holding.Answer](sdk.NewFromConfig(f.AWS), f.Need(names.EnvQuery)),
+		Lake: lake,
 	})
 	hours := hourly{
 		log:  f.Log,
@@ -98,15 +102,17 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 			{checked.Signatures, tally.Patience, signatures.hour},
 		},
 	}
+	sent := hourly{f.Log, stated, []check{{checked.Canaries, canary.Patience, tried.Hour}}} // which wait for the lake
 	return func(ctx context.Context, _ json.RawMessage) error {
 		var all sync.WaitGroup // none waits for what holds up another
-		var swept, settled, looked, compared error
+		var swept, settled, looked, compared, arrived error
 		all.Go(func() { swept = sweep(ctx, f.Log, s) })
 		all.Go(func() { settled = signatures.compare(ctx) })
 		all.Go(func() { looked = errors.Join(look(ctx, f.Log, l), hours.state(ctx, time.Now())) })
 		all.Go(func() { compared = hours.against(ctx, held, time.Now()) })
+		all.Go(func() { arrived = sent.canaries(ctx, tried, time.Now()) })
 		all.Wait()
-		return errors.Join(swept, settled, looked, compared)
+		return errors.Join(swept, settled, looked, compared, arrived)
 	}, errors.Join(f.Err(), wrong)
 }
 

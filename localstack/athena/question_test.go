@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -23,7 +24,10 @@ import (
 
 	"github.com/stile-dev/stile/localstack/gate/gatetest"
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/audit/arrival"
+	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/query/holding"
 	"github.com/stile-dev/stile/pkg/query/named"
 	"github.com/stile-dev/stile/pkg/query/statement"
 	"github.com/stile-dev/stile/pkg/recent"
@@ -213,6 +217,7 @@ type delivery struct {
 	Source      *string           `parquet:"source,optional"`
 	SourceEpoch *string           `parquet:"source_epoch,optional"`
 	Seq         *int64            `parquet:"seq,optional"`
+	SourceAfter *string           `parquet:"source_after,optional"`
 	Data        map[string]string `parquet:"data,optional"`
 	Writer      string            `parquet:"writer"`
 	Receipt     string            `parquet:"receipt"`
@@ -350,7 +355,7 @@ func deliveryOf(e audit.Event, line []byte) delivery {
 	r := delivery{
 		ID: text(e.ID), Time: e.Time, Type: text(string(e.Type)), Code: text(e.Code), Cluster: text(e.Cluster), Actor: text(e.Actor), ActorRoles: e.ActorRoles,
 		TargetKind: text(e.TargetKind), Target: text(e.Target), Scope: text(e.Scope), SessionID: text(e.SessionID), RequestID: text(e.RequestID), DecisionID: text(e.DecisionID),
-		Outcome: text(string(e.Outcome)), Reason: text(e.Reason), SourceIP: text(e.SourceIP), Source: text(e.Source), SourceEpoch: text(e.SourceEpoch), Data: e.Data,
+		Outcome: text(string(e.Outcome)), Reason: text(e.Reason), SourceIP: text(e.SourceIP), Source: text(e.Source), SourceEpoch: text(e.SourceEpoch), SourceAfter: text(e.SourceAfter), Data: e.Data,
 		Writer: "agent", Received: e.Time.Add(2 * time.Second),
 	}
 	if e.Seq > 0 {
@@ -368,4 +373,56 @@ func deliveryOf(e audit.Event, line []byte) delivery {
 func receipt(at time.Time, line []byte) string {
 	sum := sha256.Sum256(line)
 	return fmt.Sprintf("%010x", at.UnixMilli()) + hex.EncodeToString(sum[:])[:16]
+}
+
+// What the question about a row finds is held against the bus: by the engine, a row says of each column what the bus does, and a column
+// that is NULL or another is named.
+func TestARowOfTheLakeIsComparedColumnByColumn(t *testing.T) {
+	w := newLake(t)
+	e := audit.New(audit.EvidenceCanary, rand.Reader, time.Date(2026, 3, 5, 23, 59, 59, 25e6, time.UTC))
+	e.Cluster, e.Source, e.Actor, e.ActorRoles = "c", "function/sweep", "function/sweep", []string{"one", `a "second" rôle`}
+	e.TargetKind, e.Target, e.Scope, e.SessionID, e.RequestID, e.DecisionID = "audit", "deliveries", "/", "ses_1", "r", "dec_1"
+	e.Reason, e.SourceIP, e.SourceEpoch, e.Seq, e.SourceAfter = "why: ä\n'\"\\", "192.0.2.1", "x", 1<<40+1, "x:1"
+	e.Data = map[string]string{"hour": "", "text": "two\nlines, \"quotes\", \\, 𝄞\u2028", "filler": strings.Repeat("canary ", 2000)}
+	line, err := json.Marshal(e)
+	w.must(err)
+	received := e.Time.Add(2 * time.Second)
+	a, err := arrival.Of(ledger.Partition(e.Source, received, e.ID), ledger.Receipt(received, line), string(line), received.UnixMilli())
+	w.must(err)
+	bus, err := a.JSON()
+	w.must(err)
+	good := deliveryOf(e, line)
+	good.Receipt = a.Receipt
+	call := gatetest.Ask(t, w.Service, w.authority, everything)
+	differs := func(want, none string, rows ...delivery) {
+		t.Helper()
+		file(w, names.LakeTable+"/day=2026-03-06/row.parquet", rows...)
+		text, literals, err := holding.Request{Ask: holding.Row, Receipt: a.Receipt}.Compose()
+		w.must(err)
+		found := answered(t, call, text, map[string]any{"ExecutionParameters": literals})[1:]
+		for _, r := range found {
+			for n := range r {
+				r[n] = strings.TrimPrefix(r[n], "∅")
+			}
+		}
+		wrong, empty, err := holding.Differing(bus, found)
+		if w.must(err); strings.Join(wrong, " ") != want || strings.Join(empty, " ") != none || len(found) == 0 {
+			t.Errorf("of %d rows %q and %q differ, not %q", len(found), wrong, empty, want)
+		}
+	}
+	another := good
+	another.Receipt = ledger.Receipt(received, nil)
+	another.Reason = nil
+	differs("", "", good)
+	differs("", "", good, good, another) // a delivery that came twice, and what isn't asked for
+	bad, text := good, "other"
+	bad.ActorRoles, bad.Seq, bad.Reason = nil, nil, nil
+	differs("actor_roles reason seq", "", bad)
+	differs("actor_roles reason seq", "", good, bad, good)
+	bad = good
+	bad.ActorRoles, bad.Data, bad.Scope, bad.Time = []string{"one"}, map[string]string{"hour": ""}, &text, e.Time.Add(time.Millisecond)
+	differs("time actor_roles scope data", "", bad)
+	bad = good
+	bad.ActorRoles, bad.Data, bad.SourceIP = []string{}, map[string]string{}, new("")
+	differs("actor_roles source_ip data", "", bad)
 }

@@ -286,12 +286,18 @@ var (
 		always("altered", "how many of the ledger's aren't what it received under their receipts"),
 	)
 	checks = of(
-		always("check", "sequences: no number of agents' events is missing; lake: the lake has what the ledger received; recordings: sessions have recordings; signatures: each signature was meant by a signer"),
+		always("check", "sequences: no number of agents' events is missing; lake: the lake has what the ledger received; canaries: each column of the hour's canary arrived in the lake; recordings: sessions have recordings; signatures: each signature was meant by a signer"),
 		always("from", "where the hour begins, RFC 3339"),
 		always("to", "where it ends, RFC 3339"),
-		always("looked", "how many events, sessions or signatures were looked at"),
-		always("found", "how many of them are not as they should be; events of their own tell of them"),
+		always("looked", "how many events, columns, sessions or signatures were looked at"),
+		always("found", "how many of them are not as they should be; events of their own tell of them, and of columns which"),
+		optional("which", "which columns are not as they should be, separated by commas"),
 		optional("unproved", "what could not be proved, and why"),
+	)
+	tried = of(
+		always("hour", "the hour of which it is the canary, by when it begins, RFC 3339"),
+		always("text", "characters that something on the way may take for its own"),
+		always("filler", "text that makes the event as long as one may be"),
 	)
 	asked = of(
 		always("since", "where the period begins that was asked about, RFC 3339"),

@@ -45,6 +45,7 @@ const (
 	LakeMissing        Type = "lake.missing"
 	LakeForeign        Type = "lake.foreign"
 	EvidenceChecked    Type = "evidence.checked"
+	EvidenceCanary     Type = "evidence.canary"
 
 	SessionDenialsCounted Type = "session.denials_counted"
 
@@ -100,6 +101,8 @@ var Types = map[Type]Row{
 	LakeRead:           {"S7006I", "somebody was given the whole of what an event had no room for", by(queryFn), of(caller)},
 	LakeMissing:        {"S7003W", "the lake lacks events that the ledger received in an hour, though they were sent again", by("function/sweep"), of(compared)},
 	LakeForeign:        {"S7004W", "the lake has events of an hour that the ledger doesn't have, or the ledger some that aren't what it received", by("function/sweep"), of(compared, strange)},
+
+	EvidenceCanary: {"S7005I", "an event that has a value in each field, of which the hour's check sees whether each arrives in the lake; nobody did anything", by("function/sweep"), of(tried)},
 
 	SigningUnclaimed:  {"S3002W", "a key of the cluster signed, and no function says that it asked for it", by("function/sweep"), of(signedBy)},
 	SigningUnrecorded: {"S3003W", "a function says that it signed, and CloudTrail has no record of it: who else signed can't be known", by("function/sweep"), of(lacking)},

@@ -84,6 +84,7 @@ var writers = map[string]writer{
 	"pkg/tally/hour.go event":                       wrote("function/sweep", audit.SigningUnrecorded),
 	"pkg/ledger/compare/tell.go tell":               wrote("function/sweep", audit.LakeMissing, audit.LakeForeign),
 	"pkg/ledger/compare/tell.go event":              wrote("function/sweep", audit.LakeMissing, audit.LakeForeign),
+	"pkg/ledger/canary/event.go event":              wrote("function/sweep", audit.EvidenceCanary),
 	"pkg/checked/checked.go Event":                  wrote("function/sweep", audit.EvidenceChecked),
 }
 

@@ -1,5 +1,6 @@
 // Package checked is what is stated of the evidence hour by hour: whether agents' events are in the ledger without gaps, whether the
-// lake has what the ledger has, whether sessions have recordings, and whether each signature was meant.
+// lake has what the ledger has, whether each column of an event arrives there, whether sessions have recordings, and whether each
+// signature was meant.
 //
 // Each check states each hour of the receipts once. A statement is an event, so that it can't be taken back, and an hour without one
 // was not checked. What a check found is told by events of its own before its statement.
@@ -19,12 +20,13 @@ import (
 const (
 	Sequences  = "sequences"  // agents number their events: no number is missing
 	Lake       = "lake"       // what the ledger received is in the lake, and nothing else
+	Canaries   = "canaries"   // the event that is written each hour to try it is in the lake, with a value in each column
 	Recordings = "recordings" // sessions that began have recordings that end
 	Signatures = "signatures" // what KMS signed with the cluster's keys was meant by a signer, and the reverse
 )
 
 // Checks are all checks, in the order in which they are told.
-var Checks = []string{Sequences, Lake, Recordings, Signatures}
+var Checks = []string{Sequences, Lake, Canaries, Recordings, Signatures}
 
 // Hour is how long the period of a statement is.
 const Hour = time.Hour
@@ -34,8 +36,9 @@ type Statement struct {
 	Check    string
 	From     time.Time // whole hours, UTC; To is one later
 	To       time.Time
-	Looked   int    // how many things were looked at: events, sessions or signatures
+	Looked   int    // how many things were looked at: events, columns, sessions or signatures
 	Found    int    // how many of them are not as they should be
+	Which    string // the names of those, where they have short ones
 	Unproved string // what could not be proved and why, a sentence; "" when all was
 }
 
@@ -57,6 +60,9 @@ func (s Statement) Event(cluster, writer string, entropy io.Reader, now time.Tim
 	if s.Found > 0 {
 		e.Reason = fmt.Sprintf("%d of %d are not as they should be", s.Found, s.Looked)
 	}
+	if s.Which != "" {
+		e.Reason, e.Data["which"] = e.Reason+": "+s.Which, s.Which
+	}
 	if s.Unproved != "" {
 		e.Reason, e.Data["unproved"] = s.Unproved, s.Unproved
 	}
@@ -65,7 +71,7 @@ func (s Statement) Event(cluster, writer string, entropy io.Reader, now time.Tim
 
 // Read returns the statement that an event is, and whether it is one.
 func Read(e audit.Event) (Statement, bool) {
-	s := Statement{Check: e.Data["check"], Unproved: e.Data["unproved"]}
+	s := Statement{Check: e.Data["check"], Which: e.Data["which"], Unproved: e.Data["unproved"]}
 	var faults [4]error
 	s.From, faults[0] = time.Parse(time.RFC3339, e.Data["from"])
 	s.To, faults[1] = time.Parse(time.RFC3339, e.Data["to"])
@@ -79,6 +85,7 @@ type Span struct {
 	From, To time.Time
 	Looked   int
 	Found    int
+	Which    string
 	Unproved string
 }
 
@@ -134,7 +141,7 @@ func (s *Summary) add(at time.Time, said Statement, ok bool) {
 		s.Proved++
 		return
 	}
-	hour := Span{at, at.Add(Hour), said.Looked, said.Found, said.Unproved}
+	hour := Span{at, at.Add(Hour), said.Looked, said.Found, said.Which, said.Unproved}
 	if said.Found > 0 {
 		s.Found = append(s.Found, hour)
 	}

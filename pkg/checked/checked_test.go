@@ -26,17 +26,24 @@ func TestTheSumOfStatements(t *testing.T) {
 		of(checked.Signatures, 10, 1, 0, "no records"), of(checked.Signatures, 11, 2, 1, "no records"), of(checked.Signatures, 12, 4, 0, "other"),
 		of(checked.Signatures, 12, 4, 0, ""), of(checked.Signatures, 14, 4, 0, ""),
 	}
+	column := of(checked.Canaries, 11, 24, 2, "")
+	column.Which = "actor_roles, data"
+	all = append(all, of(checked.Canaries, 10, 24, 0, ""), column, of(checked.Canaries, 12, 0, 0, "no canary"))
 	got := checked.Sum(all, at(9).Add(time.Second), at(13).Add(59*time.Minute))
 	want := []checked.Summary{
 		{Check: checked.Sequences, Hours: 3, Proved: 3, Looked: 8},
 		{
-			Check: checked.Lake, Hours: 3, Proved: 1, Looked: 17, Found: []checked.Span{{at(10), at(11), 8, 2, ""}},
-			Unproved: []checked.Span{{at(12), at(13), 0, 0, ""}},
+			Check: checked.Lake, Hours: 3, Proved: 1, Looked: 17, Found: []checked.Span{{at(10), at(11), 8, 2, "", ""}},
+			Unproved: []checked.Span{{at(12), at(13), 0, 0, "", ""}},
 		},
-		{Check: checked.Recordings, Hours: 3, Unproved: []checked.Span{{at(10), at(13), 0, 0, ""}}},
 		{
-			Check: checked.Signatures, Hours: 3, Looked: 7, Found: []checked.Span{{at(11), at(12), 2, 1, "no records"}},
-			Unproved: []checked.Span{{at(10), at(12), 3, 1, "no records"}, {at(12), at(13), 4, 0, "other"}},
+			Check: checked.Canaries, Hours: 3, Proved: 1, Looked: 48, Found: []checked.Span{{at(11), at(12), 24, 2, "actor_roles, data", ""}},
+			Unproved: []checked.Span{{at(12), at(13), 0, 0, "", "no canary"}},
+		},
+		{Check: checked.Recordings, Hours: 3, Unproved: []checked.Span{{at(10), at(13), 0, 0, "", ""}}},
+		{
+			Check: checked.Signatures, Hours: 3, Looked: 7, Found: []checked.Span{{at(11), at(12), 2, 1, "", "no records"}},
+			Unproved: []checked.Span{{at(10), at(12), 3, 1, "", "no records"}, {at(12), at(13), 4, 0, "", "other"}},
 		},
 	}
 	if d := cmp.Diff(want, got); d != "" {

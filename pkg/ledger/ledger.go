@@ -243,11 +243,17 @@ func (l *Ledger) create(ctx context.Context, items []table.Item, same func(there
 
 // Op is the operation that appends a valid event within a transaction.
 func (l *Ledger) Op(e audit.Event) (table.Op, error) {
+	op, _, err := l.OpAt(e)
+	return op, err
+}
+
+// OpAt is Op that says as well where the event is going to stand.
+func (l *Ledger) OpAt(e audit.Event) (op table.Op, at table.Key, err error) {
 	item, err := l.item(e)
 	if err != nil {
-		return table.Op{}, err
+		return table.Op{}, table.Key{}, err
 	}
-	return l.table.CreateOp(item), nil
+	return l.table.CreateOp(item), table.Key{PK: item.Text(names.PK), SK: item.Text(names.SK)}, nil
 }
 
 // Table returns the ledger's table, for the transactions of code that writes more than events.

@@ -107,5 +107,6 @@ var Types = map[audit.Type]Row{
 
 	audit.SigningUnclaimed:  {DetectionFinding, begun, critical, "somebody may have signed certificates or documents of their own"},
 	audit.SigningUnrecorded: {DetectionFinding, begun, high, "somebody may sign unseen"},
+	audit.EvidenceCanary:    {APIActivity, other, informational, "nobody called anything: a function of ours writes it to see whether each field arrives in the lake"},
 	audit.EvidenceChecked:   {APIActivity, read, informational, "a function of ours read the evidence of an hour; status_id and unproved say whether all was as it should be"},
 }

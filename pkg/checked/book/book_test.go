@@ -94,6 +94,7 @@ func TestAStatementSaysWhatWasFoundAndWhatCouldNotBeProved(t *testing.T) {
 	next(t, b, at(12).Add(patience), 11)
 	both, found := of(11), of(12)
 	both.Found, both.Unproved, found.Found = 2, "the lake could not be asked", 1 // what is found needs no other reason
+	found.Which = "actor_roles"
 	for _, want := range []checked.Statement{both, found} {
 		if err := b.State(t.Context(), want); err != nil {
 			t.Fatal(err)

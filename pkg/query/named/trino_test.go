@@ -30,12 +30,16 @@ func TestEachQuestionIsTrinos(t *testing.T) {
 		}
 		asked[q.Name] = text
 	}
-	for _, ask := range []string{holding.Digests, holding.Keys} {
-		text, _, err := holding.Request{Ask: ask, From: head.Since, To: head.Since.Add(time.Hour)}.Compose()
+	for _, r := range []holding.Request{
+		{Ask: holding.Digests, From: head.Since, To: head.Since.Add(time.Hour)},
+		{Ask: holding.Keys, From: head.Since, To: head.Since.Add(time.Hour)},
+		{Ask: holding.Row, Receipt: head.Event},
+	} {
+		text, _, err := r.Compose()
 		if err != nil {
 			t.Fatal(err)
 		}
-		asked["holding-"+ask] = text
+		asked["holding-"+r.Ask] = text
 	}
 	if *write != "" {
 		b, err := json.Marshal(asked)
