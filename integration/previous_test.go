@@ -158,7 +158,7 @@ func TestThePreviousReleaseUnderstandsTheNewest(t *testing.T) {
 	if out, err := s.up(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	s.arrived(t, boss, ran)
+	s.bothEnds(t, boss, ran)
 }
 
 // program is one of a folder.
@@ -171,9 +171,9 @@ func program(t *testing.T, folder, name string) []byte {
 	return raw
 }
 
-// arrived waits until the ledger and SQL have both ends of sessions, and fails unless they are to be believed as far as is said, and no
+// bothEnds waits until the ledger and SQL have both ends of sessions, and fails unless they are to be believed as far as is said, and no
 // event of an agent is missing.
-func (s *system) arrived(t *testing.T, boss *person, sessions map[string]string) {
+func (s *system) bothEnds(t *testing.T, boss *person, sessions map[string]string) {
 	t.Helper()
 	for id, standing := range sessions {
 		eventually(t, time.Minute, func() string {

@@ -31,6 +31,15 @@ var Checks = []string{Sequences, Lake, Canaries, Recordings, Signatures}
 // Hour is how long the period of a statement is.
 const Hour = time.Hour
 
+// lead is how long before the first hour of a check its first look is at least, so that the deployment that brings it is over by then.
+const lead = 10 * time.Minute
+
+// First is the first hour that a check states which looks for the first time now: what was before, it can't know, and no deployment
+// rings for it.
+func First(now time.Time) time.Time {
+	return now.UTC().Add(lead + Hour - time.Nanosecond).Truncate(Hour)
+}
+
 // Statement is what a check says of an hour.
 type Statement struct {
 	Check    string

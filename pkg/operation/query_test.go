@@ -30,7 +30,9 @@ func (*pool) Read(_ context.Context, sum string) (string, error) {
 	return "", fault.Newf(fault.NotFound, "ask", "there is nothing under %s", sum)
 }
 
-func (*pool) Known(context.Context) (time.Time, []wire.LakeGap, error) { return time.Time{}, nil, nil }
+func (*pool) Known(context.Context, time.Time) (time.Time, []wire.LakeGap, error) {
+	return time.Time{}, nil, nil
+}
 
 func (*pool) Count(context.Context, string, time.Time) error { return nil }
 

@@ -72,7 +72,7 @@ type Recent interface {
 // Compared knows what of the ledger the lake has.
 type Compared interface {
 	// Known returns until when what the ledger received was compared with the lake, zero for not yet, and what the lake lacks.
-	Known(context.Context) (until time.Time, lacks []wire.LakeGap, err error)
+	Known(ctx context.Context, now time.Time) (until time.Time, lacks []wire.LakeGap, err error)
 }
 
 // Pace bounds how often one person asks, or is denied.
@@ -154,7 +154,7 @@ func (d *Desk) Ask(ctx context.Context, p Person, r wire.QueryRequest) (wire.Sta
 	if err != nil {
 		return wire.StartedQuery{}, err
 	}
-	compared, lacks, err := d.config.Compared.Known(ctx)
+	compared, lacks, err := d.config.Compared.Known(ctx, p.Now)
 	if err != nil {
 		return wire.StartedQuery{}, err
 	}

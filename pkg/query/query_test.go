@@ -45,7 +45,7 @@ type lake struct {
 	lost     error
 }
 
-func (l *lake) Known(context.Context) (time.Time, []wire.LakeGap, error) {
+func (l *lake) Known(context.Context, time.Time) (time.Time, []wire.LakeGap, error) {
 	return l.compared, l.lacks, l.lost
 }
 

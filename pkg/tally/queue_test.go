@@ -56,6 +56,9 @@ func newHall(t *testing.T) *hall {
 	h.tally = h.opened(h.ledger)
 	h.book = book.New(book.Config{DynamoDB: db, State: "state", Ledger: h.ledger, Cluster: "c", Writer: "function/sweep", Entropy: rand.Reader})
 	h.look() // since then, or rather from ten o'clock on, signatures are compared
+	if _, err := h.run(); err != nil {
+		t.Fatal(err)
+	}
 	h.now = first
 	return h
 }

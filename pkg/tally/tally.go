@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stile-dev/stile/pkg/audit"
+	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
 )
@@ -168,10 +169,6 @@ func (l *look) take(ctx context.Context, m types.Message) {
 	}
 }
 
-// lead is how long before the first whole hour of comparing the first look is, so that a deployment is over by then: meanwhile
-// functions sign that claim nothing yet, or the rule isn't there that brings records.
-const lead = 10 * time.Minute
-
 var keyBegan = table.Key{PK: names.Looked, SK: "signatures"}
 
 // begins is the attribute of since when signatures are compared.
@@ -179,7 +176,7 @@ const begins = "began_ms"
 
 // began is since when signatures are compared with claims, a whole hour.
 func (t *Tally) began(ctx context.Context, now time.Time) (time.Time, error) {
-	first := now.UTC().Add(lead + time.Hour - time.Nanosecond).Truncate(time.Hour)
+	first := checked.First(now) // until then functions may sign that claim nothing yet, or the rule isn't there that brings records
 	i, err := t.state.Get(ctx, keyBegan)
 	if errors.Is(err, table.ErrNotFound) {
 		i = table.Item{names.PK: table.String(keyBegan.PK), names.SK: table.String(keyBegan.SK), begins: table.Int(first.UnixMilli())}

@@ -14,6 +14,7 @@ import (
 	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/store/storetest"
+	"github.com/stile-dev/stile/pkg/table"
 )
 
 func TestWhatItsFunctionClaimsIsSettled(t *testing.T) {
@@ -296,6 +297,8 @@ func TestSec_S99_SigningWithoutRecordsProvesNothing(t *testing.T) {
 // An hour in which nothing was signed is none that proves anything: documents are signed each minute.
 func TestASilentHourProvesNothing(t *testing.T) {
 	h := newHall(t)
+	begins := table.Item{"pk": table.String("checked"), "sk": table.String(checked.Signatures), "until_ms": table.Int(first.Add(-2 * time.Hour).UnixMilli())}
+	h.db.Items["state|checked|"+checked.Signatures] = begins // as it was before what is compared was restored
 	h.states()
 	before := h.told(audit.EvidenceChecked)
 	for _, e := range before {

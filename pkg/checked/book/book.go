@@ -45,7 +45,7 @@ const until = "until_ms" // the end of the last hour that was stated
 func key(check string) table.Key { return table.Key{PK: names.Checked, SK: check} }
 
 // Next returns the oldest hour without a statement of the check that ended patience ago or longer, by when it begins. ok is false
-// when there is none yet. The first hour of all is the last one that is old enough when Next is called for the first time.
+// when there is none yet. The first hour of all is [checked.First] when Next is called for the first time.
 func (b *Book) Next(ctx context.Context, check string, now time.Time, patience time.Duration) (from time.Time, ok bool, err error) {
 	last := now.UTC().Add(-patience).Truncate(checked.Hour).Add(-checked.Hour) // the newest that is old enough
 	i, err := b.state.Get(ctx, key(check))
@@ -56,13 +56,13 @@ func (b *Book) Next(ctx context.Context, check string, now time.Time, patience t
 	if !errors.Is(err, table.ErrNotFound) {
 		return time.Time{}, false, fmt.Errorf("looking up how far the check of %s is: %w", check, err)
 	}
-	first := table.Item{names.PK: table.String(names.Checked), names.SK: table.String(check), until: table.Int(last.UnixMilli())}
+	first := table.Item{names.PK: table.String(names.Checked), names.SK: table.String(check), until: table.Int(checked.First(now).UnixMilli())}
 	if err := b.state.Create(ctx, first); table.Conflicts(err) {
 		return b.Next(ctx, check, now, patience)
 	} else if err != nil {
 		return time.Time{}, false, fmt.Errorf("beginning the check of %s: %w", check, err)
 	}
-	return last, true, nil
+	return time.Time{}, false, nil
 }
 
 // State writes what a check says of the hour that Next returned. An hour that somebody else has stated meanwhile stays as it is.
@@ -110,16 +110,17 @@ func (b *Book) Run(
 	return all, nil
 }
 
-// Behind returns how long ago the last hour ended that a check has stated; 0 before it has begun.
+// Behind returns how long ago the last hour ended that a check has stated, or how long ago its first one began; 0 before.
 func (b *Book) Behind(ctx context.Context, check string, now time.Time) (time.Duration, error) {
 	until, err := Until(ctx, b.state, check)
-	if err != nil || until.IsZero() {
+	if err != nil || until.After(now) || until.IsZero() {
 		return 0, err
 	}
 	return now.Sub(until), nil
 }
 
-// Until returns the end of the last hour that a check has stated, as the table of state has it; zero before it has begun.
+// Until returns the end of the last hour that a check has stated, or where its first one begins, as the table of state has it; zero
+// before it has looked.
 func Until(ctx context.Context, state table.Table, check string) (time.Time, error) {
 	i, err := state.Get(ctx, key(check))
 	if errors.Is(err, table.ErrNotFound) {

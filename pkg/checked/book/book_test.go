@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -25,10 +26,14 @@ func at(hour int) time.Time { return time.Date(2026, 11, 28, hour, 0, 0, 0, time
 
 func kept() (*storetest.Tables, *book.Book) {
 	db, _ := storetest.New()
-	return db, book.New(book.Config{
+	b := book.New(book.Config{
 		DynamoDB: db, State: "state", Cluster: "stile", Writer: "function/sweep", Entropy: rand.Reader,
 		Ledger: ledger.New(ledger.Config{DynamoDB: db, Table: "ledger"}),
 	})
+	if _, ok, err := b.Next(context.Background(), checked.Lake, at(10).Add(40*time.Minute), patience); ok || err != nil {
+		panic(fmt.Sprint("the first look has an hour to state, or fails: ", err))
+	}
+	return db, b
 }
 
 // next fails the test unless this hour is next; -1 is none.
@@ -86,6 +91,24 @@ func TestEachHourIsStatedOnceAndInOrder(t *testing.T) {
 	next(t, b, now.Add(24*time.Hour), 12)
 	if all := stated(t, db); len(all) != 1 || all[0] != of(11) {
 		t.Errorf("stated %+v", all)
+	}
+}
+
+// What was before a check is not its to state, nor what was during the deployment that brought it.
+func TestACheckBeginsWithTheFirstWholeHour(t *testing.T) {
+	for minute, first := range map[int]int{0: 13, 1: 13, 50: 13, 51: 14} {
+		_, b := kept()
+		look := at(12).Add(time.Duration(minute) * time.Minute)
+		for hour := range 24 {
+			from, ok, err := b.Next(t.Context(), checked.Recordings, look, patience)
+			if err != nil || ok && !from.Equal(at(first)) || ok != !look.Before(at(first+1).Add(patience)) {
+				t.Fatalf("minute %d, %d hours later: %s, %v, %v", minute, hour, from, ok, err)
+			}
+			if behind, err := b.Behind(t.Context(), checked.Recordings, look); err != nil || behind != max(0, look.Sub(at(first))) {
+				t.Errorf("minute %d, %d hours later: behind %s, %v", minute, hour, behind, err)
+			}
+			look = look.Add(time.Hour)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // known is what is known of the lake, the lacks one after another.
 func (w *world) known() string {
 	w.t.Helper()
-	compared, lacks, err := owed.NewReader(w, "state").Known(w.t.Context())
+	compared, lacks, err := owed.NewReader(w, "state").Known(w.t.Context(), w.now)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestAnHourThatIsStatedAndNotOwedYetIsKnown(t *testing.T) {
 			}
 			return nil
 		}
-		if _, _, err := owed.NewReader(w, "state").Known(t.Context()); err == nil {
+		if _, _, err := owed.NewReader(w, "state").Known(t.Context(), w.now); err == nil {
 			t.Error("what can't be read is known")
 		}
 	})

@@ -21,10 +21,13 @@ var _ query.Compared = Reader{}
 func NewReader(db table.API, state string) Reader { return Reader{table.Table{API: db, Name: state}} }
 
 // Known is part of [query.Compared].
-func (r Reader) Known(ctx context.Context) (until time.Time, lacks []wire.LakeGap, err error) {
+func (r Reader) Known(ctx context.Context, now time.Time) (until time.Time, lacks []wire.LakeGap, err error) {
 	// How far it is comes first: an hour that is stated in between is owed by then.
 	if until, err = book.Until(ctx, r.state, checked.Lake); err != nil {
 		return time.Time{}, nil, err
+	}
+	if until.After(now) { // it has yet to begin
+		until = time.Time{}
 	}
 	k, err := Load(ctx, r.state)
 	if err != nil {

@@ -49,6 +49,7 @@ func TestWhatIsOwedIsToldAsTimes(t *testing.T) {
 		want  string
 	}{
 		"never compared":           {state{}, "never"},
+		"to begin at noon":         {state{stated: 12}, "never"},
 		"nothing is owed":          {state{stated: 9}, "09"},
 		"an hour":                  {state{stated: 9, kept: owed.Kept{Owed: []owed.Hour{hour(3)}}}, "09 03-04"},
 		"hours beside each other":  {state{stated: 9, kept: owed.Kept{Owed: []owed.Hour{hour(4), hour(1), hour(5), hour(3)}}}, "09 01-02 03-06"},
@@ -56,7 +57,7 @@ func TestWhatIsOwedIsToldAsTimes(t *testing.T) {
 		"one that isn't owed yet":  {state{stated: 9, kept: owed.Kept{Front: &stated}}, "09 08-09"},
 		"one that is and some are": {state{stated: 9, kept: owed.Kept{Front: &stated, Owed: []owed.Hour{hour(7)}}}, "09 07-09"},
 	} {
-		until, lacks, err := owed.NewReader(&c.state, "state").Known(t.Context())
+		until, lacks, err := owed.NewReader(&c.state, "state").Known(t.Context(), day.Add(10*time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +76,7 @@ func TestWhatIsOwedIsToldAsTimes(t *testing.T) {
 
 func TestWhatCantBeReadIsNotKnown(t *testing.T) {
 	for _, down := range []string{"checked", "looked"} {
-		if _, _, err := owed.NewReader(&state{stated: 1, down: down}, "state").Known(t.Context()); err == nil {
+		if _, _, err := owed.NewReader(&state{stated: 1, down: down}, "state").Known(t.Context(), day.Add(10*time.Hour)); err == nil {
 			t.Errorf("without %s it is known", down)
 		}
 	}
