@@ -135,7 +135,7 @@ func TestRoomIsCountedForCommands(t *testing.T) {
 	w := newWorld(t, func(c *record.Config) { c.Limit = limit })
 	var all []*record.Recording
 	var sessions []string
-	for {
+	for range limit / recording.MaxCommand {
 		r, session, err := w.run(string(noise(recording.MaxCommand)))
 		if err != nil {
 			break

@@ -261,9 +261,7 @@ func TestKeysOfANewerReleaseAreTakenFromAgentsAlone(t *testing.T) {
 	}
 	e := full()
 	e.Source, e.Data = "agent/agt_1", map[string]string{"of_tomorrow": "x"}
-	for key, value := range always(e.Type) {
-		e.Data[key] = value
-	}
+	maps.Copy(e.Data, always(e.Type))
 	if e.Validate() == nil {
 		t.Error("and an agent writes them")
 	}
