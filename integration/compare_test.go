@@ -102,9 +102,9 @@ func TestWhatTheLakeLacksIsSentAgainFromTheLedger(t *testing.T) {
 		t.Fatalf("the lake has %v", got)
 	}
 
-	shared.sweep(t)
-	v.recheck(t, checked.Lake, time.Now().UTC().Add(-compare.Patience).Truncate(checked.Hour).Add(-checked.Hour)) // the last hour that is over is next
-	v.owes(t, hours)                                                                                              // the turn of this one would come in some time
+	v.recheck(t, checked.Lake, time.Now().UTC().Add(-compare.Patience).Truncate(checked.Hour).Add(-checked.Hour))
+	shared.sweep(t) // it begins with the last hour that is over: the turn of this one would come in some time
+	v.owes(t, hours)
 	if r := boss.run(t, nil, "audit", "query", "SELECT 1 AS n"); r.status != 0 || !strings.Contains(r.err, "It lacks some of what was received from ") {
 		t.Errorf("who asks isn't told what the lake lacks: %d %s", r.status, r.err)
 	}

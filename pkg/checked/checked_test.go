@@ -55,3 +55,13 @@ func TestTheSumOfStatements(t *testing.T) {
 		}
 	}
 }
+
+// What is brought by a deployment signs, records and delivers before it is all there: that hour is nobody's to state.
+func TestTheFirstHourOfACheckBeginsTenMinutesAfterItsFirstLook(t *testing.T) {
+	at := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	for minutes, hours := range map[int]int{0: 1, 1: 1, 50: 1, 51: 2, 59: 2} {
+		if got := checked.First(at.Add(time.Duration(minutes) * time.Minute)); !got.Equal(at.Add(time.Duration(hours) * time.Hour)) {
+			t.Errorf("%d minutes past: %s", minutes, got)
+		}
+	}
+}
