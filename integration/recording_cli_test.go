@@ -225,14 +225,21 @@ func TestAnExportIsWhatTheClientGotByteForByte(t *testing.T) {
 	p.run(t, nil, "recording", "export", session, "--output", file).refused(t, 7, "exists")
 }
 
+// mallory is another user with the role access, until the test ends.
+func (p *person) mallory(t *testing.T) *person {
+	t.Helper()
+	p.create(t, "kind: iam_mapping\nmetadata: {name: meddlers}\nspec:\n"+
+		"  match: {partition: aws, account: \"111122223333\", role: "+meddlerRole+"}\n  user: mallory\n  roles: [access]\n  traits: {logins: ["+userName()+"]}\n")
+	t.Cleanup(func() { p.run(t, nil, "rm", "iam_mapping/meddlers") })
+	other := shared.person(t, meddler)
+	eventually(t, 20*time.Second, func() string { return other.run(t, nil, "login", "--iam").err })
+	return other
+}
+
 func TestNobodyReadsTheRecordingOfSomebodyElse(t *testing.T) {
 	p, boss := shared.person(t, engineer).login(t), shared.person(t, admin).login(t)
 	_, session := p.show(t, "echo a secret of mine")
-	boss.create(t, "kind: iam_mapping\nmetadata: {name: meddlers}\nspec:\n"+
-		"  match: {partition: aws, account: \"111122223333\", role: "+meddlerRole+"}\n  user: mallory\n  roles: [access]\n  traits: {logins: ["+userName()+"]}\n")
-	t.Cleanup(func() { boss.run(t, nil, "rm", "iam_mapping/meddlers") })
-	other := shared.person(t, meddler)
-	eventually(t, 20*time.Second, func() string { return other.run(t, nil, "login", "--iam").err })
+	other := boss.mallory(t)
 	var own string
 	eventually(t, 20*time.Second, func() string { // the node hears of the mapping a moment later
 		r := other.run(t, nil, "ssh", "node-1", "--", `echo "$STILE_SESSION_ID"`)

@@ -7,32 +7,37 @@ import (
 	"testing"
 )
 
-// What docs/audit.md scans the ledger for has the event of a denial, with the decision's id.
+// What docs/audit.md says finds the event of a denial by the decision's id: for who sees the event, and for nobody else.
 func TestADecisionIsFoundAsTheDocumentationSays(t *testing.T) {
 	doc, err := os.ReadFile("../docs/audit.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := regexp.MustCompile(`(?m)^stile (audit ls .*) \| grep dec_…$`).FindSubmatch(doc)
-	r := shared.person(t, engineer).login(t).run(t, nil, "get", "users")
+	command := regexp.MustCompile(`(?m)^stile (audit ls --decision) dec_…$`).FindSubmatch(doc)
+	alice, boss := shared.person(t, engineer).login(t), shared.person(t, admin).login(t)
+	r := alice.run(t, nil, "get", "users")
 	r.refused(t, 4)
 	said := regexp.MustCompile(`stile: decision: (dec_\w+)`).FindStringSubmatch(r.err)
 	if command == nil || said == nil {
 		t.Fatalf("command %q, decision %q in %s", command, said, r.err)
 	}
-	var found []string
-	for line := range strings.Lines(shared.person(t, admin).login(t).must(t, strings.Fields(string(command[1]))...)) {
-		if strings.Contains(line, said[1]) {
-			found = append(found, line)
+	look := append(strings.Fields(string(command[1])), said[1])
+	for who, p := range map[string]*person{"an administrator": boss, "whom it is about": alice} {
+		found := p.must(t, look...)
+		for _, want := range []string{"decision_id", said[1], "user/alice", "request.refused", "alice may not list user: ", "proven", "certificate"} {
+			if !strings.Contains(found, want) {
+				t.Errorf("%s finds no %s in\n%s", who, want, found)
+			}
+		}
+		if found = p.must(t, append(look, "--format", "ndjson")...); strings.Count(found, "\n") != 1 || !strings.Contains(found, `"decision_id":"`+said[1]+`"`) {
+			t.Errorf("%s finds %s", who, found)
 		}
 	}
-	if len(found) != 1 {
-		t.Fatalf("%d events: %v", len(found), found)
-	}
-	for _, want := range []string{`"decision_id":"` + said[1] + `"`, `"actor":"user/alice"`, `"target_kind":"user"`, `"reason":"alice may not list user`, `"standing":"proven"`} {
-		if !strings.Contains(found[0], want) {
-			t.Errorf("no %s in %s", want, found[0])
-		}
+	other := boss.mallory(t)
+	unseen, none := other.run(t, nil, look...), other.run(t, nil, "audit", "ls", "--decision", "dec_01hv0000000000000000000000")
+	unseen.refused(t, none.status, "that your roles let you see")
+	if strings.ReplaceAll(unseen.err, said[1], "") != strings.ReplaceAll(none.err, "dec_01hv0000000000000000000000", "") || unseen.out != "" {
+		t.Errorf("another user can tell\n%s from\n%s", unseen.err, none.err)
 	}
 }
 

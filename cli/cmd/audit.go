@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -40,26 +41,26 @@ func (a *app) audit() *cobra.Command {
 }
 
 func (a *app) auditLs() *cobra.Command {
-	var q struct {
-		types, actor, session, target, since, until, outcome string
-		follow                                               bool
-	}
+	var q wanted
 	c := &cobra.Command{
 		Use:   "ls",
 		Short: "List events, and whether they are proven",
 		Long: "List the events that you may see, in the order of their arrival in the audit log: without --since, those of the last hour. It\n" +
-			"keeps them for 30 days. With --session those of one session, oldest first, whenever they were.\n" +
+			"keeps them for 30 days. With --session those of one session, oldest first, and with --decision that of one decision with all that\n" +
+			"it has, whenever they were.\n" +
 			"An event is proven if the agent that it is from signed it, or if only its function can have written it.\n" +
 			"A command is cut after 200 characters; --format json prints an array of the events with all that they have, ndjson one per\n" +
 			"line, and ocsf one per line as OCSF " + ocsf.Version + " does, with the standing in unmapped.\n" +
 			"--follow goes on with what is received from then on, until you end it.",
 		Args: exactly(0, "stile audit ls --since 24h"),
 		Example: "  stile audit ls --since 24h --type session.denied,user.login_refused\n  stile audit ls --since 7d --actor ada --target node/web-1 --format json\n" +
-			"  stile audit ls --follow --outcome denied\n  stile audit ls --session ses_01h2xcejqtf2nbrexx3vqjhp41",
+			"  stile audit ls --follow --outcome denied\n  stile audit ls --session ses_01h2xcejqtf2nbrexx3vqjhp41\n" +
+			"  stile audit ls --decision dec_01h2xcejqtf2nbrexx3vqjhp41",
 	}
 	c.Flags().StringVar(&q.types, "type", "", "only events of these types, such as session.start, or groups of types, such as session, which is all session.…; commas between them")
 	c.Flags().StringVar(&q.actor, "actor", "", "only what this user did, or this actor as events name it: user/NAME, agent/ID, proxy/ID, function/NAME, aws/… (a login that was refused)")
 	c.Flags().StringVar(&q.session, "session", "", "only events of this session: an id as in stile recording ls")
+	c.Flags().StringVar(&q.decision, "decision", "", "only the event of this decision, whole: an id as a denial prints it")
 	c.Flags().StringVar(&q.target, "target", "", "only what was done to this target: KIND/NAME, or the name of a node")
 	c.Flags().StringVar(&q.since, "since", "", "only what was received since: 24h, 7d, 2006-01-02 (its beginning, here), '2006-01-02 15:04:05' (here), or a time as in RFC 3339; without it, an hour before --until or now")
 	c.Flags().StringVar(&q.until, "until", "", "only what was received before, written as --since")
@@ -73,7 +74,7 @@ func (a *app) auditLs() *cobra.Command {
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		f, err := format()
 		if err == nil {
-			err = filled(c, "type", "actor", "session", "target", "since", "until", "outcome")
+			err = filled(c, "type", "actor", "session", "decision", "target", "since", "until", "outcome")
 		}
 		if err != nil {
 			return err
@@ -89,15 +90,8 @@ func (a *app) auditLs() *cobra.Command {
 		if query.Since, query.Until, err = window(q.since, q.until, a.Now()); err != nil {
 			return err
 		}
-		switch {
-		case q.session != "" && !identity.ValidID("ses", q.session):
-			return fault.Newf(fault.BadInput, "name one that stile recording ls lists", "%.64q is not a session's id", q.session)
-		case q.session != "" && (q.follow || q.since != "" || q.until != ""):
-			return fault.New(fault.BadInput, "--session lists all events of a session, whenever they were", "leave out --follow, --since and --until, or --session")
-		case q.follow && f == output.JSON:
-			return fault.New(fault.BadInput, "an array has no end while it is followed", "use --format ndjson, of which each line is an event")
-		case q.follow && q.until != "":
-			return fault.New(fault.BadInput, "what is received from now on isn't before --until", "leave out --until or --follow")
+		if err := q.check(f); err != nil {
+			return err
 		}
 		s, err := a.session()
 		if err != nil {
@@ -107,6 +101,11 @@ func (a *app) auditLs() *cobra.Command {
 		switch {
 		case q.session != "":
 			err = l.session(c.Context(), q.session, chosen)
+		case q.decision != "":
+			if f == formatText {
+				l.printer = &whole{app: a}
+			}
+			err = l.decision(c.Context(), q.decision, chosen)
 		case q.follow:
 			err = l.follow(c.Context())
 		default:
@@ -115,6 +114,34 @@ func (a *app) auditLs() *cobra.Command {
 		return silence(err)
 	}
 	return c
+}
+
+// wanted is what was typed for audit ls.
+type wanted struct {
+	types, actor, session, decision, target, since, until, outcome string
+	follow                                                         bool
+}
+
+// check refuses what doesn't go together.
+func (q wanted) check(f output.Format) error {
+	bounded := q.follow || q.since != "" || q.until != ""
+	switch {
+	case q.session != "" && q.decision != "":
+		return fault.New(fault.BadInput, "--session lists the events of a session, and --decision that of a decision", "leave out one of them")
+	case q.session != "" && !identity.ValidID("ses", q.session):
+		return fault.Newf(fault.BadInput, "name one that stile recording ls lists", "%.64q is not a session's id", q.session)
+	case q.session != "" && bounded:
+		return fault.New(fault.BadInput, "--session lists all events of a session, whenever they were", "leave out --follow, --since and --until, or --session")
+	case q.decision != "" && !identity.ValidID("dec", q.decision):
+		return fault.Newf(fault.BadInput, "write it as the denial printed it: dec_ and 26 letters and digits", "%.64q is not a decision's id", q.decision)
+	case q.decision != "" && bounded:
+		return fault.New(fault.BadInput, "--decision shows the event of a decision, whenever it was", "leave out --follow, --since and --until, or --decision")
+	case q.follow && f == output.JSON:
+		return fault.New(fault.BadInput, "an array has no end while it is followed", "use --format ndjson, of which each line is an event")
+	case q.follow && q.until != "":
+		return fault.New(fault.BadInput, "what is received from now on isn't before --until", "leave out --until or --follow")
+	}
+	return nil
 }
 
 // completeSession offers the sessions that have recordings, whatever stands before the flag.
@@ -213,23 +240,44 @@ type listing struct {
 
 // session lists the events of a session.
 func (l *listing) session(ctx context.Context, id string, chosen audit.Filter) error {
-	found := false
-	for e, err := range l.client.SessionEvents(ctx, id) {
+	found, err := l.belonging(l.client.SessionEvents(ctx, id), chosen)
+	if err != nil {
+		return err
+	}
+	if !found {
+		_, _ = fmt.Fprintln(l.Err, "There are no events of that session that your roles let you see; the audit log keeps events for 30 days")
+	}
+	return l.printer.end()
+}
+
+// decision shows the event of a decision. What the caller may not see and what isn't there are the same.
+func (l *listing) decision(ctx context.Context, id string, chosen audit.Filter) error {
+	found, err := l.belonging(l.client.DecisionEvents(ctx, id), chosen)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fault.Newf(fault.NotFound, "wait a minute if a node denied it, since its agent reports it then; ask the lake for one of more than 30 days ago, or somebody who sees more events than you",
+			"there is no event of %s that your roles let you see", id)
+	}
+	return l.printer.end()
+}
+
+// belonging prints those events of a session or a decision that are chosen, and reports whether there are any at all.
+func (l *listing) belonging(events iter.Seq2[wire.LedgerEvent, error], chosen audit.Filter) (found bool, err error) {
+	for e, err := range events {
 		if err != nil {
-			return err
+			return found, err
 		}
 		found = true
 		if event, err := audit.Parse([]byte(e.Event)); err == nil && !chosen.Match(event) {
 			continue
 		}
 		if err := l.printer.print(e); err != nil {
-			return err
+			return found, err
 		}
 	}
-	if !found {
-		_, _ = fmt.Fprintln(l.Err, "There are no events of that session that your roles let you see; the audit log keeps events for 30 days")
-	}
-	return l.printer.end()
+	return found, nil
 }
 
 // all lists what was received, and says when that was.
@@ -486,7 +534,7 @@ func (a *app) printEvent(f output.Format, l wire.LedgerEvent) error {
 		}
 	}
 	for _, text := range []string{e.Reason, l.Why} {
-		if text != "" {
+		if text = oneLine(text); text != "" {
 			line = append(line, text)
 		}
 	}

@@ -109,6 +109,18 @@ func EventLine(l wire.LedgerEvent) (string, error) {
 	return out.String(), err
 }
 
+// WholeEvents are what people read of the events of a decision.
+func WholeEvents(all ...wire.LedgerEvent) (string, error) {
+	var out strings.Builder
+	p := &whole{app: &app{Process: Process{Out: &out}}}
+	for _, l := range all {
+		if err := p.print(l); err != nil {
+			return out.String(), err
+		}
+	}
+	return out.String(), p.end()
+}
+
 // Export exports what an API that the test serves has, as a command line says, at a time.
 func (l Lookup) Export(ctx context.Context, who profile.Credential, now time.Time, out, errs io.Writer, args ...string) error {
 	a := &app{Process: Process{Out: out, Err: errs, Now: func() time.Time { return now }}}

@@ -26,6 +26,12 @@ func (e events) Session(ctx context.Context, session, after string, limit int, t
 	return onWire(entries), next, err
 }
 
+// Decision reads the events of a decision.
+func (e events) Decision(ctx context.Context, decision, after string, limit int, trust []document.Trust) ([]wire.LedgerEvent, string, error) {
+	entries, next, err := reader.Decision(ctx, e.db, e.name, decision, after, limit, trust...)
+	return onWire(entries), next, err
+}
+
 // Received reads what was received.
 func (e events) Received(ctx context.Context, s operation.Span, want func(audit.Event) bool, trust []document.Trust) ([]wire.LedgerEvent, string, error) {
 	span := reader.Span{After: cmp.Or(s.After, reader.Begin(s.Since)), Until: s.Until, Limit: s.Limit}

@@ -131,7 +131,7 @@ func mayQuery() []statement {
 		items(tableState, "ListHead", querying, names.Head),
 		items(tablePresence, "CountArrivals", updating, names.Arrival),
 		items(tableLedger, "ListEvents", querying, names.Event),
-		items(tableLedger, "PutEvents", putting, eventsOf(fnQuery)),
+		items(tableLedger, "PutEvents", putting, eventsOf(fnQuery), names.Decided),
 		objects("ReadDocuments", "s3:GetObject", ""),
 		{
 			Sid: "Ask", Actions: []string{"athena:GetQueryExecution", "athena:GetQueryResults", "athena:StartQueryExecution", "athena:StopQueryExecution"},

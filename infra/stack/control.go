@@ -112,7 +112,7 @@ func newFleetRole(s awscdk.Stack) {
 		items(tablePresence, "ListProxies", querying, names.Proxy),
 		items(tablePresence, "PutPresence", putting, names.Proxy, names.Tunnels),
 		items(tablePresence, "LeaveProxies", deleting, names.Proxy),
-		items(tableLedger, "PutEvents", putting, events(names.WriterProxy), events(names.WriterAgent), names.Certificate, names.Happened),
+		items(tableLedger, "PutEvents", putting, events(names.WriterProxy), events(names.WriterAgent), names.Certificate, names.Happened, names.Decided),
 		objects("ReadDocuments", "s3:GetObject", ""),
 	})
 	export(s, exportFleetRole, role.AttrArn())

@@ -72,7 +72,7 @@ var functions = []function{
 				items(tableSecrets, "PutSecrets", putting, names.TokenHash, names.Nonce),
 				items(tableSecrets, "DeleteTokenHashes", deleting, names.TokenHash),
 				items(tableSecrets, "CountChanges", updating, names.Arrival),
-				items(tableLedger, "PutEvents", putting, eventsOf(fnAdmin)),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnAdmin), names.Decided),
 				objects("ReadDocuments", "s3:GetObject", ""),
 				keepBodies(),
 				invoke(fnPublish),
@@ -85,7 +85,7 @@ var functions = []function{
 		may: func() []statement {
 			return []statement{
 				items(tableLedger, "GetEvents", getting, names.Event, names.Certificate),
-				items(tableLedger, "ListEvents", querying, names.Event, names.Happened),
+				items(tableLedger, "ListEvents", querying, names.Event, names.Happened, names.Decided),
 				items(tableState, "GetRevoked", getting, names.Revoked),
 				items(tableState, "ListState", querying, names.Head, names.Target),
 				items(tablePresence, "ListPresence", querying, names.Proxy, names.Tunnels),
@@ -171,7 +171,7 @@ var functions = []function{
 				items(tableState, "PutRecorded", putting, names.Recorded, names.RecordedOf, names.Recorder),
 				items(tableState, "DropRecorders", deleting, names.Recorder),
 				items(tablePresence, "CountBrought", updating, names.Brought),
-				items(tableLedger, "PutEvents", putting, eventsOf(fnRecording), names.Happened),
+				items(tableLedger, "PutEvents", putting, eventsOf(fnRecording), names.Happened, names.Decided),
 				objects("ReadDocuments", "s3:GetObject", ""),
 				recordings("GrantUploads", "s3:PutObject"),
 				recordings("ConfirmUploads", "s3:GetObject"),
@@ -213,7 +213,7 @@ var functions = []function{
 				items(tableSecrets, "UseTokens", slices.Concat(getting, updating), names.TokenHash),
 				items(tableSecrets, "UseEvidence", putting, names.Used, names.Joined),
 				items(tableSecrets, "RecallJoins", getting, names.Joined),
-				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignHost), claimsOf(fnSignHost)),
+				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignHost), names.Decided, claimsOf(fnSignHost)),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},
@@ -230,7 +230,7 @@ var functions = []function{
 				items(tableState, "GetState", getting, names.User, names.Revoked),
 				items(tableState, "ListState", querying, names.Role, names.Mapping, names.Head),
 				items(tableSecrets, "UseEvidence", putting, names.Used),
-				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignUser), claimsOf(fnSignUser)),
+				items(tableLedger, "PutLedger", putting, names.Issuance, eventsOf(fnSignUser), names.Decided, claimsOf(fnSignUser)),
 				objects("ReadDocuments", "s3:GetObject", ""),
 			}
 		},

@@ -66,7 +66,7 @@ func reasons(statements []statement) map[string]any {
 }
 
 // numbered are the entities whose partition key carries an id or a shard after the #.
-var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Certificate, names.Issuance, names.Tunnels, names.Arrival, names.Brought, names.Target, names.Place, names.Recorded, names.RecordedOf, names.Recorder, names.Happened, names.Counted, names.Claimed, names.Signing}
+var numbered = []string{names.TokenHash, names.Used, names.Joined, names.Nonce, names.Certificate, names.Issuance, names.Tunnels, names.Arrival, names.Brought, names.Target, names.Place, names.Recorded, names.RecordedOf, names.Recorder, names.Happened, names.Decided, names.Counted, names.Claimed, names.Signing}
 
 // leading is the pattern of an entity's partition keys.
 func leading(entity string) string {

@@ -57,7 +57,7 @@ func newSite(t *testing.T) *site {
 	}
 	var err error
 	s.server, err = api.New(api.Config{
-		Function: "api", Handlers: map[string]api.Handler{"status": keep, "hostStatus": keep, "agentBinaries": keep, "listTargets": keep, "sessionEvents": keep, "listEvents": keep},
+		Function: "api", Handlers: map[string]api.Handler{"status": keep, "hostStatus": keep, "agentBinaries": keep, "listTargets": keep, "sessionEvents": keep, "decisionEvents": keep, "listEvents": keep},
 		Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(&s.log, nil)), Now: s.Clock,
 	})
 	if err != nil {
@@ -511,7 +511,7 @@ func TestDocumentsThatAreOlderThanTheCertificateJudgeNobody(t *testing.T) {
 	}
 	never := func(context.Context, api.Call) (any, error) { t.Error("a call got through"); return struct{}{}, nil }
 	s.server, err = api.New(api.Config{
-		Function: "api", Handlers: map[string]api.Handler{"status": never, "hostStatus": never, "agentBinaries": never, "listTargets": never, "sessionEvents": never, "listEvents": never},
+		Function: "api", Handlers: map[string]api.Handler{"status": never, "hostStatus": never, "agentBinaries": never, "listTargets": never, "sessionEvents": never, "decisionEvents": never, "listEvents": never},
 		Documents: older{view}, Log: slog.New(slog.NewJSONHandler(&s.log, nil)), Now: s.Clock,
 	})
 	if err != nil {
@@ -528,7 +528,7 @@ func TestDocumentsThatAreOlderThanTheCertificateJudgeNobody(t *testing.T) {
 func TestSec_S84_AFunctionThatCannotDecideSaysWhy(t *testing.T) {
 	s := newSite(t)
 	never := func(context.Context, api.Call) (any, error) { t.Error("a call got through"); return struct{}{}, nil }
-	handlers := map[string]api.Handler{"status": never, "hostStatus": never, "agentBinaries": never, "listTargets": never, "sessionEvents": never, "listEvents": never}
+	handlers := map[string]api.Handler{"status": never, "hostStatus": never, "agentBinaries": never, "listTargets": never, "sessionEvents": never, "decisionEvents": never, "listEvents": never}
 	var err error
 	s.server, err = api.New(api.Config{
 		Function: "api", Handlers: api.Refusing(handlers, fault.New(fault.Internal, "the deployment is wrong", "deploy again")),

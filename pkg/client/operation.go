@@ -199,10 +199,20 @@ func (c *Client) Recordings(ctx context.Context, q RecordingQuery) iter.Seq2[wir
 
 // SessionEvents yields a session's events from the ledger, oldest first, a page at a time. An error ends it.
 func (c *Client) SessionEvents(ctx context.Context, session string) iter.Seq2[wire.LedgerEvent, error] {
+	return c.belonging(ctx, "sessions", session)
+}
+
+// DecisionEvents yields the events in the ledger that name a decision, a page at a time. An error ends it.
+func (c *Client) DecisionEvents(ctx context.Context, decision string) iter.Seq2[wire.LedgerEvent, error] {
+	return c.belonging(ctx, "decisions", decision)
+}
+
+// belonging yields the events of one thing of a kind.
+func (c *Client) belonging(ctx context.Context, kind, id string) iter.Seq2[wire.LedgerEvent, error] {
 	return func(yield func(wire.LedgerEvent, error) bool) {
-		err := named(session)
+		err := named(id)
 		if err == nil {
-			err = pages(ctx, c, []string{"v1", "audit", "sessions", session}, func(page wire.EventList) string {
+			err = pages(ctx, c, []string{"v1", "audit", kind, id}, func(page wire.EventList) string {
 				for _, e := range page.Events {
 					if !yield(e, nil) {
 						return stopped

@@ -4,7 +4,7 @@
 // says who wrote an event, whatever the event says. In a partition events are in the order of their receipts, so that
 // a reader can go on where it was; an event that is delivered twice has two receipts, and readers take it once.
 //
-// Its entry points are [New], and [Ledger.Op] for code that writes an event in the transaction of a change.
+// Its entry points are [New], and [Ledger.Ops] for code that writes an event in the transaction of a change.
 package ledger
 
 import (
@@ -28,6 +28,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/certs"
+	"github.com/stile-dev/stile/pkg/identity"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
 )
@@ -118,8 +119,8 @@ func (l *Ledger) Append(ctx context.Context, events ...audit.Event) error {
 	return l.write(ctx, items, events)
 }
 
-// write writes the items of events and then, for each event of a session, one that says where it is: so a session's events are
-// found. What says where an event is comes after it, since it is never replaced: an event that was not written then will be
+// write writes the items of events and then, for each event of a session or of a decision that somebody saw, one that says where it
+// is: so these events are found. What says where an event is comes after it, since it is never replaced: an event that was not written then will be
 // written under another receipt. A delivery that is repeated writes what was lost.
 func (l *Ledger) write(ctx context.Context, items []table.Item, events []audit.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, Late/2)
@@ -130,12 +131,7 @@ func (l *Ledger) write(ctx context.Context, items []table.Item, events []audit.E
 	}
 	var pointers []table.Item
 	for n, e := range events {
-		if e.SessionID != "" {
-			pointers = append(pointers, table.Item{
-				names.PK: table.String(Session(e.SessionID)), names.SK: table.String(e.ID), "at": items[n][names.PK], "under": items[n][names.SK],
-				"digest": table.String(digest([]byte(items[n].Text("event")))), names.Expires: items[n][names.Expires],
-			})
-		}
+		pointers = append(pointers, pointing(e, items[n])...)
 	}
 	return l.create(ctx, pointers, func(there, pointer table.Item) bool { // one that is there names the first receipt
 		before := there.Text("digest") // "" is from before it was kept
@@ -151,6 +147,28 @@ func digest(b []byte) string {
 
 // Session returns the partition of what says where a session's events are.
 func Session(id string) string { return names.Happened + "#" + id }
+
+// Decision returns the partition of what says where a decision's event is.
+func Decision(id string) string { return names.Decided + "#" + id }
+
+// pointing returns what says where the item of an event is. An agent chooses what its events call a decision: what isn't the id of
+// one, nobody was told and nobody asks for.
+func pointing(e audit.Event, item table.Item) (all []table.Item) {
+	var partitions []string
+	if e.SessionID != "" {
+		partitions = append(partitions, Session(e.SessionID))
+	}
+	if identity.ValidID("dec", e.DecisionID) {
+		partitions = append(partitions, Decision(e.DecisionID))
+	}
+	for _, pk := range partitions {
+		all = append(all, table.Item{
+			names.PK: table.String(pk), names.SK: table.String(e.ID), "at": item[names.PK], "under": item[names.SK],
+			"digest": table.String(digest([]byte(item.Text("event")))), names.Expires: item[names.Expires],
+		})
+	}
+	return all
+}
 
 // Deliver is Append for what an agent hands over: the bytes as the agent signed them, beside each event its signature and
 // the digest of the certificate, and once the certificate, by which readers verify all of that.
@@ -241,13 +259,21 @@ func (l *Ledger) create(ctx context.Context, items []table.Item, same func(there
 	return taken
 }
 
-// Op is the operation that appends a valid event within a transaction.
-func (l *Ledger) Op(e audit.Event) (table.Op, error) {
-	op, _, err := l.OpAt(e)
-	return op, err
+// Ops are the operations that append a valid event within a transaction, and say where it is as Append does.
+func (l *Ledger) Ops(e audit.Event) ([]table.Op, error) {
+	item, err := l.item(e)
+	if err != nil {
+		return nil, err
+	}
+	ops := []table.Op{l.table.CreateOp(item)}
+	for _, pointer := range pointing(e, item) {
+		ops = append(ops, l.table.CreateOp(pointer))
+	}
+	return ops, nil
 }
 
-// OpAt is Op that says as well where the event is going to stand.
+// OpAt is the operation that appends a valid event within a transaction, of which nothing else says where it is: it is going to
+// be there.
 func (l *Ledger) OpAt(e audit.Event) (op table.Op, at table.Key, err error) {
 	item, err := l.item(e)
 	if err != nil {

@@ -140,6 +140,46 @@ func TestASessionsEventsAreFoundWheneverTheyAreWritten(t *testing.T) {
 	}
 }
 
+// In the transaction of a change as by itself. What an agent calls a decision that is none has no place of its own.
+func TestTheEventOfADecisionIsFoundHoweverItIsWritten(t *testing.T) {
+	for name, write := range map[string]func(*ledger.Ledger, *memory, audit.Event) error{
+		"appended": func(l *ledger.Ledger, _ *memory, e audit.Event) error { return l.Append(t.Context(), e) },
+		"in a transaction": func(l *ledger.Ledger, m *memory, e audit.Event) error {
+			ops, err := l.Ops(e)
+			if err != nil {
+				return err
+			}
+			return table.Transact(t.Context(), m, ops...)
+		},
+	} {
+		for decision, want := range map[string]int{
+			"dec_01hv0000000000000000000000": 1, "": 0, "ses_01hv0000000000000000000000": 0, "dec_x": 0, "dec_" + strings.Repeat("0", 3000): 0,
+		} {
+			m, e := &memory{items: map[string]table.Item{}}, event("no")
+			e.DecisionID = decision
+			if err := write(newLedger(m), m, e); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			pointer, there := m.items[ledger.Decision(decision)+"|"+e.ID]
+			if len(m.items) != 1+want || there != (want == 1) {
+				t.Errorf("%s, %.40q: %d items", name, decision, len(m.items))
+			}
+			if there && (m.items[pointer.Text("at")+"|"+pointer.Text("under")].Text("event") == "" || pointer.Int("expires") != m.of(t, e).Int("expires")) {
+				t.Errorf("%s: the event isn't at %q under %q", name, pointer.Text("at"), pointer.Text("under"))
+			}
+		}
+	}
+}
+
+// TransactWriteItems writes all.
+func (m *memory) TransactWriteItems(_ context.Context, in *dynamodb.TransactWriteItemsInput, _ ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+	for _, i := range in.TransactItems {
+		item := table.Item(i.Put.Item)
+		m.items[item.Text("pk")+"|"+item.Text("sk")] = item
+	}
+	return &dynamodb.TransactWriteItemsOutput{}, nil
+}
+
 func TestAnInvalidEventKeepsTheWholeBatchOut(t *testing.T) {
 	m := &memory{items: map[string]table.Item{}}
 	bad := event("")

@@ -85,6 +85,7 @@ const (
 	Event       = "event"       // pk event#<writer>#<YYYY-MM-DD>#<shard 0-7>, sk <receipt>: a ULID
 	Certificate = "certificate" // pk certificate#<hex SHA-256>, sk certificate: an agent's, which signed events
 	Happened    = "session"     // pk session#<session id>, sk <event id>: where an event of a session is
+	Decided     = "decision"    // pk decision#<decision id>, sk <event id>: where the event of a decision is
 	Issuance    = "issuance"    // pk issuance#<certificate id>, sk intent | signed#<kind>
 	Claimed     = "claimed"     // pk claimed#<function>#<YYYY-MM-DDTHH>, sk <id of a request to KMS>: the function says that it signed by it
 

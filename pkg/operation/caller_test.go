@@ -363,5 +363,5 @@ func concrete(r wire.Route) string {
 	if r.Operation == "listTargets" {
 		kind = "node"
 	}
-	return strings.NewReplacer("{kind}", kind, "{name}", "dev", "{session}", "ses_01hv0000000000000000000000", "{query}", "0f0e0d0c-0b0a-4908-8706-050403020100").Replace(r.Pattern)
+	return strings.NewReplacer("{kind}", kind, "{name}", "dev", "{session}", "ses_01hv0000000000000000000000", "{decision}", decided, "{query}", "0f0e0d0c-0b0a-4908-8706-050403020100").Replace(r.Pattern)
 }

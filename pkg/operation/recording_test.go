@@ -156,6 +156,17 @@ func (s *shelf) Session(_ context.Context, session, _ string, _ int, _ []documen
 	return out, "", nil
 }
 
+// decided is the one decision that the ledger has events of.
+const decided = "dec_01hv0000000000000000000000"
+
+// Decision is the same ledger: of decided it has what Session has of every session.
+func (s *shelf) Decision(ctx context.Context, decision, after string, limit int, trust []document.Trust) ([]wire.LedgerEvent, string, error) {
+	if decision != decided {
+		return nil, "", nil
+	}
+	return s.Session(ctx, "", after, limit, trust)
+}
+
 // Received is the same ledger: a day's events, one an hour, of which the caller's wanted are on pages of two.
 func (s *shelf) Received(_ context.Context, span roster.Span, want func(audit.Event) bool, _ []document.Trust) (out []wire.LedgerEvent, next string, _ error) {
 	s.span = span
@@ -481,6 +492,27 @@ func TestPeopleSeeTheEventsThatAreTheirOwn(t *testing.T) {
 	}
 	if _, _, body := s.call(s.user("ann", "editor"), http.MethodGet, "/v1/audit/sessions/"+id, ""); strings.Count(body, "standing") != 4 {
 		t.Errorf("an editor sees %s", body)
+	}
+}
+
+// Who may not see an event of a decision is told what those are told who ask for none that there is.
+func TestADecisionThatOneMayNotSeeLooksLikeNone(t *testing.T) {
+	s := newSite(t)
+	const path = "/v1/audit/decisions/"
+	_, _, none := s.call(s.user("bob", "access"), http.MethodGet, path+strings.Replace(decided, "hv", "hw", 1), "")
+	for name, want := range map[*credential]int{
+		new(s.user("bob", "access")): 1, new(s.user("ada", "access")): 1, new(s.user("eve", "access")): 0, new(s.user("bob", "viewless")): 0, new(s.user("ann", "editor")): 4,
+	} {
+		status, _, body := s.call(*name, http.MethodGet, path+decided, "")
+		var page wire.EventList
+		if err := json.Unmarshal([]byte(body), &page); err != nil || status != http.StatusOK || len(page.Events) != want || (want == 0) != (body == none) {
+			t.Errorf("%d, %d events of %d in %s, %v", status, len(page.Events), want, body, err)
+		}
+	}
+	for _, bad := range []string{"dec_", "ses_01hv0000000000000000000000", "dec_01HV0000000000000000000000"} {
+		if status, _, body := s.call(s.user("ann", "editor"), http.MethodGet, path+bad, ""); status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", bad, status, body)
+		}
 	}
 }
 

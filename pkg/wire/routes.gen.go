@@ -11,6 +11,7 @@ var Routes = []Route{
 	{Operation: "updateResource", Method: "PUT", Pattern: "/v1/admin/resources/{kind}/{name}", Function: "admin", Caller: "admin"},
 	{Operation: "agentBinaries", Method: "GET", Pattern: "/v1/agent/binaries", Function: "api", Caller: "user"},
 	{Operation: "auditBody", Method: "GET", Pattern: "/v1/audit/bodies/{sha256}", Function: "query", Caller: "user"},
+	{Operation: "decisionEvents", Method: "GET", Pattern: "/v1/audit/decisions/{decision}", Function: "api", Caller: "user", Query: []string{"cursor", "limit"}},
 	{Operation: "listEvents", Method: "GET", Pattern: "/v1/audit/events", Function: "api", Caller: "user", Query: []string{"actor", "cursor", "limit", "outcome", "since", "target", "type", "until"}},
 	{Operation: "startQuery", Method: "POST", Pattern: "/v1/audit/queries", Function: "query", Caller: "user"},
 	{Operation: "stopQuery", Method: "DELETE", Pattern: "/v1/audit/queries/{query}", Function: "query", Caller: "user"},

@@ -576,6 +576,9 @@ type Version struct {
 // Cursor defines model for cursor.
 type Cursor = string
 
+// Decision defines model for decision.
+type Decision = string
+
 // Kind defines model for kind.
 type Kind = string
 
@@ -593,6 +596,15 @@ type Session = string
 
 // ListResourcesParams defines parameters for ListResources.
 type ListResourcesParams struct {
+	// Limit the maximum on a page, which may have fewer; without it everything comes in one response if it fits
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor the previous page's next, sent with limit; leave it out for the first page
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// DecisionEventsParams defines parameters for DecisionEvents.
+type DecisionEventsParams struct {
 	// Limit the maximum on a page, which may have fewer; without it everything comes in one response if it fits
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 

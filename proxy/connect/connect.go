@@ -146,7 +146,7 @@ func (h *Handler) denied(c *edge.Conn, user identity.User, target identity.Targe
 	e.Actor, e.ActorRoles, e.Outcome, e.Reason, e.DecisionID = "user/"+user.Name, user.Roles, audit.Denied, f.Message, f.DecisionID
 	e.TargetKind, e.Target = target.Kind, target.Name
 	e.SourceIP = c.Source.Addr().String()
-	e.Data = map[string]string{"certificate": user.Certificate}
+	e.Data = map[string]string{"certificate": user.Certificate, "uid": user.UID}
 	if left > 0 {
 		e.Data["denied_between"] = strconv.Itoa(left)
 	}

@@ -180,7 +180,7 @@ func TestARevokedUserIsTurnedAwayWithAnEvent(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	events := p.denials()
-	if len(events) != 1 || events[0].Type != audit.SessionDenied || events[0].Actor != "user/ada" || events[0].Target != "web-1" || events[0].DecisionID == "" {
+	if len(events) != 1 || events[0].Type != audit.SessionDenied || events[0].Actor != "user/ada" || events[0].Target != "web-1" || events[0].DecisionID == "" || events[0].Data["uid"] == "" {
 		t.Errorf("%+v", events)
 	}
 	if _, err := p.reach(p.cluster.User(tunneltest.User{}), "node", "web-1"); err != nil {

@@ -18,7 +18,7 @@ import (
 
 // Ledger is where statements are kept.
 type Ledger interface {
-	Op(audit.Event) (table.Op, error)
+	Ops(audit.Event) ([]table.Op, error)
 }
 
 // Config is what a book needs.
@@ -67,7 +67,7 @@ func (b *Book) Next(ctx context.Context, check string, now time.Time, patience t
 
 // State writes what a check says of the hour that Next returned. An hour that somebody else has stated meanwhile stays as it is.
 func (b *Book) State(ctx context.Context, s checked.Statement) error {
-	event, err := b.config.Ledger.Op(s.Event(b.config.Cluster, b.config.Writer, b.config.Entropy, time.Now()))
+	event, err := b.config.Ledger.Ops(s.Event(b.config.Cluster, b.config.Writer, b.config.Entropy, time.Now()))
 	if err != nil {
 		return fmt.Errorf("stating the check of %s: %w", s.Check, err)
 	}
@@ -75,7 +75,7 @@ func (b *Book) State(ctx context.Context, s checked.Statement) error {
 		names.PK: table.String(names.Checked), names.SK: table.String(s.Check), until: table.Int(s.To.UnixMilli()),
 	}
 	next := b.state.PutOp(on, until+" = :from", table.Item{":from": table.Int(s.From.UnixMilli())})
-	if err := table.Transact(ctx, b.config.DynamoDB, next, event); err != nil && !table.Conflicts(err) {
+	if err := table.Transact(ctx, b.config.DynamoDB, append([]table.Op{next}, event...)...); err != nil && !table.Conflicts(err) {
 		return fmt.Errorf("stating the check of %s: %w", s.Check, err)
 	}
 	return nil

@@ -90,6 +90,47 @@ func TestSec_S63_WhatIsTooLongForAnEventFillsNoAnswer(t *testing.T) {
 	}
 }
 
+// Whoever has a proxy's credentials may say that any event is of any decision, and write one that says so itself.
+func TestSec_S63_NothingIsShownUnderADecisionThatItDoesNotName(t *testing.T) {
+	b := newBook(t)
+	const decision = "dec_01hv0000000000000000000000"
+	of, other, none := b.event(1), b.event(2), b.event(3)
+	of.DecisionID, other.DecisionID = decision, "dec_01hw0000000000000000000000"
+	b.deliver(b.signed(of), b.signed(other), b.signed(none))
+	for _, e := range []audit.Event{other, none} {
+		for _, i := range b.items {
+			if strings.Contains(i.Text("event"), e.ID) {
+				p := table.Item{"pk": table.String(ledger.Decision(decision)), "sk": table.String(e.ID), "at": i["pk"], "under": i["sk"]}
+				b.items[p.Text("pk")+"|"+p.Text("sk")] = p
+				break
+			}
+		}
+	}
+	made := b.event(4)
+	made.DecisionID, made.Source = decision, "function/admin"
+	text, err := json.Marshal(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.forge("proxy/x", ledger.Receipt(b.now, text), string(text), nil)
+	p := table.Item{
+		"pk": table.String(ledger.Decision(decision)), "sk": table.String(made.ID),
+		"at": table.String(ledger.Partition("proxy/x", b.now, string(text))), "under": table.String(ledger.Receipt(b.now, text)),
+	}
+	b.items[p.Text("pk")+"|"+p.Text("sk")] = p
+	found, next, err := reader.Decision(t.Context(), b, "t", decision, "", 100, b.cluster.Holder().Trust())
+	if err != nil || next != "" {
+		t.Fatal(next, err)
+	}
+	got := map[string]reader.Standing{}
+	for _, e := range found {
+		got[e.Event.ID] = e.Standing
+	}
+	if want := map[string]reader.Standing{of.ID: reader.Proven, made.ID: reader.Refused}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 // Whoever may sign an agent's events can make a session of the largest, in signs that take the most room.
 func TestSec_S63_ASessionOfTheLargestEventsFitsIntoAnswers(t *testing.T) {
 	b := newBook(t)

@@ -11,21 +11,34 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/document"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/table"
 )
 
-// mostOfSession is how many events of a session an answer has room for however they are written: JSON of 16 KiB takes 64 KiB at most.
-const mostOfSession = 64
+// mostPointed is how many events an answer has room for however they are written: JSON of 16 KiB takes 64 KiB at most.
+const mostPointed = 64
 
 // Session reads events of a session that come after one, the oldest first and up to limit if there is room for as many, and the id of
 // the last that was looked for, to go on after, "" at the end. Where they are any proxy may say; what isn't there, or is another
 // session's, is left out.
 func Session(ctx context.Context, db table.API, name, session, after string, limit int, trust ...document.Trust) ([]Entry, string, error) {
-	t := table.Table{API: db, Name: name}
-	pointers, more, err := t.Page(ctx, ledger.Session(session), after, min(limit, mostOfSession))
+	of := func(e audit.Event) bool { return e.SessionID == session }
+	return pointed(ctx, table.Table{API: db, Name: name}, ledger.Session(session), of, after, limit, trust)
+}
+
+// Decision reads what there is of a decision as Session does of a session: the event of who decided, and whatever else names the
+// decision, which an agent may do in its own events and a proxy in any.
+func Decision(ctx context.Context, db table.API, name, decision, after string, limit int, trust ...document.Trust) ([]Entry, string, error) {
+	of := func(e audit.Event) bool { return e.DecisionID == decision }
+	return pointed(ctx, table.Table{API: db, Name: name}, ledger.Decision(decision), of, after, limit, trust)
+}
+
+// pointed reads the events that a partition says the place of, those of them that say themselves that they belong there.
+func pointed(ctx context.Context, t table.Table, pk string, of func(audit.Event) bool, after string, limit int, trust []document.Trust) ([]Entry, string, error) {
+	pointers, more, err := t.Page(ctx, pk, after, min(limit, mostPointed))
 	if err != nil {
 		return nil, "", err
 	}
@@ -39,10 +52,10 @@ func Session(ctx context.Context, db table.API, name, session, after string, lim
 		}
 	}
 	if err := g.Wait(); err != nil {
-		return nil, "", fmt.Errorf("reading events of %s: %w", session, err)
+		return nil, "", fmt.Errorf("reading events of %s: %w", pk, err)
 	}
 	if err := found.certify(ctx, t); err != nil {
-		return nil, "", fmt.Errorf("reading events of %s: %w", session, err)
+		return nil, "", fmt.Errorf("reading events of %s: %w", pk, err)
 	}
 	next := ""
 	if more && len(pointers) > 0 {
@@ -50,7 +63,7 @@ func Session(ctx context.Context, db table.API, name, session, after string, lim
 	}
 	var out []Entry
 	for _, e := range Judge(found.items, trust...).Entries {
-		if e.Event.SessionID == session {
+		if of(e.Event) {
 			out = append(out, e)
 		}
 	}

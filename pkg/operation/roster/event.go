@@ -21,18 +21,34 @@ const (
 
 // sessionEvents lists those of a session's events that the caller may see.
 func sessionEvents(ctx context.Context, c api.Call, ledger Events) (any, error) {
+	if !identity.ValidID("ses", c.Params["session"]) {
+		return nil, fault.New(fault.BadInput, "that is not a session's id", "write it as STILE_SESSION_ID has it: ses_ and 26 letters and digits")
+	}
+	return belonging(ctx, c, ledger.Session, c.Params["session"])
+}
+
+// decisionEvents lists those of the events that name a decision that the caller may see. Of what they may not see there is nothing in
+// the answer, as of an id that nobody has.
+func decisionEvents(ctx context.Context, c api.Call, ledger Events) (any, error) {
+	if !identity.ValidID("dec", c.Params["decision"]) {
+		return nil, fault.New(fault.BadInput, "that is not a decision's id", "write it as the denial printed it: dec_ and 26 letters and digits")
+	}
+	return belonging(ctx, c, ledger.Decision, c.Params["decision"])
+}
+
+// belonging lists those of the events that belong to something that the caller may see.
+func belonging(
+	ctx context.Context, c api.Call, read func(ctx context.Context, id, after string, limit int, trust []document.Trust) ([]wire.LedgerEvent, string, error), id string,
+) (any, error) {
 	page, err := c.Page()
 	if err != nil {
 		return nil, err
-	}
-	if !identity.ValidID("ses", c.Params["session"]) {
-		return nil, fault.New(fault.BadInput, "that is not a session's id", "write it as STILE_SESSION_ID has it: ses_ and 26 letters and digits")
 	}
 	trust, err := document.OpenChain(c.View.Trust, "")
 	if err != nil {
 		return nil, err
 	}
-	all, next, err := ledger.Session(ctx, c.Params["session"], page.After, most(page), trust)
+	all, next, err := read(ctx, id, page.After, most(page), trust)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ type Shelf interface {
 type Events interface {
 	// Session reads a session's, oldest first.
 	Session(ctx context.Context, session, after string, limit int, trust []document.Trust) (entries []wire.LedgerEvent, next string, err error)
+	// Decision reads those that name a decision.
+	Decision(ctx context.Context, decision, after string, limit int, trust []document.Trust) (entries []wire.LedgerEvent, next string, err error)
 	// Received reads what was received, in that order, those that want chooses.
 	Received(ctx context.Context, s Span, want func(audit.Event) bool, trust []document.Trust) (entries []wire.LedgerEvent, next string, err error)
 	// Reached returns a time before which nothing was received that is behind a position of Received, if it shows one.
@@ -41,11 +43,12 @@ type Span struct {
 // Operations are the operations of tag api.
 func Operations(targets *inventory.Inventory, shelf Shelf, ledger Events) map[string]api.Handler {
 	return map[string]api.Handler{
-		"status":        func(_ context.Context, c api.Call) (any, error) { return status(c), nil },
-		"hostStatus":    func(_ context.Context, c api.Call) (any, error) { return hostStatus(c), nil },
-		"agentBinaries": func(ctx context.Context, c api.Call) (any, error) { return shelf.Binaries(ctx, c.Now) },
-		"sessionEvents": func(ctx context.Context, c api.Call) (any, error) { return sessionEvents(ctx, c, ledger) },
-		"listEvents":    func(ctx context.Context, c api.Call) (any, error) { return listEvents(ctx, c, ledger) },
+		"status":         func(_ context.Context, c api.Call) (any, error) { return status(c), nil },
+		"hostStatus":     func(_ context.Context, c api.Call) (any, error) { return hostStatus(c), nil },
+		"agentBinaries":  func(ctx context.Context, c api.Call) (any, error) { return shelf.Binaries(ctx, c.Now) },
+		"sessionEvents":  func(ctx context.Context, c api.Call) (any, error) { return sessionEvents(ctx, c, ledger) },
+		"decisionEvents": func(ctx context.Context, c api.Call) (any, error) { return decisionEvents(ctx, c, ledger) },
+		"listEvents":     func(ctx context.Context, c api.Call) (any, error) { return listEvents(ctx, c, ledger) },
 		"listTargets": func(ctx context.Context, c api.Call) (any, error) {
 			page, err := c.Page()
 			if err != nil {

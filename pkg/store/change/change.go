@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/admin"
@@ -48,18 +49,18 @@ func (s *Store) Commit(ctx context.Context, c admin.Change) error {
 	if err != nil {
 		return err
 	}
-	event, err := s.Ledger.Op(c.Event)
+	event, err := s.Ledger.Ops(c.Event)
 	if err != nil {
 		return err
 	}
-	ops = append(ops, change, event, s.count(c))
-	ops = append(ops, s.beside(c)...)
+	ops = append(ops, change, s.count(c))
+	ops = slices.Concat(ops, event, s.beside(c))
 	vacated, err := s.vacate(ctx, c.ForgetAgent)
 	if err != nil {
 		return err
 	}
 	ops = append(ops, vacated...)
-	err = store.Conditions(table.Transact(ctx, s.API, ops...), admin.ErrReplayed, admin.ErrMoved, nil, admin.ErrRaced)
+	err = store.Conditions(table.Transact(ctx, s.API, ops...), admin.ErrReplayed, admin.ErrMoved, admin.ErrRaced)
 	if table.Conflicts(err) {
 		return admin.ErrMoved // one of the other items is not as it was
 	}

@@ -82,11 +82,11 @@ func (s *Store) Conclude(ctx context.Context, c issue.Conclusion) error {
 	for _, claim := range s.claims(c.Certificate, c.Signed) {
 		ops = append(ops, s.Ledger.ClaimOps(claim)...)
 	}
-	event, err := s.Ledger.Op(c.Event)
+	event, err := s.Ledger.Ops(c.Event)
 	if err != nil {
 		return err
 	}
-	return table.Transact(ctx, s.API, append(ops, event)...)
+	return table.Transact(ctx, s.API, append(ops, event...)...)
 }
 
 // Claim writes the claims of signatures that came to nothing.
@@ -181,11 +181,11 @@ func (s *Store) admit(ctx context.Context, a issue.Admission) error {
 		add(s.take(p, a), errPicked)
 	}
 	if a.Unjudged != nil {
-		event, err := s.Ledger.Op(a.Unjudged.Event)
+		event, err := s.Ledger.Ops(a.Unjudged.Event)
 		if err != nil {
 			return err
 		}
-		add(event, nil)
+		ops = append(ops, event...)
 	}
 	return store.Conditions(table.Transact(ctx, s.API, ops...), meaning...)
 }
@@ -199,11 +199,11 @@ func (s *Store) Quarantine(ctx context.Context, a issue.Admission, taken identit
 	}
 	item[names.SK] = table.String(store.Quarantined(taken))
 	item["claimed_by"] = table.String(a.Host.ID)
-	event, err := s.Ledger.Op(e)
+	event, err := s.Ledger.Ops(e)
 	if err != nil {
 		return err
 	}
-	return store.Conditions(table.Transact(ctx, s.API, s.used(a.Intent), s.State.PutOp(item, "", nil), event), issue.ErrUsed)
+	return store.Conditions(table.Transact(ctx, s.API, append([]table.Op{s.used(a.Intent), s.State.PutOp(item, "", nil)}, event...)...), issue.ErrUsed)
 }
 
 func agentItem(a issue.Admission, state string) (table.Item, error) {

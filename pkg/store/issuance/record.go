@@ -94,12 +94,12 @@ func (s *Store) Copied(ctx context.Context, i issue.Intent, r issue.Record, e au
 	}
 	item = maps.Clone(item)
 	item[standing] = table.String(isCopied)
-	event, err := s.Ledger.Op(e)
+	event, err := s.Ledger.Ops(e)
 	if err != nil {
 		return err
 	}
 	mark := s.State.PutOp(item, standing+" = :active AND "+certificate+" = :certificate", table.Item{
 		":active": table.String(active), ":certificate": table.String(r.Certificate),
 	})
-	return store.Conditions(table.Transact(ctx, s.API, s.used(i), mark, event), issue.ErrUsed, issue.ErrRecord)
+	return store.Conditions(table.Transact(ctx, s.API, append([]table.Op{s.used(i), mark}, event...)...), issue.ErrUsed, issue.ErrRecord)
 }
