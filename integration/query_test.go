@@ -161,7 +161,7 @@ func TestEachNamedQuestionIsAnswered(t *testing.T) {
 	finds("questions", of("actor", "user/ada"))
 	var named []struct {
 		Name, Question, SQL string
-		Parameters          []struct{ Name, Default string }
+		Parameters          []struct{ Name, Kind, Default string }
 	}
 	if boss.reads(t, &named, "audit", "query", "--list", "--format", "json"); len(named) < 15 {
 		t.Fatal(named)
@@ -172,8 +172,12 @@ func TestEachNamedQuestionIsAnswered(t *testing.T) {
 		}
 		args := []string{q.Name, "--since", "1h"}
 		for _, p := range q.Parameters {
-			if p.Default == "" {
+			switch {
+			case p.Default == "":
 				args = append(args, "--param", p.Name+"=none")
+			case p.Kind == "days":
+				boss.run(t, nil, append([]string{"audit", "query"}, args...)...).refused(t, 2, "the period is shorter")
+				args[2] = "400d"
 			}
 		}
 		boss.asked(t, args...)

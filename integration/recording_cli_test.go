@@ -255,15 +255,19 @@ func TestNobodyReadsTheRecordingOfSomebodyElse(t *testing.T) {
 	}
 	for _, args := range [][]string{{"play"}, {"play", "--format", "json"}, {"export"}, {"export", "--format", "raw"}, {"verify"}} {
 		r := other.run(t, nil, append(append([]string{"recording"}, args...), session)...)
-		r.refused(t, 5, session, "stile recording ls")
+		r.refused(t, 5, session, "stile recording ls", "decision: dec_")
 		if r.out != "" {
 			t.Errorf("%v gave %q", args, r.out)
 		}
 	}
+	tried := boss.events(t, "--since", "5m", "--type", string(audit.RequestRefused), "--actor", "user/mallory", "--target", "recording/"+session)
+	if len(tried) == 0 || tried[0].Standing != "proven" || tried[0].SessionID != session || tried[0].DecisionID == "" {
+		t.Errorf("the tries are told as %+v", tried)
+	}
 	if r := other.run(t, nil, "recording", "search", "secret", "--user", "alice"); r.status != 0 || r.out != "" {
 		t.Errorf("the search ended with %d and found %q", r.status, r.out)
 	}
-	if r := other.run(t, nil, "audit", "ls", "--session", session); r.status != 0 || r.out != "" || !strings.Contains(r.err, "no events of that session") {
+	if r := other.run(t, nil, "audit", "ls", "--session", session); r.status != 0 || strings.Count(r.out, "\n") != len(tried) || strings.Count(r.out, "request.refused") != len(tried) {
 		t.Errorf("the audit log gave %d %q %q", r.status, r.out, r.err)
 	}
 }

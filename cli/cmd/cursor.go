@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/stile-dev/stile/cli/output"
 	"github.com/stile-dev/stile/cli/profile"
 	"github.com/stile-dev/stile/pkg/durable"
 	"github.com/stile-dev/stile/pkg/fault"
@@ -138,7 +139,7 @@ func (c *cursor) save(p place) error {
 
 // outlet is the file that an export is appended to. What a crash has left of a line is no event, and goes; so that what another export
 // is in the middle of isn't taken for that, a file has one at a time.
-func outlet(path string, goesOn bool) (*os.File, error) {
+func outlet(path string, goesOn bool, format output.Format) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fault.Newf(fault.BadInput, "name a file in a directory that is there and that you may write", "%.200s can't be opened", path).Because(err)
@@ -153,7 +154,7 @@ func outlet(path string, goesOn bool) (*os.File, error) {
 	case info.Size() > 0 && !goesOn:
 		err = fault.Newf(fault.Conflict, "name a file that isn't there yet, or the --cursor by which that one was begun", "%.200s has something in it already", path)
 	case info.Size() > 0:
-		err = mend(f, info.Size())
+		err = mend(f, info.Size(), format)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -164,8 +165,23 @@ func outlet(path string, goesOn bool) (*os.File, error) {
 // longestLine is more than an event takes on a line, as OCSF says it too.
 const longestLine = 8 << 20
 
-// mend cuts off what is behind the last whole line.
-func mend(f *os.File, size int64) error {
+// formatOf tells which format of an export a line is of; "" for another.
+func formatOf(line []byte) output.Format {
+	var l struct {
+		ClassUID int    `json:"class_uid"`
+		Standing string `json:"standing"`
+	}
+	switch err := json.Unmarshal(line, &l); {
+	case err == nil && l.ClassUID > 0:
+		return formatOCSF
+	case err == nil && l.Standing != "":
+		return formatNDJSON
+	}
+	return ""
+}
+
+// mend cuts off what is behind the last whole line, of a file whose last event is in the format.
+func mend(f *os.File, size int64, format output.Format) error {
 	from := max(0, size-longestLine)
 	tail := make([]byte, size-from)
 	if _, err := f.ReadAt(tail, from); err != nil {
@@ -174,6 +190,12 @@ func mend(f *os.File, size int64) error {
 	end := int64(bytes.LastIndexByte(tail, '\n') + 1)
 	if end == 0 && from > 0 {
 		return fault.Newf(fault.BadInput, "name another file", "%.200s ends with a line that is too long for an event", f.Name())
+	}
+	if whole := tail[:end]; end > 0 {
+		whole = whole[bytes.LastIndexByte(whole[:end-1], '\n')+1:]
+		if formatOf(whole) != format {
+			return fault.Newf(fault.Conflict, "name another file, or the format by which that one was begun", "%.200s ends with a line that isn't %s", f.Name(), format)
+		}
 	}
 	if from+end == size {
 		return nil

@@ -65,7 +65,7 @@ func (a *app) exportCommand(login func() (session, error)) *cobra.Command {
 			return err
 		}
 		e := export{asked: q, listing: listing{app: a, client: s.client, query: query}}
-		if err := e.open(s); err != nil {
+		if err := e.open(s, f); err != nil {
 			return err
 		}
 		return silence(e.close(e.run(c, f)))
@@ -88,7 +88,7 @@ type export struct {
 }
 
 // open reads the cursor and opens the file.
-func (e *export) open(s session) (err error) {
+func (e *export) open(s session, f output.Format) (err error) {
 	if e.asked.cursor != "" {
 		if e.cursor, err = openCursor(e.asked.cursor, s.credential); err != nil {
 			return err
@@ -110,7 +110,7 @@ func (e *export) open(s session) (err error) {
 	if e.cursor != nil && same(e.asked.out, e.asked.cursor) {
 		return fault.New(fault.BadInput, "--output and --cursor name one file", "give each its own")
 	}
-	e.file, err = outlet(e.asked.out, goesOn)
+	e.file, err = outlet(e.asked.out, goesOn, f)
 	return err
 }
 

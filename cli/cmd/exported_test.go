@@ -258,6 +258,16 @@ func TestAnExportIntoAFileMendsItsLastLine(t *testing.T) {
 	if b, err = os.ReadFile(file); err != nil || !slices.Equal(ids(t, string(b)), want) {
 		t.Errorf("%q, %v", b, err)
 	}
+	refused(t, x, fault.Conflict, "ends with a line that isn't ocsf", "-o", file, "--format", "ocsf")
+	for _, strange := range []string{"not an event\n", `{"id":"x"}` + "\n", `{"class_uid":4007}` + "\n" + `{"standing":`} {
+		if err := os.WriteFile(file, []byte(strange), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, x, fault.Conflict, "ends with a line that isn't ndjson", "-o", file)
+		if now, err := os.ReadFile(file); err != nil || string(now) != strange {
+			t.Errorf("%q is %q now, %v", strange, now, err)
+		}
+	}
 	if err := os.WriteFile(file, make([]byte, 9<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -54,6 +54,13 @@ func (a *app) auditQuery() *cobra.Command {
 	c.Flags().StringArrayVar(&q.params, "param", nil, "NAME=VALUE, a parameter of the question; repeat it for several")
 	c.Flags().StringVar(&q.file, "file", "", "file that has the SQL; - is the standard input")
 	c.Flags().BoolVar(&q.list, "list", false, "list the questions that have names")
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		f := fault.New(fault.BadInput, err.Error(), "see: "+c.CommandPath()+" --help")
+		if strings.Contains(err.Error(), "flag: -- ") || strings.ContainsAny(err.Error(), "\r\n") {
+			f = fault.New(fault.BadInput, "a question that begins with -- is taken for an option", "write -- before it, such as: stile audit query -- \"$SQL\", or put it into a file and name that with --file")
+		}
+		return f
+	})
 	format := formatFlag(c, output.Table, output.Table, formatCSV, output.JSON)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		f, err := format()
@@ -273,7 +280,11 @@ func (a *app) answer(ctx context.Context, cl *client.Client, f output.Format, r 
 		return err
 	}
 	if state.State != "succeeded" {
-		return fault.New(fault.BadInput, "the query "+state.State+": "+first(state.Reason, "Athena gives no reason"), first(state.Hint, "ask again")).
+		hint := first(state.Hint, "ask again")
+		if r.Name != "" && strings.HasPrefix(hint, "correct ") { // what isn't theirs
+			hint = "ask again; if it fails again, tell an administrator the reason: the SQL of " + r.Name + " is stile's"
+		}
+		return fault.New(fault.BadInput, "the query "+state.State+": "+first(state.Reason, "Athena gives no reason"), hint).
 			Because(fmt.Errorf("query %s", state.ID))
 	}
 	n, err := a.found(ctx, cl, f, started.ID)

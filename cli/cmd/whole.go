@@ -53,11 +53,27 @@ func fields(l wire.LedgerEvent) []field {
 		target = e.TargetKind + "/" + e.Target
 	}
 	all := []field{
-		{"decision_id", e.DecisionID}, {"time", e.Time.Local().Format(time.DateTime)}, {"type", string(e.Type)}, {"outcome", string(e.Outcome)},
-		{"reason", e.Reason}, {"actor", e.Actor}, {"actor_roles", strings.Join(e.ActorRoles, ", ")}, {"target", target}, {"scope", e.Scope},
-		{"session_id", e.SessionID}, {"source_ip", e.SourceIP}, {"source", e.Source}, {"standing", l.Standing}, {"why", l.Why},
-		{"received", l.Received.Local().Format(time.DateTime)}, {"id", e.ID}, {"request_id", e.RequestID}, {"cluster", e.Cluster}, {"code", e.Code},
-		{"source_epoch", e.SourceEpoch}, {"source_after", e.SourceAfter},
+		{"decision_id", e.DecisionID},
+		{"time", e.Time.Local().Format(time.DateTime)},
+		{"type", string(e.Type)},
+		{"outcome", string(e.Outcome)},
+		{"reason", e.Reason},
+		{"actor", e.Actor},
+		{"actor_roles", strings.Join(e.ActorRoles, ", ")},
+		{"target", target},
+		{"scope", e.Scope},
+		{"session_id", e.SessionID},
+		{"source_ip", e.SourceIP},
+		{"source", e.Source},
+		{"standing", l.Standing},
+		{"why", l.Why},
+		{"received", l.Received.Local().Format(time.DateTime)},
+		{"id", e.ID},
+		{"request_id", e.RequestID},
+		{"cluster", e.Cluster},
+		{"code", e.Code},
+		{"source_epoch", e.SourceEpoch},
+		{"source_after", e.SourceAfter},
 	}
 	if e.Seq > 0 {
 		all = append(all, field{"seq", strconv.FormatUint(e.Seq, 10)})

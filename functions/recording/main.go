@@ -47,6 +47,7 @@ func assemble(ctx context.Context) (*api.Server, error) {
 		Objects: lend.New(lend.Config{AWS: f.AWS, Bucket: f.Need(names.EnvBucketRecordings), Reader: f.Need(names.EnvReaderRole)}),
 		Claims:  rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorClaim}),
 		Puts:    rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorPut}),
+		Denials: rate.New(rate.Config{DynamoDB: db, Table: f.Need(names.EnvTablePresence), Door: rate.DoorRead}),
 		Ledger:  ledger.New(ledger.Config{DynamoDB: db, Table: f.Need(names.EnvTableLedger)}),
 		Cluster: f.Cluster, Entropy: rand.Reader,
 		Measure: func(name string, n int) {

@@ -80,10 +80,10 @@ type Ledger interface {
 	Append(context.Context, ...audit.Event) error
 }
 
-// Pace bounds what one agent brings.
+// Pace bounds what one agent brings, or how often one person is denied.
 type Pace interface {
 	// Take counts n of something, or fails with [fault.RateLimited].
-	Take(ctx context.Context, agent string, n int, now time.Time) error
+	Take(ctx context.Context, who string, n int, now time.Time) error
 }
 
 // Lasts is how long a URL is good for.
@@ -102,6 +102,7 @@ type Config struct {
 	Objects Objects
 	Claims  Pace // of claims
 	Puts    Pace // of what is put, of [recording.PutUnit] bytes each
+	Denials Pace // of people's denials, by uid
 	Ledger  Ledger
 	Cluster string
 	Entropy io.Reader
@@ -327,7 +328,7 @@ func (a *Archive) complete(ctx context.Context, e Entry, prefix string) (Entry, 
 	return is, a.config.Store.Replace(ctx, e, is)
 }
 
-func notThere(session string) error {
+func notThere(session string) *fault.Fault {
 	return fault.Newf(fault.NotFound, "list those that you may read with: stile recording ls", "there is no recording %.64q that you may read", session)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -124,7 +125,7 @@ func (p pace) Take(_ context.Context, agent string, n int, _ time.Time) error {
 func newShop(t *testing.T) (*archive.Archive, *shop) {
 	s := &shop{yard: newYard(t), measured: map[string][]int{}}
 	return archive.New(archive.Config{
-		Store: s, Objects: objects{s}, Claims: pace{s, "claims"}, Puts: pace{s, "puts"}, Ledger: s, Cluster: "c", Entropy: rand.Reader,
+		Store: s, Objects: objects{s}, Claims: pace{s, "claims"}, Puts: pace{s, "puts"}, Denials: pace{s, "denials"}, Ledger: s, Cluster: "c", Entropy: rand.Reader,
 		Measure: func(metric string, n int) { s.measured[metric] = append(s.measured[metric], n) },
 	}), s
 }
@@ -312,14 +313,69 @@ func TestWhoeverAsksForARecordingIsItsUserOrMayReadAll(t *testing.T) {
 		if (err == nil) != k.want || err != nil && !fault.Is(err, fault.NotFound) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if told := len(s.events) - before; (told == 1) != k.want {
-			t.Errorf("%s: %d events", name, told)
+		if told := s.events[before:]; len(told) != 1 || (told[0].Type == audit.RecordingRead) != k.want {
+			t.Errorf("%s: %+v", name, told)
 		}
 	}
 	s.broken = errors.New("the ledger is away")
 	p := archive.Person{User: identity.User{Name: "ada", UID: "usr_ada", Roles: []string{"access"}}, State: view.State, Source: archive.Source{Now: now}}
 	if got, err := a.Read(t.Context(), p, session, ""); err == nil || got.Objects != nil {
 		t.Errorf("read though nobody can be told: %+v", got)
+	}
+}
+
+// Who tries to read what they may not leaves an event, and can tell neither by it nor by the answer whether there is such a recording.
+func TestATryAtARecordingOfSomebodyElsesIsAnEventWhetherThereIsOneOrNot(t *testing.T) {
+	a, s := newShop(t)
+	there, secret := identity.NewSession(rand.Reader, now)
+	if _, err := a.Claim(t.Context(), agent("agt_a"), there, claim(secret), now); err != nil {
+		t.Fatal(err)
+	}
+	absent, _ := identity.NewSession(rand.Reader, now)
+	bob := lister(t, "access")
+	bob.User.Name, bob.User.UID, bob.RequestID, bob.SourceIP = "bob", "usr_bob", "r", "192.0.2.1"
+	var told []string
+	for _, try := range []func(string) error{
+		func(id string) error { _, err := a.Read(t.Context(), bob, id, ""); return err },
+		func(id string) error { _, err := a.Get(t.Context(), bob, id); return err },
+	} {
+		for _, id := range []string{there, absent} {
+			before := len(s.events)
+			f := fault.From(try(id))
+			if len(s.events) != before+1 || f == nil || f.Code != fault.NotFound || f.DecisionID == "" {
+				t.Fatalf("%d events, %+v", len(s.events)-before, f)
+			}
+			e := s.events[before]
+			if e.Type != audit.RequestRefused || e.Outcome != audit.Denied || e.Actor != "user/bob" || e.Data["uid"] != "usr_bob" || e.SessionID != id || e.Target != id || e.DecisionID != f.DecisionID || e.SourceIP != "192.0.2.1" {
+				t.Errorf("%+v", e)
+			}
+			e.ID, e.DecisionID = "", ""
+			b, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told = append(told, strings.ReplaceAll(string(b)+f.Message+f.Hint, id, ""))
+		}
+	}
+	if slices.Sort(told); len(slices.Compact(told)) != 1 {
+		t.Errorf("they differ: %q", told)
+	}
+	if s.brought["usr_bob denials"] != 4 {
+		t.Errorf("counted %v", s.brought)
+	}
+	list := lister(t)
+	if _, _, err := a.List(t.Context(), list, archive.Query{}); fault.From(err).DecisionID == "" || s.events[len(s.events)-1].Target != "all" {
+		t.Errorf("a list that is denied: %+v", err)
+	}
+	for what, wrong := range map[string]func(){"too often": func() { s.slow = errors.New("slow") }, "without the ledger": func() { s.slow, s.broken = nil, errors.New("away") }} {
+		wrong()
+		before := len(s.events)
+		for _, id := range []string{there, absent} {
+			if _, err := a.Read(t.Context(), bob, id, ""); !fault.Is(err, fault.NotFound) || fault.From(err).DecisionID != "" || len(s.events) != before {
+				t.Errorf("%s: %+v, %d events", what, err, len(s.events)-before)
+			}
+		}
+		s.slow, s.broken = nil, nil
 	}
 }
 

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func (p Person) somewhere(verb string, own bool) bool {
 }
 
 // denied says that the caller may do it with no recording at all, and why.
-func (p Person) denied(verb string) error {
+func (p Person) denied(verb string) *fault.Fault {
 	d := p.State.Roles().MayOwn(p.State.Subject(p.User, p.Now), resourceName, verb, "/", true)
 	return fault.Newf(fault.Denied, fmt.Sprintf("ask an administrator for a role whose rules allow %s on %s", verb, resourceName), "%s may not %s recordings: %s", p.User.Name, verb, d.Reason)
 }
@@ -43,9 +44,36 @@ func (a *Archive) find(ctx context.Context, p Person, session string) (Entry, er
 	}
 	e, err := a.config.Store.Get(ctx, session)
 	if errors.Is(err, ErrNone) || err == nil && !p.may("read", e) {
-		return Entry{}, notThere(session)
+		return Entry{}, a.refuse(ctx, p, notThere(session), session)
 	}
 	return e, err
+}
+
+// refuse writes the event of a refusal and returns the fault with its decision id. What the caller may not read and what isn't there
+// have the same event, since it is one of their own, which they may see: it has the session's id, beside whose events it is found, and
+// no more of what was asked for. Refusals beyond what one person is allowed are answered without an event, and without an id.
+func (a *Archive) refuse(ctx context.Context, p Person, f *fault.Fault, session string) error {
+	if err := a.config.Denials.Take(ctx, p.User.UID, 1, p.Now); err != nil {
+		return f.Because(fmt.Errorf("counting the refusal: %w", err))
+	}
+	e := a.event(audit.RequestRefused, p)
+	e.Outcome, e.Reason, e.Scope, e.DecisionID = audit.Denied, f.Message, "/", identity.NewID("dec", a.config.Entropy, p.Now)
+	e.TargetKind, e.Target, e.SessionID = names.Recording, cmp.Or(session, "all"), session
+	if err := a.config.Ledger.Append(ctx, e); err != nil {
+		return f.Because(fmt.Errorf("recording the refusal: %w", err))
+	}
+	f.DecisionID = e.DecisionID
+	return f
+}
+
+// event begins an event about a person's call.
+func (a *Archive) event(t audit.Type, p Person) audit.Event {
+	e := audit.New(t, a.config.Entropy, p.Now)
+	e.Cluster, e.Source = a.config.Cluster, names.WriterFunction+"recording"
+	e.Actor, e.ActorRoles = "user/"+p.User.Name, p.User.Roles
+	e.RequestID, e.SourceIP = p.RequestID, p.SourceIP
+	e.Data = map[string]string{"certificate": p.User.Certificate, "uid": p.User.UID}
+	return e
 }
 
 // Get describes a recording that the caller may read.
@@ -68,12 +96,9 @@ func (a *Archive) Read(ctx context.Context, p Person, session, after string) (wi
 	if err != nil {
 		return wire.RecordingObjects{}, err
 	}
-	event := audit.New(audit.RecordingRead, a.config.Entropy, p.Now)
-	event.Cluster, event.Source = a.config.Cluster, names.WriterFunction+"recording"
-	event.Actor, event.ActorRoles = "user/"+p.User.Name, p.User.Roles
+	event := a.event(audit.RecordingRead, p)
 	event.TargetKind, event.Target, event.Scope, event.SessionID = e.Target.Kind, e.Target.Name, e.Scope, e.Session
-	event.RequestID, event.SourceIP = p.RequestID, p.SourceIP
-	event.Data = map[string]string{"certificate": p.User.Certificate, "uid": p.User.UID, "user": e.User}
+	event.Data["user"] = e.User
 	if after != "" {
 		event.Data["after"] = fmt.Sprintf("%.64s", after)
 	}
@@ -159,7 +184,7 @@ func (q *Query) times(now time.Time) (from, below string, err error) {
 // page may be empty though more follow. Who may list none at all is denied.
 func (a *Archive) List(ctx context.Context, p Person, q Query) ([]wire.Recording, string, error) {
 	if !p.somewhere("list", true) {
-		return nil, "", p.denied("list")
+		return nil, "", a.refuse(ctx, p, p.denied("list"), "")
 	}
 	if err := q.target(); err != nil {
 		return nil, "", err

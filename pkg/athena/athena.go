@@ -97,6 +97,10 @@ func unknown() *fault.Fault {
 	return fault.New(fault.NotFound, "there is no such query", "ask again; the ids of queries are good for some days")
 }
 
+// ofSQL is what Athena says of a query that is wrong itself: where it is, or one of the codes of Trino's errors of users. What else
+// fails, such as the engine or what the lake is stored in, no other SQL helps against.
+var ofSQL = regexp.MustCompile(`\bline [0-9]+:[0-9]+|(^|\W)(SYNTAX_ERROR|TYPE_MISMATCH|(COLUMN|TABLE|SCHEMA|CATALOG|FUNCTION|COLUMN_TYPE)_NOT_FOUND|TYPE_NOT_FOUND|AMBIGUOUS_NAME|DUPLICATE_[A-Z_]+|EXPRESSION_NOT_[A-Z_]+|MISSING_[A-Z_]+|INVALID_[A-Z_]+|NOT_SUPPORTED|DIVISION_BY_ZERO|NUMERIC_VALUE_OUT_OF_RANGE|SUBQUERY_MULTIPLE_ROWS|MISMATCHED_COLUMN_ALIASES|FUNCTION_IMPLEMENTATION_[A-Z_]+)\b`)
+
 // advise says what to do about a query that came to nothing. One that would read too much is stopped by Athena, which makes it look
 // as if somebody had stopped it.
 func advise(r *query.Run) {
@@ -109,6 +113,8 @@ func advise(r *query.Run) {
 		r.Hint = "ask from the tables events and period; other tables are out of reach here"
 	case strings.Contains(r.Reason, "EXCEEDED"), strings.Contains(r.Reason, "exhausted"):
 		r.Hint = "ask about less time, or add a LIMIT"
+	case r.State == "failed" && !ofSQL.MatchString(r.Reason):
+		r.Hint = "ask again; if it fails again, tell an administrator the reason: it isn't the SQL that is wrong"
 	case r.State == "failed":
 		r.Hint = "correct the SQL where the reason says; the table is events, with the columns that docs/reference/audit-events.md lists"
 	}

@@ -82,6 +82,11 @@ func TestWhatBecameOfAQuery(t *testing.T) {
 		{types.QueryExecutionStateCancelled, "Bytes scanned limit was exceeded", "failed", "QueryScanLimit"},
 		{types.QueryExecutionStateFailed, "PERMISSION_DENIED: x", "failed", "events and period"},
 		{types.QueryExecutionStateFailed, "line 2:1: x", "failed", "correct the SQL"},
+		{types.QueryExecutionStateFailed, "TYPE_MISMATCH: no cast", "failed", "correct the SQL"},
+		{types.QueryExecutionStateFailed, "INVALID_FUNCTION_ARGUMENT: no month 13", "failed", "correct the SQL"},
+		{types.QueryExecutionStateFailed, "INTERNAL_ERROR_QUERY_ENGINE", "failed", "ask again; if it fails again"},
+		{types.QueryExecutionStateFailed, "HIVE_CANNOT_OPEN_SPLIT: Slow Down", "failed", "ask again; if it fails again"},
+		{types.QueryExecutionStateFailed, "", "failed", "ask again; if it fails again"},
 	} {
 		f := &fake{query: types.QueryExecution{
 			WorkGroup: aws.String("stile"), Query: aws.String("q"), Status: &types.QueryExecutionStatus{State: c.state, StateChangeReason: &c.reason},

@@ -82,6 +82,7 @@ const (
 	adminFn  = names.WriterFunction + "admin"
 	publish  = names.WriterFunction + "publish"
 	queryFn  = names.WriterFunction + "query"
+	recFn    = names.WriterFunction + "recording"
 )
 
 // Meanings that several types share.

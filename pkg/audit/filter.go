@@ -1,11 +1,14 @@
 package audit
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/names"
+	"github.com/stile-dev/stile/pkg/resource"
 	"github.com/stile-dev/stile/pkg/strict"
 )
 
@@ -37,8 +40,9 @@ func ParseFilter(types, actor, target, outcome string) (Filter, error) {
 		faults = append(faults, fault.Field{Path: "actor", Reason: "no actor is called " + quote(actor)})
 	}
 	if target != "" {
-		if _, err := identity.ParseTarget(target); err != nil {
-			faults = append(faults, fault.Field{Path: "target", Reason: quote(target) + " is not a kind and a name, such as node/web-1"})
+		var why string
+		if f.Target, why = about(target); why != "" {
+			faults = append(faults, fault.Field{Path: "target", Reason: why})
 		}
 	}
 	if f.Outcome != "" && f.Outcome != Success && f.Outcome != Failure && f.Outcome != Denied {
@@ -48,6 +52,30 @@ func ParseFilter(types, actor, target, outcome string) (Filter, error) {
 		return Filter{}, strict.Refuse(faults)
 	}
 	return f, nil
+}
+
+// Besides are the kinds of what events are about that are no resources.
+var Besides = []string{names.Agent, names.AuditLake, names.Certificate, "document", "function", "key", names.Recording}
+
+// nameShape is the name of something that an event is about.
+var nameShape = regexp.MustCompile(`^[^\pC\pZ*]{1,256}$`)
+
+// about reads what an event may be about, kind/name, and writes the kind as events do, or says why there is none about it.
+func about(target string) (as, why string) {
+	word, name, both := strings.Cut(target, "/")
+	if !both || word == "" || !nameShape.MatchString(name) {
+		return "", quote(target) + " is not a kind and a name, such as node/web-1"
+	}
+	if k, ok := resource.KindOf(word); ok {
+		if k.Target && !identity.ValidTargetName(name) {
+			return "", quote(target) + " is not a kind and a name, such as node/web-1"
+		}
+		return k.Name + "/" + name, ""
+	}
+	if !slices.Contains(Besides, word) {
+		return "", "events are about no " + quote(word) + ", but about these kinds: " + strings.Join(slices.Concat(resource.KindNames(), Besides), ", ")
+	}
+	return target, ""
 }
 
 // isActor reports whether an event's actor may be called so.

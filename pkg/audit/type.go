@@ -65,7 +65,7 @@ type Row struct {
 var Types = map[Type]Row{
 	UserLogin:          {"S1000I", "somebody logged in", by(signUser), of(login, always("uid", uid), always("logins", "the logins that the certificate allows, separated by commas"))},
 	UserLoginRefused:   {"S1001W", "a login was refused", by(signUser), of(login, optional("uid", uid), optional("logins", "the logins that the certificate would have allowed, separated by commas"), code)},
-	RequestRefused:     {"S1002W", "an API call was refused: its signature, certificate or permission", by(adminFn, queryFn), of(caller)},
+	RequestRefused:     {"S1002W", "an API call was refused: its signature, certificate or permission", by(adminFn, queryFn, recFn), of(caller)},
 	AgentJoin:          {"S2000I", "an agent joined", by(signHost), of(join)},
 	AgentJoinRefused:   {"S2001W", "an agent or proxy was refused", by(signHost), of(join, code)},
 	AgentQuarantined:   {"S2002W", "an agent claimed a name that another holds", by(signHost), of(join, code)},

@@ -77,6 +77,7 @@ var writers = map[string]writer{
 	"pkg/issue/copy.go unrenewed":                   wrote("function/sign-host", audit.AgentCopied),
 	"pkg/issue/epoch.go pass":                       wrote("function/sign-host", audit.AgentUnjudged),
 	"pkg/archive/read.go Read":                      wrote("function/recording", audit.RecordingRead),
+	"pkg/archive/read.go event":                     wrote("function/recording", audit.RecordingRead, audit.RequestRefused),
 	"pkg/archive/sweep.go tell":                     wrote("function/sweep", audit.RecordingAbandoned, audit.SessionEnd),
 	"pkg/archive/missing.go tell":                   wrote("function/sweep", audit.RecordingMissing),
 	"pkg/ledger/gap/tell.go event":                  wrote("function/sweep", audit.LedgerGap),

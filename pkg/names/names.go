@@ -105,7 +105,7 @@ const (
 	Proxy   = "proxy"   // sk proxy id: a lease
 	Tunnels = "tunnels" // pk tunnels#<proxy id>, sk shard
 	Arrival = "arrival" // pk arrival#<address or IPv6 network>, sk login | join: how often somebody comes to that door; in table secrets pk arrival#<uid>, sk change
-	Brought = "brought" // pk brought#<agent id>, sk claim | put: how much an agent brings of recordings, by functions/recording alone
+	Brought = "brought" // pk brought#<agent id>, sk claim | put: how much an agent brings of recordings, by functions/recording alone; pk brought#<uid>, sk read: how often somebody is denied one
 )
 
 // Attributes that items share.

@@ -74,7 +74,7 @@ func newSite(t *testing.T, roles ...resource.Role) *site {
 	for function, handlers := range map[string]map[string]api.Handler{
 		"login": login.Operations(logins), "join": join.Operations(joins), "api": roster.Operations(targets, s.store, s.store), "admin": adminoperation.Operations(desk),
 		"query":     queryoperation.Operations(query.New(query.Config{Lake: &pool{}, Recent: &pool{}, Bodies: &pool{}, Compared: &pool{}, Ledger: s.tapes, Pace: &pool{}, Cluster: s.ID, Entropy: rand.Reader})),
-		"recording": recordingoperation.Operations(archive.New(archive.Config{Store: s.tapes, Objects: reel{s.tapes}, Claims: s.tapes, Puts: s.tapes, Ledger: s.tapes, Cluster: s.ID, Entropy: rand.Reader})),
+		"recording": recordingoperation.Operations(archive.New(archive.Config{Store: s.tapes, Objects: reel{s.tapes}, Claims: s.tapes, Puts: s.tapes, Denials: s.tapes, Ledger: s.tapes, Cluster: s.ID, Entropy: rand.Reader})),
 	} {
 		server, err := api.New(api.Config{
 			Function: function, Handlers: handlers, Documents: s.Cluster, Log: slog.New(slog.NewJSONHandler(s.log, nil)), Now: s.Clock,

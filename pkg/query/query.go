@@ -107,6 +107,9 @@ type Person struct {
 	Now                 time.Time
 }
 
+// slack is how much shorter than as many days a period may be: clocks differ.
+const slack = time.Hour
+
 // usual is how far back a question goes that doesn't say.
 const usual = 7 * 24 * time.Hour
 
@@ -122,7 +125,7 @@ func (d *Desk) Ask(ctx context.Context, p Person, r wire.QueryRequest) (wire.Sta
 	if decision := p.decide(); !decision.Allowed {
 		return wire.StartedQuery{}, d.denied(ctx, p, r, decision)
 	}
-	since, until, err := window(r, p.Now)
+	since, until, err := window(r, p.Now, least(r))
 	if err != nil {
 		return wire.StartedQuery{}, err
 	}
@@ -176,14 +179,20 @@ func bind(r wire.QueryRequest) (string, []string, error) {
 	return q.Bind(r.Parameters)
 }
 
-// window is the period that a question is about. What is to come has no events.
-func window(r wire.QueryRequest, now time.Time) (since, until time.Time, err error) {
+// least is how long the period of a named query must be.
+func least(r wire.QueryRequest) time.Duration {
+	q, _ := named.Find(r.Name) // one that isn't there needs none
+	return q.Least(r.Parameters)
+}
+
+// window is the period that a question is about, which has a least length for some. What is to come has no events.
+func window(r wire.QueryRequest, now time.Time, least time.Duration) (since, until time.Time, err error) {
 	since, until = r.Since, r.Until
 	if until.IsZero() {
 		until = now
 	}
 	if since.IsZero() {
-		since = until.Add(-usual)
+		since = until.Add(-max(usual, least))
 	}
 	const bad = "no time for a question"
 	since, until = since.UTC().Truncate(time.Millisecond), until.UTC().Truncate(time.Millisecond)
@@ -192,6 +201,9 @@ func window(r wire.QueryRequest, now time.Time) (since, until time.Time, err err
 		err = fault.Newf(fault.BadInput, "name a later time with --since", "the period would begin before %d", oldest.Year()).With("since", bad)
 	case !since.Before(until):
 		err = fault.New(fault.BadInput, "the period would end before it begins", "name a time with --until that is after --since").With("until", bad)
+	case until.Sub(since) < least-slack:
+		err = fault.Newf(fault.BadInput, "name a time that is longer ago with --since, or ask about fewer days",
+			"the question is about %d days, and the period is shorter: what was before it would count as never", least/(24*time.Hour)).With("since", bad)
 	case until.After(now.Add(statement.Grace)):
 		err = fault.New(fault.BadInput, "the period would end in the future", "leave out --until").With("until", bad)
 	}

@@ -147,6 +147,30 @@ func TestAQuestionIsInTheLedgerBeforeItIsAsked(t *testing.T) {
 	}
 }
 
+// Who was there before the period counts as never having been there, so a question about days has a period of as many.
+func TestAQuestionAboutDaysIsAboutAPeriodOfAsMany(t *testing.T) {
+	d, l, person := desk(t)
+	day := 24 * time.Hour
+	ask := func(days string, since, until time.Time) (wire.StartedQuery, error) {
+		return d.Ask(t.Context(), person("ada", "asks"), wire.QueryRequest{Name: "dormant-access", Parameters: map[string]string{"days": days}, Since: since, Until: until})
+	}
+	for days, want := range map[string]time.Duration{"90": 90 * day, "1": 7 * day} {
+		if s, err := ask(days, time.Time{}, time.Time{}); err != nil || !s.Since.Equal(now.Add(-want)) {
+			t.Errorf("%s days without a beginning: %+v, %v", days, s, err)
+		}
+	}
+	if _, err := ask("30", now.Add(-30*day), time.Time{}); err != nil {
+		t.Errorf("as many days: %v", err)
+	}
+	asked := len(l.texts)
+	for _, until := range []time.Time{{}, now.Add(-day)} {
+		_, err := ask("30", now.Add(-30*day+2*time.Hour), until)
+		if f := fault.From(err); !fault.Is(err, fault.BadInput) || !strings.Contains(f.Message, "30 days") || !strings.Contains(f.Hint, "--since") || len(l.texts) != asked {
+			t.Errorf("fewer: %v", err)
+		}
+	}
+}
+
 // What was received last is taken when the ledger has the question itself, and before the lake is asked.
 func TestAQuestionIsAskedWithWhatTheLedgerReceivedUntilThen(t *testing.T) {
 	d, l, person := desk(t)

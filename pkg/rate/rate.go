@@ -47,11 +47,19 @@ const (
 	QueryEvery = 10 * time.Second
 )
 
+// What one user may be denied of recordings so that it is recorded: ReadBurst denials at once, and one more in each ReadEvery after
+// that. Who tries many ids of sessions fills no ledger.
+const (
+	ReadBurst = 60
+	ReadEvery = 10 * time.Second
+)
+
 // Doors beside those of names.PurposeLogin and names.PurposeJoin.
 const (
 	DoorChange = "change" // of resources
 	DoorQuery  = "query"  // of the audit lake
 	DoorClaim  = "claim"  // of recordings
+	DoorRead   = "read"   // of recordings, where somebody is denied
 	DoorPut    = "put"    // of what recordings consist of, of 64 KiB each
 )
 
@@ -68,6 +76,7 @@ var doors = map[string]door{
 	names.PurposeJoin:  {names.Arrival, Burst, Every, "too many requests came from this address"},
 	DoorChange:         {names.Arrival, ChangeBurst, ChangeEvery, "too many changes came from this user"},
 	DoorQuery:          {names.Arrival, QueryBurst, QueryEvery, "too many questions came from this user"},
+	DoorRead:           {names.Brought, ReadBurst, ReadEvery, "this user is denied more recordings than are recorded"},
 	DoorClaim:          {names.Brought, ClaimBurst, ClaimEvery, "this agent claims more recordings than one may"},
 	DoorPut:            {names.Brought, PutBurst, PutEvery, "this agent brings larger recordings than one may"},
 }

@@ -61,6 +61,24 @@ func (q Query) Bind(values map[string]string) (sql string, parameters []string, 
 	return b.String(), parameters, nil
 }
 
+// Least is how long the period must be for the query to know what it says: as many days as the greatest of the values, or defaults, of
+// kind [Days]. What is no such value counts for none, since Bind refuses it.
+func (q Query) Least(values map[string]string) (period time.Duration) {
+	for _, p := range q.Parameters {
+		value, given := values[p.Name]
+		if !given {
+			value = p.Default
+		}
+		if literal, why := p.literal(value); p.Kind == Days && why == "" {
+			n, err := strconv.Atoi(literal)
+			if err == nil {
+				period = max(period, time.Duration(n)*24*time.Hour)
+			}
+		}
+	}
+	return period
+}
+
 // mostFaults is of how many wrong parameters Bind tells.
 const mostFaults = 16
 
@@ -69,7 +87,7 @@ var numberShape = regexp.MustCompile(`^(0|-?[1-9][0-9]{0,9})$`)
 // literal writes a value in SQL, or says why it isn't one of the parameter's.
 func (p Parameter) literal(value string) (literal, why string) {
 	switch p.Kind {
-	case Number:
+	case Number, Days:
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || !numberShape.MatchString(value) || n < p.Least || n > p.Most {
 			return "", fmt.Sprintf("it must be a whole number from %d to %d", p.Least, p.Most)

@@ -21,6 +21,7 @@ type Kind string
 const (
 	Text   Kind = "text"   // at least one character; * where the parameter's words say that it means all
 	Number Kind = "number" // a whole number, decimal
+	Days   Kind = "days"   // a number of days that the period must have
 	Time   Kind = "time"   // RFC 3339, or a day as 2026-01-31, which is its first moment in UTC
 )
 

@@ -113,10 +113,30 @@ func TestValuesAreBoundAsLiterals(t *testing.T) {
 	}
 }
 
+func TestAQuestionAboutDaysNeedsAPeriodOfAsMany(t *testing.T) {
+	q, err := named.Parse("x", "-- Who?\n-- :days days 1..30 = 3: how many\n-- :n number 1..99 = 50: so many\nSELECT 1 WHERE :days = :n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, want := range map[string]int{"": 3, "7": 7, "31": 0, "x": 0} {
+		values := map[string]string{"n": "9"}
+		if value != "" {
+			values["days"] = value
+		}
+		if got := q.Least(values); got != time.Duration(want)*24*time.Hour {
+			t.Errorf("%q: %s", value, got)
+		}
+	}
+	if got := (named.Query{}).Least(nil); got != 0 {
+		t.Errorf("no question needs %s", got)
+	}
+}
+
 func TestAFileThatIsNoQuestionIsRefused(t *testing.T) {
 	for name, text := range map[string]string{
 		"no question": "-- all\nSELECT 1", "no head": "SELECT 1", "unused": "-- Who?\n-- :a text: x\nSELECT 1", "undeclared": "-- Who?\nSELECT 1 WHERE :a = 1",
 		"twice": "-- Who?\n-- :a text: x\n-- :a text: x\nSELECT 1 WHERE :a = 1", "without bounds": "-- Who?\n-- :a number: x\nSELECT 1 WHERE :a = 1",
+		"days without bounds": "-- Who?\n-- :a days: x\nSELECT 1 WHERE :a = 1", "a wrong default of days": "-- Who?\n-- :a days 1..2 = 3: x\nSELECT 1 WHERE :a = 1",
 		"a wrong default": "-- Who?\n-- :a number 1..2 = 3: x\nSELECT 1 WHERE :a = 1",
 	} {
 		if _, err := named.Parse("x", text); err == nil {

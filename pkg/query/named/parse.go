@@ -12,7 +12,7 @@ import (
 var (
 	nameShape = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 	// headShape is a parameter in a file's head: -- :name kind[ least..most][ = default]: what it says
-	headShape = regexp.MustCompile(`^:([a-z][a-z_]*) (text|number|time)(?: (-?[0-9]+)\.\.(-?[0-9]+))?(?: = (\S+))?: (\S.*)$`)
+	headShape = regexp.MustCompile(`^:([a-z][a-z_]*) (text|number|days|time)(?: (-?[0-9]+)\.\.(-?[0-9]+))?(?: = (\S+))?: (\S.*)$`)
 )
 
 // Parse reads a query from its file: comments that say the question and then, a line each, the parameters; and the SQL.
@@ -55,10 +55,10 @@ func parameter(line string) (Parameter, error) {
 		return Parameter{}, fmt.Errorf("%q is not a parameter", line)
 	}
 	p := Parameter{Name: m[1], Kind: Kind(m[2]), Default: m[5], Says: m[6]}
-	if (p.Kind == Number) != (m[3] != "") {
+	if p.counts() != (m[3] != "") {
 		return Parameter{}, errors.New("a number has bounds, and nothing else has")
 	}
-	if p.Kind == Number {
+	if p.counts() {
 		var err, err2 error
 		p.Least, err = strconv.ParseInt(m[3], 10, 32)
 		p.Most, err2 = strconv.ParseInt(m[4], 10, 32)
@@ -73,6 +73,9 @@ func parameter(line string) (Parameter, error) {
 	}
 	return p, nil
 }
+
+// counts reports whether a parameter's value is a number.
+func (p Parameter) counts() bool { return p.Kind == Number || p.Kind == Days }
 
 func (q Query) has(name string) bool {
 	return slices.ContainsFunc(q.Parameters, func(p Parameter) bool { return p.Name == name })
