@@ -74,13 +74,14 @@ type Cloud struct {
 	Gate       *gate.Gate
 
 	config   Config
+	faults   *gate.Faults
 	sessions sessions
 	closers  []func() error // in the order of opening
 }
 
 // Open opens everything below c.Dir. Close it when done.
 func Open(c Config) (*Cloud, error) {
-	s := &Cloud{config: c, Supervisor: process.NewSupervisor(c.RunDir, c.Log)}
+	s := &Cloud{config: c, faults: gate.NewFaults(), Supervisor: process.NewSupervisor(c.RunDir, c.Log)}
 	err := s.openStores(c)
 	if err == nil {
 		err = s.openHosts(c)
@@ -129,7 +130,7 @@ func (s *Cloud) openLake(c Config) (err error) {
 		return err
 	}
 	s.closers = append(s.closers, s.Athena.Close)
-	if s.Firehose, err = firehose.Open(firehose.Config{Dir: c.Dir + "/firehose", Authority: s.Authority, Buckets: s.S3, Catalog: s.Glue, Log: c.Log}); err != nil {
+	if s.Firehose, err = firehose.Open(firehose.Config{Dir: c.Dir + "/firehose", Authority: s.Authority, Buckets: buckets{s.S3, s.faults}, Catalog: s.Glue, Log: c.Log}); err != nil {
 		return err
 	}
 	s.closers = append(s.closers, s.Firehose.Close)
@@ -138,7 +139,7 @@ func (s *Cloud) openLake(c Config) (err error) {
 		pause = c.Minute / 60
 	}
 	if s.Events, err = events.Open(events.Config{
-		Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule, OnEvent: s.tell, OnDead: s.dead, OnGone: func(arn string) { s.Lambda.Stop(arn) }, Pause: pause, Log: c.Log,
+		Dir: c.Dir + "/events", Authority: s.Authority, OnRule: s.rule, OnEvent: s.tell, Later: s.later, OnDead: s.dead, OnGone: func(arn string) { s.Lambda.Stop(arn) }, Pause: pause, Log: c.Log,
 	}); err != nil {
 		return err
 	}
@@ -148,7 +149,7 @@ func (s *Cloud) openLake(c Config) (err error) {
 
 func (s *Cloud) openHosts(c Config) (err error) {
 	if s.Lambda, err = lambda.New(lambda.Config{
-		Authority: s.Authority, BinDir: c.BinDir, LogDir: c.LogDir, StateDir: c.Dir + "/lambda", Endpoint: c.Endpoint, TrustFile: c.TrustFile, Streams: streams{s.DynamoDB}, Buckets: s.S3, Queues: s.SQS, Log: c.Log, Minute: c.Minute,
+		Authority: s.Authority, BinDir: c.BinDir, LogDir: c.LogDir, StateDir: c.Dir + "/lambda", Endpoint: c.Endpoint, TrustFile: c.TrustFile, Streams: streams{s.DynamoDB, s.faults}, Buckets: s.S3, Queues: s.SQS, Pass: s.faults.Pass, Log: c.Log, Minute: c.Minute,
 	}); err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (s *Cloud) openHosts(c Config) (err error) {
 		return err
 	}
 	s.Gate, err = gate.New(gate.Config{
-		Authority: s.Authority, Logger: c.Log,
+		Authority: s.Authority, Logger: c.Log, Faults: s.faults,
 		Services: []gate.Service{s.DynamoDB, s.ECR, s.KMS, s.S3, s.SQS, s.Glue, s.Athena, s.Firehose, sts.New(), s.Events, s.Lambda.Service()},
 		Mounts:   map[string]http.Handler{"/_local/flush": http.HandlerFunc(s.flush)},
 	})
@@ -219,12 +220,19 @@ func (s *Cloud) emitted(err error) {
 }
 
 // streams lets event source mappings read DynamoDB's streams.
-type streams struct{ server *dynamodb.Server }
+type streams struct {
+	server *dynamodb.Server
+	faults *gate.Faults
+}
 
 func (s streams) Shard(arn string) string { return s.server.Shard(arn) }
 
 func (s streams) Records(ctx context.Context, arn, after string, limit int) ([]lambda.Record, error) {
-	found, err := s.server.Records(ctx, arn, after, limit)
+	var found []dynamodb.Record
+	err := s.faults.Pass(ctx, "dynamodb", "GetRecords", func() (err error) {
+		found, err = s.server.Records(ctx, arn, after, limit)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +245,17 @@ func (s streams) Records(ctx context.Context, arn, after string, limit int) ([]l
 		records[i] = lambda.Record{Sequence: r.Change.SequenceNumber, Created: time.Unix(r.Change.ApproximateCreationDateTime, 0), Event: raw}
 	}
 	return records, nil
+}
+
+// buckets lets delivery streams write objects.
+type buckets struct {
+	*s3.Service
+	faults *gate.Faults
+}
+
+// Put writes an object as a principal, whose policies and the bucket's decide.
+func (b buckets) Put(who *iam.Principal, bucket, key string, body []byte) error {
+	return b.faults.Pass(context.Background(), "s3", "PutObject", func() error { return b.Service.Put(who, bucket, key, body) })
 }
 
 // invoker lets API Gateway run functions.

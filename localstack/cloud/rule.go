@@ -62,8 +62,21 @@ func serviceOf(arn string) string {
 	return parts[2]
 }
 
-// tell delivers an event to a target of a rule, with the rule's permissions.
+// called is how a rule's targets are told, by their service.
+var called = map[string]string{"sns": "Publish", "sqs": "SendMessage", "firehose": "PutRecord"}
+
+// later is how much later than its event a target is told, when that was ordered.
+func (s *Cloud) later(t events.Target) time.Duration {
+	return s.faults.Delay(serviceOf(t.ARN), called[serviceOf(t.ARN)])
+}
+
+// tell delivers an event to a target of a rule, unless that is ordered to fail.
 func (s *Cloud) tell(r events.Rule, t events.Target, message []byte) error {
+	return failure(s.faults.Fail(serviceOf(t.ARN), called[serviceOf(t.ARN)], func() error { return s.hand(r, t, message) }))
+}
+
+// hand delivers an event to a target of a rule, with the rule's permissions.
+func (s *Cloud) hand(r events.Rule, t events.Target, message []byte) error {
 	if serviceOf(t.ARN) == "sns" {
 		if err := s.Notice.Publish(eventBridge, t.ARN, message); err != nil {
 			return &events.Failure{Code: "NO_PERMISSIONS", Lasting: true, Err: err}
@@ -78,9 +91,9 @@ func (s *Cloud) tell(r events.Rule, t events.Target, message []byte) error {
 		}
 	}
 	if serviceOf(t.ARN) == "sqs" {
-		return failure(s.SQS.Send(who, s.source(r), t.ARN, string(message), nil))
+		return s.SQS.Send(who, s.source(r), t.ARN, string(message), nil)
 	}
-	return failure(s.Firehose.PutAs(who, t.ARN, message))
+	return s.Firehose.PutAs(who, t.ARN, message)
 }
 
 // dead sends what a target did not take to its queue, as EventBridge itself.

@@ -33,6 +33,7 @@ type Config struct {
 	Now       func() time.Time                 // default time.Now
 	OnRule    func(Rule) error                 // told of every provisioned rule; nil records only
 	OnEvent   func(Rule, Target, []byte) error // gets what a rule tells a target; nil tells nobody. See [Failure]
+	Later     func(Target) time.Duration       // how much later than its event a target is told the first time; nil is at once
 	OnDead    func(Rule, Target, Dead) error   // gets what no target took, for the target's queue; may be nil
 	OnGone    func(arn string)                 // told of every rule that was removed; may be nil
 	Pause     time.Duration                    // before the first of the retries, each of which waits longer; default a second
@@ -71,6 +72,9 @@ func Open(c Config) (*Service, error) {
 	}
 	if c.OnEvent == nil {
 		c.OnEvent = func(Rule, Target, []byte) error { return nil }
+	}
+	if c.Later == nil {
+		c.Later = func(Target) time.Duration { return 0 }
 	}
 	if c.OnDead == nil {
 		c.OnDead = func(Rule, Target, Dead) error { return nil }
@@ -236,6 +240,9 @@ func (s *Service) arn(rest string) string {
 
 // put writes one entry to disk, or says why it is bad; the error is the disk's.
 func (s *Service) put(c *gate.Call, e entry) (result, error) {
+	if code, refused := c.RefusedEntry(); refused {
+		return result{ErrorCode: code, ErrorMessage: "this fault was injected"}, nil
+	}
 	switch {
 	case e.Source == "":
 		return result{ErrorCode: "InvalidArgument", ErrorMessage: "Parameter Source is not valid. Reason: Source is a required argument."}, nil

@@ -72,6 +72,64 @@ func open(t *testing.T, dir string, onRule func(events.Rule) error, onEvent ...f
 	})
 }
 
+// Single entries that are ordered to be refused are, and the others of their call are taken.
+func TestAnEntryIsRefusedAsOrdered(t *testing.T) {
+	dir := t.TempDir()
+	s, c := open(t, dir, nil)
+	if _, err := s.Provision(bus("audit")); err != nil {
+		t.Fatal(err)
+	}
+	order := func(method, body string, status int) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, *c.Options().BaseEndpoint+"/_local/fault", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil || answer.StatusCode != status {
+			t.Fatal(answer.Status, err)
+		}
+	}
+	put := func() (codes []string) {
+		t.Helper()
+		in := &eventbridge.PutEventsInput{}
+		for range 3 {
+			in.Entries = append(in.Entries, types.PutEventsRequestEntry{
+				EventBusName: aws.String("audit"), Source: aws.String("stile"), DetailType: aws.String("session.start"), Detail: aws.String("{}"),
+			})
+		}
+		out, err := c.PutEvents(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range out.Entries {
+			codes = append(codes, aws.ToString(e.ErrorCode))
+		}
+		if codes[0]+codes[1]+codes[2] == "" != (out.FailedEntryCount == 0) {
+			t.Errorf("%d failed of %q", out.FailedEntryCount, codes)
+		}
+		return codes
+	}
+	order(http.MethodPost, `{"service":"events","operation":"PutEvents","kind":"entry","count":2}`, http.StatusCreated)
+	if diff := cmp.Diff([]string{"InternalFailure", "InternalFailure", ""}, put()); diff != "" {
+		t.Error(diff)
+	}
+	order(http.MethodPost, `{"service":"events","operation":"PutEvents","kind":"entry","count":1,"code":"MalformedDetail"}`, http.StatusCreated)
+	if diff := cmp.Diff([]string{"MalformedDetail", "", ""}, put()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"", "", ""}, put()); diff != "" {
+		t.Error(diff)
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, "events.ndjson"))
+	if err != nil || strings.Count(string(raw), "\n") != 6 {
+		t.Errorf("taken were\n%s%v", raw, err)
+	}
+}
+
 func bus(name string) resource.Resource {
 	return resource.Resource{Stack: "Data", LogicalID: "Bus", Type: "AWS::Events::EventBus", Properties: map[string]any{"Name": name}}
 }

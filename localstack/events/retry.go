@@ -36,7 +36,7 @@ type late struct {
 	Rule   string // its id
 	Target string
 	Event  json.RawMessage
-	Tried  int // retries so far
+	Tried  int // retries so far; -1 before the first try
 	Came   time.Time
 	Next   time.Time
 }
@@ -46,8 +46,16 @@ const (
 	maxPause = time.Minute
 )
 
-// first tries to deliver an event to a target. What may succeed later is scheduled for another try; the error says that the event is lost.
+// first tries to deliver an event to a target, or has it wait where it comes late. What may succeed later is scheduled for another
+// try; the error says that the event is lost.
 func (s *Service) first(r Rule, t Target, event []byte) error {
+	if wait := s.config.Later(t); wait > 0 {
+		now := s.config.Now().UTC()
+		stored, err := s.store(nil, late{Rule: r.id(), Target: t.ID, Event: event, Tried: -1, Came: now, Next: now.Add(wait)})
+		if stored || err != nil {
+			return err
+		}
+	}
 	err := s.config.OnEvent(r, t, t.message(r, event))
 	if err == nil {
 		return nil

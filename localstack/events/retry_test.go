@@ -310,3 +310,32 @@ func TestTargetsThatEventBridgeWouldRefuseAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// What is told later is not lost meanwhile, and had no try.
+func TestATargetIsToldLaterWhenThatIsAsked(t *testing.T) {
+	c, a, dir := &catcher{now: time.Now()}, authority(t), t.TempDir()
+	late := func(events.Target) time.Duration { return time.Minute }
+	s, err := events.Open(events.Config{Dir: dir, Authority: a, OnEvent: c.target, OnDead: c.queue, Later: late, Now: c.Now, Pause: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Provision(busRule("Rule", map[string]any{})); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Emit("stile", "session.start", time.Now(), map[string]any{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c.tries != 0 {
+		t.Fatalf("%d tries before its time", c.tries)
+	}
+	c.fail = []error{errors.New("not yet")}
+	s = c.open(t, dir, a)
+	defer s.Close()
+	c.settled(t, time.Minute)
+	if len(c.taken) != 1 || c.tries != 2 || len(c.dead) != 0 {
+		t.Errorf("%d tries, %d taken, %d dead", c.tries, len(c.taken), len(c.dead))
+	}
+}

@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,11 +18,11 @@ type Fault struct {
 	ID          int     `json:"id"`                    // given by the gate
 	Service     string  `json:"service"`               // signing name; "" or "*" is any
 	Operation   string  `json:"operation"`             // "" or "*" is any
-	Kind        string  `json:"kind"`                  // throttle, latency, error, lost_answer or down
+	Kind        string  `json:"kind"`                  // throttle, latency, error, lost_answer, down or entry
 	Count       int     `json:"count,omitempty"`       // how often; 0 is without limit
-	Probability float64 `json:"probability,omitempty"` // of hitting a call that matches; 0 is 1
+	Probability float64 `json:"probability,omitempty"` // of hitting a call that matches, or each of its entries; 0 is 1
 	LatencyMS   int     `json:"latency_ms,omitempty"`  // for latency
-	Code        string  `json:"code,omitempty"`        // for error and throttle: the error's code
+	Code        string  `json:"code,omitempty"`        // for error, throttle and entry: the error's code
 	Status      int     `json:"status,omitempty"`      // for error: the HTTP status, default 500
 	Hits        int     `json:"hits"`                  // told by GET
 }
@@ -32,7 +34,11 @@ const (
 	FaultError      = "error"       // refused with an error, by default an internal one
 	FaultLostAnswer = "lost_answer" // carried out, but the connection is cut before the answer
 	FaultDown       = "down"        // the connection is cut before anything is read
+	FaultEntry      = "entry"       // single entries are refused of a call that has several, and the others carried out
 )
+
+// refusedEntry is what EventBridge says of an entry that it didn't take, for whatever reason of its own.
+const refusedEntry = "InternalFailure"
 
 func (f Fault) validate() error {
 	var errs []error
@@ -45,8 +51,15 @@ func (f Fault) validate() error {
 		if f.LatencyMS <= 0 || f.LatencyMS > 600_000 {
 			errs = append(errs, errors.New("latency_ms: must be 1 to 600000"))
 		}
+	case FaultEntry:
+		if f.Service != "events" || f.Operation != "PutEvents" {
+			errs = append(errs, errors.New("operation: entries are refused of PutEvents of the service events alone"))
+		}
+		if f.LatencyMS != 0 || f.Status != 0 {
+			errs = append(errs, errors.New("latency_ms, status: an entry has only a code"))
+		}
 	default:
-		errs = append(errs, fmt.Errorf("kind: %q is not throttle, latency, error, lost_answer or down", f.Kind))
+		errs = append(errs, fmt.Errorf("kind: %q is not throttle, latency, error, lost_answer, down or entry", f.Kind))
 	}
 	if f.Kind == FaultDown && f.Operation != "" && f.Operation != "*" {
 		errs = append(errs, errors.New("operation: a service that is down is down for every operation"))
@@ -63,16 +76,63 @@ func (f Fault) validate() error {
 	return errors.Join(errs...)
 }
 
-// faults has the instructions in force and is the handler of /_local/fault.
-type faults struct {
+// Faults has the instructions in force and is the handler of /_local/fault. What comes to the gate goes through them, and so
+// does what services ask of each other behind it, if they are told to by [Faults.Pass]. It is safe for concurrent use.
+type Faults struct {
 	mu   sync.Mutex
 	next int
 	list []*Fault
 }
 
-func newFaults() *faults { return &faults{} }
+// NewFaults makes one without instructions.
+func NewFaults() *Faults { return &Faults{} }
 
-func (f *faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Pass carries out what a service asks of another, or has it misbehave: it comes late, fails before it was carried out, or
+// after that.
+func (f *Faults) Pass(ctx context.Context, service, operation string, do func() error) error {
+	if late := f.Delay(service, operation); late > 0 {
+		timer := time.NewTimer(late)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return f.Fail(service, operation, do)
+}
+
+// Delay says how much later a call is to be carried out: what [Faults.Pass] waits for.
+func (f *Faults) Delay(service, operation string) time.Duration {
+	hit := f.find(func(one *Fault) bool { return one.Kind == FaultLatency && one.concerns(service, operation) })
+	if hit == nil {
+		return 0
+	}
+	return time.Duration(hit.LatencyMS) * time.Millisecond
+}
+
+// Fail is [Faults.Pass] without what comes late.
+func (f *Faults) Fail(service, operation string, do func() error) error {
+	hit := f.find(func(one *Fault) bool {
+		return one.Kind != FaultLatency && one.Kind != FaultEntry && one.concerns(service, operation)
+	})
+	if hit == nil {
+		return do()
+	}
+	switch hit.Kind {
+	case FaultThrottle:
+		return throttled(service, hit.Code)
+	case FaultError:
+		return hit.error(service)
+	case FaultLostAnswer:
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("the connection to %s was cut: this fault was injected", service)
+}
+
+func (f *Faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodPost:
 		f.post(w, r)
@@ -95,7 +155,7 @@ func (f *faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (f *faults) post(w http.ResponseWriter, r *http.Request) {
+func (f *Faults) post(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(io.LimitReader(r.Body, 64<<10))
 	d.DisallowUnknownFields()
 	var one Fault
@@ -122,18 +182,18 @@ func answerLocal(w http.ResponseWriter, status int, v any) {
 }
 
 // take finds the first fault that hits this call, and counts it.
-func (f *faults) take(service, operation string) *Fault {
+func (f *Faults) take(service, operation string) *Fault {
 	return f.find(func(one *Fault) bool {
-		return one.Kind != FaultDown && fits(one.Service, service) && fits(one.Operation, operation)
+		return one.Kind != FaultDown && one.Kind != FaultEntry && one.concerns(service, operation)
 	})
 }
 
 // down reports whether the service is to be cut off.
-func (f *faults) down(service string) bool {
+func (f *Faults) down(service string) bool {
 	return f.find(func(one *Fault) bool { return one.Kind == FaultDown && fits(one.Service, service) }) != nil
 }
 
-func (f *faults) find(matches func(*Fault) bool) *Fault {
+func (f *Faults) find(matches func(*Fault) bool) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, one := range f.list {
@@ -149,6 +209,11 @@ func (f *faults) find(matches func(*Fault) bool) *Fault {
 	return nil
 }
 
+// concerns reports whether a call is one that the fault may hit.
+func (f Fault) concerns(service, operation string) bool {
+	return fits(f.Service, service) && fits(f.Operation, operation)
+}
+
 func fits(want, got string) bool { return want == "" || want == "*" || want == got }
 
 // inject answers a call as the fault orders.
@@ -157,14 +222,7 @@ func (g *Gate) inject(w http.ResponseWriter, c *Call, s Service, f *Fault) {
 	case FaultThrottle:
 		WriteError(w, c, protocolOf(c.Service), throttled(c.Service, f.Code))
 	case FaultError:
-		e := &Error{Code: f.Code, Status: f.Status, Message: "this fault was injected"}
-		if e.Code == "" {
-			e.Code = internalCode(protocolOf(c.Service))
-		}
-		if e.Status == 0 {
-			e.Status = http.StatusInternalServerError
-		}
-		WriteError(w, c, protocolOf(c.Service), e)
+		WriteError(w, c, protocolOf(c.Service), f.error(c.Service))
 	case FaultLatency:
 		timer := time.NewTimer(time.Duration(f.LatencyMS) * time.Millisecond)
 		defer timer.Stop()
@@ -177,6 +235,25 @@ func (g *Gate) inject(w http.ResponseWriter, c *Call, s Service, f *Fault) {
 		s.ServeAWS(&deaf{header: http.Header{}}, c)
 		panic(http.ErrAbortHandler) // net/http's way to cut the connection without an answer
 	}
+}
+
+// error is what the fault has a service answer.
+func (f Fault) error(service string) *Error {
+	return &Error{
+		Code: cmp.Or(f.Code, internalCode(protocolOf(service))), Status: cmp.Or(f.Status, http.StatusInternalServerError), Message: "this fault was injected",
+	}
+}
+
+// RefusedEntry asks for one entry of a call that has several whether it is to be refused, and by which code.
+func (c *Call) RefusedEntry() (code string, refused bool) {
+	if c.faults == nil {
+		return "", false
+	}
+	hit := c.faults.find(func(one *Fault) bool { return one.Kind == FaultEntry && one.concerns(c.Service, c.operation) })
+	if hit == nil {
+		return "", false
+	}
+	return cmp.Or(hit.Code, refusedEntry), true
 }
 
 func throttled(service, code string) *Error {

@@ -36,6 +36,7 @@ type Call struct {
 
 	operation string
 	log       *slog.Logger
+	faults    *Faults // nil of a call that came through no gate
 }
 
 // Authorize asks whether the call's principal may perform the action on the resource: nil, or an

@@ -171,6 +171,8 @@ func TestFaultsHitAsOftenAsOrdered(t *testing.T) {
 	if got := s.service.calls.Load(); got != 1 {
 		t.Errorf("the service saw %d calls", got)
 	}
+	s.order(t, `{"service":"events","operation":"PutEvents","kind":"entry"}`)
+	s.want(t, "kms", "", 200, "")
 	if _, list := s.local(t, "GET", "/_local/fault", "", nil); !strings.Contains(list, `"hits":2`) || !strings.Contains(list, `"operation":"Other"`) {
 		t.Errorf("the list is %s", list)
 	}
@@ -216,6 +218,8 @@ func TestUnknownFaultsAreRefused(t *testing.T) {
 	for _, bad := range []string{
 		`{"kind":"melt"}`, `{"kind":"latency"}`, `{"kind":"error","colour":"red"}`, `{"kind":"error","probability":2}`, `{"kind":"down","operation":"Do"}`,
 		`{"kind":"error","count":-1}`, `{"kind":"throttle","latency_ms":5}`, `{"kind":"error","status":200}`, `{`, ``,
+		`{"kind":"entry"}`, `{"service":"events","operation":"PutRule","kind":"entry"}`, `{"service":"events","operation":"PutEvents","kind":"entry","status":500}`,
+		`{"service":"events","operation":"PutEvents","kind":"entry","latency_ms":5}`,
 	} {
 		if status, answer := s.local(t, "POST", "/_local/fault", bad, nil); status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", bad, status, answer)

@@ -25,6 +25,7 @@ type Config struct {
 	Logger    *slog.Logger            // default discards
 	Now       func() time.Time        // default time.Now
 	MaxBody   int64                   // bytes; default 64 MiB
+	Faults    *Faults                 // which services may know as well; default is those of the gate alone
 	Mounts    map[string]http.Handler // further handlers by path prefix, such as "/_ecs/credentials/" or "/_local/flush"
 }
 
@@ -37,7 +38,7 @@ type Operator interface {
 type Gate struct {
 	config   Config
 	services map[string]Service
-	faults   *faults
+	faults   *Faults
 
 	mu     sync.RWMutex
 	mounts map[string]http.Handler
@@ -54,10 +55,13 @@ func New(c Config) (*Gate, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Faults == nil {
+		c.Faults = NewFaults()
+	}
 	if c.MaxBody == 0 {
 		c.MaxBody = 64 << 20
 	}
-	g := &Gate{config: c, services: map[string]Service{}, faults: newFaults(), mounts: map[string]http.Handler{}}
+	g := &Gate{config: c, services: map[string]Service{}, faults: c.Faults, mounts: map[string]http.Handler{}}
 	for _, s := range c.Services {
 		if _, twice := g.services[s.Name()]; twice {
 			return nil, fmt.Errorf("making the gate: two services are named %s", s.Name())
@@ -98,7 +102,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	began := g.config.Now()
-	c := &Call{HTTP: r, RequestID: newUUID(), Time: began, Authority: g.config.Authority, log: g.config.Logger}
+	c := &Call{HTTP: r, RequestID: newUUID(), Time: began, Authority: g.config.Authority, log: g.config.Logger, faults: g.faults}
 	c.Service = guess(r)
 	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 	defer func() {

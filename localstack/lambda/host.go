@@ -39,6 +39,9 @@ type Config struct {
 	Queues    Queues  // nil: no queue can
 	Log       *slog.Logger
 
+	// Pass carries out what mappings and schedules ask of functions; it may have that fail, or come late. nil carries it out.
+	Pass func(ctx context.Context, service, operation string, do func() error) error
+
 	Instances int           // of one function; 0 means 4
 	Queue     int           // requests that wait for an instance; 0 means 256
 	Minute    time.Duration // of schedules and retries; 0 means a minute
@@ -66,6 +69,9 @@ func New(c Config) (*Host, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Pass == nil {
+		c.Pass = func(_ context.Context, _, _ string, do func() error) error { return do() }
 	}
 	if c.Instances == 0 {
 		c.Instances = 4
@@ -128,6 +134,15 @@ func (h *Host) invoke(ctx context.Context, id, nameOrARN string, payload []byte)
 		return Result{}, err
 	}
 	return f.invoke(ctx, id, payload)
+}
+
+// passed runs a function for a mapping or a schedule, which nobody else waits for.
+func (h *Host) passed(ctx context.Context, invoke func() (Result, error)) (result Result, err error) {
+	err = h.Pass(ctx, "lambda", "Invoke", func() (err error) {
+		result, err = invoke()
+		return err
+	})
+	return result, err
 }
 
 // InvokeAs runs a function for an AWS service, such as apigateway.amazonaws.com, if the function's resource

@@ -238,7 +238,7 @@ func (m *mapping) wants(r Record) bool {
 func (m *mapping) delivery() delivery {
 	d := delivery{
 		invoke: func(ctx context.Context, records []Record) (Result, error) {
-			return m.host.Invoke(ctx, m.f, eventOf(records))
+			return m.host.passed(ctx, func() (Result, error) { return m.host.Invoke(ctx, m.f, eventOf(records)) })
 		},
 		done: m.keep, giveUp: m.giveUp, retries: -1, maxAge: -1, now: m.host.Now,
 		pause: func(ctx context.Context, tries int) error {

@@ -77,7 +77,9 @@ func (h *Host) background(work func()) {
 
 func (h *Host) reach(r Rule, target string, event []byte) {
 	why := h.attempts(func(ctx context.Context, id string) (Result, error) {
-		return h.invokeAs(ctx, id, "events.amazonaws.com", r.ARN, target, event)
+		return h.passed(ctx, func() (Result, error) {
+			return h.invokeAs(ctx, id, "events.amazonaws.com", r.ARN, target, event)
+		})
 	})
 	if why != "" {
 		h.Log.Error("A rule's target failed", "rule", r.Name, "target", target, "cause", why)
