@@ -42,7 +42,7 @@ func recordings(ctx context.Context, s *system, rounds int) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	api, err := s.api(client.Config{Key: s.user.TLS.PrivateKey.(crypto.Signer), Certificate: s.user.TLS.Certificate[0]})
+	api, err := s.engineer.API(client.Config{Key: s.user.TLS.PrivateKey.(crypto.Signer), Certificate: s.user.TLS.Certificate[0]})
 	if err != nil {
 		return nil, err
 	}
