@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each measure; some take a multiple")
 	flag.IntVar(&o.agents, "agents", 200, "idle agents at the proxy, at most 1000")
 	flag.DurationVar(&o.hostile, "hostile", 20*time.Second, "how long hostile peers are at work")
-	flag.StringVar(&o.only, "only", "", "these steps alone, with commas: idle, agents, connections, streams, recordings, sessions, ls, silent, hostile")
+	flag.StringVar(&o.only, "only", "", "these steps alone, with commas: idle, agents, connections, streams, recordings, sessions, ls, audit, silent, hostile")
 	flag.Parse()
 	status, err := start(o)
 	if err != nil {
@@ -124,6 +124,7 @@ func measure(ctx context.Context, o options, s *system, w ways) ([]row, error) {
 		{"recordings", func() ([]row, error) { return recordings(ctx, s, o.rounds) }},
 		{"sessions", func() ([]row, error) { return one(sessionsHeld(ctx, w)) }},
 		{"ls", func() ([]row, error) { return one(list(ctx, s, o.rounds)) }},
+		{"audit", func() ([]row, error) { return evidence(ctx, s) }},
 		{"silent", func() ([]row, error) { return hushed(ctx, s) }},
 		{"hostile", func() ([]row, error) { return besiege(ctx, s, w, o.hostile) }},
 	} {
