@@ -12,6 +12,7 @@ import (
 
 	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/ledger"
+	"github.com/stile-dev/stile/pkg/ledger/compare"
 )
 
 // earlier copies an event to where it would be if it had been received at a time.
@@ -37,6 +38,13 @@ func (v *vandal) recheck(t *testing.T, check string, from time.Time) {
 	if _, err := v.db.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: &v.table, Item: i}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// beginsComparing has the comparing of ledger and lake begin with the last hour that is over: the turn of the one that is now would
+// come in some time.
+func (v *vandal) beginsComparing(t *testing.T) {
+	t.Helper()
+	v.recheck(t, checked.Lake, time.Now().UTC().Add(-compare.Patience).Truncate(checked.Hour).Add(-checked.Hour))
 }
 
 // TestTheEvidenceOfAnHourIsStated has the start of a session be of an hour that is over, at which its agent had no certificate yet: so

@@ -489,6 +489,7 @@ func (s *system) lakeHas(t *testing.T, boss *person, want map[string]audit.Event
 	}
 	v := &vandal{db: dynamodb.NewFromConfig(s.readerConfig(t))}
 	v.table, v.ledger = s.table(t, v.db, "state"), s.table(t, v.db, "ledger")
+	v.beginsComparing(t)
 	s.sweep(t)
 	v.owes(t, hours)
 	s.sweep(t)

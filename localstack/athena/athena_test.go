@@ -27,7 +27,7 @@ type (
 // when is the time of the tests.
 var when = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
-func open(t *testing.T, dir string) (*athena.Service, *iam.Authority) {
+func open(t testing.TB, dir string) (*athena.Service, *iam.Authority) {
 	t.Helper()
 	a, err := iam.Open(iam.Config{Dir: t.TempDir(), Account: account})
 	if err != nil {
@@ -69,7 +69,7 @@ func query(logical string, more map[string]any) resource.Resource {
 }
 
 // provision makes resources and returns their physical ids.
-func provision(t *testing.T, s *athena.Service, list ...resource.Resource) (ids []string) {
+func provision(t testing.TB, s *athena.Service, list ...resource.Resource) (ids []string) {
 	t.Helper()
 	for _, r := range list {
 		out, err := s.Provision(r)

@@ -14,7 +14,7 @@ import (
 // The engine is a program of its own: a query's memory and its life are those of a process.
 
 const (
-	memoryMB   = 512
+	memoryMB   = 1024
 	mostRows   = 1_000_000
 	mostBytes  = 64 << 20 // of a query's values as text
 	mostAnswer = 8 * mostBytes

@@ -27,7 +27,7 @@ import (
 // world is an Athena with a lake: a table events with a projection of days, and a workgroup audit.
 type world struct {
 	*athena.Service
-	t         *testing.T
+	t         testing.TB
 	dir       string
 	authority *iam.Authority
 	s3        *s3.Service
@@ -38,7 +38,7 @@ type world struct {
 
 const everything = `{"Effect":"Allow","Action":["athena:*","glue:*","s3:*"],"Resource":"*"}`
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB, edits ...func(configuration map[string]any)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), now: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)}
 	var err error
@@ -69,6 +69,9 @@ func newWorld(t *testing.T) *world {
 	w.table("events", nil)
 	provision(t, w.Service, group(func(c, _ map[string]any) {
 		c["ResultConfiguration"] = map[string]any{"OutputLocation": "s3://answers/audit/"}
+		for _, edit := range edits {
+			edit(c)
+		}
 	}))
 	return w
 }
@@ -214,7 +217,7 @@ type execution struct {
 }
 
 // start begins a query and returns its id.
-func start(t *testing.T, c call, query string, more map[string]any) string {
+func start(t testing.TB, c call, query string, more map[string]any) string {
 	t.Helper()
 	request := map[string]any{"QueryString": query, "WorkGroup": "audit", "QueryExecutionContext": map[string]any{"Database": "lake"}}
 	maps.Copy(request, more)
@@ -233,7 +236,7 @@ func start(t *testing.T, c call, query string, more map[string]any) string {
 }
 
 // wait looks at an execution until it is as wanted.
-func wait(t *testing.T, c call, id string, as func(execution) bool) (e execution) {
+func wait(t testing.TB, c call, id string, as func(execution) bool) (e execution) {
 	t.Helper()
 	for limit := time.After(time.Minute); ; {
 		e = execution{}
@@ -284,7 +287,7 @@ func (p page) rows() string {
 }
 
 // sql runs a query to its end and returns its answer in one line, or its state with the reason.
-func sql(t *testing.T, c call, text string, parameters ...string) string {
+func sql(t testing.TB, c call, text string, parameters ...string) string {
 	t.Helper()
 	more := map[string]any{}
 	if parameters != nil {

@@ -41,7 +41,7 @@ var update = flag.Bool("update", false, "write testdata/rows from what the quest
 func TestEachNamedQuestionFindsWhatItIsAbout(t *testing.T) {
 	w := newLake(t)
 	delivered(w, allOf)
-	w.finds(true)
+	w.finds(t, true)
 }
 
 // It finds the same when the lake lacks what came last, and the ledger has that and some of before.
@@ -54,7 +54,7 @@ func TestEachNamedQuestionFindsTheSameInTheLakeAndTheLedger(t *testing.T) {
 	taken(w, func(r delivery) bool {
 		return !whole(r) && r.Received.After(time.Date(2026, 3, 5, 0, 0, 0, 0, time.UTC))
 	})
-	w.finds(false)
+	w.finds(t, false)
 	from := strings.Fields(sql(t, gatetest.Ask(t, w.Service, w.authority, everything), w.composed("SELECT origin, count(*) AS n FROM events GROUP BY origin ORDER BY origin")))
 	if len(from) != 5 || !strings.HasPrefix(from[2], "lake,") || !strings.HasPrefix(from[4], "ledger,") {
 		t.Errorf("events are from %q", from)
@@ -62,9 +62,9 @@ func TestEachNamedQuestionFindsTheSameInTheLakeAndTheLedger(t *testing.T) {
 }
 
 // newLake is a world with the tables of which questions are asked.
-func newLake(t *testing.T) *world {
+func newLake(t testing.TB, edits ...func(configuration map[string]any)) *world {
 	t.Helper()
-	w := newWorld(t)
+	w := newWorld(t, edits...)
 	var columns []any
 	for _, c := range names.LakeColumns {
 		columns = append(columns, map[string]any{"Name": c.Name, "Type": c.Type})
@@ -85,8 +85,7 @@ func (w *world) composed(text string) string {
 }
 
 // finds asks each question. Rows may be written down where all of them are from the lake.
-func (w *world) finds(write bool) {
-	t := w.t
+func (w *world) finds(t *testing.T, write bool) {
 	t.Helper()
 	call := gatetest.Ask(t, w.Service, w.authority, everything)
 	given := map[string]string{"node": "node-1", "id": "ses_2"}
@@ -172,7 +171,7 @@ func TestANameIsTakenWithItsKindAndWithout(t *testing.T) {
 }
 
 // answered is what a query finds, the names of its columns first, with ∅ for NULL.
-func answered(t *testing.T, c call, text string, more map[string]any) (rows [][]string) {
+func answered(t testing.TB, c call, text string, more map[string]any) (rows [][]string) {
 	t.Helper()
 	id := start(t, c, text, more)
 	if e := wait(t, c, id, done).QueryExecution; e.Status.State != "SUCCEEDED" {
@@ -297,7 +296,7 @@ func taken(w *world, chosen func(delivery) bool) {
 }
 
 // each passes on what testdata/events.ndjson has. What says _again came a second time, the day after.
-func each(t *testing.T, take func(r delivery, line string)) {
+func each(t testing.TB, take func(r delivery, line string)) {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/events.ndjson")
 	if err != nil {
@@ -327,7 +326,7 @@ func each(t *testing.T, take func(r delivery, line string)) {
 }
 
 // checked holds that an event is one that there can be: of its type, with its fields.
-func checked(t *testing.T, e audit.Event) {
+func checked(t testing.TB, e audit.Event) {
 	t.Helper()
 	of, known := audit.Types[e.Type]
 	if !known || of.Code != e.Code {

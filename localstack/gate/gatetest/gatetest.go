@@ -22,7 +22,7 @@ import (
 
 // Ask begins to serve a service that speaks JSON, and returns what calls it through the gate, with a role that may do what the
 // statement says: of the value of X-Amz-Target and a body it returns the status and the body of the answer.
-func Ask(t *testing.T, s gate.Service, a *iam.Authority, statement string) func(operation, body string) (int, string) {
+func Ask(t testing.TB, s gate.Service, a *iam.Authority, statement string) func(operation, body string) (int, string) {
 	t.Helper()
 	role, err := a.PutRole(iam.Role{
 		Name:   "analyst",

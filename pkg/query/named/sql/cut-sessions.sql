@@ -6,7 +6,8 @@ FROM (
          row_number() OVER (PARTITION BY e.id, e.receipt ORDER BY c.time DESC, c.id DESC, c.receipt DESC) AS nth
   FROM events e
   LEFT JOIN events c ON c.type IN ('resource.created', 'resource.updated', 'resource.deleted')
-    AND coalesce(element_at(c.data, 'revoked'), '') <> '' AND starts_with(e.reason, 'the certificate was revoked: ' || element_at(c.data, 'revoked') || ' was ')
+    AND coalesce(element_at(c.data, 'revoked'), '') <> ''
+    AND element_at(c.data, 'revoked') = split_part(split_part(e.reason, 'the certificate was revoked: ', 2), ' was ', 1)
     AND c.time <= date_add('minute', 1, e.time)
   WHERE e.type = 'session.end' AND (starts_with(e.reason, 'the certificate was revoked') OR starts_with(e.reason, 'locked: '))
 )
