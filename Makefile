@@ -51,9 +51,10 @@ fmt: ## format all Go files
 generate: ## regenerate what is generated from openapi.yaml
 	$(GO) generate ./pkg/wire
 
-bench: build ## compare with ssh, as docs/performance.md describes (HOSTILE=10m make bench: hostile peers for 10 minutes)
+bench: build duck ## compare with ssh, as docs/performance.md describes (HOSTILE=10m make bench: hostile peers for 10 minutes)
 	@scripts/need ssh:openssh-client
 	$(GO) test -run '^$$' -bench . -benchmem ./pkg/policy ./pkg/certs ./pkg/frame ./pkg/tunnel ./pkg/signature
+	$(GO) test -run '^$$' -bench AMillion -benchtime 1x ./localstack/athena
 	$(GO) test -run '^$$' -bench Hostile -benchtime $(HOSTILE) ./agent/sshd
 	$(GO) run ./integration/bench -hostile $(HOSTILE)
 
