@@ -17,7 +17,6 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/audit/arrival"
 	"github.com/stile-dev/stile/pkg/checked"
-	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
 	"github.com/stile-dev/stile/pkg/names"
@@ -53,7 +52,7 @@ type Config struct {
 	Events   string // name of the ledger's table
 	State    string // name of the table where it is kept which canaries were written
 	Ledger   Ledger
-	Lake     func(context.Context, holding.Call) (holding.Answer, error)
+	Lake     holding.Lake
 	Cluster  string
 	Entropy  io.Reader
 }
@@ -191,12 +190,12 @@ func (c *Canary) written(ctx context.Context, k table.Key) ([]byte, error) {
 // ask asks the lake for all that it has under a receipt.
 func (c *Canary) ask(ctx context.Context, receipt string) (rows [][]string, err error) {
 	began := time.Now()
-	a, err := c.call(ctx, holding.Request{Ask: holding.Row, Receipt: receipt})
+	a, err := c.config.Lake.Ask(ctx, holding.Request{Ask: holding.Row, Receipt: receipt})
 	if err != nil {
 		return nil, err
 	}
 	for id, cursor := a.ID, ""; ; {
-		a, err = c.call(ctx, holding.Request{ID: id, Cursor: cursor})
+		a, err = c.config.Lake.Ask(ctx, holding.Request{ID: id, Cursor: cursor})
 		switch {
 		case err != nil:
 			return nil, err
@@ -239,20 +238,6 @@ func pause(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (c *Canary) call(ctx context.Context, q holding.Request) (holding.Answer, error) {
-	a, err := c.config.Lake(ctx, holding.Call{Holding: q})
-	if err == nil && a.ID == "" {
-		err = errors.New("the answer names no question")
-	}
-	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Hint != "" {
-		err = fmt.Errorf("%w: %s", err, f.Hint)
-	}
-	if err != nil {
-		return holding.Answer{}, fmt.Errorf("asking the lake: %w", err)
-	}
-	return a, nil
 }
 
 // short is text of at most so many bytes as a statement says.

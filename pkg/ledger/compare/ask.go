@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/stile-dev/stile/pkg/fault"
 	"github.com/stile-dev/stile/pkg/ledger/compare/owed"
 	"github.com/stile-dev/stile/pkg/query/holding"
 )
@@ -41,7 +40,7 @@ func (r *run) ask(ctx context.Context, what string, from, to time.Time) ([][]str
 	r.forget("")
 	id := r.begun(what, from, to)
 	if id == "" {
-		a, err := r.call(ctx, holding.Request{Ask: what, From: from, To: to})
+		a, err := r.config.Lake.Ask(ctx, holding.Request{Ask: what, From: from, To: to})
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +64,7 @@ func (r *run) ask(ctx context.Context, what string, from, to time.Time) ([][]str
 // answer waits for a question's end and reads what it found.
 func (r *run) answer(ctx context.Context, id string, columns int) (rows [][]string, err error) {
 	for cursor := ""; ; {
-		a, err := r.call(ctx, holding.Request{ID: id, Cursor: cursor})
+		a, err := r.config.Lake.Ask(ctx, holding.Request{ID: id, Cursor: cursor})
 		if err != nil {
 			return nil, err
 		}
@@ -115,20 +114,6 @@ func (r *run) pause(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (r *run) call(ctx context.Context, q holding.Request) (holding.Answer, error) {
-	a, err := r.config.Lake(ctx, holding.Call{Holding: q})
-	if err == nil && a.ID == "" {
-		err = errors.New("the answer names no question")
-	}
-	if err != nil {
-		if f, ok := errors.AsType[*fault.Fault](err); ok && f.Hint != "" {
-			err = fmt.Errorf("%w: %s", err, f.Hint)
-		}
-		return holding.Answer{}, fmt.Errorf("asking the lake: %w", err)
-	}
-	return a, nil
 }
 
 // digest is what the lake has of a span.

@@ -65,7 +65,7 @@ type Config struct {
 	Ledger   Ledger
 	Bus      Bus
 	Book     Book
-	Lake     func(context.Context, holding.Call) (holding.Answer, error)
+	Lake     holding.Lake
 	Cluster  string
 	For      time.Duration // after which a run begins nothing more; the next one goes on
 }

@@ -1,6 +1,7 @@
 package holding_test
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -202,5 +203,22 @@ func TestARowIsHeldAgainstTheBusColumnByColumn(t *testing.T) {
 	}
 	if _, _, err := holding.Differing([]byte("x"), [][]string{good}); err == nil {
 		t.Error("what can't be read says nothing")
+	}
+}
+
+func TestAnAnswerThatNamesNoQuestionIsNone(t *testing.T) {
+	var answer holding.Answer
+	var failed error
+	ask := holding.Lake(func(context.Context, holding.Call) (holding.Answer, error) { return answer, failed }).Ask
+	if _, err := ask(t.Context(), holding.Request{}); err == nil {
+		t.Error("it is taken")
+	}
+	answer.ID = "q"
+	if a, err := ask(t.Context(), holding.Request{}); err != nil || a.ID != "q" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	failed = fault.New(fault.Unavailable, "away", "wait for it")
+	if a, err := ask(t.Context(), holding.Request{}); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "wait for it") || a.ID != "" {
+		t.Errorf("%+v, %v", a, err)
 	}
 }
