@@ -134,8 +134,8 @@ func (q wanted) check(f output.Format) error {
 		return fault.New(fault.BadInput, "--session lists all events of a session, whenever they were", "leave out --follow, --since and --until, or --session")
 	case q.decision != "" && !identity.ValidID("dec", q.decision):
 		return fault.Newf(fault.BadInput, "write it as the denial printed it: dec_ and 26 letters and digits", "%.64q is not a decision's id", q.decision)
-	case q.decision != "" && bounded:
-		return fault.New(fault.BadInput, "--decision shows the event of a decision, whenever it was", "leave out --follow, --since and --until, or --decision")
+	case q.decision != "" && (bounded || q.types+q.actor+q.target+q.outcome != ""):
+		return fault.New(fault.BadInput, "--decision shows the event of a decision, whatever and whenever it was", "leave out the other flags but --format, or --decision")
 	case q.follow && f == output.JSON:
 		return fault.New(fault.BadInput, "an array has no end while it is followed", "use --format ndjson, of which each line is an event")
 	case q.follow && q.until != "":

@@ -33,7 +33,7 @@ func (a *app) exportCommand(login func() (session, error)) *cobra.Command {
 			"audit ls does, but for programs. It takes the same memory however many there are.\n" +
 			"--cursor FILE keeps how far it has come. The next time it goes on from there, and --since is of no more account: nothing is\n" +
 			"left out whatever ended it, and only what was written since the cursor was comes again. Events have an id to tell them by.\n" +
-			"-o FILE appends to a file, from which what a crash left of a line is removed first.\n" +
+			"-o FILE writes to a new file, and with --cursor to the end of one, from which what a crash left of a line is removed first.\n" +
 			"--follow goes on with what is received from then on, until you end it or your login does.",
 		Args: exactly(0, "stile audit export --since 24h --cursor stile.cursor"),
 		Example: "  stile audit export --since 30d > events.ndjson\n  stile audit export --since 1h --cursor stile.cursor -o events.ndjson\n" +
@@ -41,7 +41,7 @@ func (a *app) exportCommand(login func() (session, error)) *cobra.Command {
 	}
 	c.Flags().StringVar(&q.since, "since", "", "what was received since, written as for stile audit ls; with a cursor that is there already, that is where it goes on")
 	c.Flags().StringVar(&q.until, "until", "", "what was received before; now without it")
-	c.Flags().StringVarP(&q.out, "output", "o", "", "append to this file instead of standard output")
+	c.Flags().StringVarP(&q.out, "output", "o", "", "write to this file instead of standard output: a new one, or with --cursor to its end")
 	c.Flags().StringVar(&q.cursor, "cursor", "", "file that keeps how far it has come; it is made if it isn't there")
 	c.Flags().BoolVar(&q.follow, "follow", false, "go on with what is received from then on")
 	format := formatFlag(c, formatNDJSON, formatNDJSON, formatOCSF)

@@ -269,7 +269,10 @@ func (a *app) answer(ctx context.Context, cl *client.Client, f output.Format, r 
 		}
 		return err
 	}
-	asked := a.Now()
+	asked := started.Asked // by the API's clock, as the other times
+	if asked.IsZero() {
+		asked = a.Now()
+	}
 	state, err := a.await(ctx, cl, started.ID)
 	if err != nil {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookup)

@@ -94,8 +94,8 @@ func (a *app) verifyCommand(login func() (session, error)) *cobra.Command {
 			return fault.New(fault.BadInput, "there is no whole hour in that time of which all must have been stated", "name an earlier time: --since 24h")
 		}
 		if len(statements) == 0 {
-			return fault.New(fault.NotFound, "there are no statements of that time that your roles let you see",
-				"ask for a role with the rules of the preset auditor; if you have one, look at the log of functions/sweep, which makes them")
+			return fault.New(fault.NotFound, "there are no statements of that time, or your roles don't let you see them",
+				"wait if the cluster is younger than three hours: the first whole hour is stated half an hour after its end or later; otherwise ask for a role with the rules of the preset auditor, or look at the log of functions/sweep, which makes them")
 		}
 		p.take(checked.Sum(statements, p.Since, p.Until))
 		if !p.Whole {

@@ -77,7 +77,7 @@ func sustained(ctx context.Context, s *system) (float64, error) {
 		for range delivered {
 			seq++
 			e := audit.New(audit.SessionStart, rand.Reader, time.Now())
-			e.Actor, e.TargetKind, e.Target, e.SessionID = "user/bench", names.KindNode, name, fmt.Sprintf("ses_bench%d", seq)
+			e.Actor, e.TargetKind, e.Target, e.SessionID = "user/bench", names.KindNode, name, "ses_"+e.ID
 			e.Data = map[string]string{"certificate": "crt_bench", "login": "bench", "command": "true"}
 			a.Report(&e, "bench", seq)
 			events = append(events, e)

@@ -98,7 +98,29 @@ func (s *Service) ask(ctx context.Context, j job) (outcome, error) {
 		return outcome{}, fmt.Errorf("reading the engine's answer: %w", err)
 	}
 	if o.Error != "" {
-		return outcome{}, failure{failed, o.Error}
+		return outcome{}, failure{failed, coded(o.Error)}
 	}
 	return o, nil
+}
+
+// codes are what Athena's reasons begin with, by how the engine's begin.
+var codes = []struct{ begins, has, code string }{
+	{"Parser Error: ", "", "SYNTAX_ERROR"},
+	{"Binder Error: ", "not found in FROM clause", "COLUMN_NOT_FOUND"},
+	{"Binder Error: ", "", "SYNTAX_ERROR"},
+	{"Catalog Error: ", "Function", "FUNCTION_NOT_FOUND"},
+	{"Catalog Error: ", "", "TABLE_NOT_FOUND"},
+	{"Conversion Error: ", "", "INVALID_CAST_ARGUMENT"},
+	{"Invalid Input Error: ", "", "INVALID_FUNCTION_ARGUMENT"},
+	{"Out of Range Error: ", "", "NUMERIC_VALUE_OUT_OF_RANGE"},
+}
+
+// coded says what is wrong with a query under the code that Athena has for it, on one line.
+func coded(reason string) string {
+	for _, c := range codes {
+		if said, ours := strings.CutPrefix(reason, c.begins); ours && strings.Contains(said, c.has) {
+			return c.code + ": " + strings.Join(strings.Fields(said), " ")
+		}
+	}
+	return reason
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/checked"
+	"github.com/stile-dev/stile/pkg/identity"
+	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 )
@@ -27,13 +29,19 @@ type CheckerConfig struct {
 	Begun   func(ctx context.Context, from, to time.Time, take func([]audit.Event) error) (strange int, err error)
 	Ledger  Ledger
 	Cluster string
+	Now     func() time.Time // nil is time.Now
 }
 
 // Checker looks whether sessions that were to be recorded have recordings.
 type Checker struct{ config CheckerConfig }
 
 // NewChecker makes a checker.
-func NewChecker(c CheckerConfig) *Checker { return &Checker{c} }
+func NewChecker(c CheckerConfig) *Checker {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Checker{c}
+}
 
 // entriesAtOnce is how many entries are read at once.
 const entriesAtOnce = 16
@@ -42,14 +50,24 @@ const entriesAtOnce = 16
 // there are. Recordings that were left by their agents count as well; [Sweeper] has told of them, or will.
 func (c *Checker) Hour(ctx context.Context, from time.Time) (checked.Statement, error) {
 	s := checked.Statement{Check: checked.Recordings, From: from, To: from.Add(checked.Hour)}
-	seen := map[string]bool{}
+	if c.config.Now().Sub(from) > ledger.Keep-24*time.Hour {
+		s.Unproved = "it was looked at when the ledger didn't hold all of it any more"
+		return s, nil
+	}
+	type session struct{ agent, id string }
+	seen, odd := map[session]bool{}, 0
 	strange, err := c.config.Begun(ctx, s.From, s.To, func(events []audit.Event) error {
 		var some []audit.Event
 		for _, e := range events {
-			if how := e.Data["recording"]; (how == resource.RecordStrict || how == resource.RecordBestEffort) && !seen[e.SessionID] {
-				seen[e.SessionID] = true
-				some = append(some, e)
+			how, by := e.Data["recording"], session{agentOf(e), e.SessionID}
+			if how != resource.RecordStrict && how != resource.RecordBestEffort || seen[by] {
+				continue
 			}
+			if seen[by] = true; !identity.ValidID("ses", e.SessionID) { // of a release that took any: nothing can be kept under it
+				odd++
+				continue
+			}
+			some = append(some, e)
 		}
 		missing, left, err := c.lacking(ctx, some)
 		if err != nil {
@@ -62,9 +80,14 @@ func (c *Checker) Hour(ctx context.Context, from time.Time) (checked.Statement, 
 	if err != nil {
 		return s, fmt.Errorf("looking for recordings of sessions: %w", err)
 	}
+	var unproved []string
 	if strange > 0 {
-		s.Unproved = fmt.Sprintf("%d events that say that sessions began are signed by no agent", strange)
+		unproved = append(unproved, fmt.Sprintf("%d events that say that sessions began are signed by no agent", strange))
 	}
+	if odd > 0 {
+		unproved = append(unproved, fmt.Sprintf("%d sessions that began have ids that are none", odd))
+	}
+	s.Unproved = strings.Join(unproved, "; ")
 	return s, nil
 }
 
@@ -98,6 +121,15 @@ func agentOf(e audit.Event) string {
 	return strings.TrimPrefix(e.Source, names.WriterAgent+"/")
 }
 
+// clip is as much of what an agent chose as is told: an event that is too large could not be, and would hold up all others.
+func clip(text string) string {
+	const most = 400
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
 // tell says of sessions that they have no recording, the same each time.
 func (c *Checker) tell(ctx context.Context, at time.Time, starts []audit.Event) error {
 	if len(starts) == 0 {
@@ -105,10 +137,10 @@ func (c *Checker) tell(ctx context.Context, at time.Time, starts []audit.Event) 
 	}
 	var all []audit.Event
 	for _, start := range starts {
-		sum := sha256.Sum256([]byte("recording missing\n" + start.SessionID))
+		sum := sha256.Sum256([]byte("recording missing\n" + start.SessionID + "\n" + start.Source))
 		e := audit.New(audit.RecordingMissing, bytes.NewReader(sum[:]), at)
-		e.Cluster, e.Source, e.Actor = c.config.Cluster, names.WriterFunction+"sweep", start.Actor
-		e.TargetKind, e.Target, e.Scope, e.SessionID = start.TargetKind, start.Target, start.Scope, start.SessionID
+		e.Cluster, e.Source, e.Actor = c.config.Cluster, names.WriterFunction+"sweep", clip(start.Actor)
+		e.TargetKind, e.Target, e.Scope, e.SessionID = clip(start.TargetKind), clip(start.Target), clip(start.Scope), start.SessionID
 		e.Outcome = audit.Failure
 		e.Reason = "the session began as one that is recorded, and its agent has not claimed a recording"
 		e.Data = map[string]string{"agent": agentOf(start), "recording": start.Data["recording"], "started": start.Time.UTC().Format(time.RFC3339)}

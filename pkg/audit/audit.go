@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strings"
 	"time"
@@ -88,6 +89,12 @@ var ErrTaken = errors.New("another event has this id already")
 // Unknown is the actor of whom nothing is known, not even a role.
 const Unknown = "unknown"
 
+// Times that readers everywhere can read.
+const (
+	firstYear = 1970
+	lastYear  = 2261
+)
+
 // MaxSize is how many bytes of JSON an event may take.
 const MaxSize = 16 << 10
 
@@ -129,6 +136,8 @@ func (e Event) validate(newer bool) error {
 	row, known := Types[e.Type]
 	check(idShape.MatchString(e.ID), "id", "an event's id must be a ULID in lower case")
 	check(!e.Time.IsZero() && e.Time.Equal(e.Time.Truncate(time.Millisecond)), "time", "an event's time must be in whole milliseconds")
+	check(e.Time.IsZero() || e.Time.Year() >= firstYear && e.Time.Year() <= lastYear, "time", fmt.Sprintf("an event's time must be in the years %d to %d", firstYear, lastYear))
+	check(e.Seq <= math.MaxInt64, "seq", "a number is at most 2^63-1, as columns have them")
 	check(known, "type", fmt.Sprintf("there is no type of event %q", e.Type))
 	check(!known || e.Code == row.Code, "code", fmt.Sprintf("the code of %s is %s", e.Type, row.Code))
 	check(e.Cluster != "", "cluster", "an event must name its cluster")

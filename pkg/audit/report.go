@@ -22,6 +22,10 @@ func Report(e Event, agent identity.Host) error {
 		return fmt.Errorf("%s can't report what comes from %s, cluster %s, scope %s",
 			agent.ID, clip(e.Source), clip(e.Cluster), clip(e.Scope))
 	}
+	// They become keys, and what looks after sessions reads times in them.
+	if e.SessionID != "" && !identity.ValidID("ses", e.SessionID) || e.DecisionID != "" && !identity.ValidID("dec", e.DecisionID) {
+		return fmt.Errorf("%s and %s are no ids of a session and a decision", clip(e.SessionID), clip(e.DecisionID))
+	}
 	switch target := (identity.Target{Kind: e.TargetKind, Name: e.Target}); {
 	case slices.Contains(aboutTargets, e.Type):
 		if !resource.IsTargetKind(target.Kind) || !agent.Serves(target) {

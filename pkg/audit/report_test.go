@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"crypto/rand"
+	"strings"
 	"testing"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -49,6 +50,11 @@ func TestSec_S63_AnAgentReportsOnlyWhatIsItsOwn(t *testing.T) {
 		"a login":                 report(audit.UserLogin, "", ""),
 		"what nobody knows":       report("made.up", "node", "web-1"),
 		"in another's name":       report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Source = "agent/agt_2" }),
+		"a session of no id":      report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.SessionID = "ses_x" }),
+		"a session too long":      report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.SessionID = "ses_" + strings.Repeat("0", 3000) }),
+		"a decision of no id":     report(audit.SessionDenied, "node", "web-1", func(e *audit.Event) { e.DecisionID = "dec_x" }),
+		"a number beyond columns": report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Seq = 1 << 63 }),
+		"a time beyond all":       report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Time = e.Time.AddDate(500, 0, 0) }),
 		"of another cluster":      report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Cluster = "d" }),
 		"in another scope":        report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Scope = "/" }),
 		"a key of no shape":       report(audit.SessionStart, "node", "web-1", func(e *audit.Event) { e.Data["Of\x1b"] = "x" }),

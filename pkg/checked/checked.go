@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -54,6 +55,9 @@ type Statement struct {
 // Proves reports whether the check found everything as it should be, and could tell.
 func (s Statement) Proves() bool { return s.Found == 0 && s.Unproved == "" }
 
+// mostUnproved is how many bytes an event says of what could not be proved: it has them twice, and each may take six in JSON.
+const mostUnproved = 1000
+
 // Event is the statement as an event of whoever makes it, a function of this cluster.
 func (s Statement) Event(cluster, writer string, entropy io.Reader, now time.Time) audit.Event {
 	e := audit.New(audit.EvidenceChecked, entropy, now)
@@ -73,7 +77,11 @@ func (s Statement) Event(cluster, writer string, entropy io.Reader, now time.Tim
 		e.Reason, e.Data["which"] = e.Reason+": "+s.Which, s.Which
 	}
 	if s.Unproved != "" {
-		e.Reason, e.Data["unproved"] = s.Unproved, s.Unproved
+		unproved := s.Unproved
+		if len(unproved) > mostUnproved { // else nothing could be stated
+			unproved = strings.ToValidUTF8(unproved[:mostUnproved], "") + "…"
+		}
+		e.Reason, e.Data["unproved"] = unproved, unproved
 	}
 	return e
 }

@@ -1,6 +1,8 @@
 package checked_test
 
 import (
+	"crypto/rand"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +64,20 @@ func TestTheFirstHourOfACheckBeginsTenMinutesAfterItsFirstLook(t *testing.T) {
 	for minutes, hours := range map[int]int{0: 1, 1: 1, 50: 1, 51: 2, 59: 2} {
 		if got := checked.First(at.Add(time.Duration(minutes) * time.Minute)); !got.Equal(at.Add(time.Duration(hours) * time.Hour)) {
 			t.Errorf("%d minutes past: %s", minutes, got)
+		}
+	}
+}
+
+// However much could not be proved, it is stated.
+func TestAStatementIsNeverTooLarge(t *testing.T) {
+	for _, sign := range []string{"x", "é", "\x01", "<"} {
+		s := checked.Statement{Check: checked.Lake, From: at(12), To: at(13), Unproved: strings.Repeat(sign, 20_000)}
+		e := s.Event("c", "function/sweep", rand.Reader, at(14))
+		if err := e.Validate(); err != nil {
+			t.Error(err)
+		}
+		if got, ok := checked.Read(e); !ok || got.Proves() || !strings.HasPrefix(s.Unproved, strings.TrimSuffix(got.Unproved, "…")) {
+			t.Errorf("%+v, %v", got, ok)
 		}
 	}
 }

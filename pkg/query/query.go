@@ -164,7 +164,7 @@ func (d *Desk) Ask(ctx context.Context, p Person, r wire.QueryRequest) (wire.Sta
 	// What happened in the period was received in it or later.
 	lacks = slices.DeleteFunc(lacks, func(g wire.LakeGap) bool { return !g.To.After(since) })
 	id, err := d.config.Lake.Start(ctx, text, literals, "stile-"+e.ID)
-	return wire.StartedQuery{ID: id, Since: since, Until: until, Recent: recent, Compared: compared, Lacks: lacks}, err
+	return wire.StartedQuery{ID: id, Since: since, Until: until, Asked: p.Now, Recent: recent, Compared: compared, Lacks: lacks}, err
 }
 
 // bind finds a named query and puts the parameters in.

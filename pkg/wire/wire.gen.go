@@ -452,6 +452,9 @@ type SignedDocument struct {
 
 // StartedQuery defines model for StartedQuery.
 type StartedQuery struct {
+	// Asked when the query was started
+	Asked time.Time `json:"asked,omitempty,omitzero"`
+
 	// Compared what the ledger received before was compared with the lake; absent before the first time
 	Compared time.Time `json:"compared,omitempty,omitzero"`
 	ID       string    `json:"id"`

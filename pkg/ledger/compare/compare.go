@@ -258,7 +258,7 @@ func (r *run) settle(ctx context.Context, h *owed.Hour) (bool, error) {
 		}
 		h.Settled, h.Told = time.Time{}, true
 	}
-	if h.Missing == 0 {
+	if h.Missing == 0 && len(h.Unproved) == 0 {
 		return true, nil
 	}
 	h.Again(r.now.Add(wait(h.Looks)))

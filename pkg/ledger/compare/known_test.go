@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/ledger/compare"
 	"github.com/stile-dev/stile/pkg/ledger/compare/owed"
 )
@@ -84,6 +85,26 @@ func TestAnHourThatIsStatedAndNotOwedYetIsKnown(t *testing.T) {
 		}
 		if _, _, err := owed.NewReader(w, "state").Known(t.Context(), w.now); err == nil {
 			t.Error("what can't be read is known")
+		}
+	})
+}
+
+// An hour of which something is too much to be compared isn't known to be there.
+func TestAnHourThatIsTooMuchToCompareStaysOwed(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.receive(start, false)
+		for n := range 150_001 {
+			w.lake = append(w.lake, row{ledger.Receipt(start, fmt.Append(nil, n)), "function/admin", fmt.Sprint(n)})
+		}
+		w.page = 200_000
+		w.must(ripe)
+		for n := range 4 {
+			if r := w.must(ripe.Add(time.Duration(n) * 20 * time.Minute)); r.Owed != 1 {
+				t.Errorf("look %d: %d hours are owed, %s", n, r.Owed, w.stated())
+			}
+		}
+		if got := w.known(); got != "21T01 20T23-21T00" && got != "21T00 20T23-21T00" {
+			t.Error(got)
 		}
 	})
 }

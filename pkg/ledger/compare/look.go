@@ -233,7 +233,7 @@ func (r *run) stretch(ctx context.Context, h *owed.Hour, s stretch, send bool) e
 	d := difference{}
 	switch {
 	case s.differ && s.keys > mostKeys:
-		h.Unproved = append(h.Unproved, fmt.Sprintf("%d events in the half minute from %s are more than can be compared one by one", s.keys, s.from.Format(time.RFC3339)))
+		h.Unproved = some(h.Unproved, []string{fmt.Sprintf("%d events in the half minute from %s are more than can be compared one by one", s.keys, s.from.Format(time.RFC3339))})
 	case s.differ:
 		var err error
 		if d, err = r.differ(ctx, s, send); err != nil {

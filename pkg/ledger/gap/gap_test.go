@@ -99,11 +99,11 @@ func TestSec_S63_WhatIsForgedNeitherHidesAGapNorMakesOne(t *testing.T) {
 
 func TestAJumpOfAllNumbersIsOneGap(t *testing.T) {
 	b := newBook(t)
-	b.bring("e1", math.MaxUint64, 1<<63, 1)
-	b.deliver(b.signed(b.event("e2", 1, fmt.Sprintf("e1:%d", uint64(math.MaxUint64)))))
+	b.bring("e1", math.MaxInt64, 1<<62, 1)
+	b.deliver(b.signed(b.event("e2", 1, fmt.Sprintf("e1:%d", math.MaxInt64))))
 	b.now = b.now.Add(time.Second)
 	b.deliver(b.signed(b.event("e3", 1, "e0:18446744073709551614")))
-	b.want(b.look(patience), "e1 2-9223372036854775807 +0", "e1 9223372036854775809-18446744073709551614 +0", "e0 1-18446744073709551614 +0")
+	b.want(b.look(patience), "e1 2-4611686018427387903 +0", "e1 4611686018427387905-9223372036854775806 +0", "e0 1-18446744073709551614 +0")
 }
 
 // state is the size of what is kept.
