@@ -71,7 +71,7 @@ func assemble(ctx context.Context) (func(context.Context, json.RawMessage) error
 	trust := func(ctx context.Context) ([]document.Trust, error) { return trusted(ctx, documents) }
 	l := gap.New(gap.Config{DynamoDB: db, Events: table, State: state, Ledger: books, Cluster: f.Cluster, For: readFor, Trust: trust})
 	c := archive.NewChecker(archive.CheckerConfig{
-		Entry: records.Get, Ledger: books, Cluster: f.Cluster,
+		Entry: records.Get, Ledger: books, Cluster: f.Cluster, Keeps: ledger.Keep,
 		Begun: begun{db, table, trust}.between,
 	})
 	signers := map[string]string{}

@@ -15,7 +15,6 @@ import (
 	"github.com/stile-dev/stile/pkg/audit"
 	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/identity"
-	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/names"
 	"github.com/stile-dev/stile/pkg/resource"
 )
@@ -29,6 +28,7 @@ type CheckerConfig struct {
 	Begun   func(ctx context.Context, from, to time.Time, take func([]audit.Event) error) (strange int, err error)
 	Ledger  Ledger
 	Cluster string
+	Keeps   time.Duration    // how long the ledger has an event
 	Now     func() time.Time // nil is time.Now
 }
 
@@ -50,7 +50,7 @@ const entriesAtOnce = 16
 // there are. Recordings that were left by their agents count as well; [Sweeper] has told of them, or will.
 func (c *Checker) Hour(ctx context.Context, from time.Time) (checked.Statement, error) {
 	s := checked.Statement{Check: checked.Recordings, From: from, To: from.Add(checked.Hour)}
-	if c.config.Now().Sub(from) > ledger.Keep-24*time.Hour {
+	if c.config.Now().Sub(from) > c.config.Keeps-24*time.Hour {
 		s.Unproved = "it was looked at when the ledger didn't hold all of it any more"
 		return s, nil
 	}

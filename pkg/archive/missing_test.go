@@ -24,7 +24,7 @@ type desk struct {
 
 func (d *desk) checker() *archive.Checker {
 	return archive.NewChecker(archive.CheckerConfig{
-		Entry: d.Get, Ledger: d, Cluster: "stile", Now: func() time.Time { return now.Add(d.late) },
+		Entry: d.Get, Ledger: d, Cluster: "stile", Keeps: 30 * 24 * time.Hour, Now: func() time.Time { return now.Add(d.late) },
 		Begun: func(_ context.Context, from, to time.Time, take func([]audit.Event) error) (int, error) {
 			if !from.Equal(now) || !to.Equal(now.Add(time.Hour)) {
 				d.t.Errorf("asked from %s to %s", from, to)
