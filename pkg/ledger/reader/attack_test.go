@@ -1,6 +1,7 @@
 package reader_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/stile-dev/stile/pkg/audit"
@@ -51,6 +53,35 @@ func TestSec_S63_AnItemThatNamesNoCertificateHoldsUpNoReader(t *testing.T) {
 	}
 	found, _, err := reader.Session(t.Context(), b, "t", e.SessionID, "", 100, b.cluster.Holder().Trust())
 	if err != nil || len(found) != 1 || found[0].Standing != reader.Proven {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// watched fails the test when anything but events and certificates is read.
+type watched struct {
+	table.API
+	t *testing.T
+}
+
+func (w watched) GetItem(ctx context.Context, in *dynamodb.GetItemInput, more ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
+	if pk := table.Item(in.Key).Text("pk"); !strings.HasPrefix(pk, "event#") && !strings.HasPrefix(pk, "certificate#") {
+		w.t.Errorf("%s is read", pk)
+	}
+	return w.API.GetItem(ctx, in, more...)
+}
+
+// Whoever writes what says where an event is chooses what is read for it.
+func TestSec_S63_NothingButEventsIsReadForASession(t *testing.T) {
+	b := newBook(t)
+	e := b.event(1)
+	e.SessionID = "ses_" + e.ID
+	b.deliver(b.signed(e))
+	for n, at := range []string{"issuance#crt_1", "claimed#sign-user#2026-01-01T00", "happened#" + e.SessionID, "events"} {
+		p := table.Item{"pk": table.String(ledger.Session(e.SessionID)), "sk": table.String(fmt.Sprint(n)), "at": table.String(at), "under": table.String("intent")}
+		b.items[p.Text("pk")+"|"+p.Text("sk")] = p
+	}
+	found, _, err := reader.Session(t.Context(), watched{b, t}, "t", e.SessionID, "", 100, b.cluster.Holder().Trust())
+	if err != nil || len(found) != 1 {
 		t.Errorf("%+v, %v", found, err)
 	}
 }

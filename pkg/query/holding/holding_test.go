@@ -181,7 +181,7 @@ func TestARowIsHeldAgainstTheBusColumnByColumn(t *testing.T) {
 		"timestamp":          {"=2026-11-28 10:00:00", "=2026-11-28 12:00:00.025", "=1", "="},
 		"bigint":             {"=42.0", "=0", "=", "=420"},
 		"array<string>":      {"=2\x1fone", "=1\x1fone\x1ftwo", "=2\x1ftwo\x1fone", "=0\x1f", "=3\x1fone\x1ftwo\x1f", "=2", "=2\x1fone\x1fTwo"},
-		"map<string,string>": {"=2\x1fa\x1fb\x1fx", "=2\x1fa\x1fb\x1f\x1fx", "=1\x1fa\x1fx", "=2\x1fa\x1fa\x1fx\x1fx", "=3\x1fa\x1fb\x1fx\x1f", "=0\x1f\x1f", "="},
+		"map<string,string>": {"=2\x1fa\x1fb\x1fx", "=2\x1fa\x1fb\x1f\x1fx", "=1\x1fa\x1fx", "=2\x1fa\x1fa\x1fx\x1fx", "=3\x1fa\x1fb\x1fx\x1f", "=0\x1f\x1f", "=", "=3\x1fb\x1fa\x1fa\x1f\x1fx\x1fx", "=2\x1fb\x1fa\x1f\x1fx\x1fmore"},
 	}
 	for n, c := range names.LakeColumns {
 		for _, text := range append(others[c.Type], "") { // and NULL
