@@ -61,7 +61,7 @@ func TestSec_S52_ACommandOfAnyBytesIsInEvidenceAndGivesNoOrders(t *testing.T) {
 	for _, format := range []string{"text", "json", "ndjson", "ocsf"} {
 		out := boss.must(t, "audit", "ls", "--session", id, "--format", format)
 		if orders(out) {
-			t.Errorf("%s gives a terminal orders: %.300q", format, out)
+			t.Errorf("%s has what a terminal would obey: %.300q", format, out)
 		}
 		if lines := strings.Count(out, "\n"); format != "json" && lines < len(all) {
 			t.Errorf("%s has %d lines of %d events", format, lines, len(all))
@@ -90,7 +90,7 @@ func TestSec_S52_ACommandOfAnyBytesIsInEvidenceAndGivesNoOrders(t *testing.T) {
 		t.Errorf("SQL finds %d rows: %.300v", len(rows), rows)
 	}
 	if out := boss.must(t, "audit", "query", "--format", "table", "SELECT id"+columns+id+"'"); orders(out) {
-		t.Errorf("a table gives a terminal orders: %.300q", out)
+		t.Errorf("a table has what a terminal would obey: %.300q", out)
 	}
 	if out := boss.must(t, "audit", "query", "--format", "csv", "SELECT id"+columns+id+"'"); !strings.Contains(out, start.Data["command_sha256"]) {
 		t.Errorf("%.300q", out)

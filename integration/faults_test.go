@@ -313,7 +313,7 @@ func TestUnderFaultsTheLakeHasExactlyWhatWasReported(t *testing.T) {
 	seed := mathrand.Uint64()
 	t.Logf("seed %d", seed)
 	all, want := reporting(t, boss, seed)
-	connection := p.connection(t, "node-1")
+	connection := p.connection(t, "node-1", func(conn net.Conn) net.Conn { return conn })
 
 	began := time.Now()
 	for _, f := range wayFaults() {
@@ -377,29 +377,6 @@ func TestUnderFaultsTheLakeHasExactlyWhatWasReported(t *testing.T) {
 	}
 	s.lakeHas(t, boss, want, hours)
 	s.ranOnce(t, boss, ran)
-}
-
-// connection opens an SSH connection to a node by which several sessions can be had.
-func (p *person) connection(t *testing.T, node string) *ssh.Client {
-	t.Helper()
-	credential, err := p.Credential()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := credential.Connect(t.Context(), node, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, channels, requests, err := ssh.NewClientConn(conn, node, &ssh.ClientConfig{
-		User: credential.Login, Auth: []ssh.AuthMethod{ssh.PublicKeys(credential.SSH)}, HostKeyAlgorithms: []string{ssh.CertAlgoECDSA256v01},
-		HostKeyCallback: func(string, net.Addr, ssh.PublicKey) error { return nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := ssh.NewClient(c, channels, requests)
-	t.Cleanup(func() { _ = client.Close() })
-	return client
 }
 
 // ledgerHas checks that a list and an export have each event as it was reported, once, and no other of its actor. It returns the

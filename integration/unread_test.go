@@ -39,9 +39,8 @@ type flood struct {
 	ssh  *ssh.Client
 }
 
-// flooded opens the sessions, whose channels are not read, and, if the lid is shut, neither is the connection. It
-// returns when nothing moves any more.
-func (p *person) flooded(t *testing.T, node string, sessions, size int, shut bool) *flood {
+// connection opens an SSH connection to a node, by which several sessions can be had, through what wrap makes of it.
+func (p *person) connection(t *testing.T, node string, wrap func(net.Conn) net.Conn) *ssh.Client {
 	t.Helper()
 	credential, err := p.Credential()
 	if err != nil {
@@ -51,15 +50,25 @@ func (p *person) flooded(t *testing.T, node string, sessions, size int, shut boo
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &flood{size: size, lid: &lid{conn, make(chan struct{})}}
 	t.Cleanup(func() { _ = conn.Close() })
-	c, channels, requests, err := ssh.NewClientConn(f.lid, node, &ssh.ClientConfig{
+	c, channels, requests, err := ssh.NewClientConn(wrap(conn), node, &ssh.ClientConfig{
 		User: credential.Login, Auth: []ssh.AuthMethod{ssh.PublicKeys(credential.SSH)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.ssh = ssh.NewClient(c, channels, requests)
+	return ssh.NewClient(c, channels, requests)
+}
+
+// flooded opens the sessions, whose channels are not read, and, if the lid is shut, neither is the connection. It
+// returns when nothing moves any more.
+func (p *person) flooded(t *testing.T, node string, sessions, size int, shut bool) *flood {
+	t.Helper()
+	f := &flood{size: size}
+	f.ssh = p.connection(t, node, func(conn net.Conn) net.Conn {
+		f.lid = &lid{conn, make(chan struct{})}
+		return f.lid
+	})
 	for range sessions {
 		channel, requests, err := f.ssh.OpenChannel("session", nil)
 		if err != nil {

@@ -1,8 +1,6 @@
 package session
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,8 +81,7 @@ func command(e *audit.Event, whole string) {
 	shown := beginning(whole)
 	e.Data["command"] = shown
 	if shown != whole {
-		sum := sha256.Sum256([]byte(whole))
-		e.Data["command_sha256"], e.Data["command_bytes"] = hex.EncodeToString(sum[:]), strconv.Itoa(len(whole))
+		e.Data["command_sha256"], e.Data["command_bytes"] = audit.Sum(whole), strconv.Itoa(len(whole))
 	}
 }
 
@@ -141,7 +138,7 @@ func fit(e audit.Event, size int) audit.Event {
 		}
 		if value, ok := e.Data[name]; ok {
 			delete(e.Data, name)
-			left = append(left, fmt.Sprintf("%s (%d bytes, SHA-256 %x)", name, len(value), sha256.Sum256([]byte(value))))
+			left = append(left, fmt.Sprintf("%s (%d bytes, SHA-256 %s)", name, len(value), audit.Sum(value)))
 		}
 	}
 	if left != nil {

@@ -210,5 +210,5 @@ func (r *Reports) Deliver(batch *frame.Events) error {
 	}
 }
 
-// Close gives the stream up.
+// Close ends the stream.
 func (r *Reports) Close() error { return r.stream.Close() }

@@ -49,14 +49,10 @@ func (b Bodies) Read(ctx context.Context, sum string) (string, error) {
 		return "", err
 	}
 	key := names.LakeBodies + sum
-	_, found, err := b.bucket.Head(ctx, key)
-	if err != nil {
-		return "", err
-	}
-	if !found {
+	content, err := b.bucket.Get(ctx, key, MaxBody)
+	if missing(err) {
 		return "", fault.Newf(fault.NotFound, "see docs/audit.md, what an event has no room for: some texts are only named by it", "nothing is kept under the SHA-256 %s", sum)
 	}
-	content, err := b.bucket.Get(ctx, key, MaxBody)
 	if err != nil {
 		return "", err
 	}

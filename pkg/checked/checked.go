@@ -86,6 +86,14 @@ func (s Statement) Event(cluster, writer string, entropy io.Reader, now time.Tim
 	return e
 }
 
+// Short is as much of a text as what is told of the evidence has room for: so many bytes at most before what says that it goes on.
+func Short(text string, most int) string {
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
 // Read returns the statement that an event is, and whether it is one.
 func Read(e audit.Event) (Statement, bool) {
 	s := Statement{Check: e.Data["check"], Which: e.Data["which"], Unproved: e.Data["unproved"]}

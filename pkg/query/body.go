@@ -7,8 +7,8 @@ import (
 	"github.com/stile-dev/stile/pkg/wire"
 )
 
-// Body gives the whole of what an event had no room for to who may ask the lake, and so sees all events. The ledger holds who was
-// given what before it is given.
+// Body returns a text that an event had no room for. It is for those who may ask the lake, since they see all events. That somebody
+// reads it is in the ledger first.
 func (d *Desk) Body(ctx context.Context, p Person, sum string) (wire.AuditBody, error) {
 	if err := d.config.Pace.Count(ctx, p.User.UID, p.Now); err != nil {
 		return wire.AuditBody{}, err

@@ -240,10 +240,5 @@ func pause(ctx context.Context) error {
 	}
 }
 
-// short is text of at most so many bytes as a statement says.
-func short(text string) string {
-	if len(text) > most {
-		text = text[:most] + "…"
-	}
-	return strings.ToValidUTF8(text, "�")
-}
+// short is as much of a text as a statement says of an error.
+func short(text string) string { return checked.Short(text, most) }

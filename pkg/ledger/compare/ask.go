@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/ledger/compare/owed"
 	"github.com/stile-dev/stile/pkg/query/holding"
 )
@@ -96,7 +97,7 @@ func (r *run) answer(ctx context.Context, id string, columns int) (rows [][]stri
 func whole(rows [][]string) error {
 	for _, row := range rows {
 		if total := row[len(row)-1]; total != strconv.Itoa(len(rows)) {
-			return fmt.Errorf("asking the lake: %d rows came, of %s", len(rows), short(total, mostExample))
+			return fmt.Errorf("asking the lake: %d rows came, of %s", len(rows), checked.Short(total, mostExample))
 		}
 	}
 	return nil
@@ -132,7 +133,7 @@ func (r *run) digests(ctx context.Context, from, to time.Time) (map[string]diges
 	for _, row := range rows {
 		n, err := strconv.Atoi(row[1])
 		if err != nil {
-			return nil, fmt.Errorf("asking the lake: a span has %q keys", short(row[1], mostExample))
+			return nil, fmt.Errorf("asking the lake: a span has %q keys", checked.Short(row[1], mostExample))
 		}
 		all[row[0]] = digest{n, row[2]}
 	}

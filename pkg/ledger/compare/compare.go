@@ -146,7 +146,7 @@ func (r *run) newest(ctx context.Context) error {
 			judged, err := r.judge(ctx, h)
 			switch {
 			case err != nil && !table.Conflicts(err) && behind:
-				return errors.Join(err, r.conclude(ctx, h, "the lake could not be compared with the ledger: "+short(err.Error(), mostReason)))
+				return errors.Join(err, r.conclude(ctx, h, "the lake could not be compared with the ledger: "+checked.Short(err.Error(), mostReason)))
 			case errors.Is(err, errSlow):
 				return nil
 			case err != nil:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/stile-dev/stile/pkg/checked"
 	"github.com/stile-dev/stile/pkg/ledger"
 	"github.com/stile-dev/stile/pkg/ledger/compare/owed"
 	"github.com/stile-dev/stile/pkg/ledger/reader"
@@ -252,7 +253,7 @@ func (r *run) stretch(ctx context.Context, h *owed.Hour, s stretch, send bool) e
 // some adds examples to examples as long as there is room.
 func some(had, more []string) []string {
 	for _, e := range more[:min(len(more), max(mostExamples-len(had), 0))] {
-		had = append(had, short(e, mostExample))
+		had = append(had, checked.Short(e, mostExample))
 	}
 	return had
 }
@@ -314,12 +315,4 @@ func (r *run) send(ctx context.Context, some []relay.Ready, may bool) error {
 	n, err := r.config.Bus.Send(ctx, some)
 	r.report.Sent += n
 	return err
-}
-
-// short is text of at most so many bytes.
-func short(text string, most int) string {
-	if len(text) > most {
-		text = text[:most] + "…"
-	}
-	return strings.ToValidUTF8(text, "�")
 }
